@@ -1,0 +1,83 @@
+//! What some repositories can do beyond the four verbs.
+//!
+//! A capability is an accessor of [`Repository`](crate::Repository) that returns the sub-trait, so none can be claimed
+//! without being implemented; a backend returns it only where a probe of the live place found that it works.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Key, Result};
+
+/// Gives the space of parts of an object back without moving the rest (a punched hole).
+#[async_trait]
+pub trait Reclaim: fmt::Debug + Send + Sync {
+    /// Space comes back only in whole, aligned pieces of this many bytes.
+    fn granularity_bytes(&self) -> u64;
+
+    /// Gives back the whole granules inside `ranges` (ascending, disjoint). The object's length and every byte outside
+    /// the ranges stay; bytes inside read as zeros afterwards or, at a range's ragged ends, as before.
+    /// Repeating the call is harmless.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object; `Corrupt` if a range goes past its end.
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()>;
+
+    /// The bytes of storage that the object takes now.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object.
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64>;
+}
+
+/// A range of an existing object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The object.
+    pub key: Key,
+    /// The bytes of it.
+    pub range: Range<u64>,
+}
+
+/// Makes a new object from ranges of existing ones without moving bytes through the caller (reflink, multipart copy).
+#[async_trait]
+pub trait CloneRange: fmt::Debug + Send + Sync {
+    /// The pieces' ends must be multiples of this, but for the end of the last one.
+    fn granularity_bytes(&self) -> u64;
+
+    /// Creates `key` as the pieces one after the other; as atomic, durable and exclusive as
+    /// [`create`](crate::Repository::create) and `finish`.
+    ///
+    /// # Errors
+    /// As for `create`; `NotFound` or `Corrupt` for a piece that is not there.
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()>;
+}
+
+/// Writes into an existing object. The caller sees to it that nobody needs what stood there.
+#[async_trait]
+pub trait Patch: fmt::Debug + Send + Sync {
+    /// Writes `chunks` one after the other from `offset` on, and grows the object where that goes past its end. What
+    /// was written is durable on return; nothing outside it changes.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object; `Corrupt` if `offset` lies past its end.
+    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()>;
+}
+
+/// Makes objects undeletable for a time (object lock).
+#[async_trait]
+pub trait Retain: fmt::Debug + Send + Sync {
+    /// Denies deletion of `key` until `until_unix_secs`. The date only ever moves forward.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object; `PermissionDenied` for a date before the present one.
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()>;
+
+    /// The date until which `key` cannot be deleted, if there is one.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object.
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>>;
+}

@@ -1,0 +1,23 @@
+//! A repository is a place that stores immutable objects: a local disk, a bucket, a removable drive.
+//!
+//! [`Repository`] is what an integrator implements: four verbs ([`create`](Repository::create), [`read`](Repository::read),
+//! [`list`](Repository::list), [`delete`](Repository::delete)) and, where the place can do more, capabilities as
+//! accessors. Everything that must be atomic is built by the engine on one promise: *create fails if the name is taken*.
+//!
+//! This crate knows nothing of backups. It holds the contract ([`Repository`]), the names ([`Key`]), the errors
+//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), and, behind the feature `testing`, fakes and the
+//! conformance suite that tells whether an implementation keeps the contract.
+
+mod capability;
+mod error;
+mod key;
+mod recording;
+mod repository;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use capability::{CloneRange, Patch, Piece, Reclaim, Retain};
+pub use error::{Error, ErrorKind, Result};
+pub use key::{Key, KeyError, Prefix};
+pub use recording::{Calls, Counts, Recording};
+pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};

@@ -1,0 +1,211 @@
+//! The contract.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{CloneRange, Error, ErrorKind, Key, Patch, Prefix, Reclaim, Result, Retain};
+
+/// Bounds of a place, for planning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest object that can be stored.
+    pub object_bytes_max: u64,
+}
+
+/// An object, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its name.
+    pub key: Key,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// Objects in ascending order of their keys.
+    pub objects: Vec<ObjectInfo>,
+    /// Whether there may be more after the last of them. A page with `more` is not empty.
+    pub more: bool,
+}
+
+/// What to read of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// All of it, as one buffer; an object longer than the limit is `Corrupt`, and is not read.
+    Whole {
+        /// The largest length the caller is ready to hold.
+        limit_bytes: u64,
+    },
+    /// These ranges, one buffer each, in this order. They may touch or overlap.
+    Ranges(&'a [Range<u64>]),
+}
+
+/// A place that stores immutable objects.
+///
+/// # Contract
+/// - **Create if absent.** Of any number of writers of one key, in any number of processes, at most one `finish` succeeds.
+/// - **Atomic.** Nothing of an object is visible, to any verb, before its `finish`; all of it is afterwards.
+/// - **Durable.** What `finish`, `delete` or a capability's call returned survives a power cut.
+/// - **Read your writes.** Once `finish` has returned, each `read` and `list`, by anyone, sees the object.
+/// - **Cancellation.** Dropping a future at any await breaks nothing: a create that was dropped is visible whole or not at all.
+///
+/// # Errors
+/// Each call may also fail with `Unavailable`, `PermissionDenied`, `MediaAbsent`, `WrongMedia` or `Unsupported`.
+///
+/// # Decorators
+/// Forward every method, the accessors too: `#[deny(clippy::missing_trait_methods)]` on the `impl` makes sure of it.
+#[async_trait]
+pub trait Repository: fmt::Debug + Send + Sync {
+    /// The place in words, for messages: a path, a URL without secrets.
+    fn location(&self) -> String;
+
+    /// Bounds of the place.
+    fn limits(&self) -> Limits;
+
+    /// Starts a new object.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the key is already taken (which a backend may find out only at `finish`), `NoSpace`.
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Reads exactly what was asked for.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`Read::Whole`].
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>>;
+
+    /// The objects below `prefix` whose keys are greater than `after`, ascending, at most `limit` of them (at least one
+    /// if there is one). Unfinished objects are not listed.
+    ///
+    /// # Errors
+    /// None but those of every call: a prefix without objects gives an empty page.
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage>;
+
+    /// Removes an object. One that is not there counts as removed.
+    ///
+    /// # Errors
+    /// `PermissionDenied` for a retained object.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Removes what writers that are gone have left unfinished and that no listing shows. Writers at work are spared.
+    ///
+    /// # Errors
+    /// None but those of every call.
+    async fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Punching holes, where the place can.
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        None
+    }
+
+    /// Making objects from parts of others, where the place can.
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        None
+    }
+
+    /// Writing into existing objects, where the place can.
+    fn patch(&self) -> Option<&dyn Patch> {
+        None
+    }
+
+    /// Immutability until a date, where the place can.
+    fn retain(&self) -> Option<&dyn Retain> {
+        None
+    }
+}
+
+/// An object being written, from its start to its end.
+///
+/// Dropped without `finish`, it leaves no object; call [`abort`](ObjectWriter::abort) to also give its space back at once.
+/// After a failed call the writer is dead: every later call fails, and the object must be written anew.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends the chunks one after the other.
+    ///
+    /// # Errors
+    /// `NoSpace`; `Unsupported` past [`Limits::object_bytes_max`].
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()>;
+
+    /// Makes the object durable and visible, if its key is still free.
+    ///
+    /// # Errors
+    /// `AlreadyExists` (perhaps by this writer's own earlier try: read back and compare), `NoSpace`, `Indeterminate`.
+    async fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Gives up: nothing becomes visible, and the space comes back.
+    ///
+    /// # Errors
+    /// None but those of every call; there is no object in any case.
+    async fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// How many objects a full listing asks for at a time.
+const LIST_PAGE: usize = 1_000;
+
+/// What users of a repository want and implementors need not write.
+#[async_trait]
+pub trait RepositoryExt: Repository {
+    /// Stores `bytes` as one new object.
+    ///
+    /// # Errors
+    /// As for [`Repository::create`] and [`ObjectWriter::finish`].
+    async fn put(&self, key: &Key, bytes: Bytes) -> Result<()> {
+        let mut writer = self.create(key).await?;
+        match writer.write(vec![bytes]).await {
+            Ok(()) => writer.finish().await,
+            Err(error) => {
+                // The first error is the one to report; there is no object in any case.
+                let _ = writer.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// An object as a whole.
+    ///
+    /// # Errors
+    /// As for [`Repository::read`].
+    async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes> {
+        let buffers = self.read(key, Read::Whole { limit_bytes }).await?;
+        buffers.into_iter().next().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail("the repository returned no buffer")
+        })
+    }
+
+    /// One range of an object.
+    ///
+    /// # Errors
+    /// As for [`Repository::read`].
+    async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
+        let buffers = self.read(key, Read::Ranges(std::slice::from_ref(&range))).await?;
+        buffers.into_iter().next().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail("the repository returned no buffer")
+        })
+    }
+
+    /// Every object below `prefix`.
+    ///
+    /// # Errors
+    /// As for [`Repository::list`].
+    async fn list_all(&self, prefix: &Prefix) -> Result<Vec<ObjectInfo>> {
+        let mut objects: Vec<ObjectInfo> = Vec::new();
+        loop {
+            let after = objects.last().map(|object| object.key.clone());
+            let page = self.list(prefix, after.as_ref(), LIST_PAGE).await?;
+            let more = page.more && !page.objects.is_empty();
+            objects.extend(page.objects);
+            if !more {
+                return Ok(objects);
+            }
+        }
+    }
+}
+
+impl<R: Repository + ?Sized> RepositoryExt for R {}

@@ -1,1 +1,28 @@
-//! The pure core.
+//! The pure part of Offsite: what a backup chain is, how its states are combined, what each operation will cost, which
+//! restore points a policy keeps, and the bytes in which all of it is stored.
+//!
+//! Nothing in this crate reads a file, a clock or a random source, and nothing waits: every decision is a function of
+//! its arguments, so that ten years of a job run in a test in seconds. The lints in its `clippy.toml` hold that wall.
+//!
+//! Where to start: [`BlockMap`] (the algebra), [`Chain`] (restore points in order), [`plan`] (operations as values),
+//! [`retention`] (what is kept, and why), [`format`](mod@format) (bytes).
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+
+mod block;
+mod block_map;
+mod chain;
+mod disk_map;
+pub mod format;
+mod id;
+mod machine;
+pub mod plan;
+pub mod retention;
+mod time;
+
+pub use block::{BlockSize, BlockSizeError, Digest};
+pub use block_map::{BlockMap, Displaced, MachineMap};
+pub use chain::{Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status};
+pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
+pub use id::{ObjectId, Sequence};
+pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};
+pub use time::{ParseTimestampError, Timestamp};

@@ -1,0 +1,87 @@
+//! Blocks: the fixed-size pieces of a disk.
+
+use std::fmt;
+
+/// The size of a job's blocks. A job keeps the size that its first restore point had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum BlockSize {
+    /// 256 KiB: smallest increments, largest index.
+    KiB256,
+    /// 512 KiB.
+    KiB512,
+    /// 1 MiB, the default.
+    #[default]
+    MiB1,
+    /// 4 MiB: smallest index, for disks of many terabytes that change little.
+    MiB4,
+}
+
+/// A size that no block has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a block of {0} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
+pub struct BlockSizeError(pub u64);
+
+impl BlockSize {
+    /// All sizes, ascending.
+    pub const ALL: [Self; 4] = [Self::KiB256, Self::KiB512, Self::MiB1, Self::MiB4];
+
+    /// The size in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::KiB256 => 256 << 10,
+            Self::KiB512 => 512 << 10,
+            Self::MiB1 => 1 << 20,
+            Self::MiB4 => 4 << 20,
+        }
+    }
+
+    /// The size that has so many bytes.
+    ///
+    /// # Errors
+    /// [`BlockSizeError`] for any but the four sizes.
+    pub fn from_bytes(bytes: u64) -> Result<Self, BlockSizeError> {
+        Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError(bytes))
+    }
+
+    /// How many blocks a disk of `size_bytes` has; the last may be shorter than the others.
+    #[must_use]
+    pub const fn count(self, size_bytes: u64) -> u64 {
+        size_bytes.div_ceil(self.bytes() as u64)
+    }
+
+    /// Where block `block` starts on its disk.
+    #[must_use]
+    pub const fn offset(self, block: u32) -> u64 {
+        block as u64 * self.bytes() as u64
+    }
+
+    /// The length of block `block` of a disk of `size_bytes`: the block size, or what is left for the last block.
+    #[must_use]
+    pub fn length_at(self, block: u32, size_bytes: u64) -> u32 {
+        let left = size_bytes.saturating_sub(self.offset(block));
+        u32::try_from(left).unwrap_or(u32::MAX).min(self.bytes())
+    }
+}
+
+impl fmt::Display for BlockSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::KiB256 => "256 KiB",
+            Self::KiB512 => "512 KiB",
+            Self::MiB1 => "1 MiB",
+            Self::MiB4 => "4 MiB",
+        })
+    }
+}
+
+/// The SHA-256 of a block's plain bytes (FIPS 180-4). Two blocks are taken for equal if their digests are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8].iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
+        formatter.write_str("..")
+    }
+}

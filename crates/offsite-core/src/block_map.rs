@@ -1,0 +1,188 @@
+//! The algebra: states of machines, steps between them, and how they combine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
+
+/// What a restore point, or a step between two, knows of one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineMap {
+    /// When the machine was in the state that the disks describe.
+    pub captured: Timestamp,
+    /// Its disks: all of them, also those that did not change.
+    pub disks: BTreeMap<DiskNumber, DiskMap>,
+}
+
+/// Where the blocks of machines lie: sorted runs per disk.
+///
+/// As a *state* it says what each block is. As a *step* it says what changes on the way to the next state; machines
+/// that it does not name stay as they were. [`overlay`](BlockMap::overlay) (⊕) applies a step to a state, or joins two
+/// steps; it is associative, and the empty map changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BlockMap {
+    machines: BTreeMap<MachineName, MachineMap>,
+}
+
+/// A stored block that an overlay left without a place in its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Displaced {
+    /// Its machine.
+    pub machine: MachineName,
+    /// Its disk.
+    pub disk: DiskNumber,
+    /// Its number on the disk.
+    pub block: u32,
+    /// Where it lies.
+    pub at: StoredBlock,
+}
+
+impl BlockMap {
+    /// The map that knows nothing and changes nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The machines, by name.
+    #[must_use]
+    pub fn machines(&self) -> &BTreeMap<MachineName, MachineMap> {
+        &self.machines
+    }
+
+    /// One machine.
+    #[must_use]
+    pub fn machine(&self, name: &MachineName) -> Option<&MachineMap> {
+        self.machines.get(name)
+    }
+
+    /// Puts a machine in, in place of what was known of it.
+    pub fn insert(&mut self, name: MachineName, machine: MachineMap) {
+        self.machines.insert(name, machine);
+    }
+
+    /// The stored blocks, ordered by machine, disk and block.
+    pub fn stored(&self) -> impl Iterator<Item = (&MachineName, DiskNumber, u32, StoredBlock)> + '_ {
+        self.machines.iter().flat_map(|(name, machine)| {
+            let disks = machine.disks.iter();
+            disks.flat_map(move |(number, disk)| disk.stored().map(move |(block, at)| (name, *number, block, at)))
+        })
+    }
+
+    /// The backup files that hold the stored blocks.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<ObjectId> {
+        let mut files = BTreeSet::new();
+        // Blocks of one file follow each other, so most look-ups are saved by remembering the last.
+        let mut last = None;
+        for (_, _, _, at) in self.stored() {
+            if last != Some(at.file) {
+                files.insert(at.file);
+                last = Some(at.file);
+            }
+        }
+        files
+    }
+
+    /// Whether every disk of every machine stands alone.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.machines.values().flat_map(|machine| machine.disks.values()).all(DiskMap::is_full)
+    }
+
+    /// `self ⊕ upper`: where both know a block, `upper` is right.
+    ///
+    /// A machine that `upper` names has `upper`'s disks afterwards; one that it does not name stays as it was.
+    #[must_use]
+    pub fn overlay(&self, upper: &Self) -> Self {
+        self.overlay_with(upper, |_| {})
+    }
+
+    /// `self ⊕ upper`, and each stored block of `self` that the result no longer holds is handed to `displaced`.
+    #[must_use]
+    pub fn overlay_with(&self, upper: &Self, mut displaced: impl FnMut(Displaced)) -> Self {
+        let mut result = self.clone();
+        for (name, machine) in &upper.machines {
+            let joined = match result.machines.remove(name) {
+                None => machine.clone(),
+                Some(lower) => overlay_machine(&lower, machine, |disk, block, at| {
+                    displaced(Displaced { machine: name.clone(), disk, block, at });
+                }),
+            };
+            result.machines.insert(name.clone(), joined);
+        }
+        result
+    }
+
+    /// The smallest step `d` with `self ⊕ d` = `next` for the machines of `next`, both being states.
+    ///
+    /// Content is compared by digest alone; nothing is read. The blocks of the step lie where `next` has them.
+    #[must_use]
+    pub fn diff(&self, next: &Self) -> Self {
+        let machines = next.machines.iter().map(|(name, machine)| {
+            let before = self.machines.get(name);
+            let disks = machine.disks.iter().map(|(number, disk)| {
+                let step = match before.and_then(|before| before.disks.get(number)) {
+                    Some(lower) => lower.diff(disk),
+                    None => disk.keeping_nothing(),
+                };
+                (*number, step)
+            });
+            (name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() })
+        });
+        Self { machines: machines.collect() }
+    }
+
+    /// The map of those machines only.
+    #[must_use]
+    pub fn project(&self, mut keep: impl FnMut(&MachineName) -> bool) -> Self {
+        let kept = self.machines.iter().filter(|(name, _)| keep(name));
+        Self { machines: kept.map(|(name, machine)| (name.clone(), machine.clone())).collect() }
+    }
+
+    /// This map with each stored block's place replaced.
+    #[must_use]
+    pub fn relocated(
+        mut self,
+        mut place: impl FnMut(&MachineName, DiskNumber, u32, StoredBlock) -> StoredBlock,
+    ) -> Self {
+        for (name, machine) in &mut self.machines {
+            let disks = std::mem::take(&mut machine.disks).into_iter();
+            machine.disks = disks
+                .map(|(number, disk)| (number, disk.relocated(|block, at| place(name, number, block, at))))
+                .collect();
+        }
+        self
+    }
+
+    /// Whether both maps hold the same machines with the same disks and content, wherever it is stored and whenever it
+    /// was captured.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        let same_machine = |(left, right): (&MachineMap, &MachineMap)| {
+            left.disks.keys().eq(right.disks.keys())
+                && left.disks.values().zip(right.disks.values()).all(|(left, right)| left.same_content(right))
+        };
+        self.machines.keys().eq(other.machines.keys())
+            && self.machines.values().zip(other.machines.values()).all(same_machine)
+    }
+}
+
+fn overlay_machine(
+    lower: &MachineMap,
+    upper: &MachineMap,
+    mut displaced: impl FnMut(DiskNumber, u32, StoredBlock),
+) -> MachineMap {
+    let disks = upper.disks.iter().map(|(number, disk)| {
+        let joined = match lower.disks.get(number) {
+            Some(below) => below.overlay(disk, |block, at| displaced(*number, block, at)),
+            // The machine had no such disk, so there is nothing that the step could keep.
+            None => disk.keeping_nothing(),
+        };
+        (*number, joined)
+    });
+    let disks = disks.collect();
+    for (number, gone) in lower.disks.iter().filter(|(number, _)| !upper.disks.contains_key(number)) {
+        gone.stored().for_each(|(block, at)| displaced(*number, block, at));
+    }
+    MachineMap { captured: upper.captured, disks }
+}

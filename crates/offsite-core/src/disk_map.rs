@@ -1,0 +1,323 @@
+//! Where the blocks of one disk lie, and how two such maps combine.
+
+use crate::{Digest, ObjectId};
+
+/// Where one block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoredBlock {
+    /// The backup file that holds its frame.
+    pub file: ObjectId,
+    /// Where the frame starts in the file.
+    pub offset: u64,
+    /// The length of the frame, its header included.
+    pub length: u32,
+    /// The digest of the block's plain bytes.
+    pub digest: Digest,
+}
+
+/// A piece of a disk map. What no run covers is *absent*: an increment leaves it as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Blocks that are zero from their first byte to their last; nothing is stored for them.
+    Zero {
+        /// The first of them.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// One stored block.
+    Stored {
+        /// Its number on the disk.
+        block: u32,
+        /// Where it lies.
+        at: StoredBlock,
+    },
+}
+
+impl Run {
+    /// The first block that the run covers.
+    #[must_use]
+    pub const fn first(&self) -> u32 {
+        match self {
+            Self::Zero { first, .. } => *first,
+            Self::Stored { block, .. } => *block,
+        }
+    }
+
+    /// The block after the last one that it covers.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        match self {
+            Self::Zero { first, count } => *first as u64 + *count as u64,
+            Self::Stored { block, .. } => *block as u64 + 1,
+        }
+    }
+}
+
+/// The blocks of one disk that a restore point, or a step between two, knows.
+///
+/// As a step it turns a state of the disk into the next one: each block that a run covers is replaced, the others are
+/// kept if they lie below [`keeps_blocks`](DiskMap::keeps_blocks) and are gone otherwise (the disk had shrunk and
+/// grown again). A map in normal form is the only one for its step, so that `==` tells whether two steps are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskMap {
+    size_bytes: u64,
+    block_count: u32,
+    keeps_blocks: u32,
+    runs: Vec<Run>,
+}
+
+/// Why runs are no disk map.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiskMapError {
+    /// A run starts before the one before it has ended, or is empty.
+    #[error("the run at block {0} is empty or overlaps the one before it")]
+    Order(u32),
+    /// A run goes past the end of the disk.
+    #[error("the run that ends at block {end} goes past the disk's {block_count} blocks")]
+    PastEnd {
+        /// Where the run ends.
+        end: u64,
+        /// The disk's length in blocks.
+        block_count: u32,
+    },
+    /// More blocks than an index can number.
+    #[error("a disk of {0} blocks: the limit is 4294967295, use larger blocks")]
+    TooLarge(u64),
+}
+
+impl DiskMap {
+    /// The map of a disk of `size_bytes`, cut in `block_count` blocks, from runs in ascending order.
+    ///
+    /// # Errors
+    /// [`DiskMapError`] if the runs overlap, are out of order or go past the disk's end.
+    pub fn new(size_bytes: u64, block_count: u64, keeps_blocks: u32, runs: Vec<Run>) -> Result<Self, DiskMapError> {
+        let block_count = u32::try_from(block_count).map_err(|_| DiskMapError::TooLarge(block_count))?;
+        let mut end = 0;
+        for run in &runs {
+            if u64::from(run.first()) < end || run.end() == u64::from(run.first()) {
+                return Err(DiskMapError::Order(run.first()));
+            }
+            end = run.end();
+        }
+        if end > u64::from(block_count) {
+            return Err(DiskMapError::PastEnd { end, block_count });
+        }
+        Ok(Self::normal(size_bytes, block_count, keeps_blocks, runs))
+    }
+
+    /// The disk's size in bytes.
+    #[must_use]
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The disk's size in blocks.
+    #[must_use]
+    pub const fn block_count(&self) -> u32 {
+        self.block_count
+    }
+
+    /// Blocks of the state before that are not covered by a run are kept below this number only.
+    #[must_use]
+    pub const fn keeps_blocks(&self) -> u32 {
+        self.keeps_blocks
+    }
+
+    /// The runs, ascending; neighbouring runs of zeros are one.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The stored blocks, ascending, with their numbers.
+    pub fn stored(&self) -> impl Iterator<Item = (u32, StoredBlock)> + '_ {
+        self.runs.iter().filter_map(|run| match run {
+            Run::Stored { block, at } => Some((*block, *at)),
+            Run::Zero { .. } => None,
+        })
+    }
+
+    /// Whether each block of the disk is covered, so that the map stands alone.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        covered_from(&self.runs, 0) == u64::from(self.block_count)
+    }
+
+    /// What block `block` is, if the map covers it.
+    #[must_use]
+    pub fn get(&self, block: u32) -> Option<Run> {
+        let after = self.runs.partition_point(|run| run.end() <= u64::from(block));
+        self.runs.get(after).copied().filter(|run| run.first() <= block)
+    }
+
+    /// This map with each stored block's place replaced.
+    #[must_use]
+    pub fn relocated(mut self, mut place: impl FnMut(u32, StoredBlock) -> StoredBlock) -> Self {
+        for run in &mut self.runs {
+            if let Run::Stored { block, at } = run {
+                *at = place(*block, *at);
+            }
+        }
+        self
+    }
+
+    /// `self ⊕ upper`: the step that does `self` first and `upper` after it. Blocks of `self` that the result no
+    /// longer holds go to `displaced`.
+    #[must_use]
+    pub fn overlay(&self, upper: &Self, mut displaced: impl FnMut(u32, StoredBlock)) -> Self {
+        let mut runs = Vec::with_capacity(self.runs.len().max(upper.runs.len()));
+        let mut above = upper.runs.iter().copied().peekable();
+        let kept_end = u64::from(upper.keeps_blocks);
+        for lower in &self.runs {
+            while let Some(run) = above.next_if(|run| run.end() <= u64::from(lower.first())) {
+                runs.push(run);
+            }
+            match *lower {
+                Run::Stored { block, at } => {
+                    let covered = above.peek().is_some_and(|run| run.first() <= block);
+                    if covered || u64::from(block) >= kept_end {
+                        displaced(block, at);
+                    } else {
+                        runs.push(*lower);
+                    }
+                }
+                Run::Zero { first, .. } => {
+                    let end = lower.end().min(kept_end);
+                    let mut from = u64::from(first);
+                    while from < end {
+                        match above.peek().copied().filter(|run| u64::from(run.first()) < end) {
+                            Some(run) => {
+                                push_zero(&mut runs, from, u64::from(run.first()));
+                                from = run.end();
+                                // A run that reaches past this one may cover the next one too.
+                                if run.end() <= lower.end() {
+                                    runs.push(run);
+                                    above.next();
+                                }
+                            }
+                            None => {
+                                push_zero(&mut runs, from, end);
+                                from = end;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        runs.extend(above);
+        Self::normal(upper.size_bytes, upper.block_count, self.keeps_blocks.min(upper.keeps_blocks), runs)
+    }
+
+    /// The smallest step from `self` to `next`, both full: the blocks whose content differs, told by digest alone.
+    #[must_use]
+    pub fn diff(&self, next: &Self) -> Self {
+        let keeps_blocks = self.block_count.min(next.block_count);
+        let mut runs = Vec::new();
+        let mut below = self.runs.iter().copied().peekable();
+        for run in &next.runs {
+            while below.next_if(|lower| lower.end() <= u64::from(run.first())).is_some() {}
+            match *run {
+                Run::Stored { block, at } => {
+                    let same = match below.peek() {
+                        Some(Run::Stored { block: lower, at: old }) => *lower == block && old.digest == at.digest,
+                        _ => false,
+                    };
+                    if !same {
+                        runs.push(*run);
+                    }
+                }
+                Run::Zero { first, .. } => {
+                    let mut from = u64::from(first);
+                    while from < run.end() {
+                        match below.peek().copied().filter(|lower| u64::from(lower.first()) < run.end()) {
+                            Some(Run::Zero { first: zero, .. }) => {
+                                push_zero(&mut runs, from, u64::from(zero));
+                                from = from.max(below.peek().map_or(from, Run::end)).min(run.end());
+                            }
+                            Some(Run::Stored { block, .. }) => {
+                                push_zero(&mut runs, from, u64::from(block) + 1);
+                                from = from.max(u64::from(block) + 1);
+                            }
+                            None => {
+                                push_zero(&mut runs, from, run.end());
+                                from = run.end();
+                            }
+                        }
+                        while below.next_if(|lower| lower.end() <= from).is_some() {}
+                    }
+                }
+            }
+        }
+        Self::normal(next.size_bytes, next.block_count, keeps_blocks, runs)
+    }
+
+    /// Whether both disks have the same size and, block by block, the same content, wherever it is stored.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        let content = |run: &Run| match *run {
+            Run::Zero { first, count } => (first, count, None),
+            Run::Stored { block, at } => (block, 1, Some(at.digest)),
+        };
+        self.size_bytes == other.size_bytes && self.runs.iter().map(content).eq(other.runs.iter().map(content))
+    }
+
+    /// This step on a disk of which nothing came before.
+    pub(crate) fn keeping_nothing(&self) -> Self {
+        Self { keeps_blocks: 0, ..self.clone() }
+    }
+
+    fn normal(size_bytes: u64, block_count: u32, keeps_blocks: u32, mut runs: Vec<Run>) -> Self {
+        // In place: most maps are in normal form already, and a copy of millions of runs is what an index costs.
+        runs.dedup_by(|next, previous| match (previous, next) {
+            (Run::Zero { first, count }, Run::Zero { first: after, count: more })
+                if u64::from(*first) + u64::from(*count) == u64::from(*after) =>
+            {
+                *count += *more;
+                true
+            }
+            _ => false,
+        });
+        let keeps_blocks = kept_uncovered(&runs, keeps_blocks.min(block_count));
+        Self { size_bytes, block_count, keeps_blocks, runs }
+    }
+}
+
+/// Appends zeros for the blocks from `from` up to `end`, if there are any.
+fn push_zero(runs: &mut Vec<Run>, from: u64, end: u64) {
+    if let (Ok(first), Ok(count)) = (u32::try_from(from), u32::try_from(end.saturating_sub(from)))
+        && count > 0
+    {
+        runs.push(Run::Zero { first, count });
+    }
+}
+
+/// The first block at or after `from` that no run covers.
+fn covered_from(runs: &[Run], from: u64) -> u64 {
+    let start = runs.partition_point(|run| run.end() <= from);
+    let mut end = from;
+    for run in &runs[start..] {
+        if u64::from(run.first()) > end {
+            break;
+        }
+        end = run.end();
+    }
+    end
+}
+
+/// The smallest bound that keeps the same blocks as `keeps_blocks`: those just below it that are covered do not count.
+fn kept_uncovered(runs: &[Run], keeps_blocks: u32) -> u32 {
+    let mut bound = keeps_blocks;
+    let below = runs.partition_point(|run| run.first() < keeps_blocks);
+    for run in runs[..below].iter().rev() {
+        if run.end() < u64::from(bound) {
+            break;
+        }
+        bound = run.first();
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! Records to bytes and back. The only file that names bincode.
+//!
+//! The encoding is bincode's standard one (variable-length integers, little-endian, fields in order, no tags), pinned at
+//! 2.0.1 and frozen by golden bytes; `wincode` reads and writes the same bytes. bincode by itself accepts trailing bytes and
+//! more than one spelling of a value, and allocates what a length claims; so a record is decoded from a slice only, under
+//! a limit of memory, must consume every byte, and must encode to the same bytes again.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::{FormatError, Result};
+
+/// The memory that one record may take once decoded.
+const DECODED_BYTES_MAX: usize = 256 << 20;
+
+const ENCODING: bincode::config::Configuration = bincode::config::standard();
+
+/// The bytes of `record`.
+pub(super) fn encode<T: Serialize>(what: &'static str, record: &T) -> Result<Vec<u8>> {
+    bincode::serde::encode_to_vec(record, ENCODING).map_err(|error| FormatError::invalid(what, error))
+}
+
+/// The record whose bytes are exactly `bytes`.
+pub(super) fn decode<T: Serialize + DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T> {
+    let (record, consumed): (T, usize) =
+        bincode::serde::decode_from_slice(bytes, ENCODING.with_limit::<DECODED_BYTES_MAX>())
+            .map_err(|error| FormatError::invalid(what, error))?;
+    if consumed != bytes.len() {
+        return Err(FormatError::invalid(what, format!("{} bytes after its end", bytes.len() - consumed)));
+    }
+    if encode(what, &record)? != bytes {
+        return Err(FormatError::invalid(what, "it is not written in the one valid way"));
+    }
+    Ok(record)
+}

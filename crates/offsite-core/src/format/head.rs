@@ -1,0 +1,315 @@
+//! Heads: the numbered roots of a job folder. The newest says what the folder is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{FormatError, Result};
+use super::index::{decode_status, decode_time, encode_status};
+use super::{Kind, decode_record, encode_record};
+use crate::{
+    BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
+    Timestamp,
+};
+
+const WHAT: &str = "head";
+/// The longest head that is read.
+pub const HEAD_BYTES_MAX: u64 = 17 << 20;
+
+/// Who writes to a job folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A backup job: its restore points come from disk images.
+    Backup,
+    /// A copy job: its restore points come from another chain.
+    Copy,
+}
+
+/// A writer's claim to be the only one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it, in a form that the same host can test for life.
+    pub holder: String,
+    /// It is stale once no sign of life was seen for so long.
+    pub duration_secs: u32,
+}
+
+/// A backup file that the chain refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// Its length.
+    pub length: u64,
+    /// The date until which it cannot be deleted.
+    pub retain_until: Option<Timestamp>,
+}
+
+/// Something that the chain no longer refers to, whose space has not come back yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retirement {
+    /// The head that stopped referring to it. Readers of older heads may still need it.
+    pub since: u64,
+    /// What it is.
+    pub what: RetiredObject,
+    /// Bytes that come back.
+    pub bytes: u64,
+}
+
+/// What a [`Retirement`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetiredObject {
+    /// A whole backup file.
+    File(ObjectId),
+    /// An index.
+    Index(ObjectId),
+    /// Parts of files, in the release list of this id.
+    Ranges(ObjectId),
+}
+
+/// The state of a job folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The folder's identity, drawn at random when it is made.
+    pub folder: [u8; 16],
+    /// This head's number; the next commit's is one more.
+    pub number: u64,
+    /// This commit's own id, drawn at random.
+    pub commit: [u8; 16],
+    /// The ids of the commits before it, newest first.
+    pub ancestry: Vec<[u8; 16]>,
+    /// Heads up to this number may be gone; a writer whose number is not greater has lost.
+    pub boundary: u64,
+    /// The writer's epoch.
+    pub epoch: u32,
+    /// The writer's claim, while it works.
+    pub lease: Option<Lease>,
+    /// What kind of job writes here.
+    pub role: Role,
+    /// Frames start at multiples of this.
+    pub alignment_bytes: u32,
+    /// The number of the next restore point.
+    pub next_sequence: Sequence,
+    /// The latest time that a writer of this folder has known.
+    pub clock: Timestamp,
+    /// Machines by number; a number is never given to another.
+    pub machines: Vec<MachineName>,
+    /// The backup files that the chain refers to.
+    pub files: BTreeMap<ObjectId, FileState>,
+    /// The restore points.
+    pub chain: Chain,
+    /// What waits to be released.
+    pub retired: Vec<Retirement>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadRecord {
+    folder: [u8; 16],
+    number: u64,
+    commit: [u8; 16],
+    ancestry: Vec<[u8; 16]>,
+    boundary: u64,
+    epoch: u32,
+    lease: Option<(String, u32)>,
+    role: u8,
+    block_bytes: u32,
+    alignment_bytes: u32,
+    next_sequence: u64,
+    clock_unix_secs: i64,
+    machines: Vec<String>,
+    files: Vec<FileRecord>,
+    points: Vec<PointRecord>,
+    retired: Vec<RetirementRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileRecord {
+    id: u64,
+    length: u64,
+    retain_until_unix_secs: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PointRecord {
+    sequence: u64,
+    time_unix_secs: i64,
+    full: bool,
+    machines: Vec<PointMachineRecord>,
+    index: u64,
+    index_bytes: u64,
+    directory_checksum: u64,
+    stored_blocks: u64,
+    stored_bytes: u64,
+    origin: Option<([u8; 16], u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PointMachineRecord {
+    number: u32,
+    status: u8,
+    captured_unix_secs: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RetirementRecord {
+    since: u64,
+    what: u8,
+    id: u64,
+    bytes: u64,
+}
+
+impl Head {
+    /// The bytes of the head.
+    ///
+    /// # Errors
+    /// `Invalid` if a point has a machine without a number, `Long` past [`HEAD_BYTES_MAX`].
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let numbers: BTreeMap<&MachineName, u32> = self.machines.iter().zip(0..).collect();
+        let points = self.chain.points().iter().map(|point| encode_point(point, &numbers));
+        let files = self.files.iter().map(|(id, file)| FileRecord {
+            id: id.stored(),
+            length: file.length,
+            retain_until_unix_secs: file.retain_until.map(Timestamp::unix_secs),
+        });
+        let retired = self.retired.iter().map(|retirement| {
+            let (what, id) = match retirement.what {
+                RetiredObject::File(id) => (0, id),
+                RetiredObject::Index(id) => (1, id),
+                RetiredObject::Ranges(id) => (2, id),
+            };
+            RetirementRecord { since: retirement.since, what, id: id.stored(), bytes: retirement.bytes }
+        });
+        let record = HeadRecord {
+            folder: self.folder,
+            number: self.number,
+            commit: self.commit,
+            ancestry: self.ancestry.clone(),
+            boundary: self.boundary,
+            epoch: self.epoch,
+            lease: self.lease.as_ref().map(|lease| (lease.holder.clone(), lease.duration_secs)),
+            role: match self.role {
+                Role::Backup => 0,
+                Role::Copy => 1,
+            },
+            block_bytes: self.chain.block_size().bytes(),
+            alignment_bytes: self.alignment_bytes,
+            next_sequence: self.next_sequence.0,
+            clock_unix_secs: self.clock.unix_secs(),
+            machines: self.machines.iter().map(|name| name.as_str().to_owned()).collect(),
+            files: files.collect(),
+            points: points.collect::<Result<_>>()?,
+            retired: retired.collect(),
+        };
+        encode_record(Kind::Head, &record)
+    }
+
+    /// Decodes a head.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let record: HeadRecord = decode_record(Kind::Head, bytes)?;
+        let invalid = |why: &str| FormatError::invalid(WHAT, why);
+        if record.number == 0 || record.boundary >= record.number {
+            return Err(invalid("its number is not above its boundary"));
+        }
+        if !record.alignment_bytes.is_power_of_two() {
+            return Err(invalid("its alignment is no power of two"));
+        }
+        let machines: Vec<MachineName> = record
+            .machines
+            .iter()
+            .map(|name| MachineName::new(name).map_err(|error| FormatError::invalid(WHAT, error)))
+            .collect::<Result<_>>()?;
+        let block_size =
+            BlockSize::from_bytes(record.block_bytes.into()).map_err(|error| FormatError::invalid(WHAT, error))?;
+        let points = record.points.iter().map(|point| decode_point(point, &machines)).collect::<Result<Vec<_>>>()?;
+        if points.iter().any(|point| point.sequence.0 >= record.next_sequence) {
+            return Err(invalid("a point has a number that was not given out"));
+        }
+        if !record.files.is_sorted_by(|left, right| left.id < right.id) {
+            return Err(invalid("its files are out of order"));
+        }
+        let file = |file: &FileRecord| {
+            let retain_until = file.retain_until_unix_secs.map(decode_time).transpose()?;
+            Ok((ObjectId::from_stored(file.id), FileState { length: file.length, retain_until }))
+        };
+        let retirement = |record: &RetirementRecord| {
+            let id = ObjectId::from_stored(record.id);
+            let what = match record.what {
+                0 => RetiredObject::File(id),
+                1 => RetiredObject::Index(id),
+                2 => RetiredObject::Ranges(id),
+                other => return Err(FormatError::invalid(WHAT, format!("retired object of kind {other}"))),
+            };
+            Ok(Retirement { since: record.since, what, bytes: record.bytes })
+        };
+        Ok(Self {
+            folder: record.folder,
+            number: record.number,
+            commit: record.commit,
+            ancestry: record.ancestry,
+            boundary: record.boundary,
+            epoch: record.epoch,
+            lease: record.lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
+            role: match record.role {
+                0 => Role::Backup,
+                1 => Role::Copy,
+                other => return Err(FormatError::invalid(WHAT, format!("role {other} is not known"))),
+            },
+            alignment_bytes: record.alignment_bytes,
+            next_sequence: Sequence(record.next_sequence),
+            clock: decode_time(record.clock_unix_secs)?,
+            machines,
+            files: record.files.iter().map(file).collect::<Result<_>>()?,
+            chain: Chain::new(block_size, points)?,
+            retired: record.retired.iter().map(retirement).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> Result<PointRecord> {
+    let machine = |machine: &MachineState| {
+        let number = *numbers
+            .get(&machine.name)
+            .ok_or_else(|| FormatError::invalid(WHAT, format!("machine {} has no number", machine.name)))?;
+        Ok(PointMachineRecord {
+            number,
+            status: encode_status(machine.status),
+            captured_unix_secs: machine.captured.unix_secs(),
+        })
+    };
+    Ok(PointRecord {
+        sequence: point.sequence.0,
+        time_unix_secs: point.time.unix_secs(),
+        full: point.kind == PointKind::Full,
+        machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
+        index: point.index.id.stored(),
+        index_bytes: point.index.length,
+        directory_checksum: point.index.directory_checksum,
+        stored_blocks: point.stored_blocks,
+        stored_bytes: point.stored_bytes,
+        origin: point.origin.map(|origin| (origin.folder, origin.sequence.0)),
+    })
+}
+
+fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoint> {
+    let machine = |machine: &PointMachineRecord| {
+        let name = names.get(machine.number as usize);
+        let name = name.ok_or_else(|| FormatError::invalid(WHAT, "a point has a machine without a name"))?.clone();
+        let captured = decode_time(machine.captured_unix_secs)?;
+        Ok(MachineState { name, status: decode_status(machine.status)?, captured })
+    };
+    Ok(RestorePoint {
+        sequence: Sequence(point.sequence),
+        time: decode_time(point.time_unix_secs)?,
+        kind: if point.full { PointKind::Full } else { PointKind::Increment },
+        machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
+        index: IndexReference {
+            id: ObjectId::from_stored(point.index),
+            length: point.index_bytes,
+            directory_checksum: point.directory_checksum,
+        },
+        stored_blocks: point.stored_blocks,
+        stored_bytes: point.stored_bytes,
+        origin: point.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
+    })
+}

@@ -1,0 +1,27 @@
+//! The stored bytes, version 1. `docs/format.md` describes them for someone who writes another reader.
+//!
+//! Every object starts with an [envelope](Envelope). Small objects are one record inside it; an [index](index) and a
+//! [backup file](backup_file) go on after it with parts of their own. Integers are little-endian.
+//!
+//! Bytes from a repository are hostile until they are decoded here: lengths are capped before anything is allocated,
+//! checksums are compared before anything is parsed, and what was parsed is encoded again and compared.
+
+pub mod backup_file;
+mod codec;
+mod envelope;
+mod error;
+pub mod frame;
+pub mod head;
+pub mod index;
+pub mod records;
+
+pub use envelope::{ENVELOPE_BYTES, Envelope, Kind, Protection, decode_record, encode_record};
+pub use error::{FormatError, Result};
+
+/// CRC-64/NVME of `bytes`.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
+    let mut digest = crc64fast_nvme::Digest::new();
+    digest.write(bytes);
+    digest.sum64()
+}

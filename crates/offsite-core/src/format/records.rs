@@ -1,0 +1,43 @@
+//! Small objects that are one record: the repository's marker, release lists, pins, lease renewals.
+
+use serde::{Deserialize, Serialize};
+
+/// What makes a place a repository. Its key is `offsite-repository`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryMarker {
+    /// The repository's identity, drawn at random when it is made.
+    pub id: [u8; 16],
+    /// When it was made, in seconds since 1970.
+    pub created_unix_secs: i64,
+}
+
+/// Parts of backup files that nothing refers to since a commit; written before that commit, which names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseList {
+    /// The job folder.
+    pub folder: [u8; 16],
+    /// By file: its id, and offset and length of each range, ascending.
+    pub files: Vec<(u64, Vec<(u64, u64)>)>,
+}
+
+/// A reader's claim that what the head of this number refers to stays readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The job folder.
+    pub folder: [u8; 16],
+    /// The number of the head.
+    pub head: u64,
+    /// Who holds it, in a form that the same host can test for life.
+    pub holder: String,
+}
+
+/// A sign of life of the writer of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRenewal {
+    /// The job folder.
+    pub folder: [u8; 16],
+    /// The writer's epoch.
+    pub epoch: u32,
+    /// Which renewal, from 1.
+    pub count: u64,
+}

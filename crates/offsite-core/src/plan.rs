@@ -1,0 +1,132 @@
+//! Operations as values: what will be read, written and released is known before anything is.
+//!
+//! A plan is made from indexes alone. It prints, it is asserted in tests, and after the run it is compared with what was
+//! counted: a run that read or wrote more than its plan said is a defect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
+
+mod merge;
+mod sync;
+
+pub use merge::{Absorbed, adopt};
+pub use sync::{Placement, sync};
+
+/// Which block of which disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The machine.
+    pub machine: MachineName,
+    /// Its disk.
+    pub disk: DiskNumber,
+    /// The block's number on the disk.
+    pub block: u32,
+}
+
+/// A block on its way from one place to another. Digest and length stay what they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Which block.
+    pub address: Address,
+    /// Where it lies now.
+    pub from: StoredBlock,
+    /// Where it will lie.
+    pub to: StoredBlock,
+}
+
+/// What nothing refers to once the plan is committed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retired {
+    /// Superseded frames inside files that live on, ascending, neighbours joined.
+    pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
+    /// Files without a live frame.
+    pub files: BTreeSet<ObjectId>,
+    /// Indexes of points that are no more.
+    pub indexes: BTreeSet<ObjectId>,
+    /// Length of the superseded frames, those of whole files included.
+    pub frame_bytes: u64,
+}
+
+/// What a run will do to a repository's blocks, and what it costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the new index says.
+    pub index: BlockMap,
+    /// The blocks to carry, in the order in which they are written.
+    pub moves: Vec<Move>,
+    /// What is let go.
+    pub retired: Retired,
+}
+
+/// What an operation costs, in bytes of stored frames and in requests for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Blocks carried.
+    pub blocks: u64,
+    /// Bytes of block data read.
+    pub bytes_read: u64,
+    /// Bytes of block data written.
+    pub bytes_written: u64,
+    /// Bytes that come back once the plan is committed and no reader holds them.
+    pub bytes_released: u64,
+    /// Read requests for block data.
+    pub read_requests: u64,
+    /// The most that the target holds above what it held before.
+    pub peak_extra_bytes: u64,
+}
+
+impl Plan {
+    /// What carrying the plan out costs.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let reads = batches(&self.moves, |step| step.from);
+        let bytes_written = self.moves.iter().map(|step| u64::from(step.to.length)).sum();
+        Cost {
+            blocks: self.moves.len() as u64,
+            bytes_read: reads.iter().map(|batch| batch.range.end - batch.range.start).sum(),
+            bytes_written,
+            bytes_released: self.retired.frame_bytes,
+            read_requests: reads.len() as u64,
+            peak_extra_bytes: bytes_written,
+        }
+    }
+}
+
+/// Frames that lie beside each other and are read in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The file.
+    pub file: ObjectId,
+    /// The bytes to read, padding between the frames included.
+    pub range: Range<u64>,
+    /// Which items of the slice they belong to.
+    pub items: Range<usize>,
+}
+
+/// The most that one request reads, unless a single frame is longer.
+pub const BATCH_BYTES_MAX: u64 = 4 << 20;
+/// Padding between two frames that is cheaper to read than to skip.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+
+/// Groups neighbours in `items` whose frames follow each other in one file. Items keep their order.
+pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for (position, item) in items.iter().enumerate() {
+        let at = place(item);
+        let end = at.offset + u64::from(at.length);
+        match batches.last_mut() {
+            Some(batch)
+                if batch.file == at.file
+                    && (batch.range.end..=batch.range.end + GAP_BYTES_MAX).contains(&at.offset)
+                    && end - batch.range.start <= BATCH_BYTES_MAX =>
+            {
+                batch.range.end = end;
+                batch.items.end = position + 1;
+            }
+            _ => batches.push(Batch { file: at.file, range: at.offset..end, items: position..position + 1 }),
+        }
+    }
+    batches
+}

@@ -1,0 +1,58 @@
+//! Points in time.
+
+use std::fmt;
+
+/// A point in time, in whole seconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    unix_secs: i64,
+}
+
+/// A text that is no RFC 3339 time, or a time out of range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no time: write it as 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00")]
+pub struct ParseTimestampError(String);
+
+impl Timestamp {
+    /// The time so many seconds after (or before) the epoch.
+    ///
+    /// # Errors
+    /// [`ParseTimestampError`] outside the years -9999 to 9999, which no RFC 3339 text can name.
+    pub fn from_unix_secs(unix_secs: i64) -> Result<Self, ParseTimestampError> {
+        match jiff::Timestamp::from_second(unix_secs) {
+            Ok(_) => Ok(Self { unix_secs }),
+            Err(_) => Err(ParseTimestampError(unix_secs.to_string())),
+        }
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub const fn unix_secs(self) -> i64 {
+        self.unix_secs
+    }
+
+    /// Parses an RFC 3339 time; fractions of a second are cut off.
+    ///
+    /// # Errors
+    /// [`ParseTimestampError`] with the text and an example.
+    pub fn parse(text: &str) -> Result<Self, ParseTimestampError> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError(text.to_owned()))?;
+        Ok(Self { unix_secs: time.as_second() })
+    }
+
+    /// This time and so many seconds, stopping at the last time there is.
+    #[must_use]
+    pub fn saturating_add_secs(self, secs: i64) -> Self {
+        Self::from_unix_secs(self.unix_secs.saturating_add(secs)).unwrap_or(self)
+    }
+}
+
+/// RFC 3339 in UTC.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.unix_secs) {
+            Ok(time) => formatter.pad(&time.to_string()),
+            Err(_) => write!(formatter, "{} s after 1970", self.unix_secs),
+        }
+    }
+}

@@ -56,18 +56,20 @@ pub struct Plan {
     pub index: BlockMap,
     /// The blocks to carry, in the order in which they are written.
     pub moves: Vec<Move>,
+    /// The new files and their lengths, headers and padding included.
+    pub files: BTreeMap<ObjectId, u64>,
     /// What is let go.
     pub retired: Retired,
 }
 
-/// What an operation costs, in bytes of stored frames and in requests for them.
+/// What an operation costs, in bytes of backup files and in requests for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// Blocks carried.
     pub blocks: u64,
-    /// Bytes of block data read.
+    /// Bytes of backup files read, padding between neighbours included.
     pub bytes_read: u64,
-    /// Bytes of block data written.
+    /// Bytes of backup files written, headers and padding included.
     pub bytes_written: u64,
     /// Bytes that come back once the plan is committed and no reader holds them.
     pub bytes_released: u64,
@@ -77,12 +79,27 @@ pub struct Cost {
     pub peak_extra_bytes: u64,
 }
 
+impl Retired {
+    /// A block of `step` that lies in what is retired, if there is one. There must be none for any point that is kept.
+    #[must_use]
+    pub fn touches(&self, step: &BlockMap) -> Option<StoredBlock> {
+        step.stored().map(|(_, _, _, at)| at).find(|at| {
+            let end = at.offset + u64::from(at.length);
+            self.files.contains(&at.file)
+                || self.ranges.get(&at.file).is_some_and(|ranges| {
+                    let after = ranges.partition_point(|range| range.end <= at.offset);
+                    ranges.get(after).is_some_and(|range| range.start < end)
+                })
+        })
+    }
+}
+
 impl Plan {
     /// What carrying the plan out costs.
     #[must_use]
     pub fn cost(&self) -> Cost {
         let reads = batches(&self.moves, |step| step.from);
-        let bytes_written = self.moves.iter().map(|step| u64::from(step.to.length)).sum();
+        let bytes_written = self.files.values().sum();
         Cost {
             blocks: self.moves.len() as u64,
             bytes_read: reads.iter().map(|batch| batch.range.end - batch.range.start).sum(),

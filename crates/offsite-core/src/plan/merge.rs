@@ -33,7 +33,7 @@ pub fn adopt(full: Absorbed<'_>, increments: &[Absorbed<'_>], alignment: u64) ->
     superseded.retain(|at| !files.contains(&at.file));
     let indexes = std::iter::once(full.index).chain(increments.iter().map(|increment| increment.index)).collect();
     let retired = Retired { ranges: joined(superseded, alignment), files, indexes, frame_bytes };
-    Plan { index, moves: Vec::new(), retired }
+    Plan { index, moves: Vec::new(), files: BTreeMap::new(), retired }
 }
 
 /// The frames' ranges by file, each up to its next aligned byte, neighbours as one.

@@ -1,5 +1,7 @@
 //! Copying a restore point into another chain.
 
+use std::collections::BTreeMap;
+
 use crate::plan::{Address, Move, Plan, Retired};
 use crate::{BlockMap, ObjectId, StoredBlock};
 
@@ -15,18 +17,26 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Places frames one after the other; `mint` names each further file.
-    fn places<'a>(self, mut mint: impl FnMut() -> ObjectId + 'a) -> impl FnMut(StoredBlock) -> StoredBlock + 'a {
-        let mut current: Option<(ObjectId, u64)> = None;
-        move |from| {
-            let length = u64::from(from.length);
-            let (file, offset) = match current {
-                Some((file, end)) if end + length <= self.file_bytes_max => (file, end),
-                _ => (mint(), self.first_offset),
-            };
-            current = Some((file, (offset + length).next_multiple_of(self.alignment)));
-            StoredBlock { file, offset, ..from }
+    /// The place of the next frame, of `length` bytes, after those that `files` already holds; `files` then holds it too.
+    fn place(
+        self,
+        length: u32,
+        files: &mut BTreeMap<ObjectId, u64>,
+        current: &mut Option<ObjectId>,
+        mint: &mut impl FnMut() -> ObjectId,
+    ) -> (ObjectId, u64) {
+        let end_of = |offset: u64| (offset + u64::from(length)).next_multiple_of(self.alignment);
+        if let Some((file, offset)) = current.and_then(|file| files.get_mut(&file).map(|offset| (file, offset)))
+            && end_of(*offset) <= self.file_bytes_max
+        {
+            let start = *offset;
+            *offset = end_of(start);
+            return (file, start);
         }
+        let file = mint();
+        *current = Some(file);
+        files.insert(file, end_of(self.first_offset));
+        (file, self.first_offset)
     }
 }
 
@@ -34,14 +44,15 @@ impl Placement {
 ///
 /// Only blocks whose digest differs are carried. The index's blocks lie in new files, named by `mint`.
 #[must_use]
-pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mint: impl FnMut() -> ObjectId) -> Plan {
+pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mut mint: impl FnMut() -> ObjectId) -> Plan {
     let step = latest.diff(wanted);
-    let mut place = placement.places(mint);
+    let (mut files, mut current) = (BTreeMap::new(), None);
     let mut moves = Vec::new();
     let index = step.relocated(|machine, disk, block, from| {
-        let to = place(from);
+        let (file, offset) = placement.place(from.length, &mut files, &mut current, &mut mint);
+        let to = StoredBlock { file, offset, ..from };
         moves.push(Move { address: Address { machine: machine.clone(), disk, block }, from, to });
         to
     });
-    Plan { index, moves, retired: Retired::default() }
+    Plan { index, moves, files, retired: Retired::default() }
 }

@@ -9,7 +9,9 @@
 //! conformance suite that tells whether an implementation keeps the contract.
 
 mod capability;
+mod counts;
 mod error;
+mod forward;
 mod key;
 mod recording;
 mod repository;
@@ -17,7 +19,8 @@ mod repository;
 pub mod testing;
 
 pub use capability::{CloneRange, Patch, Piece, Reclaim, Retain};
+pub use counts::{Call, Counts, Verb};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
-pub use recording::{Calls, Counts, Recording};
+pub use recording::Recording;
 pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};

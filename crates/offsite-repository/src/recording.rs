@@ -1,1 +1,257 @@
 //! A decorator that counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::counts::{Call, Counts, Verb};
+use crate::{
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
+    Result, Retain,
+};
+
+/// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
+///
+/// A call counts when it is made, whether it then fails or not; a `read` counts when it returns, with the bytes that it
+/// returned. Beside the sum over all calls there are counts by class of key: [`Recording::classified`] takes the function
+/// that tells the class. Calls without a key (`list`, `sweep`) count in the sum alone.
+///
+/// Clones share their counts; so one can be kept while another is handed on as `Arc<dyn Repository>`.
+#[derive(Debug, Clone)]
+pub struct Recording<R> {
+    inner: Arc<Inner<R>>,
+}
+
+impl<R: Repository> Recording<R> {
+    /// Counts the calls of `repository`, all in one class.
+    pub fn new(repository: R) -> Self {
+        Self::classified(repository, |_| "")
+    }
+
+    /// Counts the calls of `repository`, and apart for each class that `class_of` gives its keys.
+    pub fn classified(repository: R, class_of: impl Fn(&Key) -> &'static str + Send + Sync + 'static) -> Self {
+        let ledger = Arc::new(Ledger { class_of: Box::new(class_of), pages: Mutex::default() });
+        Self { inner: Arc::new(Inner { repository, ledger }) }
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn snapshot(&self) -> Counts {
+        self.inner.ledger.lock().sum
+    }
+
+    /// The counts so far of calls for keys of one class.
+    #[must_use]
+    pub fn snapshot_of(&self, class: &str) -> Counts {
+        self.inner.ledger.lock().by_class.get(class).copied().unwrap_or_default()
+    }
+
+    /// Starts an empty log of calls. It grows with every call: for tests.
+    pub fn start_log(&self) {
+        self.inner.ledger.lock().log = Some(Vec::new());
+    }
+
+    /// The calls since [`Recording::start_log`], in the order in which they were counted.
+    #[must_use]
+    pub fn log(&self) -> Vec<Call> {
+        self.inner.ledger.lock().log.clone().unwrap_or_default()
+    }
+}
+
+/// Holds the counts, and is what the capabilities are implemented on, out of sight: whether there are any is for
+/// `repository` to say.
+#[derive(Debug)]
+struct Inner<R> {
+    repository: R,
+    ledger: Arc<Ledger>,
+}
+
+struct Ledger {
+    class_of: Box<dyn Fn(&Key) -> &'static str + Send + Sync>,
+    // One lock instead of an atomic for each number: a snapshot is of one moment, and a call costs far more.
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    sum: Counts,
+    by_class: BTreeMap<&'static str, Counts>,
+    log: Option<Vec<Call>>,
+}
+
+impl Ledger {
+    fn count(&self, verb: Verb, key: Option<&Key>, bytes: u64) {
+        let class = key.map(|key| (self.class_of)(key));
+        let counts = Counts::of(verb, bytes);
+        let mut pages = self.lock();
+        pages.sum += counts;
+        if let Some(class) = class {
+            *pages.by_class.entry(class).or_default() += counts;
+        }
+        if let Some(log) = &mut pages.log {
+            log.push(Call { verb, key: key.cloned(), bytes });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        // Each change is complete when the lock is released, even by a panic.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Ledger").field("sum", &self.lock().sum).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Repository for Recording<R> {
+    fn location(&self) -> String {
+        self.inner.repository.location()
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.repository.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let ledger = &self.inner.ledger;
+        ledger.count(Verb::Create, Some(key), 0);
+        let writer = self.inner.repository.create(key).await?;
+        Ok(Box::new(RecordingWriter { writer, key: key.clone(), ledger: Arc::clone(ledger) }))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        let answer = self.inner.repository.read(key, what).await;
+        let bytes = answer.as_deref().map_or(0, bytes_of);
+        self.inner.ledger.count(Verb::Read, Some(key), bytes);
+        answer
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        self.inner.ledger.count(Verb::List, None, 0);
+        self.inner.repository.list(prefix, after, limit).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.inner.ledger.count(Verb::Delete, Some(key), 0);
+        self.inner.repository.delete(key).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.inner.ledger.count(Verb::Sweep, None, 0);
+        self.inner.repository.sweep().await
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.inner.repository.clone_range().map(|_| &*self.inner as &dyn CloneRange)
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        self.inner.repository.patch().map(|_| &*self.inner as &dyn Patch)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.repository.retain().map(|_| &*self.inner as &dyn Retain)
+    }
+}
+
+struct RecordingWriter {
+    writer: Box<dyn ObjectWriter>,
+    key: Key,
+    ledger: Arc<Ledger>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectWriter for RecordingWriter {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.ledger.count(Verb::Write, Some(&self.key), bytes_of(&chunks));
+        self.writer.write(chunks).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.ledger.count(Verb::Finish, Some(&self.key), 0);
+        self.writer.finish().await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        self.ledger.count(Verb::Abort, Some(&self.key), 0);
+        self.writer.abort().await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Reclaim for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    }
+
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
+        let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        self.ledger.count(Verb::Punch, Some(key), bytes);
+        self.repository.reclaim().ok_or_else(|| lost("punch", key))?.punch(key, ranges).await
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        self.ledger.count(Verb::Allocated, Some(key), 0);
+        self.repository.reclaim().ok_or_else(|| lost("measure", key))?.allocated_bytes(key).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> CloneRange for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    }
+
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
+        let bytes = pieces.iter().map(|piece| piece.range.end.saturating_sub(piece.range.start)).sum();
+        self.ledger.count(Verb::CloneRange, Some(key), bytes);
+        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Patch for Inner<R> {
+    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+        self.ledger.count(Verb::Patch, Some(key), bytes_of(&chunks));
+        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, offset, chunks).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Retain for Inner<R> {
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
+        self.ledger.count(Verb::Retain, Some(key), 0);
+        self.repository.retain().ok_or_else(|| lost("retain", key))?.retain_until(key, until_unix_secs).await
+    }
+
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
+        self.ledger.count(Verb::Retained, Some(key), 0);
+        self.repository.retain().ok_or_else(|| lost("read the retention of", key))?.retained_until(key).await
+    }
+}
+
+fn bytes_of(chunks: &[Bytes]) -> u64 {
+    chunks.iter().map(|chunk| chunk.len() as u64).sum()
+}
+
+/// The accessor said that there is the capability, and now there is not: for a backend that changes its mind.
+fn lost(action: &'static str, key: &Key) -> Error {
+    Error::new(ErrorKind::Unsupported, action).with_key(key).with_detail("the repository no longer offers it")
+}

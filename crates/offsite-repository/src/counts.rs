@@ -1,0 +1,183 @@
+//! What a repository was asked to do, in numbers.
+
+use std::fmt;
+use std::ops::{AddAssign, Sub};
+
+use crate::Key;
+
+/// A call that reaches a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Verb {
+    /// [`Repository::create`](crate::Repository::create).
+    Create,
+    /// [`ObjectWriter::write`](crate::ObjectWriter::write).
+    Write,
+    /// [`ObjectWriter::finish`](crate::ObjectWriter::finish).
+    Finish,
+    /// [`ObjectWriter::abort`](crate::ObjectWriter::abort).
+    Abort,
+    /// [`Repository::read`](crate::Repository::read).
+    Read,
+    /// [`Repository::list`](crate::Repository::list).
+    List,
+    /// [`Repository::delete`](crate::Repository::delete).
+    Delete,
+    /// [`Repository::sweep`](crate::Repository::sweep).
+    Sweep,
+    /// [`Reclaim::punch`](crate::Reclaim::punch).
+    Punch,
+    /// [`Reclaim::allocated_bytes`](crate::Reclaim::allocated_bytes).
+    Allocated,
+    /// [`CloneRange::create_from`](crate::CloneRange::create_from).
+    CloneRange,
+    /// [`Patch::patch`](crate::Patch::patch).
+    Patch,
+    /// [`Retain::retain_until`](crate::Retain::retain_until).
+    Retain,
+    /// [`Retain::retained_until`](crate::Retain::retained_until).
+    Retained,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Finish => "finish",
+            Self::Abort => "abort",
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Delete => "delete",
+            Self::Sweep => "sweep",
+            Self::Punch => "punch",
+            Self::Allocated => "allocated",
+            Self::CloneRange => "clone range",
+            Self::Patch => "patch",
+            Self::Retain => "retain",
+            Self::Retained => "retained",
+        })
+    }
+}
+
+/// One call, as the log of a [`Recording`](crate::Recording) keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What was called.
+    pub verb: Verb,
+    /// The object; none for `list` and `sweep`.
+    pub key: Option<Key>,
+    /// The bytes passed or, for a read, returned.
+    pub bytes: u64,
+}
+
+/// Numbers of calls and bytes. Failed calls count as calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Objects begun.
+    pub creates: u64,
+    /// Calls of `write`.
+    pub writes: u64,
+    /// Objects finished, or tried to.
+    pub finishes: u64,
+    /// Objects given up.
+    pub aborts: u64,
+    /// Calls of `read`, however many ranges each had.
+    pub reads: u64,
+    /// Pages listed.
+    pub lists: u64,
+    /// Objects deleted.
+    pub deletes: u64,
+    /// Calls of `sweep`.
+    pub sweeps: u64,
+    /// Calls of `punch`, however many ranges each had.
+    pub punches: u64,
+    /// Questions for the allocated bytes of an object.
+    pub allocated: u64,
+    /// Objects made of ranges of others.
+    pub clones: u64,
+    /// Writes into existing objects.
+    pub patches: u64,
+    /// Retention dates set.
+    pub retains: u64,
+    /// Retention dates asked for.
+    pub retained: u64,
+    /// Bytes that reads returned.
+    pub bytes_read: u64,
+    /// Bytes passed to `write` and `patch`.
+    pub bytes_written: u64,
+    /// Bytes passed to `punch`.
+    pub bytes_punched: u64,
+    /// Bytes that were to be cloned; none of them passed through the caller.
+    pub bytes_cloned: u64,
+}
+
+impl Counts {
+    /// All calls together.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        let writing = self.creates + self.writes + self.finishes + self.aborts + self.clones + self.patches;
+        let reading = self.reads + self.lists + self.allocated + self.retained;
+        writing + reading + self.deletes + self.sweeps + self.punches + self.retains
+    }
+
+    /// The counts of one call.
+    pub(crate) fn of(verb: Verb, bytes: u64) -> Self {
+        let none = Self::default();
+        match verb {
+            Verb::Create => Self { creates: 1, ..none },
+            Verb::Write => Self { writes: 1, bytes_written: bytes, ..none },
+            Verb::Finish => Self { finishes: 1, ..none },
+            Verb::Abort => Self { aborts: 1, ..none },
+            Verb::Read => Self { reads: 1, bytes_read: bytes, ..none },
+            Verb::List => Self { lists: 1, ..none },
+            Verb::Delete => Self { deletes: 1, ..none },
+            Verb::Sweep => Self { sweeps: 1, ..none },
+            Verb::Punch => Self { punches: 1, bytes_punched: bytes, ..none },
+            Verb::Allocated => Self { allocated: 1, ..none },
+            Verb::CloneRange => Self { clones: 1, bytes_cloned: bytes, ..none },
+            Verb::Patch => Self { patches: 1, bytes_written: bytes, ..none },
+            Verb::Retain => Self { retains: 1, ..none },
+            Verb::Retained => Self { retained: 1, ..none },
+        }
+    }
+
+    fn zip(self, other: Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            creates: join(self.creates, other.creates),
+            writes: join(self.writes, other.writes),
+            finishes: join(self.finishes, other.finishes),
+            aborts: join(self.aborts, other.aborts),
+            reads: join(self.reads, other.reads),
+            lists: join(self.lists, other.lists),
+            deletes: join(self.deletes, other.deletes),
+            sweeps: join(self.sweeps, other.sweeps),
+            punches: join(self.punches, other.punches),
+            allocated: join(self.allocated, other.allocated),
+            clones: join(self.clones, other.clones),
+            patches: join(self.patches, other.patches),
+            retains: join(self.retains, other.retains),
+            retained: join(self.retained, other.retained),
+            bytes_read: join(self.bytes_read, other.bytes_read),
+            bytes_written: join(self.bytes_written, other.bytes_written),
+            bytes_punched: join(self.bytes_punched, other.bytes_punched),
+            bytes_cloned: join(self.bytes_cloned, other.bytes_cloned),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        *self = self.zip(other, u64::saturating_add);
+    }
+}
+
+/// What came on top of an earlier snapshot; zero where the earlier one has more.
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::saturating_sub)
+    }
+}

@@ -1,0 +1,57 @@
+//! A shared repository is a repository.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    CloneRange, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
+};
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository + ?Sized> Repository for Arc<R> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    fn limits(&self) -> Limits {
+        (**self).limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        (**self).create(key).await
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<bytes::Bytes>> {
+        (**self).read(key, what).await
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        (**self).list(prefix, after, limit).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        (**self).delete(key).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        (**self).sweep().await
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        (**self).reclaim()
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        (**self).clone_range()
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        (**self).patch()
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        (**self).retain()
+    }
+}

@@ -1,0 +1,135 @@
+//! What a repository in memory can do beyond the verbs.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+
+use super::Memory;
+use super::memory::Object;
+use crate::{CloneRange, Error, ErrorKind, Key, Patch, Piece, Reclaim, Result, Retain};
+
+#[async_trait]
+impl Reclaim for Memory {
+    fn granularity_bytes(&self) -> u64 {
+        self.granule()
+    }
+
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
+        self.turn().await;
+        let granule = self.granule();
+        let mut state = self.lock();
+        let object = state.object(key, "punch")?;
+        for range in ranges {
+            object.slice(key, "punch", range)?;
+        }
+        let length = object.bytes.len() as u64;
+        for range in ranges {
+            // The last granule of an object is whole even where the object ends inside it.
+            let end = if range.end == length { length.div_ceil(granule) } else { range.end / granule };
+            for hole in range.start.div_ceil(granule)..end {
+                object.holes.insert(hole);
+                let bounds = index(hole * granule)..index((hole + 1) * granule).min(index(length));
+                object.change(|bytes| bytes[bounds].fill(0));
+            }
+        }
+        Ok(())
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        self.turn().await;
+        let granule = self.granule();
+        Ok(self.lock().object(key, "measure")?.allocated_bytes(granule))
+    }
+}
+
+#[async_trait]
+impl CloneRange for Memory {
+    fn granularity_bytes(&self) -> u64 {
+        self.granule()
+    }
+
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
+        self.turn().await;
+        let granule = self.granule();
+        let mut state = self.lock();
+        if state.objects.contains_key(key.as_str()) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "clone into").with_key(key));
+        }
+        let mut bytes = BytesMut::new();
+        for (number, piece) in pieces.iter().enumerate() {
+            let last = number + 1 == pieces.len();
+            if piece.range.start % granule != 0 || (!last && piece.range.end % granule != 0) {
+                let detail = format!("a piece's ends are not multiples of {granule}");
+                return Err(Error::new(ErrorKind::Unsupported, "clone into").with_key(key).with_detail(detail));
+            }
+            let source = state.object(&piece.key, "clone")?;
+            bytes.extend_from_slice(&source.slice(&piece.key, "clone", &piece.range)?);
+        }
+        if !state.room_for(bytes.len() as u64, &self.shared.options) {
+            return Err(Error::new(ErrorKind::NoSpace, "clone into").with_key(key));
+        }
+        state.objects.insert(key.as_str().to_owned(), Object { bytes: bytes.freeze(), ..Object::default() });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Patch for Memory {
+    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+        self.turn().await;
+        let granule = self.granule();
+        let mut state = self.lock();
+        let length = state.object(key, "patch")?.bytes.len() as u64;
+        if offset > length {
+            let detail = format!("it has {length} bytes, and was to be written from {offset} on");
+            return Err(Error::new(ErrorKind::Corrupt, "patch").with_key(key).with_detail(detail));
+        }
+        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        if end > self.shared.options.object_bytes_max {
+            return Err(Error::new(ErrorKind::Unsupported, "patch").with_key(key).with_detail("it would be too large"));
+        }
+        let touched = offset / granule..end.div_ceil(granule);
+        let filled = state.object(key, "patch")?.holes.range(touched.clone()).count() as u64 * granule;
+        if !state.room_for(end.saturating_sub(length) + filled, &self.shared.options) {
+            return Err(Error::new(ErrorKind::NoSpace, "patch").with_key(key));
+        }
+        let object = state.object(key, "patch")?;
+        object.holes.retain(|hole| !touched.contains(hole));
+        object.change(|bytes| {
+            bytes.resize(index(length.max(end)), 0);
+            let mut at = index(offset);
+            for chunk in &chunks {
+                bytes[at..at + chunk.len()].copy_from_slice(chunk);
+                at += chunk.len();
+            }
+        });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Retain for Memory {
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
+        self.turn().await;
+        let mut state = self.lock();
+        let now = state.now();
+        let object = state.object(key, "retain")?;
+        if until_unix_secs <= now || object.retained_until.is_some_and(|until| until_unix_secs < until) {
+            let detail = "a date of retention only moves forward";
+            return Err(Error::new(ErrorKind::PermissionDenied, "retain").with_key(key).with_detail(detail));
+        }
+        object.retained_until = Some(until_unix_secs);
+        Ok(())
+    }
+
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
+        self.turn().await;
+        Ok(self.lock().object(key, "read the retention of")?.retained_until)
+    }
+}
+
+/// An offset into memory; it was compared with a length in memory before.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}

@@ -14,6 +14,9 @@ pub struct Timestamp {
 pub struct ParseTimestampError(String);
 
 impl Timestamp {
+    /// The last time there is.
+    pub const MAX: Self = Self { unix_secs: 253_402_207_200 };
+
     /// The time so many seconds after (or before) the epoch.
     ///
     /// # Errors

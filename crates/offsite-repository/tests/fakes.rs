@@ -1,4 +1,9 @@
 //! What the fakes and the counting decorator do beyond the contract.
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "what cannot go on has failed; ranges are of objects"
+)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Names.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use offsite_repository::{Key, KeyError, Prefix};
 use proptest::prelude::*;

@@ -16,7 +16,7 @@ use super::staged::Staged;
 use super::{blocking, fault};
 
 /// So much is gathered before it is worth a thread: small chunks cost more in hand-over than in writing.
-const GATHER_BYTES: u64 = 256 << 10;
+const GATHER_BYTES: u64 = 1 << 20;
 /// The most chunks that the kernel takes at a time.
 const CHUNKS_MAX: usize = 1_024;
 /// After so much the device is set to work, so that it does not have all of it left to do at the end.

@@ -146,6 +146,10 @@ fn check_adopt(target: &Target, merged: usize, plan: &Plan, alignment: u64) {
                 .flatten()
                 .any(|range| range.start <= at.offset && at.offset + u64::from(at.length) <= range.end)
     };
+    // A file goes as a whole if, and only if, nothing in it is live.
+    let holds_live = |file: ObjectId| live.iter().any(|(other, _)| *other == file);
+    let dead: BTreeSet<_> = before.iter().map(|at| at.file).filter(|file| !holds_live(*file)).collect();
+    assert_eq!(plan.retired.files, dead);
     let mut released = 0;
     for at in &before {
         let is_live = live.contains(&(at.file, at.offset));

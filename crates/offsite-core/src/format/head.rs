@@ -101,7 +101,7 @@ pub struct Head {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HeadRecord {
+pub(super) struct HeadRecord {
     folder: [u8; 16],
     number: u64,
     commit: [u8; 16],

@@ -48,7 +48,7 @@ pub struct Index {
 }
 
 #[derive(Serialize, Deserialize)]
-struct DirectoryRecord {
+pub(super) struct DirectoryRecord {
     folder: [u8; 16],
     id: u64,
     sequence: u64,

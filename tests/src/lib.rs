@@ -1,1 +1,26 @@
-//! Private.
+//! What black-box tests stand on: real file systems, real disk images, and the tools that everybody else judges them by.
+//!
+//! - [`ext4`]: an ext4 file system in a raw image, made, changed, checked and read without root.
+//! - [`qemu`]: disk images as QEMU sees them.
+//! - [`Tree`]: files that are the same in every run.
+//!
+//! All of it is for tests: what goes wrong panics, with what the tool said.
+
+pub mod ext4;
+pub mod qemu;
+mod tools;
+mod tree;
+
+pub use tempfile::TempDir;
+pub use tools::{find, run};
+pub use tree::{Change, Tree};
+
+/// A new folder, gone when the value is dropped.
+///
+/// # Panics
+/// If there is no place for it.
+#[track_caller]
+#[must_use]
+pub fn folder() -> TempDir {
+    TempDir::new().unwrap_or_else(|error| panic!("no temporary folder: {error}"))
+}

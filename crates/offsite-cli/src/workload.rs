@@ -1,0 +1,306 @@
+//! Virtual machine disks made to order: the demonstration and the benchmarks run on them.
+//!
+//! A [`Disk`] is a function of its name, a seed and a size. It has versions: version 0 is the first backup's state, and
+//! each later version changes a small part of the one before, as a day of work does. The same arguments give the same
+//! bytes everywhere and always, so nothing has to be stored to know what a restored disk must hold:
+//! [`Disk::at`] tells it block by block.
+//!
+//! What the disks are like is said by a [`Profile`]: some of the disk was never written, some of it does not compress,
+//! the rest compresses about 2:1 under zstd; machines made with one seed have a part in common, as machines made from
+//! one template do; and changes fall mostly on a hot part of the disk, half of them as single pages.
+
+mod content;
+mod draw;
+mod image;
+#[cfg(test)]
+mod tests;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+
+pub use content::Kind;
+pub use image::Image;
+
+use draw::{Stream, hash, share_of, spread};
+
+/// Bytes in a page, the smallest piece of a disk that a version changes.
+pub const PAGE_BYTES: usize = 4096;
+
+/// Bytes in a block of the generator. A job may store the disk in blocks of another size.
+pub const BLOCK_BYTES: usize = 1 << 20;
+
+/// Pages in a block.
+pub const BLOCK_PAGES: usize = BLOCK_BYTES / PAGE_BYTES;
+
+/// The most pages that a version changes in a block that it does not rewrite whole.
+const SCATTERED_PAGES_MAX: usize = 32;
+
+/// What the hashes are drawn for. Two purposes with one number would move together.
+mod purpose {
+    pub(super) const KIND: u64 = 1;
+    pub(super) const HOT: u64 = 2;
+    pub(super) const FIRST_CONTENT: u64 = 3;
+    pub(super) const CONTENT: u64 = 4;
+    pub(super) const CHANGED: u64 = 5;
+    pub(super) const WHOLE: u64 = 6;
+    pub(super) const PAGES: u64 = 7;
+}
+
+/// How much of a disk a version changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Changes {
+    /// About this share of the blocks; half of them in the hot part, and some only in scattered pages.
+    Share(f64),
+    /// Exactly this many blocks (or all there are), anywhere and rewritten whole: the increment stays the same while
+    /// the disk around it grows.
+    WholeBlocks(u64),
+}
+
+/// What a disk is like. Shares are between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Profile {
+    /// Blocks of one kind that lie together.
+    pub extent_blocks: u64,
+    /// The share that was never written; it stays a hole in the file.
+    pub zero: f64,
+    /// The share that does not compress. What is neither is mixed, about 2:1 under zstd.
+    pub incompressible: f64,
+    /// The share that all machines of one seed have in common: the first part of the disk, as a template leaves it.
+    pub shared: f64,
+    /// What each version changes.
+    pub changes: Changes,
+    /// The part of the disk that takes half of the changes.
+    pub hot: f64,
+    /// The share of the changed blocks that is rewritten whole; the others get 1 to 32 scattered pages.
+    pub whole: f64,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            extent_blocks: 16,
+            zero: 0.20,
+            incompressible: 0.20,
+            shared: 0.15,
+            changes: Changes::Share(0.05),
+            hot: 0.10,
+            whole: 0.5,
+        }
+    }
+}
+
+impl Profile {
+    /// The usual disk, with extents small enough that a disk of `size_mib` has some of each kind.
+    #[must_use]
+    pub fn for_size(size_mib: u64) -> Self {
+        let usual = Self::default();
+        Self { extent_blocks: (size_mib / 64).clamp(1, usual.extent_blocks), ..usual }
+    }
+}
+
+/// The pages of one block that a version wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedBlock {
+    /// The block's number; it lies at this times [`BLOCK_BYTES`].
+    pub block: u64,
+    pages: PageSet,
+}
+
+impl ChangedBlock {
+    /// Whether all of the block was rewritten.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.pages == PageSet::ALL
+    }
+
+    /// The bytes that were rewritten.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.pages.count() * PAGE_BYTES as u64
+    }
+}
+
+/// A disk of a machine, in all its versions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    /// Tells machines (and disks of one machine) apart: another name, other content.
+    pub name: String,
+    /// The seed of the whole workload. Disks of one seed share a part of their content.
+    pub seed: u64,
+    /// The size in MiB, which is also the number of blocks.
+    pub size_mib: u64,
+    /// What the disk is like.
+    pub profile: Profile,
+}
+
+impl Disk {
+    /// A disk with the usual profile for its size.
+    #[must_use]
+    pub fn new(name: &str, seed: u64, size_mib: u64) -> Self {
+        Self { name: name.to_owned(), seed, size_mib, profile: Profile::for_size(size_mib) }
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_mib * BLOCK_BYTES as u64
+    }
+
+    /// What the block's content was like when the disk was made.
+    #[must_use]
+    pub fn kind(&self, block: u64) -> Kind {
+        let owner = if self.is_shared(block) { self.seed } else { self.own() };
+        let draw = spread(hash(&[owner, purpose::KIND]), self.extent_of(block), draw::GOLDEN);
+        if draw < self.profile.zero {
+            Kind::Zero
+        } else if draw < self.profile.zero + self.profile.incompressible {
+            Kind::Incompressible
+        } else {
+            Kind::Mixed
+        }
+    }
+
+    /// What `version` changed in the version before it, in order of blocks. Version 0 changed nothing.
+    #[must_use]
+    pub fn changes(&self, version: u32) -> Vec<ChangedBlock> {
+        if version == 0 {
+            return Vec::new();
+        }
+        match self.profile.changes {
+            Changes::Share(share) => (0..self.size_mib)
+                .filter(|&block| self.draw(purpose::CHANGED, version, block) < self.change_probability(block, share))
+                .map(|block| ChangedBlock { block, pages: self.changed_pages(block, version) })
+                .collect(),
+            Changes::WholeBlocks(count) => {
+                let mut ranked: Vec<(u64, u64)> = (0..self.size_mib)
+                    .map(|block| (hash(&[self.own(), purpose::CHANGED, u64::from(version), block]), block))
+                    .collect();
+                ranked.sort_unstable();
+                ranked.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+                let mut blocks: Vec<u64> = ranked.into_iter().map(|(_, block)| block).collect();
+                blocks.sort_unstable();
+                blocks.into_iter().map(|block| ChangedBlock { block, pages: PageSet::ALL }).collect()
+            }
+        }
+    }
+
+    /// The bytes that `version` rewrote, to the page. In blocks of 1 MiB it is [`Self::changes`] times the block.
+    #[must_use]
+    pub fn changed_bytes(&self, version: u32) -> u64 {
+        self.changes(version).iter().map(ChangedBlock::bytes).sum()
+    }
+
+    /// The disk's content at `version`.
+    #[must_use]
+    pub fn at(&self, version: u32) -> Image<'_> {
+        Image::new(self, version)
+    }
+
+    /// Writes the disk at `version` to a new file at `path`; what was never written stays a hole.
+    ///
+    /// # Errors
+    /// If the file cannot be created or written.
+    pub fn write_full(&self, path: &Path, version: u32) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        self.at(version).write_to(&mut file)
+    }
+
+    /// Turns the file at `path` from the version before `version` into `version`, in place: only what changed is
+    /// written. Returns the bytes written.
+    ///
+    /// # Errors
+    /// If the file is not there, or is not of the disk's size, or cannot be written.
+    pub fn apply(&self, path: &Path, version: u32) -> io::Result<u64> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        if file.metadata()?.len() != self.size_bytes() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("not a file of {} MiB", self.size_mib)));
+        }
+        image::write_changes(self, version, &mut file)
+    }
+
+    /// The hash of what makes this disk different from all others.
+    fn own(&self) -> u64 {
+        self.name.bytes().fold(hash(&[self.seed]), |so_far, byte| hash(&[so_far, u64::from(byte)]))
+    }
+
+    fn extent_of(&self, block: u64) -> u64 {
+        block / self.profile.extent_blocks.max(1)
+    }
+
+    fn is_shared(&self, block: u64) -> bool {
+        self.extent_of(block) as f64 + 0.5 < self.profile.shared * self.extent_of(self.size_mib) as f64
+    }
+
+    fn is_hot(&self, block: u64) -> bool {
+        spread(hash(&[self.own(), purpose::HOT]), self.extent_of(block), draw::SQRT_2) < self.profile.hot
+    }
+
+    /// What the content of `block` is derived from, as `version` wrote it.
+    fn content_seed(&self, block: u64, version: u32) -> u64 {
+        if version == 0 && self.is_shared(block) {
+            hash(&[self.seed, purpose::FIRST_CONTENT, block])
+        } else {
+            hash(&[self.own(), purpose::CONTENT, u64::from(version), block])
+        }
+    }
+
+    fn draw(&self, purpose: u64, version: u32, block: u64) -> f64 {
+        share_of(hash(&[self.own(), purpose, u64::from(version), block]))
+    }
+
+    /// How likely a version changes `block`: half of the changes fall on the hot part, half on the rest.
+    fn change_probability(&self, block: u64, share: f64) -> f64 {
+        let hot = self.profile.hot.clamp(0.0, 1.0);
+        if hot == 0.0 || hot == 1.0 {
+            share
+        } else if self.is_hot(block) {
+            share * 0.5 / hot
+        } else {
+            share * 0.5 / (1.0 - hot)
+        }
+    }
+
+    fn changed_pages(&self, block: u64, version: u32) -> PageSet {
+        if self.draw(purpose::WHOLE, version, block) < self.profile.whole {
+            return PageSet::ALL;
+        }
+        let mut stream = Stream::new(hash(&[self.own(), purpose::PAGES, u64::from(version), block]));
+        let mut pages = PageSet::NONE;
+        for _ in 0..=stream.below(SCATTERED_PAGES_MAX) {
+            pages.insert(stream.below(BLOCK_PAGES));
+        }
+        pages
+    }
+}
+
+/// A set of pages of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PageSet([u64; BLOCK_PAGES / 64]);
+
+impl PageSet {
+    const NONE: Self = Self([0; BLOCK_PAGES / 64]);
+    const ALL: Self = Self([u64::MAX; BLOCK_PAGES / 64]);
+
+    fn insert(&mut self, page: usize) {
+        self.0[page / 64] |= 1 << (page % 64);
+    }
+
+    fn contains(&self, page: usize) -> bool {
+        self.0[page / 64] >> (page % 64) & 1 == 1
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// The pages of the set as ranges, each as long as it can be.
+    fn runs(self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let start = (next..BLOCK_PAGES).find(|&page| self.contains(page))?;
+            next = (start..BLOCK_PAGES).find(|&page| !self.contains(page)).unwrap_or(BLOCK_PAGES);
+            Some(start..next)
+        })
+    }
+}

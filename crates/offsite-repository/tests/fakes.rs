@@ -145,6 +145,19 @@ async fn memory_can_be_damaged() {
 }
 
 #[tokio::test]
+async fn a_fork_is_what_a_crash_would_leave() {
+    let memory = Memory::new();
+    memory.put(&key("a"), Bytes::from_static(b"done")).await.unwrap();
+    let mut writer = memory.create(&key("b")).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"half")]).await.unwrap();
+    let fork = memory.fork();
+    writer.finish().await.unwrap();
+    memory.delete(&key("a")).await.unwrap();
+    assert_eq!(fork.contents(), [(key("a"), Bytes::from_static(b"done"))]);
+    assert_eq!((fork.used_bytes(), memory.used_bytes()), (4, 4));
+}
+
+#[tokio::test]
 async fn memory_retains_until_its_clock_says_otherwise() {
     let memory = Memory::new();
     memory.put(&key("a"), Bytes::new()).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{self, AtFlags, FallocateFlags};
+use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::LocalOptions;
@@ -55,6 +55,9 @@ fn find_way(root: &Root) -> Result<Option<CreateBy>, Errno> {
 fn keeps_names(root: &Root, by: CreateBy) -> Result<bool, Errno> {
     let first = Staged::open(root.open_folder("")?, by)?;
     let second = Staged::open(root.open_folder("")?, by);
+    // For an unnamed file too: it is about to get a hidden name, which another process may be sweeping. Where there are
+    // no locks, nothing is swept.
+    let _ = fs::flock(&first.file, FlockOperation::NonBlockingLockExclusive);
     // A hidden name that a sweep would remove, should this process die here.
     let name = hidden_name()?;
     let published = first.publish(&name);

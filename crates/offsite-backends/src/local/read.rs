@@ -87,7 +87,6 @@ fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
         match retry_on_intr(|| pread(file, spare_capacity(&mut buffer), offset)) {
             Ok(0) => return Err(past_end("read", key, &range, offset)),
             Ok(_) => {}
-            // What the device no longer can read is not what was stored, and another try finds the same.
             Err(errno) => return Err(fault("read", key, errno)),
         }
     }

@@ -111,6 +111,19 @@ impl Memory {
         self.lock().used_bytes(self.granule())
     }
 
+    /// Another store with the same objects: what would be left if everybody who uses this one stopped now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.lock();
+        let forked = State {
+            objects: state.objects.clone(),
+            staged_bytes: 0,
+            capacity_bytes: state.capacity_bytes,
+            clock_unix_secs: state.clock_unix_secs,
+        };
+        Self { shared: Arc::new(Shared { options: self.shared.options.clone(), state: Mutex::new(forked) }) }
+    }
+
     /// Every object with its content, as it stands.
     #[must_use]
     pub fn contents(&self) -> Vec<(Key, Bytes)> {

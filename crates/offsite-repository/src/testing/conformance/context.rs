@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Options, Outcome, folder};
+use super::{Options, Outcome};
 use crate::{Error, ErrorKind, Key, KeyError, ObjectInfo, Prefix, Repository, RepositoryExt};
 
 /// Why a case ends early.
@@ -77,10 +77,6 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(case: &str, repository: Arc<dyn Repository>, options: Options) -> Checked<Self> {
-        Ok(Self { repository, options, folder: folder(case)? })
-    }
-
     pub(super) fn key(&self, name: &str) -> Checked<Key> {
         Ok(self.folder.key(name)?)
     }

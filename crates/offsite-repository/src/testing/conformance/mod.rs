@@ -1,7 +1,7 @@
 //! Whether a repository keeps the contract.
 //!
-//! [`check`] runs every case against a live place, below a random folder that it removes afterwards, and returns a
-//! [`Report`]. It neither panics nor waits for a clock. In a test suite, [`conformance_tests!`](crate::conformance_tests)
+//! [`check`] runs every case against a live place, below a random top-level folder whose objects it deletes afterwards (a
+//! place that has folders of its own may keep them, empty), and returns a [`Report`]. It neither panics nor waits for a clock. In a test suite, [`conformance_tests!`](crate::conformance_tests)
 //! makes a test of each case instead:
 //!
 //! ```
@@ -84,8 +84,12 @@ pub async fn check(repository: Arc<dyn Repository>, options: &Options) -> Report
 pub async fn check_cases(repository: Arc<dyn Repository>, options: &Options, names: &[&str]) -> Report {
     let location = repository.location();
     let mut reports = Vec::new();
+    let folder = random_folder();
     for case in CASES.iter().filter(|case| names.contains(&case.name)) {
-        let outcome = run(case, Arc::clone(&repository), options.clone()).await;
+        let outcome = match &folder {
+            Ok(folder) => run(case, Arc::clone(&repository), options.clone(), folder).await,
+            Err(why) => Outcome::Skipped(why.clone()),
+        };
         reports.push(CaseReport { name: case.name, outcome });
     }
     for name in names.iter().filter(|name| !CASES.iter().any(|case| case.name == **name)) {
@@ -95,11 +99,12 @@ pub async fn check_cases(repository: Arc<dyn Repository>, options: &Options, nam
     Report { location, cases: reports }
 }
 
-async fn run(case: &Case, repository: Arc<dyn Repository>, options: Options) -> Outcome {
-    let context = match Context::new(case.name, repository, options) {
-        Ok(context) => context,
-        Err(stop) => return stop.into(),
+async fn run(case: &Case, repository: Arc<dyn Repository>, options: Options, folder: &str) -> Outcome {
+    let folder = match Prefix::new(format!("{folder}/{}", case.name)) {
+        Ok(folder) => folder,
+        Err(error) => return Outcome::Skipped(error.to_string()),
     };
+    let context = Context { repository, options, folder };
     // In a task of its own, so that a panic in the repository ends its case and not the suite.
     let outcome = match tokio::spawn((case.run)(context.clone())).await {
         Ok(Ok(())) => Outcome::Passed,
@@ -120,12 +125,11 @@ struct Case {
 
 static CASES: &[Case] = crate::conformance_tests!(@cases table);
 
-/// The folder below which a case keeps all it writes.
-fn folder(case: &str) -> Result<Prefix, context::Stop> {
+/// The folder of a run, which nothing else uses.
+fn random_folder() -> Result<String, String> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|error| context::Stop::Fail(format!("no random name: {error}")))?;
-    let random = u64::from_le_bytes(random);
-    Ok(Prefix::new(format!("conformance-{random:016x}/{case}"))?)
+    getrandom::fill(&mut random).map_err(|error| format!("there is no random name to work below: {error}"))?;
+    Ok(format!("conformance-{:016x}", u64::from_le_bytes(random)))
 }
 
 /// Makes one `#[tokio::test]` of each case of the [suite](mod@crate::testing::conformance).

@@ -15,6 +15,13 @@ pub struct StoredBlock {
     pub digest: Digest,
 }
 
+impl StoredBlock {
+    /// Whether both are the same frame.
+    fn same_place(&self, other: &Self) -> bool {
+        self.file == other.file && self.offset == other.offset
+    }
+}
+
 /// A piece of a disk map. What no run covers is *absent*: an increment leaves it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
@@ -176,11 +183,11 @@ impl DiskMap {
             }
             match *lower {
                 Run::Stored { block, at } => {
-                    let covered = above.peek().is_some_and(|run| run.first() <= block);
-                    if covered || u64::from(block) >= kept_end {
-                        displaced(block, at);
-                    } else {
-                        runs.push(*lower);
+                    match above.peek().filter(|run| run.first() <= block) {
+                        // A step that was done before names the same frame, which then must not be let go.
+                        Some(Run::Stored { at: again, .. }) if again.same_place(&at) => {}
+                        None if u64::from(block) < kept_end => runs.push(*lower),
+                        _ => displaced(block, at),
                     }
                 }
                 Run::Zero { first, .. } => {

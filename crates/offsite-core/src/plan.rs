@@ -12,7 +12,7 @@ mod merge;
 mod sync;
 
 pub use merge::{Absorbed, adopt};
-pub use sync::{Placement, sync};
+pub use sync::{Placement, Placer, sync};
 
 /// Which block of which disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

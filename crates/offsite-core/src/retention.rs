@@ -104,7 +104,7 @@ pub fn simple(points: &[RestorePoint], policy: Simple, now: Timestamp) -> Vec<Ve
             } else {
                 position += 1;
                 let kept = position <= policy.keep;
-                kept.then(|| Reason::Newest { position, keep: policy.keep, goes_after: policy.keep + 1 - position })
+                kept.then(|| Reason::Newest { position, keep: policy.keep, goes_after: policy.keep - position + 1 })
                     .into_iter()
                     .collect()
             };

@@ -14,6 +14,9 @@ pub struct Timestamp {
 pub struct ParseTimestampError(String);
 
 impl Timestamp {
+    /// The last time there is.
+    pub const MAX: Self = Self { unix_secs: 253_402_207_200 };
+
     /// The time so many seconds after (or before) the epoch.
     ///
     /// # Errors
@@ -40,10 +43,11 @@ impl Timestamp {
         Ok(Self { unix_secs: time.as_second() })
     }
 
-    /// This time and so many seconds, stopping at the last time there is.
+    /// This time and so many seconds, stopping at the first and the last time there is.
     #[must_use]
     pub fn saturating_add_secs(self, secs: i64) -> Self {
-        Self::from_unix_secs(self.unix_secs.saturating_add(secs)).unwrap_or(self)
+        let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+        Self { unix_secs: self.unix_secs.saturating_add(secs).clamp(first, last) }
     }
 }
 

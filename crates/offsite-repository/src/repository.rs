@@ -73,7 +73,7 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// `AlreadyExists` if the key is already taken (which a backend may find out only at `finish`), `NoSpace`.
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>>;
 
-    /// Reads exactly what was asked for.
+    /// Reads exactly what was asked for. The buffers of ranges that touch may share their memory.
     ///
     /// # Errors
     /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`Read::Whole`].
@@ -124,7 +124,8 @@ pub trait Repository: fmt::Debug + Send + Sync {
 /// An object being written, from its start to its end.
 ///
 /// Dropped without `finish`, it leaves no object; call [`abort`](ObjectWriter::abort) to also give its space back at once.
-/// After a failed call the writer is dead: every later call fails, and the object must be written anew.
+/// After a failed call the writer is dead: every later call fails, and the object must be written anew. After a dropped
+/// one it may be; if it is not, the call took effect as a whole or not at all.
 #[async_trait]
 pub trait ObjectWriter: Send {
     /// Appends the chunks one after the other.
@@ -139,7 +140,7 @@ pub trait ObjectWriter: Send {
     /// `AlreadyExists` (perhaps by this writer's own earlier try: read back and compare), `NoSpace`, `Indeterminate`.
     async fn finish(self: Box<Self>) -> Result<()>;
 
-    /// Gives up: nothing becomes visible, and the space comes back.
+    /// Gives up: nothing becomes visible, the space comes back, and what others made of the name stays.
     ///
     /// # Errors
     /// None but those of every call; there is no object in any case.

@@ -1,1 +1,40 @@
 //! Backup copy jobs.
+
+mod backup;
+mod copy;
+mod error;
+mod folder;
+mod heads;
+mod holder;
+mod image;
+mod job_name;
+mod layout;
+mod lease;
+mod mover;
+mod open_repository;
+mod pin;
+mod point;
+mod progress;
+mod release;
+pub mod report;
+mod restore;
+mod transform;
+mod verify;
+mod writer;
+
+pub use backup::BackupJob;
+pub use copy::{CopyJob, PlannedMerge, PlannedSync, RunPlan, Selection};
+pub use error::{Error, Result};
+pub use folder::{JobFolder, PointSelector};
+pub use image::{ImageFormat, ImageSource};
+pub use job_name::{JobName, JobNameError};
+pub use offsite_core as core;
+pub use offsite_repository as repository;
+pub use open_repository::OpenRepository;
+pub use progress::{Progress, Silent};
+pub use release::Released;
+pub use restore::Restore;
+pub use verify::{Damage, Touched, Verify, VerifyReport};
+
+/// How long another host waits for a sign of life of a writer.
+const DEFAULT_LEASE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -10,9 +10,6 @@ use serde::de::DeserializeOwned;
 
 use super::error::{FormatError, Result};
 
-/// The memory that one record may take once decoded.
-const DECODED_BYTES_MAX: usize = 256 << 20;
-
 const ENCODING: bincode::config::Configuration = bincode::config::standard();
 
 /// The bytes of `record`.
@@ -22,9 +19,15 @@ pub(super) fn encode<T: Serialize>(what: &'static str, record: &T) -> Result<Vec
 
 /// The record whose bytes are exactly `bytes`.
 pub(super) fn decode<T: Serialize + DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T> {
-    let (record, consumed): (T, usize) =
-        bincode::serde::decode_from_slice(bytes, ENCODING.with_limit::<DECODED_BYTES_MAX>())
-            .map_err(|error| FormatError::invalid(what, error))?;
+    // bincode makes room for a text of the length that it claims, up to the limit; so the limit follows the record's
+    // length. It counts an integer as eight bytes, which takes one at least, hence never less than eight times that.
+    let (record, consumed): (T, usize) = match bytes.len() {
+        ..=0x0fff => decode_within::<T, 0x1_0000>(what, bytes),
+        ..=0xffff => decode_within::<T, 0x10_0000>(what, bytes),
+        ..=0xf_ffff => decode_within::<T, 0x100_0000>(what, bytes),
+        ..=0xff_ffff => decode_within::<T, 0x1000_0000>(what, bytes),
+        _ => decode_within::<T, 0x4000_0000>(what, bytes),
+    }?;
     if consumed != bytes.len() {
         return Err(FormatError::invalid(what, format!("{} bytes after its end", bytes.len() - consumed)));
     }
@@ -33,3 +36,12 @@ pub(super) fn decode<T: Serialize + DeserializeOwned>(what: &'static str, bytes:
     }
     Ok(record)
 }
+
+/// A record at the start of `bytes` that takes at most `LIMIT` bytes of memory, and how many bytes it consumed.
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(what: &'static str, bytes: &[u8]) -> Result<(T, usize)> {
+    bincode::serde::decode_from_slice(bytes, ENCODING.with_limit::<LIMIT>())
+        .map_err(|error| FormatError::invalid(what, error))
+}
+
+#[cfg(test)]
+mod tests;

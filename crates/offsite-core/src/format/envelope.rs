@@ -59,7 +59,7 @@ impl Kind {
     }
 
     /// The longest record of this kind.
-    const fn record_bytes_max(self) -> u64 {
+    pub(super) const fn record_bytes_max(self) -> u64 {
         match self {
             Self::Repository | Self::Pin | Self::LeaseRenewal => 4 << 10,
             Self::Head | Self::Index | Self::BackupFile => 16 << 20,
@@ -131,8 +131,8 @@ impl Envelope {
     /// Decodes the envelope at the start of `bytes`, which must be one of `kind`.
     ///
     /// # Errors
-    /// [`FormatError`]: too short, not Offsite's, damaged, another kind, a newer version, an unknown feature or suite, or
-    /// a record longer than any valid one.
+    /// [`FormatError`]: too short, not Offsite's, damaged, another kind, a newer version, an unknown feature or suite,
+    /// reserved bytes in use, or a record longer than any valid one.
     pub fn decode(kind: Kind, bytes: &[u8]) -> Result<Self> {
         let what = kind.name();
         let Some(bytes) = bytes.first_chunk::<ENVELOPE_BYTES>() else {
@@ -159,6 +159,11 @@ impl Envelope {
         let protection = Protection { suite: read_u16(bytes, 12), key_reference: read_u32(bytes, 16) };
         if protection.suite != 0 {
             return Err(FormatError::Suite(protection.suite));
+        }
+        // What is not used is zero, so that an envelope is written in one way only, and a use to come needs a new version.
+        let reserved = [&bytes[14..16], &bytes[20..24], &bytes[44..56]].concat();
+        if protection.key_reference != 0 || reserved.iter().any(|byte| *byte != 0) {
+            return Err(FormatError::invalid(what, "reserved bytes are not zero"));
         }
         let record_bytes = read_u64(bytes, 24);
         if record_bytes > kind.record_bytes_max() {

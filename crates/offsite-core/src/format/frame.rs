@@ -71,10 +71,11 @@ impl Header {
     /// The header for `payload`.
     ///
     /// # Errors
-    /// `Long` for a payload over 4 MiB: one that does not shrink is stored plain.
+    /// `Long` for a payload over 4 MiB: one that does not shrink is stored plain. `Invalid` for an empty one, and for a
+    /// plain one that is not as long as the block.
     pub fn of(identity: Identity, codec: Codec, plain_bytes: u32, payload: &[u8]) -> Result<Self> {
         let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        check_lengths(u64::from(payload_bytes), u64::from(plain_bytes))?;
+        check_lengths(codec, payload_bytes.into(), plain_bytes.into())?;
         Ok(Self { identity, codec, payload_bytes, plain_bytes, payload_checksum: checksum(payload) })
     }
 
@@ -132,6 +133,9 @@ impl Header {
         if bytes[6] != 0 {
             return Err(FormatError::Suite(bytes[6].into()));
         }
+        if bytes[7] != 0 || bytes[26..28] != [0, 0] {
+            return Err(FormatError::invalid(WHAT, "reserved bytes are not zero"));
+        }
         let header = Self {
             identity: Identity {
                 origin: ObjectId::from_stored(read_u64(bytes, 8)),
@@ -146,10 +150,7 @@ impl Header {
             plain_bytes: read_u32(bytes, 44),
             payload_checksum: read_u64(bytes, 48),
         };
-        check_lengths(u64::from(header.payload_bytes), u64::from(header.plain_bytes))?;
-        if codec == Codec::Plain && header.payload_bytes != header.plain_bytes {
-            return Err(FormatError::invalid(WHAT, "a plain payload has the block's length"));
-        }
+        check_lengths(codec, header.payload_bytes.into(), header.plain_bytes.into())?;
         Ok(header)
     }
 
@@ -175,11 +176,17 @@ impl Header {
     }
 }
 
-fn check_lengths(payload_bytes: u64, plain_bytes: u64) -> Result<()> {
+fn check_lengths(codec: Codec, payload_bytes: u64, plain_bytes: u64) -> Result<()> {
     let limit_bytes = u64::from(BlockSize::MiB4.bytes());
-    match payload_bytes.max(plain_bytes) {
-        0 => Err(FormatError::invalid("frame", "it is empty")),
-        bytes if bytes > limit_bytes => Err(FormatError::Long { what: "frame", bytes, limit_bytes }),
-        _ => Ok(()),
+    let bytes = payload_bytes.max(plain_bytes);
+    if payload_bytes == 0 || plain_bytes == 0 {
+        return Err(FormatError::invalid("frame", "it is empty"));
     }
+    if bytes > limit_bytes {
+        return Err(FormatError::Long { what: "frame", bytes, limit_bytes });
+    }
+    if codec == Codec::Plain && payload_bytes != plain_bytes {
+        return Err(FormatError::invalid("frame", "a plain payload has the block's length"));
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Heads: the numbered roots of a job folder. The newest says what the folder is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +101,7 @@ pub struct Head {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HeadRecord {
+pub(super) struct HeadRecord {
     folder: [u8; 16],
     number: u64,
     commit: [u8; 16],
@@ -160,7 +160,8 @@ impl Head {
     /// The bytes of the head.
     ///
     /// # Errors
-    /// `Invalid` if a point has a machine without a number, `Long` past [`HEAD_BYTES_MAX`].
+    /// `Invalid` if a point has a machine without a number, or for anything else that [`Head::decode`] would refuse;
+    /// `Long` past [`HEAD_BYTES_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>> {
         let numbers: BTreeMap<&MachineName, u32> = self.machines.iter().zip(0..).collect();
         let points = self.chain.points().iter().map(|point| encode_point(point, &numbers));
@@ -198,7 +199,12 @@ impl Head {
             points: points.collect::<Result<_>>()?,
             retired: retired.collect(),
         };
-        encode_record(Kind::Head, &record)
+        let bytes = encode_record(Kind::Head, &record)?;
+        // A head that cannot be read back would lock its writer out of the folder. Heads are small and rare.
+        if Self::decode(&bytes)? != *self {
+            return Err(FormatError::invalid(WHAT, "it does not read back as what was written"));
+        }
+        Ok(bytes)
     }
 
     /// Decodes a head.
@@ -219,6 +225,9 @@ impl Head {
             .iter()
             .map(|name| MachineName::new(name).map_err(|error| FormatError::invalid(WHAT, error)))
             .collect::<Result<_>>()?;
+        if machines.iter().collect::<BTreeSet<_>>().len() != machines.len() {
+            return Err(invalid("a machine has two numbers"));
+        }
         let block_size =
             BlockSize::from_bytes(record.block_bytes.into()).map_err(|error| FormatError::invalid(WHAT, error))?;
         let points = record.points.iter().map(|point| decode_point(point, &machines)).collect::<Result<Vec<_>>>()?;

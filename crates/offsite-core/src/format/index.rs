@@ -3,23 +3,20 @@
 //! An envelope whose record is a directory, then one part per machine. A part is made of fixed-width columns, so that it
 //! decodes at the speed of memory, and can be read and checked alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::{DiskRecord, decode_disk, encode_disk};
 use super::error::{FormatError, Result};
 use super::{ENVELOPE_BYTES, Envelope, Kind, checksum, codec};
 use crate::{
-    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
-    MachineState, ObjectId, Origin, PointKind, RestorePoint, Run, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, BlockSize, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
+    Origin, PointKind, RestorePoint, Sequence, Status, Timestamp,
 };
 
 const WHAT: &str = "index";
-/// First block and count of a run of zeros.
-const ZERO_ROW_BYTES: u64 = 4 + 4;
-/// Block, file, length, offset and digest of a stored block.
-const STORED_ROW_BYTES: u64 = 4 + 4 + 4 + 8 + 32;
 /// The longest index that is read: some 300 million blocks.
 pub const INDEX_BYTES_MAX: u64 = 16 << 30;
 
@@ -51,7 +48,7 @@ pub struct Index {
 }
 
 #[derive(Serialize, Deserialize)]
-struct DirectoryRecord {
+pub(super) struct DirectoryRecord {
     folder: [u8; 16],
     id: u64,
     sequence: u64,
@@ -81,21 +78,6 @@ struct MachineRecord {
     disks: Vec<DiskRecord>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct DiskRecord {
-    number: u16,
-    size_bytes: u64,
-    keeps_blocks: u32,
-    zero_rows: u32,
-    stored_rows: u32,
-}
-
-impl DiskRecord {
-    fn part_bytes(&self) -> u64 {
-        u64::from(self.zero_rows) * ZERO_ROW_BYTES + u64::from(self.stored_rows) * STORED_ROW_BYTES
-    }
-}
-
 impl MachineRecord {
     fn part_bytes(&self) -> u64 {
         self.disks.iter().map(DiskRecord::part_bytes).sum()
@@ -106,9 +88,12 @@ impl Index {
     /// The bytes of the index.
     ///
     /// # Errors
-    /// `Invalid` if a block lies in a file that is not in `files`, or there are more blocks than an index can hold.
+    /// `Invalid` if a block lies in a file that is not in `files` or past its end, or if machines and blocks do not
+    /// match; `Long` if there are more blocks than an index can hold.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let numbers: BTreeMap<ObjectId, u32> = self.files.keys().copied().zip(0..).collect();
+        let files: BTreeMap<ObjectId, (u32, u64)> =
+            self.files.iter().zip(0..).map(|((id, length), number)| (*id, (number, *length))).collect();
+        self.check_machines()?;
         let mut parts = Vec::new();
         let mut machines = Vec::with_capacity(self.machines.len());
         for (state, number) in &self.machines {
@@ -119,7 +104,7 @@ impl Index {
             let start = parts.len();
             let mut disks = Vec::with_capacity(machine.disks.len());
             for (number, disk) in &machine.disks {
-                disks.push(encode_disk(*number, disk, &numbers, &mut parts)?);
+                disks.push(encode_disk(*number, disk, &files, &mut parts)?);
             }
             machines.push(MachineRecord {
                 name: state.name.as_str().to_owned(),
@@ -145,11 +130,33 @@ impl Index {
             machines,
         };
         let record = codec::encode(WHAT, &record)?;
-        let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + record.len() + parts.len());
+        let length = ENVELOPE_BYTES + record.len() + parts.len();
+        for (bytes, limit_bytes) in [(record.len(), Kind::Index.record_bytes_max()), (length, INDEX_BYTES_MAX)] {
+            if bytes as u64 > limit_bytes {
+                return Err(FormatError::Long { what: WHAT, bytes: bytes as u64, limit_bytes });
+            }
+        }
+        let mut bytes = Vec::with_capacity(length);
         bytes.extend_from_slice(&Envelope::of(Kind::Index, &record).encode());
         bytes.extend_from_slice(&record);
         bytes.extend_from_slice(&parts);
         Ok(bytes)
+    }
+
+    /// Each machine has one state, one number, and blocks where its state says; nothing else has blocks.
+    fn check_machines(&self) -> Result<()> {
+        let numbers: BTreeSet<_> = self.machines.iter().map(|(_, number)| number.0).collect();
+        if numbers.len() != self.machines.len() {
+            return Err(FormatError::invalid(WHAT, "two machines have one number"));
+        }
+        if !self.machines.is_sorted_by(|left, right| left.0.name < right.0.name) {
+            return Err(FormatError::invalid(WHAT, "its machines are out of order"));
+        }
+        let spare = self.machines.iter().filter(|(state, _)| state.status == Status::Incomplete).count();
+        if self.spare.machines().len() != spare || self.map.machines().len() != self.machines.len() - spare {
+            return Err(FormatError::invalid(WHAT, "a machine has blocks and no state"));
+        }
+        Ok(())
     }
 
     /// Decodes a whole index.
@@ -261,6 +268,13 @@ impl Directory {
         if !machines.is_sorted_by(|left, right| left.0.name < right.0.name) {
             return Err(FormatError::invalid(WHAT, "its machines are out of order"));
         }
+        let numbers: BTreeSet<_> = machines.iter().map(|(_, number)| number.0).collect();
+        if numbers.len() != machines.len() {
+            return Err(FormatError::invalid(WHAT, "two machines have one number"));
+        }
+        if !parts.iter().all(|(_, machine)| machine.disks.is_sorted_by(|left, right| left.number < right.number)) {
+            return Err(FormatError::invalid(WHAT, "its disks are out of order"));
+        }
         Ok(Self {
             folder: record.folder,
             id: ObjectId::from_stored(record.id),
@@ -313,86 +327,10 @@ impl Directory {
             let (columns, after) = rest.split_at(usize::try_from(disk.part_bytes()).unwrap_or(usize::MAX));
             rest = after;
             let map = decode_disk(disk, columns, self.block_size, &self.files)?;
-            if disks.insert(DiskNumber(disk.number), map).is_some() {
-                return Err(FormatError::invalid(WHAT, format!("disk {} is there twice", disk.number)));
-            }
+            disks.insert(DiskNumber(disk.number), map);
         }
         Ok(MachineMap { captured: state.captured, disks })
     }
-}
-
-/// Appends the columns of a disk to `part`.
-fn encode_disk(
-    number: DiskNumber,
-    disk: &DiskMap,
-    files: &BTreeMap<ObjectId, u32>,
-    part: &mut Vec<u8>,
-) -> Result<DiskRecord> {
-    let zeros = || {
-        disk.runs().iter().filter_map(|run| match run {
-            Run::Zero { first, count } => Some((*first, *count)),
-            Run::Stored { .. } => None,
-        })
-    };
-    zeros().for_each(|(first, _)| part.extend_from_slice(&first.to_le_bytes()));
-    zeros().for_each(|(_, count)| part.extend_from_slice(&count.to_le_bytes()));
-    disk.stored().for_each(|(block, _)| part.extend_from_slice(&block.to_le_bytes()));
-    for (block, at) in disk.stored() {
-        let file = files.get(&at.file).ok_or_else(|| {
-            FormatError::invalid(WHAT, format!("block {block} lies in {}, which is not listed", at.file))
-        })?;
-        part.extend_from_slice(&file.to_le_bytes());
-    }
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.length.to_le_bytes()));
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.offset.to_le_bytes()));
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.digest.0));
-    let rows = |count: usize| u32::try_from(count).map_err(|_| FormatError::invalid(WHAT, "a disk has too many runs"));
-    Ok(DiskRecord {
-        number: number.0,
-        size_bytes: disk.size_bytes(),
-        keeps_blocks: disk.keeps_blocks(),
-        zero_rows: rows(zeros().count())?,
-        stored_rows: rows(disk.stored().count())?,
-    })
-}
-
-fn decode_disk(
-    record: &DiskRecord,
-    columns: &[u8],
-    block_size: BlockSize,
-    files: &[(ObjectId, u64)],
-) -> Result<DiskMap> {
-    let (zero_rows, stored_rows) = (record.zero_rows as usize, record.stored_rows as usize);
-    let (firsts, rest) = columns.split_at(zero_rows * 4);
-    let (counts, rest) = rest.split_at(zero_rows * 4);
-    let (blocks, rest) = rest.split_at(stored_rows * 4);
-    let (file_numbers, rest) = rest.split_at(stored_rows * 4);
-    let (lengths, rest) = rest.split_at(stored_rows * 4);
-    let (offsets, digests) = rest.split_at(stored_rows * 8);
-
-    let mut zeros = words(firsts).zip(words(counts)).map(|(first, count)| Run::Zero { first, count }).peekable();
-    let mut runs = Vec::with_capacity(zero_rows + stored_rows);
-    let rows = words(blocks).zip(words(file_numbers)).zip(words(lengths));
-    let rows = rows.zip(offsets.as_chunks::<8>().0).zip(digests.as_chunks::<32>().0);
-    for ((((block, file), length), offset), digest) in rows {
-        while let Some(zero) = zeros.next_if(|zero| zero.first() < block) {
-            runs.push(zero);
-        }
-        let offset = u64::from_le_bytes(*offset);
-        let Some((file, file_bytes)) = files.get(file as usize) else {
-            return Err(FormatError::invalid(WHAT, format!("block {block} lies in a file that is not listed")));
-        };
-        if offset.checked_add(length.into()).is_none_or(|end| end > *file_bytes) {
-            return Err(FormatError::invalid(WHAT, format!("block {block} lies past the end of file {file}")));
-        }
-        runs.push(Run::Stored { block, at: StoredBlock { file: *file, offset, length, digest: Digest(*digest) } });
-    }
-    runs.extend(zeros);
-    Ok(DiskMap::new(record.size_bytes, block_size.count(record.size_bytes), record.keeps_blocks, runs)?)
-}
-
-fn words(column: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    column.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8]> {

@@ -8,6 +8,7 @@
 
 pub mod backup_file;
 mod codec;
+mod columns;
 mod envelope;
 mod error;
 pub mod frame;

@@ -16,27 +16,41 @@ pub struct Placement {
     pub file_bytes_max: u64,
 }
 
-impl Placement {
-    /// The place of the next frame, of `length` bytes, after those that `files` already holds; `files` then holds it too.
-    fn place(
-        self,
-        length: u32,
-        files: &mut BTreeMap<ObjectId, u64>,
-        current: &mut Option<ObjectId>,
-        mint: &mut impl FnMut() -> ObjectId,
-    ) -> (ObjectId, u64) {
-        let end_of = |offset: u64| (offset + u64::from(length)).next_multiple_of(self.alignment);
-        if let Some((file, offset)) = current.and_then(|file| files.get_mut(&file).map(|offset| (file, offset)))
-            && end_of(*offset) <= self.file_bytes_max
+/// Places frames one after the other in new files.
+#[derive(Debug, Clone)]
+pub struct Placer {
+    placement: Placement,
+    files: BTreeMap<ObjectId, u64>,
+    current: Option<ObjectId>,
+}
+
+impl Placer {
+    /// No frame yet.
+    #[must_use]
+    pub fn new(placement: Placement) -> Self {
+        Self { placement, files: BTreeMap::new(), current: None }
+    }
+
+    /// The file and offset of the next frame, of `length` bytes; `mint` names a new file where the last is full.
+    pub fn place(&mut self, length: u32, mint: impl FnOnce() -> ObjectId) -> (ObjectId, u64) {
+        let Placement { first_offset, alignment, file_bytes_max } = self.placement;
+        let end_of = |offset: u64| (offset + u64::from(length)).next_multiple_of(alignment);
+        if let Some(file) = self.current
+            && let Some(offset) = self.files.get_mut(&file)
+            && end_of(*offset) <= file_bytes_max
         {
-            let start = *offset;
-            *offset = end_of(start);
-            return (file, start);
+            return (file, std::mem::replace(offset, end_of(*offset)));
         }
         let file = mint();
-        *current = Some(file);
-        files.insert(file, end_of(self.first_offset));
-        (file, self.first_offset)
+        self.current = Some(file);
+        self.files.insert(file, end_of(first_offset));
+        (file, first_offset)
+    }
+
+    /// The files so far and their lengths, header and padding included.
+    #[must_use]
+    pub fn into_files(self) -> BTreeMap<ObjectId, u64> {
+        self.files
     }
 }
 
@@ -46,13 +60,13 @@ impl Placement {
 #[must_use]
 pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mut mint: impl FnMut() -> ObjectId) -> Plan {
     let step = latest.diff(wanted);
-    let (mut files, mut current) = (BTreeMap::new(), None);
+    let mut placer = Placer::new(placement);
     let mut moves = Vec::new();
     let index = step.relocated(|machine, disk, block, from| {
-        let (file, offset) = placement.place(from.length, &mut files, &mut current, &mut mint);
+        let (file, offset) = placer.place(from.length, &mut mint);
         let to = StoredBlock { file, offset, ..from };
         moves.push(Move { address: Address { machine: machine.clone(), disk, block }, from, to });
         to
     });
-    Plan { index, moves, files, retired: Retired::default() }
+    Plan { index, moves, files: placer.into_files(), retired: Retired::default() }
 }

@@ -1,0 +1,120 @@
+//! What a place can do, found out on opening it. A probe leaves nothing behind.
+
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{self, AtFlags, FallocateFlags};
+use rustix::io::Errno;
+
+use super::LocalOptions;
+use super::errors::says_unsupported;
+use super::root::Root;
+use super::staged::{CreateBy, Staged, hidden_name};
+
+/// Where the kernel says so, files are of at most 4 GiB less one byte.
+const FAT_MAGIC: u64 = 0x4d44;
+/// The pieces in which space may come back: those of nearly all file systems, of clusters, of shares.
+const GRANULES: [u16; 2] = [4_096, 32_768];
+const GRANULE_LARGE: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Abilities {
+    /// None if there is no way.
+    pub(super) create_by: Option<CreateBy>,
+    pub(super) punch_granule: Option<u64>,
+    pub(super) writable: bool,
+    pub(super) object_bytes_max: u64,
+}
+
+impl Abilities {
+    pub(super) fn probe(root: &Root, options: &LocalOptions) -> Self {
+        let (create_by, writable) = match (options.create_by, find_way(root)) {
+            (Some(by), found) => (Some(by), found.is_ok()),
+            (None, Ok(by)) => (by, true),
+            // The root may not be written to, or not now. Folders below it may be, so creating says for itself.
+            (None, Err(_)) => (Some(CreateBy::LinkingUnnamed), false),
+        };
+        let punch_granule = create_by.filter(|_| writable).and_then(|by| find_granule(root, by));
+        Self { create_by, punch_granule, writable, object_bytes_max: object_bytes_max(root) }
+    }
+}
+
+/// The first step of the ladder that holds; none if none does; an error if the place does not let itself be tried.
+fn find_way(root: &Root) -> Result<Option<CreateBy>, Errno> {
+    for by in CreateBy::LADDER {
+        match keeps_names(root, by) {
+            Ok(true) => return Ok(Some(by)),
+            Ok(false) => {}
+            Err(errno) if says_unsupported(errno) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether of two files that are to get one name the second is refused.
+fn keeps_names(root: &Root, by: CreateBy) -> Result<bool, Errno> {
+    let first = Staged::open(root.open_folder("")?, by)?;
+    let second = Staged::open(root.open_folder("")?, by);
+    // A hidden name that a sweep would remove, should this process die here.
+    let name = hidden_name()?;
+    let published = first.publish(&name);
+    let refused = second.as_ref().map(|second| second.publish(&name));
+    if published.is_ok() {
+        fs::unlinkat(root.open_folder("")?, name.as_str(), AtFlags::empty())?;
+    }
+    first.discard()?;
+    second.as_ref().map_or(Ok(()), Staged::discard)?;
+    published?;
+    Ok(refused == Ok(Err(Errno::EXIST)))
+}
+
+/// In which pieces space comes back, if it does.
+fn find_granule(root: &Root, by: CreateBy) -> Option<u64> {
+    let granules = GRANULES.into_iter().map(u64::from).chain([GRANULE_LARGE]);
+    granules.into_iter().find(|granule| {
+        let Ok(staged) = root.open_folder("").and_then(|folder| Staged::open(folder, by)) else { return false };
+        let punched = punches(&staged, *granule);
+        let discarded = staged.discard();
+        punched == Ok(true) && discarded.is_ok()
+    })
+}
+
+/// Whether punching the middle one of three granules gives it back, and leaves the other two as they were.
+fn punches(staged: &Staged, granule: u64) -> Result<bool, Errno> {
+    let io_error = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let length = usize::try_from(granule * 3).map_err(|_| Errno::OVERFLOW)?;
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Refused without a byte written, where it is unknown. On a full disk no more than this can be tried, and there
+    // punching is what helps.
+    fs::fallocate(&staged.file, hole, 0, granule)?;
+    match staged.file.write_all_at(&vec![0xA5; length], 0).map_err(io_error) {
+        Err(Errno::NOSPC | Errno::DQUOT) => return Ok(true),
+        other => other?,
+    }
+    fs::fdatasync(&staged.file)?;
+    let before = allocated_bytes(&fs::fstat(&staged.file)?);
+    fs::fallocate(&staged.file, hole, granule, granule)?;
+    fs::fdatasync(&staged.file)?;
+    let after = allocated_bytes(&fs::fstat(&staged.file)?);
+    let mut found = vec![0; length];
+    staged.file.read_exact_at(&mut found, 0).map_err(io_error)?;
+    let as_wanted = found.iter().enumerate().all(|(position, byte)| {
+        let in_hole = (granule..granule * 2).contains(&(position as u64));
+        *byte == if in_hole { 0 } else { 0xA5 }
+    });
+    Ok(as_wanted && after + granule <= before)
+}
+
+/// The bytes of storage behind a file.
+pub(super) fn allocated_bytes(stat: &fs::Stat) -> u64 {
+    // Always in units of 512, whatever the block size.
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512
+}
+
+fn object_bytes_max(root: &Root) -> u64 {
+    let magic = root.open_folder("").and_then(fs::fstatfs).map(|stat| u64::try_from(stat.f_type));
+    match magic {
+        Ok(Ok(FAT_MAGIC)) => u64::from(u32::MAX),
+        _ => i64::MAX.unsigned_abs(),
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading objects.
+
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use offsite_repository::{Error, ErrorKind, Key, Result};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{self, Advice, OFlags};
+use rustix::io::{Errno, pread, retry_on_intr};
+
+use super::fault;
+use super::root::{Root, past_end};
+
+/// Ranges that touch are read together up to so much; more would hold on to memory for its last reader.
+const TOGETHER_BYTES: u64 = 4 << 20;
+
+/// An object as one buffer.
+pub(super) fn whole(root: &Root, key: &Key, limit_bytes: u64) -> Result<Vec<Bytes>> {
+    let (file, length) = open(root, key)?;
+    if length > limit_bytes {
+        let detail = format!("it has {length} bytes, at most {limit_bytes} are expected");
+        return Err(Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail(detail));
+    }
+    Ok(vec![exact(&file, key, 0..length)?])
+}
+
+/// A buffer for each range.
+pub(super) fn ranges(root: &Root, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    let (file, length) = open(root, key)?;
+    // Before anything is allocated for them.
+    if let Some(wrong) = ranges.iter().find(|range| range.start > range.end || range.end > length) {
+        return Err(past_end("read", key, wrong, length));
+    }
+    let runs = runs(ranges);
+    advise(&file, ranges, &runs);
+    let mut buffers = Vec::with_capacity(ranges.len());
+    for run in runs {
+        let start = ranges[run.start].start;
+        let together = exact(&file, key, start..ranges[run.end - 1].end)?;
+        let index = |offset: u64| usize::try_from(offset - start).unwrap_or(usize::MAX);
+        buffers.extend(ranges[run].iter().map(|range| together.slice(index(range.start)..index(range.end))));
+    }
+    Ok(buffers)
+}
+
+fn open(root: &Root, key: &Key) -> Result<(OwnedFd, u64)> {
+    let (file, stat) = root.open_file(key, OFlags::RDONLY).map_err(|errno| fault("read", key, errno))?;
+    Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// Which ranges are read together: neighbours in the list that touch in the file.
+fn runs(ranges: &[Range<u64>]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for (number, range) in ranges.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run)
+                if ranges[run.end - 1].end == range.start && range.end - ranges[run.start].start <= TOGETHER_BYTES =>
+            {
+                run.end = number + 1;
+            }
+            _ => runs.push(number..number + 1),
+        }
+    }
+    runs
+}
+
+/// Tells the kernel of all that is to come, so that a disk has them at once and not one after the other.
+fn advise(file: &OwnedFd, ranges: &[Range<u64>], runs: &[Range<usize>]) {
+    for run in runs.iter().skip(1) {
+        let (start, end) = (ranges[run.start].start, ranges[run.end - 1].end);
+        if let Some(length) = NonZeroU64::new(end - start) {
+            // Advice: what comes of it changes no byte.
+            let _ = fs::fadvise(file, start, Some(length), Advice::WillNeed);
+        }
+    }
+}
+
+fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
+    let wanted = usize::try_from(range.end - range.start).map_err(|_| fault("read", key, Errno::NOMEM))?;
+    let mut buffer: Vec<u8> = Vec::new();
+    buffer.try_reserve_exact(wanted).map_err(|_| fault("read", key, Errno::NOMEM))?;
+    while buffer.len() < wanted {
+        let offset = range.start + buffer.len() as u64;
+        // Straight into memory that was never filled before.
+        match retry_on_intr(|| pread(file, spare_capacity(&mut buffer), offset)) {
+            Ok(0) => return Err(past_end("read", key, &range, offset)),
+            Ok(_) => {}
+            // What the device no longer can read is not what was stored, and another try finds the same.
+            Err(errno) => return Err(fault("read", key, errno)),
+        }
+    }
+    // Memory may be larger than asked for, and the file than the range.
+    buffer.truncate(wanted);
+    Ok(Bytes::from(buffer))
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "ranges of an object, not collections of numbers")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_touching_neighbours_are_read_together() {
+        let mib = 1 << 20;
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[0..5, 5..9, 9..9, 9..10, 11..12, 12..13, 0..1]), [0..4, 4..6, 6..7]);
+        assert_eq!(runs(&[5..9, 0..5]), [0..1, 1..2]);
+        assert_eq!(runs(&[0..5, 3..9]), [0..1, 1..2]);
+        assert_eq!(runs(&[0..3 * mib, 3 * mib..4 * mib, 4 * mib..5 * mib]), [0..2, 2..3]);
+        assert_eq!(runs(&[0..9 * mib, 9 * mib..10 * mib]), [0..1, 1..2]);
+    }
+}

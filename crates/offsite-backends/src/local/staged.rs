@@ -1,0 +1,132 @@
+//! Files that have no name yet.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use offsite_repository::{Error, ErrorKind, Key, Result};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::root::sync_folder;
+use super::{Shared, fault};
+
+/// What the names of staged files start with. A key never starts with a dot.
+pub(super) const STAGED: &str = ".staged-";
+
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+/// A sweep can meet a new staged file before it is locked; that it does so this often is not by chance.
+const STAGE_TRIES: usize = 16;
+
+/// How a finished file gets its name without replacing another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CreateBy {
+    /// An unnamed file is linked in. A power cut or a killed process leaves nothing behind. ext4, XFS, Btrfs, tmpfs.
+    LinkingUnnamed,
+    /// A hidden file is renamed, on condition that the name is free. NTFS, FAT, exFAT, many shares.
+    RenamingStaged,
+    /// A hidden file is linked under its name, and its hidden name removed. NFS and others without that condition.
+    LinkingStaged,
+}
+
+impl CreateBy {
+    /// From best to last.
+    pub(super) const LADDER: [Self; 3] = [Self::LinkingUnnamed, Self::RenamingStaged, Self::LinkingStaged];
+}
+
+/// A file being written, before it has its name.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) file: File,
+    folder: OwnedFd,
+    by: CreateBy,
+    /// Its hidden name, if it has one. The file is locked as long as it is open, which tells a sweep to spare it.
+    hidden: Option<String>,
+}
+
+impl Staged {
+    /// Starts the file of a new object.
+    pub(super) fn begin(shared: &Shared, key: &Key) -> Result<Self> {
+        let Some(by) = shared.abilities.create_by else {
+            let detail = "the file system can neither link files nor rename one without replacing another; \
+                          use a file system that can, or a share that is backed by one";
+            return Err(Error::new(ErrorKind::Unsupported, "create").with_key(key).with_detail(detail));
+        };
+        let folder = shared.root.make_folder(&key.folder()).map_err(|errno| fault("create", key, errno))?;
+        // Only to save the writing: what decides is the link or the rename.
+        match fs::statat(&folder, key.name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "create").with_key(key)),
+            Err(errno) => return Err(fault("create", key, errno)),
+        }
+        Self::open(folder, by).map_err(|errno| fault("create", key, errno))
+    }
+
+    pub(super) fn open(folder: OwnedFd, by: CreateBy) -> Result<Self, Errno> {
+        if by == CreateBy::LinkingUnnamed {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            let file = retry_on_intr(|| fs::openat(&folder, ".", flags, FILE_MODE))?;
+            return Ok(Self { file: File::from(file), folder, by, hidden: None });
+        }
+        for _ in 0..STAGE_TRIES {
+            let hidden = hidden_name()?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = retry_on_intr(|| fs::openat(&folder, hidden.as_str(), flags, FILE_MODE))?;
+            match retry_on_intr(|| fs::flock(&file, FlockOperation::LockExclusive)) {
+                // Without locks a sweep cannot take one either, and spares everything.
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL) => {}
+                Err(errno) => {
+                    let _ = fs::unlinkat(&folder, hidden.as_str(), AtFlags::empty());
+                    return Err(errno);
+                }
+            }
+            // A sweep may have come between the two calls, and have removed the name.
+            match fs::statat(&folder, hidden.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => return Ok(Self { file: File::from(file), folder, by, hidden: Some(hidden) }),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::BUSY)
+    }
+
+    /// Gives the file its name, if that is free.
+    pub(super) fn publish(&self, name: &str) -> Result<(), Errno> {
+        match (self.by, &self.hidden) {
+            (CreateBy::RenamingStaged, Some(hidden)) => {
+                let free = RenameFlags::NOREPLACE;
+                fs::renameat_with(&self.folder, hidden.as_str(), &self.folder, name, free)
+            }
+            (_, Some(hidden)) => {
+                fs::linkat(&self.folder, hidden.as_str(), &self.folder, name, AtFlags::empty())?;
+                // The object is there now; if this fails, a sweep does it later.
+                let _ = fs::unlinkat(&self.folder, hidden.as_str(), AtFlags::empty());
+                Ok(())
+            }
+            (_, None) => {
+                // The one way to link an unnamed file that needs no privilege.
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                fs::linkat(CWD, path, &self.folder, name, AtFlags::SYMLINK_FOLLOW)
+            }
+        }
+    }
+
+    /// Makes the name durable.
+    pub(super) fn sync_name(&self) -> Result<(), Errno> {
+        sync_folder(&self.folder)
+    }
+
+    /// Removes the hidden name. An unnamed file ends when it is closed.
+    pub(super) fn discard(&self) -> Result<(), Errno> {
+        match self.hidden.as_deref().map(|hidden| fs::unlinkat(&self.folder, hidden, AtFlags::empty())) {
+            None | Some(Ok(()) | Err(Errno::NOENT)) => Ok(()),
+            Some(Err(errno)) => Err(errno),
+        }
+    }
+}
+
+pub(super) fn hidden_name() -> Result<String, Errno> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(format!("{STAGED}{:032x}", u128::from_le_bytes(random)))
+}

@@ -1,0 +1,58 @@
+//! Removing what dead writers have left.
+
+use std::os::fd::OwnedFd;
+
+use offsite_repository::{Key, Result};
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::fault;
+use super::list::kind_of;
+use super::root::Root;
+use super::staged::STAGED;
+
+/// Removes the staged files of writers that are gone, in all folders. A writer holds a lock on its file, which ends with
+/// the process however that ends, so no clock is asked.
+pub(super) fn sweep(root: &Root) -> Result<()> {
+    let mut folders = vec![String::new()];
+    while let Some(path) = folders.pop() {
+        let failed = |errno| fault("sweep", if path.is_empty() { "the root" } else { &path }, errno);
+        let dir = match root.open_folder(&path) {
+            Ok(dir) => dir,
+            // Gone, or none that this user or this repository should look into: nothing of ours is in it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::ACCESS) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        for entry in Dir::read_from(&dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            match kind_of(&dir, name, entry.file_type()).map_err(failed)? {
+                FileType::Directory if Key::new(name).is_ok() => {
+                    folders.push(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") });
+                }
+                FileType::RegularFile if name.starts_with(STAGED) => remove_orphan(&dir, name).map_err(failed)?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_orphan(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match fs::openat(dir, name, flags, Mode::empty()) {
+        Ok(file) => file,
+        // Just finished; or another user's, who can sweep it.
+        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    // Any failure means that it cannot be told whether a writer is at work.
+    if fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    // Still locked, so that a writer that has just made it finds out when it gets the lock.
+    match fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,177 @@
+//! Writing an object.
+
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite_repository::{Error, ErrorKind, Key, ObjectWriter, Result};
+use rustix::fs;
+use rustix::io::{Errno, pwritev, retry_on_intr};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::errors::{doubt, meaning};
+use super::staged::Staged;
+use super::{blocking, fault};
+
+/// So much is gathered before it is worth a thread: small chunks cost more in hand-over than in writing.
+const GATHER_BYTES: u64 = 1 << 20;
+/// The most chunks that the kernel takes at a time.
+const CHUNKS_MAX: usize = 1_024;
+/// After so much the device is set to work, so that it does not have all of it left to do at the end.
+const WRITE_BACK_BYTES: u64 = 32 << 20;
+
+/// Writes chunks in sequence. Once a call has failed or was dropped half-way, the file's content is unknown, and the
+/// writer refuses to go on.
+pub(super) struct LocalWriter {
+    staged: Arc<Staged>,
+    key: Key,
+    object_bytes_max: u64,
+    /// Chunks not yet handed to the kernel, and their length.
+    pending: Vec<Bytes>,
+    pending_bytes: u64,
+    written_bytes: u64,
+    /// How much was written when the device was last set to work.
+    write_back_from: u64,
+    write_back: Option<JoinHandle<Result<(), Errno>>>,
+    dead: bool,
+}
+
+impl LocalWriter {
+    pub(super) fn new(staged: Staged, key: Key, object_bytes_max: u64) -> Self {
+        Self {
+            staged: Arc::new(staged),
+            key,
+            object_bytes_max,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            written_bytes: 0,
+            write_back_from: 0,
+            write_back: None,
+            dead: false,
+        }
+    }
+
+    /// Marks the writer dead for the time of a call, so that it stays so if the call fails or is dropped.
+    fn enter(&mut self, action: &'static str) -> Result<()> {
+        if std::mem::replace(&mut self.dead, true) {
+            let detail = "an earlier call failed or was given up, so its content is unknown; write it anew";
+            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let (chunks, offset) = (std::mem::take(&mut self.pending), self.written_bytes);
+        let (staged, key) = (Arc::clone(&self.staged), self.key.clone());
+        blocking("write", self.key.to_string(), move || {
+            write_all_at(&staged.file, &chunks, offset).map_err(|errno| fault("write", &key, errno))
+        })
+        .await?;
+        self.written_bytes += std::mem::take(&mut self.pending_bytes);
+        Ok(())
+    }
+
+    /// Sets the device to work on what was written so far, without waiting for it. One such task at a time: if the
+    /// device is slower than the writer, the next one gets more to do.
+    async fn start_write_back(&mut self) -> Result<()> {
+        if self.written_bytes - self.write_back_from < WRITE_BACK_BYTES {
+            return Ok(());
+        }
+        if self.write_back.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        self.await_write_back().await?;
+        self.write_back_from = self.written_bytes;
+        let staged = Arc::clone(&self.staged);
+        self.write_back = Some(spawn_blocking(move || retry_on_intr(|| fs::fdatasync(&staged.file))));
+        Ok(())
+    }
+
+    /// Learns how the task ended. The kernel reports a lost page once, and here is who was told.
+    async fn await_write_back(&mut self) -> Result<()> {
+        let Some(task) = self.write_back.take() else { return Ok(()) };
+        match task.await {
+            Ok(answer) => answer.map_err(|errno| fault("write", &self.key, errno)),
+            Err(error) => Err(Error::new(ErrorKind::Unavailable, "write").with_key(&self.key).with_source(error)),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for LocalWriter {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.enter("write")?;
+        self.pending_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        if self.written_bytes + self.pending_bytes > self.object_bytes_max {
+            return Err(fault("write", &self.key, Errno::FBIG));
+        }
+        self.pending.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
+        if self.pending_bytes >= GATHER_BYTES || self.pending.len() >= CHUNKS_MAX {
+            self.flush().await?;
+            self.start_write_back().await?;
+        }
+        self.dead = false;
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        self.enter("finish")?;
+        self.flush().await?;
+        self.await_write_back().await?;
+        let (staged, key) = (self.staged, self.key.clone());
+        let ended = spawn_blocking(move || publish(&staged, &key)).await;
+        ended.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Indeterminate, "finish").with_key(&self.key).with_source(error))
+        })
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        // It holds the file open; its outcome no longer matters.
+        if let Some(task) = self.write_back.take() {
+            let _ = task.await;
+        }
+        let place = self.key.to_string();
+        blocking("abort", place, move || self.staged.discard().map_err(|errno| fault("abort", &self.key, errno))).await
+    }
+}
+
+/// Writes all of the chunks, from `offset` on.
+pub(super) fn write_all_at(file: impl AsFd, chunks: &[Bytes], mut offset: u64) -> Result<(), Errno> {
+    let filled = chunks.iter().filter(|chunk| !chunk.is_empty());
+    let mut slices: Vec<IoSlice<'_>> = filled.map(|chunk| IoSlice::new(chunk)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        let written = retry_on_intr(|| pwritev(&file, &rest[..rest.len().min(CHUNKS_MAX)], offset))?;
+        if written == 0 {
+            return Err(Errno::IO);
+        }
+        IoSlice::advance_slices(&mut rest, written);
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// The end of a create: content durable, then the name, then the name durable.
+fn publish(staged: &Staged, key: &Key) -> Result<()> {
+    let named = retry_on_intr(|| fs::fsync(&staged.file)).and_then(|()| staged.publish(key.name()));
+    if let Err(errno) = named {
+        if meaning(errno).0 == ErrorKind::Unavailable {
+            // A share that lost the answer may have done it; the hidden file is left for a sweep.
+            return Err(doubt("finish", key, errno, "it may be there or not"));
+        }
+        // The first error is the one to report; a sweep removes what this leaves.
+        let _ = staged.discard();
+        return Err(match errno {
+            Errno::NOENT => {
+                Error::new(ErrorKind::Unavailable, "finish").with_key(key).with_detail("its folder is gone")
+            }
+            errno => fault("finish", key, errno),
+        });
+    }
+    staged.sync_name().map_err(|errno| doubt("finish", key, errno, "its name may vanish in a power cut"))
+}

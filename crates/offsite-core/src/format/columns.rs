@@ -1,0 +1,117 @@
+//! The fixed-width columns of one disk in an index.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{FormatError, Result};
+use crate::{BlockSize, Digest, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
+
+const WHAT: &str = "index";
+/// First block and count of a run of zeros.
+const ZERO_ROW_BYTES: u64 = 4 + 4;
+/// Block, file, length, offset and digest of a stored block.
+const STORED_ROW_BYTES: u64 = 4 + 4 + 4 + 8 + 32;
+
+/// A disk in the directory of an index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DiskRecord {
+    pub(super) number: u16,
+    pub(super) size_bytes: u64,
+    pub(super) keeps_blocks: u32,
+    pub(super) zero_rows: u32,
+    pub(super) stored_rows: u32,
+}
+
+impl DiskRecord {
+    /// The length of the disk's columns.
+    pub(super) fn part_bytes(&self) -> u64 {
+        u64::from(self.zero_rows) * ZERO_ROW_BYTES + u64::from(self.stored_rows) * STORED_ROW_BYTES
+    }
+}
+
+/// Appends the columns of a disk to `part`.
+pub(super) fn encode_disk(
+    number: DiskNumber,
+    disk: &DiskMap,
+    files: &BTreeMap<ObjectId, (u32, u64)>,
+    part: &mut Vec<u8>,
+) -> Result<DiskRecord> {
+    let zeros = || {
+        disk.runs().iter().filter_map(|run| match run {
+            Run::Zero { first, count } => Some((*first, *count)),
+            Run::Stored { .. } => None,
+        })
+    };
+    zeros().for_each(|(first, _)| part.extend_from_slice(&first.to_le_bytes()));
+    zeros().for_each(|(_, count)| part.extend_from_slice(&count.to_le_bytes()));
+    disk.stored().for_each(|(block, _)| part.extend_from_slice(&block.to_le_bytes()));
+    for (block, at) in disk.stored() {
+        let (file, file_bytes) = files.get(&at.file).ok_or_else(|| {
+            FormatError::invalid(WHAT, format!("block {block} lies in {}, which is not listed", at.file))
+        })?;
+        check_place(block, at.file, at.offset, at.length, *file_bytes)?;
+        part.extend_from_slice(&file.to_le_bytes());
+    }
+    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.length.to_le_bytes()));
+    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.offset.to_le_bytes()));
+    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.digest.0));
+    let rows = |count: usize| u32::try_from(count).map_err(|_| FormatError::invalid(WHAT, "a disk has too many runs"));
+    Ok(DiskRecord {
+        number: number.0,
+        size_bytes: disk.size_bytes(),
+        keeps_blocks: disk.keeps_blocks(),
+        zero_rows: rows(zeros().count())?,
+        stored_rows: rows(disk.stored().count())?,
+    })
+}
+
+/// The disk whose columns are `columns`, of the length that `record` says.
+pub(super) fn decode_disk(
+    record: &DiskRecord,
+    columns: &[u8],
+    block_size: BlockSize,
+    files: &[(ObjectId, u64)],
+) -> Result<DiskMap> {
+    let (zero_rows, stored_rows) = (record.zero_rows as usize, record.stored_rows as usize);
+    let (firsts, rest) = columns.split_at(zero_rows * 4);
+    let (counts, rest) = rest.split_at(zero_rows * 4);
+    let (blocks, rest) = rest.split_at(stored_rows * 4);
+    let (file_numbers, rest) = rest.split_at(stored_rows * 4);
+    let (lengths, rest) = rest.split_at(stored_rows * 4);
+    let (offsets, digests) = rest.split_at(stored_rows * 8);
+
+    let mut zeros = words(firsts).zip(words(counts)).map(|(first, count)| Run::Zero { first, count }).peekable();
+    let mut runs = Vec::with_capacity(zero_rows + stored_rows);
+    let rows = words(blocks).zip(words(file_numbers)).zip(words(lengths));
+    let rows = rows.zip(offsets.as_chunks::<8>().0).zip(digests.as_chunks::<32>().0);
+    for ((((block, file), length), offset), digest) in rows {
+        while let Some(zero) = zeros.next_if(|zero| zero.first() < block) {
+            runs.push(zero);
+        }
+        let offset = u64::from_le_bytes(*offset);
+        let Some((file, file_bytes)) = files.get(file as usize) else {
+            return Err(FormatError::invalid(WHAT, format!("block {block} lies in a file that is not listed")));
+        };
+        check_place(block, *file, offset, length, *file_bytes)?;
+        runs.push(Run::Stored { block, at: StoredBlock { file: *file, offset, length, digest: Digest(*digest) } });
+    }
+    runs.extend(zeros);
+    let map = DiskMap::new(record.size_bytes, block_size.count(record.size_bytes), record.keeps_blocks, runs)?;
+    // One map has one spelling: neighbouring zeros are one row, and the bound is the smallest.
+    if map.runs().len() != zero_rows + stored_rows || map.keeps_blocks() != record.keeps_blocks {
+        return Err(FormatError::invalid(WHAT, "a disk is not written in the one valid way"));
+    }
+    Ok(map)
+}
+
+fn check_place(block: u32, file: ObjectId, offset: u64, length: u32, file_bytes: u64) -> Result<()> {
+    match offset.checked_add(length.into()) {
+        Some(end) if end <= file_bytes => Ok(()),
+        _ => Err(FormatError::invalid(WHAT, format!("block {block} lies past the end of file {file}"))),
+    }
+}
+
+fn words(column: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    column.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+}

@@ -1,0 +1,181 @@
+//! Damage to small objects, exhaustively: each is refused, and none is read as something else.
+
+mod samples;
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::frame::Header;
+use offsite_core::format::head::Head;
+use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::{FormatError, Kind, Result, checksum, decode_record};
+
+/// Reads an object as what its name says, and writes what was read again.
+fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    fn record<T: serde::Serialize + serde::de::DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<Vec<u8>> {
+        offsite_core::format::encode_record(kind, &decode_record::<T>(kind, bytes)?)
+    }
+    match name {
+        "backup-file-header" => record::<BackupFileHeader>(Kind::BackupFile, bytes),
+        "frame-plain" | "frame-zstd" => {
+            Header::decode_frame(bytes).map(|(header, payload)| [&header.encode()[..], payload].concat())
+        }
+        "head" => Head::decode(bytes)?.encode(),
+        "index" => Index::decode(bytes)?.encode(),
+        "lease-renewal" => record::<LeaseRenewal>(Kind::LeaseRenewal, bytes),
+        "pin" => record::<Pin>(Kind::Pin, bytes),
+        "release-list" => record::<ReleaseList>(Kind::ReleaseList, bytes),
+        "repository" => record::<RepositoryMarker>(Kind::Repository, bytes),
+        other => panic!("{other} has no reader"),
+    }
+}
+
+/// Makes the checksums of a changed object right again, as someone would who means harm.
+fn mend(name: &str, bytes: &mut [u8]) {
+    let covered = if name.starts_with("frame") { 64..bytes.len() } else { 64..record_end(bytes) };
+    let sum = checksum(&bytes[covered]).to_le_bytes();
+    let at = if name.starts_with("frame") { 48 } else { 32 };
+    bytes[at..at + 8].copy_from_slice(&sum);
+    let sum = checksum(&bytes[..56]).to_le_bytes();
+    bytes[56..64].copy_from_slice(&sum);
+}
+
+fn record_end(bytes: &[u8]) -> usize {
+    let length = u64::from_le_bytes(bytes[24..32].try_into().expect("eight bytes"));
+    usize::try_from(length).map_or(bytes.len(), |length| length.saturating_add(64).min(bytes.len()))
+}
+
+#[test]
+fn an_object_reads_back() {
+    for (name, bytes) in samples::all() {
+        assert_eq!(read(name, &bytes).unwrap(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn each_flipped_bit_is_noticed() {
+    for (name, bytes) in samples::all() {
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[position] ^= 1 << bit;
+                assert!(read(name, &damaged).is_err(), "{name}: bit {bit} of byte {position}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_truncation_is_noticed() {
+    for (name, bytes) in samples::all() {
+        for length in 0..bytes.len() {
+            let error = read(name, &bytes[..length]).expect_err(name);
+            let short = matches!(error, FormatError::Short { .. } | FormatError::Invalid { .. });
+            assert!(short, "{name} of {length} bytes: {error}");
+        }
+    }
+}
+
+#[test]
+fn bytes_after_the_end_are_noticed() {
+    for (name, bytes) in samples::all() {
+        for tail in [&[0][..], &[1], &[0; 4096]] {
+            assert!(read(name, &[&bytes, tail].concat()).is_err(), "{name}");
+        }
+        // The same within the record, its length and checksums made right.
+        if !name.starts_with("frame") {
+            let end = record_end(&bytes);
+            let mut longer = [&bytes[..end], &[0], &bytes[end..]].concat();
+            longer[24..32].copy_from_slice(&(end as u64 - 63).to_le_bytes());
+            mend(name, &mut longer);
+            assert!(read(name, &longer).is_err(), "{name}");
+        }
+    }
+}
+
+/// Whatever one byte is changed to, checksums made right: refused, or read as the value that has these very bytes.
+#[test]
+fn mended_damage_is_refused_or_has_one_meaning() {
+    for (name, bytes) in samples::all() {
+        for position in (0..bytes.len()).filter(|position| !(56..64).contains(position)) {
+            for value in [0, 1, 2, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff, bytes[position] ^ 1] {
+                let mut changed = bytes.clone();
+                changed[position] = value;
+                mend(name, &mut changed);
+                if let Ok(again) = read(name, &changed) {
+                    assert_eq!(again, changed, "{name}: byte {position} is {value:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_object_is_not_read_as_another_kind() {
+    for (name, bytes) in samples::all() {
+        for (other, _) in samples::all().iter().filter(|(other, _)| other[..2] != name[..2]) {
+            let error = read(other, &bytes).expect_err(other);
+            assert!(matches!(error, FormatError::Kind { .. } | FormatError::Magic(_)), "{name} as {other}: {error}");
+        }
+    }
+}
+
+fn changed(name: &str, change: impl Fn(&mut [u8])) -> FormatError {
+    let (_, mut bytes) = samples::all().into_iter().find(|(other, _)| *other == name).expect("a sample");
+    change(&mut bytes);
+    mend(name, &mut bytes);
+    read(name, &bytes).expect_err(name)
+}
+
+#[test]
+fn newer_objects_are_refused_by_name_of_what_is_new() {
+    for (name, _) in samples::all().iter().filter(|(name, _)| !name.starts_with("frame")) {
+        assert!(matches!(changed(name, |bytes| bytes[10] = 2), FormatError::Version { version: 2, known: 1, .. }));
+        assert!(matches!(changed(name, |bytes| bytes[10] = 0), FormatError::Version { version: 0, .. }));
+        assert_eq!(changed(name, |bytes| bytes[43] = 0x80), FormatError::Feature(1 << 31));
+        assert_eq!(changed(name, |bytes| bytes[12] = 1), FormatError::Suite(1));
+        for reserved in [14, 15, 16, 19, 20, 23, 44, 55] {
+            assert!(matches!(changed(name, |bytes| bytes[reserved] = 1), FormatError::Invalid { .. }));
+        }
+        for length in [20 << 20, 65 << 20, u64::MAX - 63, u64::MAX] {
+            let error = changed(name, |bytes| bytes[24..32].copy_from_slice(&length.to_le_bytes()));
+            assert!(matches!(error, FormatError::Long { .. } | FormatError::Short { .. }), "{error}");
+        }
+    }
+    let frame = |at: usize, value: u8| changed("frame-plain", move |bytes| bytes[at] = value);
+    assert!(matches!(frame(4, 2), FormatError::Version { version: 2, known: 1, .. }));
+    assert!(matches!(frame(5, 2), FormatError::Invalid { .. }));
+    assert_eq!(frame(6, 1), FormatError::Suite(1));
+    for reserved in [7, 26, 27] {
+        assert!(matches!(frame(reserved, 1), FormatError::Invalid { .. }));
+    }
+    assert!(matches!(frame(40, 42), FormatError::Invalid { .. }));
+    let zeros = |range: std::ops::Range<usize>| changed("frame-zstd", move |bytes| bytes[range.clone()].fill(0));
+    assert!(matches!(zeros(40..44), FormatError::Invalid { .. }), "an empty payload");
+    assert!(matches!(zeros(44..48), FormatError::Invalid { .. }), "an empty block");
+    let huge = changed("frame-zstd", |bytes| bytes[44..48].copy_from_slice(&((4 << 20) + 1u32).to_le_bytes()));
+    assert!(matches!(huge, FormatError::Long { .. }));
+}
+
+/// A machine's part is read alone, from the directory and its own bytes.
+#[test]
+fn a_part_is_read_alone() {
+    let index = samples::index();
+    let bytes = index.encode().unwrap();
+    let directory = Directory::decode(&bytes[..record_end(&bytes)]).unwrap();
+    assert_eq!(directory.length(), bytes.len() as u64);
+    for (position, (state, _)) in directory.machines.iter().enumerate() {
+        let range = directory.part_range(position);
+        let part = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        let machine = directory.decode_part(position, part).unwrap();
+        assert_eq!(Some(&machine), index.map.machine(&state.name).or(index.spare.machine(&state.name)));
+        assert!(directory.decode_part(position, &part[1..]).is_err());
+        assert!(directory.decode_part(position, &[part, &[0]].concat()).is_err());
+        for byte in 0..part.len() {
+            let mut damaged = part.to_vec();
+            damaged[byte] ^= 1;
+            assert_eq!(directory.decode_part(position, &damaged).unwrap_err(), FormatError::Checksum("index"));
+        }
+    }
+    assert!(directory.decode_part(9, &[]).is_err());
+    assert_eq!(directory.part_range(9), 0..0);
+}

@@ -1,0 +1,102 @@
+//! The stored bytes, frozen. A difference here is a difference on somebody's disk: a new version, not a new golden.
+//!
+//! `OFFSITE_UPDATE_GOLDENS=1 cargo test -p offsite-core --test goldens` writes them anew.
+#![allow(clippy::disallowed_methods, reason = "whether to write the goldens anew is asked by the environment")]
+
+mod samples;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite_core::format::frame::{Codec, Header};
+use offsite_core::format::head::Head;
+use offsite_core::format::index::Index;
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::{Kind, checksum, decode_record};
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    bytes.chunks(32).map(line).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let byte =
+        |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hexadecimal"), 16).expect("hexadecimal");
+    digits.chunks(2).map(byte).collect()
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    from_hex(&std::fs::read_to_string(directory().join(name).with_extension("hex")).expect("a golden file"))
+}
+
+#[test]
+fn the_bytes_are_the_golden_ones() {
+    let update = std::env::var("OFFSITE_UPDATE_GOLDENS").is_ok();
+    for (name, bytes) in samples::all() {
+        if update {
+            std::fs::write(directory().join(name).with_extension("hex"), to_hex(&bytes)).expect("a writable directory");
+        }
+        assert_eq!(to_hex(&bytes), to_hex(&golden(name)), "{name}");
+    }
+}
+
+#[test]
+fn every_golden_file_is_listed() {
+    let files = std::fs::read_dir(directory()).expect("the goldens").map(|entry| entry.expect("a golden").file_name());
+    let listed: BTreeSet<_> = samples::all().into_iter().map(|(name, _)| format!("{name}.hex")).collect();
+    assert_eq!(files.map(|name| name.into_string().expect("a name")).collect::<BTreeSet<_>>(), listed);
+}
+
+/// What an old release wrote, a new one reads.
+#[test]
+fn the_golden_bytes_are_read() {
+    assert_eq!(Head::decode(&golden("head")).unwrap(), samples::head());
+    assert_eq!(Index::decode(&golden("index")).unwrap(), samples::index());
+    assert_eq!(decode_record::<Pin>(Kind::Pin, &golden("pin")).unwrap(), samples::pin());
+    let marker: RepositoryMarker = decode_record(Kind::Repository, &golden("repository")).unwrap();
+    assert_eq!(marker, samples::marker());
+    let renewal: LeaseRenewal = decode_record(Kind::LeaseRenewal, &golden("lease-renewal")).unwrap();
+    assert_eq!(renewal, samples::lease_renewal());
+    let list: ReleaseList = decode_record(Kind::ReleaseList, &golden("release-list")).unwrap();
+    assert_eq!(list, samples::release_list());
+    let header: BackupFileHeader = decode_record(Kind::BackupFile, &golden("backup-file-header")).unwrap();
+    assert_eq!(header, samples::backup_file());
+    for (name, codec) in [("frame-plain", Codec::Plain), ("frame-zstd", Codec::Zstd)] {
+        let bytes = golden(name);
+        let (header, payload) = Header::decode_frame(&bytes).unwrap();
+        assert_eq!(header.codec, codec);
+        assert_eq!(payload, &bytes[64..]);
+        assert_eq!([&header.encode()[..], payload].concat(), bytes);
+    }
+}
+
+/// The check value of CRC-64/NVME.
+#[test]
+fn the_checksum_is_the_published_one() {
+    assert_eq!(checksum(b"123456789"), 0xae8b_1486_0a79_9888);
+    assert_eq!(checksum(b""), 0);
+}
+
+#[test]
+fn a_backup_file_starts_with_room_for_its_header() {
+    for (count, length) in [(0, 1), (1, 1), (2, 128), (200, 128), (70_000, 128)] {
+        let mut header = samples::backup_file();
+        header.machines.clear();
+        for number in 0..count {
+            let name = format!("{number:0>length$}");
+            header.machines.push(offsite_core::format::backup_file::MachineLabel { number: u32::MAX - number, name });
+        }
+        (header.id, header.sequence, header.time_unix_secs) = (u64::MAX, u64::MAX, i64::MIN);
+        let bytes = offsite_core::format::encode_record(Kind::BackupFile, &header).unwrap();
+        for alignment in [1, 64, 4096] {
+            let region = region_bytes(header.machines.iter().map(|machine| machine.name.as_str()), alignment);
+            assert!(bytes.len() as u64 <= region && region.is_multiple_of(alignment), "{count} names");
+        }
+    }
+}

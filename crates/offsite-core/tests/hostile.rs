@@ -1,0 +1,215 @@
+//! Bytes that someone made up: no panic, and no memory out of proportion to the bytes.
+#![allow(unsafe_code, reason = "an allocator that counts is the only witness of what is allocated")]
+
+mod samples;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::frame::Header;
+use offsite_core::format::head::Head;
+use offsite_core::format::index::Index;
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
+use proptest::prelude::*;
+
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(grown: usize, shrunk: usize) {
+    // A thread that ends has no counters any more.
+    let _ = LIVE.try_with(|live| {
+        live.set((live.get() + grown).saturating_sub(shrunk));
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
+    });
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both blocks may exist while the content is copied.
+        count(size, 0);
+        count(0, layout.size());
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most that `run` held at once above what there was before.
+fn peak_of(run: impl FnOnce()) -> usize {
+    let before = LIVE.get();
+    PEAK.set(before);
+    run();
+    PEAK.get() - before
+}
+
+/// Reads `bytes` as everything. What can be read must write the same bytes again.
+fn read_as_all(bytes: &[u8]) {
+    let _ = decode_record::<BackupFileHeader>(Kind::BackupFile, bytes);
+    let _ = decode_record::<LeaseRenewal>(Kind::LeaseRenewal, bytes);
+    let _ = decode_record::<Pin>(Kind::Pin, bytes);
+    let _ = decode_record::<ReleaseList>(Kind::ReleaseList, bytes);
+    let _ = decode_record::<RepositoryMarker>(Kind::Repository, bytes);
+    if let Ok(head) = Head::decode(bytes) {
+        assert_eq!(head.encode().unwrap(), bytes);
+    }
+    if let Ok(index) = Index::decode(bytes) {
+        assert_eq!(index.encode().unwrap(), bytes);
+    }
+    if let Ok((header, payload)) = Header::decode_frame(bytes) {
+        assert_eq!([&header.encode()[..], payload].concat(), bytes);
+    }
+}
+
+fn object(kind: Kind, record: &[u8], rest: &[u8]) -> Vec<u8> {
+    [&Envelope::of(kind, record).encode()[..], record, rest].concat()
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Repository, Kind::Head, Kind::Index, Kind::BackupFile, Kind::ReleaseList, Kind::Pin, Kind::LeaseRenewal];
+
+/// The record of a sample with some bytes replaced, removed or put in.
+fn bent(sample: usize, edits: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
+    let (_, mut bytes) = samples::all().swap_remove(sample);
+    for (place, how, value) in edits {
+        let at = ENVELOPE_BYTES + place.index(bytes.len() - ENVELOPE_BYTES);
+        match how % 4 {
+            0 | 1 => bytes[at] = *value,
+            2 => bytes.insert(at, *value),
+            _ if bytes.len() > ENVELOPE_BYTES + 1 => drop(bytes.remove(at)),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        read_as_all(&bytes);
+    }
+
+    #[test]
+    fn random_records_in_a_valid_envelope(
+        kind in prop::sample::select(&KINDS[..]),
+        record in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(1), 0xfau8..], 0..300),
+        rest in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        read_as_all(&object(kind, &record, &rest));
+        read_as_all(&object(kind, &record, &[]));
+    }
+
+    #[test]
+    fn bent_samples_with_valid_checksums(
+        sample in 0..samples::all().len(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), prop_oneof![any::<u8>(), 0xfau8.., 0..5u8]), 1..4),
+    ) {
+        let (name, original) = samples::all().swap_remove(sample);
+        let mut bytes = bent(sample, &edits);
+        if name.starts_with("frame") {
+            let (length, sum) = (u32::try_from(bytes.len() - 64).unwrap(), checksum(&bytes[64..]));
+            bytes[40..44].copy_from_slice(&length.to_le_bytes());
+            bytes[48..56].copy_from_slice(&sum.to_le_bytes());
+            let sum = checksum(&bytes[..56]);
+            bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+            read_as_all(&bytes);
+        } else {
+            let kind = KINDS.into_iter().find(|kind| *kind as u16 == u16::from(original[8])).unwrap();
+            let record = original[24..32].try_into().map(u64::from_le_bytes).unwrap();
+            let parts = original.len() - ENVELOPE_BYTES - usize::try_from(record).unwrap();
+            let end = bytes.len().saturating_sub(parts).max(ENVELOPE_BYTES);
+            read_as_all(&object(kind, &bytes[ENVELOPE_BYTES..end], &bytes[end..]));
+        }
+    }
+
+    /// The parts of an index, bent, with the checksum in the directory made right.
+    #[test]
+    fn bent_columns(edits in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..6u8]), 1..5)) {
+        let index = samples::index();
+        let bytes = index.encode().unwrap();
+        let directory = offsite_core::format::index::Directory::decode(&bytes).unwrap();
+        let range = directory.part_range(0);
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        let mut part = bytes[range.clone()].to_vec();
+        for (place, value) in edits {
+            let at = place.index(part.len());
+            part[at] = value;
+        }
+        let mut record = bytes[ENVELOPE_BYTES..usize::try_from(directory.part_range(0).start).unwrap()].to_vec();
+        let old = checksum(&bytes[range.clone()]).to_le_bytes();
+        let at = record.windows(8).position(|window| window == old).expect("the part's checksum");
+        record[at..at + 8].copy_from_slice(&checksum(&part).to_le_bytes());
+        read_as_all(&object(Kind::Index, &record, &[&part[..], &bytes[range.end..]].concat()));
+    }
+}
+
+/// Each vector and string of a record claims every size, with nothing behind the claim.
+#[test]
+fn a_claim_allocates_nothing() {
+    let claims = [0xfb, 0xfc, 0xfd, 0xfe].map(|marker: u8| [&[marker][..], &[0xff; 16], &[0; 8]].concat());
+    let powers = (20..64u32).map(|power| [&[0xfd][..], &(1u64 << power).to_le_bytes(), &[0; 64]].concat());
+    for claim in claims.into_iter().chain(powers) {
+        for (name, bytes) in samples::all().into_iter().filter(|(name, _)| !name.starts_with("frame")) {
+            let kind = KINDS.into_iter().find(|kind| *kind as u16 == u16::from(bytes[8])).unwrap();
+            for at in ENVELOPE_BYTES..bytes.len() {
+                let hostile = object(kind, &[&bytes[ENVELOPE_BYTES..at], &claim].concat(), &[]);
+                let peak = peak_of(|| read_as_all(&hostile));
+                assert!(peak < 4 << 20, "{name}, byte {at}: {peak} bytes for {}", hostile.len());
+            }
+        }
+    }
+}
+
+/// A directory that claims rows without columns is found out before anything is made for them.
+#[test]
+fn an_index_without_its_columns_allocates_nothing() {
+    let bytes = samples::index().encode().unwrap();
+    for at in ENVELOPE_BYTES..bytes.len() {
+        for value in [[0xfc, 0xff, 0xff, 0xff, 0xff], [0xfb, 0xff, 0xff, 0, 0]] {
+            let record = [&bytes[ENVELOPE_BYTES..at], &value, &bytes[at + 1..]].concat();
+            let peak = peak_of(|| read_as_all(&object(Kind::Index, &record, &[])));
+            assert!(peak < 4 << 20, "byte {at}: {peak} bytes");
+        }
+    }
+}
+
+/// The record that grows most when decoded: 16 MiB of empty names.
+#[test]
+fn the_worst_record_takes_a_bounded_multiple() {
+    let head = samples::head().encode().unwrap();
+    // Everything up to the machines, then as many empty names as a head may have bytes.
+    let names = head.windows(4).position(|window| window == b"\x03\x02db").expect("the machines");
+    let count = (16 << 20) - (names - ENVELOPE_BYTES) - 5 - 3;
+    let mut record = head[ENVELOPE_BYTES..names].to_vec();
+    record.push(0xfc);
+    record.extend_from_slice(&u32::try_from(count).unwrap().to_le_bytes());
+    record.resize(record.len() + count + 3, 0);
+    let bytes = object(Kind::Head, &record, &[]);
+    let peak = peak_of(|| assert!(Head::decode(&bytes).is_err()));
+    println_peak(peak, bytes.len());
+    assert!(peak < 1 << 30, "{peak} bytes for {}", bytes.len());
+}
+
+#[allow(clippy::disallowed_macros, reason = "a figure for whoever runs the test with --nocapture")]
+fn println_peak(peak: usize, bytes: usize) {
+    println!("{peak} bytes at the peak for a record of {bytes}");
+}

@@ -1,0 +1,87 @@
+//! What the suite found.
+
+use std::fmt;
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The repository keeps this part of the contract, as far as was seen.
+    Passed,
+    /// It does not, and this is what was seen.
+    Failed(String),
+    /// It could not be tried, for this reason.
+    Skipped(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => formatter.write_str("passed"),
+            Self::Failed(what) => write!(formatter, "FAILED   {what}"),
+            Self::Skipped(why) => write!(formatter, "skipped  {why}"),
+        }
+    }
+}
+
+/// One case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaseReport {
+    /// Its name.
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for CaseReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:<22} {}", self.name, self.outcome)
+    }
+}
+
+/// All cases. Displayed, it is a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Where.
+    pub location: String,
+    /// The cases in the order in which they ran.
+    pub cases: Vec<CaseReport>,
+}
+
+impl Report {
+    /// Whether no case failed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failed().next().is_none()
+    }
+
+    /// The cases that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed(_)))
+    }
+
+    /// The cases that could not be tried.
+    pub fn skipped(&self) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Skipped(_)))
+    }
+
+    /// How a case ended.
+    #[must_use]
+    pub fn outcome(&self, name: &str) -> Option<&Outcome> {
+        self.cases.iter().find(|case| case.name == name).map(|case| &case.outcome)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{}", self.location)?;
+        for case in &self.cases {
+            writeln!(formatter, "  {case}")?;
+        }
+        let (failed, skipped) = (self.failed().count(), self.skipped().count());
+        let passed = self.cases.len() - failed - skipped;
+        write!(formatter, "  {passed} passed, {failed} failed, {skipped} skipped")
+    }
+}

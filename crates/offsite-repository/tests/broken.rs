@@ -1,0 +1,385 @@
+//! The suite tells each kind of broken repository by the case that names what is wrong with it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite_repository::testing::Memory;
+use offsite_repository::testing::conformance::{self, Options};
+use offsite_repository::{
+    CloneRange, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
+    RepositoryExt, Result, Retain,
+};
+
+/// What is wrong with a repository; all else is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Flaw {
+    VisibleBeforeFinish,
+    CreateOverwrites,
+    CheckThenWrite,
+    EveryRacerWins,
+    LoserIsToldLate,
+    AbortDeletesTheFinished,
+    DropFinishes,
+    ShortReads,
+    LimitIgnored,
+    RangesSorted,
+    FolderReadsAsEmpty,
+    EmptyObjectIsLost,
+    ChunkIsLost,
+    UnorderedList,
+    PrefixIsText,
+    LastOfPageIsLost,
+    AfterIsInclusive,
+    MoreIsForgotten,
+    DeleteTakesNeighbour,
+    DeleteOfAbsentFails,
+    NameStaysTaken,
+    TornByCancellation,
+    SweepTakesWriters,
+    PunchHitsNeighbour,
+    PunchDoesNothing,
+    CloneIsEmpty,
+    PatchTruncates,
+    RetainForgets,
+}
+
+#[derive(Debug, Clone)]
+struct Broken {
+    inner: Memory,
+    flaw: Flaw,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    deleted: BTreeMap<String, ()>,
+    sweeps: u64,
+}
+
+impl Broken {
+    fn new(flaw: Flaw) -> Self {
+        Self { inner: Memory::new(), flaw, state: Arc::default() }
+    }
+
+    fn sweeps(&self) -> u64 {
+        self.state.lock().unwrap().sweeps
+    }
+}
+
+fn error(kind: ErrorKind) -> offsite_repository::Error {
+    offsite_repository::Error::new(kind, "use a broken repository")
+}
+
+#[async_trait]
+impl Repository for Broken {
+    fn location(&self) -> String {
+        format!("broken: {:?}", self.flaw)
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let taken = self.inner.get(key, u64::MAX).await.is_ok();
+        let deleted = self.state.lock().unwrap().deleted.contains_key(key.as_str());
+        if (taken && self.flaw != Flaw::CreateOverwrites) || (deleted && self.flaw == Flaw::NameStaysTaken) {
+            return Err(error(ErrorKind::AlreadyExists));
+        }
+        let sweeps = self.sweeps();
+        Ok(Box::new(Writer {
+            place: self.clone(),
+            key: key.clone(),
+            content: Vec::new(),
+            calls: 0,
+            sweeps,
+            done: false,
+        }))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        let mut sorted: Vec<Range<u64>>;
+        let what = match what {
+            Read::Whole { .. } if self.flaw == Flaw::LimitIgnored => Read::Whole { limit_bytes: u64::MAX },
+            Read::Ranges(ranges) if self.flaw == Flaw::ShortReads => {
+                let length = self.inner.get(key, u64::MAX).await?.len() as u64;
+                let end = |range: &Range<u64>| range.end.min(length);
+                sorted = ranges.iter().map(|range| range.start.min(end(range))..end(range)).collect();
+                Read::Ranges(&sorted)
+            }
+            Read::Ranges(ranges) if self.flaw == Flaw::RangesSorted => {
+                sorted = ranges.to_vec();
+                sorted.sort_by_key(|range| range.start);
+                Read::Ranges(&sorted)
+            }
+            what => what,
+        };
+        let answer = self.inner.read(key, what).await;
+        if answer.is_err() && self.flaw == Flaw::FolderReadsAsEmpty {
+            let below = self.inner.list_all(&Prefix::new(key.as_str()).unwrap()).await?;
+            if !below.is_empty() && matches!(what, Read::Whole { .. }) {
+                return Ok(vec![Bytes::new()]);
+            }
+        }
+        answer
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        let mut page = match self.flaw {
+            Flaw::PrefixIsText if !prefix.as_str().is_empty() => {
+                let mut objects = self.inner.list_all(&Prefix::root()).await?;
+                objects.retain(|object| {
+                    object.key.as_str().starts_with(prefix.as_str()) && after.is_none_or(|after| object.key > *after)
+                });
+                let more = objects.len() > limit;
+                objects.truncate(limit);
+                ListPage { objects, more }
+            }
+            Flaw::AfterIsInclusive => {
+                let mut objects = self.inner.list_all(prefix).await?;
+                objects.retain(|object| after.is_none_or(|after| object.key >= *after));
+                let more = objects.len() > limit;
+                objects.truncate(limit);
+                ListPage { objects, more }
+            }
+            _ => self.inner.list(prefix, after, limit).await?,
+        };
+        match self.flaw {
+            // As a walk through folders finds them: a folder's content where the folder's bare name sorts.
+            Flaw::UnorderedList => {
+                page.objects
+                    .sort_by_key(|object| object.key.as_str().split('/').map(str::to_owned).collect::<Vec<_>>());
+            }
+            Flaw::LastOfPageIsLost if page.more && page.objects.len() > 3 => drop(page.objects.remove(2)),
+            Flaw::MoreIsForgotten => page.more = page.more && page.objects.len() != 5,
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        if self.flaw == Flaw::DeleteOfAbsentFails {
+            self.inner.get(key, u64::MAX).await?;
+        }
+        if self.flaw == Flaw::DeleteTakesNeighbour {
+            for (neighbour, _) in self.inner.contents() {
+                if neighbour.as_str().starts_with(key.as_str()) {
+                    self.inner.remove(&neighbour);
+                }
+            }
+        }
+        self.state.lock().unwrap().deleted.insert(key.to_string(), ());
+        if self.flaw == Flaw::RetainForgets {
+            self.inner.remove(key);
+        }
+        self.inner.delete(key).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.state.lock().unwrap().sweeps += 1;
+        Ok(())
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        Some(self)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        Some(self)
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        Some(self)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain()
+    }
+}
+
+struct Writer {
+    place: Broken,
+    key: Key,
+    content: Vec<u8>,
+    calls: u64,
+    sweeps: u64,
+    done: bool,
+}
+
+impl Writer {
+    async fn store(&self) -> Result<()> {
+        self.place.inner.put(&self.key, self.content.clone().into()).await
+    }
+
+    fn store_by_force(&self) {
+        self.place.inner.remove(&self.key);
+        // Memory without yields is ready at once.
+        futures::FutureExt::now_or_never(self.store()).unwrap().unwrap();
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for Writer {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.calls += 1;
+        for (number, chunk) in chunks.into_iter().enumerate() {
+            if self.place.flaw == Flaw::ChunkIsLost && number == 1_500 {
+                continue;
+            }
+            if self.place.flaw == Flaw::TornByCancellation && number > 0 {
+                tokio::task::yield_now().await;
+            }
+            self.content.extend_from_slice(&chunk);
+        }
+        if self.place.flaw == Flaw::VisibleBeforeFinish {
+            self.store_by_force();
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        self.done = true;
+        match self.place.flaw {
+            Flaw::VisibleBeforeFinish | Flaw::CreateOverwrites => self.store_by_force(),
+            Flaw::CheckThenWrite => {
+                if self.place.inner.get(&self.key, u64::MAX).await.is_ok() {
+                    return Err(error(ErrorKind::AlreadyExists));
+                }
+                tokio::task::yield_now().await;
+                self.store_by_force();
+            }
+            Flaw::EveryRacerWins => drop(self.store().await),
+            Flaw::LoserIsToldLate => {
+                // The loser learns it, but its content is what stays.
+                let answer = self.store().await;
+                self.store_by_force();
+                return answer;
+            }
+            Flaw::EmptyObjectIsLost if self.content.is_empty() => {}
+            Flaw::SweepTakesWriters if self.place.sweeps() > self.sweeps => return Err(error(ErrorKind::NotFound)),
+            _ => return self.store().await,
+        }
+        Ok(())
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        self.done = true;
+        if self.place.flaw == Flaw::AbortDeletesTheFinished {
+            self.place.inner.remove(&self.key);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.place.flaw == Flaw::DropFinishes && !self.done && self.calls > 0 {
+            self.store_by_force();
+        }
+    }
+}
+
+#[async_trait]
+impl Reclaim for Broken {
+    fn granularity_bytes(&self) -> u64 {
+        4_096
+    }
+
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
+        let reclaim = self.inner.reclaim().unwrap();
+        match self.flaw {
+            Flaw::PunchDoesNothing => reclaim.punch(key, &[]).await,
+            Flaw::PunchHitsNeighbour => {
+                // Rounded outwards instead of inwards.
+                let length = self.inner.get(key, u64::MAX).await?.len() as u64;
+                let wide = |range: &Range<u64>| {
+                    let end =
+                        if range.end > length { range.end } else { range.end.next_multiple_of(4_096).min(length) };
+                    range.start / 4_096 * 4_096..end
+                };
+                reclaim.punch(key, &ranges.iter().map(wide).collect::<Vec<_>>()).await
+            }
+            _ => reclaim.punch(key, ranges).await,
+        }
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        self.inner.reclaim().unwrap().allocated_bytes(key).await
+    }
+}
+
+#[async_trait]
+impl CloneRange for Broken {
+    fn granularity_bytes(&self) -> u64 {
+        4_096
+    }
+
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
+        let pieces = if self.flaw == Flaw::CloneIsEmpty { &[] } else { pieces };
+        self.inner.clone_range().unwrap().create_from(key, pieces).await
+    }
+}
+
+#[async_trait]
+impl Patch for Broken {
+    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        Repository::patch(&self.inner).unwrap().patch(key, offset, chunks).await?;
+        if self.flaw == Flaw::PatchTruncates {
+            self.inner.truncate(key, end);
+        }
+        Ok(())
+    }
+}
+
+async fn failing_cases(flaw: Flaw) -> Vec<&'static str> {
+    let options = Options { retain_secs: 3_600, large_bytes: 200_003, ..Options::default() };
+    let report = conformance::check(Arc::new(Broken::new(flaw)), &options).await;
+    println!("{report}");
+    report.failed().map(|case| case.name).collect()
+}
+
+macro_rules! caught {
+    ($($test:ident: $flaw:ident by $case:literal;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            let failed = failing_cases(Flaw::$flaw).await;
+            assert!(failed.contains(&$case), "{:?} fails {failed:?}", Flaw::$flaw);
+        }
+    )*};
+}
+
+caught! {
+    visible_before_finish: VisibleBeforeFinish by "atomic_finish";
+    create_overwrites: CreateOverwrites by "create_if_absent";
+    check_then_write: CheckThenWrite by "race_one_name";
+    every_racer_wins: EveryRacerWins by "race_one_name";
+    loser_is_told_late: LoserIsToldLate by "create_if_absent";
+    abort_deletes_the_finished: AbortDeletesTheFinished by "abort_and_drop";
+    drop_finishes: DropFinishes by "abort_and_drop";
+    short_reads: ShortReads by "read_ranges";
+    limit_ignored: LimitIgnored by "read_whole";
+    ranges_sorted: RangesSorted by "read_ranges";
+    folder_reads_as_empty: FolderReadsAsEmpty by "missing_objects";
+    empty_object_is_lost: EmptyObjectIsLost by "sizes";
+    chunk_is_lost: ChunkIsLost by "sizes";
+    unordered_list: UnorderedList by "list_order";
+    prefix_is_text: PrefixIsText by "list_prefix";
+    last_of_page_is_lost: LastOfPageIsLost by "list_pages";
+    after_is_inclusive: AfterIsInclusive by "list_pages";
+    more_is_forgotten: MoreIsForgotten by "list_pages";
+    delete_takes_neighbour: DeleteTakesNeighbour by "delete";
+    delete_of_absent_fails: DeleteOfAbsentFails by "delete";
+    name_stays_taken: NameStaysTaken by "delete";
+    torn_by_cancellation: TornByCancellation by "cancelled_calls";
+    sweep_takes_writers: SweepTakesWriters by "sweep_spares_writers";
+    punch_hits_neighbour: PunchHitsNeighbour by "punch";
+    punch_does_nothing: PunchDoesNothing by "punch";
+    clone_is_empty: CloneIsEmpty by "clone_range";
+    patch_truncates: PatchTruncates by "patch";
+    retain_forgets: RetainForgets by "retain";
+}

@@ -1,0 +1,71 @@
+//! The fakes and the decorators keep the contract.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+
+use offsite_repository::Recording;
+use offsite_repository::conformance_tests;
+use offsite_repository::testing::conformance::{self, Options, Outcome};
+use offsite_repository::testing::{Faulty, Memory, MemoryOptions};
+
+fn options() -> Options {
+    Options { retain_secs: 3_600, ..Options::default() }
+}
+
+mod memory {
+    use super::*;
+    conformance_tests!(async || (Arc::new(Memory::new()), options()));
+}
+
+mod memory_that_yields {
+    use super::*;
+    conformance_tests!(async || {
+        (Arc::new(Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() })), options())
+    });
+}
+
+mod recording {
+    use super::*;
+    conformance_tests!(async || (Arc::new(Recording::new(Memory::new())), options()));
+}
+
+mod faulty_without_faults {
+    use super::*;
+    conformance_tests!(async || (Arc::new(Faulty::new(Arc::new(Memory::new()))), options()));
+}
+
+#[tokio::test]
+async fn nothing_is_skipped_or_left_behind_and_what_was_there_stays() {
+    let memory = Memory::new();
+    let key = offsite_repository::Key::new("a/b").unwrap();
+    offsite_repository::RepositoryExt::put(&memory, &key, bytes::Bytes::from_static(b"mine")).await.unwrap();
+    let report = conformance::check(Arc::new(memory.clone()), &Options::default()).await;
+    assert!(report.passed(), "{report}");
+    let skipped: Vec<&str> = report.skipped().map(|case| case.name).collect();
+    assert_eq!(skipped, ["retain"]);
+    assert_eq!(memory.contents(), [(key, bytes::Bytes::from_static(b"mine"))]);
+    assert_eq!(memory.used_bytes(), 4);
+}
+
+#[tokio::test]
+async fn what_a_place_does_not_offer_is_skipped() {
+    let options =
+        MemoryOptions { reclaim: false, clone_range: false, patch: false, retain: false, ..Default::default() };
+    let report = conformance::check(Arc::new(Memory::with_options(options)), &Options::quick()).await;
+    assert!(report.passed(), "{report}");
+    let skipped: Vec<&str> = report.skipped().map(|case| case.name).collect();
+    assert_eq!(skipped, ["punch", "clone_range", "patch", "retain"]);
+    assert!(report.to_string().contains("0 failed, 4 skipped"), "{report}");
+}
+
+#[tokio::test]
+async fn a_place_that_fails_or_a_case_that_does_not_exist_is_reported() {
+    let faulty = Faulty::new(Memory::new());
+    faulty.inject(
+        offsite_repository::testing::Fault::after_calls(0, offsite_repository::ErrorKind::Unavailable).for_ever(),
+    );
+    let report = conformance::check(Arc::new(faulty), &Options::quick()).await;
+    assert_eq!(report.failed().count() + report.skipped().count(), conformance::cases().len(), "{report}");
+    let report = conformance::check_cases(Arc::new(Memory::new()), &Options::quick(), &["no_such_case"]).await;
+    assert!(matches!(report.outcome("unknown"), Some(Outcome::Failed(_))), "{report}");
+}

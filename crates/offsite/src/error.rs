@@ -1,0 +1,184 @@
+//! What can go wrong in a job.
+
+use std::path::PathBuf;
+
+use offsite_core::format::FormatError;
+use offsite_repository::ErrorKind;
+
+use crate::JobName;
+
+/// The result of an engine's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed. The text names the thing and, where there is one, the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A repository's call failed; its kind tells whether trying again helps.
+    #[error("{while_doing}")]
+    Repository {
+        /// What was being done, to which job.
+        while_doing: String,
+        /// The repository's error.
+        #[source]
+        source: offsite_repository::Error,
+    },
+    /// An object is not what was stored.
+    #[error("{object} in {location} is damaged; {advice}")]
+    Damaged {
+        /// The object's key.
+        object: String,
+        /// The repository.
+        location: String,
+        /// The way out.
+        advice: String,
+        /// What is wrong with it.
+        #[source]
+        source: Option<FormatError>,
+    },
+    /// A place that is no repository.
+    #[error("{location} is no Offsite repository; make one with `offsite init {location}`")]
+    NotARepository {
+        /// The place.
+        location: String,
+    },
+    /// A place with something in it that is no repository.
+    #[error("{location} is not empty and no Offsite repository (it has {found:?}); choose an empty place")]
+    NotEmpty {
+        /// The place.
+        location: String,
+        /// Something that is there.
+        found: String,
+    },
+    /// A repository where an empty place was expected.
+    #[error("{location} is a repository already")]
+    AlreadyARepository {
+        /// The place.
+        location: String,
+    },
+    /// A copy needs two repositories.
+    #[error("{source_location} and {target_location} are the same repository; a copy beside its original is no copy")]
+    SameRepository {
+        /// The place read from.
+        source_location: String,
+        /// The place written to.
+        target_location: String,
+    },
+    /// No job of that name has restore points there.
+    #[error("{location} has no job {job:?}{}", list(.known))]
+    UnknownJob {
+        /// The name asked for.
+        job: String,
+        /// The repository.
+        location: String,
+        /// The jobs that are there.
+        known: Vec<String>,
+    },
+    /// No such machine in the job, or in that restore point.
+    #[error("{place} has no machine {machine:?}{}", list(.known))]
+    UnknownMachine {
+        /// The name asked for.
+        machine: String,
+        /// Where it was looked for.
+        place: String,
+        /// The machines that are there.
+        known: Vec<String>,
+    },
+    /// No such restore point.
+    #[error("job {job} has no restore point {wanted}{}", list(.known))]
+    UnknownPoint {
+        /// The job.
+        job: JobName,
+        /// What was asked for.
+        wanted: String,
+        /// The restore points that are there.
+        known: Vec<String>,
+    },
+    /// Another run of the same job is at work.
+    #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]
+    Busy {
+        /// The job.
+        job: JobName,
+        /// The repository.
+        location: String,
+        /// Who works on it.
+        holder: String,
+    },
+    /// Another writer took the job over; what this run had not committed is void.
+    #[error("job {job} was taken over by another writer; nothing of this run's last step was committed")]
+    Fenced {
+        /// The job.
+        job: JobName,
+    },
+    /// Whether a commit happened could not be found out.
+    #[error("whether job {job} committed head {number} is unknown; run it again: it goes on from what was committed")]
+    CommitUnknown {
+        /// The job.
+        job: JobName,
+        /// The head's number.
+        number: u64,
+        /// The last error.
+        #[source]
+        source: offsite_repository::Error,
+    },
+    /// A disk image cannot be used.
+    #[error("disk image {}: {detail}", .path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        detail: String,
+        /// The cause.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// Settings that contradict each other or the state of the job.
+    #[error("{0}")]
+    Settings(String),
+    /// What a reader needed was released while it read; its pin had been lost.
+    #[error("job {job} has released what this run was reading; start again from a newer restore point")]
+    SnapshotExpired {
+        /// The job.
+        job: JobName,
+    },
+    /// An invariant of this library does not hold. Nothing was changed.
+    #[error("defect in Offsite, nothing was changed: {0}; please report it")]
+    Defect(String),
+}
+
+impl Error {
+    pub(crate) fn image(path: &std::path::Path, detail: impl Into<String>, source: Option<std::io::Error>) -> Self {
+        Self::Image { path: path.to_owned(), detail: detail.into(), source }
+    }
+
+    /// The kind of the repository's error behind this one, if one is.
+    #[must_use]
+    pub fn repository_kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Repository { source, .. } | Self::CommitUnknown { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Adds what was being done to a repository's error.
+pub(crate) trait Context<T> {
+    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for offsite_repository::Result<T> {
+    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::Repository { while_doing: text(), source })
+    }
+}
+
+/// How many names an error lists.
+const KNOWN_MAX: usize = 12;
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names if names.len() <= KNOWN_MAX => format!("; there are: {}", names.join(", ")),
+        names => format!("; there are: {}, and {} more", names[..KNOWN_MAX].join(", "), names.len() - KNOWN_MAX),
+    }
+}

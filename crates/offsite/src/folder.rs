@@ -1,0 +1,196 @@
+//! Reading a job folder: its newest head, its indexes, the states that they add up to.
+
+use offsite_core::format::FormatError;
+use offsite_core::format::head::Head;
+use offsite_core::format::index::Index;
+use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use crate::error::Context;
+use crate::heads::Heads;
+use crate::layout::Layout;
+use crate::pin::Pin;
+use crate::{Error, JobName, OpenRepository, Result};
+
+/// A job's restore points as they are at one moment, for reading.
+#[derive(Debug)]
+pub struct JobFolder {
+    repository: OpenRepository,
+    layout: Layout,
+    head: Head,
+    damaged_heads: Vec<String>,
+}
+
+/// Which restore point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PointSelector {
+    /// The newest.
+    #[default]
+    Latest,
+    /// The newest that is not newer than this.
+    At(Timestamp),
+    /// The one of this number.
+    Sequence(Sequence),
+}
+
+impl JobFolder {
+    /// Opens the folder of `job`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read.
+    pub async fn open(repository: &OpenRepository, job: &JobName) -> Result<Self> {
+        let layout = Layout::new(job.clone());
+        let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+        let Some(newest) = newest else {
+            let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
+            return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
+        };
+        let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
+        Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+    }
+
+    /// Opens the folder of `job` so that nothing in it is released until the pin is given back.
+    pub(crate) async fn pinned(repository: &OpenRepository, job: &JobName) -> Result<(Self, Option<Pin>)> {
+        let mut folder = Self::open(repository, job).await?;
+        loop {
+            let pin = match Pin::create(repository, &folder.layout, &folder.head).await {
+                Ok(pin) => pin,
+                // A reader that may not write reads without a pin: digests still tell right from wrong.
+                Err(error) if is_read_only(&error) => return Ok((folder, None)),
+                Err(error) => return Err(error),
+            };
+            // What the pinned head referred to may have been listed for release before the pin was there to be seen.
+            let again = Self::open(repository, job).await?;
+            if again.head.number == folder.head.number {
+                return Ok((folder, Some(pin)));
+            }
+            pin.release().await?;
+            folder = again;
+        }
+    }
+
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &JobName {
+        self.layout.job()
+    }
+
+    /// The restore points.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.head.chain
+    }
+
+    /// The folder's identity, which stays the same wherever the repository is carried.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.head.folder
+    }
+
+    /// Bytes in backup files that the chain refers to.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.head.files.values().map(|file| file.length).sum()
+    }
+
+    /// Heads newer than the one that was opened, which cannot be read, each with the reason. What they committed is not seen.
+    #[must_use]
+    pub fn damaged_heads(&self) -> &[String] {
+        &self.damaged_heads
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn repository(&self) -> &OpenRepository {
+        &self.repository
+    }
+
+    /// The restore point that `selector` names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPoint`] with the points that there are.
+    pub fn point(&self, selector: PointSelector) -> Result<&RestorePoint> {
+        let points = self.head.chain.points();
+        let (found, wanted) = match selector {
+            PointSelector::Latest => (points.last(), "yet".to_owned()),
+            PointSelector::At(time) => {
+                (points.iter().rev().find(|point| point.time <= time), format!("at or before {time}"))
+            }
+            PointSelector::Sequence(sequence) => (self.head.chain.get(sequence), sequence.to_string()),
+        };
+        found.ok_or_else(|| Error::UnknownPoint {
+            job: self.job().clone(),
+            wanted,
+            known: points.iter().map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
+        })
+    }
+
+    /// Where the blocks of the machines of a restore point lie.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub(crate) async fn state_at(&self, sequence: Sequence) -> Result<BlockMap> {
+        let steps = self.head.chain.steps_to(sequence).unwrap_or_default();
+        let mut state = BlockMap::empty();
+        for point in steps {
+            state = state.overlay(&load_index(&self.repository, &self.layout, &self.head, point).await?.map);
+        }
+        Ok(state)
+    }
+
+    /// The newest point not newer than `now` in which each machine is whole, by machine.
+    #[must_use]
+    pub(crate) fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
+        self.head
+            .chain
+            .points()
+            .iter()
+            .rev()
+            .filter(|point| point.time <= now)
+            .find(|point| point.machine(machine).is_some_and(|state| state.status != Status::Incomplete))
+    }
+}
+
+/// Reads and checks the index of a restore point.
+///
+/// # Errors
+/// [`Error::Damaged`] if it is missing, damaged, or not the one that the head refers to.
+pub(crate) async fn load_index(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    point: &RestorePoint,
+) -> Result<Index> {
+    let key = layout.index(point.index.id)?;
+    let damaged = |source: Option<FormatError>| Error::Damaged {
+        object: key.to_string(),
+        location: repository.location(),
+        advice: format!(
+            "restore point {} and its later increments need it; earlier points are untouched, and the next full copy \
+             under another job name starts afresh",
+            point.sequence
+        ),
+        source,
+    };
+    let bytes = match repository.backend().get(&key, point.index.length).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Err(damaged(None)),
+        answer => answer.while_doing(|| format!("reading an index of job {}", layout.job()))?,
+    };
+    let index = Index::decode(&bytes).map_err(|source| damaged(Some(source)))?;
+    let described = index.point(&bytes).map_err(|source| damaged(Some(source)))?;
+    if index.folder != head.folder || described != *point {
+        let why = "it is not the one that the head refers to".to_owned();
+        return Err(damaged(Some(FormatError::Invalid { what: "index", why })));
+    }
+    Ok(index)
+}
+
+fn is_read_only(error: &Error) -> bool {
+    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported))
+}

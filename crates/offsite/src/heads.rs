@@ -1,0 +1,139 @@
+//! The commit protocol: numbered heads, created if absent.
+//!
+//! The head of a job folder is the highest-numbered valid object under `head/`. A commit creates the next number. It was won
+//! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
+//! it may be this writer's own earlier try.
+
+use bytes::Bytes;
+use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use crate::error::Context;
+use crate::layout::{Layout, head_number};
+use crate::{Error, OpenRepository, Result};
+
+/// How often a commit with an unknown outcome is looked up and tried again.
+const TRIES: u32 = 5;
+
+/// The heads of one job folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Heads {
+    repository: OpenRepository,
+    layout: Layout,
+}
+
+/// The newest head that can be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest {
+    pub(crate) head: Head,
+    /// Heads with greater numbers that are damaged.
+    pub(crate) damaged: Vec<(u64, String)>,
+}
+
+impl Heads {
+    pub(crate) fn new(repository: OpenRepository, layout: Layout) -> Self {
+        Self { repository, layout }
+    }
+
+    /// The numbers of the heads that exist, ascending.
+    pub(crate) async fn numbers(&self) -> Result<Vec<u64>> {
+        let heads = self.repository.backend().list_all(&self.layout.heads()?).await;
+        let heads = heads.while_doing(|| format!("looking for the head of job {}", self.layout.job()))?;
+        Ok(heads.iter().filter_map(|object| head_number(&object.key)).collect())
+    }
+
+    /// One head.
+    pub(crate) async fn load(&self, number: u64) -> Result<Head> {
+        let key = self.layout.head(number)?;
+        let bytes = self.repository.backend().get(&key, HEAD_BYTES_MAX).await;
+        let bytes = bytes.while_doing(|| format!("reading the head of job {}", self.layout.job()))?;
+        let head = Head::decode(&bytes).and_then(|head| {
+            if head.number == number {
+                return Ok(head);
+            }
+            let why = format!("it is number {}", head.number);
+            Err(offsite_core::format::FormatError::Invalid { what: "head", why })
+        });
+        head.map_err(|source| Error::Damaged {
+            object: key.to_string(),
+            location: self.repository.location(),
+            advice: format!(
+                "the head before it may be intact: reading commands use it; to write again, move {key} away, which gives up \
+                 what it committed"
+            ),
+            source: Some(source),
+        })
+    }
+
+    /// The newest head that can be read, if the folder has any.
+    pub(crate) async fn newest(&self) -> Result<Option<Newest>> {
+        let mut damaged = Vec::new();
+        let mut last = None;
+        for number in self.numbers().await?.into_iter().rev() {
+            match self.load(number).await {
+                Ok(head) => return Ok(Some(Newest { head, damaged })),
+                Err(error @ Error::Damaged { .. }) => {
+                    damaged.push((number, error.to_string()));
+                    last.get_or_insert(error);
+                }
+                // Someone trimmed old heads meanwhile; a newer one is there.
+                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        last.map_or(Ok(None), Err)
+    }
+
+    /// The newest head, if none after it is damaged: what a writer must build on.
+    pub(crate) async fn newest_intact(&self) -> Result<Option<Head>> {
+        match self.newest().await? {
+            Some(Newest { damaged, .. }) if !damaged.is_empty() => Err(match self.load(damaged[0].0).await {
+                Err(error) => error,
+                Ok(_) => Error::Defect(format!("head {} is damaged only at times", damaged[0].0)),
+            }),
+            newest => Ok(newest.map(|newest| newest.head)),
+        }
+    }
+
+    /// Commits `next`.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] if another writer's commit took the number, [`Error::CommitUnknown`] if that cannot be found out,
+    /// and a repository's error if the head was certainly not stored.
+    pub(crate) async fn commit(&self, next: &Head) -> Result<()> {
+        let key = self.layout.head(next.number)?;
+        let bytes = Bytes::from(next.encode().map_err(|error| Error::Defect(error.to_string()))?);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let stored = self.repository.backend().put(&key, bytes.clone()).await;
+            match (self.is_committed(next).await?, stored) {
+                (Some(true), _) => return Ok(()),
+                (Some(false), _) => return Err(Error::Fenced { job: self.layout.job().clone() }),
+                (None, Err(error)) => match error.kind() {
+                    ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => last = Some(error),
+                    // The repository says that nothing was stored.
+                    _ => return Err(error).while_doing(|| format!("committing job {}", self.layout.job())),
+                },
+                // Stored and not to be seen: a repository that breaks its contract, or a request still on its way.
+                (None, Ok(())) => {}
+            }
+        }
+        let source = last.unwrap_or_else(|| offsite_repository::Error::new(ErrorKind::Indeterminate, "create"));
+        Err(Error::CommitUnknown { job: self.layout.job().clone(), number: next.number, source })
+    }
+
+    /// Whether `next` is committed; `None` if its number is still free.
+    async fn is_committed(&self, next: &Head) -> Result<Option<bool>> {
+        let unknown = |error: Error| match error {
+            Error::Repository { source, .. } => {
+                Error::CommitUnknown { job: self.layout.job().clone(), number: next.number, source }
+            }
+            other => other,
+        };
+        let Some(Newest { head, .. }) = self.newest().await.map_err(unknown)? else { return Ok(None) };
+        if head.commit == next.commit || head.ancestry.contains(&next.commit) {
+            return Ok(Some(true));
+        }
+        Ok((head.number >= next.number).then_some(false))
+    }
+}

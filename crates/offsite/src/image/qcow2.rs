@@ -1,0 +1,124 @@
+//! qcow2 images, by imago.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use imago::file::File;
+use imago::qcow2::Qcow2;
+use imago::{
+    DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Mapping, PermissiveImplicitOpenGate,
+    Storage, StorageOpenOptions,
+};
+
+use super::raw::Partial;
+use super::{DiskImage, DiskSink, qcow2_bounds};
+use crate::{Error, Result};
+
+/// A qcow2 image to read.
+#[derive(Debug)]
+pub(super) struct Qcow2Image {
+    path: PathBuf,
+    access: FormatAccess<File>,
+}
+
+impl Qcow2Image {
+    pub(super) fn open(path: &Path, backing_files: bool) -> Result<Self> {
+        // imago reads zeros past the end of a file, so a truncated image must be told before.
+        qcow2_bounds::check(path, backing_files)?;
+        let refused = |error| Error::image(path, "it is no qcow2 image that can be read", Some(error));
+        let storage = File::open(StorageOpenOptions::new().filename(path)).map_err(refused)?;
+        let builder = Qcow2::<File>::builder(storage);
+        let image = if backing_files {
+            builder.open(PermissiveImplicitOpenGate::default())
+        } else {
+            builder.open(DenyImplicitOpenGate::default())
+        };
+        let access = FormatAccess::new(image.map_err(refused)?);
+        if access.size() == 0 {
+            return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
+        }
+        Ok(Self { path: path.to_owned(), access })
+    }
+}
+
+impl DiskImage for Qcow2Image {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.access.size()
+    }
+
+    fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
+        let mut offset = from;
+        while offset < self.size_bytes() {
+            let mapping = self.access.get_mapping(offset, self.size_bytes() - offset);
+            let (mapping, length) = mapping.map_err(|error| {
+                Error::image(&self.path, format!("its map is damaged at byte {offset}"), Some(error))
+            })?;
+            if matches!(mapping, Mapping::Eof { .. }) || length == 0 {
+                break;
+            }
+            if !matches!(mapping, Mapping::Zero { .. }) {
+                return Ok(Some(offset..(offset + length).min(self.size_bytes())));
+            }
+            offset += length;
+        }
+        Ok(None)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.access
+            .read(buffer, offset)
+            .map_err(|error| Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)))
+    }
+}
+
+/// A qcow2 image being restored.
+#[derive(Debug)]
+pub(super) struct Qcow2Sink {
+    partial: Partial,
+    // Writes allocate clusters, so one at a time; the blocks that come here are as large as imago likes them.
+    access: Mutex<Option<FormatAccess<File>>>,
+}
+
+impl Qcow2Sink {
+    pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Self> {
+        let (partial, _) = Partial::create(path)?;
+        let created =
+            File::open(StorageOpenOptions::new().filename(partial.partial_path()).write(true)).and_then(|storage| {
+                Qcow2::<File>::create_builder(storage)
+                    .size(size_bytes)
+                    .create_open(DenyImplicitOpenGate::default(), |image| {
+                        Ok(Qcow2::<File>::builder(image).backing(None).write(true))
+                    })
+            });
+        let image = created.map_err(|error| partial.failed(error))?;
+        Ok(Self { partial, access: Mutex::new(Some(FormatAccess::new(image))) })
+    }
+}
+
+impl DiskSink for Qcow2Sink {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let access = self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(access) = access.as_ref() else {
+            return Err(Error::Defect("a finished image is written to".to_owned()));
+        };
+        access.write(bytes, offset).map_err(|error| self.partial.failed(error))
+    }
+
+    fn finish(&self) -> Result<()> {
+        let access = self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(access) = access {
+            access.flush().and_then(|()| access.sync()).map_err(|error| self.partial.failed(error))?;
+        }
+        self.partial.keep()
+    }
+
+    fn discard(&self) {
+        drop(self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+        self.partial.discard();
+    }
+}

@@ -1,0 +1,98 @@
+//! Names of jobs, which are names of folders on every kind of repository.
+
+use std::fmt;
+
+use offsite_repository::Key;
+
+use crate::layout::MARKER;
+
+/// The longest name, in bytes.
+const NAME_BYTES_MAX: usize = 100;
+
+/// The name of a job and so of its folder: a portable file name of at most 100 bytes (see [`Key`]).
+///
+/// Names that differ only in case are one name, as some file systems cannot tell them apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobName(String);
+
+/// Why a text names no job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot name a job, as a job's name is a folder's name on every kind of repository: {reason}")]
+pub struct JobNameError {
+    name: String,
+    reason: String,
+}
+
+impl JobName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`JobNameError`] says what is wrong.
+    pub fn new(name: &str) -> Result<Self, JobNameError> {
+        let refuse = |reason: String| Err(JobNameError { name: name.to_owned(), reason });
+        if name.contains('/') {
+            return refuse("it has a slash".to_owned());
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return refuse(format!("it has {} bytes, at most {NAME_BYTES_MAX} are portable", name.len()));
+        }
+        if name.eq_ignore_ascii_case(MARKER) {
+            return refuse("the repository's marker has this name".to_owned());
+        }
+        match Key::new(name) {
+            Ok(_) => Ok(Self(name.to_owned())),
+            Err(error) => refuse(error.to_string()),
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both names would be one folder on a file system that does not tell case apart.
+    #[must_use]
+    pub fn same_folder(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_names_pass_and_others_say_why() {
+        for good in ["nightly", "Offsite Copy", "a", "web (EU) + db", "nightly.2"] {
+            assert!(JobName::new(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a\\b",
+            "end.",
+            " a",
+            "a ",
+            "CON",
+            "nul.txt",
+            "caf\u{e9}",
+            "Offsite-Repository",
+            "a:b",
+            "a\0b",
+        ] {
+            assert!(JobName::new(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(JobName::new(&"x".repeat(100)).is_ok());
+        assert!(JobName::new(&"x".repeat(101)).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! The mover: the one room that block bytes pass through.
+//!
+//! Four ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to backup file), [`extract`] (backup
+//! file to image) and [`scrub`] (backup file to nowhere, to see whether it is intact). Each is a bounded pipeline: at most
+//! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
+//! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
+//! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size.
+
+mod codec;
+mod extract;
+mod ingest;
+mod output;
+mod scrub;
+mod transfer;
+
+pub(crate) use codec::DEFAULT_LEVEL;
+pub(crate) use extract::extract;
+pub(crate) use ingest::{IngestDisk, Ingested, ingest};
+pub(crate) use output::{Output, OutputHeader};
+pub(crate) use scrub::{Flaw, scrub};
+pub(crate) use transfer::transfer;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use offsite_core::format::head::Head;
+use offsite_core::plan::{Address, Batch};
+use offsite_core::{MachineName, MachineNumber, StoredBlock};
+use offsite_repository::RepositoryExt;
+
+use crate::error::Context;
+use crate::layout::Layout;
+use crate::{Error, OpenRepository, Result};
+
+/// Batches that are under way at once: enough to keep two cores busy while one waits for the disk.
+const IN_FLIGHT: usize = 6;
+/// The plain bytes of a batch, but for blocks that are larger.
+const BATCH_BYTES: u32 = 4 << 20;
+
+/// A stored block and which one it should be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) address: Address,
+    pub(crate) at: StoredBlock,
+}
+
+/// A job folder that frames are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameSource {
+    repository: OpenRepository,
+    layout: Layout,
+    numbers: BTreeMap<MachineName, MachineNumber>,
+}
+
+impl FrameSource {
+    pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
+        let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
+        Self { repository: repository.clone(), layout: layout.clone(), numbers }
+    }
+
+    /// The number that frames of a machine carry here.
+    fn number(&self, machine: &MachineName) -> Result<MachineNumber> {
+        let number = self.numbers.get(machine).copied();
+        number.ok_or_else(|| Error::Defect(format!("machine {machine} has no number in job {}", self.layout.job())))
+    }
+
+    /// Reads the bytes of a batch.
+    async fn read(&self, batch: &Batch) -> Result<Bytes> {
+        let key = self.layout.backup_file(batch.file)?;
+        let bytes = self.repository.backend().get_range(&key, batch.range.clone()).await;
+        let bytes = bytes.while_doing(|| format!("reading backup file {key} in {}", self.repository.location()))?;
+        if bytes.len() as u64 != batch.range.end - batch.range.start {
+            return Err(Error::Damaged {
+                object: key.to_string(),
+                location: self.repository.location(),
+                advice: "the repository returned fewer bytes than were asked for".to_owned(),
+                source: None,
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// A frame that is not what the index says.
+    fn damaged(&self, wanted: &Wanted, source: offsite_core::format::FormatError) -> Error {
+        let Address { machine, disk, block } = &wanted.address;
+        Error::Damaged {
+            object: format!(
+                "block {block} of disk {disk} of {machine}, in {}/blocks/{}",
+                self.layout.job(),
+                wanted.at.file
+            ),
+            location: self.repository.location(),
+            advice: "`offsite verify --read-data` lists what is damaged and which restore points it touches".to_owned(),
+            source: Some(source),
+        }
+    }
+}
+
+/// The bytes of one frame inside its batch's.
+fn frame_in(bytes: &Bytes, batch: &Batch, at: StoredBlock) -> Result<Bytes> {
+    let start = usize::try_from(at.offset - batch.range.start).unwrap_or(usize::MAX);
+    let end = start.saturating_add(at.length as usize);
+    if end > bytes.len() {
+        return Err(Error::Defect(format!("a frame at {} lies outside its batch", at.offset)));
+    }
+    Ok(bytes.slice(start..end))
+}
+
+/// Runs `work` on a blocking thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::Defect(format!("a worker ended: {error}"))),
+    }
+}

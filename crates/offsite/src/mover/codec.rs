@@ -1,0 +1,156 @@
+//! Plain blocks to payloads and back.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use offsite_core::format::frame::{Codec, HEADER_BYTES, Header, Identity};
+use offsite_core::format::{FormatError, checksum};
+use offsite_core::{Digest, MachineNumber};
+use sha2::{Digest as _, Sha256};
+
+use super::Wanted;
+
+/// The Zstandard level. On disk images level 1 stores 3 % more than level 3 at 1.6 times its speed.
+pub(crate) const DEFAULT_LEVEL: i32 = 1;
+
+/// A block ready to be stored; its header lacks only its place.
+#[derive(Debug, Clone)]
+pub(super) struct Sealed {
+    pub(super) codec: Codec,
+    pub(super) plain_bytes: u32,
+    pub(super) payload: Bytes,
+    pub(super) payload_checksum: u64,
+}
+
+impl Sealed {
+    /// The header of this block under `identity`.
+    pub(super) fn header(&self, identity: Identity) -> Header {
+        Header {
+            identity,
+            codec: self.codec,
+            payload_bytes: u32::try_from(self.payload.len()).unwrap_or(u32::MAX),
+            plain_bytes: self.plain_bytes,
+            payload_checksum: self.payload_checksum,
+        }
+    }
+
+    /// The length of its frame.
+    pub(super) fn frame_bytes(&self) -> u32 {
+        u32::try_from(HEADER_BYTES + self.payload.len()).unwrap_or(u32::MAX)
+    }
+}
+
+thread_local! {
+    // A context takes longer to make than a block to compress; each blocking thread keeps its own.
+    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// The digest of a block.
+pub(super) fn digest(plain: &[u8]) -> Digest {
+    Digest(Sha256::digest(plain).into())
+}
+
+/// Whether a block is zero throughout.
+pub(super) fn is_zero(plain: &[u8]) -> bool {
+    let (lines, rest) = plain.as_chunks::<64>();
+    lines.iter().all(|line| line.iter().fold(0, |sum, byte| sum | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Compresses a block, or keeps it plain if it would not shrink by at least a sixteenth.
+pub(super) fn seal(plain: &[u8], level: i32) -> Sealed {
+    let worth = plain.len() - plain.len() / 16;
+    let compressed = COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(made_for, _)| *made_for != level) {
+            *slot = zstd::bulk::Compressor::new(level).ok().map(|compressor| (level, compressor));
+        }
+        let (_, compressor) = slot.as_mut()?;
+        let mut payload = Vec::with_capacity(zstd::zstd_safe::compress_bound(plain.len()));
+        // A failed compression costs space and loses nothing.
+        compressor.compress_to_buffer(plain, &mut payload).ok().filter(|length| *length < worth)?;
+        Some(payload)
+    });
+    let (codec, payload) = match compressed {
+        Some(payload) => (Codec::Zstd, Bytes::from(payload)),
+        None => (Codec::Plain, Bytes::copy_from_slice(plain)),
+    };
+    let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+    Sealed { codec, plain_bytes, payload_checksum: checksum(&payload), payload }
+}
+
+/// The header and payload of a frame, if it is the one that is wanted and its payload is as it was stored.
+pub(super) fn open_frame(frame: &[u8], wanted: &Wanted, number: MachineNumber) -> Result<(Header, usize), FormatError> {
+    let (header, payload) = Header::decode_frame(frame)?;
+    let identity = header.identity;
+    if (identity.machine, identity.disk, identity.block) != (number, wanted.address.disk, wanted.address.block) {
+        return Err(FormatError::Invalid { what: "frame", why: "it holds another block".to_owned() });
+    }
+    Ok((header, frame.len() - payload.len()))
+}
+
+/// Writes the plain bytes of a frame to `plain`, if they are the wanted block's to the last bit.
+pub(super) fn unseal(
+    frame: &[u8],
+    wanted: &Wanted,
+    number: MachineNumber,
+    plain: &mut Vec<u8>,
+) -> Result<(), FormatError> {
+    let (header, start) = open_frame(frame, wanted, number)?;
+    let payload = &frame[start..];
+    plain.clear();
+    match header.codec {
+        Codec::Plain => plain.extend_from_slice(payload),
+        Codec::Zstd => {
+            plain.reserve(header.plain_bytes as usize);
+            let decompressed = DECOMPRESSOR.with_borrow_mut(|slot| {
+                if slot.is_none() {
+                    *slot = zstd::bulk::Decompressor::new().ok();
+                }
+                slot.as_mut().and_then(|decompressor| decompressor.decompress_to_buffer(payload, plain).ok())
+            });
+            if decompressed.is_none() {
+                return Err(FormatError::Invalid { what: "frame", why: "its payload does not decompress".to_owned() });
+            }
+        }
+    }
+    if plain.len() != header.plain_bytes as usize || digest(plain) != wanted.at.digest {
+        return Err(FormatError::Invalid { what: "frame", why: "its block has another digest".to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_blocks_are_told_from_others_at_every_position() {
+        for length in [1, 63, 64, 65, 1000] {
+            let mut block = vec![0; length];
+            assert!(is_zero(&block));
+            for position in [0, length / 2, length - 1] {
+                block[position] = 1;
+                assert!(!is_zero(&block), "{length} {position}");
+                block[position] = 0;
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_do_not_shrink_stay_plain() {
+        let noise: Vec<u8> =
+            (0..100_000u64).map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        let mut state = 1u64;
+        let random: Vec<u8> = noise
+            .iter()
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[3]
+            })
+            .collect();
+        assert_eq!(seal(&random, DEFAULT_LEVEL).codec, Codec::Plain);
+        assert_eq!(seal(&[7; 100_000], DEFAULT_LEVEL).codec, Codec::Zstd);
+    }
+}

@@ -1,0 +1,161 @@
+//! Writing the backup files of a restore point.
+
+use bytes::{Bytes, BytesMut};
+use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
+use offsite_core::format::frame::Identity;
+use offsite_core::format::{Kind, encode_record};
+use offsite_core::plan::Placement;
+use offsite_core::{BlockSize, DiskNumber, MachineName, MachineNumber, ObjectId, Sequence, Timestamp};
+use offsite_repository::{ObjectWriter, Repository};
+
+use super::codec::Sealed;
+use crate::error::Context;
+use crate::layout::Layout;
+use crate::{Error, OpenRepository, Result};
+
+/// Frames are handed to the repository in pieces of about this size.
+const WRITE_BYTES: u64 = 4 << 20;
+
+/// What all backup files of a restore point say of themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputHeader {
+    pub(crate) folder: [u8; 16],
+    pub(crate) sequence: Sequence,
+    pub(crate) time: Timestamp,
+    pub(crate) block_size: BlockSize,
+    pub(crate) alignment_bytes: u32,
+    pub(crate) machines: Vec<(MachineName, MachineNumber)>,
+}
+
+impl OutputHeader {
+    /// How frames are laid out in these files.
+    pub(crate) fn placement(&self, repository: &OpenRepository) -> Placement {
+        let alignment = u64::from(self.alignment_bytes);
+        let names = self.machines.iter().map(|(name, _)| name.as_str());
+        let file_bytes_max = repository.backend().limits().object_bytes_max;
+        Placement { first_offset: region_bytes(names, alignment), alignment, file_bytes_max }
+    }
+}
+
+/// The backup files of one restore point, one after the other.
+pub(crate) struct Output<'a> {
+    repository: &'a OpenRepository,
+    layout: &'a Layout,
+    header: OutputHeader,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    id: ObjectId,
+    writer: Box<dyn ObjectWriter>,
+    /// Where the next byte goes, what waits in `pending` included.
+    end: u64,
+    ordinal: u32,
+    pending: Vec<Bytes>,
+    pending_bytes: u64,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(repository: &'a OpenRepository, layout: &'a Layout, header: OutputHeader) -> Self {
+        Self { repository, layout, header, open: None }
+    }
+
+    /// Appends a frame at the place that was planned for it.
+    pub(super) async fn append(
+        &mut self,
+        (file, offset): (ObjectId, u64),
+        machine: MachineNumber,
+        disk: DiskNumber,
+        block: u32,
+        sealed: Sealed,
+    ) -> Result<()> {
+        if self.open.as_ref().is_none_or(|open| open.id != file) {
+            self.finish().await?;
+            self.start(file).await?;
+        }
+        let alignment = u64::from(self.header.alignment_bytes);
+        let sequence = self.header.sequence;
+        let Some(open) = &mut self.open else { return Err(Error::Defect("no backup file is open".to_owned())) };
+        if open.end != offset {
+            return Err(Error::Defect(format!("a frame planned at {offset} would lie at {}", open.end)));
+        }
+        let identity = Identity { origin: file, ordinal: open.ordinal, machine, disk, block, sequence };
+        open.ordinal += 1;
+        open.push(Bytes::copy_from_slice(&sealed.header(identity).encode()));
+        open.push(sealed.payload);
+        open.pad(alignment);
+        if open.pending_bytes >= WRITE_BYTES {
+            open.flush().await.while_doing(|| format!("writing a backup file to {}", self.repository.location()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was appended durable and visible.
+    pub(crate) async fn finish(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let while_doing = || format!("writing a backup file to {}", self.repository.location());
+        open.flush().await.while_doing(while_doing)?;
+        open.writer.finish().await.while_doing(while_doing)
+    }
+
+    /// Drops what was not finished, and gives its space back.
+    pub(crate) async fn abort(&mut self) {
+        if let Some(open) = self.open.take() {
+            // What cannot be aborted now is removed by the next writer.
+            let _ = open.writer.abort().await;
+        }
+    }
+
+    async fn start(&mut self, id: ObjectId) -> Result<()> {
+        let header = BackupFileHeader {
+            folder: self.header.folder,
+            id: id.stored(),
+            sequence: self.header.sequence.0,
+            time_unix_secs: self.header.time.unix_secs(),
+            block_bytes: self.header.block_size.bytes(),
+            alignment_bytes: self.header.alignment_bytes,
+            machines: self
+                .header
+                .machines
+                .iter()
+                .map(|(name, number)| MachineLabel { number: number.0, name: name.as_str().to_owned() })
+                .collect(),
+        };
+        let bytes = encode_record(Kind::BackupFile, &header).map_err(|error| Error::Defect(error.to_string()))?;
+        let region = self.header.placement(self.repository).first_offset;
+        if bytes.len() as u64 > region {
+            return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
+        }
+        let writer = self.repository.backend().create(&self.layout.backup_file(id)?).await;
+        let writer = writer.while_doing(|| format!("creating a backup file in {}", self.repository.location()))?;
+        let mut open = OpenFile { id, writer, end: 0, ordinal: 0, pending: Vec::new(), pending_bytes: 0 };
+        open.push(Bytes::from(bytes));
+        open.pad(region);
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+impl OpenFile {
+    fn push(&mut self, bytes: Bytes) {
+        self.end += bytes.len() as u64;
+        self.pending_bytes += bytes.len() as u64;
+        self.pending.push(bytes);
+    }
+
+    /// Zeros up to the next multiple of `alignment`.
+    fn pad(&mut self, alignment: u64) {
+        let missing = self.end.next_multiple_of(alignment) - self.end;
+        if missing > 0 {
+            self.push(BytesMut::zeroed(usize::try_from(missing).unwrap_or_default()).freeze());
+        }
+    }
+
+    async fn flush(&mut self) -> offsite_repository::Result<()> {
+        self.pending_bytes = 0;
+        match std::mem::take(&mut self.pending) {
+            pending if pending.is_empty() => Ok(()),
+            pending => self.writer.write(pending).await,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Repositories that Offsite has made its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use offsite_core::Timestamp;
+use offsite_core::format::records::RepositoryMarker;
+use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_repository::{Counts, ErrorKind, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
+
+use crate::error::Context;
+use crate::layout::{BLOCKS, MARKER, class_of};
+use crate::{Error, JobName, Result};
+
+/// The longest marker that is read.
+const MARKER_BYTES_MAX: u64 = 8 << 10;
+
+/// A repository that is open: a place that stores objects, with Offsite's marker in it.
+///
+/// Cloning is cheap, and clones share their counts.
+#[derive(Debug, Clone)]
+pub struct OpenRepository {
+    id: [u8; 16],
+    backend: Recording<Arc<dyn Repository>>,
+}
+
+impl OpenRepository {
+    /// Makes an empty place a repository.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyARepository`], or [`Error::NotEmpty`] if anything is there.
+    pub async fn initialise(backend: Arc<dyn Repository>, now: Timestamp) -> Result<Self> {
+        let location = backend.location();
+        let key = marker_key()?;
+        let listing = |text: &str| format!("{text} {location}");
+        let page = backend.list(&Prefix::root(), None, 1).await.while_doing(|| listing("looking into"))?;
+        if let Some(object) = page.objects.first() {
+            // The marker need not be the first key, so ask for it by name.
+            return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
+                Ok(_) => Error::AlreadyARepository { location },
+                Err(_) => Error::NotEmpty { location, found: object.key.to_string() },
+            });
+        }
+        let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+        let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+        match backend.put(&key, Bytes::from(bytes)).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
+            answer => {
+                answer.while_doing(|| listing("making a repository of"))?;
+                Ok(Self::new(marker.id, backend))
+            }
+        }
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] if it has no marker, [`Error::Damaged`] if the marker cannot be read.
+    pub async fn open(backend: Arc<dyn Repository>) -> Result<Self> {
+        let location = backend.location();
+        let bytes = match backend.get(&marker_key()?, MARKER_BYTES_MAX).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotARepository { location }),
+            answer => answer.while_doing(|| format!("opening repository {location}"))?,
+        };
+        let marker: RepositoryMarker = decode_record(Kind::Repository, &bytes).map_err(|source| Error::Damaged {
+            object: MARKER.to_owned(),
+            location,
+            advice: "the restore points are untouched: put the marker back from a copy of the repository".to_owned(),
+            source: Some(source),
+        })?;
+        Ok(Self::new(marker.id, backend))
+    }
+
+    fn new(id: [u8; 16], backend: Arc<dyn Repository>) -> Self {
+        Self { id, backend: Recording::classified(backend, class_of) }
+    }
+
+    /// The repository's identity, which no other has.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// The place in words.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.backend.location()
+    }
+
+    /// The jobs that have a folder here.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn jobs(&self) -> Result<Vec<JobName>> {
+        let mut jobs: Vec<JobName> = Vec::new();
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.backend.list(&Prefix::root(), after.as_ref(), 1).await;
+            let page = page.while_doing(|| format!("listing the jobs of {}", self.location()))?;
+            let Some(object) = page.objects.first() else { return Ok(jobs) };
+            let mut components = object.key.as_str().split('/');
+            let folder = components.next().unwrap_or_default();
+            let is_job = components.next().is_some();
+            if let (true, Ok(job)) = (is_job, JobName::new(folder)) {
+                jobs.push(job);
+            }
+            // Skip what else the folder holds: "folder~" sorts behind "folder/..." and "~" is the last valid character.
+            after = Some(if is_job {
+                Key::new(format!("{folder}/{}", "~".repeat(200))).unwrap_or_else(|_| object.key.clone())
+            } else {
+                object.key.clone()
+            });
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Recording<Arc<dyn Repository>> {
+        &self.backend
+    }
+
+    /// Punching holes, if the repository can.
+    pub(crate) fn backend_reclaim(&self) -> Option<&dyn Reclaim> {
+        self.backend.reclaim()
+    }
+
+    /// The granularity of punched holes, if the repository can punch.
+    pub(crate) fn backend_granularity(&self) -> Option<u32> {
+        let reclaim = self.backend.reclaim()?;
+        u32::try_from(reclaim.granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
+    }
+
+    /// What was read from and written to backup files so far.
+    #[must_use]
+    pub fn block_counts(&self) -> Counts {
+        self.backend.snapshot_of(BLOCKS)
+    }
+
+    /// All calls so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.backend.snapshot()
+    }
+}
+
+/// 16 random bytes.
+pub(crate) fn random_id() -> Result<[u8; 16]> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|error| Error::Settings(format!("the operating system gives no random numbers: {error}")))?;
+    Ok(id)
+}
+
+fn marker_key() -> Result<Key> {
+    Key::new(MARKER).map_err(|error| Error::Defect(error.to_string()))
+}

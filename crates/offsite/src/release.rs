@@ -1,0 +1,146 @@
+//! Giving space back: what the committed head lists as retired, and no reader holds.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use offsite_core::ObjectId;
+use offsite_core::format::head::{RetiredObject, Retirement};
+use offsite_core::format::records::ReleaseList;
+use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_core::plan::Retired;
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use crate::error::Context;
+use crate::pin::lowest_pinned;
+use crate::writer::Writer;
+use crate::{Error, Result};
+
+/// The longest release list that is read.
+const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
+/// Holes punched between two looks at the head.
+const RANGES_PER_CHECK: usize = 4096;
+
+/// What a release gave back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Released {
+    /// Bytes of storage that came back, as the indexes tell.
+    pub bytes: u64,
+    /// Holes punched.
+    pub ranges: u64,
+    /// Objects deleted.
+    pub objects: u64,
+    /// Bytes that wait for readers to end.
+    pub held_bytes: u64,
+}
+
+/// Writes the release list that `retired` needs, and returns what the next head is to list.
+///
+/// Where the repository cannot punch, superseded frames stay until their file has no live one.
+pub(crate) async fn prepare(
+    writer: &mut Writer,
+    retired: &Retired,
+    lengths: &BTreeMap<ObjectId, u64>,
+) -> Result<Vec<Retirement>> {
+    let since = writer.head().number + 1;
+    let mut retirements: Vec<Retirement> = Vec::new();
+    for id in &retired.files {
+        let bytes = lengths.get(id).copied().unwrap_or(0);
+        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes });
+    }
+    for id in &retired.indexes {
+        retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
+    }
+    if !retired.ranges.is_empty() && writer.repository().backend_granularity().is_some() {
+        let id = writer.mint();
+        let pairs =
+            |ranges: &Vec<Range<u64>>| ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
+        let list = ReleaseList {
+            folder: writer.head().folder,
+            files: retired.ranges.iter().map(|(file, ranges)| (file.stored(), pairs(ranges))).collect(),
+        };
+        let bytes = list.files.iter().flat_map(|(_, ranges)| ranges).map(|(_, length)| length).sum();
+        let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::Defect(error.to_string()))?;
+        writer.put(&writer.layout().release_list(id)?, encoded).await?;
+        retirements.push(Retirement { since, what: RetiredObject::Ranges(id), bytes });
+    }
+    Ok(retirements)
+}
+
+/// Releases what the head lists and no reader holds, and commits that it is gone.
+///
+/// May be cut off anywhere: what was done is done again without harm.
+pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
+    let mut released = Released::default();
+    if writer.head().retired.is_empty() {
+        return Ok(released);
+    }
+    // The intent is committed; only now are the readers counted, so each either is seen here or sees the intent.
+    let pinned = lowest_pinned(writer.repository(), writer.layout()).await?;
+    let held = |retirement: &Retirement| pinned.is_some_and(|pinned| pinned < retirement.since);
+    let (holding, free): (Vec<_>, Vec<_>) = writer.head().retired.iter().copied().partition(held);
+    released.held_bytes = holding.iter().map(|retirement| retirement.bytes).sum();
+    if free.is_empty() {
+        return Ok(released);
+    }
+    for retirement in &free {
+        check_fence(writer).await?;
+        match retirement.what {
+            RetiredObject::File(id) => writer.delete(&writer.layout().backup_file(id)?).await?,
+            RetiredObject::Index(id) => writer.delete(&writer.layout().index(id)?).await?,
+            RetiredObject::Ranges(id) => {
+                released.ranges += punch(writer, id).await?;
+                released.bytes += retirement.bytes;
+                continue;
+            }
+        }
+        released.objects += 1;
+        released.bytes += retirement.bytes;
+    }
+    writer.commit(|head| head.retired = holding).await?;
+    for retirement in free {
+        if let RetiredObject::Ranges(id) = retirement.what {
+            writer.delete(&writer.layout().release_list(id)?).await?;
+        }
+    }
+    Ok(released)
+}
+
+/// Punches the ranges of a release list; the number of holes.
+async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
+    let key = writer.layout().release_list(list)?;
+    let while_doing = || format!("giving space back in {}", writer.repository().location());
+    let bytes = writer.repository().backend().get(&key, RELEASE_LIST_BYTES_MAX).await.while_doing(while_doing)?;
+    let list: ReleaseList = match decode_record(Kind::ReleaseList, &bytes) {
+        Ok(list) => list,
+        // Nothing is released on the word of a damaged list; the space comes back when the files go.
+        Err(_) => return Ok(0),
+    };
+    if list.folder != writer.head().folder {
+        return Err(Error::Defect(format!("{key} belongs to another job folder")));
+    }
+    let mut punched = 0;
+    for (file, ranges) in list.files {
+        let id = ObjectId::from_stored(file);
+        // A file that was retired as a whole since is on its way out by itself.
+        if !writer.head().files.contains_key(&id) {
+            continue;
+        }
+        let ranges: Vec<Range<u64>> =
+            ranges.into_iter().map(|(offset, length)| offset..offset.saturating_add(length)).collect();
+        for batch in ranges.chunks(RANGES_PER_CHECK) {
+            check_fence(writer).await?;
+            let Some(reclaim) = writer.repository().backend_reclaim() else { return Ok(punched) };
+            match reclaim.punch(&writer.layout().backup_file(id)?, batch).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                answer => answer.while_doing(while_doing)?,
+            }
+            punched += batch.len() as u64;
+        }
+    }
+    Ok(punched)
+}
+
+/// Release rule 3: only the writer of the newest head releases.
+async fn check_fence(writer: &Writer) -> Result<()> {
+    if writer.is_newest().await? { Ok(()) } else { Err(Error::Fenced { job: writer.layout().job().clone() }) }
+}

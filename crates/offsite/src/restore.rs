@@ -1,0 +1,240 @@
+//! Restores: a machine's state into disk images.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use offsite_core::plan::Address;
+use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, Sequence, Status};
+
+use crate::folder::{JobFolder, PointSelector};
+use crate::image::{DiskSink, ImageFormat, create};
+use crate::mover::{FrameSource, Wanted, extract};
+use crate::pin::Pin;
+use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// A restore of one machine.
+///
+/// Each block is compared with its digest before it is written; an image has its name only once it is whole and durable. So what
+/// a restore delivers is right to the last bit, or it delivers nothing.
+#[derive(Clone)]
+pub struct Restore {
+    repository: OpenRepository,
+    job: JobName,
+    machine: MachineName,
+    point: PointSelector,
+    format: ImageFormat,
+    progress: Arc<dyn Progress>,
+}
+
+impl Restore {
+    /// The newest state of `machine` that `job` holds, as raw images.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName, machine: MachineName) -> Self {
+        Self {
+            repository: repository.clone(),
+            job,
+            machine,
+            point: PointSelector::Latest,
+            format: ImageFormat::Raw,
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// The state at this restore point.
+    #[must_use]
+    pub fn point(mut self, point: PointSelector) -> Self {
+        self.point = point;
+        self
+    }
+
+    /// The format of the images.
+    #[must_use]
+    pub fn format(mut self, format: ImageFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Tells `progress` how far the restore is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Restores to `to`: an image per disk if it is a folder, the only disk's image if not.
+    ///
+    /// In a folder the images are called `MACHINE-disk0.raw` and so on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`]; [`Error::Image`] for a path that is taken or cannot be written;
+    /// [`Error::Damaged`] for a block that is not what was stored. After an error no image has its name.
+    pub async fn run(&self, to: &Path) -> Result<RestoreReport> {
+        let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+        let result = self.run_pinned(&folder, to).await;
+        let unpinned = match pin {
+            Some(pin) => Pin::release(pin).await,
+            None => Ok(()),
+        };
+        let report = result?;
+        unpinned?;
+        Ok(report)
+    }
+
+    async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        let (sequence, machine) = self.machine_at(folder).await?;
+        let paths = self.paths(&machine, to)?;
+        let sinks = self.create_sinks(&machine, &paths).await?;
+        match self.fill(folder, &machine, &sinks).await {
+            Ok(()) => {}
+            Err(error) => {
+                let sinks: Vec<_> = sinks.into_values().collect();
+                let discarded = tokio::task::spawn_blocking(move || sinks.iter().for_each(|sink| sink.discard()));
+                discarded.await.map_err(|error| Error::Defect(error.to_string()))?;
+                return Err(error);
+            }
+        }
+        let disks = paths.into_iter().zip(machine.disks.values()).map(|(path, disk)| RestoredDisk {
+            path,
+            size_bytes: disk.size_bytes(),
+            data_bytes: disk
+                .stored()
+                .map(|(block, _)| u64::from(folder.chain().block_size().length_at(block, disk.size_bytes())))
+                .sum(),
+        });
+        Ok(RestoreReport {
+            sequence,
+            captured: machine.captured,
+            disks: disks.collect(),
+            traffic: BlockTraffic::between(before, self.repository.block_counts()),
+            duration: start.elapsed(),
+        })
+    }
+
+    /// The machine's state, and the point that it is taken from.
+    async fn machine_at(&self, folder: &JobFolder) -> Result<(Sequence, MachineMap)> {
+        let point = match self.point {
+            // The newest state of the machine may be older than the newest point.
+            PointSelector::Latest => folder.newest_whole(&self.machine, offsite_core::Timestamp::MAX),
+            PointSelector::At(time) => folder.newest_whole(&self.machine, time),
+            PointSelector::Sequence(_) => None,
+        };
+        let point = match point {
+            Some(point) => point,
+            None => folder.point(self.point)?,
+        };
+        let unknown = || Error::UnknownMachine {
+            machine: self.machine.to_string(),
+            place: format!("restore point {} of job {}", point.sequence, self.job),
+            known: point.machines.iter().map(|machine| machine.name.to_string()).collect(),
+        };
+        let state = point.machine(&self.machine).ok_or_else(unknown)?;
+        if state.status == Status::Incomplete {
+            return Err(Error::Settings(format!(
+                "machine {} is incomplete in restore point {}; choose an earlier point",
+                self.machine, point.sequence
+            )));
+        }
+        let map = folder.state_at(point.sequence).await?;
+        let machine = map.machine(&self.machine).cloned().ok_or_else(unknown)?;
+        if let Some((disk, _)) = machine.disks.iter().find(|(_, disk)| !disk.is_full()) {
+            return Err(Error::Defect(format!(
+                "disk {disk} of {} is not whole in point {}",
+                self.machine, point.sequence
+            )));
+        }
+        Ok((point.sequence, machine))
+    }
+
+    fn paths(&self, machine: &MachineMap, to: &Path) -> Result<Vec<PathBuf>> {
+        if to.is_dir() {
+            let name = |disk: &DiskNumber| format!("{}-disk{disk}.{}", self.machine, self.format.extension());
+            return Ok(machine.disks.keys().map(|disk| to.join(name(disk))).collect());
+        }
+        if machine.disks.len() == 1 {
+            return Ok(vec![to.to_owned()]);
+        }
+        Err(Error::Settings(format!(
+            "machine {} has {} disks, and {} is no folder; make the folder first",
+            self.machine,
+            machine.disks.len(),
+            to.display()
+        )))
+    }
+
+    async fn create_sinks(
+        &self,
+        machine: &MachineMap,
+        paths: &[PathBuf],
+    ) -> Result<BTreeMap<DiskNumber, Arc<dyn DiskSink>>> {
+        let format = self.format;
+        let wanted: Vec<(DiskNumber, u64, PathBuf)> = machine
+            .disks
+            .iter()
+            .zip(paths)
+            .map(|((number, disk), path)| (*number, disk.size_bytes(), path.clone()))
+            .collect();
+        let create_all = move || {
+            let mut sinks: BTreeMap<DiskNumber, Arc<dyn DiskSink>> = BTreeMap::new();
+            for (number, size_bytes, path) in wanted {
+                match create(&path, format, size_bytes) {
+                    Ok(sink) => {
+                        sinks.insert(number, sink);
+                    }
+                    Err(error) => {
+                        sinks.values().for_each(|sink| sink.discard());
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(sinks)
+        };
+        tokio::task::spawn_blocking(create_all).await.map_err(|error| Error::Defect(error.to_string()))?
+    }
+
+    async fn fill(
+        &self,
+        folder: &JobFolder,
+        machine: &MachineMap,
+        sinks: &BTreeMap<DiskNumber, Arc<dyn DiskSink>>,
+    ) -> Result<()> {
+        let wanted = wanted(&self.machine, machine.disks.iter());
+        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
+        let sink_of = |disk: DiskNumber| sinks.get(&disk).cloned();
+        extract(Arc::new(wanted), &source, folder.chain().block_size(), sink_of, self.progress.as_ref()).await?;
+        let sinks: Vec<_> = sinks.values().cloned().collect();
+        let finish = move || sinks.iter().try_for_each(|sink| sink.finish());
+        tokio::task::spawn_blocking(finish).await.map_err(|error| Error::Defect(error.to_string()))?
+    }
+}
+
+impl std::fmt::Debug for Restore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Restore")
+            .field("job", &self.job)
+            .field("machine", &self.machine)
+            .field("point", &self.point)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stored blocks of disks, in the order in which they lie in their files.
+pub(crate) fn wanted<'a>(
+    machine: &MachineName,
+    disks: impl Iterator<Item = (&'a DiskNumber, &'a DiskMap)>,
+) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for (disk, map) in disks {
+        wanted.extend(map.stored().map(|(block, at)| {
+            let address = Address { machine: machine.clone(), disk: *disk, block };
+            Wanted { address, at }
+        }));
+    }
+    wanted.sort_unstable_by_key(|block| (block.at.file, block.at.offset));
+    wanted
+}

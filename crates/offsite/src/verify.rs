@@ -1,0 +1,279 @@
+//! Verifying: is everything there that the restore points need, and is it intact?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind};
+use offsite_core::{BlockMap, MachineName, ObjectId, Run, Sequence, StoredBlock};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use crate::error::Context;
+use crate::folder::{JobFolder, load_index};
+use crate::heads::Heads;
+use crate::mover::{Flaw, FrameSource, scrub};
+use crate::pin::Pin;
+use crate::restore::wanted;
+use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// A verification of a job's restore points.
+#[derive(Clone)]
+pub struct Verify {
+    repository: OpenRepository,
+    job: JobName,
+    read_data: bool,
+    progress: Arc<dyn Progress>,
+}
+
+/// Something that is not what was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The object's key.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// The machines and restore points that cannot be restored because of it. None: it touches no restore point.
+    pub touches: Vec<Touched>,
+}
+
+/// A restore point that damage touches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Touched {
+    /// The point.
+    pub sequence: Sequence,
+    /// The machine; none: all of the point's.
+    pub machine: Option<MachineName>,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Restore points looked at.
+    pub points: u64,
+    /// Backup files looked at.
+    pub files: u64,
+    /// Blocks that the points refer to.
+    pub blocks: u64,
+    /// Bytes of them that were read and compared.
+    pub bytes_read: u64,
+    /// What is damaged. None: everything restores.
+    pub damage: Vec<Damage>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Verify {
+    /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self { repository: repository.clone(), job, read_data: false, progress: Arc::new(Silent) }
+    }
+
+    /// Also reads every block and compares it with its digest.
+    #[must_use]
+    pub fn read_data(mut self, read_data: bool) -> Self {
+        self.read_data = read_data;
+        self
+    }
+
+    /// Tells `progress` how far it is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Verifies. Damage is a finding, not an error.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
+    pub async fn run(&self) -> Result<VerifyReport> {
+        let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+        let result = self.run_pinned(&folder).await;
+        let unpinned = match pin {
+            Some(pin) => Pin::release(pin).await,
+            None => Ok(()),
+        };
+        let report = result?;
+        unpinned?;
+        Ok(report)
+    }
+
+    async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {
+        let start = Instant::now();
+        let points = folder.chain().points();
+        let mut report = VerifyReport { points: points.len() as u64, ..VerifyReport::default() };
+        self.verify_heads(folder, &mut report).await?;
+        let states = self.verify_indexes(folder, &mut report).await?;
+        self.verify_files(folder, &states, &mut report).await?;
+        let mut blocks: BTreeMap<(ObjectId, u64), crate::mover::Wanted> = BTreeMap::new();
+        for (_, state) in &states {
+            for (name, machine) in state.machines() {
+                let wanted = wanted(name, machine.disks.iter()).into_iter();
+                blocks.extend(wanted.map(|block| ((block.at.file, block.at.offset), block)));
+            }
+        }
+        report.blocks = blocks.len() as u64;
+        if self.read_data {
+            let blocks: Vec<_> = blocks.into_values().collect();
+            report.bytes_read = blocks.iter().map(|block| u64::from(block.at.length)).sum();
+            let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
+            let flaws = scrub(Arc::new(blocks), &source, self.progress.as_ref()).await?;
+            report_flaws(folder, &flaws, &states, &mut report);
+        }
+        report.duration = start.elapsed();
+        Ok(report)
+    }
+
+    /// Reads every head. A damaged old one touches nothing; a damaged newest one hides what it committed.
+    async fn verify_heads(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
+        let heads = Heads::new(self.repository.clone(), folder.layout().clone());
+        for number in heads.numbers().await? {
+            match heads.load(number).await {
+                Ok(_) => {}
+                Err(Error::Damaged { object, source, .. }) => {
+                    let why = source.map_or_else(String::new, |source| format!("{source}"));
+                    let hides = if number > folder.head().number { "; what it committed is not seen" } else { "" };
+                    report.damage.push(Damage { object, what: format!("{why}{hides}"), touches: Vec::new() });
+                }
+                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every index; the states of the points that stand on intact ones.
+    async fn verify_indexes(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<Vec<(Sequence, BlockMap)>> {
+        let points = folder.chain().points();
+        let mut states: Vec<(Sequence, BlockMap)> = Vec::with_capacity(points.len());
+        let mut intact = true;
+        for (position, point) in points.iter().enumerate() {
+            match load_index(&self.repository, folder.layout(), folder.head(), point).await {
+                Ok(index) if intact => {
+                    let state = states.last().map_or_else(BlockMap::empty, |(_, state)| state.clone());
+                    states.push((point.sequence, state.overlay(&index.map)));
+                }
+                Ok(_) => {}
+                Err(Error::Damaged { object, source, .. }) => {
+                    intact = false;
+                    let what =
+                        source.map_or_else(|| "it is missing or has another length".to_owned(), |why| why.to_string());
+                    let touched = points[position..].iter();
+                    let touches = touched.map(|point| Touched { sequence: point.sequence, machine: None }).collect();
+                    report.damage.push(Damage { object, what, touches });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(states)
+    }
+
+    /// Compares the files that the head lists with those that are there, and reads their headers.
+    async fn verify_files(
+        &self,
+        folder: &JobFolder,
+        states: &[(Sequence, BlockMap)],
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let listed = self.repository.backend().list_all(&folder.layout().backup_files()?).await;
+        let listed = listed.while_doing(|| format!("listing the backup files of job {}", self.job))?;
+        let lengths: BTreeMap<String, u64> =
+            listed.into_iter().map(|object| (object.key.to_string(), object.length)).collect();
+        for (id, file) in &folder.head().files {
+            report.files += 1;
+            let key = folder.layout().backup_file(*id)?;
+            let what = match lengths.get(key.as_str()) {
+                None => Some("it is missing".to_owned()),
+                Some(length) if *length != file.length => {
+                    Some(format!("it has {length} bytes instead of {}", file.length))
+                }
+                Some(_) => None,
+            };
+            if let Some(what) = what {
+                let touches = touched_by(folder, states, |at| at.file == *id);
+                report.damage.push(Damage { object: key.to_string(), what, touches });
+            } else if let Some(what) = self.header_flaw(folder, *id).await? {
+                // Frames say themselves what they are; the header only helps to salvage them.
+                report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn header_flaw(&self, folder: &JobFolder, id: ObjectId) -> Result<Option<String>> {
+        let key = folder.layout().backup_file(id)?;
+        let read = async |length: u64| {
+            let bytes = self.repository.backend().get_range(&key, 0..length).await;
+            bytes.while_doing(|| format!("reading backup file {key}"))
+        };
+        let envelope = match Envelope::decode(Kind::BackupFile, &read(ENVELOPE_BYTES as u64).await?) {
+            Ok(envelope) => envelope,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let length = folder.head().files.get(&id).map_or(0, |file| file.length);
+        let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
+        if end > length {
+            return Ok(Some("its header does not fit into it".to_owned()));
+        }
+        let header = offsite_core::format::decode_record::<BackupFileHeader>(Kind::BackupFile, &read(end).await?);
+        Ok(match header {
+            Err(error) => Some(error.to_string()),
+            Ok(header) if header.folder != folder.id() || header.id != id.stored() => {
+                Some("it is another file's copy".to_owned())
+            }
+            Ok(_) => None,
+        })
+    }
+}
+
+impl std::fmt::Debug for Verify {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Verify")
+            .field("job", &self.job)
+            .field("read_data", &self.read_data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The points and machines whose state has a block that `is_lost` says is lost.
+fn touched_by(
+    folder: &JobFolder,
+    states: &[(Sequence, BlockMap)],
+    is_lost: impl Fn(&StoredBlock) -> bool,
+) -> Vec<Touched> {
+    let mut touched = BTreeSet::new();
+    for (sequence, state) in states {
+        let Some(point) = folder.chain().get(*sequence) else { continue };
+        for (name, machine) in state.machines().iter().filter(|(name, _)| point.machine(name).is_some()) {
+            if machine.disks.values().any(|disk| disk.stored().any(|(_, at)| is_lost(&at))) {
+                touched.insert(Touched { sequence: *sequence, machine: Some(name.clone()) });
+            }
+        }
+    }
+    touched.into_iter().collect()
+}
+
+/// One entry for each damaged block, with the points whose state still has it.
+fn report_flaws(folder: &JobFolder, flaws: &[Flaw], states: &[(Sequence, BlockMap)], report: &mut VerifyReport) {
+    for flaw in flaws {
+        let address = &flaw.block.address;
+        let touches = states.iter().filter(|(sequence, state)| {
+            let disk = state.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
+            let in_point = folder.chain().get(*sequence).is_some_and(|point| point.machine(&address.machine).is_some());
+            in_point
+                && disk.and_then(|disk| disk.get(address.block))
+                    == Some(Run::Stored { block: address.block, at: flaw.block.at })
+        });
+        let touches = touches
+            .map(|(sequence, _)| Touched { sequence: *sequence, machine: Some(address.machine.clone()) })
+            .collect();
+        report.damage.push(Damage {
+            object: format!("{}/blocks/{}", folder.job(), flaw.block.at.file),
+            what: format!("block {} of disk {} of {}: {}", address.block, address.disk, address.machine, flaw.why),
+            touches,
+        });
+    }
+}

@@ -1,0 +1,249 @@
+//! The one writer of a job folder.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
+use offsite_core::{BlockSize, Chain, ObjectId, Sequence, Timestamp};
+use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
+
+use crate::error::Context;
+use crate::heads::Heads;
+use crate::holder::{Holder, Life, describe, life_of};
+use crate::layout::Layout;
+use crate::lease::{Renewal, observe};
+use crate::open_repository::random_id;
+use crate::{Error, JobName, OpenRepository, Result};
+
+/// How many commit ids a head remembers: far more than the heads that are kept.
+const ANCESTRY_MAX: usize = 64;
+/// How many of the newest heads are never removed.
+const HEADS_KEPT: u64 = 16;
+/// Frames start at multiples of this where the repository cannot punch holes.
+const ALIGNMENT_MIN_BYTES: u32 = 64;
+
+/// What a writer needs to know to start.
+#[derive(Debug, Clone)]
+pub(crate) struct WriterSettings {
+    pub(crate) role: Role,
+    /// For a folder that does not exist yet; an existing one keeps its own.
+    pub(crate) block_size: BlockSize,
+    pub(crate) lease_duration: Duration,
+    pub(crate) now: Timestamp,
+}
+
+/// The holder of a job folder's lease: the only one whose commits win.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    repository: OpenRepository,
+    layout: Layout,
+    heads: Heads,
+    head: Head,
+    minted: u32,
+    now: Timestamp,
+    // Dropped with the writer: the claim ends, and so do its signs of life.
+    _holder: Holder,
+    renewal: Renewal,
+}
+
+impl Writer {
+    /// Takes the lease of a job folder, making the folder if need be, and removes what dead writers left.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another run holds it, [`Error::Settings`] if the folder is another kind of job's.
+    pub(crate) async fn open(repository: OpenRepository, job: &JobName, settings: WriterSettings) -> Result<Self> {
+        let layout = Layout::new(job.clone());
+        let heads = Heads::new(repository.clone(), layout.clone());
+        repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
+        let holder = Holder::new()?;
+        let duration_secs = u32::try_from(settings.lease_duration.as_secs()).unwrap_or(u32::MAX).max(1);
+        let lease = Lease { holder: holder.text().to_owned(), duration_secs };
+        let next = match heads.newest_intact().await? {
+            None => {
+                refuse_same_folder(&repository, job).await?;
+                first_head(&repository, &settings, lease)?
+            }
+            Some(head) => {
+                if head.role != settings.role {
+                    return Err(Error::Settings(format!(
+                        "job {job} in {} is a {} job's folder; choose another name",
+                        repository.location(),
+                        if head.role == Role::Backup { "backup" } else { "copy" },
+                    )));
+                }
+                wait_for_lease(&repository, &layout, &heads, &head).await?;
+                let epoch = head.epoch.checked_add(1).ok_or_else(|| Error::Defect("epochs are used up".to_owned()))?;
+                Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? }
+            }
+        };
+        heads.commit(&next).await?;
+        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, settings.lease_duration);
+        let writer =
+            Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
+        writer.remove_orphans().await?;
+        Ok(writer)
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn repository(&self) -> &OpenRepository {
+        &self.repository
+    }
+
+    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will.
+    pub(crate) fn mint(&mut self) -> ObjectId {
+        self.minted += 1;
+        ObjectId::new(self.head.epoch, self.minted)
+    }
+
+    /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
+    ///
+    /// # Errors
+    /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
+    pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
+        let mut next = successor(&self.head, self.now)?;
+        change(&mut next);
+        check_retired(&next)?;
+        self.heads.commit(&next).await?;
+        let trimmed = self.head.boundary + 1..=next.boundary;
+        self.head = next;
+        for number in trimmed {
+            self.delete(&self.layout.head(number)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether this writer's commit is still the newest.
+    pub(crate) async fn is_newest(&self) -> Result<bool> {
+        let newest = self.heads.newest().await?;
+        Ok(newest.is_some_and(|newest| newest.head.commit == self.head.commit))
+    }
+
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// As for [`Heads::commit`].
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.renewal.stop().await;
+        self.commit(|head| head.lease = None).await
+    }
+
+    pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {
+        let stored = self.repository.backend().put(key, Bytes::from(bytes)).await;
+        stored.while_doing(|| format!("writing to {}", self.repository.location()))
+    }
+
+    pub(crate) async fn delete(&self, key: &Key) -> Result<()> {
+        let deleted = self.repository.backend().delete(key).await;
+        deleted.while_doing(|| format!("cleaning up {}", self.repository.location()))
+    }
+
+    /// Removes objects that writers of earlier epochs left and that this head does not refer to.
+    ///
+    /// No later head can refer to them either: their writers can no longer commit, and ids are not used twice. So the listing
+    /// only proposes; the head decides.
+    async fn remove_orphans(&self) -> Result<()> {
+        let head = &self.head;
+        let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
+        known.extend(head.chain.points().iter().map(|point| point.index.id));
+        known.extend(head.retired.iter().map(|retirement| match retirement.what {
+            RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
+        }));
+        for folder in [self.layout.backup_files()?, self.layout.indexes()?, self.layout.release_lists()?] {
+            for key in self.list(&folder).await? {
+                if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() < head.epoch && !known.contains(&id)) {
+                    self.delete(&key).await?;
+                }
+            }
+        }
+        for key in self.list(&self.layout.lease_renewals()?).await? {
+            if key.name() < self.layout.lease_renewal(head.epoch, 0)?.name() {
+                self.delete(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self, folder: &Prefix) -> Result<Vec<Key>> {
+        let objects = self.repository.backend().list_all(folder).await;
+        let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
+        Ok(objects.into_iter().map(|object| object.key).collect())
+    }
+}
+
+/// The head after `head`, so far with the same content.
+fn successor(head: &Head, now: Timestamp) -> Result<Head> {
+    let number = head.number + 1;
+    let mut ancestry = head.ancestry.clone();
+    ancestry.insert(0, head.commit);
+    ancestry.truncate(ANCESTRY_MAX);
+    Ok(Head {
+        number,
+        commit: random_id()?,
+        ancestry,
+        boundary: number.saturating_sub(HEADS_KEPT).max(head.boundary),
+        clock: head.clock.max(now),
+        ..head.clone()
+    })
+}
+
+fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lease) -> Result<Head> {
+    let granularity = repository.backend_granularity();
+    let chain = Chain::new(settings.block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))?;
+    Ok(Head {
+        folder: random_id()?,
+        number: 1,
+        commit: random_id()?,
+        ancestry: Vec::new(),
+        boundary: 0,
+        epoch: 1,
+        lease: Some(lease),
+        role: settings.role,
+        alignment_bytes: granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES),
+        next_sequence: Sequence(1),
+        clock: settings.now,
+        machines: Vec::new(),
+        files: std::collections::BTreeMap::new(),
+        chain,
+        retired: Vec::new(),
+    })
+}
+
+/// Release rule 4 on names: nothing is retired and referred to at once. (Ranges are checked where they are planned.)
+fn check_retired(head: &Head) -> Result<()> {
+    let referred: BTreeSet<ObjectId> =
+        head.files.keys().copied().chain(head.chain.points().iter().map(|point| point.index.id)).collect();
+    let clash = head.retired.iter().find_map(|retirement| match retirement.what {
+        RetiredObject::File(id) | RetiredObject::Index(id) => referred.contains(&id).then_some(id),
+        RetiredObject::Ranges(_) => None,
+    });
+    clash.map_or(Ok(()), |id| Err(Error::Defect(format!("{id} is retired and referred to"))))
+}
+
+async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
+    let jobs = repository.jobs().await?;
+    match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
+        Some(other) => Err(Error::Settings(format!(
+            "{} has a job {other}, and {job} differs from it only in case; choose another name",
+            repository.location()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.
+async fn wait_for_lease(repository: &OpenRepository, layout: &Layout, heads: &Heads, head: &Head) -> Result<()> {
+    let Some(lease) = &head.lease else { return Ok(()) };
+    let life = life_of(&lease.holder);
+    if life == Life::Dead || (life == Life::Unknown && observe(repository, layout, heads, head, lease).await?) {
+        return Ok(());
+    }
+    Err(Error::Busy { job: layout.job().clone(), location: repository.location(), holder: describe(&lease.holder) })
+}

@@ -1,3 +1,49 @@
 //! The `offsite` command, and the disk images that its demonstration and the benchmarks are run on.
+//!
+//! A thin user of the library: it parses what was typed, opens repositories, runs one operation, and prints what came of it.
 
+mod args;
+mod commands;
+mod config;
+mod demo;
+mod json;
+mod place;
+mod progress;
+mod render;
+mod status;
 pub mod workload;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use status::{Failure, Status};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(status) => status.into(),
+        Err(failure) => status::report(&failure),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<Status, Failure> {
+    let config = arguments.config;
+    match arguments.command {
+        Command::Demo(demo) => demo::run(&demo).await,
+        Command::Init(init) => commands::init::run(&init, &config).await,
+        Command::Backup(backup) => commands::backup::run(&backup, &config).await,
+        Command::Run(run) => commands::run::run(&run, &config).await,
+        Command::Points(points) => commands::points::run(&points, &config).await,
+        Command::Chain(chain) => commands::chain::run(&chain, &config).await,
+        Command::Restore(restore) => commands::restore::run(&restore, &config).await,
+        Command::Verify(verify) => commands::verify::run(&verify, &config).await,
+    }
+}

@@ -1,2 +1,5 @@
-//! The command.
-fn main() {}
+//! The `offsite` command.
+
+fn main() -> std::process::ExitCode {
+    offsite_cli::main()
+}

@@ -104,12 +104,9 @@ impl OpenRepository {
             if let (true, Ok(job)) = (is_job, JobName::new(folder)) {
                 jobs.push(job);
             }
-            // Skip what else the folder holds: "folder~" sorts behind "folder/..." and "~" is the last valid character.
-            after = Some(if is_job {
-                Key::new(format!("{folder}/{}", "~".repeat(200))).unwrap_or_else(|_| object.key.clone())
-            } else {
-                object.key.clone()
-            });
+            // Skip what else the folder holds: 0 is the byte after the slash.
+            let skip = if is_job { Key::new(format!("{folder}0")).ok() } else { None };
+            after = Some(skip.unwrap_or_else(|| object.key.clone()));
         }
     }
 

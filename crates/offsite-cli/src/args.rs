@@ -1,0 +1,241 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use offsite::core::{BlockSize, MachineName, Timestamp};
+use offsite::{ImageFormat, JobName};
+
+/// Backup copy jobs for virtual machine images.
+///
+/// REPO is a name from the config file, or a folder.
+///
+/// Exit status: 0 done, 1 failed, 2 wrong use, 3 done with warnings.
+#[derive(Debug, Parser)]
+#[command(name = "offsite", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// The config file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "offsite.toml")]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole story on generated disks, in under a minute.
+    Demo(Demo),
+    /// Make a repository.
+    Init(Init),
+    /// Make one restore point of machines from their disk images.
+    Backup(Backup),
+    /// Run one interval of the copy jobs: sync, transform, release.
+    Run(Run),
+    /// List restore points.
+    Points(Points),
+    /// Draw a job's chain, with what is kept why and until when.
+    Chain(Chain),
+    /// Restore a machine's disks to images.
+    Restore(Restore),
+    /// Check that everything restores.
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The folder to make and leave to play with (default: offsite-demo, or the next free name).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The repository: a folder that is empty or does not exist yet.
+    pub(crate) repo: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The repository to write to.
+    #[arg(long, value_name = "REPO")]
+    pub(crate) repo: String,
+    /// The backup job's name.
+    #[arg(long, value_name = "NAME", value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// The restore point's time (default: now).
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) at: Option<Timestamp>,
+    /// Keep this many restore points, at least 2 (default: all).
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// The size of a new job's blocks: 256KiB, 512KiB, 1MiB or 4MiB.
+    #[arg(long, value_name = "SIZE", value_parser = block_size)]
+    pub(crate) block_size: Option<BlockSize>,
+    /// Take the images for this format, whatever their first bytes tell.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// Follow the names of backing files: for images from a trusted place only.
+    #[arg(long)]
+    pub(crate) allow_backing_files: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Machines and their disk images, raw or qcow2.
+    #[arg(required = true, value_name = "MACHINE=IMAGE[,IMAGE...]", value_parser = machine_images)]
+    pub(crate) machines: Vec<(MachineName, Vec<PathBuf>)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The copy jobs to run (default: all of the config).
+    #[arg(value_name = "JOB")]
+    pub(crate) jobs: Vec<String>,
+    /// Print what would be done and what it costs; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Run as if it were this time.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) now: Option<Timestamp>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Points {
+    /// The repository.
+    pub(crate) repo: String,
+    /// Only this job's.
+    pub(crate) job: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chain {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The job.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The job.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// The machine.
+    #[arg(value_parser = machine_name)]
+    pub(crate) machine: MachineName,
+    /// Its state at or before this time (default: the newest).
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "point")]
+    pub(crate) at: Option<Timestamp>,
+    /// Its state at the restore point of this number.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) point: Option<u64>,
+    /// A folder for one image a disk, or the path of the only disk's image.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: PathBuf,
+    /// The format of the images.
+    #[arg(long, value_name = "FORMAT", default_value = "raw")]
+    pub(crate) format: Format,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The repository.
+    pub(crate) repo: String,
+    /// Only this job's chain.
+    pub(crate) job: Option<String>,
+    /// Read every block and compare it with its digest.
+    #[arg(long)]
+    pub(crate) read_data: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The format of a disk image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl From<Format> for ImageFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Raw => Self::Raw,
+            Format::Qcow2 => Self::Qcow2,
+        }
+    }
+}
+
+fn job_name(text: &str) -> Result<JobName, String> {
+    JobName::new(text).map_err(|error| error.to_string())
+}
+
+fn machine_name(text: &str) -> Result<MachineName, String> {
+    MachineName::new(text).map_err(|error| error.to_string())
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|error| error.to_string())
+}
+
+fn block_size(text: &str) -> Result<BlockSize, String> {
+    let folded = text.to_ascii_lowercase().replace([' ', 'i', 'b'], "");
+    let parse = |digits: &str, factor: u64| digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    let bytes = match folded.strip_suffix('k') {
+        Some(digits) => parse(digits, 1 << 10),
+        None => folded.strip_suffix('m').and_then(|digits| parse(digits, 1 << 20)),
+    };
+    let bytes = bytes.ok_or_else(|| format!("{text:?} is no size: use 256KiB, 512KiB, 1MiB or 4MiB"))?;
+    BlockSize::from_bytes(bytes).map_err(|error| error.to_string())
+}
+
+fn machine_images(text: &str) -> Result<(MachineName, Vec<PathBuf>), String> {
+    let (name, images) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?}: write MACHINE=IMAGE, or MACHINE=IMAGE,IMAGE for two disks"))?;
+    let images: Vec<PathBuf> = images.split(',').map(PathBuf::from).collect();
+    if images.iter().any(|image| image.as_os_str().is_empty()) {
+        return Err(format!("{text:?} names an empty image path"));
+    }
+    Ok((machine_name(name)?, images))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn block_sizes_are_read_as_people_write_them() {
+        for text in ["256KiB", "256 KiB", "256k", "256K"] {
+            assert_eq!(block_size(text), Ok(BlockSize::KiB256), "{text}");
+        }
+        assert_eq!(block_size("4MiB"), Ok(BlockSize::MiB4));
+        for text in ["", "1", "2MiB", "1GiB", "18446744073709551615k"] {
+            assert!(block_size(text).is_err(), "{text}");
+        }
+    }
+}

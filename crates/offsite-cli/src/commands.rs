@@ -1,0 +1,57 @@
+//! One file a command.
+
+pub(crate) mod backup;
+pub(crate) mod chain;
+pub(crate) mod init;
+pub(crate) mod points;
+pub(crate) mod restore;
+pub(crate) mod run;
+pub(crate) mod verify;
+
+use offsite::{JobName, OpenRepository};
+
+use crate::render;
+use crate::status::Failure;
+
+/// The job that was named, or all of the repository's.
+async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<JobName>, Failure> {
+    match named {
+        None => Ok(repository.jobs().await?),
+        Some(name) => Ok(vec![JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?]),
+    }
+}
+
+/// What a transform phase did, a line each.
+fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(merge) = &report.merge {
+        let absorbed: Vec<String> = merge.absorbed.iter().map(|sequence| format!("#{sequence}")).collect();
+        lines.push(format!(
+            "merged    {} into #{}, which is the full now: {} of blocks read, {} written, in {}, {}",
+            absorbed.join(", "),
+            merge.full,
+            render::bytes(merge.tally.target.bytes_read),
+            render::bytes(merge.tally.target.bytes_written),
+            render::duration(merge.tally.duration),
+            render::kept(&merge.tally),
+        ));
+    }
+    let released = &report.released;
+    if released.bytes > 0 || released.objects > 0 {
+        lines.push(format!(
+            "released  {} in {} and {}, in {}",
+            render::bytes(released.bytes),
+            render::count(usize::try_from(released.ranges).unwrap_or(usize::MAX), "hole", "holes"),
+            render::count(usize::try_from(released.objects).unwrap_or(usize::MAX), "object", "objects"),
+            render::duration(report.release_duration),
+        ));
+    }
+    if released.held_bytes > 0 {
+        lines.push(format!(
+            "held      {} until readers end; the next run releases them",
+            render::bytes(released.held_bytes)
+        ));
+    }
+    lines.extend(report.notes.iter().map(|note| format!("note      {note}")));
+    lines
+}

@@ -1,0 +1,95 @@
+//! `offsite backup`
+
+use std::path::Path;
+
+use offsite::core::retention::Simple;
+use offsite::report::BackupReport;
+use offsite::{BackupJob, ImageSource};
+
+use crate::args::Backup;
+use crate::commands::transform_lines;
+use crate::config::Config;
+use crate::status::{Failure, Status};
+use crate::{json, place, progress, render};
+
+pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
+    let config = Config::load(config)?;
+    let keep = arguments.keep.map(Simple::new).transpose().map_err(|error| Failure::WrongUse(error.to_string()))?;
+    let mut names: Vec<_> = arguments.machines.iter().map(|(name, _)| name).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::WrongUse(format!(
+            "machine {} is given twice; name it once, with its disks separated by commas",
+            twice[0]
+        )));
+    }
+    let repository = place::open(&arguments.repo, &config).await?;
+    let mut job = BackupJob::new(&repository, arguments.job.clone()).progress(progress::bars());
+    for (machine, images) in &arguments.machines {
+        let images = images.iter().map(|path| {
+            let mut image = ImageSource::new(path);
+            if let Some(format) = arguments.format {
+                image = image.with_format(format.into());
+            }
+            if arguments.allow_backing_files {
+                image = image.allow_backing_files();
+            }
+            image
+        });
+        job = job.machine(machine.clone(), images.collect());
+    }
+    if let Some(block_size) = arguments.block_size {
+        job = job.block_size(block_size);
+    }
+    if let Some(keep) = keep {
+        job = job.keep(keep);
+    }
+    let report = job.run(arguments.at.unwrap_or_else(place::now)).await?;
+    if arguments.json {
+        json::print(&json::backup(arguments.job.as_str(), &report))?;
+    } else {
+        print!("{}", summary(arguments.job.as_str(), &report));
+    }
+    Ok(if report.transform.notes.is_empty() { Status::Done } else { Status::Warnings })
+}
+
+/// The report in words.
+fn summary(job: &str, report: &BackupReport) -> String {
+    let kind = if report.full { "full" } else { "increment" };
+    let mut text = format!("{job}: restore point #{} of {} ({kind})\n", report.sequence, report.time);
+    let rows: Vec<Vec<String>> = report
+        .machines
+        .iter()
+        .map(|machine| {
+            vec![
+                format!("  {}", machine.name),
+                format!("disk {}", render::bytes(machine.disk_bytes)),
+                format!("read {}", render::bytes(machine.read_bytes)),
+                format!("changed {}", render::bytes(machine.changed_bytes)),
+            ]
+        })
+        .collect();
+    text.push_str(&render::table(&rows, &[1, 2, 3]));
+    let read: u64 = report.machines.iter().map(|machine| machine.read_bytes).sum();
+    let changed: u64 = report.machines.iter().map(|machine| machine.changed_bytes).sum();
+    text.push_str(&format!(
+        "  stored    {} in {}{}, in {}{}\n",
+        render::bytes(report.stored_bytes),
+        render::count(usize::try_from(report.stored_blocks).unwrap_or(usize::MAX), "block", "blocks"),
+        saving(changed, report.stored_bytes),
+        render::duration(report.duration),
+        render::rate(read, report.duration),
+    ));
+    for line in transform_lines(&report.transform) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// How much compression saved.
+fn saving(plain: u64, stored: u64) -> String {
+    match plain.checked_sub(stored) {
+        Some(saved) if plain > 0 => format!(" ({} saved, {} %)", render::bytes(saved), saved * 100 / plain),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,57 @@
+//! `offsite points`
+
+use std::path::Path;
+
+use offsite::JobFolder;
+use offsite::core::Status as MachineStatus;
+use serde_json::{Value, json};
+
+use crate::args::Points;
+use crate::commands::jobs;
+use crate::config::Config;
+use crate::status::{Failure, Status};
+use crate::{json, place, render};
+
+pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Failure> {
+    let config = Config::load(config)?;
+    let repository = place::open(&arguments.repo, &config).await?;
+    let mut status = Status::Done;
+    let mut listed: Vec<Value> = Vec::new();
+    let mut rows = vec![["job", "point", "time", "kind", "stored", "machines"].map(str::to_owned).to_vec()];
+    for job in jobs(&repository, arguments.job.as_deref()).await? {
+        let folder = JobFolder::open(&repository, &job).await?;
+        for damaged in folder.damaged_heads() {
+            eprintln!("offsite: warning: {damaged}");
+            status = Status::Warnings;
+        }
+        for point in folder.chain().points() {
+            let mut value = json::point(point, None);
+            value["job"] = job.as_str().into();
+            listed.push(value);
+            let machines: Vec<String> = point
+                .machines
+                .iter()
+                .map(|machine| match machine.status {
+                    MachineStatus::Complete => machine.name.to_string(),
+                    other => format!("{} ({} of {})", machine.name, json::status(other), machine.captured),
+                })
+                .collect();
+            rows.push(vec![
+                job.to_string(),
+                format!("#{}", point.sequence),
+                point.time.to_string(),
+                json::kind(point.kind).to_owned(),
+                render::bytes(point.stored_bytes),
+                machines.join(", "),
+            ]);
+        }
+    }
+    if arguments.json {
+        json::print(&json!({ "location": repository.location(), "points": listed }))?;
+    } else if listed.is_empty() {
+        println!("{} has no restore points", repository.location());
+    } else {
+        print!("{}", render::table(&rows, &[4]));
+    }
+    Ok(status)
+}

@@ -1,0 +1,48 @@
+//! `offsite restore`
+
+use std::path::Path;
+
+use offsite::core::Sequence;
+use offsite::{PointSelector, Restore as RestoreJob};
+
+use crate::args::Restore;
+use crate::config::Config;
+use crate::status::{Failure, Status};
+use crate::{json, place, progress, render};
+
+pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Failure> {
+    let config = Config::load(config)?;
+    let repository = place::open(&arguments.repo, &config).await?;
+    let point = match (arguments.at, arguments.point) {
+        (Some(time), _) => PointSelector::At(time),
+        (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
+        (None, None) => PointSelector::Latest,
+    };
+    let restore = RestoreJob::new(&repository, arguments.job.clone(), arguments.machine.clone())
+        .point(point)
+        .format(arguments.format.into())
+        .progress(progress::bars());
+    let report = restore.run(&arguments.to).await?;
+    if arguments.json {
+        json::print(&json::restore(arguments.machine.as_str(), &report))?;
+        return Ok(Status::Done);
+    }
+    println!("{}: as of {}, from restore point #{}", arguments.machine, report.captured, report.sequence);
+    for disk in &report.disks {
+        println!(
+            "  {}  {} ({} of data, the rest sparse)",
+            disk.path.display(),
+            render::bytes(disk.size_bytes),
+            render::bytes(disk.data_bytes)
+        );
+    }
+    let data: u64 = report.disks.iter().map(|disk| disk.data_bytes).sum();
+    println!(
+        "  restored  {} from {} stored, every block compared with its digest, in {}{}",
+        render::bytes(data),
+        render::bytes(report.traffic.bytes_read),
+        render::duration(report.duration),
+        render::rate(data, report.duration),
+    );
+    Ok(Status::Done)
+}

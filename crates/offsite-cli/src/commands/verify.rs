@@ -1,0 +1,72 @@
+//! `offsite verify`
+
+use std::path::Path;
+
+use offsite::{Damage, Verify as VerifyJob, VerifyReport};
+
+use crate::args::Verify;
+use crate::commands::jobs;
+use crate::config::Config;
+use crate::status::{Failure, Status};
+use crate::{json, place, progress, render};
+
+pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
+    let config = Config::load(config)?;
+    let repository = place::open(&arguments.repo, &config).await?;
+    let mut status = Status::Done;
+    for job in jobs(&repository, arguments.job.as_deref()).await? {
+        let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::bars());
+        let report = verify.run().await?;
+        if arguments.json {
+            json::print(&json::verify(job.as_str(), &report))?;
+        } else {
+            print!("{}", summary(job.as_str(), &report, arguments.read_data));
+        }
+        // Damage that touches no restore point is a warning; any other is a failure.
+        status = report.damage.iter().fold(status, |status, damage| {
+            status.and(if damage.touches.is_empty() { Status::Warnings } else { Status::Failed })
+        });
+    }
+    Ok(status)
+}
+
+fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let looked = if read_data {
+        format!("{} read and compared with their digests", render::bytes(report.bytes_read))
+    } else {
+        "presence only; --read-data reads every block".to_owned()
+    };
+    let mut text = format!(
+        "{job}: {}, {}, {}: {}, in {}{}\n",
+        render::count(number(report.points), "restore point", "restore points"),
+        render::count(number(report.files), "backup file", "backup files"),
+        render::count(number(report.blocks), "block", "blocks"),
+        looked,
+        render::duration(report.duration),
+        render::rate(report.bytes_read, report.duration),
+    );
+    if report.damage.is_empty() {
+        text.push_str("  intact\n");
+    }
+    for damage in &report.damage {
+        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));
+        text.push_str(&format!("            {}\n", touches(damage)));
+    }
+    text
+}
+
+fn touches(damage: &Damage) -> String {
+    if damage.touches.is_empty() {
+        return "touches no restore point".to_owned();
+    }
+    let points: Vec<String> = damage
+        .touches
+        .iter()
+        .map(|touched| match &touched.machine {
+            Some(machine) => format!("#{} ({machine})", touched.sequence),
+            None => format!("#{}", touched.sequence),
+        })
+        .collect();
+    format!("touches {}: restore from another point, or another repository", points.join(", "))
+}

@@ -1,0 +1,126 @@
+//! The config file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use offsite::core::MachineName;
+use offsite::core::retention::Simple;
+use offsite::{JobName, Selection};
+use serde::Deserialize;
+
+use crate::status::Failure;
+
+/// `offsite.toml`. A key that this version does not know is refused, never ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(default)]
+    pub(crate) repositories: BTreeMap<String, RepositoryConfig>,
+    #[serde(default)]
+    pub(crate) jobs: BTreeMap<String, JobConfig>,
+    /// Where the file lies: its relative paths start there.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RepositoryConfig {
+    pub(crate) location: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobConfig {
+    pub(crate) source: SourceConfig,
+    #[serde(default)]
+    pub(crate) select: SelectConfig,
+    pub(crate) target: String,
+    #[serde(default)]
+    pub(crate) retention: RetentionConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceConfig {
+    pub(crate) repository: String,
+    #[expect(dead_code, reason = "its only value so far says what the two others mean")]
+    #[serde(default)]
+    from: From,
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum From {
+    #[default]
+    Job,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SelectConfig {
+    #[serde(default)]
+    machines: Vec<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionConfig {
+    keep: Option<u32>,
+}
+
+impl Config {
+    /// Reads the file. A missing one is empty: locations can be typed.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::WrongUse(format!("config {}: {why}", path.display()));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("offsite.toml") => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        for (name, job) in &config.jobs {
+            JobName::new(name).map_err(|error| wrong(error.to_string()))?;
+            for repository in [&job.source.repository, &job.target] {
+                if !config.repositories.contains_key(repository) {
+                    return Err(wrong(format!(
+                        "job {name:?} names the repository {repository:?}; add [repositories.{repository}] with its location"
+                    )));
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    /// The location behind `name`, if the file has it; a relative path starts at the file.
+    pub(crate) fn location(&self, name: &str) -> Option<String> {
+        let location = &self.repositories.get(name)?.location;
+        let is_path = !location.contains("://") && !location.starts_with("removable:");
+        Some(if is_path { self.folder.join(location).to_string_lossy().into_owned() } else { location.clone() })
+    }
+}
+
+impl JobConfig {
+    /// The machines that the job takes.
+    pub(crate) fn selection(&self) -> Result<Selection, Failure> {
+        let names = |names: &[String]| {
+            let names = names.iter().map(|name| MachineName::new(name));
+            names.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::WrongUse(format!("config: {error}")))
+        };
+        Ok(Selection::machines(names(&self.select.machines)?).without(names(&self.select.exclude)?))
+    }
+
+    /// What the job keeps.
+    pub(crate) fn keep(&self) -> Result<Simple, Failure> {
+        match self.retention.keep {
+            None => Ok(Simple::default()),
+            Some(keep) => Simple::new(keep).map_err(|error| Failure::WrongUse(format!("config: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
+
+use offsite::core::{PointKind, RestorePoint, Status, retention::Verdict};
+use offsite::report::{BackupReport, BlockTraffic, CopyReport, RestoreReport, Tally, TransformReport};
+use offsite::{RunPlan, VerifyReport};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::status::Failure;
+
+/// Prints a value on one line.
+pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::Failed(format!("no JSON: {error}")))?;
+    println!("{text}");
+    Ok(())
+}
+
+pub(crate) fn kind(kind: PointKind) -> &'static str {
+    match kind {
+        PointKind::Full => "full",
+        PointKind::Increment => "increment",
+    }
+}
+
+pub(crate) fn status(status: Status) -> &'static str {
+    match status {
+        Status::Complete => "complete",
+        Status::Incomplete => "incomplete",
+        Status::Carried => "carried",
+    }
+}
+
+/// A restore point; its verdict too, if a policy is known.
+pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
+    let machines: Vec<Value> = point
+        .machines
+        .iter()
+        .map(|machine| {
+            json!({
+                "name": machine.name.as_str(),
+                "status": status(machine.status),
+                "captured": machine.captured.to_string(),
+            })
+        })
+        .collect();
+    let mut value = json!({
+        "sequence": point.sequence.0,
+        "time": point.time.to_string(),
+        "kind": kind(point.kind),
+        "flags": [],
+        "machines": machines,
+        "stored_blocks": point.stored_blocks,
+        "stored_bytes": point.stored_bytes,
+    });
+    if let Some(verdict) = verdict {
+        value["keep"] = verdict.keeps().into();
+        value["reasons"] = verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+    }
+    value
+}
+
+pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
+    let machines: Vec<Value> = report
+        .machines
+        .iter()
+        .map(|machine| {
+            json!({
+                "name": machine.name.as_str(),
+                "disk_bytes": machine.disk_bytes,
+                "read_bytes": machine.read_bytes,
+                "changed_bytes": machine.changed_bytes,
+            })
+        })
+        .collect();
+    json!({
+        "job": job,
+        "sequence": report.sequence.0,
+        "time": report.time.to_string(),
+        "kind": if report.full { "full" } else { "increment" },
+        "machines": machines,
+        "stored_blocks": report.stored_blocks,
+        "stored_bytes": report.stored_bytes,
+        "duration_secs": report.duration.as_secs_f64(),
+        "transform": transform(&report.transform),
+    })
+}
+
+pub(crate) fn copy(job: &str, report: &CopyReport) -> Value {
+    let sync = report.sync.as_ref().map(|sync| {
+        let machines: Vec<Value> = sync
+            .machines
+            .iter()
+            .map(|machine| {
+                json!({
+                    "name": machine.name.as_str(),
+                    "captured": machine.captured.to_string(),
+                    "source_sequence": machine.source.0,
+                })
+            })
+            .collect();
+        json!({
+            "sequence": sync.sequence.0,
+            "time": sync.time.to_string(),
+            "kind": if sync.full { "full" } else { "increment" },
+            "machines": machines,
+            "io": tally(&sync.tally),
+        })
+    });
+    json!({
+        "job": job,
+        "sync": sync,
+        "transform": transform(&report.transform),
+        "missing_machines": report.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
+    let sync = plan.sync.as_ref().map(|sync| {
+        json!({
+            "kind": if sync.full { "full" } else { "increment" },
+            "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
+            "planned": cost(&sync.cost),
+        })
+    });
+    let merge = plan.merge.as_ref().map(|merge| {
+        json!({
+            "absorbed": merge.absorbed.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+            "planned": cost(&merge.cost),
+        })
+    });
+    json!({
+        "job": job,
+        "sync": sync,
+        "merge": merge,
+        "missing_machines": plan.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn transform(report: &TransformReport) -> Value {
+    let merge = report.merge.as_ref().map(|merge| {
+        json!({
+            "absorbed": merge.absorbed.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+            "full": merge.full.0,
+            "io": tally(&merge.tally),
+        })
+    });
+    json!({
+        "merge": merge,
+        "released_bytes": report.released.bytes,
+        "released_ranges": report.released.ranges,
+        "released_objects": report.released.objects,
+        "held_bytes": report.released.held_bytes,
+        "release_secs": report.release_duration.as_secs_f64(),
+        "notes": report.notes,
+    })
+}
+
+fn tally(tally: &Tally) -> Value {
+    json!({
+        "planned": cost(&tally.planned),
+        "counted": { "source": traffic(&tally.source), "target": traffic(&tally.target) },
+        "as_planned": tally.kept_to_plan(),
+        "duration_secs": tally.duration.as_secs_f64(),
+    })
+}
+
+fn cost(cost: &offsite::core::plan::Cost) -> Value {
+    json!({
+        "blocks": cost.blocks,
+        "bytes_read": cost.bytes_read,
+        "bytes_written": cost.bytes_written,
+        "bytes_released": cost.bytes_released,
+        "read_requests": cost.read_requests,
+        "peak_extra_bytes": cost.peak_extra_bytes,
+    })
+}
+
+fn traffic(traffic: &BlockTraffic) -> Value {
+    json!({
+        "bytes_read": traffic.bytes_read,
+        "read_requests": traffic.read_requests,
+        "bytes_written": traffic.bytes_written,
+    })
+}
+
+pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
+    let disks: Vec<Value> = report
+        .disks
+        .iter()
+        .map(|disk| {
+            json!({
+                "path": disk.path.to_string_lossy(),
+                "size_bytes": disk.size_bytes,
+                "data_bytes": disk.data_bytes,
+            })
+        })
+        .collect();
+    json!({
+        "machine": machine,
+        "sequence": report.sequence.0,
+        "captured": report.captured.to_string(),
+        "disks": disks,
+        "bytes_read": report.traffic.bytes_read,
+        "duration_secs": report.duration.as_secs_f64(),
+    })
+}
+
+pub(crate) fn verify(job: &str, report: &VerifyReport) -> Value {
+    let damage: Vec<Value> = report
+        .damage
+        .iter()
+        .map(|damage| {
+            let touches: Vec<Value> = damage
+                .touches
+                .iter()
+                .map(|touched| {
+                    json!({
+                        "sequence": touched.sequence.0,
+                        "machine": touched.machine.as_ref().map(|machine| machine.as_str()),
+                    })
+                })
+                .collect();
+            json!({ "object": damage.object, "what": damage.what, "touches": touches })
+        })
+        .collect();
+    json!({
+        "job": job,
+        "points": report.points,
+        "files": report.files,
+        "blocks": report.blocks,
+        "bytes_read": report.bytes_read,
+        "damage": damage,
+        "duration_secs": report.duration.as_secs_f64(),
+    })
+}

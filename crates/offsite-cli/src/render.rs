@@ -1,0 +1,89 @@
+//! Numbers and tables for people.
+
+use std::time::Duration;
+
+use offsite::report::Tally;
+
+/// Bytes in binary units, three digits at least.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A duration, as exact as one cares to know.
+pub(crate) fn duration(duration: Duration) -> String {
+    let secs = duration.as_secs_f64();
+    match secs {
+        _ if secs < 0.001 => format!("{} us", duration.as_micros()),
+        _ if secs < 1.0 => format!("{:.0} ms", secs * 1e3),
+        _ if secs < 120.0 => format!("{secs:.1} s"),
+        _ => format!("{:.0} min", secs / 60.0),
+    }
+}
+
+/// Bytes per second, if the time was long enough to tell.
+pub(crate) fn rate(count: u64, duration: Duration) -> String {
+    let secs = duration.as_secs_f64();
+    if secs < 0.001 || count == 0 {
+        return String::new();
+    }
+    format!(" ({:.0} MB/s)", count as f64 / secs / 1e6)
+}
+
+/// `count` things, in words.
+pub(crate) fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Whether an operation kept to its plan, in words.
+pub(crate) fn kept(tally: &Tally) -> &'static str {
+    if tally.kept_to_plan() { "as planned" } else { "NOT as planned: please report this defect" }
+}
+
+/// Rows as a table: columns as wide as they must be, the last one free, those in `right` flush right.
+pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if right.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_that_fits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(3 << 40), "3.0 TiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn a_table_lines_up() {
+        let rows = [["a", "1", "x"], ["bbb", "22", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, &[1]), "a     1  x\nbbb  22\n");
+    }
+}

@@ -1,0 +1,72 @@
+//! The machines of the story, and what their disks held on each day.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use offsite::core::MachineName;
+
+use crate::status::Failure;
+use crate::workload::{BLOCK_BYTES, Disk};
+
+/// What their content is derived from.
+const SEED: u64 = 1;
+/// Names and disks in MiB.
+const FLEET: [(&str, &[u64]); 3] = [("db01", &[192, 64]), ("mail01", &[96]), ("web01", &[256])];
+
+/// A machine of the story.
+pub(super) struct Machine {
+    pub(super) name: MachineName,
+    pub(super) disks: Vec<Disk>,
+}
+
+/// The machines.
+pub(super) fn fleet() -> Vec<Machine> {
+    let machines = FLEET.into_iter().filter_map(|(name, sizes)| {
+        let disks =
+            sizes.iter().enumerate().map(|(number, size)| Disk::new(&format!("{name}-disk{number}"), SEED, *size));
+        Some(Machine { name: MachineName::new(name).ok()?, disks: disks.collect() })
+    });
+    machines.collect()
+}
+
+impl Machine {
+    /// The images, by disk.
+    pub(super) fn paths(&self, folder: &Path) -> Vec<PathBuf> {
+        self.disks.iter().map(|disk| folder.join(format!("{}.img", disk.name))).collect()
+    }
+
+    /// Makes the images; their size.
+    pub(super) fn create(&self, folder: &Path) -> Result<u64, Failure> {
+        for (disk, path) in self.disks.iter().zip(self.paths(folder)) {
+            disk.write_full(&path, 0).map_err(|error| super::failed(&path, &error))?;
+        }
+        Ok(self.disks.iter().map(Disk::size_bytes).sum())
+    }
+
+    /// A day's work on the disks.
+    pub(super) fn change(&self, folder: &Path, day: u32) -> Result<(), Failure> {
+        for (disk, path) in self.disks.iter().zip(self.paths(folder)) {
+            disk.apply(&path, day).map_err(|error| super::failed(&path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the image is what the disk held on that day, to the last byte.
+pub(super) fn is_same(disk: &Disk, day: u32, image: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(image)?;
+    if file.metadata()?.len() != disk.size_bytes() {
+        return Ok(false);
+    }
+    let content = disk.at(day);
+    let (mut expected, mut found) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+    for block in 0..disk.size_mib {
+        content.read_block(block, &mut expected);
+        file.read_exact(&mut found)?;
+        if expected != found {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -119,6 +119,20 @@ fn a_pin_is_read() {
     assert!(record.0.is_empty() && rest.is_empty());
 }
 
+/// The example in the page is the golden file.
+#[test]
+fn the_page_shows_the_golden_pin() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // A published crate comes without the page.
+    let Ok(page) = std::fs::read_to_string(root.join("docs/format.md")) else { return };
+    let example = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let shown: String = example.lines().filter_map(|line| line.get(4..)?.split("  ").next()).collect();
+    let shown: String = shown.split_whitespace().filter(|word| *word != "end").collect();
+    let (_, bytes) = samples::all().into_iter().find(|(name, _)| *name == "pin").expect("a pin");
+    let golden: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(shown.trim_start_matches("the").trim_end_matches("the"), golden);
+}
+
 #[test]
 fn a_head_is_read() {
     let head = samples::head();

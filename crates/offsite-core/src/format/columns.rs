@@ -143,3 +143,29 @@ fn check_place(block: u32, file: ObjectId, offset: u64, length: u32, file_bytes:
 fn words(column: &[u8]) -> impl Iterator<Item = u32> + '_ {
     column.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(zeros: &[(u32, u32)], keeps_blocks: u32) -> Result<DiskMap> {
+        let zero_rows = u32::try_from(zeros.len()).unwrap();
+        let record = DiskRecord { number: 0, size_bytes: 10 << 20, keeps_blocks, zero_rows, stored_rows: 0 };
+        let firsts = zeros.iter().flat_map(|(first, _)| first.to_le_bytes());
+        let columns: Vec<u8> = firsts.chain(zeros.iter().flat_map(|(_, count)| count.to_le_bytes())).collect();
+        decode_disk(&record, &columns, BlockSize::MiB1, &[])
+    }
+
+    #[test]
+    fn a_disk_has_one_spelling() {
+        assert!(decode(&[(1, 2), (4, 1)], 10).is_ok());
+        assert!(decode(&[(1, 2), (3, 1)], 10).is_err(), "neighbouring zeros in two rows");
+        assert!(decode(&[(4, 1), (1, 2)], 10).is_err(), "rows out of order");
+        assert!(decode(&[(1, 0)], 10).is_err(), "an empty row");
+        assert!(decode(&[(8, 3)], 10).is_err(), "a row past the end");
+        assert!(decode(&[(7, 3)], 7).is_ok());
+        assert!(decode(&[(7, 3)], 10).is_err(), "a bound that could be smaller");
+        assert!(decode(&[(1, 2)], 11).is_err(), "a bound past the end");
+        assert!(decode(&[(u32::MAX, u32::MAX)], 0).is_err());
+    }
+}

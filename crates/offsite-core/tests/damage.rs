@@ -79,7 +79,8 @@ fn each_truncation_is_noticed() {
 fn bytes_after_the_end_are_noticed() {
     for (name, bytes) in samples::all() {
         for tail in [&[0][..], &[1], &[0; 4096]] {
-            assert!(read(name, &[&bytes, tail].concat()).is_err(), "{name}");
+            let error = read(name, &[&bytes, tail].concat()).expect_err(name);
+            assert!(matches!(error, FormatError::Invalid { .. } | FormatError::Long { .. }), "{name}: {error}");
         }
         // The same within the record, its length and checksums made right.
         if !name.starts_with("frame") {
@@ -154,6 +155,32 @@ fn newer_objects_are_refused_by_name_of_what_is_new() {
     assert!(matches!(zeros(44..48), FormatError::Invalid { .. }), "an empty block");
     let huge = changed("frame-zstd", |bytes| bytes[44..48].copy_from_slice(&((4 << 20) + 1u32).to_le_bytes()));
     assert!(matches!(huge, FormatError::Long { .. }));
+}
+
+/// The object of that name with `old` replaced in its record, lengths and checksums made right.
+fn replaced(name: &str, old: &[u8], new: &[u8]) -> FormatError {
+    let (_, bytes) = samples::all().into_iter().find(|(other, _)| *other == name).expect("a sample");
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("what is replaced");
+    let mut changed = [&bytes[..at], new, &bytes[at + old.len()..]].concat();
+    let length = record_end(&bytes) - 64 + new.len() - old.len();
+    changed[24..32].copy_from_slice(&(length as u64).to_le_bytes());
+    mend(name, &mut changed);
+    read(name, &changed).expect_err(name)
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let why = |error: FormatError| match error {
+        FormatError::Invalid { why, .. } => why,
+        other => panic!("{other}"),
+    };
+    let file = b"\xfd\x02\0\0\0\x01\0\0\0\xfb\0\x30";
+    let with = |tail: &[u8]| [&file[..], tail].concat();
+    assert_eq!(why(replaced("index", &with(&[0, 3]), &with(&[1, 9, 3]))), "a file in clear text has a key");
+    assert_eq!(why(replaced("index", b"\x03app", b"\x03zpp")), "its machines are out of order");
+    assert_eq!(why(replaced("index", b"\x03app\x01", b"\x03app\x02")), "two machines have one number");
+    assert_eq!(why(replaced("head", b"\x03web", b"\x03app")), "a machine has two numbers");
+    assert_eq!(why(replaced("head", b"\x03web", b"\x03w/b")), "\"w/b\" is no machine name: it has a slash");
 }
 
 /// A machine's part is read alone, from the directory and its own bytes.

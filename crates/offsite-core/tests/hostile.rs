@@ -68,10 +68,10 @@ fn read_as_all(bytes: &[u8]) {
     let _ = decode_record::<ReleaseList>(Kind::ReleaseList, bytes);
     let _ = decode_record::<RepositoryMarker>(Kind::Repository, bytes);
     if let Ok(head) = Head::decode(bytes) {
-        assert_eq!(head.encode().unwrap(), bytes);
+        assert_eq!(head.encode().expect("a head that was read"), bytes);
     }
     if let Ok(index) = Index::decode(bytes) {
-        assert_eq!(index.encode().unwrap(), bytes);
+        assert_eq!(index.encode().expect("an index that was read"), bytes);
     }
     if let Ok((header, payload)) = Header::decode_frame(bytes) {
         assert_eq!([&header.encode()[..], payload].concat(), bytes);

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
-use offsite_core::plan::{Absorbed, BATCH_BYTES_MAX, Placement, Plan, adopt, batches, sync};
-use offsite_core::{BlockMap, Digest, ObjectId, StoredBlock};
+use offsite_core::plan::{Absorbed, BATCH_BYTES_MAX, Placement, Plan, Retired, adopt, batches, sync};
+use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock};
 use proptest::prelude::*;
 
 /// A copy job's chain, and for each point what a restore must give.
@@ -103,7 +103,7 @@ fn check_sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, plan: 
         ends.insert(to.file, after);
     }
     assert_eq!(plan.files, ends);
-    assert_eq!(plan.retired, offsite_core::plan::Retired::default());
+    assert_eq!(plan.retired, Retired::default());
     let cost = plan.cost();
     assert_eq!(cost.blocks, plan.moves.len() as u64);
     assert_eq!(cost.bytes_written, ends.values().sum::<u64>());
@@ -284,4 +284,32 @@ proptest! {
             prop_assert!(left.file != right.file || !near || !fits);
         }
     }
+}
+
+/// A frame that begins or ends where a retired range does is not touched by it.
+#[test]
+fn touching_is_to_share_a_byte() {
+    let at = |offset, length| StoredBlock { file: ObjectId::new(1, 1), offset, length, digest: Digest([0; 32]) };
+    let step = |at| {
+        let disk = DiskMap::new(1, 1, 0, vec![Run::Stored { block: 0, at }]).expect("one block");
+        let mut map = BlockMap::empty();
+        let disks = BTreeMap::from([(DiskNumber(0), disk)]);
+        map.insert(model::name(0), MachineMap { captured: time(0), disks });
+        map
+    };
+    let ranges = BTreeMap::from([(ObjectId::new(1, 1), vec![100..200, 300..400])]);
+    let retired = Retired { ranges, ..Retired::default() };
+    for (offset, length, touched) in [
+        (0, 100, false),
+        (0, 101, true),
+        (199, 1, true),
+        (200, 100, false),
+        (200, 101, true),
+        (150, 10, true),
+        (400, 9, false),
+    ] {
+        assert_eq!(retired.touches(&step(at(offset, length))).is_some(), touched, "{offset} {length}");
+    }
+    let retired = Retired { files: BTreeSet::from([ObjectId::new(1, 1)]), ..Retired::default() };
+    assert!(retired.touches(&step(at(0, 1))).is_some());
 }

@@ -22,10 +22,10 @@ pub(super) fn decode<T: Serialize + DeserializeOwned>(what: &'static str, bytes:
     // bincode makes room for a text of the length that it claims, up to the limit; so the limit follows the record's
     // length. It counts an integer as eight bytes, which takes one at least, hence never less than eight times that.
     let (record, consumed): (T, usize) = match bytes.len() {
-        ..=0x0fff => decode_within::<T, 0x1_0000>(what, bytes),
-        ..=0xffff => decode_within::<T, 0x10_0000>(what, bytes),
-        ..=0xf_ffff => decode_within::<T, 0x100_0000>(what, bytes),
-        ..=0xff_ffff => decode_within::<T, 0x1000_0000>(what, bytes),
+        0..0x1000 => decode_within::<T, 0x1_0000>(what, bytes),
+        0x1000..0x1_0000 => decode_within::<T, 0x10_0000>(what, bytes),
+        0x1_0000..0x10_0000 => decode_within::<T, 0x100_0000>(what, bytes),
+        0x10_0000..0x100_0000 => decode_within::<T, 0x1000_0000>(what, bytes),
         _ => decode_within::<T, 0x4000_0000>(what, bytes),
     }?;
     if consumed != bytes.len() {

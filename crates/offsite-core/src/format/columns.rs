@@ -9,9 +9,9 @@ use crate::{BlockSize, Digest, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
 
 const WHAT: &str = "index";
 /// First block and count of a run of zeros.
-const ZERO_ROW_BYTES: u64 = 4 + 4;
-/// Block, file, length, offset and digest of a stored block.
-const STORED_ROW_BYTES: u64 = 4 + 4 + 4 + 8 + 32;
+const ZERO_ROW_BYTES: usize = 4 + 4;
+/// Block, file, length, offset and digest of a stored block: the longest row.
+pub(super) const STORED_ROW_BYTES: usize = 4 + 4 + 4 + 8 + 32;
 
 /// A disk in the directory of an index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub(super) struct DiskRecord {
 impl DiskRecord {
     /// The length of the disk's columns.
     pub(super) fn part_bytes(&self) -> u64 {
-        u64::from(self.zero_rows) * ZERO_ROW_BYTES + u64::from(self.stored_rows) * STORED_ROW_BYTES
+        u64::from(self.zero_rows) * ZERO_ROW_BYTES as u64 + u64::from(self.stored_rows) * STORED_ROW_BYTES as u64
     }
 }
 
@@ -37,33 +37,61 @@ pub(super) fn encode_disk(
     files: &BTreeMap<ObjectId, (u32, u64)>,
     part: &mut Vec<u8>,
 ) -> Result<DiskRecord> {
-    let zeros = || {
-        disk.runs().iter().filter_map(|run| match run {
-            Run::Zero { first, count } => Some((*first, *count)),
-            Run::Stored { .. } => None,
-        })
-    };
-    zeros().for_each(|(first, _)| part.extend_from_slice(&first.to_le_bytes()));
-    zeros().for_each(|(_, count)| part.extend_from_slice(&count.to_le_bytes()));
-    disk.stored().for_each(|(block, _)| part.extend_from_slice(&block.to_le_bytes()));
-    for (block, at) in disk.stored() {
-        let (file, file_bytes) = files.get(&at.file).ok_or_else(|| {
-            FormatError::invalid(WHAT, format!("block {block} lies in {}, which is not listed", at.file))
-        })?;
-        check_place(block, at.file, at.offset, at.length, *file_bytes)?;
-        part.extend_from_slice(&file.to_le_bytes());
-    }
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.length.to_le_bytes()));
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.offset.to_le_bytes()));
-    disk.stored().for_each(|(_, at)| part.extend_from_slice(&at.digest.0));
     let rows = |count: usize| u32::try_from(count).map_err(|_| FormatError::invalid(WHAT, "a disk has too many runs"));
-    Ok(DiskRecord {
+    let stored_rows = disk.stored().count();
+    let zero_rows = disk.runs().len() - stored_rows;
+    let record = DiskRecord {
         number: number.0,
         size_bytes: disk.size_bytes(),
         keeps_blocks: disk.keeps_blocks(),
-        zero_rows: rows(zeros().count())?,
-        stored_rows: rows(disk.stored().count())?,
-    })
+        zero_rows: rows(zero_rows)?,
+        stored_rows: rows(stored_rows)?,
+    };
+    // All columns are filled in one pass over the runs: they are much larger than any cache.
+    let start = part.len();
+    part.resize(start + zero_rows * ZERO_ROW_BYTES + stored_rows * STORED_ROW_BYTES, 0);
+    let (firsts, rest) = part[start..].split_at_mut(zero_rows * 4);
+    let (counts, rest) = rest.split_at_mut(zero_rows * 4);
+    let (blocks, rest) = rest.split_at_mut(stored_rows * 4);
+    let (numbers, rest) = rest.split_at_mut(stored_rows * 4);
+    let (lengths, rest) = rest.split_at_mut(stored_rows * 4);
+    let (offsets, digests) = rest.split_at_mut(stored_rows * 8);
+    let mut zeros = firsts.as_chunks_mut::<4>().0.iter_mut().zip(counts.as_chunks_mut::<4>().0);
+    let stored = blocks.as_chunks_mut::<4>().0.iter_mut().zip(numbers.as_chunks_mut::<4>().0);
+    let stored = stored.zip(lengths.as_chunks_mut::<4>().0).zip(offsets.as_chunks_mut::<8>().0);
+    let mut stored = stored.zip(digests.as_chunks_mut::<32>().0);
+    // Blocks of one file follow each other, so most look-ups are saved by remembering the last.
+    let mut last: Option<(ObjectId, u32, u64)> = None;
+    for run in disk.runs() {
+        match run {
+            Run::Zero { first, count } => {
+                if let Some(row) = zeros.next() {
+                    (*row.0, *row.1) = (first.to_le_bytes(), count.to_le_bytes());
+                }
+            }
+            Run::Stored { block, at } => {
+                let (_, number, file_bytes) = match last.filter(|(file, ..)| *file == at.file) {
+                    Some(known) => known,
+                    None => {
+                        let (number, file_bytes) = files.get(&at.file).ok_or_else(|| {
+                            FormatError::invalid(
+                                WHAT,
+                                format!("block {block} lies in {}, which is not listed", at.file),
+                            )
+                        })?;
+                        *last.insert((at.file, *number, *file_bytes))
+                    }
+                };
+                check_place(*block, at.file, at.offset, at.length, file_bytes)?;
+                if let Some(((((to_block, to_number), to_length), to_offset), to_digest)) = stored.next() {
+                    (*to_block, *to_number) = (block.to_le_bytes(), number.to_le_bytes());
+                    (*to_length, *to_offset) = (at.length.to_le_bytes(), at.offset.to_le_bytes());
+                    *to_digest = at.digest.0;
+                }
+            }
+        }
+    }
+    Ok(record)
 }
 
 /// The disk whose columns are `columns`, of the length that `record` says.
@@ -114,4 +142,30 @@ fn check_place(block: u32, file: ObjectId, offset: u64, length: u32, file_bytes:
 
 fn words(column: &[u8]) -> impl Iterator<Item = u32> + '_ {
     column.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(zeros: &[(u32, u32)], keeps_blocks: u32) -> Result<DiskMap> {
+        let zero_rows = u32::try_from(zeros.len()).unwrap();
+        let record = DiskRecord { number: 0, size_bytes: 10 << 20, keeps_blocks, zero_rows, stored_rows: 0 };
+        let firsts = zeros.iter().flat_map(|(first, _)| first.to_le_bytes());
+        let columns: Vec<u8> = firsts.chain(zeros.iter().flat_map(|(_, count)| count.to_le_bytes())).collect();
+        decode_disk(&record, &columns, BlockSize::MiB1, &[])
+    }
+
+    #[test]
+    fn a_disk_has_one_spelling() {
+        assert!(decode(&[(1, 2), (4, 1)], 10).is_ok());
+        assert!(decode(&[(1, 2), (3, 1)], 10).is_err(), "neighbouring zeros in two rows");
+        assert!(decode(&[(4, 1), (1, 2)], 10).is_err(), "rows out of order");
+        assert!(decode(&[(1, 0)], 10).is_err(), "an empty row");
+        assert!(decode(&[(8, 3)], 10).is_err(), "a row past the end");
+        assert!(decode(&[(7, 3)], 7).is_ok());
+        assert!(decode(&[(7, 3)], 10).is_err(), "a bound that could be smaller");
+        assert!(decode(&[(1, 2)], 11).is_err(), "a bound past the end");
+        assert!(decode(&[(u32::MAX, u32::MAX)], 0).is_err());
+    }
 }

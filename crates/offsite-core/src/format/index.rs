@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{DiskRecord, decode_disk, encode_disk};
+use super::columns::{DiskRecord, STORED_ROW_BYTES, decode_disk, encode_disk};
 use super::error::{FormatError, Result};
 use super::{ENVELOPE_BYTES, Envelope, Kind, checksum, codec};
 use crate::{
@@ -94,7 +94,9 @@ impl Index {
         let files: BTreeMap<ObjectId, (u32, u64)> =
             self.files.iter().zip(0..).map(|((id, length), number)| (*id, (number, *length))).collect();
         self.check_machines()?;
-        let mut parts = Vec::new();
+        let rows = [&self.map, &self.spare].into_iter().flat_map(|map| map.machines().values());
+        let rows = rows.flat_map(|machine| machine.disks.values()).map(|disk| disk.runs().len());
+        let mut parts = Vec::with_capacity(rows.sum::<usize>() * STORED_ROW_BYTES);
         let mut machines = Vec::with_capacity(self.machines.len());
         for (state, number) in &self.machines {
             let source = if state.status == Status::Incomplete { &self.spare } else { &self.map };

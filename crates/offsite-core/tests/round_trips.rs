@@ -1,0 +1,223 @@
+//! Random heads and indexes are read back as what was written, and what cannot be read is not written.
+
+mod model;
+mod samples;
+
+use std::collections::BTreeMap;
+
+use model::{Store, World, history, live};
+use offsite_core::format::FormatError;
+use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
+use offsite_core::format::index::Index;
+use offsite_core::{
+    BlockMap, Chain, DiskMap, DiskNumber, MachineMap, MachineNumber, MachineState, ObjectId, Origin, PointKind,
+    Sequence, Status,
+};
+use proptest::prelude::*;
+
+fn status(number: u8) -> Status {
+    [Status::Complete, Status::Incomplete, Status::Carried][usize::from(number % 3)]
+}
+
+/// The index of the step between two random worlds.
+fn index() -> impl Strategy<Value = Index> {
+    (
+        history(3),
+        any::<[u8; 16]>(),
+        any::<[u64; 3]>(),
+        any::<Option<([u8; 16], u64)>>(),
+        any::<[u8; 3]>(),
+        -1_000_000..1_000_000i64,
+    )
+        .prop_map(|(days, folder, [id, sequence, length], origin, statuses, secs)| {
+            let (mut store, mut world, mut latest) = (Store::default(), World::new(), BlockMap::empty());
+            let mut step = BlockMap::empty();
+            for day in &days {
+                live(&mut world, day);
+                let wanted = store.write(&model::captured(&world, day), model::time(secs));
+                step = latest.diff(&wanted);
+                latest = latest.overlay(&step);
+            }
+            // A full has blocks of many files.
+            let step = if statuses[0].is_multiple_of(2) { latest } else { step };
+            let machines: Vec<_> = step
+                .machines()
+                .keys()
+                .zip(statuses)
+                .zip(0..)
+                .map(|((name, wish), number)| {
+                    let state = MachineState { name: name.clone(), status: status(wish), captured: model::time(secs) };
+                    (state, MachineNumber(100 - number))
+                })
+                .collect();
+            let spare =
+                |name: &_| machines.iter().any(|(state, _)| state.name == *name && state.status == Status::Incomplete);
+            Index {
+                folder,
+                id: ObjectId::from_stored(id),
+                sequence: Sequence(sequence),
+                time: model::time(secs * 1000),
+                kind: if statuses[0] % 2 == 0 { PointKind::Full } else { PointKind::Increment },
+                block_size: model::BLOCK_SIZE,
+                origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
+                files: step.files().into_iter().map(|file| (file, length.max(1 << 40))).collect(),
+                map: step.project(|name| !spare(name)),
+                spare: step.project(spare),
+                machines,
+            }
+        })
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let texts = prop::collection::btree_set("[a-z0-9äß _]{1,20}[a-z]", 1..6);
+    let objects = prop::collection::vec((any::<u64>(), any::<u64>(), any::<Option<i32>>(), 0..3u8), 0..6);
+    let points =
+        prop::collection::vec((any::<[u64; 4]>(), any::<i32>(), any::<Option<([u8; 16], u64)>>(), any::<u8>()), 0..8);
+    (
+        texts,
+        objects,
+        points,
+        any::<[[u8; 16]; 2]>(),
+        prop::collection::vec(any::<[u8; 16]>(), 0..5),
+        any::<Option<(String, u32)>>(),
+        any::<(u64, u32, bool)>(),
+        0..32u32,
+    )
+        .prop_map(|(texts, objects, points, [folder, commit], ancestry, lease, (number, epoch, copy), shift)| {
+            let machines: Vec<_> =
+                texts.iter().filter_map(|text| offsite_core::MachineName::new(text.trim()).ok()).rev().collect();
+            let machines: Vec<_> = std::collections::BTreeSet::from_iter(machines).into_iter().rev().collect();
+            let time = |secs: i32| samples::time(secs.into());
+            let points: Vec<_> =
+                points
+                    .into_iter()
+                    .zip(0u64..)
+                    .map(|(([id, length, blocks, bytes], secs, origin, statuses), position)| {
+                        let states = machines.iter().rev().take(1 + usize::from(statuses % 3)).map(|name| {
+                            MachineState { name: name.clone(), status: status(statuses), captured: time(secs) }
+                        });
+                        offsite_core::RestorePoint {
+                            sequence: Sequence(position * 3),
+                            time: time(secs),
+                            kind: if position == 0 { PointKind::Full } else { PointKind::Increment },
+                            machines: states.collect(),
+                            index: offsite_core::IndexReference {
+                                id: ObjectId::from_stored(id),
+                                length,
+                                directory_checksum: id ^ length,
+                            },
+                            stored_blocks: blocks,
+                            stored_bytes: bytes,
+                            origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
+                        }
+                    })
+                    .collect();
+            let number = number.max(1);
+            let file = |(id, length, until, _): &(u64, u64, Option<i32>, u8)| {
+                (ObjectId::from_stored(*id), FileState { length: *length, retain_until: until.map(time) })
+            };
+            let retirement = |(id, since, _, what): &(u64, u64, Option<i32>, u8)| Retirement {
+                since: *since,
+                what: match what {
+                    0 => RetiredObject::File(ObjectId::from_stored(*id)),
+                    1 => RetiredObject::Index(ObjectId::from_stored(*id)),
+                    _ => RetiredObject::Ranges(ObjectId::from_stored(*id)),
+                },
+                bytes: *since,
+            };
+            Head {
+                folder,
+                number,
+                commit,
+                ancestry,
+                boundary: number / 2,
+                epoch,
+                lease: lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
+                role: if copy { Role::Copy } else { Role::Backup },
+                alignment_bytes: 1 << shift,
+                next_sequence: Sequence(100),
+                clock: samples::time(0),
+                files: objects.iter().map(file).collect(),
+                retired: objects.iter().map(retirement).collect(),
+                chain: Chain::new(offsite_core::BlockSize::KiB512, if machines.is_empty() { vec![] } else { points })
+                    .expect("a chain"),
+                machines,
+            }
+        })
+}
+
+proptest! {
+    #![proptest_config(model::config(1000))]
+
+    #[test]
+    fn an_index_reads_back(index in index()) {
+        let bytes = index.encode().unwrap();
+        prop_assert_eq!(&Index::decode(&bytes).unwrap(), &index);
+        let point = index.point(&bytes).unwrap();
+        let blocks = index.map.stored().chain(index.spare.stored());
+        prop_assert_eq!(point.stored_bytes, blocks.map(|(_, _, _, at)| u64::from(at.length)).sum::<u64>());
+        prop_assert_eq!(point.index.length, bytes.len() as u64);
+    }
+
+    #[test]
+    fn a_head_reads_back(head in head()) {
+        prop_assert_eq!(Head::decode(&head.encode().unwrap()).unwrap(), head);
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_not_written() {
+    let refused = |change: fn(&mut Head)| {
+        let mut head = samples::head();
+        change(&mut head);
+        assert!(matches!(head.encode(), Err(FormatError::Invalid { .. })), "{head:?}");
+    };
+    refused(|head| head.number = 0);
+    refused(|head| head.boundary = head.number);
+    refused(|head| head.alignment_bytes = 0);
+    refused(|head| head.alignment_bytes = 3 << 10);
+    refused(|head| head.next_sequence = Sequence(42));
+    refused(|head| head.machines[0] = head.machines[1].clone());
+    refused(|head| head.machines.truncate(1));
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_not_written() {
+    let refused = |change: fn(&mut Index)| {
+        let mut index = samples::index();
+        change(&mut index);
+        assert!(matches!(index.encode(), Err(FormatError::Invalid { .. })), "{index:?}");
+    };
+    refused(|index| {
+        index.files.pop_last();
+    });
+    refused(|index| {
+        index.files.insert(ObjectId::new(1, 1), 8192 + 163);
+    });
+    refused(|index| index.machines.reverse());
+    refused(|index| index.machines[0].1 = index.machines[1].1);
+    refused(|index| drop(index.machines.pop()));
+    refused(|index| drop(index.machines.remove(0)));
+    refused(|index| index.machines[0].0.status = Status::Incomplete);
+    refused(|index| std::mem::swap(&mut index.map, &mut index.spare));
+    refused(|index| index.map = BlockMap::empty());
+}
+
+#[test]
+fn a_directory_that_is_too_long_is_not_written() {
+    let mut index = samples::index();
+    (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
+    // 16 MiB of directory, in machines of many empty disks.
+    let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
+    let disks: BTreeMap<_, _> = (0..=u16::MAX).map(|number| (DiskNumber(number), disk.clone())).collect();
+    for number in 0..30 {
+        let state = MachineState {
+            name: samples::name(&format!("{number:02}")),
+            status: Status::Complete,
+            captured: samples::time(0),
+        };
+        index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks: disks.clone() });
+        index.machines.push((state, MachineNumber(number)));
+    }
+    assert!(matches!(index.encode(), Err(FormatError::Long { .. })));
+}

@@ -1,6 +1,5 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use offsite_core::ObjectId;
@@ -34,23 +33,16 @@ pub struct Released {
 }
 
 /// Writes the release list that `retired` needs, and returns what the next head is to list.
-///
-/// Where the repository cannot punch, superseded frames stay until their file has no live one.
-pub(crate) async fn prepare(
-    writer: &mut Writer,
-    retired: &Retired,
-    lengths: &BTreeMap<ObjectId, u64>,
-) -> Result<Vec<Retirement>> {
+pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
-    for id in &retired.files {
-        let bytes = lengths.get(id).copied().unwrap_or(0);
-        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes });
+    for (id, bytes) in &retired.files {
+        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: *bytes });
     }
     for id in &retired.indexes {
         retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
     }
-    if !retired.ranges.is_empty() && writer.repository().backend_granularity().is_some() {
+    if !retired.ranges.is_empty() {
         let id = writer.mint();
         let pairs =
             |ranges: &Vec<Range<u64>>| ranges.iter().map(|range| (range.start, range.end - range.start)).collect();

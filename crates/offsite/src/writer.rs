@@ -115,7 +115,8 @@ impl Writer {
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
-            self.delete(&self.layout.head(number)?).await?;
+            // The commit stands whatever becomes of an old head; the next writer looks for those that are left.
+            let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
     }
@@ -161,6 +162,13 @@ impl Writer {
                 if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() < head.epoch && !known.contains(&id)) {
                     self.delete(&key).await?;
                 }
+            }
+        }
+        // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
+        // made who was taken over and woke up late.
+        for number in self.heads.numbers().await? {
+            if number <= head.boundary {
+                self.delete(&self.layout.head(number)?).await?;
             }
         }
         for key in self.list(&self.layout.lease_renewals()?).await? {

@@ -23,6 +23,9 @@ const HEADS_KEPT: u64 = 16;
 /// Frames start at multiples of this where the repository cannot punch holes.
 const ALIGNMENT_MIN_BYTES: u32 = 64;
 
+/// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
+const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
+
 /// What a writer needs to know to start.
 #[derive(Debug, Clone)]
 pub(crate) struct WriterSettings {
@@ -57,7 +60,8 @@ impl Writer {
         let heads = Heads::new(repository.clone(), layout.clone());
         repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
         let holder = Holder::new()?;
-        let duration_secs = u32::try_from(settings.lease_duration.as_secs()).unwrap_or(u32::MAX).max(1);
+        let lease_duration = settings.lease_duration.max(LEASE_DURATION_MIN);
+        let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
         let next = match heads.newest_intact().await? {
             None => {
@@ -78,7 +82,7 @@ impl Writer {
             }
         };
         heads.commit(&next).await?;
-        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, settings.lease_duration);
+        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
         let writer =
             Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
         writer.remove_orphans().await?;

@@ -14,6 +14,7 @@ use crate::holder::{Holder, Life, describe, life_of};
 use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
+use crate::pin::lowest_pinned;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -180,7 +181,8 @@ impl Writer {
                 self.delete(&key).await?;
             }
         }
-        Ok(())
+        // Counting the readers removes the pins of dead ones.
+        lowest_pinned(&self.repository, &self.layout).await.map(drop)
     }
 
     async fn list(&self, folder: &Prefix) -> Result<Vec<Key>> {

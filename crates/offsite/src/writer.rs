@@ -82,7 +82,11 @@ impl Writer {
                 Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? }
             }
         };
-        heads.commit(&next).await?;
+        match heads.commit(&next).await {
+            // Another run was faster between the look at the lease and its taking: this one has not begun.
+            Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
+            answer => answer?,
+        }
         let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
         let writer =
             Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
@@ -259,5 +263,16 @@ async fn wait_for_lease(repository: &OpenRepository, layout: &Layout, heads: &He
     if life == Life::Dead || (life == Life::Unknown && observe(repository, layout, heads, head, lease).await?) {
         return Ok(());
     }
-    Err(Error::Busy { job: layout.job().clone(), location: repository.location(), holder: describe(&lease.holder) })
+    Err(busy_with(repository, layout, Some(lease)))
+}
+
+/// The error for a run that came second.
+async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Result<Error> {
+    let newest = heads.newest().await?;
+    Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
+}
+
+fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+    let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
+    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }

@@ -99,10 +99,7 @@ impl BackupJob {
         };
         let mut writer = Writer::open(self.repository.clone(), &self.job, settings).await?;
         let result = self.run_with(&mut writer, &images, now).await;
-        let closed = writer.close().await;
-        let report = result?;
-        closed?;
-        Ok(report)
+        writer.close(result).await
     }
 
     async fn run_with(

@@ -234,10 +234,7 @@ impl CopyJob {
         };
         let mut writer = Writer::open(self.target.clone(), &self.name, settings).await?;
         let result = self.run_with(&mut writer, source, now).await;
-        let closed = writer.close().await;
-        let report = result?;
-        closed?;
-        Ok(report)
+        writer.close(result).await
     }
 
     async fn run_with(&self, writer: &mut Writer, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {

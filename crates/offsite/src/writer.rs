@@ -136,13 +136,22 @@ impl Writer {
         Ok(newest.is_some_and(|newest| newest.head.commit == self.head.commit))
     }
 
-    /// Gives the lease back.
+    /// Gives the lease back after a run that ended with `result`.
     ///
     /// # Errors
-    /// As for [`Heads::commit`].
-    pub(crate) async fn close(mut self) -> Result<()> {
+    /// That of the run; else as for [`Heads::commit`].
+    pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
+        let result = match result {
+            // Whoever took the job over may have let go what this run was about to read.
+            Err(error) if error.is_loss() && matches!(self.is_newest().await, Ok(false)) => {
+                Err(Error::Fenced { job: self.layout.job().clone() })
+            }
+            result => result,
+        };
         self.renewal.stop().await;
-        self.commit(|head| head.lease = None).await
+        let closed = self.commit(|head| head.lease = None).await;
+        let value = result?;
+        closed.map(|()| value)
     }
 
     pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {

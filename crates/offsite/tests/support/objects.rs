@@ -8,7 +8,7 @@ use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite::core::format::head::{Head, Lease, RetiredObject};
 use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
-use offsite_repository::testing::Memory;
+use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
 /// Heads that a folder has at most: the newest 16, and one that is being trimmed.
@@ -20,9 +20,9 @@ pub fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-/// An independent memory with the same objects.
+/// An independent memory with the same objects, whose every call returns to the scheduler once.
 pub async fn fork(memory: &Memory) -> Memory {
-    let fork = Memory::new();
+    let fork = Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() });
     for (key, bytes) in memory.contents() {
         fork.put(&key, bytes).await.unwrap();
     }

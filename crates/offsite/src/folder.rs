@@ -69,6 +69,28 @@ impl JobFolder {
         }
     }
 
+    /// Ends a reading that came to `result`: gives the pin back, and tells what was let go from what is damaged.
+    pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
+        let result = match result {
+            Err(error) if error.is_loss() && self.is_expired().await => {
+                Err(Error::SnapshotExpired { job: self.job().clone() })
+            }
+            result => result,
+        };
+        if let Some(pin) = pin {
+            // What was read is right in any case. A pin that stays ends with its holder, and the next writer removes it.
+            let _ = pin.release().await;
+        }
+        result
+    }
+
+    /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
+    pub(crate) async fn is_expired(&self) -> bool {
+        let Ok(newest) = Self::open(&self.repository, self.job()).await else { return false };
+        let is_kept = |id| newest.chain().points().iter().any(|point| point.index.id == id);
+        !self.chain().points().iter().all(|point| is_kept(point.index.id))
+    }
+
     /// The job's name.
     #[must_use]
     pub fn job(&self) -> &JobName {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::future::Future;
 use std::time::Duration;
 
 use offsite::{CopyJob, Error, JobFolder, OpenRepository, Verify};
@@ -232,6 +233,51 @@ async fn a_reader_holds_what_it_reads() {
         assert_eq!(stray(&target, COPY), [""; 0], "{polls}");
     }
     assert!(held > 5, "{held}");
+}
+
+/// A reader that may not write has no pin: what it meets is exact, or it is told that its restore point is no more.
+#[tokio::test]
+async fn a_reader_without_a_pin_is_told_what_was_let_go() {
+    let scene = Scene::new().await;
+    let (mut expired, mut polls) = ([0, 0], 0);
+    loop {
+        let mut done = true;
+        for verifies in [false, true] {
+            let (_source, primary, target, second) = scene.fork().await;
+            let faulty = Faulty::new(target.clone());
+            let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
+            faulty.inject(Fault::after_calls(0, ErrorKind::PermissionDenied).below(pins).on(Verb::Create).for_ever());
+            let reader = OpenRepository::open(std::sync::Arc::new(faulty)).await.unwrap();
+            let oldest = JobFolder::open(&reader, &job(COPY)).await.unwrap().chain().points()[0].clone();
+            let to = support::scratch();
+            let mut reading: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>>>> = if verifies {
+                Box::pin(async {
+                    let report = Verify::new(&reader, job(COPY)).read_data(true).run().await?;
+                    assert_eq!(report.damage, [], "{polls}: what was let go is not damaged");
+                    Ok(())
+                })
+            } else {
+                Box::pin(scene.truth.restore(&reader, COPY, &oldest, "web01", to.path()))
+            };
+            let early = poll_times(&mut reading, polls).await;
+            Scene::copy(&primary, &second).run(day(4)).await.unwrap();
+            done &= early.is_some();
+            let result = match early {
+                Some(result) => result,
+                None => reading.await,
+            };
+            match result {
+                Ok(()) | Err(Error::UnknownPoint { .. }) => {}
+                Err(Error::SnapshotExpired { .. }) => expired[usize::from(verifies)] += 1,
+                Err(error) => panic!("{polls}: {}", causes(&error)),
+            }
+        }
+        if done {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(expired[0] > 2 && expired[1] > 2, "{expired:?}");
 }
 
 /// Of a process of this host the kernel knows that it is dead; of another host's nothing is known.

@@ -19,6 +19,11 @@ impl Truth {
         }
     }
 
+    /// Whether a machine's disks held this at that time.
+    pub fn is(&self, disks: &[Vec<u8>], name: &str, captured: Timestamp) -> bool {
+        self.0[&(name.to_owned(), captured.unix_secs())] == disks
+    }
+
     /// Restores a machine of a point to `to`: right to the byte, or an error that leaves no file behind. Else it panics.
     pub async fn restore(
         &self,

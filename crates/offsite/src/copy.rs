@@ -13,7 +13,7 @@ use offsite_core::{
     Timestamp,
 };
 
-use crate::folder::JobFolder;
+use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{FrameSource, Output, OutputHeader, transfer};
 use crate::point::{PointIndex, commit_point, number_machines, store_index};
 use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
@@ -372,6 +372,10 @@ impl CopyJob {
                 machines.push(MachineCopy { name: name.clone(), captured: machine.captured, source: point.sequence });
                 wanted.insert(name.clone(), machine.clone());
             }
+        }
+        if whole == 0 && source.chain().points().is_empty() {
+            // A first backup that was cut off leaves a folder without one.
+            source.point(PointSelector::Latest)?;
         }
         if whole == 0 {
             return Err(nothing_selected(source, &missing));

@@ -55,8 +55,8 @@ impl JobFolder {
         loop {
             let pin = match Pin::create(repository, &folder.layout, &folder.head).await {
                 Ok(pin) => pin,
-                // A reader that may not write reads without a pin: digests still tell right from wrong.
-                Err(error) if is_read_only(&error) => return Ok((folder, None)),
+                // A reader that cannot write reads without a pin: digests still tell right from wrong.
+                Err(error) if cannot_write(&error) => return Ok((folder, None)),
                 Err(error) => return Err(error),
             };
             // What the pinned head referred to may have been listed for release before the pin was there to be seen.
@@ -213,6 +213,10 @@ pub(crate) async fn load_index(
     Ok(index)
 }
 
-fn is_read_only(error: &Error) -> bool {
-    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported))
+/// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.
+fn cannot_write(error: &Error) -> bool {
+    matches!(
+        error.repository_kind(),
+        Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace)
+    )
 }

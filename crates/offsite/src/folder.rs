@@ -215,8 +215,5 @@ pub(crate) async fn load_index(
 
 /// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.
 fn cannot_write(error: &Error) -> bool {
-    matches!(
-        error.repository_kind(),
-        Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace)
-    )
+    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace))
 }

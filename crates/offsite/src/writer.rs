@@ -31,7 +31,7 @@ const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct WriterSettings {
     pub(crate) role: Role,
-    /// For a folder that does not exist yet; an existing one keeps its own.
+    /// For a folder without restore points; one that has them keeps its own.
     pub(crate) block_size: BlockSize,
     pub(crate) lease_duration: Duration,
     pub(crate) now: Timestamp,
@@ -79,7 +79,12 @@ impl Writer {
                 }
                 wait_for_lease(&repository, &layout, &heads, &head).await?;
                 let epoch = head.epoch.checked_add(1).ok_or_else(|| Error::Defect("epochs are used up".to_owned()))?;
-                Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? }
+                let mut next = Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? };
+                if head.chain.points().is_empty() {
+                    // A first run that failed binds nobody to its block size.
+                    next.chain = empty_chain(settings.block_size)?;
+                }
+                next
             }
         };
         match heads.commit(&next).await {
@@ -221,9 +226,13 @@ fn successor(head: &Head, now: Timestamp) -> Result<Head> {
     })
 }
 
+fn empty_chain(block_size: BlockSize) -> Result<Chain> {
+    Chain::new(block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))
+}
+
 fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lease) -> Result<Head> {
     let granularity = repository.backend_granularity();
-    let chain = Chain::new(settings.block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))?;
+    let chain = empty_chain(settings.block_size)?;
     Ok(Head {
         folder: random_id()?,
         number: 1,

@@ -200,7 +200,11 @@ impl Restore {
         let sink_of = |disk: DiskNumber| sinks.get(&disk).cloned();
         extract(Arc::new(wanted), &source, folder.chain().block_size(), sink_of, self.progress.as_ref()).await?;
         let sinks: Vec<_> = sinks.values().cloned().collect();
-        let finish = move || sinks.iter().try_for_each(|sink| sink.finish());
+        // All of them are whole before one has its name.
+        let finish = move || {
+            sinks.iter().try_for_each(|sink| sink.finish())?;
+            sinks.iter().try_for_each(|sink| sink.keep())
+        };
         tokio::task::spawn_blocking(finish).await.map_err(|error| Error::Defect(error.to_string()))?
     }
 }

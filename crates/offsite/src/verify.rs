@@ -13,7 +13,6 @@ use crate::error::Context;
 use crate::folder::{JobFolder, load_index};
 use crate::heads::Heads;
 use crate::mover::{Flaw, FrameSource, scrub};
-use crate::pin::Pin;
 use crate::restore::wanted;
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -91,13 +90,14 @@ impl Verify {
     pub async fn run(&self) -> Result<VerifyReport> {
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.run_pinned(&folder).await;
-        let unpinned = match pin {
-            Some(pin) => Pin::release(pin).await,
-            None => Ok(()),
+        // Without a pin, what is missing may have been let go meanwhile.
+        let result = match result {
+            Ok(report) if pin.is_none() && !report.damage.is_empty() && folder.is_expired().await => {
+                Err(Error::SnapshotExpired { job: self.job.clone() })
+            }
+            result => result,
         };
-        let report = result?;
-        unpinned?;
-        Ok(report)
+        folder.unpin(pin, result).await
     }
 
     async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {
@@ -184,7 +184,8 @@ impl Verify {
         for (id, file) in &folder.head().files {
             report.files += 1;
             let key = folder.layout().backup_file(*id)?;
-            let what = match lengths.get(key.as_str()) {
+            let found = lengths.get(key.as_str());
+            let what = match found {
                 None => Some("it is missing".to_owned()),
                 Some(length) if *length != file.length => {
                     Some(format!("it has {length} bytes instead of {}", file.length))
@@ -192,7 +193,9 @@ impl Verify {
                 Some(_) => None,
             };
             if let Some(what) = what {
-                let touches = touched_by(folder, states, |at| at.file == *id);
+                // What lies before the cut is there; whether it is intact, reading it tells.
+                let end = found.copied().unwrap_or(0);
+                let touches = touched_by(folder, states, |at| at.file == *id && end < at.offset + u64::from(at.length));
                 report.damage.push(Damage { object: key.to_string(), what, touches });
             } else if let Some(what) = self.header_flaw(folder, *id).await? {
                 // Frames say themselves what they are; the header only helps to salvage them.

@@ -1,93 +1,50 @@
-//! Which restore points a policy keeps, and why.
+//! Which restore points a policy keeps, why, and until when.
+//!
+//! Three questions have three functions: [`verdicts`] judges the points of a job by its [`Policy`], [`simple`] those of
+//! a job that only counts, and [`Simulation`] tells a chain's whole life from the times of its points. All of them
+//! are pure: the present is an argument, and the policy names its time zone.
+//!
+//! # What is decided here where the rules leave room
+//!
+//! - *Clocks that are set.* An anchor at an hour that the clocks skip is as much later as they skip; at an hour that they
+//!   show twice it is the first. A week is an ISO week, Monday to Sunday.
+//! - *The interval of a point* begins after the point before it; so [`Marking::InInterval`] flags the first point at or
+//!   after an anchor. Several anchors between two points can flag both.
+//! - *The first point* is never flagged by an anchor at or before it.
+//! - *Days.* A point goes as soon as it is D days old, by the same time of day; so a daily job keeps D points.
+//! - *Several fulls.* The oldest chain goes when the points after it are as many as the regular tier keeps, be they
+//!   of one newer chain or of several.
+//! - *Active.* The nearer point may be the one that is already copied as an increment; it is then read whole afterwards and
+//!   becomes a full. While no second full is in the chain, it ages as with the other methods.
+//! - *Flags stay* on an archive also when their tier has no slot left for it: a larger count later counts it again.
+//! - *Archives by date* go at the start of the day on which they are due. Quarters count as three months each. A period
+//!   begins with its anchor.
+//! - *A generation*, of which a changed policy deletes one in a run, is one point of the chain, or a whole older chain, or one
+//!   archive, beside what the run itself pushes out: else a daily job would never arrive at its new policy.
+//! - *The last complete point of a machine* is kept wherever it lies, unless merges carry the machine along
+//!   ([`Conditions::merges_carry`]): then nothing of it is lost when its point goes.
 
-use std::fmt;
+mod anchor;
+mod calendar;
+mod machines;
+mod marking;
+mod policy;
+mod reason;
+mod simulation;
+mod tier;
+mod verdicts;
 
-use crate::{RestorePoint, Sequence, Timestamp};
+pub use anchor::{AnchorError, Anchors, MonthDay, QuarterMonth, Weekday};
+pub use calendar::{UnknownZone, Zone};
+pub use machines::DeletedMachines;
+pub use marking::{Marks, mark, mark_full};
+pub use policy::{Days, DaysOutOfRange, Expiry, Gfs, GfsError, Marking, Method, Policy, Regular, Simple, TooFew};
+pub use reason::{Reason, Until, Verdict};
+pub use simulation::{Archived, Member, NoPeriodicFulls, NotAscending, Simulation};
+pub use tier::{Flags, Tier};
+pub use verdicts::{Change, Conditions, Subject, verdicts};
 
-/// How many of the newest restore points are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Simple {
-    keep: u32,
-}
-
-/// A count that no policy may have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a retention of {0} restore points: keep at least 2, so that a damaged newest point leaves one to go back to")]
-pub struct TooFew(pub u32);
-
-impl Simple {
-    /// The smallest count.
-    pub const KEEP_MIN: u32 = 2;
-
-    /// Keeps the newest `keep` restore points.
-    ///
-    /// # Errors
-    /// [`TooFew`] below 2.
-    pub fn new(keep: u32) -> Result<Self, TooFew> {
-        if keep < Self::KEEP_MIN { Err(TooFew(keep)) } else { Ok(Self { keep }) }
-    }
-
-    /// How many.
-    #[must_use]
-    pub const fn keep(self) -> u32 {
-        self.keep
-    }
-}
-
-/// The newest 7.
-impl Default for Simple {
-    fn default() -> Self {
-        Self { keep: 7 }
-    }
-}
-
-/// Why a restore point is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// It is the `position`-th newest (from 1) of the `keep` newest, and goes when `goes_after` newer ones exist.
-    Newest {
-        /// 1 for the newest.
-        position: u32,
-        /// The policy's count.
-        keep: u32,
-        /// So many points must be added before this one goes.
-        goes_after: u32,
-    },
-    /// It is dated after the present, so it is neither counted nor touched.
-    FutureDated {
-        /// The present, as the job knows it.
-        now: Timestamp,
-    },
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Newest { position, keep, goes_after } => {
-                write!(formatter, "newest {position} of {keep}, until {goes_after} newer")
-            }
-            Self::FutureDated { now } => write!(formatter, "dated after {now}"),
-        }
-    }
-}
-
-/// What becomes of a restore point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Which point.
-    pub sequence: Sequence,
-    /// Every reason to keep it; none: it expires.
-    pub reasons: Vec<Reason>,
-}
-
-impl Verdict {
-    /// Whether the point stays.
-    #[must_use]
-    pub fn keeps(&self) -> bool {
-        !self.reasons.is_empty()
-    }
-}
+use crate::{RestorePoint, Timestamp};
 
 /// A verdict for each point, in the order of `points` (oldest first).
 ///
@@ -103,8 +60,8 @@ pub fn simple(points: &[RestorePoint], policy: Simple, now: Timestamp) -> Vec<Ve
                 vec![Reason::FutureDated { now }]
             } else {
                 position += 1;
-                let kept = position <= policy.keep;
-                kept.then(|| Reason::Newest { position, keep: policy.keep, goes_after: policy.keep - position + 1 })
+                let kept = position <= policy.keep();
+                kept.then(|| Reason::Newest { position, keep: policy.keep(), goes_after: policy.keep() - position + 1 })
                     .into_iter()
                     .collect()
             };

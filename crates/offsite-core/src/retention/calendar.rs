@@ -1,0 +1,89 @@
+//! The calendar of a policy: a time zone of the IANA database, and the civil arithmetic in it.
+
+use jiff::Span;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::Timestamp;
+
+/// A time zone, with its whole history and its rules for the future, as bundled with this crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    zone: TimeZone,
+    name: String,
+}
+
+/// A name that is no time zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
+pub struct UnknownZone(pub String);
+
+impl Zone {
+    /// Coordinated universal time.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
+    }
+
+    /// The zone of that name in the IANA database.
+    ///
+    /// # Errors
+    /// [`UnknownZone`] with the name.
+    pub fn named(name: &str) -> Result<Self, UnknownZone> {
+        // The bundled database, never the host's: the same policy must mean the same everywhere.
+        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownZone(name.to_owned()))?;
+        let name = zone.iana_name().unwrap_or(name).to_owned();
+        Ok(Self { zone, name })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The date at `time` here.
+    pub(super) fn date(&self, time: Timestamp) -> Date {
+        self.civil(time).date()
+    }
+
+    /// The first moment of a day here, which is not everywhere and always 00:00.
+    pub(super) fn start_of(&self, date: Date) -> Option<Timestamp> {
+        self.at(date.at(0, 0, 0, 0))
+    }
+
+    /// When the clocks here show `civil`. If they skip it, the moment as much later as they skip; if they show it
+    /// twice, the first.
+    pub(super) fn at(&self, civil: DateTime) -> Option<Timestamp> {
+        let time = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
+        Timestamp::from_unix_secs(time.as_second()).ok()
+    }
+
+    /// The same time of day so many days later; the last time there is, if that is past the calendar's end.
+    pub(super) fn days_later(&self, time: Timestamp, days: u32) -> Timestamp {
+        let later = |span: Span| self.at(self.civil(time).checked_add(span).ok()?);
+        Span::new().try_days(days).ok().and_then(later).unwrap_or(Timestamp::MAX)
+    }
+
+    fn civil(&self, time: Timestamp) -> DateTime {
+        let time = jiff::Timestamp::from_second(time.unix_secs()).unwrap_or(jiff::Timestamp::MAX);
+        self.zone.to_datetime(time)
+    }
+}
+
+/// UTC.
+impl Default for Zone {
+    fn default() -> Self {
+        Self::utc()
+    }
+}
+
+/// `date`, so many months later; the month's last day where it has no such day.
+pub(super) fn months_later(date: Date, months: u32) -> Option<Date> {
+    date.checked_add(Span::new().try_months(months).ok()?).ok()
+}
+
+/// `date`, so many days later.
+pub(super) fn days_later(date: Date, days: u32) -> Option<Date> {
+    date.checked_add(Span::new().try_days(days).ok()?).ok()
+}

@@ -1,0 +1,76 @@
+//! Marking: which restore points the anchors flag.
+
+use super::anchor::Anchors;
+use super::calendar::Zone;
+use super::policy::{Gfs, Marking};
+use super::tier::{Flags, Tier};
+use crate::Timestamp;
+
+/// The flags that a new restore point brings with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// For the point before it, which was the nearer one to an anchor between the two.
+    pub predecessor: Flags,
+    /// For the new point.
+    pub point: Flags,
+}
+
+/// The flags that a point at `point` brings, with the one before it at `predecessor`.
+///
+/// The first point of all has no predecessor and is not flagged.
+#[must_use]
+pub fn mark(gfs: &Gfs, zone: &Zone, predecessor: Timestamp, point: Timestamp) -> Marks {
+    Marker::default().arrive(gfs, zone, predecessor, point)
+}
+
+/// [`mark`] for one point after another, without asking the calendar about each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marker {
+    /// For each tier the first anchor after the newest point; `None` if it is not known.
+    next: [Option<Timestamp>; 4],
+}
+
+impl Marker {
+    pub(super) fn arrive(&mut self, gfs: &Gfs, zone: &Zone, predecessor: Timestamp, point: Timestamp) -> Marks {
+        let mut marks = Marks::default();
+        for tier in gfs.tiers() {
+            let next = &mut self.next[tier.index()];
+            let after = |time| gfs.anchors().next_after(tier, time, zone).unwrap_or(Timestamp::MAX);
+            let first = *next.get_or_insert_with(|| after(predecessor));
+            if point < first {
+                continue;
+            }
+            // Of several anchors between the two points the first is the nearest to the one, the last to the other.
+            let last = gfs.anchors().last_until(tier, point, zone).unwrap_or(first);
+            let is_nearer = |anchor: Timestamp| {
+                anchor.unix_secs() - predecessor.unix_secs() < point.unix_secs() - anchor.unix_secs()
+            };
+            let (to_predecessor, to_point) = match gfs.marking() {
+                Marking::Nearest => (is_nearer(first), !is_nearer(last)),
+                Marking::InInterval => (false, true),
+            };
+            if to_predecessor {
+                marks.predecessor = marks.predecessor.with(tier);
+            }
+            if to_point {
+                marks.point = marks.point.with(tier);
+            }
+            *next = Some(after(point));
+        }
+        marks
+    }
+}
+
+/// The flags of a new full in a chain with periodic fulls, where `flagged` are the fulls that have flags.
+///
+/// A period goes from one anchor of the tier to the next, and its first full has its flag: also a late one, if the full
+/// that should have had it is missing.
+#[must_use]
+pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: Timestamp) -> Flags {
+    let anchors: &Anchors = gfs.anchors();
+    let is_free = |tier: &Tier| {
+        let Some(begin) = anchors.last_until(*tier, full, zone) else { return false };
+        !flagged.iter().any(|(time, flags)| flags.contains(*tier) && begin <= *time && *time <= full)
+    };
+    gfs.tiers().filter(is_free).collect()
+}

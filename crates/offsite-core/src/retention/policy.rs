@@ -1,0 +1,247 @@
+//! What a user can ask a job to keep. A policy that exists makes sense: its constructors refuse the others.
+
+use super::anchor::Anchors;
+use super::calendar::Zone;
+use super::tier::Tier;
+
+/// How many of the newest restore points are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Simple {
+    keep: u32,
+}
+
+/// A count that no policy may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a retention of {0} restore points: keep at least 2, so that a damaged newest point leaves one to go back to")]
+pub struct TooFew(pub u32);
+
+impl Simple {
+    /// The smallest count.
+    pub const KEEP_MIN: u32 = 2;
+
+    /// Keeps the newest `keep` restore points.
+    ///
+    /// # Errors
+    /// [`TooFew`] below 2.
+    pub fn new(keep: u32) -> Result<Self, TooFew> {
+        if keep < Self::KEEP_MIN { Err(TooFew(keep)) } else { Ok(Self { keep }) }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn keep(self) -> u32 {
+        self.keep
+    }
+}
+
+/// The newest 7.
+impl Default for Simple {
+    fn default() -> Self {
+        Self { keep: 7 }
+    }
+}
+
+/// Keeps the points of the last so many days, and never fewer than the newest [`Days::KEEP_MIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days {
+    days: u32,
+}
+
+/// A number of days that no policy may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a retention of {0} days: use 1 to {max}", max = Days::DAYS_MAX)]
+pub struct DaysOutOfRange(pub u32);
+
+impl Days {
+    /// So many of the newest points are kept, however old they are.
+    pub const KEEP_MIN: u32 = 3;
+    /// A thousand years: more is a typing error.
+    pub const DAYS_MAX: u32 = 365_250;
+
+    /// Keeps the points of the last `days` days.
+    ///
+    /// # Errors
+    /// [`DaysOutOfRange`] for 0 and above [`Days::DAYS_MAX`].
+    pub fn new(days: u32) -> Result<Self, DaysOutOfRange> {
+        if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysOutOfRange(days)) }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn days(self) -> u32 {
+        self.days
+    }
+}
+
+/// What the regular tier keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regular {
+    /// The newest points, by count.
+    Simple(Simple),
+    /// The newest points, by age.
+    Days(Days),
+}
+
+/// The newest 7.
+impl Default for Regular {
+    fn default() -> Self {
+        Self::Simple(Simple::default())
+    }
+}
+
+/// How an archive full comes into being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// It shares blocks with the chain: no data moves.
+    #[default]
+    Shared,
+    /// Every block is copied, so that it shares no stored byte with the chain.
+    Independent,
+    /// It is read whole from the source: the flagged point itself is a full.
+    Active,
+}
+
+/// Which point an anchor flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Marking {
+    /// The nearer of the points before and after it; the later one if both are as near.
+    #[default]
+    Nearest,
+    /// The point of the interval that contains it: the first at or after the anchor.
+    InInterval,
+}
+
+/// By what archives of a tier go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// By count: so many archives of the tier (a forever-forward chain).
+    #[default]
+    Count,
+    /// By date: so many weeks, months, quarters, years after they were made (a chain with periodic fulls).
+    Date,
+}
+
+/// Long-term retention: a count for each tier, and when each wants its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gfs {
+    counts: [u32; 4],
+    anchors: Anchors,
+    method: Method,
+    marking: Marking,
+    expiry: Expiry,
+}
+
+/// Long-term retention that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GfsError {
+    /// All counts are 0.
+    #[error("long-term retention without a tier: give weekly, monthly, quarterly or yearly a count, or leave it out")]
+    NoTier,
+    /// A count that is a typing error.
+    #[error("{tier} = {count}: use at most {max}", max = Gfs::COUNT_MAX)]
+    Count {
+        /// The tier.
+        tier: Tier,
+        /// Its count.
+        count: u32,
+    },
+}
+
+impl Gfs {
+    /// More than any archive lives to see.
+    pub const COUNT_MAX: u32 = 9999;
+
+    /// Keeps so many weekly, monthly, quarterly and yearly points; a tier of 0 is off. Default anchors, method and
+    /// marking.
+    ///
+    /// # Errors
+    /// [`GfsError`] if no tier is on, or a count is above [`Gfs::COUNT_MAX`].
+    pub fn new(weekly: u32, monthly: u32, quarterly: u32, yearly: u32) -> Result<Self, GfsError> {
+        let counts = [weekly, monthly, quarterly, yearly];
+        if let Some(tier) = Tier::ALL.into_iter().find(|tier| counts[tier.index()] > Self::COUNT_MAX) {
+            return Err(GfsError::Count { tier, count: counts[tier.index()] });
+        }
+        if counts == [0; 4] {
+            return Err(GfsError::NoTier);
+        }
+        Ok(Self {
+            counts,
+            anchors: Anchors::default(),
+            method: Method::default(),
+            marking: Marking::default(),
+            expiry: Expiry::default(),
+        })
+    }
+
+    /// The same with these anchors.
+    #[must_use]
+    pub const fn with_anchors(self, anchors: Anchors) -> Self {
+        Self { anchors, ..self }
+    }
+
+    /// The same by this method.
+    #[must_use]
+    pub const fn with_method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    /// The same with this marking.
+    #[must_use]
+    pub const fn with_marking(self, marking: Marking) -> Self {
+        Self { marking, ..self }
+    }
+
+    /// The same with archives that go by this.
+    #[must_use]
+    pub const fn with_expiry(self, expiry: Expiry) -> Self {
+        Self { expiry, ..self }
+    }
+
+    /// How many points of `tier` are kept; 0 if it is off.
+    #[must_use]
+    pub const fn count(&self, tier: Tier) -> u32 {
+        self.counts[tier.index()]
+    }
+
+    /// The tiers that are on.
+    pub fn tiers(&self) -> impl Iterator<Item = Tier> {
+        let counts = self.counts;
+        Tier::ALL.into_iter().filter(move |tier| counts[tier.index()] > 0)
+    }
+
+    /// When the tiers want their points.
+    #[must_use]
+    pub const fn anchors(&self) -> &Anchors {
+        &self.anchors
+    }
+
+    /// How archives come into being.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Which point an anchor flags.
+    #[must_use]
+    pub const fn marking(&self) -> Marking {
+        self.marking
+    }
+
+    /// By what archives go.
+    #[must_use]
+    pub const fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+}
+
+/// All that a job keeps, and the time zone of its calendar.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The regular tier.
+    pub regular: Regular,
+    /// Long-term retention.
+    pub gfs: Option<Gfs>,
+    /// The zone in which days, weeks, months, quarters and years are reckoned.
+    pub zone: Zone,
+}

@@ -1,0 +1,86 @@
+//! Tiers of long-term retention, and the flags by which a restore point belongs to them.
+
+use std::fmt;
+
+/// One tier of grandfather-father-son retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// One point a week.
+    Weekly,
+    /// One point a month.
+    Monthly,
+    /// One point a quarter.
+    Quarterly,
+    /// One point a year.
+    Yearly,
+}
+
+impl Tier {
+    /// All of them, shortest period first.
+    pub const ALL: [Self; 4] = [Self::Weekly, Self::Monthly, Self::Quarterly, Self::Yearly];
+
+    /// The name that users write and read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Quarterly => "quarterly",
+            Self::Yearly => "yearly",
+        }
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// The tiers that a restore point is flagged for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// No tier.
+    pub const NONE: Self = Self(0);
+
+    /// Whether no tier has flagged the point.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `tier` has.
+    #[must_use]
+    pub const fn contains(self, tier: Tier) -> bool {
+        self.0 & (1 << tier.index()) != 0
+    }
+
+    /// These and `tier`.
+    #[must_use]
+    pub const fn with(self, tier: Tier) -> Self {
+        Self(self.0 | (1 << tier.index()))
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The tiers, shortest period first.
+    pub fn tiers(self) -> impl Iterator<Item = Tier> {
+        Tier::ALL.into_iter().filter(move |tier| self.contains(*tier))
+    }
+}
+
+impl FromIterator<Tier> for Flags {
+    fn from_iter<I: IntoIterator<Item = Tier>>(tiers: I) -> Self {
+        tiers.into_iter().fold(Self::NONE, Self::with)
+    }
+}

@@ -1,0 +1,323 @@
+//! Verdicts over the restore points of a job: every reason to keep each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::calendar;
+use super::policy::{Days, Expiry, Method, Policy, Regular};
+use super::reason::{Reason, Until, Verdict};
+use super::tier::{Flags, Tier};
+use crate::{MachineName, MachineState, PointKind, RestorePoint, Sequence, Status, Timestamp};
+
+/// What retention has to know about a restore point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Its number.
+    pub sequence: Sequence,
+    /// The time that it stands for.
+    pub time: Timestamp,
+    /// Whether it stands alone.
+    pub kind: PointKind,
+    /// The tiers that have flagged it.
+    pub flags: Flags,
+    /// Whether it has left the chain and is an archive.
+    pub archived: bool,
+    /// The machines in it.
+    pub machines: Vec<MachineState>,
+    /// The date before which its storage does not let it go.
+    pub immutable_until: Option<Timestamp>,
+    /// Whether somebody holds it.
+    pub held: bool,
+    /// Whether a reader has pinned it.
+    pub pinned: bool,
+}
+
+/// A point of a chain, without flags, holds and pins.
+impl From<&RestorePoint> for Subject {
+    fn from(point: &RestorePoint) -> Self {
+        Self {
+            sequence: point.sequence,
+            time: point.time,
+            kind: point.kind,
+            flags: Flags::NONE,
+            archived: false,
+            machines: point.machines.clone(),
+            immutable_until: None,
+            held: false,
+            pinned: false,
+        }
+    }
+}
+
+impl Subject {
+    fn is_complete(&self) -> bool {
+        self.machines.iter().all(|machine| machine.status != Status::Incomplete)
+    }
+}
+
+/// Whether the policy is another one than in the last run that had nothing left over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Change {
+    /// It is the same, or the user said that all of it may go at once.
+    #[default]
+    Settled,
+    /// It changed: delete what the run pushes out and one generation more.
+    ///
+    /// The job says so in each run until no verdict is [`Reason::PolicyChanged`].
+    Careful {
+        /// How many points this run has added to the chain.
+        added: u32,
+    },
+}
+
+/// What the points and the policy do not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Whether the policy changed.
+    pub change: Change,
+    /// Machines whose days after deletion are over: their last point may go.
+    pub deleted: BTreeSet<MachineName>,
+    /// Whether merging keeps the last state of each machine in the full, so that a chain's point may go although it is a
+    /// machine's last.
+    pub merges_carry: bool,
+}
+
+/// A verdict for each point, in the order of `points`: oldest first, archives and chain together.
+#[must_use]
+pub fn verdicts(points: &[Subject], policy: &Policy, now: Timestamp, conditions: &Conditions) -> Vec<Verdict> {
+    let mut judge = Judge { points, policy, now, conditions, reasons: vec![Vec::new(); points.len()] };
+    judge.dated();
+    judge.regular();
+    let set_aside = judge.slots();
+    judge.locks();
+    judge.last_of_machines();
+    let wholes = judge.whole_chains();
+    judge.pace(&wholes, set_aside);
+    let sequences = points.iter().map(|point| point.sequence);
+    sequences.zip(judge.reasons).map(|(sequence, reasons)| Verdict { sequence, reasons }).collect()
+}
+
+struct Judge<'a> {
+    points: &'a [Subject],
+    policy: &'a Policy,
+    now: Timestamp,
+    conditions: &'a Conditions,
+    reasons: Vec<Vec<Reason>>,
+}
+
+/// Positions from the newest point, where an incomplete point never counts against a complete one.
+#[derive(Default)]
+struct Positions {
+    complete: u32,
+    all: u32,
+}
+
+impl Positions {
+    fn next(&mut self, point: &Subject) -> u32 {
+        self.all += 1;
+        self.complete += u32::from(point.is_complete());
+        if point.is_complete() { self.complete } else { self.all }
+    }
+}
+
+impl Judge<'_> {
+    fn is_future(&self, index: usize) -> bool {
+        self.points[index].time > self.now
+    }
+
+    /// The chain's points, oldest first.
+    fn chain(&self) -> Vec<usize> {
+        (0..self.points.len()).filter(|index| !self.points[*index].archived).collect()
+    }
+
+    fn expiry(&self) -> Expiry {
+        self.policy.gfs.map(|gfs| gfs.expiry()).unwrap_or_default()
+    }
+
+    /// The flags that the policy still knows.
+    fn flags(&self, index: usize) -> Flags {
+        let Some(gfs) = self.policy.gfs else { return Flags::NONE };
+        gfs.tiers().filter(|tier| self.points[index].flags.contains(*tier)).collect()
+    }
+
+    /// Points out of the future, and flagged fulls until their dates.
+    fn dated(&mut self) {
+        for index in 0..self.points.len() {
+            if self.is_future(index) {
+                self.reasons[index].push(Reason::FutureDated { now: self.now });
+            } else if self.expiry() == Expiry::Date && self.points[index].kind == PointKind::Full {
+                for tier in self.flags(index).tiers() {
+                    let until = self.due(tier, self.points[index].time);
+                    if self.now < until {
+                        self.reasons[index].push(Reason::Dated { tier, until });
+                    }
+                }
+            }
+        }
+    }
+
+    /// When a full that was assigned to `tier` at `time` goes.
+    fn due(&self, tier: Tier, time: Timestamp) -> Timestamp {
+        let count = self.policy.gfs.map_or(0, |gfs| gfs.count(tier));
+        let assigned = self.policy.zone.date(time);
+        let months = |months: u32| calendar::days_later(calendar::months_later(assigned, months)?, 1);
+        let date = match tier {
+            Tier::Weekly => calendar::days_later(assigned, 7 * count),
+            Tier::Monthly => months(count),
+            Tier::Quarterly => months(3 * count),
+            Tier::Yearly => months(12 * count),
+        };
+        date.and_then(|date| self.policy.zone.start_of(date)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The newest points, by count or age.
+    fn regular(&mut self) {
+        // What a date keeps is nothing to the regular tier.
+        let counted: Vec<usize> = self
+            .chain()
+            .into_iter()
+            .filter(|index| !self.is_future(*index) && self.reasons[*index].is_empty())
+            .collect();
+        let mut expires = Vec::with_capacity(counted.len());
+        if let Regular::Days(days) = self.policy.regular {
+            for index in &counted {
+                let own = self.policy.zone.days_later(self.points[*index].time, days.days());
+                // Where clocks are set back, a later point can come to its age an hour earlier; a chain goes in order.
+                expires.push(expires.last().map_or(own, |before: &Timestamp| own.max(*before)));
+            }
+        }
+        let mut positions = Positions::default();
+        for (at, index) in counted.iter().enumerate().rev() {
+            let position = positions.next(&self.points[*index]);
+            let keep = match self.policy.regular {
+                Regular::Simple(simple) => simple.keep(),
+                Regular::Days(days) => {
+                    if self.now < expires[at] {
+                        self.reasons[*index].push(Reason::Recent { days: days.days(), until: expires[at] });
+                    }
+                    Days::KEEP_MIN
+                }
+            };
+            if position <= keep {
+                self.reasons[*index].push(Reason::Newest { position, keep, goes_after: keep - position + 1 });
+            }
+        }
+    }
+
+    /// Slots of the tiers, newest first. How many flagged points leave the chain and want one.
+    fn slots(&mut self) -> usize {
+        let Some(gfs) = self.policy.gfs.filter(|gfs| gfs.expiry() == Expiry::Count) else { return 0 };
+        let mut positions: [Positions; 4] = Default::default();
+        let mut set_aside = 0;
+        for index in (0..self.points.len()).rev().filter(|index| self.points[*index].time <= self.now) {
+            let point = &self.points[index];
+            let in_chain = !point.archived && !self.reasons[index].is_empty();
+            let is_counted = !in_chain || (gfs.method() == Method::Active && point.kind == PointKind::Full);
+            set_aside += usize::from(!point.archived && !in_chain && !point.flags.is_empty());
+            for tier in self.flags(index).tiers() {
+                if !is_counted {
+                    self.reasons[index].push(Reason::Flagged { tier });
+                    continue;
+                }
+                let (slot, count) = (positions[tier.index()].next(point), gfs.count(tier));
+                if slot <= count {
+                    self.reasons[index].push(Reason::Slot { tier, slot, count, goes_after: count - slot + 1 });
+                }
+            }
+        }
+        set_aside
+    }
+
+    /// Immutability, holds, pins.
+    fn locks(&mut self) {
+        for (point, reasons) in self.points.iter().zip(&mut self.reasons) {
+            if let Some(until) = point.immutable_until.filter(|until| self.now < *until) {
+                reasons.push(Reason::Immutable { until });
+            }
+            if point.held {
+                reasons.push(Reason::Held);
+            }
+            if point.pinned {
+                reasons.push(Reason::Pinned);
+            }
+        }
+    }
+
+    /// The newest point that has a machine whole.
+    fn last_of_machines(&mut self) {
+        let mut last: BTreeMap<&MachineName, usize> = BTreeMap::new();
+        for (index, point) in self.points.iter().enumerate().filter(|(_, point)| point.time <= self.now) {
+            for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
+                last.insert(&machine.name, index);
+            }
+        }
+        let is_one_chain = self.segments().len() <= 1;
+        for (machine, index) in last {
+            let is_carried = self.conditions.merges_carry && is_one_chain && !self.points[index].archived;
+            if !is_carried && !self.conditions.deleted.contains(machine) {
+                self.reasons[index].push(Reason::LastOfMachine { machine: machine.clone() });
+            }
+        }
+    }
+
+    /// The chain's points, cut before each full, as ranges of what [`Self::chain`] tells.
+    fn segments(&self) -> Vec<Range<usize>> {
+        let chain = self.chain();
+        let mut starts: Vec<usize> =
+            (1..chain.len()).filter(|at| self.points[chain[*at]].kind == PointKind::Full).collect();
+        starts.insert(0, 0);
+        starts.push(chain.len());
+        starts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()).collect()
+    }
+
+    /// Keeps older chains whole; which points these are.
+    fn whole_chains(&mut self) -> Vec<Vec<usize>> {
+        let (chain, mut segments) = (self.chain(), self.segments());
+        // The newest chain is merged into its full, unless that full is flagged and may not change.
+        let newest_merges = segments.last().is_some_and(|segment| {
+            !self.reasons[chain[segment.start]].iter().any(|reason| matches!(reason, Reason::Dated { .. }))
+        });
+        if newest_merges {
+            segments.pop();
+        }
+        let wholes: Vec<Vec<usize>> = segments.into_iter().map(|segment| chain[segment].to_vec()).collect();
+        for whole in &wholes {
+            let holds = |index: &usize| {
+                let reason = self.reasons[*index].iter().find(|reason| !reason.is_of_archive())?;
+                Some((self.points[*index].sequence, reason.until()))
+            };
+            let held: Option<(Sequence, Until)> = whole.iter().rev().find_map(holds);
+            let Some((kept, until)) = held else { continue };
+            for index in whole {
+                if self.reasons[*index].is_empty() {
+                    self.reasons[*index].push(Reason::ChainOf { kept, until });
+                }
+            }
+        }
+        wholes
+    }
+
+    /// Holds back what a changed policy would delete beyond one generation.
+    fn pace(&mut self, wholes: &[Vec<usize>], set_aside: usize) {
+        let Change::Careful { added } = self.conditions.change else { return };
+        let mut chain_share = u64::from(added) + 1;
+        let mut archive_share = set_aside as u64 + 1;
+        let mut paid: Option<usize> = None;
+        for index in 0..self.points.len() {
+            if !self.reasons[index].is_empty() {
+                continue;
+            }
+            let whole = wholes.iter().position(|whole| whole.contains(&index));
+            if whole.is_some() && whole == paid {
+                continue;
+            }
+            let share = if self.points[index].archived { &mut archive_share } else { &mut chain_share };
+            if *share == 0 {
+                self.reasons[index].push(Reason::PolicyChanged);
+            } else {
+                *share -= 1;
+                paid = whole;
+            }
+        }
+    }
+}

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
+    /// Show a chain's life under a policy, run by run, without data.
+    Simulate(Simulate),
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +166,19 @@ pub(crate) struct Verify {
     #[arg(long)]
     pub(crate) read_data: bool,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// The policy: the keys of a job's `retention` table, and `time_zone` (default: UTC).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// The restore points' times, oldest first, one RFC 3339 time a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) points: PathBuf,
+    /// Print JSON: a line with the chain and the archive after each point.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,6 +6,7 @@ pub(crate) mod init;
 pub(crate) mod points;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod simulate;
 pub(crate) mod verify;
 
 use offsite::{JobName, OpenRepository};

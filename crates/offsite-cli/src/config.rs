@@ -8,6 +8,7 @@ use offsite::core::retention::Simple;
 use offsite::{JobName, Selection};
 use serde::Deserialize;
 
+use crate::policy::RetentionConfig;
 use crate::status::Failure;
 
 /// `offsite.toml`. A key that this version does not know is refused, never ignored.
@@ -37,7 +38,7 @@ pub(crate) struct JobConfig {
     pub(crate) select: SelectConfig,
     pub(crate) target: String,
     #[serde(default)]
-    pub(crate) retention: RetentionConfig,
+    retention: RetentionConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,12 +67,6 @@ pub(crate) struct SelectConfig {
     exclude: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RetentionConfig {
-    keep: Option<u32>,
-}
-
 impl Config {
     /// Reads the file. A missing one is empty: locations can be typed.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
@@ -87,6 +82,8 @@ impl Config {
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
+            // Before anything is opened: a job must not run for years and keep less than its config says.
+            job.retention.simple().map_err(|error| wrong(format!("job {name:?}: {error}")))?;
             for repository in [&job.source.repository, &job.target] {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
@@ -118,9 +115,6 @@ impl JobConfig {
 
     /// What the job keeps.
     pub(crate) fn keep(&self) -> Result<Simple, Failure> {
-        match self.retention.keep {
-            None => Ok(Simple::default()),
-            Some(keep) => Simple::new(keep).map_err(|error| Failure::WrongUse(format!("config: {error}"))),
-        }
+        self.retention.simple().map_err(|error| Failure::WrongUse(format!("config: {error}")))
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod json;
 mod place;
+mod policy;
 mod progress;
 mod render;
 mod status;
@@ -44,6 +45,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,
+        Command::Simulate(simulate) => commands::simulate::run(&simulate),
         Command::Verify(verify) => commands::verify::run(&verify, &config).await,
     }
 }

@@ -1,0 +1,153 @@
+//! `offsite simulate`
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use offsite::core::retention::{Flags, Policy, Simulation};
+use offsite::core::{PointKind, Timestamp};
+
+use crate::args::Simulate;
+use crate::policy::RetentionConfig;
+use crate::status::{Failure, Status};
+use crate::{json, render};
+
+pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
+    let policy = read_policy(&arguments.policy)?;
+    let mut simulation = Simulation::new(policy).map_err(|error| wrong(&arguments.policy, format_args!("{error}")))?;
+    let points = &arguments.points;
+    let file = File::open(points).map_err(|error| wrong(points, format_args!("{error}")))?;
+    let mut reader = BufReader::new(file);
+    let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let (mut line, mut number, mut last) = (String::new(), 0_u64, None);
+    // One line at a time: the file may be longer than memory.
+    loop {
+        line.clear();
+        number += 1;
+        let at = |why: String| wrong(points, format_args!("line {number}: {why}"));
+        if reader.read_line(&mut line).map_err(|error| at(error.to_string()))? == 0 {
+            break;
+        }
+        let text = line.trim();
+        if text.is_empty() {
+            continue;
+        }
+        let time = Timestamp::parse(text).map_err(|error| at(error.to_string()))?;
+        simulation.add(time).map_err(|error| at(error.to_string()))?;
+        last = Some(time);
+        let step =
+            if arguments.json { step_json(time, &simulation) + "\n" } else { step_line(time, &simulation) + "\n" };
+        if let Some(ended) = written(output.write_all(step.as_bytes())) {
+            return ended;
+        }
+    }
+    let Some(last) = last else {
+        return Err(wrong(points, format_args!("no restore point in it: write one RFC 3339 time a line")));
+    };
+    if !arguments.json
+        && let Some(ended) = written(output.write_all(drawing(last, &simulation).as_bytes()))
+    {
+        return ended;
+    }
+    written(output.flush()).unwrap_or(Ok(Status::Done))
+}
+
+fn wrong(path: &Path, why: std::fmt::Arguments<'_>) -> Failure {
+    Failure::WrongUse(format!("{}: {why}", path.display()))
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(path, format_args!("{error}")))?;
+    let config: RetentionConfig = toml::from_str(&text).map_err(|error| wrong(path, format_args!("{error}")))?;
+    config.policy().map_err(|error| wrong(path, format_args!("{error}")))
+}
+
+/// How the command ends, if writing has failed. Who reads only the first lines has seen enough.
+fn written(result: std::io::Result<()>) -> Option<Result<Status, Failure>> {
+    match result {
+        Ok(()) => None,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Some(Ok(Status::Done)),
+        Err(error) => Some(Err(Failure::Failed(format!("cannot write the result: {error}")))),
+    }
+}
+
+/// The state after `time` as JSON. Put together by hand: names of tiers and times need no escapes, and a long life has
+/// millions of them.
+fn step_json(time: Timestamp, simulation: &Simulation) -> String {
+    let mut text = format!("{{\"after\":\"{time}\",\"chain\":[");
+    for (position, member) in simulation.chain().enumerate() {
+        comma(&mut text, position);
+        let kind = json::kind(member.kind);
+        text.push_str(&format!("{{\"time\":\"{}\",\"kind\":\"{kind}\",", member.time));
+        push_flags(&mut text, member.flags);
+    }
+    text.push_str("],\"archive\":[");
+    for (position, archived) in simulation.archive().enumerate() {
+        comma(&mut text, position);
+        text.push_str(&format!("{{\"time\":\"{}\",", archived.time));
+        push_flags(&mut text, archived.flags);
+    }
+    text.push_str("]}");
+    text
+}
+
+fn push_flags(text: &mut String, flags: Flags) {
+    text.push_str("\"flags\":[");
+    for (position, name) in flags.names().enumerate() {
+        comma(text, position);
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    }
+    text.push_str("]}");
+}
+
+fn comma(text: &mut String, position: usize) {
+    if position > 0 {
+        text.push(',');
+    }
+}
+
+/// The state after `time` in one line: archives, then the chain; `F` is a full, `i` an increment, `*` a flag.
+fn step_line(time: Timestamp, simulation: &Simulation) -> String {
+    const DRAWN_MAX: usize = 40;
+    let mut line = format!("{time}  {:>3} archived  ", simulation.archive().len());
+    let skipped = simulation.chain().len().saturating_sub(DRAWN_MAX);
+    if skipped > 0 {
+        line.push_str(&format!("({skipped} more) "));
+    }
+    for member in simulation.chain().skip(skipped) {
+        line.push(match member.kind {
+            PointKind::Full => 'F',
+            PointKind::Increment => 'i',
+        });
+        if !member.flags.is_empty() {
+            line.push('*');
+        }
+    }
+    line
+}
+
+/// The last state, a line a point.
+fn drawing(last: Timestamp, simulation: &Simulation) -> String {
+    let names = |flags: Flags| flags.names().collect::<Vec<_>>().join(" ");
+    let (archives, points) = (simulation.archive().len(), simulation.chain().len());
+    let mut text = format!(
+        "\nAfter {last}: {} and a chain of {}\n",
+        render::count(archives, "archive", "archives"),
+        render::count(points, "restore point", "restore points")
+    );
+    let archive = simulation.archive().map(|archived| {
+        vec!["  \u{2588}".to_owned(), archived.time.to_string(), "archive".to_owned(), names(archived.flags)]
+    });
+    let chain = simulation.chain().enumerate().map(|(position, member)| {
+        let edge = match member.kind {
+            PointKind::Full => "  \u{2588}",
+            PointKind::Increment if position + 1 == points => "  \u{2514}\u{2500}",
+            PointKind::Increment => "  \u{251c}\u{2500}",
+        };
+        vec![edge.to_owned(), member.time.to_string(), json::kind(member.kind).to_owned(), names(member.flags)]
+    });
+    text.push_str(&render::table(&archive.chain(chain).collect::<Vec<_>>(), &[]));
+    text
+}

@@ -1,0 +1,279 @@
+//! Retention as people write it: the table `[jobs.NAME.retention]`, and the same keys in a file of their own.
+
+use offsite::core::retention::{
+    Anchors, Days, DeletedMachines, Gfs, Marking, Method, MonthDay, Policy, QuarterMonth, Regular, Simple, Weekday,
+    Zone,
+};
+use serde::{Deserialize, Deserializer, de};
+
+/// The keys. One that this version does not know is refused, never ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionConfig {
+    keep: Option<u32>,
+    keep_days: Option<u32>,
+    deleted_machines_days: Option<u32>,
+    gfs: Option<GfsConfig>,
+    time_zone: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GfsConfig {
+    #[serde(default)]
+    weekly: u32,
+    #[serde(default)]
+    monthly: u32,
+    #[serde(default)]
+    quarterly: u32,
+    #[serde(default)]
+    yearly: u32,
+    #[serde(default, deserialize_with = "method")]
+    method: Method,
+    #[serde(default, deserialize_with = "marking")]
+    marking: Marking,
+    #[serde(default, deserialize_with = "weekday")]
+    weekday: Option<Weekday>,
+    hour: Option<u32>,
+    /// The day of the month; of the quarter's and the year's month too, unless they have their own.
+    #[serde(default, deserialize_with = "month_day")]
+    month_day: Option<MonthDay>,
+    #[serde(default, deserialize_with = "quarter_month")]
+    quarter_month: QuarterMonth,
+    #[serde(default, deserialize_with = "month_day")]
+    quarter_day: Option<MonthDay>,
+    #[serde(default, deserialize_with = "year_month")]
+    year_month: Option<u32>,
+    #[serde(default, deserialize_with = "month_day")]
+    year_day: Option<MonthDay>,
+}
+
+impl RetentionConfig {
+    /// What these keys ask for.
+    ///
+    /// # Errors
+    /// What makes no sense, in words.
+    pub(crate) fn policy(&self) -> Result<Policy, String> {
+        let regular = match (self.keep, self.keep_days) {
+            (Some(_), Some(_)) => return Err("keep and keep_days exclude each other: give one of them".to_owned()),
+            (Some(keep), None) => Regular::Simple(Simple::new(keep).map_err(|error| format!("keep: {error}"))?),
+            (None, Some(days)) => Regular::Days(Days::new(days).map_err(|error| format!("keep_days: {error}"))?),
+            (None, None) => Regular::default(),
+        };
+        if let Some(days) = self.deleted_machines_days {
+            DeletedMachines::after_days(days).map_err(|error| format!("deleted_machines_days: {error}"))?;
+        }
+        let gfs = self.gfs.as_ref().map(GfsConfig::gfs).transpose().map_err(|error| format!("gfs: {error}"))?;
+        let zone = match &self.time_zone {
+            None => Zone::utc(),
+            Some(name) => Zone::named(name).map_err(|error| format!("time_zone: {error}"))?,
+        };
+        Ok(Policy { regular, gfs, zone })
+    }
+
+    /// The count of a job that only counts, which is all that this version's runs carry out.
+    ///
+    /// # Errors
+    /// The key that they do not, or a count that makes no sense.
+    pub(crate) fn simple(&self) -> Result<Simple, String> {
+        let not_yet = [
+            ("keep_days", self.keep_days.is_some()),
+            ("deleted_machines_days", self.deleted_machines_days.is_some()),
+            ("gfs", self.gfs.is_some()),
+            ("time_zone", self.time_zone.is_some()),
+        ];
+        if let Some((key, _)) = not_yet.into_iter().find(|(_, given)| *given) {
+            return Err(format!(
+                "retention.{key}: runs of this version carry out `keep` only; `offsite simulate` shows what such a policy \
+                 would do"
+            ));
+        }
+        let simple = self.keep.map(Simple::new).transpose().map_err(|error| error.to_string())?;
+        Ok(simple.unwrap_or_default())
+    }
+}
+
+impl GfsConfig {
+    fn gfs(&self) -> Result<Gfs, String> {
+        let gfs =
+            Gfs::new(self.weekly, self.monthly, self.quarterly, self.yearly).map_err(|error| error.to_string())?;
+        let month_day = self.month_day.unwrap_or_default();
+        let mut anchors = Anchors::default()
+            .on_month_day(month_day)
+            .in_quarter(self.quarter_month, self.quarter_day.unwrap_or(month_day));
+        anchors = anchors
+            .in_year(self.year_month.unwrap_or(1), self.year_day.unwrap_or(month_day))
+            .map_err(|error| error.to_string())?;
+        if let Some(weekday) = self.weekday {
+            anchors = anchors.on_weekday(weekday);
+        }
+        if let Some(hour) = self.hour {
+            anchors = anchors.at_hour(hour).map_err(|error| error.to_string())?;
+        }
+        Ok(gfs.with_anchors(anchors).with_method(self.method).with_marking(self.marking))
+    }
+}
+
+const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+const ORDINALS: [&str; 4] = ["first", "second", "third", "fourth"];
+
+/// A number, or words.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u32),
+    Words(String),
+}
+
+/// One of `choices`, by its name.
+fn one_of<'de, T: Copy, D: Deserializer<'de>>(deserializer: D, choices: &[(&str, T)]) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = choices.iter().find(|(name, _)| *name == text.to_lowercase());
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        de::Error::custom(format!("{text:?} is none of {}", names.join(", ")))
+    })
+}
+
+fn method<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Method, D::Error> {
+    let choices = [("shared", Method::Shared), ("independent", Method::Independent), ("active", Method::Active)];
+    one_of(deserializer, &choices)
+}
+
+fn marking<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Marking, D::Error> {
+    one_of(deserializer, &[("nearest", Marking::Nearest), ("in-interval", Marking::InInterval)])
+}
+
+fn weekday<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Weekday>, D::Error> {
+    let choices: Vec<_> = WEEKDAYS.into_iter().zip(Weekday::ALL).collect();
+    one_of(deserializer, &choices).map(Some)
+}
+
+fn quarter_month<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QuarterMonth, D::Error> {
+    one_of(deserializer, &[("first", QuarterMonth::First), ("last", QuarterMonth::Last)])
+}
+
+fn year_month<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Written::deserialize(deserializer)? {
+        Written::Number(number) => Ok(Some(number)),
+        Written::Words(text) => {
+            let month = MONTHS.iter().zip(1..).find(|(name, _)| **name == text.to_lowercase());
+            let (_, month) =
+                month.ok_or_else(|| de::Error::custom(format!("{text:?} is no month: write \"january\", or 1")))?;
+            Ok(Some(month))
+        }
+    }
+}
+
+fn month_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MonthDay>, D::Error> {
+    let day = match Written::deserialize(deserializer)? {
+        Written::Number(number) => MonthDay::day(number).map_err(de::Error::custom)?,
+        Written::Words(text) => parse_month_day(&text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "{text:?} is no day of a month: write \"first sunday\" (to \"fourth\"), \"last sunday\", \"last day\" or 15"
+            ))
+        })?,
+    };
+    Ok(Some(day))
+}
+
+fn parse_month_day(text: &str) -> Option<MonthDay> {
+    let text = text.to_lowercase();
+    let (which, day) = text.split_once(' ')?;
+    if (which, day) == ("last", "day") {
+        return Some(MonthDay::last_day());
+    }
+    let weekday = Weekday::ALL[WEEKDAYS.iter().position(|name| *name == day)?];
+    if which == "last" {
+        return Some(MonthDay::last(weekday));
+    }
+    let (_, nth) = ORDINALS.iter().zip(1..).find(|(name, _)| **name == which)?;
+    MonthDay::nth(nth, weekday).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Policy, String> {
+        toml::from_str::<RetentionConfig>(text).map_err(|error| error.to_string())?.policy()
+    }
+
+    #[test]
+    fn keys_become_a_policy() {
+        let policy = parse(
+            "keep = 3\ntime_zone = \"Europe/Berlin\"\n[gfs]\nweekly = 4\nyearly = 3\nmethod = \"active\"\nmarking = \"in-interval\"\n\
+             weekday = \"Saturday\"\nhour = 1\nmonth_day = \"last day\"\nquarter_month = \"last\"\nquarter_day = 15\n\
+             year_month = \"december\"\n",
+        );
+        let anchors = Anchors::default()
+            .at_hour(1)
+            .unwrap()
+            .on_weekday(Weekday::Saturday)
+            .on_month_day(MonthDay::last_day())
+            .in_quarter(QuarterMonth::Last, MonthDay::day(15).unwrap())
+            .in_year(12, MonthDay::last_day())
+            .unwrap();
+        let gfs = Gfs::new(4, 0, 0, 3).unwrap().with_anchors(anchors).with_method(Method::Active);
+        let expected = Policy {
+            regular: Regular::Simple(Simple::new(3).unwrap()),
+            gfs: Some(gfs.with_marking(Marking::InInterval)),
+            zone: Zone::named("Europe/Berlin").unwrap(),
+        };
+        assert_eq!(policy, Ok(expected));
+        assert_eq!(parse(""), Ok(Policy::default()));
+        let by_days = parse("keep_days = 30").unwrap();
+        assert_eq!(by_days.regular, Regular::Days(Days::new(30).unwrap()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (text, word) in [
+            ("keep = 1", "at least 2"),
+            ("keep = 2\nkeep_days = 3", "exclude"),
+            ("keep_days = 0", "keep_days"),
+            ("deleted_machines_days = 0", "deleted_machines_days"),
+            ("kept = 2", "kept"),
+            ("time_zone = \"Mars/Olympus\"", "Mars/Olympus"),
+            ("gfs = {}", "without a tier"),
+            ("gfs = { weekly = 10000 }", "9999"),
+            ("gfs = { weekly = 1, hour = 24 }", "hour 24"),
+            ("gfs = { weekly = 1, weekday = \"caturday\" }", "caturday"),
+            ("gfs = { weekly = 1, month_day = \"fifth sunday\" }", "fifth sunday"),
+            ("gfs = { weekly = 1, month_day = 32 }", "day 32"),
+            ("gfs = { weekly = 1, year_month = 13 }", "month 13"),
+            ("gfs = { weekly = 1, year_month = \"brumaire\" }", "brumaire"),
+            ("gfs = { weekly = 1, method = \"magic\" }", "\"shared\", \"independent\", \"active\""),
+            ("gfs = { weekly = 1, daily = 1 }", "daily"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_job_takes_only_what_runs_carry_out() {
+        let simple = |text: &str| toml::from_str::<RetentionConfig>(text).unwrap().simple();
+        assert_eq!(simple("keep = 3"), Ok(Simple::new(3).unwrap()));
+        assert_eq!(simple(""), Ok(Simple::default()));
+        for key in ["keep_days = 3", "gfs = { weekly = 1 }", "deleted_machines_days = 3", "time_zone = \"UTC\""] {
+            let error = simple(key).expect_err(key);
+            assert!(error.contains(key.split(' ').next().unwrap()) && error.contains("simulate"), "{error}");
+        }
+        assert!(simple("keep = 1").is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! The rules for all policies: what keeps a point whatever the tiers say, and what is never counted.
+
+use std::collections::BTreeMap;
+
+use offsite_core::retention::{
+    Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, NotAscending, Reason, Simulation, Subject, Tier, Until,
+    Verdict, mark_full, verdicts,
+};
+use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status};
+
+use crate::{daily, policy, time, zone};
+
+fn machine(name: &str) -> MachineName {
+    MachineName::new(name).unwrap()
+}
+
+/// Ten daily points of a chain, each with web01 complete.
+fn points() -> Vec<Subject> {
+    let days = daily("2026-11-01T22:00:00Z", 10);
+    (1..)
+        .zip(days)
+        .map(|(sequence, time)| Subject {
+            sequence: Sequence(sequence),
+            time,
+            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
+            flags: Flags::NONE,
+            archived: false,
+            machines: vec![MachineState { name: machine("web01"), status: Status::Complete, captured: time }],
+            immutable_until: None,
+            held: false,
+            pinned: false,
+        })
+        .collect()
+}
+
+fn judge(points: &[Subject], keep: u32, now: &str) -> Vec<Verdict> {
+    verdicts(points, &policy(keep, None), time(now), &Conditions::default())
+}
+
+fn kept(verdicts: &[Verdict]) -> Vec<u64> {
+    verdicts.iter().filter(|verdict| verdict.keeps()).map(|verdict| verdict.sequence.0).collect()
+}
+
+const NOW: &str = "2026-11-10T22:00:00Z";
+
+#[test]
+fn locks_keep_with_their_reason() {
+    let mut points = points();
+    points[0].held = true;
+    points[1].pinned = true;
+    points[2].immutable_until = Some(time("2026-12-01T00:00:00Z"));
+    points[3].immutable_until = Some(time(NOW));
+    let verdicts = judge(&points, 3, NOW);
+    assert_eq!(kept(&verdicts), [1, 2, 3, 8, 9, 10]);
+    assert_eq!(verdicts[0].reasons, [Reason::Held]);
+    assert_eq!(verdicts[1].reasons, [Reason::Pinned]);
+    assert_eq!(verdicts[2].reasons[0].until(), Until::Time(time("2026-12-01T00:00:00Z")));
+    assert_eq!(verdicts[2].reasons[0].to_string(), "immutable, until 2026-12-01T00:00:00Z");
+}
+
+#[test]
+fn future_points_are_kept_and_not_counted() {
+    let verdicts = judge(&points(), 3, "2026-11-08T23:00:00Z");
+    assert_eq!(kept(&verdicts), [6, 7, 8, 9, 10]);
+    assert_eq!(verdicts[9].reasons, [Reason::FutureDated { now: time("2026-11-08T23:00:00Z") }]);
+}
+
+#[test]
+fn an_incomplete_point_never_counts_against_a_complete_one() {
+    let mut points = points();
+    for index in [5, 8, 9] {
+        points[index].machines[0].status = Status::Incomplete;
+    }
+    let verdicts = judge(&points, 3, NOW);
+    // Three complete ones, and of the incomplete ones those among the newest three of all.
+    assert_eq!(kept(&verdicts), [5, 7, 8, 9, 10]);
+}
+
+#[test]
+fn the_last_complete_point_of_a_machine_stays() {
+    let mut points = points();
+    points[2].machines.push(MachineState { name: machine("db01"), status: Status::Complete, captured: points[2].time });
+    points[4].machines.push(MachineState {
+        name: machine("db01"),
+        status: Status::Incomplete,
+        captured: points[4].time,
+    });
+    let now = time(NOW);
+    let policy = policy(3, None);
+    let judge = |conditions: &Conditions| verdicts(&points, &policy, now, conditions);
+    let kept_by = judge(&Conditions::default());
+    assert_eq!(kept(&kept_by), [3, 8, 9, 10]);
+    assert_eq!(kept_by[2].reasons, [Reason::LastOfMachine { machine: machine("db01") }]);
+    let deleted = Conditions { deleted: [machine("db01")].into(), ..Conditions::default() };
+    assert_eq!(kept(&judge(&deleted)), [8, 9, 10]);
+    // A merge carries it along in the full.
+    assert_eq!(kept(&judge(&Conditions { merges_carry: true, ..Conditions::default() })), [8, 9, 10]);
+}
+
+#[test]
+fn an_older_chain_goes_as_a_whole() {
+    let mut points = points();
+    points[5].kind = PointKind::Full;
+    assert_eq!(kept(&judge(&points, 5, NOW)), [6, 7, 8, 9, 10]);
+    let all = judge(&points, 6, NOW);
+    assert_eq!(kept(&all).len(), 10);
+    assert_eq!(all[0].reasons, [Reason::ChainOf { kept: Sequence(5), until: Until::Newer(1) }]);
+    // A hold on one point of it holds all that it may need.
+    points[2].held = true;
+    assert_eq!(kept(&judge(&points, 5, NOW)).len(), 10);
+    // Merging would carry machines along, dropping a chain does not.
+    points[2].held = false;
+    points[1].machines[0].name = machine("old01");
+    let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+    assert_eq!(kept(&verdicts(&points, &policy(5, None), time(NOW), &conditions)).len(), 10);
+}
+
+#[test]
+fn a_changed_policy_deletes_one_generation_a_run() {
+    let mut points = points();
+    let new_policy = policy(3, None);
+    let now = time(NOW);
+    let careful = |added| Conditions { change: Change::Careful { added }, ..Conditions::default() };
+    let first = verdicts(&points, &new_policy, now, &careful(0));
+    assert_eq!(kept(&first), (2..=10).collect::<Vec<_>>());
+    assert_eq!(first[1].reasons, [Reason::PolicyChanged]);
+    assert_eq!(kept(&verdicts(&points, &new_policy, now, &careful(1))), (3..=10).collect::<Vec<_>>());
+    assert_eq!(kept(&verdicts(&points, &new_policy, now, &Conditions::default())), [8, 9, 10]);
+    // Runs go on until nothing is held back; then the policy is settled.
+    let mut runs = 0;
+    loop {
+        let verdicts = verdicts(&points, &new_policy, now, &careful(0));
+        let kept = kept(&verdicts);
+        if kept.len() == points.len() {
+            break;
+        }
+        assert_eq!(kept.len() + 1, points.len());
+        points.retain(|point| kept.contains(&point.sequence.0));
+        runs += 1;
+    }
+    assert_eq!((runs, points.len()), (7, 3));
+    // Archives too.
+    let mut archives = self::points();
+    for archive in &mut archives {
+        (archive.archived, archive.kind, archive.flags) = (true, PointKind::Full, Flags::NONE.with(Tier::Weekly));
+    }
+    let weekly = policy(3, Some(Gfs::new(2, 0, 0, 0).unwrap()));
+    assert_eq!(kept(&verdicts(&archives, &weekly, now, &careful(0))).len(), 9);
+    assert_eq!(kept(&verdicts(&archives, &weekly, now, &Conditions::default())), [9, 10]);
+    // An older chain is one generation.
+    let mut two = self::points();
+    two[5].kind = PointKind::Full;
+    assert_eq!(kept(&verdicts(&two, &new_policy, now, &careful(0))), [6, 7, 8, 9, 10]);
+}
+
+#[test]
+fn every_reason_is_told() {
+    let mut points = points();
+    points[0].archived = true;
+    points[0].flags = [Tier::Weekly, Tier::Monthly].into_iter().collect();
+    points[8].flags = Flags::NONE.with(Tier::Weekly);
+    points[1].kind = PointKind::Full;
+    points[0].held = true;
+    let gfs = Gfs::new(4, 12, 0, 0).unwrap();
+    let verdicts = verdicts(&points, &policy(9, Some(gfs)), time(NOW), &Conditions::default());
+    let texts: Vec<String> = verdicts[0].reasons.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["weekly 1 of 4, until 4 newer weekly", "monthly 1 of 12, until 12 newer monthly", "held, until released"]
+    );
+    assert_eq!(verdicts[8].reasons[1], Reason::Flagged { tier: Tier::Weekly });
+    assert_eq!(verdicts[8].reasons[0].to_string(), "newest 2 of 9, until 8 newer");
+}
+
+#[test]
+fn flagged_fulls_by_date_are_not_counted_by_the_regular_tier() {
+    let mut points = points();
+    // Fulls on 1, 4 and 7; those of 4 and 7 are flagged.
+    for index in [3, 6] {
+        points[index].kind = PointKind::Full;
+        points[index].flags = Flags::NONE.with(Tier::Weekly);
+    }
+    let gfs = Gfs::new(4, 0, 0, 0).unwrap().with_expiry(Expiry::Date);
+    let verdicts = verdicts(&points, &policy(3, Some(gfs)), time(NOW), &Conditions::default());
+    // 8, 9, 10 are the newest three; the fulls stay by date; 5, 6 go as the rest of their chain.
+    assert_eq!(kept(&verdicts), [4, 7, 8, 9, 10]);
+    assert_eq!(verdicts[3].reasons, [Reason::Dated { tier: Tier::Weekly, until: time("2026-12-02T00:00:00Z") }]);
+}
+
+#[test]
+fn a_late_full_inherits_its_period() {
+    let gfs = Gfs::new(4, 12, 0, 0).unwrap();
+    let utc = zone("UTC");
+    let weekly = Flags::NONE.with(Tier::Weekly);
+    // The full of Sunday 2026-11-08 is missing; Tuesday's takes its place, Thursday's finds it taken.
+    let mut flagged = vec![(time("2026-11-01T22:00:00Z"), weekly.with(Tier::Monthly))];
+    let tuesday = time("2026-11-10T22:00:00Z");
+    assert_eq!(mark_full(&gfs, &utc, &flagged, tuesday), weekly);
+    flagged.push((tuesday, weekly));
+    assert_eq!(mark_full(&gfs, &utc, &flagged, time("2026-11-12T22:00:00Z")), Flags::NONE);
+    assert_eq!(mark_full(&gfs, &utc, &flagged, time("2026-11-15T22:00:00Z")), weekly);
+}
+
+#[test]
+fn deleted_machines_go_by_the_calendar() {
+    let last_selected = BTreeMap::from([(machine("web01"), time("2026-03-28T11:00:00Z"))]);
+    let after = DeletedMachines::after_days(14).unwrap();
+    // Berlin sets its clocks forward in between: noon stays noon.
+    let due = after.due(&last_selected, &zone("Europe/Berlin"));
+    assert_eq!(due[&machine("web01")], time("2026-04-11T10:00:00Z"));
+    assert!(DeletedMachines::after_days(0).is_err());
+}
+
+#[test]
+fn a_simulation_takes_points_in_order_only() {
+    let mut simulation = Simulation::new(policy(3, None)).unwrap();
+    let (first, second) = (time("2026-11-01T22:00:00Z"), time("2026-11-02T22:00:00Z"));
+    simulation.add(second).unwrap();
+    assert_eq!(simulation.add(first), Err(NotAscending { predecessor: second, point: first }));
+    assert!(simulation.add(second).is_err());
+    assert_eq!(simulation.chain().len(), 1);
+    let by_date = Gfs::new(1, 0, 0, 0).unwrap().with_expiry(Expiry::Date);
+    assert!(Simulation::new(policy(3, Some(by_date))).is_err());
+}

@@ -79,12 +79,10 @@ fn an_incomplete_point_never_counts_against_a_complete_one() {
 #[test]
 fn the_last_complete_point_of_a_machine_stays() {
     let mut points = points();
-    points[2].machines.push(MachineState { name: machine("db01"), status: Status::Complete, captured: points[2].time });
-    points[4].machines.push(MachineState {
-        name: machine("db01"),
-        status: Status::Incomplete,
-        captured: points[4].time,
-    });
+    for (index, status) in [(2, Status::Complete), (4, Status::Incomplete)] {
+        let captured = points[index].time;
+        points[index].machines.push(MachineState { name: machine("db01"), status, captured });
+    }
     let now = time(NOW);
     let policy = policy(3, None);
     let judge = |conditions: &Conditions| verdicts(&points, &policy, now, conditions);

@@ -13,9 +13,9 @@ struct Files {
 
 impl Files {
     fn new(policy: &str, points: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("policy.toml"), policy).unwrap();
-        fs::write(folder.path().join("points.txt"), points).unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("policy.toml"), policy).expect("a file");
+        fs::write(folder.path().join("points.txt"), points).expect("a file");
         Self { folder }
     }
 
@@ -32,7 +32,7 @@ impl Files {
     fn refused(&self) -> String {
         let output = self.simulate(&["--json"]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
+        String::from_utf8(output.stderr).expect("text")
     }
 }
 
@@ -44,7 +44,7 @@ fn simulate(policy: &Path, points: &Path, more: &[&str]) -> Output {
         .arg(points)
         .args(more)
         .output()
-        .unwrap()
+        .expect("the command")
 }
 
 fn february() -> String {

@@ -21,11 +21,11 @@ fn next(anchors: Anchors, tier: Tier, zone_name: &str, from: &str, count: usize)
 }
 
 fn at_hour(hour: u32) -> Anchors {
-    Anchors::default().at_hour(hour).unwrap()
+    Anchors::default().at_hour(hour).expect("it is valid")
 }
 
 fn day(day: u32) -> MonthDay {
-    MonthDay::day(day).unwrap()
+    MonthDay::day(day).expect("it is valid")
 }
 
 #[test]

@@ -24,19 +24,19 @@ fn folder() -> PathBuf {
 
 fn gfs(counts: [u32; 4]) -> Gfs {
     let [weekly, monthly, quarterly, yearly] = counts;
-    Gfs::new(weekly, monthly, quarterly, yearly).unwrap()
+    Gfs::new(weekly, monthly, quarterly, yearly).expect("it is valid")
 }
 
 fn day(number: u32) -> MonthDay {
-    MonthDay::day(number).unwrap()
+    MonthDay::day(number).expect("it is valid")
 }
 
 fn nth(number: u32, weekday: Weekday) -> MonthDay {
-    MonthDay::nth(number, weekday).unwrap()
+    MonthDay::nth(number, weekday).expect("it is valid")
 }
 
 fn keep_days(days: u32, gfs: Option<Gfs>) -> Policy {
-    Policy { regular: Regular::Days(Days::new(days).unwrap()), ..policy(2, gfs) }
+    Policy { regular: Regular::Days(Days::new(days).expect("it is valid")), ..policy(2, gfs) }
 }
 
 fn within(name: &str, policy: Policy) -> Policy {
@@ -85,7 +85,13 @@ fn cases() -> Vec<(&'static str, Policy, Vec<Timestamp>)> {
         ),
         (
             "weekly_wednesday_03",
-            policy(5, Some(gfs([2, 0, 0, 0]).with_anchors(on().on_weekday(Weekday::Wednesday).at_hour(3).unwrap()))),
+            policy(
+                5,
+                Some(
+                    gfs([2, 0, 0, 0])
+                        .with_anchors(on().on_weekday(Weekday::Wednesday).at_hour(3).expect("it is valid")),
+                ),
+            ),
             month(),
         ),
         ("weekly_outage", policy(7, Some(gfs([4, 0, 0, 0]))), with_outage(daily(EVENING, 80), 20, 45)),
@@ -122,7 +128,7 @@ fn cases() -> Vec<(&'static str, Policy, Vec<Timestamp>)> {
         ("yearly_3", policy(7, Some(gfs([0, 0, 0, 3]))), daily(EVENING, 2200)),
         (
             "yearly_leap_day",
-            policy(7, Some(gfs([0, 0, 0, 2]).with_anchors(on().in_year(2, day(29)).unwrap()))),
+            policy(7, Some(gfs([0, 0, 0, 2]).with_anchors(on().in_year(2, day(29)).expect("it is valid")))),
             daily("2023-01-01T22:00:00Z", 1300),
         ),
         ("all_tiers", long(Method::Shared), daily(EVENING, 1500)),
@@ -131,12 +137,18 @@ fn cases() -> Vec<(&'static str, Policy, Vec<Timestamp>)> {
         ("week_53", policy(3, Some(gfs([3, 0, 0, 1]))), daily("2020-12-01T22:00:00Z", 50)),
         (
             "berlin_spring",
-            within("Europe/Berlin", policy(3, Some(gfs([3, 0, 0, 0]).with_anchors(on().at_hour(2).unwrap())))),
+            within(
+                "Europe/Berlin",
+                policy(3, Some(gfs([3, 0, 0, 0]).with_anchors(on().at_hour(2).expect("it is valid")))),
+            ),
             every("2026-03-26T00:30:00Z", 8 * HOUR, 60),
         ),
         (
             "new_york_autumn",
-            within("America/New_York", policy(3, Some(gfs([3, 0, 0, 0]).with_anchors(on().at_hour(1).unwrap())))),
+            within(
+                "America/New_York",
+                policy(3, Some(gfs([3, 0, 0, 0]).with_anchors(on().at_hour(1).expect("it is valid")))),
+            ),
             every("2026-10-28T00:30:00Z", 8 * HOUR, 60),
         ),
         (
@@ -167,16 +179,20 @@ fn json(after: Timestamp, simulation: &Simulation) -> String {
     format!(r#"{{"after": "{after}", "chain": [{}], "archive": [{}]}}"#, chain.join(", "), archive.join(", "))
 }
 
-/// The state after each point of a short life; of a long one, those after which the archive is another, and the last.
+/// The state after each point of a short life; of a long one, those after which the archive is another, and the last; of a
+/// very long one a tenth of these.
 fn life(policy: &Policy, points: &[Timestamp]) -> String {
-    let mut simulation = Simulation::new(policy.clone()).unwrap();
+    let mut simulation = Simulation::new(policy.clone()).expect("it is valid");
     let mut text = String::new();
     let mut before: Vec<Timestamp> = Vec::new();
+    let mut changes = 0_usize;
     for (position, point) in points.iter().enumerate() {
-        simulation.add(*point).unwrap();
+        simulation.add(*point).expect("it is valid");
         let archive: Vec<Timestamp> = simulation.archive().map(|archived| archived.time).collect();
-        if points.len() <= 20 || archive != before || position + 1 == points.len() {
-            writeln!(text, "{}", json(*point, &simulation)).unwrap();
+        changes += usize::from(archive != before);
+        let is_told = archive != before && (points.len() <= 1000 || changes.is_multiple_of(10));
+        if points.len() <= 20 || is_told || position + 1 == points.len() {
+            writeln!(text, "{}", json(*point, &simulation)).expect("it is valid");
         }
         before = archive;
     }

@@ -20,7 +20,7 @@ pub(crate) fn zone(name: &str) -> Zone {
 
 /// The newest `keep`, and long-term retention, in UTC.
 pub(crate) fn policy(keep: u32, gfs: Option<Gfs>) -> Policy {
-    Policy { regular: Regular::Simple(Simple::new(keep).unwrap()), gfs, zone: Zone::utc() }
+    Policy { regular: Regular::Simple(Simple::new(keep).expect("it is valid")), gfs, zone: Zone::utc() }
 }
 
 /// `count` points, one a day.
@@ -47,9 +47,9 @@ pub(crate) fn state(simulation: &Simulation) -> String {
 
 /// The states after each point.
 pub(crate) fn states(policy: &Policy, points: &[Timestamp]) -> Vec<String> {
-    let mut simulation = Simulation::new(policy.clone()).unwrap();
+    let mut simulation = Simulation::new(policy.clone()).expect("it is valid");
     let after = |point: &Timestamp| {
-        simulation.add(*point).unwrap();
+        simulation.add(*point).expect("it is valid");
         state(&simulation)
     };
     points.iter().map(after).collect()

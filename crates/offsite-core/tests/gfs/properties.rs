@@ -87,29 +87,29 @@ fn weekday(number: i8) -> Weekday {
 
 fn policy(model: &Model) -> Policy {
     let month_day = match model.month_day {
-        Day::Nth(nth, day) => MonthDay::nth(small(nth), weekday(day)).unwrap(),
+        Day::Nth(nth, day) => MonthDay::nth(small(nth), weekday(day)).expect("it is valid"),
         Day::LastWeekday(day) => MonthDay::last(weekday(day)),
-        Day::Number(number) => MonthDay::day(small(number)).unwrap(),
+        Day::Number(number) => MonthDay::day(small(number)).expect("it is valid"),
         Day::Last => MonthDay::last_day(),
     };
     let month = if model.last_month_of_quarter { QuarterMonth::Last } else { QuarterMonth::First };
     let anchors = Anchors::default()
         .at_hour(small(model.hour))
-        .unwrap()
+        .expect("it is valid")
         .on_weekday(weekday(model.weekday))
         .on_month_day(month_day)
         .in_quarter(month, month_day)
         .in_year(small(model.year_month), month_day)
-        .unwrap();
-    let [weekly, monthly, quarterly, yearly] = model.counts.map(|count| u32::try_from(count).unwrap());
+        .expect("it is valid");
+    let [weekly, monthly, quarterly, yearly] = model.counts.map(|count| u32::try_from(count).expect("it is valid"));
     let gfs = Gfs::new(weekly, monthly, quarterly, yearly)
-        .unwrap()
+        .expect("it is valid")
         .with_anchors(anchors)
         .with_method(if model.is_active { Method::Active } else { Method::Shared })
         .with_marking(if model.is_nearest { Marking::Nearest } else { Marking::InInterval });
     let regular = match model.keep {
-        Ok(keep) => Regular::Simple(Simple::new(u32::try_from(keep).unwrap()).unwrap()),
-        Err(days) => Regular::Days(Days::new(u32::try_from(days).unwrap()).unwrap()),
+        Ok(keep) => Regular::Simple(Simple::new(u32::try_from(keep).expect("it is valid")).expect("it is valid")),
+        Err(days) => Regular::Days(Days::new(u32::try_from(days).expect("it is valid")).expect("it is valid")),
     };
     Policy { regular, gfs: Some(gfs), zone: zone(model.zone) }
 }
@@ -131,7 +131,7 @@ fn seen(simulation: &Simulation) -> State {
 /// The points of a simulation as retention is asked about them.
 fn subjects(simulation: &Simulation) -> Vec<Subject> {
     let subject = |time: Timestamp, kind, flags, archived| Subject {
-        sequence: Sequence(u64::try_from(time.unix_secs()).unwrap()),
+        sequence: Sequence(u64::try_from(time.unix_secs()).expect("it is valid")),
         time,
         kind,
         flags,

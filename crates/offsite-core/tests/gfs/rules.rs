@@ -11,7 +11,7 @@ use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status};
 use crate::{daily, policy, time, zone};
 
 fn machine(name: &str) -> MachineName {
-    MachineName::new(name).unwrap()
+    MachineName::new(name).expect("it is valid")
 }
 
 /// Ten daily points of a chain, each with web01 complete.

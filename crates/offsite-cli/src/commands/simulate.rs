@@ -1,5 +1,6 @@
 //! `offsite simulate`
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let file = File::open(points).map_err(|error| wrong(points, format_args!("{error}")))?;
     let mut reader = BufReader::new(file);
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let (mut line, mut number, mut last) = (String::new(), 0_u64, None);
+    let (mut line, mut step, mut number, mut last) = (String::new(), String::new(), 0_u64, None);
     // One line at a time: the file may be longer than memory.
     loop {
         line.clear();
@@ -35,8 +36,14 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
         let time = Timestamp::parse(text).map_err(|error| at(error.to_string()))?;
         simulation.add(time).map_err(|error| at(error.to_string()))?;
         last = Some(time);
-        let step =
-            if arguments.json { step_json(time, &simulation) + "\n" } else { step_line(time, &simulation) + "\n" };
+        step.clear();
+        let told = if arguments.json {
+            step_json(&mut step, time, &simulation)
+        } else {
+            step_line(&mut step, time, &simulation)
+        };
+        told.map_err(|error| Failure::Failed(error.to_string()))?;
+        step.push('\n');
         if let Some(ended) = written(output.write_all(step.as_bytes())) {
             return ended;
         }
@@ -73,22 +80,21 @@ fn written(result: std::io::Result<()>) -> Option<Result<Status, Failure>> {
 
 /// The state after `time` as JSON. Put together by hand: names of tiers and times need no escapes, and a long life has
 /// millions of them.
-fn step_json(time: Timestamp, simulation: &Simulation) -> String {
-    let mut text = format!("{{\"after\":\"{time}\",\"chain\":[");
+fn step_json(text: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
+    write!(text, "{{\"after\":\"{time}\",\"chain\":[")?;
     for (position, member) in simulation.chain().enumerate() {
-        comma(&mut text, position);
-        let kind = json::kind(member.kind);
-        text.push_str(&format!("{{\"time\":\"{}\",\"kind\":\"{kind}\",", member.time));
-        push_flags(&mut text, member.flags);
+        comma(text, position);
+        write!(text, "{{\"time\":\"{}\",\"kind\":\"{}\",", member.time, json::kind(member.kind))?;
+        push_flags(text, member.flags);
     }
     text.push_str("],\"archive\":[");
     for (position, archived) in simulation.archive().enumerate() {
-        comma(&mut text, position);
-        text.push_str(&format!("{{\"time\":\"{}\",", archived.time));
-        push_flags(&mut text, archived.flags);
+        comma(text, position);
+        write!(text, "{{\"time\":\"{}\",", archived.time)?;
+        push_flags(text, archived.flags);
     }
     text.push_str("]}");
-    text
+    Ok(())
 }
 
 fn push_flags(text: &mut String, flags: Flags) {
@@ -109,12 +115,12 @@ fn comma(text: &mut String, position: usize) {
 }
 
 /// The state after `time` in one line: archives, then the chain; `F` is a full, `i` an increment, `*` a flag.
-fn step_line(time: Timestamp, simulation: &Simulation) -> String {
+fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
     const DRAWN_MAX: usize = 40;
-    let mut line = format!("{time}  {:>3} archived  ", simulation.archive().len());
+    write!(line, "{time}  {:>3} archived  ", simulation.archive().len())?;
     let skipped = simulation.chain().len().saturating_sub(DRAWN_MAX);
     if skipped > 0 {
-        line.push_str(&format!("({skipped} more) "));
+        write!(line, "({skipped} more) ")?;
     }
     for member in simulation.chain().skip(skipped) {
         line.push(match member.kind {
@@ -125,7 +131,7 @@ fn step_line(time: Timestamp, simulation: &Simulation) -> String {
             line.push('*');
         }
     }
-    line
+    Ok(())
 }
 
 /// The last state, a line a point.

@@ -220,3 +220,14 @@ fn a_simulation_takes_points_in_order_only() {
     let by_date = Gfs::new(1, 0, 0, 0).unwrap().with_expiry(Expiry::Date);
     assert!(Simulation::new(policy(3, Some(by_date))).is_err());
 }
+
+/// Memory is what the policy keeps, however long the history.
+#[test]
+fn a_million_points_leave_what_is_kept() {
+    let mut simulation = Simulation::new(policy(7, Some(Gfs::new(4, 12, 4, 3).unwrap()))).unwrap();
+    let first = time("1990-01-01T00:30:00Z");
+    for hour in 0..1_000_000 {
+        simulation.add(first.saturating_add_secs(hour * 3600)).unwrap();
+        assert!(simulation.chain().len() <= 7 && simulation.archive().len() <= 4 + 12 + 4 + 3);
+    }
+}

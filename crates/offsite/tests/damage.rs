@@ -16,7 +16,7 @@ use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository, open_memory, seed};
 
 const COPY: &str = "Offsite Copy";
-const FRAME_HEADER_BYTES: u64 = 64;
+const FRAME_HEADER_BYTES: u64 = 96;
 
 type Failing = BTreeSet<(u64, String)>;
 

@@ -1,4 +1,5 @@
 //! Damage in every object of a job folder: it is named, what it touches is told exactly, and nothing wrong is delivered.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

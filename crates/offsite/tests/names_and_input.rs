@@ -1,4 +1,5 @@
 //! Settings, names, images and places that are wrong: an error that names the thing and the way out, and nothing is lost.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Several writers and readers of one job folder, runs that are cut off, and hosts that fall silent.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

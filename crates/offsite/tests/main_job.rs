@@ -1,4 +1,5 @@
 //! The main job through the library: back up, copy, merge, verify, restore.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

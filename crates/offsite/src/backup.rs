@@ -88,7 +88,7 @@ impl BackupJob {
     ///
     /// # Errors
     /// [`Error::Image`] before anything is written if an image cannot be used; [`Error::Busy`] if the job is running already;
-    /// those of the repository. After an error no restore point was made, and the next run needs no repair.
+    /// those of the repository. What was committed before the error stays; the next run needs no repair.
     pub async fn run(&self, now: Timestamp) -> Result<BackupReport> {
         let images = self.open_images().await?;
         let settings = WriterSettings {
@@ -99,10 +99,7 @@ impl BackupJob {
         };
         let mut writer = Writer::open(self.repository.clone(), &self.job, settings).await?;
         let result = self.run_with(&mut writer, &images, now).await;
-        let closed = writer.close().await;
-        let report = result?;
-        closed?;
-        Ok(report)
+        writer.close(result).await
     }
 
     async fn run_with(

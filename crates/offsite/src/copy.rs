@@ -13,9 +13,8 @@ use offsite_core::{
     Timestamp,
 };
 
-use crate::folder::JobFolder;
+use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{FrameSource, Output, OutputHeader, transfer};
-use crate::pin::Pin;
 use crate::point::{PointIndex, commit_point, number_machines, store_index};
 use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
 use crate::transform::{Steps, load_steps, plan_merge, transform};
@@ -170,24 +169,33 @@ impl CopyJob {
             Err(Error::UnknownJob { .. }) => None,
             answer => Some(answer?),
         };
+        let result = self.plan_with(&source, target.as_ref(), now).await;
+        let result = source.unpin(None, result).await;
+        match &target {
+            Some(target) => target.unpin(None, result).await,
+            None => result,
+        }
+    }
+
+    async fn plan_with(&self, source: &JobFolder, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
         let mut steps = Steps::new();
-        if let Some(target) = &target {
-            self.check_block_size(&source, target.chain().block_size(), !target.chain().points().is_empty())?;
+        if let Some(target) = target {
+            self.check_block_size(source, target.chain().block_size(), !target.chain().points().is_empty())?;
             for point in target.chain().points() {
                 steps.push((point.clone(), load(target, point).await?));
             }
         }
         let latest = state_of(&steps);
-        let choice = self.choose(&source, &latest, now).await?;
-        let known = target.as_ref().map_or(&[][..], |target| &target.head().machines);
-        let alignment_bytes = match &target {
+        let choice = self.choose(source, &latest, now).await?;
+        let known = target.map_or(&[][..], |target| &target.head().machines);
+        let alignment_bytes = match target {
             Some(target) => target.head().alignment_bytes,
             None => self.target.backend_granularity().unwrap_or(64).max(64),
         };
-        let sequence = target.as_ref().map_or(Sequence(1), |target| target.head().next_sequence);
+        let sequence = target.map_or(Sequence(1), |target| target.head().next_sequence);
         let mut planned_sync = None;
         if !choice.machines.is_empty() {
-            let header = self.header([0; 16], sequence, now, &source, alignment_bytes, known, &choice);
+            let header = self.header([0; 16], sequence, now, source, alignment_bytes, known, &choice);
             // Ids that no writer will ever mint: nothing of this plan is carried out.
             let mut minted = 0;
             let mint = || {
@@ -216,13 +224,7 @@ impl CopyJob {
     pub async fn run(&self, now: Timestamp) -> Result<CopyReport> {
         let (source, pin) = JobFolder::pinned(&self.source, &self.source_job).await?;
         let result = self.run_pinned(&source, now).await;
-        let unpinned = match pin {
-            Some(pin) => Pin::release(pin).await,
-            None => Ok(()),
-        };
-        let report = result?;
-        unpinned?;
-        Ok(report)
+        source.unpin(pin, result).await
     }
 
     async fn run_pinned(&self, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {
@@ -234,10 +236,7 @@ impl CopyJob {
         };
         let mut writer = Writer::open(self.target.clone(), &self.name, settings).await?;
         let result = self.run_with(&mut writer, source, now).await;
-        let closed = writer.close().await;
-        let report = result?;
-        closed?;
-        Ok(report)
+        writer.close(result).await
     }
 
     async fn run_with(&self, writer: &mut Writer, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {
@@ -373,6 +372,10 @@ impl CopyJob {
                 machines.push(MachineCopy { name: name.clone(), captured: machine.captured, source: point.sequence });
                 wanted.insert(name.clone(), machine.clone());
             }
+        }
+        if whole == 0 && source.chain().points().is_empty() {
+            // A first backup that was cut off leaves a folder without one.
+            source.point(PointSelector::Latest)?;
         }
         if whole == 0 {
             return Err(nothing_selected(source, &missing));

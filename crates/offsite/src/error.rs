@@ -151,6 +151,13 @@ impl Error {
         Self::Image { path: path.to_owned(), detail: detail.into(), source }
     }
 
+    /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+            || matches!(self, Self::Repository { source, .. }
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::Corrupt))
+    }
+
     /// The kind of the repository's error behind this one, if one is.
     #[must_use]
     pub fn repository_kind(&self) -> Option<ErrorKind> {

@@ -55,8 +55,8 @@ impl JobFolder {
         loop {
             let pin = match Pin::create(repository, &folder.layout, &folder.head).await {
                 Ok(pin) => pin,
-                // A reader that may not write reads without a pin: digests still tell right from wrong.
-                Err(error) if is_read_only(&error) => return Ok((folder, None)),
+                // A reader that cannot write reads without a pin: digests still tell right from wrong.
+                Err(error) if cannot_write(&error) => return Ok((folder, None)),
                 Err(error) => return Err(error),
             };
             // What the pinned head referred to may have been listed for release before the pin was there to be seen.
@@ -67,6 +67,28 @@ impl JobFolder {
             pin.release().await?;
             folder = again;
         }
+    }
+
+    /// Ends a reading that came to `result`: gives the pin back, and tells what was let go from what is damaged.
+    pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
+        let result = match result {
+            Err(error) if error.is_loss() && self.is_expired().await => {
+                Err(Error::SnapshotExpired { job: self.job().clone() })
+            }
+            result => result,
+        };
+        if let Some(pin) = pin {
+            // What was read is right in any case. A pin that stays ends with its holder, and the next writer removes it.
+            let _ = pin.release().await;
+        }
+        result
+    }
+
+    /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
+    pub(crate) async fn is_expired(&self) -> bool {
+        let Ok(newest) = Self::open(&self.repository, self.job()).await else { return false };
+        let is_kept = |id| newest.chain().points().iter().any(|point| point.index.id == id);
+        !self.chain().points().iter().all(|point| is_kept(point.index.id))
     }
 
     /// The job's name.
@@ -191,6 +213,7 @@ pub(crate) async fn load_index(
     Ok(index)
 }
 
-fn is_read_only(error: &Error) -> bool {
-    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported))
+/// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.
+fn cannot_write(error: &Error) -> bool {
+    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace))
 }

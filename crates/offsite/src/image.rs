@@ -34,10 +34,13 @@ pub(crate) trait DiskSink: fmt::Debug + Send + Sync {
     /// Writes `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
-    /// Makes the image durable, under its final name.
+    /// Makes the image whole and durable.
     fn finish(&self) -> Result<()>;
 
-    /// Removes what was written.
+    /// Gives the finished image its name.
+    fn keep(&self) -> Result<()>;
+
+    /// Removes the image, whether it has its name already or not.
     fn discard(&self);
 }
 
@@ -90,7 +93,8 @@ impl ImageSource {
 
 /// Makes a new image of `size_bytes` zeros at `path`. Blocks.
 ///
-/// It is written beside `path` under a name ending in `.partial`, and gets its own name when it is whole.
+/// It is written beside `path` under a name ending in `.partial`, and gets its own name by [`DiskSink::keep`]. One that is
+/// dropped before that is removed.
 pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64) -> Result<Arc<dyn DiskSink>> {
     Ok(match format {
         ImageFormat::Raw => Arc::new(raw::RawSink::create(path, size_bytes)?),

@@ -11,7 +11,6 @@ use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, Sequence, Statu
 use crate::folder::{JobFolder, PointSelector};
 use crate::image::{DiskSink, ImageFormat, create};
 use crate::mover::{FrameSource, Wanted, extract};
-use crate::pin::Pin;
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -74,13 +73,7 @@ impl Restore {
     pub async fn run(&self, to: &Path) -> Result<RestoreReport> {
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.run_pinned(&folder, to).await;
-        let unpinned = match pin {
-            Some(pin) => Pin::release(pin).await,
-            None => Ok(()),
-        };
-        let report = result?;
-        unpinned?;
-        Ok(report)
+        folder.unpin(pin, result).await
     }
 
     async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {
@@ -207,7 +200,11 @@ impl Restore {
         let sink_of = |disk: DiskNumber| sinks.get(&disk).cloned();
         extract(Arc::new(wanted), &source, folder.chain().block_size(), sink_of, self.progress.as_ref()).await?;
         let sinks: Vec<_> = sinks.values().cloned().collect();
-        let finish = move || sinks.iter().try_for_each(|sink| sink.finish());
+        // All of them are whole before one has its name.
+        let finish = move || {
+            sinks.iter().try_for_each(|sink| sink.finish())?;
+            sinks.iter().try_for_each(|sink| sink.keep())
+        };
         tokio::task::spawn_blocking(finish).await.map_err(|error| Error::Defect(error.to_string()))?
     }
 }

@@ -13,7 +13,6 @@ use crate::error::Context;
 use crate::folder::{JobFolder, load_index};
 use crate::heads::Heads;
 use crate::mover::{Flaw, FrameSource, scrub};
-use crate::pin::Pin;
 use crate::restore::wanted;
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -91,13 +90,14 @@ impl Verify {
     pub async fn run(&self) -> Result<VerifyReport> {
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.run_pinned(&folder).await;
-        let unpinned = match pin {
-            Some(pin) => Pin::release(pin).await,
-            None => Ok(()),
+        // Without a pin, what is missing may have been let go meanwhile.
+        let result = match result {
+            Ok(report) if pin.is_none() && !report.damage.is_empty() && folder.is_expired().await => {
+                Err(Error::SnapshotExpired { job: self.job.clone() })
+            }
+            result => result,
         };
-        let report = result?;
-        unpinned?;
-        Ok(report)
+        folder.unpin(pin, result).await
     }
 
     async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {

@@ -14,6 +14,7 @@ use crate::holder::{Holder, Life, describe, life_of};
 use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
+use crate::pin::lowest_pinned;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -23,11 +24,14 @@ const HEADS_KEPT: u64 = 16;
 /// Frames start at multiples of this where the repository cannot punch holes.
 const ALIGNMENT_MIN_BYTES: u32 = 64;
 
+/// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
+const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
+
 /// What a writer needs to know to start.
 #[derive(Debug, Clone)]
 pub(crate) struct WriterSettings {
     pub(crate) role: Role,
-    /// For a folder that does not exist yet; an existing one keeps its own.
+    /// For a folder without restore points; one that has them keeps its own.
     pub(crate) block_size: BlockSize,
     pub(crate) lease_duration: Duration,
     pub(crate) now: Timestamp,
@@ -57,7 +61,8 @@ impl Writer {
         let heads = Heads::new(repository.clone(), layout.clone());
         repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
         let holder = Holder::new()?;
-        let duration_secs = u32::try_from(settings.lease_duration.as_secs()).unwrap_or(u32::MAX).max(1);
+        let lease_duration = settings.lease_duration.max(LEASE_DURATION_MIN);
+        let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
         let next = match heads.newest_intact().await? {
             None => {
@@ -74,11 +79,20 @@ impl Writer {
                 }
                 wait_for_lease(&repository, &layout, &heads, &head).await?;
                 let epoch = head.epoch.checked_add(1).ok_or_else(|| Error::Defect("epochs are used up".to_owned()))?;
-                Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? }
+                let mut next = Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? };
+                if head.chain.points().is_empty() {
+                    // A first run that failed binds nobody to its block size.
+                    next.chain = empty_chain(settings.block_size)?;
+                }
+                next
             }
         };
-        heads.commit(&next).await?;
-        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, settings.lease_duration);
+        match heads.commit(&next).await {
+            // Another run was faster between the look at the lease and its taking: this one has not begun.
+            Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
+            answer => answer?,
+        }
+        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
         let writer =
             Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
         writer.remove_orphans().await?;
@@ -115,7 +129,8 @@ impl Writer {
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
-            self.delete(&self.layout.head(number)?).await?;
+            // The commit stands whatever becomes of an old head; the next writer looks for those that are left.
+            let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
     }
@@ -126,13 +141,22 @@ impl Writer {
         Ok(newest.is_some_and(|newest| newest.head.commit == self.head.commit))
     }
 
-    /// Gives the lease back.
+    /// Gives the lease back after a run that ended with `result`.
     ///
     /// # Errors
-    /// As for [`Heads::commit`].
-    pub(crate) async fn close(mut self) -> Result<()> {
+    /// That of the run; else as for [`Heads::commit`].
+    pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
+        let result = match result {
+            // Whoever took the job over may have let go what this run was about to read.
+            Err(error) if error.is_loss() && matches!(self.is_newest().await, Ok(false)) => {
+                Err(Error::Fenced { job: self.layout.job().clone() })
+            }
+            result => result,
+        };
         self.renewal.stop().await;
-        self.commit(|head| head.lease = None).await
+        let closed = self.commit(|head| head.lease = None).await;
+        let value = result?;
+        closed.map(|()| value)
     }
 
     pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {
@@ -163,12 +187,20 @@ impl Writer {
                 }
             }
         }
+        // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
+        // made who was taken over and woke up late.
+        for number in self.heads.numbers().await? {
+            if number <= head.boundary {
+                self.delete(&self.layout.head(number)?).await?;
+            }
+        }
         for key in self.list(&self.layout.lease_renewals()?).await? {
             if key.name() < self.layout.lease_renewal(head.epoch, 0)?.name() {
                 self.delete(&key).await?;
             }
         }
-        Ok(())
+        // Counting the readers removes the pins of dead ones.
+        lowest_pinned(&self.repository, &self.layout).await.map(drop)
     }
 
     async fn list(&self, folder: &Prefix) -> Result<Vec<Key>> {
@@ -194,9 +226,13 @@ fn successor(head: &Head, now: Timestamp) -> Result<Head> {
     })
 }
 
+fn empty_chain(block_size: BlockSize) -> Result<Chain> {
+    Chain::new(block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))
+}
+
 fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lease) -> Result<Head> {
     let granularity = repository.backend_granularity();
-    let chain = Chain::new(settings.block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))?;
+    let chain = empty_chain(settings.block_size)?;
     Ok(Head {
         folder: random_id()?,
         number: 1,
@@ -245,5 +281,16 @@ async fn wait_for_lease(repository: &OpenRepository, layout: &Layout, heads: &He
     if life == Life::Dead || (life == Life::Unknown && observe(repository, layout, heads, head, lease).await?) {
         return Ok(());
     }
-    Err(Error::Busy { job: layout.job().clone(), location: repository.location(), holder: describe(&lease.holder) })
+    Err(busy_with(repository, layout, Some(lease)))
+}
+
+/// The error for a run that came second.
+async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Result<Error> {
+    let newest = heads.newest().await?;
+    Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
+}
+
+fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+    let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
+    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }

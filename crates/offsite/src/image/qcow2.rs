@@ -114,6 +114,10 @@ impl DiskSink for Qcow2Sink {
         if let Some(access) = access {
             access.flush().and_then(|()| access.sync()).map_err(|error| self.partial.failed(error))?;
         }
+        Ok(())
+    }
+
+    fn keep(&self) -> Result<()> {
         self.partial.keep()
     }
 

@@ -1,15 +1,15 @@
 //! Raw images: files and block devices.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rustix::fs::{SeekFrom as Extent, seek};
+use rustix::fs::{OFlags, SeekFrom as Extent, seek};
 use rustix::io::Errno;
 
 use super::detect::open;
@@ -128,7 +128,10 @@ impl DiskSink for RawSink {
     fn finish(&self) -> Result<()> {
         let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
         join(flusher).map_err(|error| self.partial.failed(error))?;
-        self.file.sync_all().map_err(|error| self.partial.failed(error))?;
+        self.file.sync_all().map_err(|error| self.partial.failed(error))
+    }
+
+    fn keep(&self) -> Result<()> {
         self.partial.keep()
     }
 
@@ -143,6 +146,17 @@ impl DiskSink for RawSink {
 pub(super) struct Partial {
     path: PathBuf,
     partial: PathBuf,
+    /// Where the file is.
+    place: Mutex<Place>,
+    // Locked as long as it is open, so that no other restore takes the file for one that was left behind.
+    _lock: File,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Partial,
+    Kept,
+    Gone,
 }
 
 impl Partial {
@@ -154,16 +168,42 @@ impl Partial {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let _ = std::fs::remove_file(&partial);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&partial).map_err(|error| {
-            let detail = match error.kind() {
-                ErrorKind::NotFound => "its folder does not exist",
-                ErrorKind::PermissionDenied => "no permission to write in its folder",
-                _ => "it cannot be created",
-            };
-            Error::image(path, detail, Some(error))
-        })?;
-        Ok((Self { path: path.to_owned(), partial }, file))
+        let file = Self::open_locked(path, &partial)?;
+        let uncreated = |error| Error::image(path, "it cannot be created", Some(error));
+        file.set_len(0).map_err(uncreated)?;
+        let lock = file.try_clone().map_err(uncreated)?;
+        Ok((Self { path: path.to_owned(), partial, place: Mutex::new(Place::Partial), _lock: lock }, file))
+    }
+
+    fn open_locked(path: &Path, partial: &Path) -> Result<File> {
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            // A link in its place would have the image written elsewhere.
+            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+            let file = options.open(partial).map_err(|error| {
+                let detail = match error.kind() {
+                    ErrorKind::NotFound => "its folder does not exist",
+                    ErrorKind::PermissionDenied => "no permission to write in its folder",
+                    _ => "it cannot be created",
+                };
+                Error::image(path, detail, Some(error))
+            })?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::image(path, "another restore is writing it", None));
+                }
+                // Where files cannot be locked, restores to one path at once are the user's to avoid.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            // Whoever had the lock may have renamed or removed the file between its opening and its locking.
+            let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+            match (file.metadata().map(identity), partial.symlink_metadata().map(identity)) {
+                (Ok(locked), Ok(named)) if locked == named => return Ok(file),
+                (Err(error), _) => return Err(Error::image(path, "it cannot be created", Some(error))),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn partial_path(&self) -> &Path {
@@ -181,17 +221,34 @@ impl Partial {
     /// Gives the file its name, durably. A file that took the name meanwhile is not replaced.
     pub(super) fn keep(&self) -> Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         match renameat_with(CWD, &self.partial, CWD, &self.path, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) if self.path.symlink_metadata().is_err() => {
                 std::fs::rename(&self.partial, &self.path).map_err(|error| self.failed(error))?;
             }
             answer => answer.map_err(|error| self.failed(error.into()))?,
         }
+        *place = Place::Kept;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.failed(error))
     }
 
     pub(super) fn discard(&self) {
-        let _ = std::fs::remove_file(&self.partial);
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = match *place {
+            Place::Partial => std::fs::remove_file(&self.partial),
+            Place::Kept => std::fs::remove_file(&self.path),
+            Place::Gone => Ok(()),
+        };
+        *place = Place::Gone;
+    }
+}
+
+/// A restore that is cut off leaves nothing behind, unless its process dies: then the next one writes over it.
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if *self.place.get_mut().unwrap_or_else(PoisonError::into_inner) == Place::Partial {
+            self.discard();
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use offsite_core::format::FormatError;
 use offsite_core::plan::batches;
-use offsite_repository::ErrorKind;
 
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
@@ -33,7 +32,7 @@ pub(crate) async fn scrub(
             let bytes = match source.read(&batch).await {
                 Ok(bytes) => bytes,
                 // The object is gone or too short: every block in it is lost, and the others are still to be looked at.
-                Err(error) if is_loss(&error) => return Ok((items.clone(), all_flawed(&wanted[items], &error))),
+                Err(error) if error.is_loss() => return Ok((items.clone(), all_flawed(&wanted[items], &error))),
                 Err(error) => return Err(error),
             };
             let (source, wanted) = (source.clone(), Arc::clone(wanted));
@@ -60,11 +59,6 @@ pub(crate) async fn scrub(
     }
     progress.end();
     Ok(flaws)
-}
-
-fn is_loss(error: &Error) -> bool {
-    matches!(error, Error::Damaged { .. })
-        || matches!(error.repository_kind(), Some(ErrorKind::NotFound | ErrorKind::Corrupt))
 }
 
 fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {

@@ -1,6 +1,10 @@
 //! Disks, repositories and clocks for tests of the engine.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod drive;
+pub mod objects;
+pub mod truth;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use offsite::core::retention::Simple;
 use offsite::core::{BlockSize, MachineName, Sequence, Timestamp};
 use offsite::{BackupJob, CopyJob, ImageSource, JobName, OpenRepository, PointSelector, Restore};
 use offsite_repository::Repository;
-use offsite_repository::testing::Memory;
+use offsite_repository::testing::{Memory, MemoryOptions};
 use tempfile::TempDir;
 
 /// 2026-11-01T22:00:00Z.
@@ -34,9 +38,31 @@ pub fn keep(points: u32) -> Simple {
 }
 
 pub async fn memory_repository() -> (Arc<Memory>, OpenRepository) {
-    let memory = Arc::new(Memory::new());
+    memory_repository_with(MemoryOptions::default()).await
+}
+
+pub async fn memory_repository_with(options: MemoryOptions) -> (Arc<Memory>, OpenRepository) {
+    let memory = Arc::new(Memory::with_options(options));
     let backend: Arc<dyn Repository> = memory.clone();
     (memory, OpenRepository::initialise(backend, day(0)).await.unwrap())
+}
+
+/// Opens what a memory holds, as another process would.
+pub async fn open_memory(memory: &Memory) -> OpenRepository {
+    OpenRepository::open(Arc::new(memory.clone())).await.unwrap()
+}
+
+/// A seed for random tests: that of `OFFSITE_SEED`, to see a failure again, or the one given.
+pub fn seed(default: u64) -> u64 {
+    let seed = std::env::var("OFFSITE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(default);
+    println!("OFFSITE_SEED={seed}");
+    seed
+}
+
+/// A folder that is gone after the test; in memory where there is such a place, as many thousand restores go there.
+pub fn scratch() -> TempDir {
+    let fast = Path::new("/dev/shm");
+    if fast.is_dir() { TempDir::new_in(fast).unwrap() } else { TempDir::new().unwrap() }
 }
 
 /// A small xorshift generator: tests print their seed.
@@ -80,7 +106,7 @@ pub struct Machines {
 
 impl Machines {
     pub fn new(seed: u64) -> Self {
-        Self { folder: TempDir::new().unwrap(), disks: BTreeMap::new(), random: Random::new(seed) }
+        Self { folder: scratch(), disks: BTreeMap::new(), random: Random::new(seed) }
     }
 
     /// Adds a machine with disks of so many bytes.
@@ -116,6 +142,27 @@ impl Machines {
         self.write(name);
     }
 
+    /// Gives the machine one more disk.
+    pub fn add_disk(&mut self, name: &str, bytes: usize) {
+        let mut disk = vec![0; bytes];
+        disk.chunks_mut(BLOCK).for_each(|block| self.random.fill(block));
+        self.disks.get_mut(name).unwrap().push(disk);
+        self.write(name);
+    }
+
+    /// Takes the machine's last disk away.
+    pub fn remove_disk(&mut self, name: &str) {
+        self.disks.get_mut(name).unwrap().pop();
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.disks.keys().cloned().collect()
+    }
+
+    pub fn sizes(&self, name: &str) -> Vec<usize> {
+        self.disks[name].iter().map(Vec::len).collect()
+    }
+
     pub fn content(&self, name: &str) -> Vec<Vec<u8>> {
         self.disks[name].clone()
     }
@@ -146,7 +193,7 @@ pub fn copy_job(source: &OpenRepository, target: &OpenRepository) -> CopyJob {
 
 /// The disks of a machine at a restore point, restored to a fresh folder and read.
 pub async fn restored(repository: &OpenRepository, folder: &str, name: &str, sequence: Option<u64>) -> Vec<Vec<u8>> {
-    let to = TempDir::new().unwrap();
+    let to = scratch();
     let point = sequence.map_or(PointSelector::Latest, |sequence| PointSelector::Sequence(Sequence(sequence)));
     let report = Restore::new(repository, job(folder), machine(name)).point(point).run(to.path()).await.unwrap();
     assert_eq!(files_in(to.path()), report.disks.len());

@@ -1,0 +1,134 @@
+//! The objects of a job folder as they are stored, read behind the engine's back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use offsite::core::ObjectId;
+use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite::core::format::head::{Head, Lease, RetiredObject};
+use offsite::core::format::index::Index;
+use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
+use offsite_repository::testing::{Memory, MemoryOptions};
+use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
+
+/// Heads that a folder has at most: the newest 16, and one that is being trimmed.
+pub const HEADS_MAX: usize = 17;
+/// A holder on another host: nobody here can tell whether it lives.
+pub const FOREIGN_HOLDER: &str = "11111111-2222-3333-4444-555555555555 pid:[1] 1 1 00";
+
+pub fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// An independent memory with the same objects, whose every call returns to the scheduler once.
+pub async fn fork(memory: &Memory) -> Memory {
+    let fork = Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() });
+    for (key, bytes) in memory.contents() {
+        fork.put(&key, bytes).await.unwrap();
+    }
+    fork
+}
+
+/// The keys below a folder.
+pub fn keys(memory: &Memory, folder: &str) -> Vec<Key> {
+    let folder = format!("{folder}/");
+    memory.contents().into_iter().map(|(key, _)| key).filter(|key| key.as_str().starts_with(&folder)).collect()
+}
+
+pub fn bytes_of(memory: &Memory, key: &Key) -> Bytes {
+    memory.contents().into_iter().find(|(found, _)| found == key).unwrap().1
+}
+
+pub fn newest_head(memory: &Memory, job: &str) -> Head {
+    let key = keys(memory, &format!("{job}/head")).pop().unwrap();
+    Head::decode(&bytes_of(memory, &key)).unwrap()
+}
+
+/// Stores a head as the next one, as a writer elsewhere would.
+pub async fn put_successor(memory: &Memory, job: &str, change: impl FnOnce(&mut Head)) -> Head {
+    let mut head = newest_head(memory, job);
+    head.ancestry.insert(0, head.commit);
+    head.number += 1;
+    head.commit = [head.number as u8; 16];
+    change(&mut head);
+    let stored = memory.put(&key(&format!("{job}/head/{:020}", head.number)), head.encode().unwrap().into()).await;
+    stored.unwrap();
+    head
+}
+
+pub fn foreign_lease(duration_secs: u32) -> Lease {
+    Lease { holder: FOREIGN_HOLDER.to_owned(), duration_secs }
+}
+
+/// The words for a process of this host that has ended.
+pub fn dead_holder() -> String {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    child.wait().unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    format!("{} {} {pid} 1 00", boot.trim(), namespace.display())
+}
+
+/// Pins the newest head of a job for `holder`.
+pub async fn pin(memory: &Memory, job: &str, holder: &str) -> Key {
+    let head = newest_head(memory, job);
+    let pin = records::Pin { folder: head.folder, head: head.number, holder: holder.to_owned() };
+    let key = key(&format!("{job}/pin/{:032x}", head.number));
+    memory.put(&key, encode_record(Kind::Pin, &pin).unwrap().into()).await.unwrap();
+    key
+}
+
+/// A sign of life of the writer of a head.
+pub async fn renew(memory: &Memory, job: &str, head: &Head, count: u64) -> Key {
+    let sign = records::LeaseRenewal { folder: head.folder, epoch: head.epoch, count };
+    let key = key(&format!("{job}/lease/{:010}-{count:020}", head.epoch));
+    memory.put(&key, encode_record(Kind::LeaseRenewal, &sign).unwrap().into()).await.unwrap();
+    key
+}
+
+/// Objects below a job's folder that its newest head does not refer to, and what it refers to that is not there.
+pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
+    let head = newest_head(memory, job);
+    let name = |folder: &str, id: ObjectId| format!("{job}/{folder}/{id}");
+    let mut known: BTreeSet<String> = head.files.keys().map(|id| name("blocks", *id)).collect();
+    known.extend(head.chain.points().iter().map(|point| name("index", point.index.id)));
+    known.extend(head.retired.iter().map(|retirement| match retirement.what {
+        RetiredObject::File(id) => name("blocks", id),
+        RetiredObject::Index(id) => name("index", id),
+        RetiredObject::Ranges(id) => name("release", id),
+    }));
+    known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));
+    let present: BTreeSet<String> = keys(memory, job).iter().map(ToString::to_string).collect();
+    assert!(keys(memory, &format!("{job}/head")).len() <= HEADS_MAX, "heads pile up: {present:?}");
+    present.symmetric_difference(&known).cloned().collect()
+}
+
+/// Bytes of backup files that take space, and bytes that they must take: headers, and frames that an index refers to.
+pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
+    let head = newest_head(memory, job);
+    let alignment = u64::from(head.alignment_bytes);
+    let mut frames: BTreeMap<(ObjectId, u64), u64> = BTreeMap::new();
+    for point in head.chain.points() {
+        let index = bytes_of(memory, &key(&format!("{job}/index/{}", point.index.id)));
+        for (_, _, _, at) in Index::decode(&index).unwrap().map.stored() {
+            frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
+        }
+    }
+    let mut needed = frames.values().sum::<u64>();
+    let mut taken = 0;
+    for (key, bytes) in memory.contents() {
+        if !key.as_str().starts_with(&format!("{job}/blocks/")) {
+            continue;
+        }
+        let envelope = Envelope::decode(Kind::BackupFile, &bytes[..ENVELOPE_BYTES]).unwrap();
+        let end = ENVELOPE_BYTES + usize::try_from(envelope.record_bytes).unwrap();
+        let header: BackupFileHeader = decode_record(Kind::BackupFile, &bytes[..end]).unwrap();
+        needed += region_bytes(header.machines.iter().map(|machine| machine.name.as_str()), alignment);
+        taken += match memory.reclaim() {
+            Some(reclaim) => Reclaim::allocated_bytes(reclaim, &key).await.unwrap(),
+            None => bytes.len() as u64,
+        };
+    }
+    (taken, needed)
+}

@@ -11,7 +11,7 @@ use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 mod merge;
 mod sync;
 
-pub use merge::{Absorbed, adopt};
+pub use merge::{Absorbed, Reclaiming, adopt};
 pub use sync::{Placement, Placer, sync};
 
 /// Which block of which disk.
@@ -39,14 +39,13 @@ pub struct Move {
 /// What nothing refers to once the plan is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retired {
-    /// Superseded frames inside files that live on, ascending, neighbours joined.
+    /// Superseded frames inside files that live on, padding included, ascending, neighbours joined. None where holes
+    /// cannot be punched.
     pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
-    /// Files without a live frame.
-    pub files: BTreeSet<ObjectId>,
+    /// Files without a live frame, with the bytes that come back with each.
+    pub files: BTreeMap<ObjectId, u64>,
     /// Indexes of points that are no more.
     pub indexes: BTreeSet<ObjectId>,
-    /// Length of the superseded frames, those of whole files included.
-    pub frame_bytes: u64,
 }
 
 /// What a run will do to a repository's blocks, and what it costs.
@@ -80,12 +79,19 @@ pub struct Cost {
 }
 
 impl Retired {
+    /// The bytes that come back.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let ranges = self.ranges.values().flatten().map(|range| range.end - range.start);
+        ranges.chain(self.files.values().copied()).sum()
+    }
+
     /// A block of `step` that lies in what is retired, if there is one. There must be none for any point that is kept.
     #[must_use]
     pub fn touches(&self, step: &BlockMap) -> Option<StoredBlock> {
         step.stored().map(|(_, _, _, at)| at).find(|at| {
             let end = at.offset + u64::from(at.length);
-            self.files.contains(&at.file)
+            self.files.contains_key(&at.file)
                 || self.ranges.get(&at.file).is_some_and(|ranges| {
                     let after = ranges.partition_point(|range| range.end <= at.offset);
                     ranges.get(after).is_some_and(|range| range.start < end)
@@ -104,7 +110,7 @@ impl Plan {
             blocks: self.moves.len() as u64,
             bytes_read: reads.iter().map(|batch| batch.range.end - batch.range.start).sum(),
             bytes_written,
-            bytes_released: self.retired.frame_bytes,
+            bytes_released: self.retired.bytes(),
             read_requests: reads.len() as u64,
             peak_extra_bytes: bytes_written,
         }

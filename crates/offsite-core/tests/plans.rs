@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
-use offsite_core::plan::{Absorbed, BATCH_BYTES_MAX, Placement, Plan, Retired, adopt, batches, sync};
+use offsite_core::plan::{Absorbed, BATCH_BYTES_MAX, Placement, Plan, Reclaiming, Retired, adopt, batches, sync};
 use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock};
 use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ impl Target {
     /// Deletes and punches; a frame that a range touches is gone.
     fn release(&mut self, plan: &Plan) {
         self.store.frames.retain(|(file, offset), (_, length)| {
-            !plan.retired.files.contains(file)
+            !plan.retired.files.contains_key(file)
                 && plan.retired.ranges.get(file).into_iter().flatten().all(|range| !meets(range, *offset, *length))
         });
     }
@@ -137,7 +137,7 @@ fn check_adopt(target: &Target, merged: usize, plan: &Plan, alignment: u64) {
     let before: Vec<StoredBlock> = absorbed.iter().flat_map(|point| places(&point.step)).collect();
     let live: BTreeSet<_> = places(&plan.index).iter().map(|at| (at.file, at.offset)).collect();
     let gone = |at: &StoredBlock| {
-        plan.retired.files.contains(&at.file)
+        plan.retired.files.contains_key(&at.file)
             || plan
                 .retired
                 .ranges
@@ -149,19 +149,19 @@ fn check_adopt(target: &Target, merged: usize, plan: &Plan, alignment: u64) {
     // A file goes as a whole if, and only if, nothing in it is live.
     let holds_live = |file: ObjectId| live.iter().any(|(other, _)| *other == file);
     let dead: BTreeSet<_> = before.iter().map(|at| at.file).filter(|file| !holds_live(*file)).collect();
-    assert_eq!(plan.retired.files, dead);
+    assert_eq!(plan.retired.files.keys().copied().collect::<BTreeSet<_>>(), dead);
     let mut released = 0;
     for at in &before {
         let is_live = live.contains(&(at.file, at.offset));
         assert_ne!(gone(at), is_live, "{at:?} is either live or let go");
-        released += if is_live { 0 } else { u64::from(at.length) };
+        released += if is_live { 0 } else { u64::from(at.length).next_multiple_of(alignment) };
     }
     assert_eq!(plan.cost().bytes_released, released);
     assert_eq!(plan.cost().bytes_written + plan.cost().bytes_read + plan.cost().read_requests, 0);
     for map in kept.iter().map(|point| &point.step).chain([&plan.index]) {
         assert_eq!(plan.retired.touches(map), None);
         for at in places(map) {
-            assert!(!plan.retired.files.contains(&at.file));
+            assert!(!plan.retired.files.contains_key(&at.file));
             assert!(
                 plan.retired
                     .ranges
@@ -182,7 +182,7 @@ fn check_adopt(target: &Target, merged: usize, plan: &Plan, alignment: u64) {
         assert!(ranges.iter().all(|range| range.start < range.end && range.end % alignment == 0));
         assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start), "neighbours are one range: {ranges:?}");
     }
-    assert!(plan.retired.ranges.keys().all(|file| !plan.retired.files.contains(file)));
+    assert!(plan.retired.ranges.keys().all(|file| !plan.retired.files.contains_key(file)));
 }
 
 proptest! {
@@ -220,7 +220,14 @@ proptest! {
             if target.points.len() > keep + at_once - 1 {
                 let absorbed: Vec<_> = target.points[..=at_once]
                     .iter().map(|point| Absorbed { index: point.index, step: &point.step }).collect();
-                let plan = adopt(absorbed[0], &absorbed[1..], placement.alignment);
+                let lengths = target.store.frames.keys().map(|(file, _)| (*file, 1_000)).collect();
+                let reclaiming = Reclaiming { alignment: placement.alignment, lengths: &lengths, punches: true };
+                let plan = adopt(absorbed[0], &absorbed[1..], reclaiming);
+                // Without holes only whole files come back, with all that is in them.
+                let whole = adopt(absorbed[0], &absorbed[1..], Reclaiming { punches: false, ..reclaiming });
+                prop_assert!(whole.retired.ranges.is_empty());
+                prop_assert!(whole.retired.files.keys().eq(plan.retired.files.keys()));
+                prop_assert_eq!(whole.cost().bytes_released, whole.retired.files.len() as u64 * 1_000);
                 check_adopt(&target, at_once, &plan, placement.alignment);
                 target.release(&plan);
                 let index = target.mint();
@@ -310,6 +317,6 @@ fn touching_is_to_share_a_byte() {
     ] {
         assert_eq!(retired.touches(&step(at(offset, length))).is_some(), touched, "{offset} {length}");
     }
-    let retired = Retired { files: BTreeSet::from([ObjectId::new(1, 1)]), ..Retired::default() };
+    let retired = Retired { files: BTreeMap::from([(ObjectId::new(1, 1), 1)]), ..Retired::default() };
     assert!(retired.touches(&step(at(0, 1))).is_some());
 }

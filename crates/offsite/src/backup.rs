@@ -122,8 +122,7 @@ impl BackupJob {
         let (state, files, machines) = self.store_blocks(writer, images, &latest, now).await?;
         let step = latest.diff(&state);
         let kind = if steps.is_empty() { PointKind::Full } else { PointKind::Increment };
-        let mut lengths: BTreeMap<ObjectId, u64> =
-            writer.head().files.iter().map(|(id, file)| (*id, file.length)).collect();
+        let mut lengths = writer.head().file_lengths();
         lengths.extend(&files);
         let states = machines.iter().map(|machine| MachineState {
             name: machine.name.clone(),

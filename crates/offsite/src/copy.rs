@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offsite_core::format::head::Role;
-use offsite_core::plan::{Cost, Placement, Plan, sync};
+use offsite_core::plan::{Cost, Placement, Plan, Reclaiming, sync};
 use offsite_core::retention::Simple;
 use offsite_core::{
     BlockMap, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Status,
@@ -193,6 +193,7 @@ impl CopyJob {
             None => self.target.backend_granularity().unwrap_or(64).max(64),
         };
         let sequence = target.map_or(Sequence(1), |target| target.head().next_sequence);
+        let mut lengths = target.map_or_else(BTreeMap::new, |target| target.head().file_lengths());
         let mut planned_sync = None;
         if !choice.machines.is_empty() {
             let header = self.header([0; 16], sequence, now, source, alignment_bytes, known, &choice);
@@ -203,12 +204,15 @@ impl CopyJob {
                 ObjectId::new(u32::MAX, minted)
             };
             let plan = sync(&latest, &choice.wanted, header.placement(&self.target), mint);
+            lengths.extend(&plan.files);
             let full = steps.is_empty();
             let cost = plan.cost();
             steps.push((imagined_point(sequence, now, full, &choice), plan.index));
             planned_sync = Some(PlannedSync { machines: choice.machines, full, cost });
         }
-        let merge = plan_merge(&steps, Some(self.keep), alignment_bytes, now)?.map(|merge| PlannedMerge {
+        let punches = self.target.backend_granularity().is_some();
+        let reclaiming = Reclaiming { alignment: alignment_bytes.into(), lengths: &lengths, punches };
+        let merge = plan_merge(&steps, Some(self.keep), reclaiming, now)?.map(|merge| PlannedMerge {
             absorbed: steps[..merge.increments].iter().map(|(point, _)| point.sequence).collect(),
             cost: merge.plan.cost(),
         });
@@ -275,8 +279,7 @@ impl CopyJob {
         let placement: Placement = header.placement(&self.target);
         let plan: Plan = sync(latest, &choice.wanted, placement, || writer.mint());
         self.carry(writer, source, &plan, header).await?;
-        let mut lengths: BTreeMap<ObjectId, u64> =
-            writer.head().files.iter().map(|(id, file)| (*id, file.length)).collect();
+        let mut lengths = writer.head().file_lengths();
         lengths.extend(&plan.files);
         let machines = choice.machines.iter().map(|machine| MachineState {
             name: machine.name.clone(),

@@ -109,10 +109,10 @@ impl JobFolder {
         self.head.folder
     }
 
-    /// Bytes in backup files that the chain refers to.
+    /// How many backup files the chain refers to.
     #[must_use]
-    pub fn file_bytes(&self) -> u64 {
-        self.head.files.values().map(|file| file.length).sum()
+    pub fn file_count(&self) -> usize {
+        self.head.files.len()
     }
 
     /// Heads newer than the one that was opened, which cannot be read, each with the reason. What they committed is not seen.

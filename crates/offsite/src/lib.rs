@@ -1,4 +1,13 @@
-//! Backup copy jobs.
+#![doc = include_str!(concat!("../", env!("CARGO_PKG_README")))]
+//!
+//! ## Where to start in these pages
+//!
+//! [`OpenRepository`] opens a place; [`BackupJob`] fills a first chain from disk images; [`CopyJob`] copies it to a second one;
+//! [`Restore`] and [`Verify`] read either. What a run did is told by the types in [`report`]. The model (machines, restore points,
+//! block maps, plans, retention, the stored format) is the crate [`core`]; what a storage must do is the crate [`repository`].
+//!
+//! Operations are cancelled by dropping their futures: what was committed stays, nothing else becomes visible, and the next
+//! run cleans up.
 
 mod backup;
 mod copy;

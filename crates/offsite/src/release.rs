@@ -1,6 +1,5 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use offsite_core::ObjectId;
@@ -34,23 +33,16 @@ pub struct Released {
 }
 
 /// Writes the release list that `retired` needs, and returns what the next head is to list.
-///
-/// Where the repository cannot punch, superseded frames stay until their file has no live one.
-pub(crate) async fn prepare(
-    writer: &mut Writer,
-    retired: &Retired,
-    lengths: &BTreeMap<ObjectId, u64>,
-) -> Result<Vec<Retirement>> {
+pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
-    for id in &retired.files {
-        let bytes = lengths.get(id).copied().unwrap_or(0);
-        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes });
+    for (id, bytes) in &retired.files {
+        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: *bytes });
     }
     for id in &retired.indexes {
         retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
     }
-    if !retired.ranges.is_empty() && writer.repository().backend_granularity().is_some() {
+    if !retired.ranges.is_empty() {
         let id = writer.mint();
         let pairs =
             |ranges: &Vec<Range<u64>>| ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
@@ -109,15 +101,16 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
 async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
     let key = writer.layout().release_list(list)?;
     let while_doing = || format!("giving space back in {}", writer.repository().location());
-    let bytes = writer.repository().backend().get(&key, RELEASE_LIST_BYTES_MAX).await.while_doing(while_doing)?;
-    let list: ReleaseList = match decode_record(Kind::ReleaseList, &bytes) {
-        Ok(list) => list,
-        // Nothing is released on the word of a damaged list; the space comes back when the files go.
-        Err(_) => return Ok(0),
+    // Nothing is released on the word of a list that is lost, damaged or another folder's, and no run fails for it; the
+    // space comes back when the files go.
+    let bytes = match writer.repository().backend().get(&key, RELEASE_LIST_BYTES_MAX).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(0),
+        answer => answer.while_doing(while_doing)?,
     };
-    if list.folder != writer.head().folder {
-        return Err(Error::Defect(format!("{key} belongs to another job folder")));
-    }
+    let list: ReleaseList = match decode_record::<ReleaseList>(Kind::ReleaseList, &bytes) {
+        Ok(list) if list.folder == writer.head().folder => list,
+        _ => return Ok(0),
+    };
     let mut punched = 0;
     for (file, ranges) in list.files {
         let id = ObjectId::from_stored(file);
@@ -131,7 +124,8 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
             check_fence(writer).await?;
             let Some(reclaim) = writer.repository().backend_reclaim() else { return Ok(punched) };
             match reclaim.punch(&writer.layout().backup_file(id)?, batch).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                // The file is lost or cut off; verifying tells, and what is intact goes on.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
                 answer => answer.while_doing(while_doing)?,
             }
             punched += batch.len() as u64;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use offsite_core::format::head::{FileState, Head};
-use offsite_core::plan::{Absorbed, Plan, adopt};
+use offsite_core::plan::{Absorbed, Plan, Reclaiming, adopt};
 use offsite_core::retention::{Simple, simple};
-use offsite_core::{BlockMap, MachineState, ObjectId, PointKind, RestorePoint, Status, Timestamp};
+use offsite_core::{BlockMap, MachineState, PointKind, RestorePoint, Status, Timestamp};
 
 use crate::folder::load_index;
 use crate::point::{PointIndex, store_index};
@@ -34,7 +34,7 @@ pub(crate) struct MergePlan {
 pub(crate) fn plan_merge(
     steps: &Steps,
     policy: Option<Simple>,
-    alignment_bytes: u32,
+    reclaiming: Reclaiming<'_>,
     now: Timestamp,
 ) -> Result<Option<MergePlan>> {
     let Some(policy) = policy else { return Ok(None) };
@@ -48,7 +48,7 @@ pub(crate) fn plan_merge(
     let full = Absorbed { index: full_point.index.id, step: full };
     let absorbed: Vec<_> =
         rest[..increments].iter().map(|(point, step)| Absorbed { index: point.index.id, step }).collect();
-    let plan = adopt(full, &absorbed, alignment_bytes.into());
+    let plan = adopt(full, &absorbed, reclaiming);
     let kept = std::iter::once(&plan.index).chain(rest[increments..].iter().map(|(_, step)| step));
     if let Some(at) = kept.into_iter().find_map(|step| plan.retired.touches(step)) {
         return Err(Error::Defect(format!(
@@ -82,8 +82,16 @@ pub(crate) async fn transform(
     if now < clock {
         // A clock that ran back makes every point look newer than it is; nothing is lost by waiting.
         report.notes.push(format!("the clock says {now} and has said {clock} before: nothing was pruned"));
-    } else if let Some(merge) = plan_merge(steps, policy, writer.head().alignment_bytes, now)? {
-        report.merge = Some(commit_merge(writer, steps, merge).await?);
+    } else {
+        let lengths = writer.head().file_lengths();
+        let reclaiming = Reclaiming {
+            alignment: writer.head().alignment_bytes.into(),
+            lengths: &lengths,
+            punches: writer.repository().backend_granularity().is_some(),
+        };
+        if let Some(merge) = plan_merge(steps, policy, reclaiming, now)? {
+            report.merge = Some(commit_merge(writer, steps, merge).await?);
+        }
     }
     let start = Instant::now();
     report.released = release(writer).await?;
@@ -98,7 +106,7 @@ async fn commit_merge(writer: &mut Writer, steps: &Steps, merge: MergePlan) -> R
     let absorbed = &steps[..=increments];
     let (last, _) = &absorbed[increments];
     let id = writer.mint();
-    let lengths: BTreeMap<ObjectId, u64> = writer.head().files.iter().map(|(id, file)| (*id, file.length)).collect();
+    let lengths = writer.head().file_lengths();
     let machines = merged_machines(absorbed);
     let index = PointIndex {
         id,
@@ -111,13 +119,13 @@ async fn commit_merge(writer: &mut Writer, steps: &Steps, merge: MergePlan) -> R
     };
     let planned = plan.cost();
     let point = store_index(writer, index, &lengths).await?;
-    let retirements = prepare(writer, &plan.retired, &lengths).await?;
+    let retirements = prepare(writer, &plan.retired).await?;
     let retired_files = plan.retired.files;
     let chain = writer.head().chain.merged(increments, point).map_err(|error| Error::Defect(error.to_string()))?;
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
-            head.files.retain(|id, _: &mut FileState| !retired_files.contains(id));
+            head.files.retain(|id, _: &mut FileState| !retired_files.contains_key(id));
             head.retired.extend(retirements);
         })
         .await?;

@@ -184,7 +184,8 @@ impl Verify {
         for (id, file) in &folder.head().files {
             report.files += 1;
             let key = folder.layout().backup_file(*id)?;
-            let what = match lengths.get(key.as_str()) {
+            let found = lengths.get(key.as_str());
+            let what = match found {
                 None => Some("it is missing".to_owned()),
                 Some(length) if *length != file.length => {
                     Some(format!("it has {length} bytes instead of {}", file.length))
@@ -192,7 +193,9 @@ impl Verify {
                 Some(_) => None,
             };
             if let Some(what) = what {
-                let touches = touched_by(folder, states, |at| at.file == *id);
+                // What lies before the cut is there; whether it is intact, reading it tells.
+                let end = found.copied().unwrap_or(0);
+                let touches = touched_by(folder, states, |at| at.file == *id && end < at.offset + u64::from(at.length));
                 report.damage.push(Damage { object: key.to_string(), what, touches });
             } else if let Some(what) = self.header_flaw(folder, *id).await? {
                 // Frames say themselves what they are; the header only helps to salvage them.

@@ -37,7 +37,8 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
             "job": arguments.job.as_str(),
             "location": repository.location(),
             "block_bytes": folder.chain().block_size().bytes(),
-            "file_bytes": folder.file_bytes(),
+            "files": folder.file_count(),
+            "stored_bytes": folder.chain().points().iter().map(|point| point.stored_bytes).sum::<u64>(),
             "points": points,
         }))?;
     } else {
@@ -56,10 +57,11 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -
     let verdicts = verdicts(folder, policy, now);
     let largest = points.iter().map(|point| point.stored_bytes).max().unwrap_or(0).max(1);
     let mut text = format!(
-        "{}: {}, {} in backup files, blocks of {}\n",
+        "{}: {}, {} stored in {}, blocks of {}\n",
         folder.job(),
         render::count(points.len(), "restore point", "restore points"),
-        render::bytes(folder.file_bytes()),
+        render::bytes(points.iter().map(|point| point.stored_bytes).sum()),
+        render::count(folder.file_count(), "backup file", "backup files"),
         folder.chain().block_size(),
     );
     let rows = points.iter().enumerate().map(|(position, point)| {

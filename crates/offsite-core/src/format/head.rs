@@ -157,6 +157,12 @@ struct RetirementRecord {
 }
 
 impl Head {
+    /// The lengths of the files that the chain refers to.
+    #[must_use]
+    pub fn file_lengths(&self) -> BTreeMap<ObjectId, u64> {
+        self.files.iter().map(|(id, file)| (*id, file.length)).collect()
+    }
+
     /// The bytes of the head.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The stored bytes, version 1. `docs/format.md` describes them for someone who writes another reader.
 //!
-//! Every object starts with an [envelope](Envelope). Small objects are one record inside it; an [index](index) and a
+//! Every object starts with an [envelope](Envelope). Small objects are one record inside it; an [index] and a
 //! [backup file](backup_file) go on after it with parts of their own. Integers are little-endian.
 //!
 //! Bytes from a repository are hostile until they are decoded here: lengths are capped before anything is allocated,

@@ -1,6 +1,6 @@
 //! Merging the oldest increments into the full.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::plan::{Plan, Retired};
@@ -15,11 +15,20 @@ pub struct Absorbed<'a> {
     pub step: &'a BlockMap,
 }
 
+/// How a repository gives space back.
+#[derive(Debug, Clone, Copy)]
+pub struct Reclaiming<'a> {
+    /// Frames start at multiples of this; a superseded frame's padding goes with it.
+    pub alignment: u64,
+    /// The lengths of the chain's files.
+    pub lengths: &'a BTreeMap<ObjectId, u64>,
+    /// Whether holes can be punched; if not, space comes back with whole files only.
+    pub punches: bool,
+}
+
 /// The plan that merges increments into the full by adopting their files: a new index, and no block is touched.
-///
-/// `alignment` is that of the frames: a superseded frame's padding goes with it.
 #[must_use]
-pub fn adopt(full: Absorbed<'_>, increments: &[Absorbed<'_>], alignment: u64) -> Plan {
+pub fn adopt(full: Absorbed<'_>, increments: &[Absorbed<'_>], reclaiming: Reclaiming<'_>) -> Plan {
     let mut superseded: Vec<StoredBlock> = Vec::new();
     let mut index = full.step.clone();
     let mut before = full.step.files();
@@ -28,12 +37,19 @@ pub fn adopt(full: Absorbed<'_>, increments: &[Absorbed<'_>], alignment: u64) ->
         index = index.overlay_with(increment.step, |displaced| superseded.push(displaced.at));
     }
     let live = index.files();
-    let files: BTreeSet<ObjectId> = before.difference(&live).copied().collect();
-    let frame_bytes = superseded.iter().map(|at| u64::from(at.length)).sum();
-    superseded.retain(|at| !files.contains(&at.file));
+    let mut ranges = joined(superseded, reclaiming.alignment);
+    let files = before.difference(&live).map(|id| {
+        let punched_now = ranges.remove(id).unwrap_or_default().iter().map(|range| range.end - range.start).sum();
+        // Where holes are punched, what was superseded earlier has come back already.
+        let whole = reclaiming.lengths.get(id).copied().unwrap_or_default();
+        (*id, if reclaiming.punches { punched_now } else { whole })
+    });
+    let files = files.collect();
+    if !reclaiming.punches {
+        ranges.clear();
+    }
     let indexes = std::iter::once(full.index).chain(increments.iter().map(|increment| increment.index)).collect();
-    let retired = Retired { ranges: joined(superseded, alignment), files, indexes, frame_bytes };
-    Plan { index, moves: Vec::new(), files: BTreeMap::new(), retired }
+    Plan { index, moves: Vec::new(), files: BTreeMap::new(), retired: Retired { ranges, files, indexes } }
 }
 
 /// The frames' ranges by file, each up to its next aligned byte, neighbours as one.

@@ -1,10 +1,12 @@
 //! Reading backup files to see whether they are intact.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use offsite_core::format::FormatError;
-use offsite_core::plan::batches;
+use offsite_core::plan::{Batch, batches};
+use offsite_repository::ErrorKind;
 
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
@@ -29,26 +31,16 @@ pub(crate) async fn scrub(
     let mut results = stream::iter(batches(wanted, |block| block.at))
         .map(|batch| async move {
             let items = batch.items.clone();
-            let bytes = match source.read(&batch).await {
-                Ok(bytes) => bytes,
-                // The object is gone or too short: every block in it is lost, and the others are still to be looked at.
-                Err(error) if error.is_loss() => return Ok((items.clone(), all_flawed(&wanted[items], &error))),
-                Err(error) => return Err(error),
-            };
-            let (source, wanted) = (source.clone(), Arc::clone(wanted));
-            blocking(move || {
-                let mut plain = Vec::new();
-                let mut flaws = Vec::new();
-                for block in &wanted[batch.items.clone()] {
-                    let number = source.number(&block.address.machine)?;
-                    let frame = frame_in(&bytes, &batch, block.at)?;
-                    if let Err(error) = unseal(&frame, block, number, &mut plain) {
-                        flaws.push(Flaw { block: block.clone(), why: error.to_string() });
-                    }
+            let flaws = match examine(wanted, source, batch).await {
+                // Cut off somewhere: frames before the cut are there.
+                Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
+                    one_by_one(wanted, source, items.clone()).await
                 }
-                Ok((batch.items, flaws))
-            })
-            .await
+                // The object is gone: every block in it is lost, and the others are still to be looked at.
+                Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
+                answer => answer,
+            };
+            flaws.map(|flaws| (items, flaws))
         })
         .buffered(IN_FLIGHT);
     let mut flaws = Vec::new();
@@ -58,6 +50,38 @@ pub(crate) async fn scrub(
         flaws.extend(found);
     }
     progress.end();
+    Ok(flaws)
+}
+
+/// Reads a batch and returns the blocks in it that are damaged.
+async fn examine(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, batch: Batch) -> Result<Vec<Flaw>> {
+    let bytes = source.read(&batch).await?;
+    let (source, wanted) = (source.clone(), Arc::clone(wanted));
+    blocking(move || {
+        let mut plain = Vec::new();
+        let mut flaws = Vec::new();
+        for block in &wanted[batch.items.clone()] {
+            let number = source.number(&block.address.machine)?;
+            let frame = frame_in(&bytes, &batch, block.at)?;
+            if let Err(error) = unseal(&frame, block, number, &mut plain) {
+                flaws.push(Flaw { block: block.clone(), why: error.to_string() });
+            }
+        }
+        Ok(flaws)
+    })
+    .await
+}
+
+async fn one_by_one(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, items: Range<usize>) -> Result<Vec<Flaw>> {
+    let mut flaws = Vec::new();
+    for item in items {
+        let at = wanted[item].at;
+        let range = at.offset..at.offset + u64::from(at.length);
+        match examine(wanted, source, Batch { file: at.file, range, items: item..item + 1 }).await {
+            Err(error) if error.is_loss() => flaws.extend(all_flawed(&wanted[item..=item], &error)),
+            answer => flaws.extend(answer?),
+        }
+    }
     Ok(flaws)
 }
 

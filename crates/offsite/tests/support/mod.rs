@@ -142,6 +142,14 @@ impl Machines {
         self.write(name);
     }
 
+    /// Fills the machine's disks with bytes that do not shrink, so that stored blocks have one length.
+    pub fn fill_with_noise(&mut self, name: &str) {
+        for disk in self.disks.get_mut(name).unwrap() {
+            disk.iter_mut().for_each(|byte| *byte = self.random.next() as u8);
+        }
+        self.write(name);
+    }
+
     /// Gives the machine one more disk.
     pub fn add_disk(&mut self, name: &str, bytes: usize) {
         let mut disk = vec![0; bytes];

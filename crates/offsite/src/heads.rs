@@ -112,7 +112,11 @@ impl Heads {
                 (None, Err(error)) => match error.kind() {
                     ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => last = Some(error),
                     // The repository says that nothing was stored.
-                    _ => return Err(error).while_doing(|| format!("committing job {}", self.layout.job())),
+                    _ => {
+                        return Err(error).while_doing(|| {
+                            format!("committing job {} in {}", self.layout.job(), self.repository.location())
+                        });
+                    }
                 },
                 // Stored and not to be seen: a repository that breaks its contract, or a request still on its way.
                 (None, Ok(())) => {}

@@ -5,6 +5,7 @@ mod support;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 
 use offsite_cli::workload::Disk;
 use offsite_tests::qemu::{self, Format};
@@ -165,11 +166,13 @@ fn a_damaged_qcow2_header_is_told() {
     let bytes = fs::read(&whole).unwrap();
     let (first_table, _) = tables(&bytes);
     // Where, what, and what is said of it.
-    let damages: [(usize, &[u8], &str); 7] = [
-        (4, &9_u32.to_be_bytes(), "version"),
+    let damages: [(usize, &[u8], &str); 9] = [
+        (4, &9_u32.to_be_bytes(), "v9 is not supported"),
         (20, &40_u32.to_be_bytes(), "clusters of 2^40 bytes"),
         (20, &0_u32.to_be_bytes(), "clusters of 2^0 bytes"),
-        (32, &7_u32.to_be_bytes(), "disk.qcow2"),
+        (32, &2_u32.to_be_bytes(), "it is encrypted"),
+        (72, &(1_u64 << 1).to_be_bytes(), "qemu-img check"),
+        (72, &(1_u64 << 63).to_be_bytes(), "feature"),
         (36, &u32::MAX.to_be_bytes(), "first table"),
         (40, &(1_u64 << 40).to_be_bytes(), "truncated"),
         (first_table, &(0x8000_0000_0000_0000_u64 | 1 << 45).to_be_bytes(), "truncated"),
@@ -181,6 +184,32 @@ fn a_damaged_qcow2_header_is_told() {
         let ran = offsite.run(["backup", "--repo", "primary", "--job", "nightly", "web01=disk.qcow2"]);
         ran.expect(1).says(&["disk image disk.qcow2: ", said]);
     }
+    assert_nothing_lost(&offsite);
+}
+
+/// What QEMU writes in a way that is not read is refused by its name, and the way out works.
+#[test]
+fn qcow2_of_other_kinds() {
+    let offsite = with_a_point();
+    let mut transcript = Transcript::default();
+    let options = ["data_file=disk.data", "compression_type=zstd", "extended_l2=on"];
+    for options in options {
+        let path = offsite.path("other.qcow2");
+        qemu::convert_with(&offsite.path("web01.img"), Format::Raw, &path, Format::Qcow2, &["-o", options]);
+        transcript.heading(options);
+        refused(&offsite, &mut transcript, 1, ["web01=other.qcow2"]);
+        qemu::convert(&path, Format::Qcow2, &offsite.path("plain.qcow2"), Format::Qcow2);
+        let report = offsite.backup(&day(1), &["web01=plain.qcow2"]);
+        assert_eq!(report["machines"][0]["changed_bytes"], 0, "the same disk as ever");
+    }
+    transcript.heading("encrypted");
+    let key =
+        ["--object", "secret,id=key,data=abc", "-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"];
+    let mut create = Command::new(offsite_tests::find("qemu-img", "qemu-utils"));
+    create.args(["create", "-q", "-f", "qcow2"]).args(key).args(["locked.qcow2", "4M"]);
+    offsite_tests::run(create.current_dir(offsite.root()));
+    refused(&offsite, &mut transcript, 1, ["web01=locked.qcow2"]);
+    transcript.compare(&offsite, "bad-qcow2.txt");
     assert_nothing_lost(&offsite);
 }
 

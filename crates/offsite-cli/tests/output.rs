@@ -22,7 +22,7 @@ impl Machines {
     }
 
     fn work(&self, offsite: &Offsite, version: u32) {
-        self.0.iter().for_each(|(disk, image)| drop(disk.apply(&offsite.path(image), version).unwrap()));
+        self.0.iter().for_each(|(disk, image)| assert!(disk.apply(&offsite.path(image), version).is_ok()));
     }
 }
 

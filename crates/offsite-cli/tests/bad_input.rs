@@ -1,4 +1,5 @@
 //! Bad images and bad words: an error that names the thing and the way out, and nothing lost.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What each command tells a user, word for word.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -22,8 +22,11 @@ const FEATURES_OFFSET: u64 = 72;
 /// The feature of an image that QEMU found to be damaged.
 const CORRUPT: u64 = 1 << 1;
 /// Features of images that are not read, and how an image with one is called.
-const UNREAD_FEATURES: [(u64, &str); 3] =
-    [(1 << 2, "has its data in another file"), (1 << 3, "is compressed by another method than zlib"), (1 << 4, "has subclusters")];
+const UNREAD_FEATURES: [(u64, &str); 3] = [
+    (1 << 2, "has its data in another file"),
+    (1 << 3, "is compressed by another method than zlib"),
+    (1 << 4, "has subclusters"),
+];
 /// The largest first table that is read: 32 MiB, as QEMU's own limit.
 const L1_BYTES_MAX: u64 = 32 << 20;
 /// The longest chain of backing files that is followed.

@@ -120,7 +120,11 @@ impl Heads {
                         sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
                     }
                     // The repository says that nothing was stored.
-                    _ => return Err(error).while_doing(|| format!("committing job {}", self.layout.job())),
+                    _ => {
+                        return Err(error).while_doing(|| {
+                            format!("committing job {} in {}", self.layout.job(), self.repository.location())
+                        });
+                    }
                 },
                 // Stored and not to be seen: a repository that breaks its contract, or a request still on its way.
                 (None, Ok(())) => {}

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use offsite_core::format::FormatError;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
 use offsite_repository::{ErrorKind, RepositoryExt};
 use tokio::time::sleep;
@@ -50,14 +51,15 @@ impl Heads {
     /// One head.
     pub(crate) async fn load(&self, number: u64) -> Result<Head> {
         let key = self.layout.head(number)?;
-        let bytes = self.repository.backend().get(&key, HEAD_BYTES_MAX).await;
-        let bytes = bytes.while_doing(|| format!("reading the head of job {}", self.layout.job()))?;
-        let head = Head::decode(&bytes).and_then(|head| {
-            if head.number == number {
-                return Ok(head);
-            }
-            let why = format!("it is number {}", head.number);
-            Err(offsite_core::format::FormatError::Invalid { what: "head", why })
+        let invalid = |why: String| FormatError::Invalid { what: "head", why };
+        let head = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
+            // Longer than any head, or unreadable where it lies.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Err(invalid(error.to_string())),
+            answer => Head::decode(&answer.while_doing(|| format!("reading the head of job {}", self.layout.job()))?),
+        };
+        let head = head.and_then(|head| match head.number {
+            found if found == number => Ok(head),
+            found => Err(invalid(format!("it is number {found}"))),
         });
         head.map_err(|source| Error::Damaged {
             object: key.to_string(),

@@ -259,10 +259,19 @@ async fn a_truncated_or_missing_object() {
             }
             scene.replace(&object, whole.clone()).await;
         }
+        if folder == "head" {
+            // Longer than any head: not read, and no reason not to fall back.
+            scene.replace(&object, vec![0; 18 << 20].into()).await;
+            assert_eq!(scene.is_told(&object, "a huge head").await, Failing::new());
+            scene.replace(&object, whole.clone()).await;
+        }
         assert!(scene.target.remove(&object));
         let what = format!("{object} removed");
         match folder.as_str() {
-            "index" | "blocks" if scene.is_live(&object) => assert!(!scene.is_told(&object, &what).await.is_empty()),
+            "index" | "blocks" if scene.is_live(&object) => {
+                assert!(!scene.is_told(&object, &what).await.is_empty());
+                assert_eq!(scene.verify().await.damage.len(), 1, "{what}: told once, not for each block");
+            }
             // The newest head that is gone is a return to the one before, which nobody can tell.
             _ => scene.is_harmless(&what).await,
         }

@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::pin::lowest_pinned;
-use crate::{Error, JobName, OpenRepository, Result};
+use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
 const ANCESTRY_MAX: usize = 64;
@@ -56,7 +56,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Busy`] if another run holds it, [`Error::Settings`] if the folder is another kind of job's.
-    pub(crate) async fn open(repository: OpenRepository, job: &JobName, settings: WriterSettings) -> Result<Self> {
+    pub(crate) async fn open(
+        repository: OpenRepository,
+        job: &JobName,
+        settings: WriterSettings,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let layout = Layout::new(job.clone());
         let heads = Heads::new(repository.clone(), layout.clone());
         repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
@@ -77,7 +82,7 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                wait_for_lease(&repository, &layout, &heads, &head).await?;
+                wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
                 let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
                 let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
                 if head.chain.points().is_empty() {
@@ -282,13 +287,27 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
 }
 
 /// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.
-async fn wait_for_lease(repository: &OpenRepository, layout: &Layout, heads: &Heads, head: &Head) -> Result<()> {
+async fn wait_for_lease(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<()> {
     let Some(lease) = &head.lease else { return Ok(()) };
-    let life = life_of(&lease.holder);
-    if life == Life::Dead || (life == Life::Unknown && observe(repository, layout, heads, head, lease).await?) {
-        return Ok(());
-    }
-    Err(busy_with(repository, layout, Some(lease)))
+    let is_free = match life_of(&lease.holder) {
+        Life::Dead => true,
+        Life::Alive => false,
+        Life::Unknown => {
+            progress.note(&format!(
+                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
+                layout.job(),
+                lease.duration_secs
+            ));
+            observe(repository, layout, heads, head, lease).await?
+        }
+    };
+    if is_free { Ok(()) } else { Err(busy_with(repository, layout, Some(lease))) }
 }
 
 /// The error for a run that came second.

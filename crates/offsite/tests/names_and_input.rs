@@ -337,6 +337,7 @@ impl offsite::Progress for TakesTheName {
     fn end(&self) {
         std::fs::write(&self.path, b"mine").unwrap();
     }
+    fn note(&self, _: &str) {}
 }
 
 /// Two restores to one path at once: none delivers what the other is still writing.

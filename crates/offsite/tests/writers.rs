@@ -4,6 +4,7 @@
 mod support;
 
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use offsite::{CopyJob, Error, JobFolder, OpenRepository, Verify};
@@ -313,6 +314,19 @@ async fn pins_of_dead_readers_do_not_pile_up() {
     assert!(!keys(&source, "nightly").contains(&dead));
 }
 
+/// What a run says while it waits.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl offsite::Progress for Notes {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
 /// A lease of another host is waited for, and taken over if there is no sign of life for its whole duration.
 #[tokio::test(start_paused = true)]
 async fn a_silent_host_loses_its_lease() {
@@ -325,9 +339,12 @@ async fn a_silent_host_loses_its_lease() {
     .await;
     renew(&source, "nightly", &head, 7).await;
     let start = Instant::now();
-    scene.machines.backup(&primary, &["web01"]).run(day(4)).await.unwrap();
+    let notes = Arc::new(Notes::default());
+    scene.machines.backup(&primary, &["web01"]).progress(notes.clone()).run(day(4)).await.unwrap();
     let waited = start.elapsed();
     assert!((60..66).contains(&waited.as_secs()), "{waited:?}");
+    let notes = notes.0.lock().unwrap().join("; ");
+    assert!(notes.contains("waiting up to 60 s"), "{notes}");
     scene.recovers(&source, &target).await;
 }
 

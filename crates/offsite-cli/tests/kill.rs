@@ -92,6 +92,43 @@ fn a_kill_at_any_moment_loses_nothing() {
     assert!(kills < 10 || hit * 2 > kills, "{hit} of {kills} kills met a running command");
 }
 
+/// A killed restore leaves no image under its name, and the next restore and the next backup remove the rest.
+#[test]
+fn a_killed_restore_leaves_nothing() {
+    let offsite = Offsite::with_copy_job();
+    Disk::new("web01", 8, 64).write_full(&offsite.path("web01.img"), 0).unwrap();
+    offsite.backup(&hour(0), &["web01=web01.img"]);
+    for format in ["raw", "qcow2"] {
+        let to = format!("restored.{format}");
+        let arguments = ["restore", "primary", "nightly", "web01", "--format", format, "--to", &to];
+        let killed = (0..10).any(|_| {
+            let mut child = offsite.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // It is beside its place under another name first.
+            wait_until(&mut child, || {
+                repository::names(offsite.root(), "")
+                    .iter()
+                    .any(|name| name.contains("restored") && name.contains(".part"))
+            });
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            // On a busy machine it may have been too fast; what ended by itself is whole.
+            assert_eq!(status.success(), offsite.path(&to).exists(), "{to} after {status}");
+            !status.success() || fs::remove_file(offsite.path(&to)).is_err()
+        });
+        assert!(killed, "no restore to {to} could be killed in the middle");
+        offsite.ok(arguments);
+        let left = repository::names(offsite.root(), "");
+        let expected = ["offsite.toml", "primary", "second", "web01.img", "restored.raw", "restored.qcow2"];
+        assert!(left.iter().all(|name| expected.contains(&name.as_str())), "{left:?}");
+    }
+    offsite.backup(&hour(1), &["web01=restored.raw"]);
+    offsite.backup(&hour(2), &["web01=restored.qcow2"]);
+    let points = offsite.json(["points", "primary"]);
+    let stored: Vec<_> = points["points"].as_array().unwrap().iter().map(|point| &point["stored_blocks"]).collect();
+    assert_eq!(stored[1..], [0, 0], "what was restored is what was backed up");
+    repository::assert_tidy(&offsite.path("primary/nightly"));
+}
+
 impl World {
     /// Fresh repositories; with whole runs in them already, or without.
     fn new(seed: u64, warm: bool) -> Self {

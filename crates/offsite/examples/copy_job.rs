@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         made => made?,
     };
     let copy = JobName::new("Offsite Copy")?;
-    let report = CopyJob::new(copy.clone(), &source, JobName::new(job)?, &target)?.keep(Simple::new(7)?).run(now).await?;
+    let report =
+        CopyJob::new(copy.clone(), &source, JobName::new(job)?, &target)?.keep(Simple::new(7)?).run(now).await?;
     println!("{report:#?}");
     let restore = Restore::new(&target, copy, MachineName::new(machine)?);
     println!("{:#?}", restore.run(image.as_ref()).await?);

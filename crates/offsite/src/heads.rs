@@ -4,9 +4,12 @@
 //! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
 //! it may be this writer's own earlier try.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
 use offsite_repository::{ErrorKind, RepositoryExt};
+use tokio::time::sleep;
 
 use crate::error::Context;
 use crate::layout::{Layout, head_number};
@@ -14,6 +17,8 @@ use crate::{Error, OpenRepository, Result};
 
 /// How often a commit with an unknown outcome is looked up and tried again.
 const TRIES: u32 = 5;
+/// The pause after the first try; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The heads of one job folder.
 #[derive(Debug, Clone)]
@@ -104,13 +109,16 @@ impl Heads {
         let key = self.layout.head(next.number)?;
         let bytes = Bytes::from(next.encode().map_err(|error| Error::Defect(error.to_string()))?);
         let mut last = None;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let stored = self.repository.backend().put(&key, bytes.clone()).await;
             match (self.is_committed(next).await?, stored) {
                 (Some(true), _) => return Ok(()),
                 (Some(false), _) => return Err(Error::Fenced { job: self.layout.job().clone() }),
                 (None, Err(error)) => match error.kind() {
-                    ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => last = Some(error),
+                    ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => {
+                        last = Some(error);
+                        sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
+                    }
                     // The repository says that nothing was stored.
                     _ => {
                         return Err(error).while_doing(|| {

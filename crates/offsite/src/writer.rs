@@ -78,8 +78,8 @@ impl Writer {
                     )));
                 }
                 wait_for_lease(&repository, &layout, &heads, &head).await?;
-                let epoch = head.epoch.checked_add(1).ok_or_else(|| Error::Defect("epochs are used up".to_owned()))?;
-                let mut next = Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? };
+                let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
+                let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
                 if head.chain.points().is_empty() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
@@ -122,7 +122,7 @@ impl Writer {
     /// # Errors
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
-        let mut next = successor(&self.head, self.now)?;
+        let mut next = successor(self.layout.job(), &self.head, self.now)?;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -211,8 +211,8 @@ impl Writer {
 }
 
 /// The head after `head`, so far with the same content.
-fn successor(head: &Head, now: Timestamp) -> Result<Head> {
-    let number = head.number + 1;
+fn successor(job: &JobName, head: &Head, now: Timestamp) -> Result<Head> {
+    let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
     let mut ancestry = head.ancestry.clone();
     ancestry.insert(0, head.commit);
     ancestry.truncate(ANCESTRY_MAX);
@@ -224,6 +224,13 @@ fn successor(head: &Head, now: Timestamp) -> Result<Head> {
         clock: head.clock.max(now),
         ..head.clone()
     })
+}
+
+/// No writer comes to that end; a head that claims it was made by hand.
+pub(crate) fn used_up(job: &JobName, what: &str) -> Error {
+    Error::Settings(format!(
+        "the {what} of job {job} are used up; its restore points can be read, go on with another job"
+    ))
 }
 
 fn empty_chain(block_size: BlockSize) -> Result<Chain> {

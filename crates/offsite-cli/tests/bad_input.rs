@@ -193,7 +193,9 @@ fn a_damaged_qcow2_header_is_told() {
 fn qcow2_of_other_kinds() {
     let offsite = with_a_point();
     let mut transcript = Transcript::default();
-    let options = ["data_file=disk.data", "compression_type=zstd", "extended_l2=on"];
+    // Absolute, as qemu-img takes it from where it runs.
+    let data_file = format!("data_file={}", offsite.path("disk.data").display());
+    let options = [data_file.as_str(), "compression_type=zstd", "extended_l2=on"];
     for options in options {
         let path = offsite.path("other.qcow2");
         qemu::convert_with(&offsite.path("web01.img"), Format::Raw, &path, Format::Qcow2, &["-o", options]);

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use offsite_cli::workload::{Disk, Profile};
 use serde_json::Value;
@@ -358,9 +358,7 @@ fn a_second_run_of_the_same_job() {
     assert_restores(&offsite, 1..=3);
     offsite.ok(["run", "--now", &day(number)]);
     offsite.ok(["backup", "--repo", "primary", "--job", "other", "web01=kept-1.img"]);
-    signal(&child, "-CONT");
-    let output = child.wait_with_output().unwrap();
-    Ran::new(&first, &output).expect(0);
+    assert_eq!(Ran::new(&first, &child.output()).status, 0);
     assert_restores(&offsite, 1..=3);
     offsite.ok(["restore", "primary", "nightly", "web01", "--at", &day(number), "--to", "restored.img"]);
     assert_same_bytes(&offsite.path("restored.img"), &offsite.path("web01.img"));
@@ -370,8 +368,28 @@ fn a_second_run_of_the_same_job() {
     repository::assert_tidy(&offsite.path("primary/nightly"));
 }
 
+/// A process that is stopped, and ends with the test if that fails.
+struct Stopped(Option<Child>);
+
+impl Stopped {
+    /// Lets the process go on to its end.
+    fn output(mut self) -> Output {
+        let child = self.0.take().unwrap();
+        signal(&child, "-CONT");
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
 /// Stops a backup between the head that takes the lease and the one that gives it back; nothing if it was too fast.
-fn stopped_in_the_middle(offsite: &Offsite, mut child: Child) -> Option<Child> {
+fn stopped_in_the_middle(offsite: &Offsite, mut child: Child) -> Option<Stopped> {
     let job = offsite.path("primary/nightly");
     let before = repository::names(&job, "head").last().cloned();
     while repository::names(&job, "head").last().cloned() == before && child.try_wait().unwrap().is_none() {}
@@ -379,11 +397,11 @@ fn stopped_in_the_middle(offsite: &Offsite, mut child: Child) -> Option<Child> {
         return None;
     }
     signal(&child, "-STOP");
+    let stopped = Stopped(Some(child));
     if repository::newest_head(&job).lease.is_some() {
-        return Some(child);
+        return Some(stopped);
     }
-    signal(&child, "-CONT");
-    child.wait().unwrap();
+    assert!(stopped.output().status.success());
     None
 }
 

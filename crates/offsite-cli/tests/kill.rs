@@ -12,6 +12,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use offsite_cli::workload::{Changes, Disk, Profile};
+use offsite_tests::qemu::{self, Format};
 use serde_json::Value;
 use support::{Offsite, Ran, Random, assert_equal_bytes, hour, repository, seed};
 
@@ -90,6 +91,48 @@ fn a_kill_at_any_moment_loses_nothing() {
     println!("kills by command and heads committed: {heads_of_killed:?}");
     let hit = heads_of_killed.values().sum::<u64>();
     assert!(kills < 10 || hit * 2 > kills, "{hit} of {kills} kills met a running command");
+}
+
+/// A killed restore leaves no image under its name, and the next restore and the next backup remove the rest.
+#[test]
+fn a_killed_restore_leaves_nothing() {
+    let offsite = Offsite::with_copy_job();
+    Disk::new("web01", 8, 64).write_full(&offsite.path("web01.img"), 0).unwrap();
+    offsite.backup(&hour(0), &["web01=web01.img"]);
+    for format in ["raw", "qcow2"] {
+        let to = format!("restored.{format}");
+        let arguments = ["restore", "primary", "nightly", "web01", "--format", format, "--to", &to];
+        let killed = (0..10).any(|_| {
+            let mut child = offsite.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // It is beside its place under another name first.
+            wait_until(&mut child, || {
+                repository::names(offsite.root(), "")
+                    .iter()
+                    .any(|name| name.contains("restored") && name.contains(".part"))
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // On a busy machine it may have been too fast: then the image has its name, and all of its bytes.
+            if offsite.path(&to).exists() {
+                let from = if format == "raw" { Format::Raw } else { Format::Qcow2 };
+                qemu::assert_same(&offsite.path("web01.img"), Format::Raw, &offsite.path(&to), from);
+                fs::remove_file(offsite.path(&to)).unwrap();
+                return false;
+            }
+            true
+        });
+        assert!(killed, "no restore to {to} could be killed in the middle");
+        offsite.ok(arguments);
+        let left = repository::names(offsite.root(), "");
+        let expected = ["offsite.toml", "primary", "second", "web01.img", "restored.raw", "restored.qcow2"];
+        assert!(left.iter().all(|name| expected.contains(&name.as_str())), "{left:?}");
+    }
+    offsite.backup(&hour(1), &["web01=restored.raw"]);
+    offsite.backup(&hour(2), &["web01=restored.qcow2"]);
+    let points = offsite.json(["points", "primary"]);
+    let stored: Vec<_> = points["points"].as_array().unwrap().iter().map(|point| &point["stored_blocks"]).collect();
+    assert_eq!(stored[1..], [0, 0], "what was restored is what was backed up");
+    repository::assert_tidy(&offsite.path("primary/nightly"));
 }
 
 impl World {

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use offsite_cli::workload::Disk;
 use support::golden::Transcript;
@@ -109,6 +110,21 @@ keep = 3
     transcript.run(&offsite, 0, ["chain", "second", COPY]);
     assert!(!transcript.text().contains("\n! "), "standard error is no terminal, and nothing went wrong");
     transcript.compare(&offsite, "main-job.txt");
+}
+
+/// Where standard error is a terminal, long work shows how far it is, and leaves nothing of that behind.
+#[test]
+fn a_terminal_shows_progress() {
+    let offsite = Offsite::with_copy_job();
+    Machines::new(&offsite);
+    let mut terminal = Command::new(offsite_tests::find("script", "bsdutils"));
+    let line = format!("'{}' {}", env!("CARGO_BIN_EXE_offsite"), BACKUP.join(" "));
+    terminal.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(offsite.root());
+    let shown = offsite_tests::run(terminal.env("TERM", "xterm").stdin(Stdio::null()));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let (bars, rest) = shown.split_once("nightly: restore point #1").expect("the summary comes last");
+    assert!(bars.contains("backing up [") && bars.contains("MiB/s"), "{bars:?}");
+    assert!(!rest.contains("backing up"), "{rest:?}");
 }
 
 /// A machine that the source does not have is a warning, with a status of its own; the others are copied.

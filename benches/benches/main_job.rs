@@ -200,8 +200,8 @@ fn main_job(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || (fixture.targets[2].scratch(runtime), TempDir::new().expect("a folder")),
                 |(target, folder)| {
-                    let work = jobs::restore(&target.repository, &folder.path().join("restored.img"));
-                    (runtime.block_on(work).expect("a restore"), target, folder)
+                    let to = folder.path().join("restored.img");
+                    (runtime.block_on(jobs::restore(&target.repository, &to)).expect("a restore"), target, folder)
                 },
                 BatchSize::PerIteration,
             );

@@ -26,8 +26,20 @@ pub(super) fn describe(pages: &mut Pages, folder: &Path, bench: &Bench) {
     pages.line(&format!("- File system: {}", answer("stat", &["-f", "-c", "%T", &folder.display().to_string()])));
     pages.line(&format!("- Compiler: {}{profile}", answer("rustc", &["--version"])));
     pages.line(&format!("- Yardstick: {}", answer("cp", &["--version"])));
+    if host_takes_free_memory() {
+        pages.line(
+            "- Memory: a guest's whose host takes free pages back; what first touches them waits, and is charged",
+        );
+    }
     let checkout = env!("CARGO_MANIFEST_DIR");
     pages.line(&format!("- Offsite: {}", answer("git", &["-C", checkout, "describe", "--always", "--dirty"])));
+}
+
+/// Whether free pages are reported to the host. They are then slow to fill, whoever does it.
+fn host_takes_free_memory() -> bool {
+    let orders = std::fs::read_to_string("/sys/module/page_reporting/parameters/page_reporting_order");
+    let reporter = std::fs::exists("/sys/bus/virtio/drivers/virtio_balloon").unwrap_or(false);
+    reporter && orders.is_ok()
 }
 
 fn cpus() -> usize {

@@ -27,9 +27,7 @@ pub(super) fn describe(pages: &mut Pages, folder: &Path, bench: &Bench) {
     pages.line(&format!("- Compiler: {}{profile}", answer("rustc", &["--version"])));
     pages.line(&format!("- Yardstick: {}", answer("cp", &["--version"])));
     if host_takes_free_memory() {
-        pages.line(
-            "- Memory: a guest's whose host takes free pages back; what first touches them waits, and is charged",
-        );
+        pages.line("- Memory: the host may take free pages back; filling them again costs whoever does it CPU time");
     }
     let checkout = env!("CARGO_MANIFEST_DIR");
     pages.line(&format!("- Offsite: {}", answer("git", &["-C", checkout, "describe", "--always", "--dirty"])));

@@ -11,7 +11,7 @@ fn read(bytes: &[u8]) {
     }
     if let Ok((header, payload)) = Header::decode_frame(bytes) {
         assert_eq!(header.frame_bytes() as usize, bytes.len());
-        let again = Header::of(header.identity, header.codec, header.plain_bytes, payload);
+        let again = Header::of(header.identity, header.codec, header.plain_bytes, header.digest, payload);
         assert_eq!(again.expect("a frame that was read"), header);
     }
 }
@@ -24,8 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
         bytes[40..44].copy_from_slice(&payload.to_le_bytes());
         let sum = checksum(&bytes[HEADER_BYTES..]);
         bytes[48..56].copy_from_slice(&sum.to_le_bytes());
-        let sum = checksum(&bytes[..56]);
-        bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+        let sum = checksum(&bytes[..HEADER_BYTES - 8]);
+        bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
         read(&bytes);
     }
 });

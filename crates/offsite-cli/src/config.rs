@@ -76,14 +76,18 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("offsite.toml") => {
                 return Ok(Self::default());
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(wrong("there is no such file".to_owned()));
+            }
             Err(error) => return Err(wrong(error.to_string())),
         };
-        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
-            // Before anything is opened: a job must not run for years and keep less than its config says.
-            job.retention.simple().map_err(|error| wrong(format!("job {name:?}: {error}")))?;
+            // Before any job runs: one with a wrong number would stop the runs of those after it, and one with a policy
+            // that runs do not carry out would keep less than its config says.
+            job.selection().and_then(|_| job.keep()).map_err(|error| wrong(format!("job {name:?}: {error}")))?;
             for repository in [&job.source.repository, &job.target] {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
@@ -105,16 +109,14 @@ impl Config {
 
 impl JobConfig {
     /// The machines that the job takes.
-    pub(crate) fn selection(&self) -> Result<Selection, Failure> {
-        let names = |names: &[String]| {
-            let names = names.iter().map(|name| MachineName::new(name));
-            names.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::WrongUse(format!("config: {error}")))
-        };
+    pub(crate) fn selection(&self) -> Result<Selection, String> {
+        let parse = |names: &[String]| names.iter().map(|name| MachineName::new(name)).collect::<Result<Vec<_>, _>>();
+        let names = |names: &[String]| parse(names).map_err(|error| error.to_string());
         Ok(Selection::machines(names(&self.select.machines)?).without(names(&self.select.exclude)?))
     }
 
     /// What the job keeps.
-    pub(crate) fn keep(&self) -> Result<Simple, Failure> {
-        self.retention.simple().map_err(|error| Failure::WrongUse(format!("config: {error}")))
+    pub(crate) fn keep(&self) -> Result<Simple, String> {
+        self.retention.simple()
     }
 }

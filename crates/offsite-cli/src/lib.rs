@@ -21,11 +21,16 @@ use clap::Parser;
 use args::{Arguments, Command};
 use status::{Failure, Status};
 
+/// As many as the engine's pipeline and a writer keep busy. Each has buffers of its own, and the allocator an arena for it, so
+/// more of them cost memory and gain nothing.
+const BLOCKING_THREADS_MAX: usize = 8;
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_time().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
         Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
     };

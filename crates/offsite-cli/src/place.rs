@@ -14,13 +14,15 @@ use crate::status::Failure;
 /// Opens the repository that `repo` names: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
     let path = folder(repo, config)?;
-    let backend = Local::open(&path).await.map_err(|error| no_such_place(&error, &path))?;
+    refuse_file(&path)?;
+    let backend = Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?;
     Ok(OpenRepository::open(Arc::new(backend)).await?)
 }
 
 /// Makes the repository that `repo` names, its folder and the folders above it included.
 pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> Result<OpenRepository, Failure> {
     let path = folder(repo, config)?;
+    refuse_file(&path)?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent)
             .map_err(|error| format!("cannot make the folder {}: {error}", parent.display()))?;
@@ -46,14 +48,24 @@ fn folder(repo: &str, config: &Config) -> Result<PathBuf, Failure> {
     Ok(PathBuf::from(location))
 }
 
-fn no_such_place(error: &Error, path: &Path) -> Failure {
-    match error.kind() {
-        ErrorKind::NotFound => Failure::Failed(format!(
-            "there is no folder {0}, and no repository of that name in the config; make one with `offsite init {0}`",
-            path.display()
-        )),
-        _ => Failure::Failed(crate::status::chain_of(error)),
+fn no_such_place(error: &Error, repo: &str, path: &Path, config: &Config) -> Failure {
+    let path = path.display();
+    Failure::Failed(match (error.kind(), config.location(repo)) {
+        (ErrorKind::NotFound, Some(_)) => format!(
+            "repository {repo}: there is no folder {path}; mount what it is on, or make it with `offsite init {repo}`"
+        ),
+        (ErrorKind::NotFound, None) => format!(
+            "there is no folder {path}, and no repository of that name in the config; make one with `offsite init {path}`"
+        ),
+        _ => crate::status::chain_of(error),
+    })
+}
+
+fn refuse_file(path: &Path) -> Result<(), Failure> {
+    if path.is_file() {
+        return Err(Failure::Failed(format!("{} is a file; a repository is a folder", path.display())));
     }
+    Ok(())
 }
 
 /// A listing of keys does not show files whose names are no keys; a folder with such files is not empty either.

@@ -39,4 +39,9 @@ impl Progress for Bars {
             bar.finish_and_clear();
         }
     }
+
+    fn note(&self, text: &str) {
+        // Logs want to know it as well as terminals.
+        eprintln!("offsite: {text}");
+    }
 }

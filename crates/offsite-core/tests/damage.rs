@@ -3,11 +3,11 @@
 mod samples;
 
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::frame::Header;
+use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
-use offsite_core::format::{FormatError, Kind, Result, checksum, decode_record};
+use offsite_core::format::{ENVELOPE_BYTES, FormatError, Kind, Result, checksum, decode_record};
 
 /// Reads an object as what its name says, and writes what was read again.
 fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -31,12 +31,15 @@ fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// Makes the checksums of a changed object right again, as someone would who means harm.
 fn mend(name: &str, bytes: &mut [u8]) {
-    let covered = if name.starts_with("frame") { 64..bytes.len() } else { 64..record_end(bytes) };
+    let (covered, at, header) = if name.starts_with("frame") {
+        (HEADER_BYTES..bytes.len(), 48, HEADER_BYTES)
+    } else {
+        (ENVELOPE_BYTES..record_end(bytes), 32, ENVELOPE_BYTES)
+    };
     let sum = checksum(&bytes[covered]).to_le_bytes();
-    let at = if name.starts_with("frame") { 48 } else { 32 };
     bytes[at..at + 8].copy_from_slice(&sum);
-    let sum = checksum(&bytes[..56]).to_le_bytes();
-    bytes[56..64].copy_from_slice(&sum);
+    let sum = checksum(&bytes[..header - 8]).to_le_bytes();
+    bytes[header - 8..header].copy_from_slice(&sum);
 }
 
 fn record_end(bytes: &[u8]) -> usize {
@@ -97,7 +100,8 @@ fn bytes_after_the_end_are_noticed() {
 #[test]
 fn mended_damage_is_refused_or_has_one_meaning() {
     for (name, bytes) in samples::all() {
-        for position in (0..bytes.len()).filter(|position| !(56..64).contains(position)) {
+        let header = if name.starts_with("frame") { HEADER_BYTES } else { ENVELOPE_BYTES };
+        for position in (0..bytes.len()).filter(|position| !(header - 8..header).contains(position)) {
             for value in [0, 1, 2, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff, bytes[position] ^ 1] {
                 let mut changed = bytes.clone();
                 changed[position] = value;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
-use offsite_core::format::frame::{Codec, Header};
+use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
@@ -71,7 +71,7 @@ fn the_golden_bytes_are_read() {
         let bytes = golden(name);
         let (header, payload) = Header::decode_frame(&bytes).unwrap();
         assert_eq!(header.codec, codec);
-        assert_eq!(payload, &bytes[64..]);
+        assert_eq!(payload, &bytes[HEADER_BYTES..]);
         assert_eq!([&header.encode()[..], payload].concat(), bytes);
     }
 }

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::frame::Header;
+use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
@@ -126,11 +126,12 @@ proptest! {
         let (name, original) = samples::all().swap_remove(sample);
         let mut bytes = bent(sample, &edits);
         if name.starts_with("frame") {
-            let (length, sum) = (u32::try_from(bytes.len() - 64).unwrap(), checksum(&bytes[64..]));
+            let payload = &bytes[HEADER_BYTES..];
+            let (length, sum) = (u32::try_from(payload.len()).unwrap(), checksum(payload));
             bytes[40..44].copy_from_slice(&length.to_le_bytes());
             bytes[48..56].copy_from_slice(&sum.to_le_bytes());
-            let sum = checksum(&bytes[..56]);
-            bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+            let sum = checksum(&bytes[..HEADER_BYTES - 8]);
+            bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
             read_as_all(&bytes);
         } else {
             let kind = KINDS.into_iter().find(|kind| *kind as u16 == u16::from(original[8])).unwrap();

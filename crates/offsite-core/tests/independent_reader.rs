@@ -263,7 +263,8 @@ fn a_frame_is_read() {
     assert_eq!((header.fixed(8), header.fixed(4), header.fixed(4)), (1 << 32 | 2, 5, 1), "origin, ordinal, machine");
     assert_eq!((header.fixed(2), header.fixed(2), header.fixed(4)), (3, 0, 4), "disk, reserved, block");
     assert_eq!((header.fixed(8), header.fixed(4), header.fixed(4)), (42, 43, 1 << 20), "sequence and lengths");
-    assert_eq!(header.fixed(8), checksum(&bytes[64..]));
-    assert_eq!(header.fixed(8), checksum(&bytes[..56]));
+    assert_eq!(header.fixed(8), checksum(&bytes[96..]));
+    assert_eq!(header.take(32), [9; 32], "digest");
+    assert_eq!(header.fixed(8), checksum(&bytes[..88]));
     assert_eq!(header.0.len(), 43);
 }

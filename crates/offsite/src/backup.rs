@@ -97,7 +97,7 @@ impl BackupJob {
             lease_duration: self.lease_duration,
             now,
         };
-        let mut writer = Writer::open(self.repository.clone(), &self.job, settings).await?;
+        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, &images, now).await;
         writer.close(result).await
     }

@@ -114,7 +114,7 @@ impl CopyJob {
             lease_duration: self.lease_duration,
             now,
         };
-        let mut writer = Writer::open(self.target.clone(), &self.name, settings).await?;
+        let mut writer = Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, source, now).await;
         writer.close(result).await
     }

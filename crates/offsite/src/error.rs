@@ -57,7 +57,9 @@ pub enum Error {
         location: String,
     },
     /// A copy needs two repositories.
-    #[error("{source_location} and {target_location} are the same repository; a copy beside its original is no copy")]
+    #[error(
+        "{source_location} and {target_location} are the same repository; a copy beside its original is no copy: name another target"
+    )]
     SameRepository {
         /// The place read from.
         source_location: String,

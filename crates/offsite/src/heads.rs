@@ -4,9 +4,13 @@
 //! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
 //! it may be this writer's own earlier try.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use offsite_core::format::FormatError;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
 use offsite_repository::{ErrorKind, RepositoryExt};
+use tokio::time::sleep;
 
 use crate::error::Context;
 use crate::layout::{Layout, head_number};
@@ -14,6 +18,8 @@ use crate::{Error, OpenRepository, Result};
 
 /// How often a commit with an unknown outcome is looked up and tried again.
 const TRIES: u32 = 5;
+/// The pause after the first try; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The heads of one job folder.
 #[derive(Debug, Clone)]
@@ -45,14 +51,15 @@ impl Heads {
     /// One head.
     pub(crate) async fn load(&self, number: u64) -> Result<Head> {
         let key = self.layout.head(number)?;
-        let bytes = self.repository.backend().get(&key, HEAD_BYTES_MAX).await;
-        let bytes = bytes.while_doing(|| format!("reading the head of job {}", self.layout.job()))?;
-        let head = Head::decode(&bytes).and_then(|head| {
-            if head.number == number {
-                return Ok(head);
-            }
-            let why = format!("it is number {}", head.number);
-            Err(offsite_core::format::FormatError::Invalid { what: "head", why })
+        let invalid = |why: String| FormatError::Invalid { what: "head", why };
+        let head = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
+            // Longer than any head, or unreadable where it lies.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Err(invalid(error.to_string())),
+            answer => Head::decode(&answer.while_doing(|| format!("reading the head of job {}", self.layout.job()))?),
+        };
+        let head = head.and_then(|head| match head.number {
+            found if found == number => Ok(head),
+            found => Err(invalid(format!("it is number {found}"))),
         });
         head.map_err(|source| Error::Damaged {
             object: key.to_string(),
@@ -104,15 +111,22 @@ impl Heads {
         let key = self.layout.head(next.number)?;
         let bytes = Bytes::from(next.encode().map_err(|error| Error::Defect(error.to_string()))?);
         let mut last = None;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let stored = self.repository.backend().put(&key, bytes.clone()).await;
             match (self.is_committed(next).await?, stored) {
                 (Some(true), _) => return Ok(()),
                 (Some(false), _) => return Err(Error::Fenced { job: self.layout.job().clone() }),
                 (None, Err(error)) => match error.kind() {
-                    ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => last = Some(error),
+                    ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => {
+                        last = Some(error);
+                        sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
+                    }
                     // The repository says that nothing was stored.
-                    _ => return Err(error).while_doing(|| format!("committing job {}", self.layout.job())),
+                    _ => {
+                        return Err(error).while_doing(|| {
+                            format!("committing job {} in {}", self.layout.job(), self.repository.location())
+                        });
+                    }
                 },
                 // Stored and not to be seen: a repository that breaks its contract, or a request still on its way.
                 (None, Ok(())) => {}

@@ -38,7 +38,10 @@ impl OpenRepository {
             // The marker need not be the first key, so ask for it by name.
             return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
                 Ok(_) => Error::AlreadyARepository { location },
-                Err(_) => Error::NotEmpty { location, found: object.key.to_string() },
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    Error::NotEmpty { location, found: object.key.to_string() }
+                }
+                Err(source) => Error::Repository { while_doing: listing("looking into"), source },
             });
         }
         let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };

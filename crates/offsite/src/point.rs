@@ -8,7 +8,7 @@ use offsite_core::{
     BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Timestamp,
 };
 
-use crate::writer::Writer;
+use crate::writer::{Writer, used_up};
 use crate::{Error, Result};
 
 /// A restore point that is about to be stored.
@@ -84,13 +84,15 @@ pub(crate) async fn commit_point(
     point: RestorePoint,
     files: &BTreeMap<ObjectId, u64>,
 ) -> Result<()> {
+    let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
+    let next_sequence = next_sequence.ok_or_else(|| used_up(writer.layout().job(), "numbers of restore points"))?;
     let chain = writer.head().chain.appended(point.clone()).map_err(|error| Error::Defect(error.to_string()))?;
     let (machines, _) = number_machines(&writer.head().machines, point.machines.iter().map(|machine| &machine.name));
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
             head.machines = machines;
-            head.next_sequence = Sequence(point.sequence.0 + 1);
+            head.next_sequence = next_sequence;
             let files = files.iter().map(|(id, length)| (*id, FileState { length: *length, retain_until: None }));
             head.files.extend(files);
         })

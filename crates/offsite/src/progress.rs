@@ -8,6 +8,8 @@ pub trait Progress: Send + Sync {
     fn advance(&self, bytes: u64);
     /// The activity is over.
     fn end(&self);
+    /// Something that explains why nothing moves: a run that waits, and for what.
+    fn note(&self, text: &str);
 }
 
 /// Nobody listens.
@@ -18,4 +20,5 @@ impl Progress for Silent {
     fn begin(&self, _activity: &str, _total_bytes: u64) {}
     fn advance(&self, _bytes: u64) {}
     fn end(&self) {}
+    fn note(&self, _text: &str) {}
 }

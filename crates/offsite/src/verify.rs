@@ -106,7 +106,7 @@ impl Verify {
         let mut report = VerifyReport { points: points.len() as u64, ..VerifyReport::default() };
         self.verify_heads(folder, &mut report).await?;
         let states = self.verify_indexes(folder, &mut report).await?;
-        self.verify_files(folder, &states, &mut report).await?;
+        let cut = self.verify_files(folder, &states, &mut report).await?;
         let mut blocks: BTreeMap<(ObjectId, u64), crate::mover::Wanted> = BTreeMap::new();
         for (_, state) in &states {
             for (name, machine) in state.machines() {
@@ -116,7 +116,10 @@ impl Verify {
         }
         report.blocks = blocks.len() as u64;
         if self.read_data {
-            let blocks: Vec<_> = blocks.into_values().collect();
+            // What is gone was reported with its file.
+            let is_there =
+                |at: &StoredBlock| cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end);
+            let blocks: Vec<_> = blocks.into_values().filter(|block| is_there(&block.at)).collect();
             report.bytes_read = blocks.iter().map(|block| u64::from(block.at.length)).sum();
             let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
             let flaws = scrub(Arc::new(blocks), &source, self.progress.as_ref()).await?;
@@ -170,13 +173,15 @@ impl Verify {
         Ok(states)
     }
 
-    /// Compares the files that the head lists with those that are there, and reads their headers.
+    /// Compares the files that the head lists with those that are there, and reads their headers. Returns where those end
+    /// that are missing or cut off.
     async fn verify_files(
         &self,
         folder: &JobFolder,
         states: &[(Sequence, BlockMap)],
         report: &mut VerifyReport,
-    ) -> Result<()> {
+    ) -> Result<BTreeMap<ObjectId, u64>> {
+        let mut cut = BTreeMap::new();
         let listed = self.repository.backend().list_all(&folder.layout().backup_files()?).await;
         let listed = listed.while_doing(|| format!("listing the backup files of job {}", self.job))?;
         let lengths: BTreeMap<String, u64> =
@@ -195,6 +200,7 @@ impl Verify {
             if let Some(what) = what {
                 // What lies before the cut is there; whether it is intact, reading it tells.
                 let end = found.copied().unwrap_or(0);
+                cut.insert(*id, end);
                 let touches = touched_by(folder, states, |at| at.file == *id && end < at.offset + u64::from(at.length));
                 report.damage.push(Damage { object: key.to_string(), what, touches });
             } else if let Some(what) = self.header_flaw(folder, *id).await? {
@@ -202,7 +208,7 @@ impl Verify {
                 report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
             }
         }
-        Ok(())
+        Ok(cut)
     }
 
     async fn header_flaw(&self, folder: &JobFolder, id: ObjectId) -> Result<Option<String>> {

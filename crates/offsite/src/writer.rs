@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::pin::lowest_pinned;
-use crate::{Error, JobName, OpenRepository, Result};
+use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
 const ANCESTRY_MAX: usize = 64;
@@ -56,7 +56,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Busy`] if another run holds it, [`Error::Settings`] if the folder is another kind of job's.
-    pub(crate) async fn open(repository: OpenRepository, job: &JobName, settings: WriterSettings) -> Result<Self> {
+    pub(crate) async fn open(
+        repository: OpenRepository,
+        job: &JobName,
+        settings: WriterSettings,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let layout = Layout::new(job.clone());
         let heads = Heads::new(repository.clone(), layout.clone());
         repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
@@ -77,9 +82,9 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                wait_for_lease(&repository, &layout, &heads, &head).await?;
-                let epoch = head.epoch.checked_add(1).ok_or_else(|| Error::Defect("epochs are used up".to_owned()))?;
-                let mut next = Head { epoch, lease: Some(lease), ..successor(&head, settings.now)? };
+                wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
+                let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
+                let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
                 if head.chain.points().is_empty() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
@@ -122,7 +127,7 @@ impl Writer {
     /// # Errors
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
-        let mut next = successor(&self.head, self.now)?;
+        let mut next = successor(self.layout.job(), &self.head, self.now)?;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -211,8 +216,8 @@ impl Writer {
 }
 
 /// The head after `head`, so far with the same content.
-fn successor(head: &Head, now: Timestamp) -> Result<Head> {
-    let number = head.number + 1;
+fn successor(job: &JobName, head: &Head, now: Timestamp) -> Result<Head> {
+    let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
     let mut ancestry = head.ancestry.clone();
     ancestry.insert(0, head.commit);
     ancestry.truncate(ANCESTRY_MAX);
@@ -224,6 +229,13 @@ fn successor(head: &Head, now: Timestamp) -> Result<Head> {
         clock: head.clock.max(now),
         ..head.clone()
     })
+}
+
+/// No writer comes to that end; a head that claims it was made by hand.
+pub(crate) fn used_up(job: &JobName, what: &str) -> Error {
+    Error::Settings(format!(
+        "the {what} of job {job} are used up; its restore points can be read, go on with another job"
+    ))
 }
 
 fn empty_chain(block_size: BlockSize) -> Result<Chain> {
@@ -275,13 +287,27 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
 }
 
 /// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.
-async fn wait_for_lease(repository: &OpenRepository, layout: &Layout, heads: &Heads, head: &Head) -> Result<()> {
+async fn wait_for_lease(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<()> {
     let Some(lease) = &head.lease else { return Ok(()) };
-    let life = life_of(&lease.holder);
-    if life == Life::Dead || (life == Life::Unknown && observe(repository, layout, heads, head, lease).await?) {
-        return Ok(());
-    }
-    Err(busy_with(repository, layout, Some(lease)))
+    let is_free = match life_of(&lease.holder) {
+        Life::Dead => true,
+        Life::Alive => false,
+        Life::Unknown => {
+            progress.note(&format!(
+                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
+                layout.job(),
+                lease.duration_secs
+            ));
+            observe(repository, layout, heads, head, lease).await?
+        }
+    };
+    if is_free { Ok(()) } else { Err(busy_with(repository, layout, Some(lease))) }
 }
 
 /// The error for a run that came second.

@@ -1,4 +1,5 @@
 //! Damage in every object of a job folder: it is named, what it touches is told exactly, and nothing wrong is delivered.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -16,7 +17,7 @@ use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository, open_memory, seed};
 
 const COPY: &str = "Offsite Copy";
-const FRAME_HEADER_BYTES: u64 = 64;
+const FRAME_HEADER_BYTES: u64 = 96;
 
 type Failing = BTreeSet<(u64, String)>;
 
@@ -42,8 +43,8 @@ impl Scene {
         for number in 0..7 {
             machines.change("web01", 2);
             machines.change("db01", 1);
-            if number == 5 {
-                // Frames of one length, to be taken for each other.
+            if number >= 5 {
+                // Frames of one length, to be taken for each other; of one block as well, on two days.
                 machines.fill_with_noise("db01");
             }
             truth.record(&machines, &["web01", "db01"], day(number));
@@ -258,10 +259,19 @@ async fn a_truncated_or_missing_object() {
             }
             scene.replace(&object, whole.clone()).await;
         }
+        if folder == "head" {
+            // Longer than any head: not read, and no reason not to fall back.
+            scene.replace(&object, vec![0; 18 << 20].into()).await;
+            assert_eq!(scene.is_told(&object, "a huge head").await, Failing::new());
+            scene.replace(&object, whole.clone()).await;
+        }
         assert!(scene.target.remove(&object));
         let what = format!("{object} removed");
         match folder.as_str() {
-            "index" | "blocks" if scene.is_live(&object) => assert!(!scene.is_told(&object, &what).await.is_empty()),
+            "index" | "blocks" if scene.is_live(&object) => {
+                assert!(!scene.is_told(&object, &what).await.is_empty());
+                assert_eq!(scene.verify().await.damage.len(), 1, "{what}: told once, not for each block");
+            }
             // The newest head that is gone is a return to the one before, which nobody can tell.
             _ => scene.is_harmless(&what).await,
         }
@@ -331,6 +341,35 @@ async fn bytes_in_the_wrong_place() {
         scene.replace(&last, whole).await;
     }
     scene.is_harmless("put back").await;
+}
+
+/// An older frame of the same block, intact in itself, as a disk returns it that lost a write.
+#[tokio::test]
+async fn a_stale_frame() {
+    let scene = Scene::new().await;
+    let points = newest_head(&scene.target, COPY).chain.points().to_vec();
+    let steps = points.iter().rev().take(2).map(|point| {
+        let index = bytes_of(&scene.target, &key(&format!("{COPY}/index/{}", point.index.id)));
+        Index::decode(&index).unwrap().map
+    });
+    let [newer, older] = &steps.collect::<Vec<_>>()[..] else { panic!("two points") };
+    let mut stale = 0;
+    for (name, disk, block, at) in newer.stored() {
+        let before = older.stored().find(|(other, other_disk, other_block, before)| {
+            (*other, *other_disk, *other_block, before.length) == (name, disk, block, at.length)
+        });
+        let Some((_, _, _, before)) = before else { continue };
+        let (file, from) = (key(&format!("{COPY}/blocks/{}", at.file)), key(&format!("{COPY}/blocks/{}", before.file)));
+        let start = usize::try_from(before.offset).unwrap();
+        let whole = bytes_of(&scene.target, &file);
+        let frame = bytes_of(&scene.target, &from).slice(start..start + before.length as usize);
+        scene.patch(&file, at.offset, frame).await;
+        let failing = scene.is_told(&file, &format!("block {block} of {name} is stale")).await;
+        assert_eq!(failing, Failing::from([(points.last().unwrap().sequence.0, name.to_string())]));
+        scene.replace(&file, whole).await;
+        stale += 1;
+    }
+    assert!(stale > 0);
 }
 
 /// Readers fall back behind a damaged newest head and say so; writers refuse, and lose nothing.

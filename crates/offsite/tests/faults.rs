@@ -2,6 +2,7 @@
 //!
 //! A run then ends with a typed error or succeeds; what is committed restores to the byte, and the next run succeeds without
 //! repair and leaves nothing lying about.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Long random histories of a backup job and its copy: everything kept restores, and no byte is taken for nothing.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The main job through the library: back up, copy, merge, verify, restore.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -6,7 +7,8 @@ use std::collections::BTreeMap;
 
 use offsite::core::{PointKind, Sequence};
 use offsite::{JobFolder, Restore, Verify};
-use support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, restored};
+use offsite_repository::Repository;
+use support::{BLOCK, Machines, Random, copy_job, day, job, keep, machine, memory_repository, restored};
 
 /// Ten days of two machines, copied daily with a retention of 3; each kept point of each chain restores to the byte.
 #[tokio::test]
@@ -163,4 +165,31 @@ async fn a_dry_run_tells_what_the_run_does() {
         let merge = report.transform.merge.map(|merge| (merge.absorbed, merge.tally.planned));
         assert_eq!(plan.merge.map(|merge| (merge.absorbed, merge.cost)), merge);
     }
+}
+
+/// A frame of the right block from another day is intact and wrong; a copy, which decompresses nothing, must tell it.
+#[tokio::test]
+async fn a_copy_refuses_a_frame_of_another_time() {
+    let (source, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(7);
+    machines.add("web01", &[BLOCK]);
+    let mut random = Random::new(7);
+    let mut frames = Vec::new();
+    for number in 0..2 {
+        machines.overwrite("web01", |disk| disk.iter_mut().for_each(|byte| *byte = random.next() as u8));
+        machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
+        let contents = source.contents();
+        let (key, bytes) = contents.iter().rfind(|(key, _)| key.as_str().contains("/blocks/")).unwrap();
+        frames.push((key.clone(), bytes.clone()));
+    }
+    let [(_, older), (newer, whole)] = &frames[..] else { panic!("two backup files") };
+    assert_eq!(older.len(), whole.len(), "noise is stored as it is");
+    let start = whole.len() - (BLOCK + 4096);
+    source.patch().unwrap().patch(newer, start as u64, vec![older.slice(start..)]).await.unwrap();
+    let error = copy_job(&primary, &second).run(day(1)).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("at another time"), "{cause}");
+    assert!(target.contents().iter().all(|(key, _)| !key.as_str().contains("/blocks/")));
+    assert!(JobFolder::open(&second, &job("Offsite Copy")).await.unwrap().chain().points().is_empty());
 }

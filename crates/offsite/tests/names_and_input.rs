@@ -1,4 +1,5 @@
 //! Settings, names, images and places that are wrong: an error that names the thing and the way out, and nothing is lost.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -198,6 +199,14 @@ async fn images_that_are_none() {
     assert!(refused(ImageSource::new(path("missing.img"))).await.contains("no such file"));
     std::fs::create_dir(path("folder.img")).unwrap();
     assert!(refused(ImageSource::new(path("folder.img"))).await.contains("directory"));
+    // Nobody writes to the pipe, and nobody waits for that.
+    match Command::new("mkfifo").arg(path("pipe.img")).status() {
+        Ok(status) if status.success() => {
+            assert!(refused(ImageSource::new(path("pipe.img"))).await.contains("neither"));
+        }
+        other => println!("not tested: mkfifo cannot be run ({other:?})"),
+    }
+    assert!(refused(ImageSource::new("/dev/zero")).await.contains("neither"));
     std::fs::write(path("empty.img"), []).unwrap();
     assert!(refused(ImageSource::new(path("empty.img"))).await.contains("empty"));
     std::fs::write(path("foreign.vmdk"), b"KDMV and more").unwrap();
@@ -328,6 +337,7 @@ impl offsite::Progress for TakesTheName {
     fn end(&self) {
         std::fs::write(&self.path, b"mine").unwrap();
     }
+    fn note(&self, _: &str) {}
 }
 
 /// Two restores to one path at once: none delivers what the other is still writing.

@@ -57,18 +57,15 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
 fn summary(job: &str, report: &BackupReport) -> String {
     let kind = if report.full { "full" } else { "increment" };
     let mut text = format!("{job}: restore point #{} of {} ({kind})\n", report.sequence, report.time);
-    let rows: Vec<Vec<String>> = report
-        .machines
-        .iter()
-        .map(|machine| {
-            vec![
-                format!("  {}", machine.name),
-                format!("disk {}", render::bytes(machine.disk_bytes)),
-                format!("read {}", render::bytes(machine.read_bytes)),
-                format!("changed {}", render::bytes(machine.changed_bytes)),
-            ]
-        })
-        .collect();
+    let mut rows = vec![["  machine", "disks", "read", "changed"].map(str::to_owned).to_vec()];
+    rows.extend(report.machines.iter().map(|machine| {
+        vec![
+            format!("  {}", machine.name),
+            render::bytes(machine.disk_bytes),
+            render::bytes(machine.read_bytes),
+            render::bytes(machine.changed_bytes),
+        ]
+    }));
     text.push_str(&render::table(&rows, &[1, 2, 3]));
     let read: u64 = report.machines.iter().map(|machine| machine.read_bytes).sum();
     let changed: u64 = report.machines.iter().map(|machine| machine.changed_bytes).sum();

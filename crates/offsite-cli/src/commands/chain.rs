@@ -24,7 +24,9 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
-        Some(job) if place::open(&job.target, &config).await?.id() == repository.id() => Some(job.keep()?),
+        Some(job) if place::open(&job.target, &config).await?.id() == repository.id() => {
+            Some(job.keep().map_err(Failure::WrongUse)?)
+        }
         _ => None,
     };
     let now = place::now();
@@ -65,8 +67,12 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -
         folder.chain().block_size(),
     );
     let rows = points.iter().enumerate().map(|(position, point)| {
-        let filled = (u128::from(point.stored_bytes) * BAR_CHARS).div_ceil(largest.into()).max(1);
-        let bar = "\u{2588}".repeat(usize::try_from(filled).unwrap_or_default());
+        let filled = (u128::from(point.stored_bytes) * BAR_CHARS).div_ceil(largest.into());
+        // A point for which nothing had to be stored must not look like one with a little.
+        let bar = match filled {
+            0 => "\u{b7}".to_owned(),
+            filled => "\u{2588}".repeat(usize::try_from(filled).unwrap_or_default()),
+        };
         let bar = match point.kind {
             PointKind::Full => bar,
             PointKind::Increment if position + 1 == points.len() => format!("\u{2514}\u{2500} {bar}"),

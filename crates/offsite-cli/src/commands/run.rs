@@ -65,8 +65,8 @@ async fn run_one(
     let target = place::open(&job.target, config).await?;
     let source_job = JobName::new(&job.source.job).map_err(wrong)?;
     let copy = CopyJob::new(JobName::new(name).map_err(wrong)?, &source, source_job, &target)?
-        .select(job.selection()?)
-        .keep(job.keep()?)
+        .select(job.selection().map_err(Failure::WrongUse)?)
+        .keep(job.keep().map_err(Failure::WrongUse)?)
         .progress(progress::bars());
     if arguments.dry_run {
         let plan = copy.plan(now).await?;
@@ -154,5 +154,5 @@ fn missing_line(missing: &[offsite::core::MachineName]) -> String {
         return String::new();
     }
     let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
-    format!("  warning   the source has no whole restore point of: {}\n", names.join(", "))
+    format!("  warning   not copied, as the source has no whole restore point of them: {}\n", names.join(", "))
 }

@@ -58,7 +58,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
 
 fn touches(damage: &Damage) -> String {
     if damage.touches.is_empty() {
-        return "touches no restore point".to_owned();
+        return "touches none of these restore points".to_owned();
     }
     let points: Vec<String> = damage
         .touches

@@ -3,12 +3,14 @@
 use super::checksum;
 use super::envelope::{read_u32, read_u64};
 use super::error::{FormatError, Result};
-use crate::{BlockSize, DiskNumber, MachineNumber, ObjectId, Sequence};
+use crate::{BlockSize, Digest, DiskNumber, MachineNumber, ObjectId, Sequence};
 
 /// The length of a frame's header; the payload follows it.
-pub const HEADER_BYTES: usize = 64;
+pub const HEADER_BYTES: usize = 96;
 /// The same as a length on disk.
-const HEADER_LENGTH: u32 = 64;
+const HEADER_LENGTH: u32 = 96;
+/// What the header's own checksum covers.
+const CHECKED_BYTES: usize = 88;
 /// What each frame starts with.
 const MAGIC: [u8; 4] = *b"OFr\x1a";
 /// The version that is written.
@@ -41,14 +43,14 @@ pub struct Identity {
     pub sequence: Sequence,
 }
 
-/// The first 64 bytes of a frame.
+/// The first 96 bytes of a frame.
 ///
 /// ```text
 ///  0  magic "OFr" 0x1a     24  disk u16                40  payload length u32
 ///  4  version u8           26  reserved u16, zero      44  plain length u32
 ///  5  codec u8             28  block u32               48  payload checksum u64
-///  6  suite u8, zero       32  sequence u64            56  checksum of bytes 0..56 u64
-///  7  reserved u8, zero
+///  6  suite u8, zero       32  sequence u64            56  digest of the block
+///  7  reserved u8, zero                                88  checksum of bytes 0..88 u64
 ///  8  origin u64
 /// 16  ordinal u32
 /// 20  machine u32
@@ -65,6 +67,9 @@ pub struct Header {
     pub plain_bytes: u32,
     /// The checksum of the payload as stored.
     pub payload_checksum: u64,
+    /// The digest of the block. It ties the payload to the index without decompressing it: a frame of the right block
+    /// from another time has another digest.
+    pub digest: Digest,
 }
 
 impl Header {
@@ -73,10 +78,10 @@ impl Header {
     /// # Errors
     /// `Long` for a payload over 4 MiB: one that does not shrink is stored plain. `Invalid` for an empty one, and for a
     /// plain one that is not as long as the block.
-    pub fn of(identity: Identity, codec: Codec, plain_bytes: u32, payload: &[u8]) -> Result<Self> {
+    pub fn of(identity: Identity, codec: Codec, plain_bytes: u32, digest: Digest, payload: &[u8]) -> Result<Self> {
         let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         check_lengths(codec, payload_bytes.into(), plain_bytes.into())?;
-        Ok(Self { identity, codec, payload_bytes, plain_bytes, payload_checksum: checksum(payload) })
+        Ok(Self { identity, codec, payload_bytes, plain_bytes, payload_checksum: checksum(payload), digest })
     }
 
     /// The length of the frame: header and payload.
@@ -85,7 +90,7 @@ impl Header {
         HEADER_LENGTH + self.payload_bytes
     }
 
-    /// The 64 bytes.
+    /// The 96 bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -101,8 +106,9 @@ impl Header {
         bytes[40..44].copy_from_slice(&self.payload_bytes.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.plain_bytes.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.payload_checksum.to_le_bytes());
-        let sum = checksum(&bytes[..56]);
-        bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+        bytes[56..88].copy_from_slice(&self.digest.0);
+        let sum = checksum(&bytes[..CHECKED_BYTES]);
+        bytes[88..96].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
@@ -112,14 +118,14 @@ impl Header {
     /// [`FormatError`]: too short, no frame, damaged, a newer version, or lengths that no frame has.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         const WHAT: &str = "frame";
+        if bytes.len() >= MAGIC.len() && !bytes.starts_with(&MAGIC) {
+            return Err(FormatError::Magic(WHAT));
+        }
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
             let needed_bytes = HEADER_BYTES as u64;
             return Err(FormatError::Short { what: WHAT, bytes: bytes.len() as u64, needed_bytes });
         };
-        if bytes[..4] != MAGIC {
-            return Err(FormatError::Magic(WHAT));
-        }
-        if read_u64(bytes, 56) != checksum(&bytes[..56]) {
+        if read_u64(bytes, CHECKED_BYTES) != checksum(&bytes[..CHECKED_BYTES]) {
             return Err(FormatError::Checksum(WHAT));
         }
         if bytes[4] != VERSION {
@@ -149,6 +155,7 @@ impl Header {
             payload_bytes: read_u32(bytes, 40),
             plain_bytes: read_u32(bytes, 44),
             payload_checksum: read_u64(bytes, 48),
+            digest: Digest(std::array::from_fn(|position| bytes[56 + position])),
         };
         check_lengths(codec, header.payload_bytes.into(), header.plain_bytes.into())?;
         Ok(header)

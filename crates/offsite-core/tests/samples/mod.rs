@@ -145,7 +145,7 @@ pub(crate) fn frame(codec: Codec) -> Vec<u8> {
     };
     let payload = *b"one hundred bytes would be too long to read";
     let plain_bytes = if codec == Codec::Plain { 43 } else { 1 << 20 };
-    let header = Header::of(identity, codec, plain_bytes, &payload).expect("a header");
+    let header = Header::of(identity, codec, plain_bytes, Digest([9; 32]), &payload).expect("a header");
     [&header.encode()[..], &payload].concat()
 }
 

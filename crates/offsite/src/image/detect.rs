@@ -1,7 +1,8 @@
 //! What kind of image a file is.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -58,6 +59,11 @@ pub(super) fn detect(path: &Path) -> Result<ImageFormat> {
 
 /// Opens an image's file for reading; a directory, a missing file and the like get an error that says so.
 pub(super) fn open(path: &Path) -> Result<File> {
+    // Before it is opened, as the opening of a pipe waits for someone who writes to it.
+    let is_odd = |kind: FileType| !(kind.is_file() || kind.is_dir() || kind.is_block_device());
+    if path.metadata().is_ok_and(|metadata| is_odd(metadata.file_type())) {
+        return Err(Error::image(path, "it is neither a file nor a block device", None));
+    }
     let file = File::open(path).map_err(|error| {
         let detail = match error.kind() {
             ErrorKind::NotFound => "there is no such file",

@@ -11,10 +11,22 @@ use std::path::{Path, PathBuf};
 use super::detect::{self, ImageFormat};
 use crate::{Error, Result};
 
+/// What every qcow2 image starts with.
+const MAGIC: &[u8; 4] = b"QFI\xfb";
 /// The offset in an entry of the first or second table.
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 /// An entry of the second table whose cluster is compressed.
 const COMPRESSED: u64 = 1 << 62;
+/// Where the features lie that a reader must know.
+const FEATURES_OFFSET: u64 = 72;
+/// The feature of an image that QEMU found to be damaged.
+const CORRUPT: u64 = 1 << 1;
+/// Features of images that are not read, and how an image with one is called.
+const UNREAD_FEATURES: [(u64, &str); 3] = [
+    (1 << 2, "has its data in another file"),
+    (1 << 3, "is compressed by another method than zlib"),
+    (1 << 4, "has subclusters"),
+];
 /// The largest first table that is read: 32 MiB, as QEMU's own limit.
 const L1_BYTES_MAX: u64 = 32 << 20;
 /// The longest chain of backing files that is followed.
@@ -33,8 +45,8 @@ pub(super) fn check(path: &Path, backing_files: bool) -> Result<()> {
                 return Err(Error::image(
                     &path,
                     format!(
-                        "it needs the backing file {}; allow backing files if the image comes from a trusted place, or make \
-                         it stand alone: qemu-img convert -O qcow2 IMAGE WHOLE.qcow2",
+                        "it needs the backing file {}; allow that (--allow-backing-files) if the image comes from a \
+                         trusted place, or make it stand alone: qemu-img convert -O qcow2 IMAGE WHOLE.qcow2",
                         backing.display()
                     ),
                     None,
@@ -60,10 +72,19 @@ fn check_one(path: &Path) -> Result<Option<PathBuf>> {
         Error::image(path, format!("it is truncated: {what} ends at byte {end}, the file at {length}"), None)
     };
     let mut header = [0; 72];
+    let mut magic = [0; MAGIC.len()];
+    if file.read_exact_at(&mut magic, 0).is_ok() && magic != *MAGIC {
+        return Err(Error::image(
+            path,
+            "it is no qcow2 image; name its format, or let it be told by its first bytes",
+            None,
+        ));
+    }
     if length < header.len() as u64 {
         return Err(truncated("its header", header.len() as u64));
     }
     file.read_exact_at(&mut header, 0).map_err(unreadable)?;
+    refuse_unread(path, &file, &header)?;
     let backing = backing_file(path, &file, &header)?;
     let cluster_bits = be32(&header, 20);
     if !(9..=21).contains(&cluster_bits) {
@@ -93,6 +114,26 @@ fn check_one(path: &Path) -> Result<Option<PathBuf>> {
         }
     }
     Ok(backing)
+}
+
+/// Refuses what would be read as something else: ciphertext as a disk, or tables of another layout.
+fn refuse_unread(path: &Path, file: &File, header: &[u8; 72]) -> Result<()> {
+    let plain = "make a plain one: qemu-img convert -O qcow2 IMAGE PLAIN.qcow2";
+    if be32(header, 32) != 0 {
+        let detail = format!("it is encrypted, and its bytes would be backed up as they are; {plain}, with its key");
+        return Err(Error::image(path, detail, None));
+    }
+    // Version 2 ends here; what follows in version 3 is features that a reader must know.
+    let features = if be32(header, 4) < 3 { None } else { read_table(file, FEATURES_OFFSET, 8) };
+    let features = features.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    match UNREAD_FEATURES.iter().find(|(feature, _)| features & feature != 0) {
+        Some((_, what)) => Err(Error::image(path, format!("it {what}, and such images are not read; {plain}"), None)),
+        None if features & CORRUPT != 0 => {
+            let detail = "it is marked as damaged; repair it first: qemu-img check -r all IMAGE";
+            Err(Error::image(path, detail, None))
+        }
+        None => Ok(()),
+    }
 }
 
 fn compressed_offset(entry: u64, cluster_bits: u32) -> u64 {

@@ -20,6 +20,7 @@ pub(super) struct Sealed {
     pub(super) plain_bytes: u32,
     pub(super) payload: Bytes,
     pub(super) payload_checksum: u64,
+    pub(super) digest: Digest,
 }
 
 impl Sealed {
@@ -31,6 +32,7 @@ impl Sealed {
             payload_bytes: u32::try_from(self.payload.len()).unwrap_or(u32::MAX),
             plain_bytes: self.plain_bytes,
             payload_checksum: self.payload_checksum,
+            digest: self.digest,
         }
     }
 
@@ -58,7 +60,7 @@ pub(super) fn is_zero(plain: &[u8]) -> bool {
 }
 
 /// Compresses a block, or keeps it plain if it would not shrink by at least a sixteenth.
-pub(super) fn seal(plain: &[u8], level: i32) -> Sealed {
+pub(super) fn seal(plain: &[u8], digest: Digest, level: i32) -> Sealed {
     let worth = plain.len() - plain.len() / 16;
     let compressed = COMPRESSOR.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(made_for, _)| *made_for != level) {
@@ -75,7 +77,7 @@ pub(super) fn seal(plain: &[u8], level: i32) -> Sealed {
         None => (Codec::Plain, Bytes::copy_from_slice(plain)),
     };
     let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
-    Sealed { codec, plain_bytes, payload_checksum: checksum(&payload), payload }
+    Sealed { codec, plain_bytes, payload_checksum: checksum(&payload), payload, digest }
 }
 
 /// The header and payload of a frame, if it is the one that is wanted and its payload is as it was stored.
@@ -84,6 +86,10 @@ pub(super) fn open_frame(frame: &[u8], wanted: &Wanted, number: MachineNumber) -
     let identity = header.identity;
     if (identity.machine, identity.disk, identity.block) != (number, wanted.address.disk, wanted.address.block) {
         return Err(FormatError::Invalid { what: "frame", why: "it holds another block".to_owned() });
+    }
+    if header.digest != wanted.at.digest {
+        let why = "it holds the block as it was at another time".to_owned();
+        return Err(FormatError::Invalid { what: "frame", why });
     }
     Ok((header, frame.len() - payload.len()))
 }
@@ -113,7 +119,7 @@ pub(super) fn unseal(
             }
         }
     }
-    if plain.len() != header.plain_bytes as usize || digest(plain) != wanted.at.digest {
+    if plain.len() != header.plain_bytes as usize || digest(plain) != header.digest {
         return Err(FormatError::Invalid { what: "frame", why: "its block has another digest".to_owned() });
     }
     Ok(())
@@ -150,7 +156,8 @@ mod tests {
                 state.to_le_bytes()[3]
             })
             .collect();
-        assert_eq!(seal(&random, DEFAULT_LEVEL).codec, Codec::Plain);
-        assert_eq!(seal(&[7; 100_000], DEFAULT_LEVEL).codec, Codec::Zstd);
+        assert_eq!(seal(&random, digest(&random), DEFAULT_LEVEL).codec, Codec::Plain);
+        let same = [7; 100_000];
+        assert_eq!(seal(&same, digest(&same), DEFAULT_LEVEL).codec, Codec::Zstd);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use offsite_core::plan::Placer;
-use offsite_core::{BlockSize, Digest, DiskMap, DiskNumber, MachineName, MachineNumber, ObjectId, Run, StoredBlock};
+use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineName, MachineNumber, ObjectId, Run, StoredBlock};
 
 use super::codec::{self, Sealed};
 use super::output::Output;
@@ -48,7 +48,7 @@ struct Batch {
 enum Outcome {
     Zero,
     Unchanged(StoredBlock),
-    New(Digest, Sealed),
+    New(Sealed),
 }
 
 /// Reads the disks, stores the blocks that differ from `previous`, and returns where everything lies.
@@ -80,7 +80,8 @@ pub(crate) async fn ingest(
             match outcome {
                 Outcome::Zero => state.runs.push(Run::Zero { first: block, count: 1 }),
                 Outcome::Unchanged(at) => state.runs.push(Run::Stored { block, at }),
-                Outcome::New(digest, sealed) => {
+                Outcome::New(sealed) => {
+                    let digest = sealed.digest;
                     let length = sealed.frame_bytes();
                     let (file, offset) = placer.place(length, &mut mint);
                     output.append((file, offset), disk.number, disk.disk, block, sealed).await?;
@@ -191,7 +192,7 @@ fn work(disk: &IngestDisk, blocks: Range<u32>, block_size: BlockSize, level: i32
             let digest = codec::digest(plain);
             match disk.previous.as_ref().and_then(|previous| previous.get(block)) {
                 Some(Run::Stored { at, .. }) if at.digest == digest => Outcome::Unchanged(at),
-                _ => Outcome::New(digest, codec::seal(plain, level)),
+                _ => Outcome::New(codec::seal(plain, digest, level)),
             }
         });
         Ok(outcomes.collect())

@@ -37,6 +37,7 @@ pub(crate) async fn transfer(
                 plain_bytes: header.plain_bytes,
                 payload: frame.slice(start..),
                 payload_checksum: header.payload_checksum,
+                digest: header.digest,
             };
             if sealed.frame_bytes() != step.to.length {
                 return Err(Error::Defect(format!("a frame of {} bytes was planned", step.to.length)));

@@ -121,6 +121,12 @@ impl Machines {
         self.write(name);
     }
 
+    /// Does to each disk of the machine what `write` does.
+    pub fn overwrite(&mut self, name: &str, mut write: impl FnMut(&mut [u8])) {
+        self.disks.get_mut(name).unwrap().iter_mut().for_each(|disk| write(disk));
+        self.write(name);
+    }
+
     /// Rewrites some blocks of each disk of the machine, whole or in part.
     pub fn change(&mut self, name: &str, blocks: usize) {
         for disk in self.disks.get_mut(name).unwrap() {

@@ -1,0 +1,179 @@
+//! What each command tells a user, word for word.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use offsite_cli::workload::Disk;
+use support::golden::Transcript;
+use support::{Offsite, day};
+
+const COPY: &str = "Offsite Copy";
+
+/// Two machines, one of them with two disks, as images of known content.
+struct Machines([(Disk, &'static str); 3]);
+
+impl Machines {
+    fn new(offsite: &Offsite) -> Self {
+        let disks = [("web01", "web01.img", 24), ("db01-0", "db01-system.img", 16), ("db01-1", "db01-data.img", 32)];
+        let machines = Self(disks.map(|(name, image, size_mib)| (Disk::new(name, 7, size_mib), image)));
+        machines.0.iter().for_each(|(disk, image)| disk.write_full(&offsite.path(image), 0).unwrap());
+        machines
+    }
+
+    fn work(&self, offsite: &Offsite, version: u32) {
+        self.0.iter().for_each(|(disk, image)| assert!(disk.apply(&offsite.path(image), version).is_ok()));
+    }
+}
+
+const BACKUP: [&str; 7] =
+    ["backup", "--repo", "primary", "--job", "nightly", "web01=web01.img", "db01=db01-system.img,db01-data.img"];
+
+#[test]
+fn help_says_what_there_is() {
+    let offsite = Offsite::new();
+    let mut transcript = Transcript::default();
+    transcript.run(&offsite, 0, ["--help"]);
+    for command in ["demo", "init", "backup", "run", "points", "chain", "restore", "verify"] {
+        transcript.heading(command);
+        transcript.run(&offsite, 0, [command, "--help"]);
+    }
+    transcript.heading("what nobody knows");
+    transcript.run(&offsite, 2, ["bakcup"]);
+    transcript.run(&offsite, 2, ["points"]);
+    transcript.run(&offsite, 2, ["verify", "primary", "--read-date"]);
+    transcript.compare(&offsite, "help.txt");
+    assert!(offsite.run(["--version"]).expect(0).out.starts_with("offsite "));
+}
+
+/// A few days of work, as the README would tell them. Standard error is no terminal here: nothing but warnings goes there.
+#[test]
+fn the_main_job_in_the_words_of_the_command() {
+    let offsite = Offsite::new();
+    offsite.config(
+        r#"
+[repositories.primary]
+location = "primary"
+
+[repositories.second]
+location = "second"
+
+[jobs."Offsite Copy"]
+source = { repository = "primary", from = "job", job = "nightly" }
+target = "second"
+
+[jobs."Offsite Copy".retention]
+keep = 3
+"#,
+    );
+    let machines = Machines::new(&offsite);
+    let mut transcript = Transcript::default();
+    transcript.heading("two repositories");
+    transcript.run(&offsite, 0, ["init", "primary"]);
+    transcript.run(&offsite, 0, ["init", "second"]);
+    transcript.run(&offsite, 0, ["points", "primary"]);
+    for number in 0..4 {
+        transcript.heading(&format!("day {number}"));
+        let now = day(number);
+        if number > 0 {
+            machines.work(&offsite, u32::try_from(number).unwrap());
+        }
+        transcript.run(&offsite, 0, BACKUP.into_iter().chain(["--at", &now]));
+        transcript.run(&offsite, 0, ["run", "--dry-run", "--now", &now]);
+        transcript.run(&offsite, 0, ["run", "--now", &now]);
+    }
+    transcript.heading("nothing new");
+    transcript.run(&offsite, 0, ["run", "--dry-run", "--now", &day(4)]);
+    transcript.run(&offsite, 0, ["run", "--now", &day(4)]);
+    transcript.heading("looking at it");
+    transcript.run(&offsite, 0, ["points", "primary"]);
+    transcript.run(&offsite, 0, ["points", "second", COPY]);
+    transcript.run(&offsite, 0, ["chain", "primary", "nightly"]);
+    transcript.run(&offsite, 0, ["chain", "second", COPY]);
+    transcript.run(&offsite, 0, ["verify", "second"]);
+    transcript.run(&offsite, 0, ["verify", "second", COPY, "--read-data"]);
+    transcript.heading("the way back");
+    fs::create_dir(offsite.path("back")).unwrap();
+    transcript.run(&offsite, 0, ["restore", "second", COPY, "web01", "--to", "web01-back.img"]);
+    transcript.run(&offsite, 0, ["restore", "second", COPY, "db01", "--at", &day(2), "--to", "back"]);
+    let qcow2 = ["restore", "second", COPY, "db01", "--point", "2", "--format", "qcow2", "--to", "back"];
+    transcript.run(&offsite, 0, qcow2);
+    transcript.heading("a machine that is not there any more");
+    transcript.run(
+        &offsite,
+        0,
+        ["backup", "--repo", "primary", "--job", "nightly", "web01=web01.img", "--at", &day(5)],
+    );
+    transcript.run(&offsite, 0, ["run", "--now", &day(5)]);
+    transcript.run(&offsite, 0, ["chain", "second", COPY]);
+    assert!(!transcript.text().contains("\n! "), "standard error is no terminal, and nothing went wrong");
+    transcript.compare(&offsite, "main-job.txt");
+}
+
+/// Where standard error is a terminal, long work shows how far it is, and leaves nothing of that behind.
+#[test]
+fn a_terminal_shows_progress() {
+    let offsite = Offsite::with_copy_job();
+    Machines::new(&offsite);
+    let mut terminal = Command::new(offsite_tests::find("script", "bsdutils"));
+    let line = format!("'{}' {}", env!("CARGO_BIN_EXE_offsite"), BACKUP.join(" "));
+    terminal.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(offsite.root());
+    let shown = offsite_tests::run(terminal.env("TERM", "xterm").stdin(Stdio::null()));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let (bars, rest) = shown.split_once("nightly: restore point #1").expect("the summary comes last");
+    assert!(bars.contains("backing up [") && bars.contains("MiB/s"), "{bars:?}");
+    assert!(!rest.contains("backing up"), "{rest:?}");
+}
+
+/// A machine that the source does not have is a warning, with a status of its own; the others are copied.
+#[test]
+fn warnings_have_their_own_status() {
+    let offsite = Offsite::new();
+    offsite.config(
+        r#"
+[repositories.primary]
+location = "primary"
+[repositories.second]
+location = "second"
+[jobs.some]
+source = { repository = "primary", job = "nightly" }
+select = { machines = ["web01", "mail01"] }
+target = "second"
+"#,
+    );
+    Machines::new(&offsite);
+    offsite.ok(["init", "primary"]);
+    offsite.ok(["init", "second"]);
+    offsite.ok(BACKUP.into_iter().chain(["--at", &day(0)]));
+    let mut transcript = Transcript::default();
+    transcript.run(&offsite, 3, ["run", "--dry-run", "--now", &day(0)]);
+    transcript.run(&offsite, 3, ["run", "--now", &day(0)]);
+    transcript.heading("a clock that runs back");
+    transcript.run(&offsite, 3, BACKUP.into_iter().chain(["--at", &day(-1)]));
+    transcript.compare(&offsite, "warnings.txt");
+}
+
+/// With `--json` each command prints one line of JSON and nothing else.
+#[test]
+fn json_is_one_line() {
+    let offsite = Offsite::with_copy_job();
+    Machines::new(&offsite);
+    let now = day(0);
+    let commands: [&[&str]; 8] = [
+        &["init", "third"],
+        &[&BACKUP[..], &["--at", &now]].concat(),
+        &["run", "--dry-run", "--now", &now],
+        &["run", "--now", &now],
+        &["points", "second"],
+        &["chain", "second", COPY],
+        &["restore", "second", COPY, "web01", "--to", "web01-back.img"],
+        &["verify", "second", COPY, "--read-data"],
+    ];
+    for command in commands {
+        let ran = offsite.ok(command.iter().copied().chain(["--json"]));
+        assert_eq!(ran.out.lines().count(), 1, "{ran}");
+        assert!(ran.json().is_object(), "{ran}");
+    }
+}

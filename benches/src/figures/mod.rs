@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
 /// Measures, and says whether all bars were held.
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let start = Instant::now();
+    std::fs::create_dir_all(&arguments.dir)?;
     let folder = tempfile::Builder::new().prefix("offsite-figures-").tempdir_in(&arguments.dir)?;
     let sections = if arguments.only.is_empty() { Section::value_variants() } else { &arguments.only };
     let mut bench = Bench::new(folder.path(), disk(arguments.size_mib), arguments.runs)?;

@@ -51,7 +51,7 @@ keep = 3
 pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
     let start = Instant::now();
     let folder = make_folder(arguments.dir.as_deref())?;
-    println!("The story of a backup copy job, told in {}\n", folder.display());
+    println!("The story of a backup copy job, told in {}", folder.display());
     let story = Story::begin(folder).await?;
     let account = story.ten_days().await?;
     story.draw_chain().await?;

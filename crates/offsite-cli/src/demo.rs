@@ -184,8 +184,7 @@ impl Story {
                 let restore = Restore::new(&self.second, self.copy.clone(), machine.name.clone());
                 let report = restore.point(PointSelector::Sequence(point.sequence)).run(&to).await?;
                 for (disk, restored) in machine.disks.iter().zip(&report.disks) {
-                    same &=
-                        machines::is_same(disk, day, &restored.path).map_err(|error| failed(&restored.path, &error))?;
+                    same &= disk.is_same(&restored.path, day).map_err(|error| failed(&restored.path, &error))?;
                     disks += 1;
                     data += restored.size_bytes;
                 }

@@ -15,8 +15,8 @@ mod image;
 #[cfg(test)]
 mod tests;
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::Path;
 
 pub use content::Kind;
@@ -217,6 +217,27 @@ impl Disk {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("not a file of {} MiB", self.size_mib)));
         }
         image::write_changes(self, version, &mut file)
+    }
+
+    /// Whether the file at `path` is the disk at `version`, to the last byte.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn is_same(&self, path: &Path, version: u32) -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() != self.size_bytes() {
+            return Ok(false);
+        }
+        let content = self.at(version);
+        let (mut expected, mut found) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+        for block in 0..self.size_mib {
+            content.read_block(block, &mut expected);
+            file.read_exact(&mut found)?;
+            if expected != found {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The hash of what makes this disk different from all others.

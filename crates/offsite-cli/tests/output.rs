@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use offsite_cli::workload::Disk;
 use support::golden::Transcript;
-use support::{Offsite, day};
+use support::{COPY_JOB, Offsite, day};
 
 const COPY: &str = "Offsite Copy";
 
@@ -52,22 +52,7 @@ fn help_says_what_there_is() {
 #[test]
 fn the_main_job_in_the_words_of_the_command() {
     let offsite = Offsite::new();
-    offsite.config(
-        r#"
-[repositories.primary]
-location = "primary"
-
-[repositories.second]
-location = "second"
-
-[jobs."Offsite Copy"]
-source = { repository = "primary", from = "job", job = "nightly" }
-target = "second"
-
-[jobs."Offsite Copy".retention]
-keep = 3
-"#,
-    );
+    offsite.config(COPY_JOB);
     let machines = Machines::new(&offsite);
     let mut transcript = Transcript::default();
     transcript.heading("two repositories");

@@ -1,11 +1,5 @@
 //! Restore of the newest point to a raw image.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use offsite_cli::workload::{BLOCK_BYTES, Disk};
-
 use super::{Bench, allocated_bytes, remove};
 use crate::figures::pages::Pages;
 use crate::figures::sample::{Samples, cp, measure as sample};
@@ -33,7 +27,7 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
         let restored = bench.free_path("restored.img")?;
         let (taken, _) = sample(bench.caches, || bench.runtime.block_on(jobs::restore(&target, &restored)))?;
         offsite.push(taken);
-        same &= holds(&bench.disk, VERSION, &restored)?;
+        same &= bench.disk.is_same(&restored, VERSION)?;
         remove(&restored)?;
         let folder = bench.empty_folder("cp")?;
         let (taken, ()) = sample(bench.caches, || cp("auto", &[&bench.image], &folder))?;
@@ -53,22 +47,4 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
     let equal = if same { "equal to the disk" } else { "DIFFERENT" };
     pages.check("Content of every restored image", equal.to_owned(), "equal to the disk".to_owned(), same);
     Ok(())
-}
-
-/// Whether the image is the disk at `version`, to the last byte.
-fn holds(disk: &Disk, version: u32, path: &Path) -> Result<bool, Failure> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() != disk.size_bytes() {
-        return Ok(false);
-    }
-    let content = disk.at(version);
-    let (mut expected, mut found) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-    for block in 0..disk.size_mib {
-        content.read_block(block, &mut expected);
-        file.read_exact(&mut found)?;
-        if expected != found {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

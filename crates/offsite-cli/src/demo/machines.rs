@@ -1,13 +1,11 @@
 //! The machines of the story, and what their disks held on each day.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use offsite::core::MachineName;
 
 use crate::status::Failure;
-use crate::workload::{BLOCK_BYTES, Disk};
+use crate::workload::Disk;
 
 /// What their content is derived from.
 const SEED: u64 = 1;
@@ -51,22 +49,4 @@ impl Machine {
         }
         Ok(())
     }
-}
-
-/// Whether the image is what the disk held on that day, to the last byte.
-pub(super) fn is_same(disk: &Disk, day: u32, image: &Path) -> std::io::Result<bool> {
-    let mut file = File::open(image)?;
-    if file.metadata()?.len() != disk.size_bytes() {
-        return Ok(false);
-    }
-    let content = disk.at(day);
-    let (mut expected, mut found) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-    for block in 0..disk.size_mib {
-        content.read_block(block, &mut expected);
-        file.read_exact(&mut found)?;
-        if expected != found {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -209,3 +209,19 @@ fn a_set_of_pages_is_its_runs() {
     assert_eq!(PageSet::ALL.runs().map(|run| run.len()).collect::<Vec<_>>(), [BLOCK_PAGES]);
     assert_eq!(PageSet::NONE.runs().count(), 0);
 }
+
+#[test]
+fn a_file_is_told_from_the_disk_by_one_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let disk = Disk::new("web01", 1, 8);
+    disk.write_full(&path, 1).unwrap();
+    assert!(disk.is_same(&path, 1).unwrap());
+    assert!(!disk.is_same(&path, 0).unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(!disk.is_same(&path, 1).unwrap());
+    std::fs::write(&path, &bytes[1..]).unwrap();
+    assert!(!disk.is_same(&path, 1).unwrap());
+}

@@ -25,6 +25,22 @@ pub fn hour(number: i64) -> String {
     jiff::Timestamp::from_second(START_UNIX_SECS + number * 3600).unwrap().to_string()
 }
 
+/// Two repositories and a copy job that keeps three points.
+pub const COPY_JOB: &str = r#"
+[repositories.primary]
+location = "primary"
+
+[repositories.second]
+location = "second"
+
+[jobs."Offsite Copy"]
+source = { repository = "primary", from = "job", job = "nightly" }
+target = "second"
+
+[jobs."Offsite Copy".retention]
+keep = 3
+"#;
+
 /// A folder in which the command runs.
 pub struct Offsite {
     folder: TempDir,
@@ -51,22 +67,7 @@ impl Offsite {
     #[track_caller]
     pub fn with_copy_job() -> Self {
         let offsite = Self::new();
-        offsite.config(
-            r#"
-[repositories.primary]
-location = "primary"
-
-[repositories.second]
-location = "second"
-
-[jobs."Offsite Copy"]
-source = { repository = "primary", from = "job", job = "nightly" }
-target = "second"
-
-[jobs."Offsite Copy".retention]
-keep = 3
-"#,
-        );
+        offsite.config(COPY_JOB);
         offsite.ok(["init", "primary"]);
         offsite.ok(["init", "second"]);
         offsite

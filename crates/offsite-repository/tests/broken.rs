@@ -10,8 +10,8 @@ use bytes::Bytes;
 use offsite_repository::testing::Memory;
 use offsite_repository::testing::conformance::{self, Options};
 use offsite_repository::{
-    CloneRange, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    RepositoryExt, Result, Retain,
+    CloneRange, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, RepositoryExt, Result, Retain,
 };
 
 /// What is wrong with a repository; all else is right.
@@ -326,9 +326,9 @@ impl CloneRange for Broken {
 
 #[async_trait]
 impl Patch for Broken {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
-        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        Repository::patch(&self.inner).unwrap().patch(key, offset, chunks).await?;
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let end = extents.last().map_or(0, Extent::end);
+        Repository::patch(&self.inner).unwrap().patch(key, extents).await?;
         if self.flaw == Flaw::PatchTruncates {
             self.inner.truncate(key, end);
         }

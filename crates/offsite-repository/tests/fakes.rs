@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
-use offsite_repository::{Counts, ErrorKind, Key, Prefix, Read, Recording, Repository, RepositoryExt, Verb};
+use offsite_repository::{Counts, ErrorKind, Extent, Key, Prefix, Read, Recording, Repository, RepositoryExt, Verb};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -34,7 +34,12 @@ async fn recording_counts_calls_and_bytes_by_class() {
     handed_on.get(&key("job/head/2"), 10).await.unwrap_err();
     handed_on.list_all(&Prefix::root()).await.unwrap();
     handed_on.reclaim().unwrap().punch(&block, &[0..4_096, 8_192..9_000]).await.unwrap();
-    handed_on.patch().unwrap().patch(&head, 4, vec![Bytes::from_static(b"er")]).await.unwrap();
+    handed_on
+        .patch()
+        .unwrap()
+        .patch(&head, vec![Extent { offset: 4, chunks: vec![Bytes::from_static(b"er")] }])
+        .await
+        .unwrap();
     handed_on.delete(&head).await.unwrap();
     let later = recording.snapshot() - written;
     assert_eq!((later.reads, later.bytes_read, later.lists, later.deletes), (2, 25, 1, 1));
@@ -124,10 +129,11 @@ async fn memory_is_full_at_its_capacity_and_punching_helps() {
     assert_eq!(memory.used_bytes(), 808);
     memory.put(&key("b"), Bytes::from(vec![2; 9_000])).await.unwrap();
     let patch = memory.patch().unwrap();
-    let into_hole = patch.patch(&key("a"), 100, vec![Bytes::from_static(b"x")]).await;
+    let extent = || vec![Extent { offset: 100, chunks: vec![Bytes::from_static(b"x")] }];
+    let into_hole = patch.patch(&key("a"), extent()).await;
     assert_eq!(into_hole.unwrap_err().kind(), ErrorKind::NoSpace);
     memory.set_capacity(u64::MAX);
-    patch.patch(&key("a"), 100, vec![Bytes::from_static(b"x")]).await.unwrap();
+    patch.patch(&key("a"), extent()).await.unwrap();
     assert_eq!(memory.used_bytes(), 9_808 + 4_096);
 }
 

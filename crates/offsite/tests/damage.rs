@@ -11,7 +11,7 @@ use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind};
 use offsite::core::{ObjectId, StoredBlock};
 use offsite::{Error, JobFolder, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
-use offsite_repository::{Key, Patch, Repository, RepositoryExt};
+use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
 use support::objects::{FOREIGN_HOLDER, bytes_of, fork, key, keys, newest_head, pin, stray};
 use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository, open_memory, seed};
@@ -143,7 +143,7 @@ impl Scene {
 
     async fn patch(&self, object: &Key, offset: u64, bytes: Bytes) {
         let target = Repository::patch(&self.target).unwrap();
-        Patch::patch(target, object, offset, vec![bytes]).await.unwrap();
+        Patch::patch(target, object, vec![Extent { offset, chunks: vec![bytes] }]).await.unwrap();
     }
 }
 

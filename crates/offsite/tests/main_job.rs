@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use offsite::core::{PointKind, Sequence};
 use offsite::{JobFolder, Restore, Verify};
-use offsite_repository::Repository;
+use offsite_repository::{Extent, Repository};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, machine, memory_repository, restored};
 
 /// Ten days of two machines, copied daily with a retention of 3; each kept point of each chain restores to the byte.
@@ -186,7 +186,12 @@ async fn a_copy_refuses_a_frame_of_another_time() {
     let [(_, older), (newer, whole)] = &frames[..] else { panic!("two backup files") };
     assert_eq!(older.len(), whole.len(), "noise is stored as it is");
     let start = whole.len() - (BLOCK + 4096);
-    source.patch().unwrap().patch(newer, start as u64, vec![older.slice(start..)]).await.unwrap();
+    source
+        .patch()
+        .unwrap()
+        .patch(newer, vec![Extent { offset: start as u64, chunks: vec![older.slice(start..)] }])
+        .await
+        .unwrap();
     let error = copy_job(&primary, &second).run(day(1)).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("at another time"), "{cause}");

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    Result, Retain, Verb,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, Result, Retain, Verb,
 };
 
 /// On which side of a call it fails.
@@ -329,10 +329,10 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let turn = self.script.turn(Verb::Patch, Some(key))?;
         let inner = self.repository.patch().ok_or_else(|| lost("patch", key))?;
-        turn.answer(inner.patch(key, offset, chunks).await)
+        turn.answer(inner.patch(key, extents).await)
     }
 }
 

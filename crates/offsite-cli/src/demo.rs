@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use offsite::core::Timestamp;
 use offsite::core::retention::Simple;
-use offsite::report::{BackupReport, CopyReport};
+use offsite::report::{BackupReport, CopyReport, Operation};
 use offsite::{BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify};
 use offsite_backends::Local;
 
@@ -254,13 +254,16 @@ fn day_row(day: u32, backup: &BackupReport, report: &CopyReport) -> Vec<String> 
             format!("{kind} of {} in {}", bytes(sync.tally.target.bytes_written), duration(sync.tally.duration))
         },
     );
-    let transform = report.transform.merge.as_ref().map_or_else(
+    let merge = report.transform.operations.iter().find_map(|report| match report.operation {
+        Operation::Merge { full, .. } => Some((full, report.tally.duration)),
+        _ => None,
+    });
+    let transform = merge.map_or_else(
         || "-".to_owned(),
-        |merge| {
+        |(full, time)| {
             format!(
-                "#{} becomes the full in {}; {} released in {}",
-                merge.full,
-                duration(merge.tally.duration),
+                "#{full} becomes the full in {}; {} released in {}",
+                duration(time),
                 bytes(report.transform.released.bytes),
                 count(usize::try_from(report.transform.released.ranges).unwrap_or_default(), "hole", "holes"),
             )

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod json;
+mod operation;
 mod place;
 mod policy;
 mod progress;

@@ -70,13 +70,15 @@ async fn the_oldest_increment_becomes_the_full() {
         machines.change("web01", 2);
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
         let report = copy.run(day(number)).await.unwrap();
-        match report.transform.merge {
-            Some(merge) => {
-                assert_eq!((number, merge.absorbed, merge.full), (3, vec![Sequence(1)], Sequence(2)));
+        match &report.transform.operations[..] {
+            [merge] => {
+                let Operation::Merge { absorbed, full, method, .. } = &merge.operation else { panic!("{merge:?}") };
+                assert_eq!((number, &absorbed[..], *full), (3, &[Sequence(1)][..], Sequence(2)));
+                assert_eq!(*method, MergeMethod::Adopt);
                 assert_eq!((merge.tally.target.bytes_read, merge.tally.target.bytes_written), (0, 0));
                 assert!(merge.tally.kept_to_plan());
             }
-            None => assert!(number < 3),
+            operations => assert!(number < 3 && operations.is_empty(), "{operations:?}"),
         }
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -
         };
         let bar = match point.kind {
             PointKind::Full => bar,
+            PointKind::Rollback => format!("\u{250c}\u{2500} {bar}"),
             PointKind::Increment if position + 1 == points.len() => format!("\u{2514}\u{2500} {bar}"),
             PointKind::Increment => format!("\u{251c}\u{2500} {bar}"),
         };

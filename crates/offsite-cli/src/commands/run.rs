@@ -10,7 +10,7 @@ use crate::args::Run;
 use crate::commands::transform_lines;
 use crate::config::{Config, JobConfig};
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, operation, place, progress, render};
 
 pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failure> {
     let path = config;
@@ -135,14 +135,13 @@ fn plan_summary(name: &str, plan: &RunPlan) -> String {
             )
         }
     };
-    if let Some(merge) = &plan.merge {
-        let absorbed: Vec<String> = merge.absorbed.iter().map(|sequence| format!("#{sequence}")).collect();
+    for planned in &plan.operations {
+        let (verb, what) = operation::words(&planned.operation);
         text.push_str(&format!(
-            "  merge     {} into the next point by adoption: {} of blocks to read, {} to write, {} to release\n",
-            absorbed.join(", "),
-            render::bytes(merge.cost.bytes_read),
-            render::bytes(merge.cost.bytes_written),
-            render::bytes(merge.cost.bytes_released),
+            "  {verb:<9} {what}: {} of blocks to read, {} to write, {} to release\n",
+            render::bytes(planned.cost.bytes_read),
+            render::bytes(planned.cost.bytes_written),
+            render::bytes(planned.cost.bytes_released),
         ));
     }
     text.push_str(&missing_line(&plan.missing));

@@ -1,0 +1,165 @@
+//! The transform phase: the chain becomes what retention asks for, and space comes back.
+
+mod draft;
+mod merge;
+mod remove;
+
+use std::time::Instant;
+
+use offsite_core::format::head::Head;
+use offsite_core::plan::Cost;
+use offsite_core::retention::{Ageing, Change, Conditions, Due, Policy, Subject, Verdict, due, verdicts};
+use offsite_core::{ObjectId, Timestamp};
+
+use crate::indexes::Indexes;
+use crate::release::release;
+use crate::report::{Operation, TransformReport};
+use crate::writer::Writer;
+use crate::{OpenRepository, Progress, Result};
+
+pub(crate) use draft::{Draft, Drafting};
+
+/// How the oldest increments go into the full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum MergeMethod {
+    /// As the repository can: adopting where holes can be punched, folding where files can be written into, and else
+    /// adopting.
+    #[default]
+    Auto,
+    /// The full takes over the increments' files; no block moves.
+    Adopt,
+    /// The increments' blocks are written into the full's own file, so that it stays one file.
+    Fold,
+}
+
+/// What a job's transform phase does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transforms {
+    /// What is kept; none: everything, for ever.
+    pub retention: Option<Policy>,
+    /// How increments are merged.
+    pub merge: MergeMethod,
+    /// Whether a changed policy may delete all at once that it no longer keeps.
+    pub apply_changes_at_once: bool,
+    /// How the oldest points go.
+    pub ageing: Ageing,
+}
+
+impl Transforms {
+    /// Keeps what `policy` says.
+    #[must_use]
+    pub fn keeping(policy: Policy) -> Self {
+        Self { retention: Some(policy), ..Self::default() }
+    }
+}
+
+/// An operation that is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedOperation {
+    /// What it does.
+    pub operation: Operation,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// What `policy` says of each archive and point of a chain, oldest first.
+pub(crate) fn judge(head: &Head, policy: &Policy, now: Timestamp, change: Change) -> Vec<Verdict> {
+    let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
+    let subjects: Vec<Subject> = archived.chain(head.chain.points().iter().map(Subject::from)).collect();
+    let conditions = Conditions { change, merges_carry: true, ..Conditions::default() };
+    verdicts(&subjects, policy, now, &conditions)
+}
+
+/// What retention asks for now, and whether a changed policy would take more than this run gives it.
+fn wanted(head: &Head, settings: &Transforms, now: Timestamp, added: u32) -> (Vec<Due>, bool) {
+    let Some(policy) = &settings.retention else { return (Vec::new(), false) };
+    let is_settled = head.settled_policy.is_none_or(|settled| settled == policy.fingerprint());
+    let change = if is_settled || settings.apply_changes_at_once { Change::Settled } else { Change::Careful { added } };
+    let verdicts = judge(head, policy, now, change);
+    let is_held_back = verdicts.iter().any(Verdict::is_held_back);
+    (due(&head.chain, &verdicts, settings.ageing), is_held_back)
+}
+
+/// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be.
+pub(crate) async fn plan(
+    repository: &OpenRepository,
+    head: &mut Head,
+    indexes: &mut Indexes,
+    settings: &Transforms,
+    now: Timestamp,
+    added: u32,
+    mint: &mut (dyn FnMut() -> ObjectId + Send),
+) -> Result<Vec<PlannedOperation>> {
+    let mut planned = Vec::new();
+    if now < head.clock {
+        return Ok(planned);
+    }
+    for due in wanted(head, settings, now, added).0 {
+        let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
+        let draft = drafted(drafting, &due, settings).await?;
+        planned.push(PlannedOperation { operation: draft.operation, cost: draft.plan.cost() });
+        (head.chain, head.files) = (draft.chain, draft.files);
+        for (id, _, map) in draft.indexes {
+            indexes.insert(id, map);
+        }
+    }
+    Ok(planned)
+}
+
+async fn drafted(drafting: Drafting<'_>, due: &Due, settings: &Transforms) -> Result<Draft> {
+    match due {
+        Due::Merge { increments, archived } => merge::draft(drafting, increments, *archived, settings.merge).await,
+        Due::RemoveArchive(sequence) => remove::archive(drafting, *sequence).await,
+        Due::RemoveRollbacks(rollbacks) => remove::points(drafting, rollbacks, &[]).await,
+        Due::RemoveChain { points, archived } => remove::points(drafting, points, archived).await,
+    }
+}
+
+/// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
+pub(crate) async fn transform(
+    writer: &mut Writer,
+    indexes: &mut Indexes,
+    settings: &Transforms,
+    now: Timestamp,
+    added: u32,
+    progress: &dyn Progress,
+) -> Result<TransformReport> {
+    let mut report = TransformReport::default();
+    let clock = writer.head().clock;
+    if now < clock {
+        // A clock that ran back makes every point look newer than it is; nothing is lost by waiting.
+        report.notes.push(format!("the clock says {now} and has said {clock} before: nothing was pruned"));
+    } else {
+        let (wanted, is_held_back) = wanted(writer.head(), settings, now, added);
+        for due in wanted {
+            let head = writer.head().clone();
+            let repository = writer.repository().clone();
+            let draft = {
+                let mut mint = || writer.mint();
+                let drafting =
+                    Drafting { repository: &repository, head: &head, indexes: &mut *indexes, mint: &mut mint };
+                drafted(drafting, &due, settings).await?
+            };
+            report.operations.push(draft::carry_out(writer, indexes, draft, progress).await?);
+        }
+        if is_held_back {
+            let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
+            report.notes.push(note.to_owned());
+        } else {
+            settle(writer, settings).await?;
+        }
+    }
+    let start = Instant::now();
+    report.released = release(writer).await?;
+    report.release_duration = start.elapsed();
+    Ok(report)
+}
+
+/// Notes the policy under which nothing is left to be done, with a commit of its own only where it changed.
+async fn settle(writer: &mut Writer, settings: &Transforms) -> Result<()> {
+    let fingerprint = settings.retention.as_ref().map(Policy::fingerprint);
+    if fingerprint.is_none() || writer.head().settled_policy == fingerprint {
+        return Ok(());
+    }
+    writer.commit(|head| head.settled_policy = fingerprint).await
+}

@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     head: Head,
     minted: u32,
     now: Timestamp,
+    /// The policy that the next commit is to note as the one under which nothing is left to be done.
+    settled_policy: Option<u64>,
     // Dropped with the writer: the claim ends, and so do its signs of life.
     _holder: Holder,
     renewal: Renewal,
@@ -98,8 +100,17 @@ impl Writer {
             answer => answer?,
         }
         let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
-        let writer =
-            Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
+        let writer = Self {
+            repository,
+            layout,
+            heads,
+            settled_policy: next.settled_policy,
+            head: next,
+            minted: 0,
+            now: settings.now,
+            _holder: holder,
+            renewal,
+        };
         writer.remove_orphans().await?;
         Ok(writer)
     }
@@ -128,6 +139,7 @@ impl Writer {
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
         let mut next = successor(self.layout.job(), &self.head, self.now)?;
+        next.settled_policy = self.settled_policy;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -138,6 +150,11 @@ impl Writer {
             let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
+    }
+
+    /// Lets the next commit, at the latest that of the writer's end, note the policy under which nothing is left to be done.
+    pub(crate) fn settle(&mut self, policy: Option<u64>) {
+        self.settled_policy = policy.or(self.settled_policy);
     }
 
     /// Whether this writer's commit is still the newest.

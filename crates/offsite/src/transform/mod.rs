@@ -146,20 +146,11 @@ pub(crate) async fn transform(
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
             report.notes.push(note.to_owned());
         } else {
-            settle(writer, settings).await?;
+            writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
     }
     let start = Instant::now();
     report.released = release(writer).await?;
     report.release_duration = start.elapsed();
     Ok(report)
-}
-
-/// Notes the policy under which nothing is left to be done, with a commit of its own only where it changed.
-async fn settle(writer: &mut Writer, settings: &Transforms) -> Result<()> {
-    let fingerprint = settings.retention.as_ref().map(Policy::fingerprint);
-    if fingerprint.is_none() || writer.head().settled_policy == fingerprint {
-        return Ok(());
-    }
-    writer.commit(|head| head.settled_policy = fingerprint).await
 }

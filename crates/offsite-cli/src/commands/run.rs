@@ -4,7 +4,7 @@ use std::path::Path;
 
 use offsite::core::Timestamp;
 use offsite::report::CopyReport;
-use offsite::{CopyJob, JobName, RunPlan};
+use offsite::{CopyJob, JobName, RunPlan, Transforms};
 
 use crate::args::Run;
 use crate::commands::transform_lines;
@@ -64,9 +64,11 @@ async fn run_one(
     let source = place::open(&job.source.repository, config).await?;
     let target = place::open(&job.target, config).await?;
     let source_job = JobName::new(&job.source.job).map_err(wrong)?;
+    let transforms = job.transforms().map_err(Failure::WrongUse)?;
+    let transforms = Transforms { apply_changes_at_once: arguments.apply_policy, ..transforms };
     let copy = CopyJob::new(JobName::new(name).map_err(wrong)?, &source, source_job, &target)?
         .select(job.selection().map_err(Failure::WrongUse)?)
-        .keep(job.keep().map_err(Failure::WrongUse)?)
+        .transforms(transforms)
         .progress(progress::bars());
     if arguments.dry_run {
         let plan = copy.plan(now).await?;

@@ -132,7 +132,7 @@ fn plan_summary(name: &str, plan: &RunPlan) -> String {
                 machines.join(", "),
                 render::count(usize::try_from(sync.cost.blocks).unwrap_or(usize::MAX), "block", "blocks"),
                 render::bytes(sync.cost.bytes_read),
-                render::count(usize::try_from(sync.cost.read_requests).unwrap_or(usize::MAX), "request", "requests"),
+                requests(sync.cost.read_requests),
                 render::bytes(sync.cost.bytes_written),
             )
         }
@@ -140,14 +140,20 @@ fn plan_summary(name: &str, plan: &RunPlan) -> String {
     for planned in &plan.operations {
         let (verb, what) = operation::words(&planned.operation);
         text.push_str(&format!(
-            "  {verb:<9} {what}: {} of blocks to read, {} to write, {} to release\n",
+            "  {verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release; at most {} more taken meanwhile\n",
             render::bytes(planned.cost.bytes_read),
+            requests(planned.cost.read_requests),
             render::bytes(planned.cost.bytes_written),
             render::bytes(planned.cost.bytes_released),
+            render::bytes(planned.cost.peak_extra_bytes),
         ));
     }
     text.push_str(&missing_line(&plan.missing));
     text
+}
+
+fn requests(count: u64) -> String {
+    render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
 fn missing_line(missing: &[offsite::core::MachineName]) -> String {

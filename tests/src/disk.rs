@@ -123,7 +123,8 @@ impl Disk {
                 attempt(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(path))
             }
             FileSystemKind::Fat32 => {
-                attempt(tool(("fusefat", "fusefat"))?.args(["-o", "rw+"]).arg(&image).arg(path))
+                // On one thread: on several, this driver now and then does not find a file that is there.
+                attempt(tool(("fusefat", "fusefat"))?.args(["-s", "-o", "rw+"]).arg(&image).arg(path))
             }
             FileSystemKind::Exfat => {
                 let device = attach(&image)?;

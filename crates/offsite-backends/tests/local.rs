@@ -15,6 +15,9 @@ use offsite_backends::{CreateBy, Local, LocalOptions};
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
+const WAYS: [CreateBy; 4] =
+    [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged, CreateBy::RenamingClaimed];
+
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
@@ -75,8 +78,7 @@ async fn a_folder_that_is_missing_is_told_and_made_on_demand() {
 #[tokio::test]
 async fn files_belong_to_owner_and_group() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, by) in [("a", CreateBy::LinkingUnnamed), ("b", CreateBy::RenamingStaged), ("c", CreateBy::LinkingStaged)]
-    {
+    for (name, by) in ["a", "b", "c", "d"].into_iter().zip(WAYS) {
         let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
         let local = Local::open_with(folder.path(), options).await.unwrap();
         local.put(&key(&format!("folder/{name}")), Bytes::from_static(b"x")).await.unwrap();
@@ -137,7 +139,7 @@ async fn what_is_no_object_is_neither_listed_nor_read() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_reads_and_punches_on() {
     let Some(mount) = Mount::new("3m") else { return };
-    for by in [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged] {
+    for by in WAYS {
         let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
         let local = Local::open_with(mount.path(), options.clone()).await.unwrap();
         let (small, large) = (key("a/small"), key("a/large"));

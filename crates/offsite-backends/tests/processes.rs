@@ -13,10 +13,11 @@ use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 
 const FOLDER: &str = "OFFSITE_TEST_FOLDER";
 const WAY: &str = "OFFSITE_TEST_WAY";
-const WAYS: [(&str, CreateBy); 3] = [
+const WAYS: [(&str, CreateBy); 4] = [
     ("unnamed", CreateBy::LinkingUnnamed),
     ("renaming", CreateBy::RenamingStaged),
     ("linking", CreateBy::LinkingStaged),
+    ("claiming", CreateBy::RenamingClaimed),
 ];
 const RACERS: usize = 5;
 const ROUNDS: usize = 8;

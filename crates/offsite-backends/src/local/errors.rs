@@ -33,6 +33,10 @@ pub(super) fn meaning(errno: Errno) -> (ErrorKind, &'static str) {
         Errno::NODEV | Errno::NXIO | Errno::NOMEDIUM => (ErrorKind::MediaAbsent, "the device is gone"),
         Errno::LOOP => (ErrorKind::Corrupt, "a symbolic link stands there, and links are not followed"),
         Errno::UCLEAN => (ErrorKind::Corrupt, "the file system is damaged: check it"),
+        Errno::NOTUNIQ => {
+            let detail = "a name that differs only in case is there, and the file system takes both for one";
+            (ErrorKind::Unsupported, detail)
+        }
         Errno::FBIG => (ErrorKind::Unsupported, "the file system cannot hold a file of that size"),
         Errno::NAMETOOLONG | Errno::INVAL => (ErrorKind::Unsupported, "the file system refuses the name or the call"),
         Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY => (ErrorKind::Unsupported, "the file system cannot do this"),

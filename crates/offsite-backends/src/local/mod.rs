@@ -1,5 +1,6 @@
 //! A folder as a repository.
 
+mod claim;
 mod errors;
 mod list;
 mod patch;
@@ -7,6 +8,7 @@ mod probe;
 mod read;
 mod reclaim;
 mod root;
+mod spelling;
 mod staged;
 mod sweep;
 mod writer;
@@ -23,6 +25,7 @@ use offsite_repository::{
 use self::errors::fault;
 use self::probe::Abilities;
 use self::root::Root;
+use self::spelling::Spelling;
 pub use self::staged::CreateBy;
 use self::staged::Staged;
 use self::writer::LocalWriter;
@@ -85,8 +88,9 @@ impl Local {
         let path = path.into();
         let place = path.display().to_string();
         let work = move || {
-            let root = Root::open(path, &options)?;
+            let mut root = Root::open(path, &options)?;
             let abilities = Abilities::probe(&root, &options);
+            root.spelling = abilities.folds_case.then(Spelling::default);
             Ok(Self { shared: Arc::new(Shared { root, abilities }) })
         };
         blocking("open", place, work).await
@@ -140,7 +144,7 @@ impl Repository for Local {
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         let staged = self.run("create", key, Staged::begin).await?;
-        Ok(Box::new(LocalWriter::new(staged, key.clone(), self.limits().object_bytes_max)))
+        Ok(Box::new(LocalWriter::new(Arc::clone(&self.shared), staged, key.clone())))
     }
 
     async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {

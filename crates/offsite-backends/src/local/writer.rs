@@ -12,8 +12,9 @@ use rustix::io::{Errno, pwritev, retry_on_intr};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::errors::{doubt, meaning};
+use super::root::Root;
 use super::staged::Staged;
-use super::{blocking, fault};
+use super::{Shared, blocking, fault};
 
 /// So much is gathered before it is worth a thread: small chunks cost more in hand-over than in writing.
 const GATHER_BYTES: u64 = 1 << 20;
@@ -25,9 +26,9 @@ const WRITE_BACK_BYTES: u64 = 32 << 20;
 /// Writes chunks in sequence. Once a call has failed or was dropped half-way, the file's content is unknown, and the
 /// writer refuses to go on.
 pub(super) struct LocalWriter {
+    shared: Arc<Shared>,
     staged: Arc<Staged>,
     key: Key,
-    object_bytes_max: u64,
     /// Chunks not yet handed to the kernel, and their length.
     pending: Vec<Bytes>,
     pending_bytes: u64,
@@ -39,11 +40,11 @@ pub(super) struct LocalWriter {
 }
 
 impl LocalWriter {
-    pub(super) fn new(staged: Staged, key: Key, object_bytes_max: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, staged: Staged, key: Key) -> Self {
         Self {
+            shared,
             staged: Arc::new(staged),
             key,
-            object_bytes_max,
             pending: Vec::new(),
             pending_bytes: 0,
             written_bytes: 0,
@@ -107,7 +108,7 @@ impl ObjectWriter for LocalWriter {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         self.enter("write")?;
         self.pending_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        if self.written_bytes + self.pending_bytes > self.object_bytes_max {
+        if self.written_bytes + self.pending_bytes > self.shared.abilities.object_bytes_max {
             return Err(fault("write", &self.key, Errno::FBIG));
         }
         self.pending.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
@@ -123,8 +124,8 @@ impl ObjectWriter for LocalWriter {
         self.enter("finish")?;
         self.flush().await?;
         self.await_write_back().await?;
-        let (staged, key) = (self.staged, self.key.clone());
-        let ended = spawn_blocking(move || publish(&staged, &key)).await;
+        let (shared, staged, key) = (self.shared, self.staged, self.key.clone());
+        let ended = spawn_blocking(move || publish(&shared.root, &staged, &key)).await;
         ended.unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Indeterminate, "finish").with_key(&self.key).with_source(error))
         })
@@ -157,7 +158,7 @@ pub(super) fn write_all_at(file: impl AsFd, chunks: &[Bytes], mut offset: u64) -
 }
 
 /// The end of a create: content durable, then the name, then the name durable.
-fn publish(staged: &Staged, key: &Key) -> Result<()> {
+pub(super) fn publish(root: &Root, staged: &Staged, key: &Key) -> Result<()> {
     let named = retry_on_intr(|| fs::fsync(&staged.file)).and_then(|()| staged.publish(key.name()));
     if let Err(errno) = named {
         if meaning(errno).0 == ErrorKind::Unavailable {
@@ -170,6 +171,7 @@ fn publish(staged: &Staged, key: &Key) -> Result<()> {
             Errno::NOENT => {
                 Error::new(ErrorKind::Unavailable, "finish").with_key(key).with_detail("its folder is gone")
             }
+            Errno::EXIST => fault("finish", key, root.taken(&staged.folder, key)),
             errno => fault("finish", key, errno),
         });
     }

@@ -1,14 +1,19 @@
 //! Folders on real file systems keep the contract, in each way in which their files may come into being.
 //!
 //! Mounting takes root, and each kind its tools; where they are missing, the tests say which and pass.
-#![allow(clippy::unwrap_used, reason = "what cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::single_range_in_vec_init,
+    reason = "what cannot go on has failed; a pattern; ranges are of objects"
+)]
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use offsite_backends::{CreateBy, Local, LocalOptions};
 use offsite_repository::testing::conformance::{Options, check};
-use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Piece, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};
 
 /// Runs the suite on a disk of `kind`, in the way that is found and in the `others` that work there.
@@ -42,13 +47,13 @@ async fn ext4() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn xfs() {
     let Some(local) = conforms(FileSystemKind::Xfs, CreateBy::LinkingUnnamed, &LINKS).await else { return };
-    assert!(local.reclaim().is_some());
+    assert!(local.reclaim().is_some() && local.clone_range().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn btrfs() {
     let Some(local) = conforms(FileSystemKind::Btrfs, CreateBy::LinkingUnnamed, &LINKS).await else { return };
-    assert!(local.reclaim().is_some());
+    assert!(local.reclaim().is_some() && local.clone_range().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -118,4 +123,42 @@ async fn a_dead_writers_claim_goes_over_or_is_swept() {
     drop(held);
     local.sweep().await.unwrap();
     assert!(!claim.exists());
+}
+
+/// Sharing is offered where it takes no space, and nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clones_take_no_space_and_stay_what_they_were() {
+    for kind in FileSystemKind::ALL {
+        let Some(disk) = Disk::new_or_say(kind) else { continue };
+        let local = Local::open(disk.path()).await.unwrap();
+        let Some(cloner) = local.clone_range() else {
+            assert!(!matches!(kind, FileSystemKind::Xfs | FileSystemKind::Btrfs), "{kind:?} can share");
+            continue;
+        };
+        assert!(matches!(kind, FileSystemKind::Xfs | FileSystemKind::Btrfs), "{kind:?} cannot share");
+        let content: Bytes = (0..100 << 20).map(|index: u32| (index >> 12) as u8 | 1).collect::<Vec<u8>>().into();
+        local.put(&key("one"), content.clone()).await.unwrap();
+        // More than the disk could hold a second, third and fourth time.
+        for (number, end) in (1..).zip([content.len() as u64, 90_000_001, 99 << 20]) {
+            let piece = |range| Piece { key: key("one"), range };
+            let pieces = [piece(4096..8192), piece(0..0), piece(0..end)];
+            let clone = key(&format!("job/clone-{number}"));
+            cloner.create_from(&clone, &pieces).await.unwrap();
+            let found = local.get(&clone, u64::MAX).await.unwrap();
+            let end = usize::try_from(end).unwrap();
+            assert!(found[..4096] == content[4096..8192] && found[4096..] == content[..end], "{kind:?} {number}");
+        }
+        for ragged in [1..4096, 0..4097] {
+            let pieces = [Piece { key: key("one"), range: ragged }, Piece { key: key("one"), range: 0..4096 }];
+            let error = cloner.create_from(&key("ragged"), &pieces).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains("multiples of 4096"), "{error}");
+        }
+        assert_eq!(local.get(&key("ragged"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
+        // What becomes of the original is nothing to the clone.
+        local.patch().unwrap().patch(&key("one"), 8192, vec![Bytes::from(vec![0; 9_999])]).await.unwrap();
+        local.reclaim().unwrap().punch(&key("one"), &[1 << 20..50 << 20]).await.unwrap();
+        local.delete(&key("one")).await.unwrap();
+        assert!(local.get(&key("job/clone-1"), u64::MAX).await.unwrap()[4096..] == content, "{kind:?}");
+    }
 }

@@ -1,7 +1,9 @@
 //! A folder as a repository.
 
 mod claim;
+mod clone;
 mod errors;
+mod extents;
 mod list;
 mod patch;
 mod probe;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
 };
 
 use self::errors::fault;
@@ -49,8 +51,8 @@ pub struct LocalOptions {
 ///   fill the disk beneath, and who may write into the repository must not thereby write elsewhere.
 /// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask).
 /// - Names that are no keys (hidden files, `lost+found`) are not touched and not listed.
-/// - Holes can be punched and objects patched where a probe on opening found that it works. A place that cannot be
-///   written to still opens for reading.
+/// - Holes can be punched, ranges shared and objects patched where a probe on opening found that it works. A place that
+///   cannot be written to still opens for reading.
 /// - Everything that may block runs on the runtime's blocking threads. Clones share one open folder.
 #[derive(Debug, Clone)]
 pub struct Local {
@@ -175,6 +177,10 @@ impl Repository for Local {
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.shared.abilities.punch_granule.map(|_| self as &dyn Reclaim)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.shared.abilities.clone_granule.map(|_| self as &dyn CloneRange)
     }
 
     fn patch(&self) -> Option<&dyn Patch> {

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::LocalOptions;
 use super::errors::says_unsupported;
+use super::extents::{is_shared, share};
 use super::root::Root;
 use super::spelling::folds_case;
 use super::staged::{CreateBy, Staged, hidden_name};
@@ -25,6 +26,7 @@ pub(super) struct Abilities {
     /// None if there is no way.
     pub(super) create_by: Option<CreateBy>,
     pub(super) punch_granule: Option<u64>,
+    pub(super) clone_granule: Option<u64>,
     pub(super) writable: bool,
     /// Whether names that differ in case are one.
     pub(super) folds_case: bool,
@@ -53,8 +55,10 @@ impl Abilities {
             |_| root.open_folder("").and_then(folds_case).unwrap_or(false),
             |naming| naming.folds_case,
         );
-        let punch_granule = create_by.filter(|_| writable).and_then(|by| find_granule(root, by));
-        Self { create_by, punch_granule, writable, folds_case, object_bytes_max: object_bytes_max(root, create_by) }
+        let punch_granule = create_by.filter(|_| writable).and_then(|by| find_punch_granule(root, by));
+        let clone_granule = create_by.filter(|_| writable).and_then(|by| find_clone_granule(root, by));
+        let object_bytes_max = object_bytes_max(root, create_by);
+        Self { create_by, punch_granule, clone_granule, writable, folds_case, object_bytes_max }
     }
 }
 
@@ -94,9 +98,8 @@ fn keeps_names(root: &Root, by: CreateBy) -> Result<(bool, bool), Errno> {
 }
 
 /// In which pieces space comes back, if it does.
-fn find_granule(root: &Root, by: CreateBy) -> Option<u64> {
-    let granules = GRANULES.into_iter().map(u64::from).chain([GRANULE_LARGE]);
-    granules.into_iter().find(|granule| {
+fn find_punch_granule(root: &Root, by: CreateBy) -> Option<u64> {
+    granules().find(|granule| {
         let Ok(staged) = root.open_folder("").and_then(|folder| Staged::open(folder, by)) else { return false };
         let punched = punches(&staged, *granule);
         let discarded = staged.discard();
@@ -106,7 +109,6 @@ fn find_granule(root: &Root, by: CreateBy) -> Option<u64> {
 
 /// Whether punching the middle one of three granules gives it back, and leaves the other two as they were.
 fn punches(staged: &Staged, granule: u64) -> Result<bool, Errno> {
-    let io_error = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let length = usize::try_from(granule * 3).map_err(|_| Errno::OVERFLOW)?;
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     // Refused without a byte written, where it is unknown. On a full disk no more than this can be tried, and there
@@ -128,6 +130,47 @@ fn punches(staged: &Staged, granule: u64) -> Result<bool, Errno> {
         *byte == if in_hole { 0 } else { 0xA5 }
     });
     Ok(as_wanted && after + granule <= before)
+}
+
+/// In which pieces files can share space, if they can.
+fn find_clone_granule(root: &Root, by: CreateBy) -> Option<u64> {
+    let open = || root.open_folder("").and_then(|folder| Staged::open(folder, by));
+    granules().find(|granule| {
+        let (Ok(source), Ok(target)) = (open(), open()) else { return false };
+        let shares = shares(&source, &target, *granule);
+        let discarded = [source.discard(), target.discard()];
+        shares == Ok(true) && discarded == [Ok(()), Ok(())]
+    })
+}
+
+/// Whether the middle one of three granules can be shared, is stored once then, and stays with `target` when `source` is
+/// written to.
+fn shares(source: &Staged, target: &Staged, granule: u64) -> Result<bool, Errno> {
+    let length = usize::try_from(granule).map_err(|_| Errno::OVERFLOW)?;
+    // Refused without a byte written, where it is unknown.
+    share(&source.file, &(0..granule), &target.file, 0).or_else(|errno| match errno {
+        Errno::INVAL => Ok(()),
+        errno => Err(errno),
+    })?;
+    source.file.write_all_at(&vec![0xA5; length * 3], 0).map_err(io_error)?;
+    fs::fdatasync(&source.file)?;
+    share(&source.file, &(granule..granule * 2), &target.file, 0)?;
+    fs::fdatasync(&target.file)?;
+    // Where that is not told, of a share say, the call itself promises it.
+    let is_shared = is_shared(&target.file, &(0..granule)).unwrap_or(true);
+    source.file.write_all_at(&vec![0x5A; length], granule).map_err(io_error)?;
+    fs::fdatasync(&source.file)?;
+    let mut found = vec![0; length];
+    target.file.read_exact_at(&mut found, 0).map_err(io_error)?;
+    Ok(is_shared && found.iter().all(|byte| *byte == 0xA5))
+}
+
+fn granules() -> impl Iterator<Item = u64> {
+    GRANULES.into_iter().map(u64::from).chain([GRANULE_LARGE])
+}
+
+fn io_error(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 /// The bytes of storage behind a file.

@@ -228,6 +228,33 @@ async fn a_forbidden_folder_is_told() {
     fs::set_permissions(folder.path().join("a"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
+/// An empty listing would be a lie.
+#[tokio::test]
+async fn a_repository_whose_own_folder_is_gone_is_absent_and_not_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for walk_folders in [false, true] {
+        let (path, gone) = (folder.path().join("drive"), key("a/b"));
+        fs::create_dir(&path).unwrap();
+        let options = LocalOptions { walk_folders, ..LocalOptions::default() };
+        let local = Local::open_with(&path, options).await.unwrap();
+        local.put(&gone, Bytes::from_static(b"x")).await.unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        for result in [
+            local.list(&Prefix::root(), None, 9).await.map(drop),
+            local.list(&Prefix::new("a").unwrap(), None, 9).await.map(drop),
+            local.get(&gone, 9).await.map(drop),
+            local.put(&gone, Bytes::new()).await,
+            local.put(&key("at-the-root"), Bytes::new()).await,
+            local.delete(&gone).await,
+            local.sweep().await,
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
+            assert!(error.to_string().contains("mount the drive"), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_folder_that_was_removed_behind_its_back_is_made_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ mod claim;
 mod clone;
 mod errors;
 mod extents;
+mod flush;
 mod list;
 mod patch;
 mod probe;

@@ -9,7 +9,8 @@ use offsite_repository::{Error, ErrorKind, Key, Prefix, Result};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::errors::{doubt, meaning};
+use super::errors::{doubt, is_in_doubt};
+use super::flush::flush_folder;
 use super::spelling::Spelling;
 use super::{LocalOptions, fault};
 
@@ -48,7 +49,7 @@ impl Root {
             let parent = parent.unwrap_or_else(|| std::path::Path::new("."));
             // A parent that may not be read is made durable by the system in its own time.
             if let Ok(parent) = fs::open(parent, FOLDER_FLAGS, Mode::empty()) {
-                sync_folder(&parent).map_err(|errno| fault("make", place, errno))?;
+                flush_folder(&parent).map_err(|errno| fault("make", place, errno))?;
             }
         }
         let dir = retry_on_intr(|| fs::open(&path, FOLDER_FLAGS, Mode::empty())).map_err(|errno| match errno {
@@ -105,7 +106,7 @@ impl Root {
                 Err(errno) => return Err(errno),
             }
             // Also if it was there: another process may have made it a moment ago, and not have come to this.
-            sync_folder(&dir)?;
+            flush_folder(&dir)?;
             dir = self.open_child(&dir, name, FOLDER_FLAGS)?;
         }
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
@@ -127,13 +128,13 @@ impl Root {
         match unlinked {
             // A folder is no object.
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
-            Err(errno) if meaning(errno).0 == ErrorKind::Unavailable => {
+            Err(errno) if is_in_doubt(errno) => {
                 return Err(doubt("delete", key, errno, "delete it again"));
             }
             Err(errno) => return Err(fault("delete", key, errno)),
         }
         // Also if it was gone: that may be an earlier try, which failed to make it durable.
-        sync_folder(&dir).map_err(|errno| doubt("delete", key, errno, "it may come back after a power cut"))
+        flush_folder(&dir).map_err(|errno| doubt("delete", key, errno, "it may come back after a power cut"))
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -145,7 +146,16 @@ impl Root {
                 }
             }
         }
-        self.open_path(path, flags)
+        match self.open_path(path, flags) {
+            // The folder itself is gone: that nothing is in it would be the wrong answer.
+            Ok(_) | Err(Errno::NOENT) if self.is_removed() => Err(Errno::NOMEDIUM),
+            Err(Errno::STALE) if path == "." => Err(Errno::NOMEDIUM),
+            other => other,
+        }
+    }
+
+    fn is_removed(&self) -> bool {
+        fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Whether the last name of `path`, which `folder` has in some spelling, is there as it is spelt.
@@ -198,15 +208,6 @@ impl Root {
 fn ancestors(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = path.match_indices('/').map(|(slash, _)| slash).chain([path.len()]);
     ends.map(|end| &path[..end]).map(|path| (path, path.rsplit('/').next().unwrap_or(path)))
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(dir: impl AsFd) -> Result<(), Errno> {
-    match retry_on_intr(|| fs::fsync(&dir)) {
-        // Some file systems know no such call for folders, and then nothing better either.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
-        other => other,
-    }
 }
 
 /// An error for bytes that a file does not have.

@@ -8,7 +8,7 @@ use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::claim::Claim;
-use super::root::sync_folder;
+use super::flush::{flush_folder, give_name};
 use super::{Shared, fault};
 
 /// What the names of staged files start with. A key never starts with a dot.
@@ -99,6 +99,10 @@ impl Staged {
 
     /// Gives the file its name, if that is free.
     pub(super) fn publish(&self, name: &str) -> Result<(), Errno> {
+        give_name(|| self.name_it(name))
+    }
+
+    fn name_it(&self, name: &str) -> Result<(), Errno> {
         match (self.by, &self.hidden) {
             (CreateBy::RenamingStaged, Some(hidden)) => {
                 let free = RenameFlags::NOREPLACE;
@@ -128,7 +132,7 @@ impl Staged {
 
     /// Makes the name durable.
     pub(super) fn sync_name(&self) -> Result<(), Errno> {
-        sync_folder(&self.folder)
+        flush_folder(&self.folder)
     }
 
     /// Removes the hidden name. An unnamed file ends when it is closed.

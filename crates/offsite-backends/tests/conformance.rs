@@ -41,6 +41,13 @@ mod linking_staged_walking_folders {
     });
 }
 
+mod renaming_claimed {
+    use super::*;
+    conformance_tests!(async || {
+        open(LocalOptions { create_by: Some(CreateBy::RenamingClaimed), ..LocalOptions::default() }).await
+    });
+}
+
 #[tokio::test]
 async fn this_machine_can_do_what_is_tested() {
     let (local, _, folder) = open(LocalOptions::default()).await;

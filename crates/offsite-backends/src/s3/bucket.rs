@@ -205,10 +205,7 @@ impl Bucket {
     }
 
     pub(super) fn location(&self) -> String {
-        match &self.options.endpoint {
-            Some(endpoint) => format!("{} at {endpoint}", self.options.location),
-            None => self.options.location.to_string(),
-        }
+        self.options.location.to_string()
     }
 }
 

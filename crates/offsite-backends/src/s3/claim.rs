@@ -59,7 +59,9 @@ async fn acquire(shared: &Arc<Shared>, finishing: &Finishing, claim: &str) -> Re
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // The object itself is certainly not there.
             Err(error) => {
-                return Err(Error::new(ErrorKind::Unavailable, "finish").with_place(&finishing.name).with_source(error));
+                return Err(Error::new(ErrorKind::Unavailable, "finish")
+                    .with_place(&finishing.name)
+                    .with_source(error));
             }
         }
         if shared.bucket.describe("finish", &finishing.name).await?.is_some() {

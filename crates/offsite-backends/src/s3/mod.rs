@@ -18,6 +18,7 @@ mod upload;
 mod wire;
 mod writer;
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -91,7 +92,6 @@ impl Abilities {
     }
 }
 
-#[derive(Debug)]
 struct Shared {
     bucket: Bucket,
     abilities: Abilities,
@@ -131,6 +131,18 @@ impl S3 {
     pub async fn unfinished(&self) -> Result<Vec<Key>> {
         let uploads = self.shared.bucket.uploads().await?;
         Ok(uploads.into_iter().filter_map(|upload| Key::new(upload.name).ok()).collect())
+    }
+}
+
+/// What a person would look for; the client beneath has more settings than that.
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bucket, abilities, .. } = self;
+        formatter
+            .debug_struct("Shared")
+            .field("options", &bucket.options)
+            .field("abilities", abilities)
+            .finish_non_exhaustive()
     }
 }
 

@@ -221,12 +221,13 @@ fn an_index_without_its_columns_allocates_nothing() {
 fn the_worst_record_takes_a_bounded_multiple() {
     let head = samples::head().encode().unwrap();
     // Everything up to the machines, then as many empty names as a head may have bytes.
-    let names = head.windows(4).position(|window| window == b"\x03\x02db").expect("the machines");
-    let count = (16 << 20) - (names - ENVELOPE_BYTES) - 5 - 3;
+    let names = head.windows(4).position(|window| window == b"\x04\x02db").expect("the machines");
+    // A name and whether it was ever selected: a byte each.
+    let count = ((16 << 20) - (names - ENVELOPE_BYTES) - 5 - 6) / 2;
     let mut record = head[ENVELOPE_BYTES..names].to_vec();
     record.push(0xfc);
     record.extend_from_slice(&u32::try_from(count).unwrap().to_le_bytes());
-    record.resize(record.len() + count + 3, 0);
+    record.resize(record.len() + 2 * count + 6, 0);
     let bytes = object(Kind::Head, &record, &[]);
     let peak = peak_of(|| assert!(Head::decode(&bytes).is_err()));
     println_peak(peak, bytes.len());

@@ -372,18 +372,22 @@ fn indexes_are_read() {
     }
 }
 
-/// Section 9: lays one step's machines over a state.
+/// Section 9: lays a step's or layer's machines over what lies below.
 fn overlay(state: &mut BTreeMap<String, Disks>, machines: Vec<(String, Disks)>) {
-    for (name, disks) in machines {
-        let before = state.remove(&name).unwrap_or_default();
-        let joined = disks.into_iter().map(|(number, mut disk)| {
-            let kept = before.get(&number).map(|disk| disk.blocks.clone()).unwrap_or_default();
-            for (block, at) in kept.range(..disk.keeps_blocks) {
-                disk.blocks.entry(*block).or_insert_with(|| at.clone());
+    for (name, mut disks) in machines {
+        if let Some(before) = state.remove(&name) {
+            for (number, disk) in &mut disks {
+                let Some(below) = before.get(number) else {
+                    disk.keeps_blocks = 0;
+                    continue;
+                };
+                for (block, at) in below.blocks.range(..disk.keeps_blocks) {
+                    disk.blocks.entry(*block).or_insert_with(|| at.clone());
+                }
+                disk.keeps_blocks = disk.keeps_blocks.min(below.keeps_blocks);
             }
-            (number, disk)
-        });
-        state.insert(name, joined.collect());
+        }
+        state.insert(name, disks);
     }
 }
 
@@ -422,7 +426,6 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     let mut state = BTreeMap::new();
     for point in &steps {
         let mut step: BTreeMap<String, Disks> = BTreeMap::new();
-        // The layers of a step keep their bounds, as they are a step again.
         let mut layers = point.indexes.iter().map(|(id, length, sum)| {
             let bytes = &objects[id];
             assert_eq!((bytes.len() as u64, &bytes[32..40]), (*length, &sum.to_le_bytes()[..]));
@@ -441,7 +444,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     state
 }
 
-/// The bytes of a block in a state: the first byte of its digest, `.` for zeros, `?` for nothing.
+/// A state in few letters: file and page of each stored block, `.` for zeros, `?` for nothing.
 fn picture(state: &BTreeMap<String, Disks>) -> Vec<String> {
     let disk = |name: &String, number: &u64, disk: &Disk| {
         let count = disk.size_bytes.div_ceil(1 << 20);

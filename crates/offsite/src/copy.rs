@@ -3,7 +3,6 @@
 mod dry_run;
 mod selection;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use offsite_core::{BlockMap, MachineName, MachineNumber, Origin, PointKind, Sequ
 
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, Output, OutputHeader, transfer};
+use crate::mover::{FrameSource, Headers, Output, OutputHeader, transfer};
 use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
 use crate::transform::{MergeMethod, Transforms, transform};
@@ -219,20 +218,9 @@ impl CopyJob {
 
     /// Carries the plan's blocks into new files, durably.
     async fn carry(&self, writer: &Writer, source: &JobFolder, plan: &Plan, header: OutputHeader) -> Result<()> {
-        let numbers: BTreeMap<_, _> = header.machines.iter().cloned().collect();
         let frames = FrameSource::new(&self.source, source.layout(), source.head());
-        let mut output = Output::new(&self.target, writer.layout(), header);
-        let number = |step: &offsite_core::plan::Move| {
-            let number = numbers.get(&step.address.machine).copied();
-            number.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
-        };
-        match transfer(&plan.moves, &frames, number, &mut output, self.progress.as_ref()).await {
-            Ok(()) => output.finish().await,
-            Err(error) => {
-                output.abort().await;
-                Err(error)
-            }
-        }
+        let output = Output::new(&self.target, writer.layout(), header);
+        transfer(&plan.moves, &frames, Headers::New, output, self.progress.as_ref()).await
     }
 
     fn check_block_size(

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
-use offsite_repository::RepositoryExt;
+use offsite_repository::{Counts, RepositoryExt};
 
 use crate::error::Context;
 use crate::layout::Layout;
@@ -62,6 +62,11 @@ impl FrameSource {
     pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
         let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
+    }
+
+    /// What was read from and written to backup files of the repository so far.
+    pub(crate) fn block_counts(&self) -> Counts {
+        self.repository.block_counts()
     }
 
     /// The number that frames of a machine carry here.

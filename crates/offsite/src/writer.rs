@@ -1,11 +1,11 @@
 //! The one writer of a job folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
-use offsite_core::{BlockSize, Chain, ObjectId, Sequence, Timestamp};
+use offsite_core::{BlockSize, Chain, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     head: Head,
     minted: u32,
     now: Timestamp,
+    /// The policy that the next commit is to note as the one under which nothing is left to be done.
+    settled_policy: Option<u64>,
     // Dropped with the writer: the claim ends, and so do its signs of life.
     _holder: Holder,
     renewal: Renewal,
@@ -98,8 +100,17 @@ impl Writer {
             answer => answer?,
         }
         let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
-        let writer =
-            Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
+        let writer = Self {
+            repository,
+            layout,
+            heads,
+            settled_policy: next.settled_policy,
+            head: next,
+            minted: 0,
+            now: settings.now,
+            _holder: holder,
+            renewal,
+        };
         writer.remove_orphans().await?;
         Ok(writer)
     }
@@ -122,12 +133,30 @@ impl Writer {
         ObjectId::new(self.head.epoch, self.minted)
     }
 
+    /// Takes note of the machines that the job selects now, for the next commit. A machine of the chain that it does not select keeps the
+    /// date of its last selection; of one that has none it is now.
+    pub(crate) fn select(&mut self, selected: &[MachineName]) {
+        let now = self.head.clock;
+        let present: BTreeSet<&MachineName> =
+            self.head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+        let mut last_selected = BTreeMap::new();
+        for name in &self.head.machines {
+            if selected.contains(name) {
+                last_selected.insert(name.clone(), now);
+            } else if present.contains(name) {
+                last_selected.insert(name.clone(), self.head.last_selected.get(name).copied().unwrap_or(now));
+            }
+        }
+        self.head.last_selected = last_selected;
+    }
+
     /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
     ///
     /// # Errors
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
         let mut next = successor(self.layout.job(), &self.head, self.now)?;
+        next.settled_policy = self.settled_policy;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -138,6 +167,11 @@ impl Writer {
             let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
+    }
+
+    /// Lets the next commit, at the latest that of the writer's end, note the policy under which nothing is left to be done.
+    pub(crate) fn settle(&mut self, policy: Option<u64>) {
+        self.settled_policy = policy.or(self.settled_policy);
     }
 
     /// Whether this writer's commit is still the newest.
@@ -259,9 +293,9 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         next_sequence: Sequence(1),
         clock: settings.now,
         machines: Vec::new(),
-        last_selected: std::collections::BTreeMap::new(),
+        last_selected: BTreeMap::new(),
         settled_policy: None,
-        files: std::collections::BTreeMap::new(),
+        files: BTreeMap::new(),
         chain,
         retired: Vec::new(),
     })

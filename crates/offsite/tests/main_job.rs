@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use offsite::core::{PointKind, Sequence};
-use offsite::{JobFolder, Restore, Verify};
+use offsite::report::Operation;
+use offsite::{JobFolder, MergeMethod, Restore, Verify};
 use offsite_repository::{Extent, Repository};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, machine, memory_repository, restored};
 
@@ -164,8 +165,9 @@ async fn a_dry_run_tells_what_the_run_does() {
         let sync = report.sync.unwrap();
         let planned = plan.sync.unwrap();
         assert_eq!((planned.cost, planned.machines, planned.full), (sync.tally.planned, sync.machines, sync.full));
-        let merge = report.transform.merge.map(|merge| (merge.absorbed, merge.tally.planned));
-        assert_eq!(plan.merge.map(|merge| (merge.absorbed, merge.cost)), merge);
+        let done = report.transform.operations.into_iter().map(|report| (report.operation, report.tally.planned));
+        let planned = plan.operations.into_iter().map(|planned| (planned.operation, planned.cost));
+        assert_eq!(planned.collect::<Vec<_>>(), done.collect::<Vec<_>>());
     }
 }
 

@@ -50,7 +50,10 @@ pub fn retire<'a>(
     let mut files = BTreeMap::new();
     ranges.retain(|id, ranges| {
         let dead: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        let Some(file) = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead) else { return true };
+        // A file whose frames all die may just be getting new ones.
+        let is_used = after.binary_search_by(|at| at.file.cmp(id)).is_ok();
+        let file = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead && !is_used);
+        let Some(file) = file else { return true };
         // Where holes are punched, what was superseded earlier has come back already.
         files.insert(*id, if reclaiming.punches { dead } else { file.length });
         false

@@ -8,6 +8,7 @@ mod machines;
 mod merge;
 mod remove;
 mod stack;
+pub(crate) mod whole;
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::{OpenRepository, Progress, Result};
 use agenda::Agenda;
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
-pub(crate) use draft::{Draft, Drafting};
+pub(crate) use draft::{Draft, Drafting, carry_out};
 
 /// How the oldest increments go into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -93,12 +94,17 @@ pub(crate) async fn plan(
     loop {
         let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
         let Some(draft) = agenda.next(drafting).await? else { return Ok(planned) };
-        planned.push(PlannedOperation { operation: draft.operation, cost: draft.plan.cost() });
-        (head.chain, head.files) = (draft.chain, draft.files);
-        for (id, _, map) in draft.indexes {
-            indexes.insert(id, map);
-        }
+        planned.push(imagine(head, indexes, draft));
     }
+}
+
+/// Makes of `head` what it would be if `draft` were carried out.
+pub(crate) fn imagine(head: &mut Head, indexes: &mut Indexes, draft: Draft) -> PlannedOperation {
+    (head.chain, head.files) = (draft.chain, draft.files);
+    for (id, _, map) in draft.indexes {
+        indexes.insert(id, map);
+    }
+    PlannedOperation { operation: draft.operation, cost: draft.plan.cost() }
 }
 
 /// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
@@ -127,7 +133,7 @@ pub(crate) async fn transform(
                 agenda.next(drafting).await?
             };
             let Some(draft) = draft else { break };
-            let done = draft::carry_out(writer, indexes, draft, progress).await?;
+            let done = carry_out(writer, indexes, draft, progress).await?;
             if agenda::releases(&done.operation) {
                 // The next piece may need the room that this one leaves.
                 give_back(writer, &mut report).await?;
@@ -138,7 +144,7 @@ pub(crate) async fn transform(
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
             report.notes.push(note.to_owned());
         } else {
-            settle(writer, settings).await?;
+            writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
     }
     give_back(writer, &mut report).await?;
@@ -155,13 +161,4 @@ async fn give_back(writer: &mut Writer, report: &mut TransformReport) -> Result<
     report.released.held_bytes = held_bytes;
     report.release_duration += start.elapsed();
     Ok(())
-}
-
-/// Notes the policy under which nothing is left to be done, with a commit of its own only where it changed.
-async fn settle(writer: &mut Writer, settings: &Transforms) -> Result<()> {
-    let fingerprint = settings.retention.as_ref().map(Policy::fingerprint);
-    if fingerprint.is_none() || writer.head().settled_policy == fingerprint {
-        return Ok(());
-    }
-    writer.commit(|head| head.settled_policy = fingerprint).await
 }

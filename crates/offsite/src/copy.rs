@@ -200,11 +200,11 @@ impl CopyJob {
             let draft = {
                 let mut mint = || writer.mint();
                 let indexes = &mut *indexes;
-                let drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
-                whole::draft(drafting, source, sequence).await?
+                let mut drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
+                whole::draft(&mut drafting, source, sequence).await?
             };
             notes.extend(whole::note(&draft.operation));
-            done.push(carry_out(writer, indexes, draft, self.progress.as_ref()).await?);
+            done.push(carry_out(writer, draft, self.progress.as_ref()).await?);
         }
         Ok((done, notes))
     }

@@ -88,10 +88,10 @@ impl CopyJob {
         let mut operations = Vec::new();
         while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {
             let imagined = head.clone();
-            let drafting =
+            let mut drafting =
                 Drafting { repository: &self.target, head: &imagined, indexes: &mut indexes, mint: &mut mint };
-            let draft = whole::draft(drafting, source, sequence).await?;
-            operations.push(imagine(&mut head, &mut indexes, draft));
+            let draft = whole::draft(&mut drafting, source, sequence).await?;
+            operations.push(imagine(&mut head, draft));
         }
         let settings = &self.transforms;
         operations.extend(plan(&self.target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use offsite_core::MachineName;
-use offsite_core::Timestamp;
 use offsite_core::format::head::Head;
 use offsite_core::retention::{
     Change, Conditions, Due, Method, Policy, Subject, Verdict, Zone, due, verdicts,
 };
+use offsite_core::{MachineName, PointKind, RestorePoint, Timestamp};
 use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
-use super::{Transforms, independent, machines, merge, remove};
+use super::{Transforms, proven, independent, machines, merge, remove};
 use crate::Result;
 use crate::report::Operation;
 
@@ -74,6 +73,13 @@ impl<'a> Agenda<'a> {
 
     /// The next operation.
     pub(super) async fn next(&mut self, mut drafting: Drafting<'_>) -> Result<Option<Draft>> {
+        match self.decided(&mut drafting).await? {
+            Some(draft) => proven(&mut drafting, draft).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn decided(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
         loop {
             match self.stage {
                 Stage::Machines => {
@@ -93,7 +99,7 @@ impl<'a> Agenda<'a> {
                 },
                 Stage::Independent => {
                     if self.wants_independent()
-                        && let Some(sequence) = independent::sharing(&mut drafting).await?
+                        && let Some(sequence) = independent::sharing(drafting).await?
                     {
                         return independent::draft(drafting, sequence).await.map(Some);
                     }
@@ -145,12 +151,12 @@ impl<'a> Agenda<'a> {
         let at_once = is_settled || self.settings.apply_changes_at_once;
         let change = if at_once { Change::Settled } else { Change::Careful { added: self.added } };
         let conditions = Conditions { change, merges_carry: true, deleted: self.gone(head) };
-        let verdicts = judge(head, policy, self.now, &conditions);
+        let verdicts = judge(head, &self.settings.elsewhere, policy, self.now, &conditions);
         self.is_held_back = verdicts.iter().any(Verdict::is_held_back);
         due(&head.chain, &verdicts, self.settings.ageing).into()
     }
 
-    async fn drafted(&self, drafting: Drafting<'_>, due: &Due) -> Result<Draft> {
+    async fn drafted(&self, drafting: &mut Drafting<'_>, due: &Due) -> Result<Draft> {
         match due {
             Due::Merge { increments, archived } => {
                 merge::draft(drafting, increments, *archived, self.settings.merge).await
@@ -180,9 +186,25 @@ pub(super) fn releases(operation: &Operation) -> bool {
     matches!(operation, Operation::Compact { .. })
 }
 
-/// What `policy` says of each archive and point of a chain, oldest first.
-fn judge(head: &Head, policy: &Policy, now: Timestamp, conditions: &Conditions) -> Vec<Verdict> {
+/// What `policy` says of each archive and point of a chain, oldest first, where points `elsewhere` count too.
+pub(crate) fn judge(
+    head: &Head,
+    elsewhere: &[RestorePoint],
+    policy: &Policy,
+    now: Timestamp,
+    conditions: &Conditions,
+) -> Vec<Verdict> {
     let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
-    let subjects: Vec<Subject> = archived.chain(head.chain.points().iter().map(Subject::from)).collect();
-    verdicts(&subjects, policy, now, conditions)
+    let own = archived.chain(head.chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
+    // Of a chain elsewhere, its points count one by one, whatever they stand on there.
+    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
+    let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
+    if !elsewhere.is_empty() {
+        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+    }
+    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
+    let verdicts = verdicts(&subjects, policy, now, conditions).into_iter();
+    let mut own: Vec<_> = verdicts.zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict)).collect();
+    own.sort_by_key(|verdict| verdict.sequence);
+    own
 }

@@ -103,7 +103,7 @@ pub(super) struct Bounds {
 
 /// The next piece, if any file is to be emptied and the bounds allow it.
 pub(super) async fn draft(
-    mut drafting: Drafting<'_>,
+    drafting: &mut Drafting<'_>,
     settings: &Compact,
     bounds: Bounds,
 ) -> Result<Option<Draft>> {
@@ -112,13 +112,13 @@ pub(super) async fn draft(
     let placement = header.placement(drafting.repository);
     // One new file a piece.
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
-    let layers = Layers::of(&mut drafting).await?;
+    let layers = Layers::of(drafting).await?;
     let mut piece = Piece::default();
     let sparse = sparse(drafting.head, settings, bounds.epoch);
     if !sparse.is_empty() {
-        piece.fill(&mut drafting, &layers, &sparse, (settings.piece_bytes, room)).await?;
-    } else if let Some(scattered) = scattered(&mut drafting, settings, bounds.epoch).await? {
-        piece.fill(&mut drafting, &layers, &scattered, (settings.piece_bytes, room)).await?;
+        piece.fill(drafting, &layers, &sparse, (settings.piece_bytes, room)).await?;
+    } else if let Some(scattered) = scattered(drafting, settings, bounds.epoch).await? {
+        piece.fill(drafting, &layers, &scattered, (settings.piece_bytes, room)).await?;
         if piece.emptied < 2 {
             return Ok(None);
         }
@@ -145,7 +145,7 @@ pub(super) async fn draft(
     let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
     for ((sequence, _), new) in parts.iter().zip(&relocation.indexes) {
         let Some(point) = chain.get(*sequence) else { continue };
-        changed.insert(*sequence, restacked(&mut drafting, point, new, &files, &mut indexes).await?);
+        changed.insert(*sequence, restacked(drafting, point, new, &files, &mut indexes).await?);
         if let Some(step) = piece.steps.get_mut(sequence) {
             *step = step.overlay(new);
         }

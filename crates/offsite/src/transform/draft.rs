@@ -130,20 +130,14 @@ impl<'a> Drafting<'a> {
 }
 
 /// Does what a draft says, and commits it.
-pub(crate) async fn carry_out(
-    writer: &mut Writer,
-    indexes: &mut Indexes,
-    draft: Draft,
-    progress: &dyn Progress,
-) -> Result<OperationReport> {
+pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn Progress) -> Result<OperationReport> {
     let start = Instant::now();
     let before = writer.repository().block_counts();
     let source_before = draft.source.as_ref().map(FrameSource::block_counts);
     carry(writer, &draft, progress).await?;
     let Draft { operation, plan, indexes: new_indexes, chain, files, source, .. } = draft;
-    for (id, bytes, map) in new_indexes {
+    for (id, bytes, _) in new_indexes {
         writer.put(&writer.layout().index(id)?, bytes).await?;
-        indexes.insert(id, map);
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;

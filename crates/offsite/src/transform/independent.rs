@@ -50,7 +50,7 @@ async fn refers_to_shared(drafting: &mut Drafting<'_>, archive: &RestorePoint) -
 }
 
 /// Gives an archive its own copy of each of its blocks.
-pub(super) async fn draft(mut drafting: Drafting<'_>, sequence: Sequence) -> Result<Draft> {
+pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let Some(archive) = chain.archives().iter().find(|archive| archive.sequence == sequence) else {
         return Err(Error::Defect(format!("{sequence} is no archive")));
@@ -72,7 +72,7 @@ pub(super) async fn draft(mut drafting: Drafting<'_>, sequence: Sequence) -> Res
     let map = relocation.indexes.iter().fold(own, |own, new| own.overlay(new));
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
     let mut indexes = Vec::new();
-    let archive = rewritten(&mut drafting, archive, PointKind::Full, map.clone(), &files, &mut indexes)?;
+    let archive = rewritten(drafting, archive, PointKind::Full, map.clone(), &files, &mut indexes)?;
     let archives = chain.archives().iter().map(|old| if old.sequence == sequence { &archive } else { old });
     let next = Chain::with_archives(chain.block_size(), archives.cloned().collect(), chain.points().to_vec());
     others.push(map);

@@ -35,7 +35,7 @@ pub(super) fn present(chain: &Chain, machines: &BTreeSet<MachineName>) -> BTreeS
 ///
 /// A frame is of one machine, so all that the rows of these machines refer to is let go, and nothing else. The rows
 /// themselves stay in the indexes, hidden: only a point that becomes a full is written anew.
-pub(super) async fn draft(mut drafting: Drafting<'_>, machines: &BTreeSet<MachineName>) -> Result<Draft> {
+pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<MachineName>) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let mut lost: Vec<BlockMap> = Vec::new();
     let mut kept: Vec<BlockMap> = Vec::new();
@@ -66,7 +66,7 @@ pub(super) async fn draft(mut drafting: Drafting<'_>, machines: &BTreeSet<Machin
         // What it stood on had none of its machines, so its own rows are all there is to say.
         let whole = point.machines.iter().any(|machine| machine.status != Status::Incomplete);
         *point = match whole {
-            true => rewritten(&mut drafting, point, PointKind::Full, step.clone(), &files, &mut indexes)?,
+            true => rewritten(drafting, point, PointKind::Full, step.clone(), &files, &mut indexes)?,
             false => RestorePoint { kind: PointKind::Full, ..point.clone() },
         };
     }

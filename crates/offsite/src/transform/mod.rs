@@ -6,6 +6,7 @@ mod draft;
 mod independent;
 mod machines;
 mod merge;
+mod proof;
 mod remove;
 mod stack;
 pub(crate) mod whole;
@@ -15,7 +16,7 @@ use std::time::Instant;
 use offsite_core::format::head::Head;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
-use offsite_core::{ObjectId, Timestamp};
+use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::indexes::Indexes;
 use crate::release::{Released, release};
@@ -24,6 +25,8 @@ use crate::writer::Writer;
 use crate::{OpenRepository, Progress, Result};
 
 use agenda::Agenda;
+
+pub(crate) use agenda::judge;
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
 pub(crate) use draft::{Draft, Drafting, carry_out};
@@ -56,6 +59,9 @@ pub struct Transforms {
     pub deleted_machines: Option<DeletedMachines>,
     /// When files that are mostly superseded are emptied; none: never.
     pub compact: Option<Compact>,
+    /// The job's restore points in other repositories, where it writes to several in turn (removable drives): they are counted
+    /// by retention, and not touched.
+    pub elsewhere: Vec<RestorePoint>,
 }
 
 impl Transforms {
@@ -94,16 +100,22 @@ pub(crate) async fn plan(
     loop {
         let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
         let Some(draft) = agenda.next(drafting).await? else { return Ok(planned) };
-        planned.push(imagine(head, indexes, draft));
+        planned.push(imagine(head, draft));
     }
 }
 
-/// Makes of `head` what it would be if `draft` were carried out.
-pub(crate) fn imagine(head: &mut Head, indexes: &mut Indexes, draft: Draft) -> PlannedOperation {
-    (head.chain, head.files) = (draft.chain, draft.files);
-    for (id, _, map) in draft.indexes {
-        indexes.insert(id, map);
+/// A draft whose indexes are known from now on, and which is proven to let go of no file that a point needs.
+async fn proven(drafting: &mut Drafting<'_>, draft: Draft) -> Result<Draft> {
+    for (id, _, map) in &draft.indexes {
+        drafting.indexes.insert(*id, map.clone());
     }
+    proof::files_are_dead(drafting.indexes, &draft).await?;
+    Ok(draft)
+}
+
+/// Makes of `head` what it would be if `draft` were carried out.
+pub(crate) fn imagine(head: &mut Head, draft: Draft) -> PlannedOperation {
+    (head.chain, head.files) = (draft.chain, draft.files);
     PlannedOperation { operation: draft.operation, cost: draft.plan.cost() }
 }
 
@@ -133,7 +145,7 @@ pub(crate) async fn transform(
                 agenda.next(drafting).await?
             };
             let Some(draft) = draft else { break };
-            let done = carry_out(writer, indexes, draft, progress).await?;
+            let done = carry_out(writer, draft, progress).await?;
             if agenda::releases(&done.operation) {
                 // The next piece may need the room that this one leaves.
                 give_back(writer, &mut report).await?;

@@ -14,6 +14,7 @@ use offsite_core::{
 };
 
 use super::draft::{Draft, Drafting};
+use super::proven;
 use super::stack::rewritten;
 use crate::folder::JobFolder;
 use crate::mover::FrameSource;
@@ -30,7 +31,7 @@ pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> 
 
 /// Makes the increment `sequence` a full: with blocks from `source` if that still has what the point has, and else with a copy of
 /// the chain's own.
-pub(crate) async fn draft(mut drafting: Drafting<'_>, source: &JobFolder, sequence: Sequence) -> Result<Draft> {
+pub(crate) async fn draft(drafting: &mut Drafting<'_>, source: &JobFolder, sequence: Sequence) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let (Some(point), Some(steps)) = (chain.get(sequence), chain.steps_to(sequence)) else {
         return Err(Error::Defect(format!("restore point {sequence} is none")));
@@ -64,15 +65,16 @@ pub(crate) async fn draft(mut drafting: Drafting<'_>, source: &JobFolder, sequen
     };
     plan.index = BlockMap::empty();
     plan.retired = retire(others.iter().chain([&own]), others.iter().chain([&map]), reclaiming);
-    let files = files_after(&drafting, &plan);
+    let files = files_after(drafting, &plan);
     let full = RestorePoint { machines: all_machines(&steps, point), ..point.clone() };
     let mut indexes = Vec::new();
-    let full = rewritten(&mut drafting, &full, PointKind::Full, map.clone(), &files, &mut indexes)?;
+    let full = rewritten(drafting, &full, PointKind::Full, map.clone(), &files, &mut indexes)?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &full } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
     others.push(map);
     let operation = Operation::MakeFull { sequence, from };
     let draft = drafting.draft(operation, plan, next, indexes, &others)?;
+    let draft = proven(drafting, draft).await?;
     let frames = FrameSource::new(source.repository(), source.layout(), source.head());
     Ok(Draft { header: Some(header), source: (from == FullFrom::Source).then_some(frames), ..draft })
 }

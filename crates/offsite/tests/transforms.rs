@@ -1,0 +1,121 @@
+//! The transforms of a copy's chain, one after the other through a year: whatever is mixed, every kept point restores, what is
+//! stored is what the points refer to, and nothing dangles.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
+mod support;
+
+use offsite::core::retention::{Ageing, DeletedMachines, Gfs, Method, Policy, Regular};
+use offsite::report::Operation;
+use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
+use offsite_repository::testing::{Memory, MemoryOptions};
+use support::objects::{newest_head, space, step, stray};
+use support::truth::Truth;
+use support::{BLOCK, Machines, Random, copy_job, day, keep, machine, memory_repository_with, open_memory, seed};
+
+const JOB: &str = "Offsite Copy";
+
+/// What an index says and the head counts, what is there, and what is stored: all must agree.
+async fn check(memory: &Memory, options: &MemoryOptions, number: i64) {
+    assert_eq!(stray(memory, JOB), [""; 0], "day {number}");
+    let (taken, needed) = space(memory, JOB).await;
+    if options.reclaim {
+        assert_eq!(taken, needed, "day {number}");
+    } else {
+        assert!(taken >= needed, "day {number}");
+    }
+    let head = newest_head(memory, JOB);
+    for point in head.chain.all() {
+        for (_, _, _, at) in step(memory, JOB, point).stored() {
+            assert!(head.files.contains_key(&at.file), "day {number}: #{} refers to {}", point.sequence, at.file);
+        }
+        assert!(point.below.len() < 12, "day {number}: #{} stands on {} indexes", point.sequence, point.below.len());
+    }
+}
+
+fn settings(random: &mut Random) -> Transforms {
+    let method = [Method::Shared, Method::Independent, Method::Active][random.below(3)];
+    let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method);
+    let policy = Policy { regular: Regular::Simple(keep(5)), gfs: Some(gfs), ..Policy::default() };
+    let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
+    let compact = Compact { piece_bytes: 600 << 10, budget, ..Compact::below(LiveShare::new(0.6).unwrap()) };
+    Transforms {
+        merge: [MergeMethod::Auto, MergeMethod::Adopt, MergeMethod::Fold][random.below(3)],
+        deleted_machines: Some(DeletedMachines::after_days(10).unwrap()),
+        compact: [None, Some(compact), Some(compact)][random.below(3)],
+        ageing: Ageing::Merge,
+        ..Transforms::keeping(policy)
+    }
+}
+
+async fn year(seed: u64, days: i64) -> usize {
+    let mut random = Random::new(seed);
+    let options = MemoryOptions {
+        reclaim: random.below(2) == 0,
+        clone_range: random.below(2) == 0,
+        patch: random.below(2) == 0,
+        ..MemoryOptions::default()
+    };
+    let transforms = settings(&mut random);
+    println!("OFFSITE_SEED={seed}: {options:?} {transforms:?}");
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(options.clone()).await;
+    let mut machines = Machines::new(seed);
+    let names = ["vm0", "vm1", "vm2"];
+    for name in names {
+        machines.add(name, &[BLOCK * (1 + random.below(3)) + random.below(BLOCK)]);
+    }
+    let mut truth = Truth::default();
+    let mut selected = vec![true; names.len()];
+    let mut done = 0;
+    for number in 0..days {
+        let now = day(number);
+        if random.below(12) == 0 {
+            let which = random.below(names.len());
+            selected[which] ^= true;
+        }
+        machines.change(names[random.below(names.len())], 1 + random.below(2));
+        truth.record(&machines, &names, now);
+        machines.backup(&primary, &names).keep(keep(3)).run(now).await.unwrap();
+        let mut chosen: Vec<_> = names.iter().zip(&selected).filter(|(_, selected)| **selected).collect();
+        if chosen.is_empty() {
+            selected[0] = true;
+            chosen = vec![(&names[0], &true)];
+        }
+        let selection = Selection::machines(chosen.into_iter().map(|(name, _)| machine(name)).collect());
+        let job = copy_job(&primary, &second).select(selection).transforms(transforms.clone());
+        let plan = job.plan(now).await.unwrap();
+        let report = job.run(now).await.unwrap_or_else(|error| panic!("day {number}: {error:?}"));
+        assert!(report.sync.is_none_or(|sync| sync.tally.kept_to_plan()), "day {number}");
+        for operation in &report.transform.operations {
+            assert!(operation.tally.kept_to_plan(), "day {number}: {operation:?}");
+            if matches!(operation.operation, Operation::RemoveMachines { .. }) {
+                assert_eq!((operation.tally.target.bytes_read, operation.tally.target.bytes_written), (0, 0));
+            }
+        }
+        let planned: Vec<_> = plan.operations.iter().map(|planned| &planned.operation).collect();
+        let ran: Vec<_> = report.transform.operations.iter().map(|report| &report.operation).collect();
+        assert_eq!(planned, ran, "day {number}");
+        let written = report.transform.operations.iter().filter(|done| matches!(done.operation, Operation::Compact { .. }));
+        let written: u64 = written.map(|done| done.tally.target.bytes_written).sum();
+        if let Some(Budget::Bytes(bytes)) = transforms.compact.and_then(|compact| compact.budget) {
+            assert!(written <= bytes, "day {number}");
+        }
+        done += report.transform.operations.len();
+        check(&target, &options, number).await;
+        if number % 30 == 29 || number + 1 == days {
+            assert!(!truth.check(&open_memory(&target).await, JOB).await.is_empty());
+        }
+    }
+    done
+}
+
+#[tokio::test]
+async fn a_year_of_transforms_leaks_nothing_and_loses_nothing() {
+    let seed = seed(41);
+    let mut done = 0;
+    for seed in seed..seed + 12 {
+        done += year(seed, 120).await;
+    }
+    println!("{done} transforms");
+    assert!(done >= 1000, "only {done} transforms");
+}

@@ -133,21 +133,9 @@ impl Writer {
         ObjectId::new(self.head.epoch, self.minted)
     }
 
-    /// Takes note of the machines that the job selects now, for the next commit. A machine of the chain that it does not select keeps the
-    /// date of its last selection; of one that has none it is now.
+    /// Takes note of the machines that the job selects now, for the next commit.
     pub(crate) fn select(&mut self, selected: &[MachineName]) {
-        let now = self.head.clock;
-        let present: BTreeSet<&MachineName> =
-            self.head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
-        let mut last_selected = BTreeMap::new();
-        for name in &self.head.machines {
-            if selected.contains(name) {
-                last_selected.insert(name.clone(), now);
-            } else if present.contains(name) {
-                last_selected.insert(name.clone(), self.head.last_selected.get(name).copied().unwrap_or(now));
-            }
-        }
-        self.head.last_selected = last_selected;
+        self.head.last_selected = last_selected(&self.head, selected, self.head.clock);
     }
 
     /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
@@ -247,6 +235,19 @@ impl Writer {
         let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
         Ok(objects.into_iter().map(|object| object.key).collect())
     }
+}
+
+/// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
+/// keeps the date of its last selection; of one that has none it is now.
+pub(crate) fn last_selected(head: &Head, selected: &[MachineName], now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
+    let present: BTreeSet<&MachineName> =
+        head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+    let date = |name: &MachineName| match () {
+        () if selected.contains(name) => Some((name.clone(), now)),
+        () if present.contains(name) => Some((name.clone(), head.last_selected.get(name).copied().unwrap_or(now))),
+        () => None,
+    };
+    head.machines.iter().filter_map(date).collect()
 }
 
 /// The head after `head`, so far with the same content.

@@ -32,8 +32,8 @@ async fn check(memory: &Memory, options: &MemoryOptions, number: i64) {
     }
 }
 
-fn settings(random: &mut Random) -> Transforms {
-    let method = [Method::Shared, Method::Independent, Method::Active][random.below(3)];
+fn settings(seed: u64, random: &mut Random) -> Transforms {
+    let method = [Method::Shared, Method::Independent, Method::Active][(seed % 3) as usize];
     let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method);
     let policy = Policy { regular: Regular::Simple(keep(5)), gfs: Some(gfs), ..Policy::default() };
     let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
@@ -50,13 +50,14 @@ fn settings(random: &mut Random) -> Transforms {
 async fn year(seed: u64, days: i64) -> usize {
     let mut random = Random::new(seed);
     let options = MemoryOptions {
-        reclaim: random.below(2) == 0,
-        clone_range: random.below(2) == 0,
-        patch: random.below(2) == 0,
+        reclaim: seed & 1 == 0,
+        clone_range: seed & 2 == 0,
+        patch: seed & 4 == 0,
         ..MemoryOptions::default()
     };
-    let transforms = settings(&mut random);
-    println!("OFFSITE_SEED={seed}: {options:?} {transforms:?}");
+    let transforms = settings(seed, &mut random);
+    let can = [options.reclaim, options.clone_range, options.patch];
+    println!("OFFSITE_SEED={seed}: punch, clone, patch {can:?}, {transforms:?}");
     let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
     let (target, second) = memory_repository_with(options.clone()).await;
     let mut machines = Machines::new(seed);

@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::MachineCopy;
 use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
-use crate::writer::{WriterSettings, first_head};
+use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
@@ -71,7 +71,7 @@ impl CopyJob {
             minted += 1;
             ObjectId::new(u32::MAX, minted)
         };
-        let Offer { stored, missing, .. } = self.offer(&head, source, &latest, now, &mut mint).await?;
+        let Offer { stored, selected, missing } = self.offer(&head, source, &latest, now, &mut mint).await?;
         let mut planned_sync = None;
         if let Some(NewPoint { point, plan, predecessor, machines, .. }) = stored {
             let (full, cost, map) = (point.kind == PointKind::Full, plan.cost(), point.map.clone());
@@ -84,6 +84,7 @@ impl CopyJob {
             head.files = files;
             planned_sync = Some(PlannedSync { machines, full, cost });
         }
+        head.last_selected = last_selected(&head, &selected, now.max(head.clock));
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();
         while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {

@@ -43,8 +43,6 @@ enum Stage {
 struct Compaction {
     start: Instant,
     written_bytes: u64,
-    /// Whether nothing is left to be done.
-    is_complete: bool,
 }
 
 impl<'a> Agenda<'a> {
@@ -57,18 +55,13 @@ impl<'a> Agenda<'a> {
             stage: Stage::Machines,
             due: VecDeque::new(),
             is_held_back: false,
-            compaction: Compaction { start: Instant::now(), written_bytes: 0, is_complete: false },
+            compaction: Compaction { start: Instant::now(), written_bytes: 0 },
         }
     }
 
     /// Whether a changed policy would take more than this run gives it.
     pub(super) fn is_held_back(&self) -> bool {
         self.is_held_back
-    }
-
-    /// Whether compaction came to its end in this run.
-    pub(super) fn has_compacted(&self) -> bool {
-        self.compaction.is_complete
     }
 
     /// The next operation.
@@ -107,12 +100,8 @@ impl<'a> Agenda<'a> {
                     self.stage = Stage::Compact;
                 }
                 Stage::Compact => {
-                    let Some(settings) = self.settings.compact.filter(|settings| self.is_time(drafting.head, settings))
-                    else {
-                        self.stage = Stage::Done;
-                        continue;
-                    };
-                    let Some(bytes) = self.bytes_left(&settings) else {
+                    let left = self.settings.compact.map(|settings| (settings, self.bytes_left(&settings)));
+                    let Some((settings, Some(bytes))) = left else {
                         self.stage = Stage::Done;
                         continue;
                     };
@@ -123,7 +112,6 @@ impl<'a> Agenda<'a> {
                             return Ok(Some(draft));
                         }
                         None => {
-                            self.compaction.is_complete = bytes == u64::MAX;
                             self.stage = Stage::Done;
                             return Ok(None);
                         }
@@ -165,10 +153,6 @@ impl<'a> Agenda<'a> {
             Due::RemoveRollbacks(rollbacks) => remove::points(drafting, rollbacks, &[]).await,
             Due::RemoveChain { points, archived } => remove::points(drafting, points, archived).await,
         }
-    }
-
-    fn is_time(&self, _head: &Head, _settings: &Compact) -> bool {
-        true
     }
 
     /// How many bytes compaction may still write in this run; none: its time is up.

@@ -67,8 +67,6 @@ pub struct Compact {
     /// A full that is spread over more files than this gets fewer, where holes cannot be punched. None: it may be spread over any
     /// number.
     pub files_max: Option<u32>,
-    /// How much time there is between two compactions at least. None: each run looks for files to empty.
-    pub every: Option<Duration>,
     /// A piece moves at most so many bytes, or one block.
     pub piece_bytes: u64,
     /// The bound of a run. None: it goes on until nothing is left to do.
@@ -82,7 +80,7 @@ impl Compact {
     /// Files of which less than this share is live are emptied, in each run, without a bound.
     #[must_use]
     pub const fn below(below_live: LiveShare) -> Self {
-        Self { below_live, files_max: None, every: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+        Self { below_live, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
     }
 
     /// Every file that has a superseded block is emptied now: compaction on demand.

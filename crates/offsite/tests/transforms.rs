@@ -7,10 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite::core::retention::{Ageing, DeletedMachines, Gfs, Method, Policy, Regular};
+use offsite::OpenRepository;
+use offsite::core::retention::{Ageing, Anchors, DeletedMachines, Gfs, Method, Policy, Regular};
+use offsite::core::{PointKind, Sequence};
 use offsite::report::Operation;
 use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
-use offsite::OpenRepository;
 use offsite_repository::ErrorKind;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use support::objects::{newest_head, space, step, stray};
@@ -53,7 +54,9 @@ fn independent(memory: &Memory, number: i64) {
 
 fn settings(seed: u64, random: &mut Random) -> Transforms {
     let method = [Method::Shared, Method::Independent, Method::Active][(seed % 3) as usize];
-    let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method);
+    // Copies are of 22 hours, so that an anchor at 23 flags the point that is there already.
+    let anchors = Anchors::default().at_hour(22 + (seed as u32 / 3) % 2).unwrap();
+    let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method).with_anchors(anchors);
     let policy = Policy { regular: Regular::Simple(keep(5)), gfs: Some(gfs), ..Policy::default() };
     let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
     let compact = Compact { piece_bytes: 600 << 10, budget, ..Compact::below(LiveShare::new(0.6).unwrap()) };
@@ -114,7 +117,8 @@ async fn year(seed: u64, days: i64, done: &mut BTreeMap<String, u64>) {
         let planned: Vec<_> = plan.operations.iter().map(|planned| &planned.operation).collect();
         let ran: Vec<_> = report.transform.operations.iter().map(|report| &report.operation).collect();
         assert_eq!(planned, ran, "day {number}");
-        let written = report.transform.operations.iter().filter(|done| matches!(done.operation, Operation::Compact { .. }));
+        let written =
+            report.transform.operations.iter().filter(|done| matches!(done.operation, Operation::Compact { .. }));
         let written: u64 = written.map(|done| done.tally.target.bytes_written).sum();
         if let Some(Budget::Bytes(bytes)) = transforms.compact.and_then(|compact| compact.budget) {
             assert!(written <= bytes, "day {number}");
@@ -157,7 +161,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
         let (target, second) = memory_repository_with(options.clone()).await;
         let mut machines = Machines::new(7);
         let names = ["vm0", "vm1"];
-        names.iter().for_each(|name| machines.add(name, &[BLOCK * 2]));
+        names.iter().for_each(|name| machines.add(name, &[BLOCK + 5000]));
         let mut truth = Truth::default();
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(method);
         let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
@@ -202,7 +206,8 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
         };
         println!("{calls} calls");
         for call in 0..calls {
-            for fault in [Fault::after_calls(call, ErrorKind::Unavailable), Fault::after_calls(call, ErrorKind::Unavailable).for_ever(), Fault::after_calls(call, ErrorKind::Unavailable).losing_the_answer()] {
+            let once = Fault::after_calls(call, ErrorKind::Unavailable);
+            for fault in [once.clone(), once.for_ever()] {
                 let memory = target.fork();
                 let faulty = Faulty::new(memory.clone());
                 let opened = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
@@ -222,4 +227,72 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_first_full_that_goes_makes_the_next_increment_the_full() {
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(MemoryOptions::default()).await;
+    let mut machines = Machines::new(3);
+    machines.add("vm0", &[BLOCK * 2]);
+    machines.add("vm1", &[BLOCK * 2]);
+    let mut truth = Truth::default();
+    let transforms =
+        Transforms { deleted_machines: Some(DeletedMachines::after_days(3).unwrap()), ..Transforms::default() };
+    for number in 0..4 {
+        machines.change("vm1", 1);
+        truth.record(&machines, &["vm0", "vm1"], day(number));
+        machines.backup(&primary, &["vm0", "vm1"]).run(day(number)).await.unwrap();
+        let name = if number == 0 { "vm0" } else { "vm1" };
+        let job = copy_job(&primary, &second).select(Selection::machines(vec![machine(name)]));
+        let report = job.transforms(transforms.clone()).run(day(number)).await.unwrap();
+        let done: Vec<_> = report.transform.operations.iter().map(|done| done.operation.clone()).collect();
+        let expected = Operation::RemoveMachines {
+            machines: vec![machine("vm0")],
+            points: vec![Sequence(1)],
+            fulls: vec![Sequence(2)],
+        };
+        assert_eq!(done, if number == 3 { vec![expected] } else { Vec::new() });
+    }
+    assert_eq!(truth.check(&open_memory(&target).await, JOB).await, [2, 3, 4]);
+    check(&target, &MemoryOptions::default(), 4).await;
+}
+
+/// A full that adoption has spread over many files gets few, and each block is read and written once on the way.
+#[tokio::test]
+async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
+    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(options.clone()).await;
+    let mut machines = Machines::new(5);
+    machines.add("vm0", &[BLOCK * 12]);
+    machines.fill_with_noise("vm0");
+    let mut truth = Truth::default();
+    let compact = Compact { files_max: Some(3), ..Compact::below(LiveShare::new(0.0).unwrap()) };
+    for number in 0..9 {
+        machines.change("vm0", 2);
+        truth.record(&machines, &["vm0"], day(number));
+        machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
+        let transforms = Transforms {
+            compact: (number == 8).then_some(compact),
+            ..Transforms::keeping(Policy { regular: Regular::Simple(keep(2)), ..Policy::default() })
+        };
+        let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+        for done in &report.transform.operations {
+            assert!(done.tally.kept_to_plan(), "{done:?}");
+        }
+    }
+    let head = newest_head(&target, JOB);
+    let full = head.chain.points().iter().find(|point| point.kind == PointKind::Full).unwrap();
+    assert!(step(&target, JOB, full).files().len() <= 3);
+    truth.check(&open_memory(&target).await, JOB).await;
+    check(&target, &options, 9).await;
+}
+
+#[test]
+fn a_share_is_from_nothing_to_everything() {
+    for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        assert!(LiveShare::new(share).is_err());
+    }
+    assert_eq!(LiveShare::new(1.0).unwrap(), LiveShare::ALL);
 }

@@ -43,8 +43,10 @@ impl OutputHeader {
 
     /// What a file begins with: its header, and zeros up to its first frame.
     pub(super) fn region(&self, id: ObjectId, repository: &OpenRepository) -> Result<Bytes> {
-        let machine =
-            |(name, number): &(MachineName, MachineNumber)| MachineLabel { number: number.0, name: name.as_str().to_owned() };
+        let machine = |(name, number): &(MachineName, MachineNumber)| MachineLabel {
+            number: number.0,
+            name: name.as_str().to_owned(),
+        };
         let header = BackupFileHeader {
             folder: self.folder,
             id: id.stored(),

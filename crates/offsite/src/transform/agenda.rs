@@ -3,15 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use offsite_core::format::head::Head;
-use offsite_core::retention::{
-    Change, Conditions, Due, Method, Policy, Subject, Verdict, Zone, due, verdicts,
-};
+use offsite_core::retention::{Change, Conditions, Due, Method, Policy, Subject, Verdict, Zone, due, verdicts};
 use offsite_core::{MachineName, PointKind, RestorePoint, Timestamp};
 use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
-use super::{Transforms, proven, independent, machines, merge, remove};
+use super::{Transforms, independent, machines, merge, proven, remove};
 use crate::Result;
 use crate::report::Operation;
 

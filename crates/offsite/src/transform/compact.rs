@@ -100,11 +100,7 @@ pub(super) struct Bounds {
 }
 
 /// The next piece, if any file is to be emptied and the bounds allow it.
-pub(super) async fn draft(
-    drafting: &mut Drafting<'_>,
-    settings: &Compact,
-    bounds: Bounds,
-) -> Result<Option<Draft>> {
+pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Option<Draft>> {
     let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(None) };
     let header = drafting.header(&newest, drafting.head.machines.iter());
     let placement = header.placement(drafting.repository);
@@ -257,7 +253,8 @@ impl Piece {
                 }
             }
             let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
-            let rows: Vec<BlockMap> = points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
+            let rows: Vec<BlockMap> =
+                points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
             for at in references(&rows) {
                 let bytes = u64::from(at.length).next_multiple_of(alignment);
                 let is_first = self.frames.is_empty();

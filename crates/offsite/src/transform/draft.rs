@@ -110,7 +110,9 @@ impl<'a> Drafting<'a> {
             () if granularity == 0 || !alignment.is_multiple_of(granularity) => {
                 Carriage::Moved { why: "the repository clones in larger pieces than blocks are aligned to" }
             }
-            () if !plan.moves.iter().all(is_padded) => Carriage::Moved { why: "a backup file ends inside a block's padding" },
+            () if !plan.moves.iter().all(is_padded) => {
+                Carriage::Moved { why: "a backup file ends inside a block's padding" }
+            }
             () => Carriage::Cloned,
         }
     }

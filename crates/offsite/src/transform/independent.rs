@@ -64,8 +64,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Re
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
     let others_of: Vec<&BlockMap> = others.iter().collect();
-    let relocation =
-        relocate(&[&own], &others_of, |_| true, placement, &mut *drafting.mint, reclaiming);
+    let relocation = relocate(&[&own], &others_of, |_| true, placement, &mut *drafting.mint, reclaiming);
     let mut plan = relocation.plan;
     let carriage = drafting.carriage(&plan);
     plan.cloned = carriage == Carriage::Cloned;

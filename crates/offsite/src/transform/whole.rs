@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Plan, relocate, retire, sync};
 use offsite_core::retention::{Method, Policy};
-use offsite_core::{
-    BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status,
-};
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
 use super::draft::{Draft, Drafting};
 use super::proven;

@@ -5,6 +5,7 @@
 //! are increments.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Plan, relocate, retire, sync};
@@ -103,10 +104,11 @@ async fn found_in(source: &JobFolder, state: &BlockMap, point: &RestorePoint) ->
         let origin = point.origin.filter(|origin| origin.folder == source.id());
         let origin = origin.and_then(|origin| source.chain().get(origin.sequence)).filter(has);
         let Some(candidate) = origin.or_else(|| source.chain().all().find(has)) else { continue };
-        if !states.contains_key(&candidate.sequence) {
-            states.insert(candidate.sequence, source.state_at(candidate.sequence).await?);
-        }
-        let there = states.get(&candidate.sequence).and_then(|state| state.machine(name));
+        let state = match states.entry(candidate.sequence) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(source.state_at(candidate.sequence).await?),
+        };
+        let there = state.machine(name);
         if let Some(there) = there.filter(|there| there.has_content_of(machine)) {
             found.insert(name.clone(), there.clone());
         }

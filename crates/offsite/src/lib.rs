@@ -44,7 +44,7 @@ pub use open_repository::OpenRepository;
 pub use progress::{Progress, Silent};
 pub use release::Released;
 pub use restore::Restore;
-pub use transform::{MergeMethod, PlannedOperation, Transforms};
+pub use transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
 pub use verify::{Damage, Touched, Verify, VerifyReport};
 
 /// How long another host waits for a sign of life of a writer.

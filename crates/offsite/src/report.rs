@@ -72,6 +72,36 @@ pub enum Operation {
         /// Its number.
         sequence: Sequence,
     },
+    /// An archive gets blocks of its own, so that it shares no stored byte with any other point.
+    MakeIndependent {
+        /// Its number.
+        sequence: Sequence,
+        /// How the blocks get there.
+        carriage: Carriage,
+    },
+    /// An increment becomes a full, with blocks of its own.
+    MakeFull {
+        /// Its number.
+        sequence: Sequence,
+        /// Where the blocks come from.
+        from: FullFrom,
+    },
+    /// Machines go from all points, archives included.
+    RemoveMachines {
+        /// Which.
+        machines: Vec<MachineName>,
+        /// Points that held no other machine; they are no more.
+        points: Vec<Sequence>,
+        /// Points that stood on one of these, and are fulls now.
+        fulls: Vec<Sequence>,
+    },
+    /// A piece of compaction: live blocks leave files that are mostly superseded.
+    Compact {
+        /// How many files they leave, in whole or in part.
+        files: u64,
+        /// How the blocks get to their new file.
+        carriage: Carriage,
+    },
     /// The oldest points go: rollbacks, or a full with all that stands on it.
     RemovePoints {
         /// Their numbers.
@@ -79,6 +109,27 @@ pub enum Operation {
         /// Those of them that stay beside the chain as archives.
         archived: Vec<Sequence>,
     },
+}
+
+/// How blocks get from one backup file of a repository to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// Each is read, checked and written.
+    Moved {
+        /// Why the repository does not clone them.
+        why: &'static str,
+    },
+    /// The repository makes the new file of parts of the old ones; no block passes through the network.
+    Cloned,
+}
+
+/// Where the blocks of a point come from that becomes a full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullFrom {
+    /// They are read whole from the source.
+    Source,
+    /// The source has the point no more, so they come from the chain itself.
+    Chain(Carriage),
 }
 
 /// A transform, with its plan and count.

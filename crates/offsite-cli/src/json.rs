@@ -79,9 +79,11 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
         "kind": if report.full { "full" } else { "increment" },
+        "rolled_back": report.rolled_back.map(|sequence| sequence.0),
         "machines": machines,
         "stored_blocks": report.stored_blocks,
         "stored_bytes": report.stored_bytes,
+        "io": tally(&report.tally),
         "duration_secs": report.duration.as_secs_f64(),
         "transform": transform(&report.transform),
     })

@@ -196,7 +196,7 @@ impl CopyJob {
             map: plan.index.clone(),
             flags: marks.point,
         };
-        let point = commit_point(writer, point, &plan, marks.predecessor).await?;
+        let point = commit_point(writer, None, point, &plan, marks.predecessor).await?;
         let tally = Tally {
             planned: plan.cost(),
             source: BlockTraffic::between(before.0, self.source.block_counts()),

@@ -28,11 +28,12 @@ mod progress;
 mod release;
 pub mod report;
 mod restore;
+mod stack;
 mod transform;
 mod verify;
 mod writer;
 
-pub use backup::BackupJob;
+pub use backup::{BackupJob, BackupMethod, FullKind};
 pub use copy::{CopyJob, PlannedSync, RunPlan, Selection};
 pub use error::{Error, Result};
 pub use folder::{JobFolder, PointSelector};

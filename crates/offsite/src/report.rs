@@ -125,12 +125,16 @@ pub struct BackupReport {
     pub time: Timestamp,
     /// Whether it stands alone.
     pub full: bool,
+    /// The full before it, if that is a rollback now, the step back from the new one.
+    pub rolled_back: Option<Sequence>,
     /// Its machines.
     pub machines: Vec<MachineBackup>,
     /// Blocks stored.
     pub stored_blocks: u64,
     /// Bytes written to backup files.
     pub stored_bytes: u64,
+    /// What the step costs, as its index says, and what was counted.
+    pub tally: Tally,
     /// How long it took, to the commit.
     pub duration: Duration,
     /// What came after.

@@ -1,18 +1,21 @@
 //! What black-box tests stand on: real file systems, real disk images, and the tools that everybody else judges them by.
 //!
 //! - [`ext4`]: an ext4 file system in a raw image, made, changed, checked and read without root.
+//! - [`Disk`]: a file system of many kinds, mounted, where this user may.
 //! - [`qemu`]: disk images as QEMU sees them.
 //! - [`Tree`]: files that are the same in every run.
 //!
 //! All of it is for tests: what goes wrong panics, with what the tool said.
 
+mod disk;
 pub mod ext4;
 pub mod qemu;
 mod tools;
 mod tree;
 
+pub use disk::{Disk, FileSystemKind, attach};
 pub use tempfile::TempDir;
-pub use tools::{find, run};
+pub use tools::{find, look_up, run};
 pub use tree::{Change, Tree};
 
 /// A new folder, gone when the value is dropped.

@@ -14,12 +14,17 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 #[track_caller]
 #[must_use]
 pub fn find(tool: &str, package: &str) -> PathBuf {
+    look_up(tool).unwrap_or_else(|| panic!("this test needs `{tool}`: apt-get install {package}"))
+}
+
+/// The path of `tool`, if it is installed.
+#[must_use]
+pub fn look_up(tool: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SYSTEM_FOLDERS.map(PathBuf::from))
         .map(|folder| folder.join(tool))
         .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| panic!("this test needs `{tool}`: apt-get install {package}"))
 }
 
 /// Runs a command to its end, with messages in English.

@@ -15,6 +15,9 @@ use offsite_backends::{CreateBy, Local, LocalOptions};
 use offsite_repository::{ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
+const WAYS: [CreateBy; 4] =
+    [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged, CreateBy::RenamingClaimed];
+
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
@@ -75,8 +78,7 @@ async fn a_folder_that_is_missing_is_told_and_made_on_demand() {
 #[tokio::test]
 async fn files_belong_to_owner_and_group() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, by) in [("a", CreateBy::LinkingUnnamed), ("b", CreateBy::RenamingStaged), ("c", CreateBy::LinkingStaged)]
-    {
+    for (name, by) in ["a", "b", "c", "d"].into_iter().zip(WAYS) {
         let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
         let local = Local::open_with(folder.path(), options).await.unwrap();
         local.put(&key(&format!("folder/{name}")), Bytes::from_static(b"x")).await.unwrap();
@@ -142,7 +144,7 @@ async fn what_is_no_object_is_neither_listed_nor_read() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_reads_and_punches_on() {
     let Some(mount) = Mount::new("3m") else { return };
-    for by in [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged] {
+    for by in WAYS {
         let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
         let local = Local::open_with(mount.path(), options.clone()).await.unwrap();
         let (small, large) = (key("a/small"), key("a/large"));
@@ -229,6 +231,33 @@ async fn a_forbidden_folder_is_told() {
     }
     assert_eq!(local.get(&key("a/b"), 9).await.unwrap(), "x");
     fs::set_permissions(folder.path().join("a"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// An empty listing would be a lie.
+#[tokio::test]
+async fn a_repository_whose_own_folder_is_gone_is_absent_and_not_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for walk_folders in [false, true] {
+        let (path, gone) = (folder.path().join("drive"), key("a/b"));
+        fs::create_dir(&path).unwrap();
+        let options = LocalOptions { walk_folders, ..LocalOptions::default() };
+        let local = Local::open_with(&path, options).await.unwrap();
+        local.put(&gone, Bytes::from_static(b"x")).await.unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        for result in [
+            local.list(&Prefix::root(), None, 9).await.map(drop),
+            local.list(&Prefix::new("a").unwrap(), None, 9).await.map(drop),
+            local.get(&gone, 9).await.map(drop),
+            local.put(&gone, Bytes::new()).await,
+            local.put(&key("at-the-root"), Bytes::new()).await,
+            local.delete(&gone).await,
+            local.sweep().await,
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
+            assert!(error.to_string().contains("mount the drive"), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -13,10 +13,11 @@ use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 
 const FOLDER: &str = "OFFSITE_TEST_FOLDER";
 const WAY: &str = "OFFSITE_TEST_WAY";
-const WAYS: [(&str, CreateBy); 3] = [
+const WAYS: [(&str, CreateBy); 4] = [
     ("unnamed", CreateBy::LinkingUnnamed),
     ("renaming", CreateBy::RenamingStaged),
     ("linking", CreateBy::LinkingStaged),
+    ("claiming", CreateBy::RenamingClaimed),
 ];
 const RACERS: usize = 5;
 const ROUNDS: usize = 8;
@@ -162,5 +163,63 @@ async fn a_killed_writer_leaves_nothing_that_a_sweep_does_not_remove() {
         assert_eq!(local.get(&key("job/blocks/alive"), 100).await.unwrap(), "still here", "{way}");
         local.put(&key("job/blocks/killed"), Bytes::from_static(b"anew")).await.unwrap();
         assert_eq!(hidden(), 0, "{way}");
+    }
+}
+
+/// Plays a user who owns nothing.
+#[tokio::test]
+async fn part_of_another_user() {
+    let Some((folder, _)) = child() else { return };
+    let tried = match Local::open(&folder).await {
+        Err(error) => vec![Err(error)],
+        Ok(local) => vec![
+            local.put(&key("job/new"), Bytes::new()).await,
+            local.put(&key("new/new"), Bytes::new()).await,
+            local.delete(&key("job/object")).await,
+            local.get(&key("job/object"), 9).await.map(drop),
+        ],
+    };
+    for answer in tried {
+        match answer {
+            Ok(()) => say("done"),
+            Err(error) => say(&format!("{:?}: {error}", error.kind())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_user_is_refused_with_the_path_and_the_way_out() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (binary, place) = (folder.path().join("binary"), folder.path().join("repository"));
+    // Where anybody may start it.
+    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(folder.path(), 0o755);
+    let local = Local::create(&place).await.unwrap();
+    local.put(&key("job/object"), Bytes::from_static(b"x")).await.unwrap();
+    let said_by_nobody = || {
+        let mut command = Command::new(&binary);
+        command.args(["part_of_another_user", "--exact", "--nocapture", "--test-threads=1"]);
+        let output = command.env(FOLDER, &place).env(WAY, "").gid(NOBODY).uid(NOBODY).output();
+        output.map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    // The repository is its owner's and group's.
+    let said = match said_by_nobody() {
+        Ok(said) => said,
+        Err(error) => return println!("skipped: this user cannot become another: {error}"),
+    };
+    assert!(said.contains("PermissionDenied: cannot open"), "{said}");
+    assert!(said.contains(place.to_str().unwrap()) && said.contains("chown"), "{said}");
+    // If others may look in, they may still not write, nor read what the owner wrote.
+    allow(&place, 0o755);
+    allow(&place.join("job"), 0o755);
+    let said = said_by_nobody().unwrap();
+    for place in ["create job/new", "create new/new", "delete job/object", "read job/object"] {
+        let line = format!("PermissionDenied: cannot {place}: permission denied, this user lacks a permission");
+        assert!(said.contains(&line), "{line}\n{said}");
     }
 }

@@ -110,6 +110,9 @@ pub(crate) struct Run {
     /// Run as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
+    /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
+    #[arg(long)]
+    pub(crate) apply_policy: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use offsite::core::MachineName;
-use offsite::core::retention::Simple;
-use offsite::{JobName, Selection};
+use offsite::{JobName, MergeMethod, Selection, Transforms};
 use serde::Deserialize;
 
 use crate::policy::RetentionConfig;
@@ -39,6 +38,24 @@ pub(crate) struct JobConfig {
     pub(crate) target: String,
     #[serde(default)]
     retention: RetentionConfig,
+    #[serde(default)]
+    transform: TransformConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransformConfig {
+    #[serde(default)]
+    merge: MergeConfig,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum MergeConfig {
+    #[default]
+    Auto,
+    Adopt,
+    Fold,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,9 +102,10 @@ impl Config {
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
-            // Before any job runs: one with a wrong number would stop the runs of those after it, and one with a policy
-            // that runs do not carry out would keep less than its config says.
-            job.selection().and_then(|_| job.keep()).map_err(|error| wrong(format!("job {name:?}: {error}")))?;
+            // Before any job runs: one with a wrong number would stop the runs of those after it.
+            job.selection()
+                .and_then(|_| job.transforms().map(drop))
+                .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
             for repository in [&job.source.repository, &job.target] {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
@@ -115,8 +133,13 @@ impl JobConfig {
         Ok(Selection::machines(names(&self.select.machines)?).without(names(&self.select.exclude)?))
     }
 
-    /// What the job keeps.
-    pub(crate) fn keep(&self) -> Result<Simple, String> {
-        self.retention.simple()
+    /// What the job keeps, and how its chain is transformed.
+    pub(crate) fn transforms(&self) -> Result<Transforms, String> {
+        let merge = match self.transform.merge {
+            MergeConfig::Auto => MergeMethod::Auto,
+            MergeConfig::Adopt => MergeMethod::Adopt,
+            MergeConfig::Fold => MergeMethod::Fold,
+        };
+        Ok(Transforms { merge, ..Transforms::keeping(self.retention.policy()?) })
     }
 }

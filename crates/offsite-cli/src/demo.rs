@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use offsite::core::Timestamp;
-use offsite::core::retention::Simple;
+use offsite::core::retention::{Gfs, Policy, Regular, Simple};
 use offsite::report::{BackupReport, CopyReport, Operation};
 use offsite::{BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify};
 use offsite_backends::Local;
@@ -22,10 +22,12 @@ use machines::{Machine, fleet};
 
 /// Evenings that the story tells of.
 const DAYS: u32 = 10;
-/// What the copy job keeps.
+/// Restore points that the copy job keeps.
 const KEEP: u32 = 3;
-/// 2026-11-01T22:00:00Z.
-const FIRST_EVENING_UNIX_SECS: i64 = 1_793_570_400;
+/// Weekly archives that it keeps beside them.
+const WEEKLY: u32 = 2;
+/// 2026-10-30T22:00:00Z, a Friday.
+const FIRST_EVENING_UNIX_SECS: i64 = 1_793_397_600;
 
 const CONFIG: &str = r#"# Left by `offsite demo`. In this folder, try:
 #   offsite points dr
@@ -46,6 +48,7 @@ target = "dr"
 
 [jobs."Offsite Copy".retention]
 keep = 3
+gfs = { weekly = 2 }
 "#;
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
@@ -112,10 +115,13 @@ impl Story {
         heading(
             3,
             &format!("{DAYS} days"),
-            &format!("each evening a backup of what changed, then the copy job, which keeps {KEEP} restore points"),
+            &format!(
+                "each evening a backup of what changed, then the copy job, which keeps {KEEP} restore points and {WEEKLY} \
+                 weekly archives"
+            ),
         );
-        let keep = Simple::new(KEEP).map_err(|error| Failure::Failed(error.to_string()))?;
-        let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?.keep(keep);
+        let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?;
+        let copy = copy.retention(policy()?);
         let mut account = Account::default();
         let mut rows = vec![["day", "backup", "copy", "transform"].map(str::to_owned).to_vec()];
         for day in 0..DAYS {
@@ -140,10 +146,13 @@ impl Story {
     }
 
     async fn draw_chain(&self) -> Result<(), Failure> {
-        heading(4, "The chain", "one full and its increments; a merge only ever adopts the oldest increment's blocks");
-        let keep = Simple::new(KEEP).map_err(|error| Failure::Failed(error.to_string()))?;
+        heading(
+            4,
+            "The chain",
+            "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
+        );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print!("{}", indent(&draw(&folder, Some(keep), evening(DAYS - 1)?)));
+        print!("{}", indent(&draw(&folder, Some(&policy()?), evening(DAYS - 1)?)));
         Ok(())
     }
 
@@ -175,7 +184,7 @@ impl Story {
         let to = self.folder.join("restored");
         let mut rows = Vec::new();
         let mut all_same = true;
-        for point in chain.points() {
+        for point in chain.all() {
             let day = day_of(point.time);
             let start = Instant::now();
             let (mut disks, mut data, mut same) = (0, 0, true);
@@ -240,6 +249,14 @@ async fn make_repository(path: &Path) -> Result<OpenRepository, Failure> {
 fn evening(day: u32) -> Result<Timestamp, Failure> {
     Timestamp::from_unix_secs(FIRST_EVENING_UNIX_SECS + i64::from(day) * 86_400)
         .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// What the copy job keeps.
+fn policy() -> Result<Policy, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
+    let keep = Simple::new(KEEP).map_err(|error| failed(&error))?;
+    let gfs = Gfs::new(WEEKLY, 0, 0, 0).map_err(|error| failed(&error))?;
+    Ok(Policy { regular: Regular::Simple(keep), gfs: Some(gfs), ..Policy::default() })
 }
 
 fn day_of(time: Timestamp) -> u32 {

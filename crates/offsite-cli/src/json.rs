@@ -49,7 +49,7 @@ pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
         "sequence": point.sequence.0,
         "time": point.time.to_string(),
         "kind": kind(point.kind),
-        "flags": [],
+        "flags": point.flags.names().collect::<Vec<_>>(),
         "machines": machines,
         "stored_blocks": point.stored_blocks,
         "stored_bytes": point.stored_bytes,

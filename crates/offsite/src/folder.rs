@@ -1,6 +1,7 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
 use offsite_core::format::head::Head;
+use offsite_core::retention::{Change, Policy, Verdict};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 use offsite_repository::ErrorKind;
 
@@ -8,6 +9,7 @@ use crate::heads::Heads;
 use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::pin::Pin;
+use crate::transform::judge;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// A job's restore points as they are at one moment, for reading.
@@ -105,6 +107,18 @@ impl JobFolder {
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
         self.head.folder
+    }
+
+    /// What `policy` says of each archive and point at `now`, oldest first: every reason to keep it, and until when.
+    #[must_use]
+    pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
+        judge(&self.head, policy, now, Change::Settled)
+    }
+
+    /// The bytes of backup files that the restore points refer to, each counted once however many share it.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.head.files.values().map(|file| file.live_bytes).sum()
     }
 
     /// How many backup files the chain refers to.

@@ -165,7 +165,10 @@ impl Indexes {
     }
 
     /// The rows of one index, incomplete machines left out.
-    async fn map(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<BlockMap>> {
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn map(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<BlockMap>> {
         if let Some(known) = self.maps.get(&reference.id) {
             return Ok(Arc::clone(known));
         }

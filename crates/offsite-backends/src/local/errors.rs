@@ -18,27 +18,52 @@ pub(super) fn doubt(action: &'static str, place: impl ToString, errno: Errno, de
     error.with_detail(detail).with_source(io::Error::from(errno))
 }
 
-pub(super) fn meaning(errno: Errno) -> (ErrorKind, &'static str) {
+/// Whether a call that changes names may have done so though it failed: a share or a drive lost the answer.
+pub(super) fn is_in_doubt(errno: Errno) -> bool {
+    matches!(meaning(errno).0, ErrorKind::Unavailable | ErrorKind::MediaAbsent)
+}
+
+fn meaning(errno: Errno) -> (ErrorKind, &'static str) {
     match errno {
         Errno::NOENT => (ErrorKind::NotFound, ""),
         Errno::EXIST => (ErrorKind::AlreadyExists, ""),
         Errno::NOSPC => (ErrorKind::NoSpace, ""),
         Errno::DQUOT => (ErrorKind::NoSpace, "the quota of this user is used up"),
-        Errno::ACCESS => (ErrorKind::PermissionDenied, "this user lacks a permission on the folder or file"),
+        Errno::ACCESS => {
+            let detail =
+                "this user lacks a permission on the folder or file: run as its owner, or change its owner (chown)";
+            (ErrorKind::PermissionDenied, detail)
+        }
         Errno::PERM => (ErrorKind::PermissionDenied, "the file system forbids it: perhaps the file is immutable"),
         Errno::ROFS => (ErrorKind::PermissionDenied, "the file system is mounted read-only"),
         Errno::XDEV => {
             (ErrorKind::WrongMedia, "another file system is mounted there: open the repository at its folder instead")
         }
-        Errno::NODEV | Errno::NXIO | Errno::NOMEDIUM => (ErrorKind::MediaAbsent, "the device is gone"),
+        Errno::NODEV | Errno::NXIO => (ErrorKind::MediaAbsent, "the device is gone"),
+        Errno::NOMEDIUM => {
+            (ErrorKind::MediaAbsent, "its folder is gone: mount the drive, and open the repository anew")
+        }
+        Errno::NOTCONN => (ErrorKind::MediaAbsent, "the file system's driver is gone: unmount it and mount it again"),
         Errno::LOOP => (ErrorKind::Corrupt, "a symbolic link stands there, and links are not followed"),
         Errno::UCLEAN => (ErrorKind::Corrupt, "the file system is damaged: check it"),
+        Errno::NOTUNIQ => {
+            let detail = "a name that differs only in case is there, and the file system takes both for one";
+            (ErrorKind::Unsupported, detail)
+        }
         Errno::FBIG => (ErrorKind::Unsupported, "the file system cannot hold a file of that size"),
         Errno::NAMETOOLONG | Errno::INVAL => (ErrorKind::Unsupported, "the file system refuses the name or the call"),
         Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY => (ErrorKind::Unsupported, "the file system cannot do this"),
         Errno::NOTDIR => (ErrorKind::Unsupported, "a file stands where a folder is needed"),
         Errno::ISDIR => (ErrorKind::Unsupported, "a folder has that name"),
-        // A fault of the device, the network or the machine, among them EIO, ESTALE, ETIMEDOUT, ENOTCONN, EMFILE, ENOMEM.
+        // From here on, a fault of the device, the network or the machine.
+        Errno::IO => (ErrorKind::Unavailable, "the device or its network fails: the kernel's log (dmesg) says more"),
+        Errno::STALE => (ErrorKind::Unavailable, "the share was exported anew, or somebody else removed it: try again"),
+        Errno::TIMEDOUT => (ErrorKind::Unavailable, "the server of the share does not answer"),
+        Errno::NOLCK => (ErrorKind::Unavailable, "the server of the share has no lock left, or no lock service"),
+        Errno::BUSY => {
+            (ErrorKind::Unavailable, "another writer is at it; if none is, remove the hidden files beside it")
+        }
+        Errno::MFILE | Errno::NFILE => (ErrorKind::Unavailable, "too many files are open: raise the limit (ulimit -n)"),
         _ => (ErrorKind::Unavailable, ""),
     }
 }

@@ -1,12 +1,17 @@
 //! A folder as a repository.
 
+mod claim;
+mod clone;
 mod errors;
+mod extents;
+mod flush;
 mod list;
 mod patch;
 mod probe;
 mod read;
 mod reclaim;
 mod root;
+mod spelling;
 mod staged;
 mod sweep;
 mod writer;
@@ -17,12 +22,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
 };
 
 use self::errors::fault;
 use self::probe::Abilities;
 use self::root::Root;
+use self::spelling::Spelling;
 pub use self::staged::CreateBy;
 use self::staged::Staged;
 use self::writer::LocalWriter;
@@ -46,8 +52,8 @@ pub struct LocalOptions {
 ///   fill the disk beneath, and who may write into the repository must not thereby write elsewhere.
 /// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask).
 /// - Names that are no keys (hidden files, `lost+found`) are not touched and not listed.
-/// - Holes can be punched and objects patched where a probe on opening found that it works. A place that cannot be
-///   written to still opens for reading.
+/// - Holes can be punched, ranges shared and objects patched where a probe on opening found that it works. A place that
+///   cannot be written to still opens for reading.
 /// - Everything that may block runs on the runtime's blocking threads. Clones share one open folder.
 #[derive(Debug, Clone)]
 pub struct Local {
@@ -85,8 +91,9 @@ impl Local {
         let path = path.into();
         let place = path.display().to_string();
         let work = move || {
-            let root = Root::open(path, &options)?;
+            let mut root = Root::open(path, &options)?;
             let abilities = Abilities::probe(&root, &options);
+            root.spelling = abilities.folds_case.then(Spelling::default);
             Ok(Self { shared: Arc::new(Shared { root, abilities }) })
         };
         blocking("open", place, work).await
@@ -140,7 +147,7 @@ impl Repository for Local {
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         let staged = self.run("create", key, Staged::begin).await?;
-        Ok(Box::new(LocalWriter::new(staged, key.clone(), self.limits().object_bytes_max)))
+        Ok(Box::new(LocalWriter::new(Arc::clone(&self.shared), staged, key.clone())))
     }
 
     async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
@@ -171,6 +178,10 @@ impl Repository for Local {
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.shared.abilities.punch_granule.map(|_| self as &dyn Reclaim)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.shared.abilities.clone_granule.map(|_| self as &dyn CloneRange)
     }
 
     fn patch(&self) -> Option<&dyn Patch> {

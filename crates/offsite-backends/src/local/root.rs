@@ -9,7 +9,9 @@ use offsite_repository::{Error, ErrorKind, Key, Prefix, Result};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::errors::{doubt, meaning};
+use super::errors::{doubt, is_in_doubt};
+use super::flush::flush_folder;
+use super::spelling::Spelling;
 use super::{LocalOptions, fault};
 
 const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
@@ -30,6 +32,8 @@ pub(super) struct Root {
     walks: bool,
     /// Folders whose own names this process knows to be durable.
     durable: Mutex<HashSet<Prefix>>,
+    /// Where names that differ in case are one.
+    pub(super) spelling: Option<Spelling>,
 }
 
 impl Root {
@@ -45,7 +49,7 @@ impl Root {
             let parent = parent.unwrap_or_else(|| std::path::Path::new("."));
             // A parent that may not be read is made durable by the system in its own time.
             if let Ok(parent) = fs::open(parent, FOLDER_FLAGS, Mode::empty()) {
-                sync_folder(&parent).map_err(|errno| fault("make", place, errno))?;
+                flush_folder(&parent).map_err(|errno| fault("make", place, errno))?;
             }
         }
         let dir = retry_on_intr(|| fs::open(&path, FOLDER_FLAGS, Mode::empty())).map_err(|errno| match errno {
@@ -56,7 +60,7 @@ impl Root {
         // Sandboxes refuse what they do not know with EPERM.
         let walks = options.walk_folders
             || matches!(fs::openat2(&dir, ".", FOLDER_FLAGS, Mode::empty(), INSIDE), Err(Errno::NOSYS | Errno::PERM));
-        Ok(Self { dir, device, walks, durable: Mutex::default(), path })
+        Ok(Self { dir, device, walks, durable: Mutex::default(), spelling: None, path })
     }
 
     /// Opens an object's file.
@@ -94,13 +98,15 @@ impl Root {
             }
         }
         let mut dir = self.open_folder("")?;
-        for name in folder.as_str().split('/') {
+        for (path, name) in ancestors(folder.as_str()) {
             match fs::mkdirat(&dir, name, FOLDER_MODE) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EXIST) if self.is_spelt(&dir, path)? => {}
+                Err(Errno::EXIST) => return Err(Errno::NOTUNIQ),
                 Err(errno) => return Err(errno),
             }
             // Also if it was there: another process may have made it a moment ago, and not have come to this.
-            sync_folder(&dir)?;
+            flush_folder(&dir)?;
             dir = self.open_child(&dir, name, FOLDER_FLAGS)?;
         }
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
@@ -114,19 +120,59 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(errno) => return Err(fault("delete", key, errno)),
         };
-        match fs::unlinkat(&dir, key.name(), AtFlags::empty()) {
+        let is_there = self.is_spelt(&dir, key.as_str()).map_err(|errno| fault("delete", key, errno))?;
+        if let Some(spelling) = &self.spelling {
+            spelling.forget(key.as_str());
+        }
+        let unlinked = if is_there { fs::unlinkat(&dir, key.name(), AtFlags::empty()) } else { Err(Errno::NOENT) };
+        match unlinked {
             // A folder is no object.
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
-            Err(errno) if meaning(errno).0 == ErrorKind::Unavailable => {
+            Err(errno) if is_in_doubt(errno) => {
                 return Err(doubt("delete", key, errno, "delete it again"));
             }
             Err(errno) => return Err(fault("delete", key, errno)),
         }
         // Also if it was gone: that may be an earlier try, which failed to make it durable.
-        sync_folder(&dir).map_err(|errno| doubt("delete", key, errno, "it may come back after a power cut"))
+        flush_folder(&dir).map_err(|errno| doubt("delete", key, errno, "it may come back after a power cut"))
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if let Some(spelling) = self.spelling.as_ref().filter(|_| path != ".") {
+            for (path, _) in ancestors(path).filter(|(path, _)| !spelling.knows(path)) {
+                let parent = path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+                if !spelling.look(self.open_path(parent, FOLDER_FLAGS)?, path)? {
+                    return Err(Errno::NOENT);
+                }
+            }
+        }
+        match self.open_path(path, flags) {
+            // The folder itself is gone: that nothing is in it would be the wrong answer.
+            Ok(_) | Err(Errno::NOENT) if self.is_removed() => Err(Errno::NOMEDIUM),
+            Err(Errno::STALE) if path == "." => Err(Errno::NOMEDIUM),
+            other => other,
+        }
+    }
+
+    fn is_removed(&self) -> bool {
+        fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
+    /// Whether the last name of `path`, which `folder` has in some spelling, is there as it is spelt.
+    fn is_spelt(&self, folder: impl AsFd, path: &str) -> Result<bool, Errno> {
+        self.spelling.as_ref().map_or(Ok(true), |spelling| spelling.look(folder, path))
+    }
+
+    /// What is wrong with a key whose name is taken.
+    pub(super) fn taken(&self, folder: impl AsFd, key: &Key) -> Errno {
+        match self.is_spelt(folder, key.as_str()) {
+            Ok(true) => Errno::EXIST,
+            Ok(false) => Errno::NOTUNIQ,
+            Err(errno) => errno,
+        }
+    }
+
+    fn open_path(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         if self.walks {
             return self.walk(path, flags);
         }
@@ -158,13 +204,10 @@ impl Root {
     }
 }
 
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(dir: impl AsFd) -> Result<(), Errno> {
-    match retry_on_intr(|| fs::fsync(&dir)) {
-        // Some file systems know no such call for folders, and then nothing better either.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
-        other => other,
-    }
+/// The paths that lead to `path`, it being the last, each with its last name.
+fn ancestors(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ends = path.match_indices('/').map(|(slash, _)| slash).chain([path.len()]);
+    ends.map(|end| &path[..end]).map(|path| (path, path.rsplit('/').next().unwrap_or(path)))
 }
 
 /// An error for bytes that a file does not have.

@@ -7,13 +7,14 @@ use offsite_repository::{Error, ErrorKind, Key, Result};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::root::sync_folder;
+use super::claim::Claim;
+use super::flush::{flush_folder, give_name};
 use super::{Shared, fault};
 
 /// What the names of staged files start with. A key never starts with a dot.
 pub(super) const STAGED: &str = ".staged-";
 
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 /// A sweep can meet a new staged file before it is locked; that it does so this often is not by chance.
 const STAGE_TRIES: usize = 16;
 
@@ -27,18 +28,23 @@ pub enum CreateBy {
     RenamingStaged,
     /// A hidden file is linked under its name, and its hidden name removed. NFS and others without that condition.
     LinkingStaged,
+    /// A second hidden file, which one writer at a time can make and lock, claims the name; whoever has it looks whether
+    /// the name is free, and renames. FAT and exFAT through FUSE drivers. All writers of a folder must do it this way, on
+    /// machines that see each other's locks: a drive has one machine at a time.
+    RenamingClaimed,
 }
 
 impl CreateBy {
     /// From best to last.
-    pub(super) const LADDER: [Self; 3] = [Self::LinkingUnnamed, Self::RenamingStaged, Self::LinkingStaged];
+    pub(super) const LADDER: [Self; 4] =
+        [Self::LinkingUnnamed, Self::RenamingStaged, Self::LinkingStaged, Self::RenamingClaimed];
 }
 
 /// A file being written, before it has its name.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) file: File,
-    folder: OwnedFd,
+    pub(super) folder: OwnedFd,
     by: CreateBy,
     /// Its hidden name, if it has one. The file is locked as long as it is open, which tells a sweep to spare it.
     hidden: Option<String>,
@@ -56,7 +62,7 @@ impl Staged {
         // Only to save the writing: what decides is the link or the rename.
         match fs::statat(&folder, key.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
-            Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "create").with_key(key)),
+            Ok(_) => return Err(fault("create", key, shared.root.taken(&folder, key))),
             Err(errno) => return Err(fault("create", key, errno)),
         }
         Self::open(folder, by).map_err(|errno| fault("create", key, errno))
@@ -74,7 +80,8 @@ impl Staged {
             let file = retry_on_intr(|| fs::openat(&folder, hidden.as_str(), flags, FILE_MODE))?;
             match retry_on_intr(|| fs::flock(&file, FlockOperation::LockExclusive)) {
                 // Without locks a sweep cannot take one either, and spares everything.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL) => {}
+                Ok(()) => {}
+                Err(errno) if cannot_lock(errno) => {}
                 Err(errno) => {
                     let _ = fs::unlinkat(&folder, hidden.as_str(), AtFlags::empty());
                     return Err(errno);
@@ -92,10 +99,22 @@ impl Staged {
 
     /// Gives the file its name, if that is free.
     pub(super) fn publish(&self, name: &str) -> Result<(), Errno> {
+        give_name(|| self.name_it(name))
+    }
+
+    fn name_it(&self, name: &str) -> Result<(), Errno> {
         match (self.by, &self.hidden) {
             (CreateBy::RenamingStaged, Some(hidden)) => {
                 let free = RenameFlags::NOREPLACE;
                 fs::renameat_with(&self.folder, hidden.as_str(), &self.folder, name, free)
+            }
+            (CreateBy::RenamingClaimed, Some(hidden)) => {
+                let _claim = Claim::take(&self.folder, name)?;
+                match fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => fs::renameat(&self.folder, hidden.as_str(), &self.folder, name),
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(errno) => Err(errno),
+                }
             }
             (_, Some(hidden)) => {
                 fs::linkat(&self.folder, hidden.as_str(), &self.folder, name, AtFlags::empty())?;
@@ -113,7 +132,7 @@ impl Staged {
 
     /// Makes the name durable.
     pub(super) fn sync_name(&self) -> Result<(), Errno> {
-        sync_folder(&self.folder)
+        flush_folder(&self.folder)
     }
 
     /// Removes the hidden name. An unnamed file ends when it is closed.
@@ -123,6 +142,11 @@ impl Staged {
             Some(Err(errno)) => Err(errno),
         }
     }
+}
+
+/// Whether there are no locks here, rather than that one could not be taken.
+pub(super) fn cannot_lock(errno: Errno) -> bool {
+    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL)
 }
 
 pub(super) fn hidden_name() -> Result<String, Errno> {

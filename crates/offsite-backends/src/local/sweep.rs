@@ -1,17 +1,16 @@
 //! Removing what dead writers have left.
 
-use std::os::fd::OwnedFd;
-
 use offsite_repository::{Key, Result};
-use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
+use super::claim::{CLAIM, remove_orphan};
 use super::fault;
 use super::list::kind_of;
 use super::root::Root;
 use super::staged::STAGED;
 
-/// Removes the staged files of writers that are gone, in all folders. A writer holds a lock on its file, which ends with
+/// Removes the hidden files of writers that are gone, in all folders. A writer holds a lock on each, which ends with
 /// the process however that ends, so no clock is asked.
 pub(super) fn sweep(root: &Root) -> Result<()> {
     let mut folders = vec![String::new()];
@@ -30,29 +29,12 @@ pub(super) fn sweep(root: &Root) -> Result<()> {
                 FileType::Directory if Key::new(name).is_ok() => {
                     folders.push(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") });
                 }
-                FileType::RegularFile if name.starts_with(STAGED) => remove_orphan(&dir, name).map_err(failed)?,
+                FileType::RegularFile if name.starts_with(STAGED) || name.starts_with(CLAIM) => {
+                    remove_orphan(&dir, name).map_err(failed)?;
+                }
                 _ => {}
             }
         }
     }
     Ok(())
-}
-
-fn remove_orphan(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match fs::openat(dir, name, flags, Mode::empty()) {
-        Ok(file) => file,
-        // Just finished; or another user's, who can sweep it.
-        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    // Any failure means that it cannot be told whether a writer is at work.
-    if fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(());
-    }
-    // Still locked, so that a writer that has just made it finds out when it gets the lock.
-    match fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }

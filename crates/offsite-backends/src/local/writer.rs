@@ -11,9 +11,11 @@ use rustix::fs;
 use rustix::io::{Errno, pwritev, retry_on_intr};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::errors::{doubt, meaning};
+use super::errors::{doubt, is_in_doubt};
+use super::flush::flush_file;
+use super::root::Root;
 use super::staged::Staged;
-use super::{blocking, fault};
+use super::{Shared, blocking, fault};
 
 /// So much is gathered before it is worth a thread: small chunks cost more in hand-over than in writing.
 const GATHER_BYTES: u64 = 1 << 20;
@@ -25,9 +27,9 @@ const WRITE_BACK_BYTES: u64 = 32 << 20;
 /// Writes chunks in sequence. Once a call has failed or was dropped half-way, the file's content is unknown, and the
 /// writer refuses to go on.
 pub(super) struct LocalWriter {
+    shared: Arc<Shared>,
     staged: Arc<Staged>,
     key: Key,
-    object_bytes_max: u64,
     /// Chunks not yet handed to the kernel, and their length.
     pending: Vec<Bytes>,
     pending_bytes: u64,
@@ -39,11 +41,11 @@ pub(super) struct LocalWriter {
 }
 
 impl LocalWriter {
-    pub(super) fn new(staged: Staged, key: Key, object_bytes_max: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, staged: Staged, key: Key) -> Self {
         Self {
+            shared,
             staged: Arc::new(staged),
             key,
-            object_bytes_max,
             pending: Vec::new(),
             pending_bytes: 0,
             written_bytes: 0,
@@ -107,7 +109,7 @@ impl ObjectWriter for LocalWriter {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         self.enter("write")?;
         self.pending_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        if self.written_bytes + self.pending_bytes > self.object_bytes_max {
+        if self.written_bytes + self.pending_bytes > self.shared.abilities.object_bytes_max {
             return Err(fault("write", &self.key, Errno::FBIG));
         }
         self.pending.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
@@ -123,8 +125,8 @@ impl ObjectWriter for LocalWriter {
         self.enter("finish")?;
         self.flush().await?;
         self.await_write_back().await?;
-        let (staged, key) = (self.staged, self.key.clone());
-        let ended = spawn_blocking(move || publish(&staged, &key)).await;
+        let (shared, staged, key) = (self.shared, self.staged, self.key.clone());
+        let ended = spawn_blocking(move || publish(&shared.root, &staged, &key)).await;
         ended.unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Indeterminate, "finish").with_key(&self.key).with_source(error))
         })
@@ -157,21 +159,80 @@ pub(super) fn write_all_at(file: impl AsFd, chunks: &[Bytes], mut offset: u64) -
 }
 
 /// The end of a create: content durable, then the name, then the name durable.
-fn publish(staged: &Staged, key: &Key) -> Result<()> {
-    let named = retry_on_intr(|| fs::fsync(&staged.file)).and_then(|()| staged.publish(key.name()));
-    if let Err(errno) = named {
-        if meaning(errno).0 == ErrorKind::Unavailable {
+pub(super) fn publish(root: &Root, staged: &Staged, key: &Key) -> Result<()> {
+    let flushed = flush_file(&staged.file).map_err(|errno| fault("finish", key, errno));
+    let named = flushed.and_then(|()| {
+        staged.publish(key.name()).map_err(|errno| match errno {
             // A share that lost the answer may have done it; the hidden file is left for a sweep.
-            return Err(doubt("finish", key, errno, "it may be there or not"));
-        }
-        // The first error is the one to report; a sweep removes what this leaves.
-        let _ = staged.discard();
-        return Err(match errno {
-            Errno::NOENT => {
-                Error::new(ErrorKind::Unavailable, "finish").with_key(key).with_detail("its folder is gone")
-            }
+            errno if is_in_doubt(errno) => doubt("finish", key, errno, "it may be there or not"),
+            Errno::NOENT => fault("finish", key, Errno::STALE).with_detail("its folder was removed; write it anew"),
+            Errno::EXIST => fault("finish", key, root.taken(&staged.folder, key)),
             errno => fault("finish", key, errno),
-        });
+        })
+    });
+    if let Err(error) = named {
+        if error.kind() != ErrorKind::Indeterminate {
+            // The first error is the one to report; a sweep removes what this leaves.
+            let _ = staged.discard();
+        }
+        return Err(error);
     }
     staged.sync_name().map_err(|errno| doubt("finish", key, errno, "its name may vanish in a power cut"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flush::injected::inject;
+    use super::super::{CreateBy, LocalOptions};
+    use super::*;
+
+    /// What a share or a drive says at the worst moments, and what a caller is told.
+    #[test]
+    fn failures_of_each_step_of_the_end_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::open(folder.path().to_owned(), &LocalOptions::default()).expect("its root");
+        let hidden = || std::fs::read_dir(folder.path()).expect("the folder").count();
+        let key = Key::new("object").expect("a key");
+        let cases = [
+            // Nothing has a name yet, so nothing is in doubt.
+            ("file", Errno::IO, ErrorKind::Unavailable, "kernel's log"),
+            ("file", Errno::DQUOT, ErrorKind::NoSpace, "quota"),
+            ("file", Errno::NOSPC, ErrorKind::NoSpace, ""),
+            ("file", Errno::STALE, ErrorKind::Unavailable, "share"),
+            ("file", Errno::ROFS, ErrorKind::PermissionDenied, "read-only"),
+            ("file", Errno::NOTCONN, ErrorKind::MediaAbsent, "driver"),
+            ("name", Errno::IO, ErrorKind::Indeterminate, "may be there"),
+            ("name", Errno::STALE, ErrorKind::Indeterminate, "may be there"),
+            ("name", Errno::TIMEDOUT, ErrorKind::Indeterminate, "may be there"),
+            ("name", Errno::NODEV, ErrorKind::Indeterminate, "may be there"),
+            ("name", Errno::DQUOT, ErrorKind::NoSpace, "quota"),
+            ("name", Errno::NOENT, ErrorKind::Unavailable, "folder was removed"),
+            ("name", Errno::ACCESS, ErrorKind::PermissionDenied, "permission"),
+            ("folder", Errno::IO, ErrorKind::Indeterminate, "may vanish"),
+            ("folder", Errno::NOSPC, ErrorKind::Indeterminate, "may vanish"),
+        ];
+        for (call, errno, kind, detail) in cases {
+            let by = CreateBy::RenamingStaged;
+            let staged = Staged::open(root.open_folder("").expect("the root"), by).expect("a staged file");
+            inject(call, errno);
+            let error = publish(&root, &staged, &key).expect_err("the call that fails");
+            assert_eq!(error.kind(), kind, "{call} {errno}: {error}");
+            assert!(error.to_string().contains(detail), "{call} {errno}: {error}");
+            assert!(std::error::Error::source(&error).is_some(), "{error}");
+            // What is in doubt stays for a sweep; what is not is gone at once.
+            assert_eq!(hidden(), usize::from(kind == ErrorKind::Indeterminate), "{call} {errno}");
+            let _ = (staged.discard(), std::fs::remove_file(folder.path().join("object")));
+        }
+    }
+
+    #[test]
+    fn a_removal_that_may_come_back_is_in_doubt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::open(folder.path().to_owned(), &LocalOptions::default()).expect("its root");
+        let key = Key::new("object").expect("a key");
+        inject("folder", Errno::IO);
+        let error = root.remove(&key).expect_err("the call that fails");
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+        root.remove(&key).expect("a second try");
+    }
 }

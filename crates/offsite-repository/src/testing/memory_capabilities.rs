@@ -66,6 +66,11 @@ impl CloneRange for Memory {
             let source = state.object(&piece.key, "clone")?;
             bytes.extend_from_slice(&source.slice(&piece.key, "clone", &piece.range)?);
         }
+        if bytes.len() as u64 > self.shared.options.object_bytes_max {
+            return Err(Error::new(ErrorKind::Unsupported, "clone into")
+                .with_key(key)
+                .with_detail("it would be too large"));
+        }
         if !state.room_for(bytes.len() as u64, &self.shared.options) {
             return Err(Error::new(ErrorKind::NoSpace, "clone into").with_key(key));
         }

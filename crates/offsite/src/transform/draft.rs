@@ -88,12 +88,7 @@ impl Drafting<'_> {
 }
 
 /// Does what a draft says, and commits it.
-pub(crate) async fn carry_out(
-    writer: &mut Writer,
-    indexes: &mut Indexes,
-    draft: Draft,
-    progress: &dyn Progress,
-) -> Result<OperationReport> {
+pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn Progress) -> Result<OperationReport> {
     let start = Instant::now();
     let before = writer.repository().block_counts();
     let Draft { operation, plan, indexes: new_indexes, chain, files } = draft;
@@ -101,9 +96,8 @@ pub(crate) async fn carry_out(
         let frames = FrameSource::new(writer.repository(), writer.layout(), writer.head());
         fold(&plan.moves, plan.alignment, &frames, *file, progress).await?;
     }
-    for (id, bytes, map) in new_indexes {
+    for (id, bytes, _) in new_indexes {
         writer.put(&writer.layout().index(id)?, bytes).await?;
-        indexes.insert(id, map);
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;

@@ -26,7 +26,7 @@ const STACK_RATIO: u64 = 2;
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
-    mut drafting: Drafting<'_>,
+    drafting: &mut Drafting<'_>,
     increments: &[Sequence],
     archived: Option<Sequence>,
     method: MergeMethod,
@@ -52,8 +52,8 @@ pub(super) async fn draft(
     if archived.is_some() {
         others.push(full_part.clone());
     }
-    let (method, why) = choose(&drafting, method);
-    let target = if method == MergeMethod::Fold { fold_target(&mut drafting, full).await? } else { None };
+    let (method, why) = choose(drafting, method);
+    let target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
     let reclaiming = drafting.reclaiming();
     let merge = Merge { increments: &steps, full: &full_part, others: &others, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
@@ -63,7 +63,7 @@ pub(super) async fn draft(
         None => (adopt(merge), method, why),
     };
     let stored = stored_after(full, &full_part, &plan);
-    let (below, map) = stacked(&mut drafting, full, &plan.index).await?;
+    let (below, map) = stacked(drafting, full, &plan.index).await?;
     let mut indexes = Vec::new();
     let mut files = drafting.head.files.clone();
     for (id, length) in &plan.patched {

@@ -2,6 +2,7 @@
 
 mod draft;
 mod merge;
+mod proof;
 mod remove;
 
 use std::time::Instant;
@@ -99,20 +100,24 @@ pub(crate) async fn plan(
         let draft = drafted(drafting, &due, settings).await?;
         planned.push(PlannedOperation { operation: draft.operation, cost: draft.plan.cost() });
         (head.chain, head.files) = (draft.chain, draft.files);
-        for (id, _, map) in draft.indexes {
-            indexes.insert(id, map);
-        }
     }
     Ok(planned)
 }
 
-async fn drafted(drafting: Drafting<'_>, due: &Due, settings: &Transforms) -> Result<Draft> {
-    match due {
-        Due::Merge { increments, archived } => merge::draft(drafting, increments, *archived, settings.merge).await,
-        Due::RemoveArchive(sequence) => remove::archive(drafting, *sequence).await,
-        Due::RemoveRollbacks(rollbacks) => remove::points(drafting, rollbacks, &[]).await,
-        Due::RemoveChain { points, archived } => remove::points(drafting, points, archived).await,
+async fn drafted(mut drafting: Drafting<'_>, due: &Due, settings: &Transforms) -> Result<Draft> {
+    let draft = match due {
+        Due::Merge { increments, archived } => {
+            merge::draft(&mut drafting, increments, *archived, settings.merge).await?
+        }
+        Due::RemoveArchive(sequence) => remove::archive(&mut drafting, *sequence).await?,
+        Due::RemoveRollbacks(rollbacks) => remove::points(&mut drafting, rollbacks, &[]).await?,
+        Due::RemoveChain { points, archived } => remove::points(&mut drafting, points, archived).await?,
+    };
+    for (id, _, map) in &draft.indexes {
+        drafting.indexes.insert(*id, map.clone());
     }
+    proof::files_are_dead(drafting.indexes, &draft).await?;
+    Ok(draft)
 }
 
 /// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
@@ -140,7 +145,7 @@ pub(crate) async fn transform(
                     Drafting { repository: &repository, head: &head, indexes: &mut *indexes, mint: &mut mint };
                 drafted(drafting, &due, settings).await?
             };
-            report.operations.push(draft::carry_out(writer, indexes, draft, progress).await?);
+            report.operations.push(draft::carry_out(writer, draft, progress).await?);
         }
         if is_held_back {
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::report::Operation;
 
 /// Lets go of an archive.
-pub(super) async fn archive(drafting: Drafting<'_>, sequence: Sequence) -> Result<Draft> {
+pub(super) async fn archive(drafting: &mut Drafting<'_>, sequence: Sequence) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let (gone, archives): (Vec<_>, Vec<_>) =
         chain.archives().iter().cloned().partition(|archive| archive.sequence == sequence);
@@ -19,7 +19,7 @@ pub(super) async fn archive(drafting: Drafting<'_>, sequence: Sequence) -> Resul
 }
 
 /// Lets go of these points at the old end of the chain, but for those that stay beside it as archives.
-pub(super) async fn points(drafting: Drafting<'_>, points: &[Sequence], archived: &[Sequence]) -> Result<Draft> {
+pub(super) async fn points(drafting: &mut Drafting<'_>, points: &[Sequence], archived: &[Sequence]) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let (leaving, rest): (Vec<_>, Vec<_>) =
         chain.points().iter().cloned().partition(|point| points.contains(&point.sequence));
@@ -35,7 +35,12 @@ pub(super) async fn points(drafting: Drafting<'_>, points: &[Sequence], archived
 ///
 /// What only they refer to is what the others do not: all points are looked at, as a block of a point that goes may be in any
 /// of them.
-async fn without(drafting: Drafting<'_>, operation: Operation, next: Chain, gone: &[RestorePoint]) -> Result<Draft> {
+async fn without(
+    drafting: &mut Drafting<'_>,
+    operation: Operation,
+    next: Chain,
+    gone: &[RestorePoint],
+) -> Result<Draft> {
     let mut lost: Vec<BlockMap> = Vec::with_capacity(gone.len());
     for point in gone {
         lost.push(drafting.indexes.step(point).await?);

@@ -13,14 +13,14 @@ use crate::{ErrorKind, Extent, Key, Piece, RepositoryExt};
 const GRANULE_MAX: u64 = 1 << 20;
 
 fn missing(what: &str) -> Stop {
-    Stop::Skip(format!("this place does not offer {what}"))
+    Stop::LeftOut(format!("this place does not offer {what}"))
 }
 
 fn granule(bytes: u64) -> Checked<usize> {
     ensure!(bytes > 0, "a granularity of zero bytes");
     match usize::try_from(bytes) {
         Ok(granule) if bytes <= GRANULE_MAX => Ok(granule),
-        _ => Err(Stop::Skip(format!("granules of {bytes} bytes are too large for a probe"))),
+        _ => Err(Stop::LeftOut(format!("granules of {bytes} bytes are too large for a probe"))),
     }
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn patch(context: Context) -> Checked {
 pub(super) async fn retain(context: Context) -> Checked {
     let retain = context.repository.retain().ok_or_else(|| missing("retention"))?;
     if context.options.retain_secs == 0 {
-        return Err(Stop::Skip("what it locks could not be cleaned up; allow it some seconds to try it".to_owned()));
+        return Err(Stop::LeftOut("what it locks could not be cleaned up; allow it some seconds to try it".to_owned()));
     }
     let (key, free, absent) = (context.key("object")?, context.key("object-2")?, context.key("absent")?);
     let content = noise(17, 1_000);
@@ -185,6 +185,14 @@ pub(super) async fn retain(context: Context) -> Checked {
     ensure!(retain.retained_until(&key).await? == Some(until), "a refused date of retention was set nevertheless");
     context.expect_content(&key, &content).await?;
     expect_kind(retain.retain_until(&absent, until).await, &[ErrorKind::NotFound], || "retaining nothing".to_owned())?;
+    expect_kind(retain.retained_until(&absent).await, &[ErrorKind::NotFound], || {
+        "asking for the date of nothing".to_owned()
+    })?;
+    let later = until + 60;
+    retain.retain_until(&key, later).await?;
+    ensure!(retain.retained_until(&key).await? == Some(later), "a date of retention cannot be moved forward");
+    let taken = context.repository.put(&key, noise(18, 10)).await;
+    expect_kind(taken, &[ErrorKind::AlreadyExists], || "creating a name that is taken and retained".to_owned())?;
     context.repository.delete(&free).await?;
     context.expect_absent(&free).await
 }

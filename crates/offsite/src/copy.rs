@@ -14,7 +14,7 @@ use offsite_core::{BlockMap, MachineName, MachineNumber, Origin, PointKind, Sequ
 
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, Output, OutputHeader, transfer};
+use crate::mover::{Checking, FrameSource, Output, OutputHeader, transfer};
 use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
 use crate::transform::{MergeMethod, Transforms, transform};
@@ -226,7 +226,7 @@ impl CopyJob {
             let number = numbers.get(&step.address.machine).copied();
             number.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
         };
-        match transfer(&plan.moves, &frames, number, &mut output, self.progress.as_ref()).await {
+        match transfer(&plan.moves, &frames, number, &mut output, Checking::Stored, self.progress.as_ref()).await {
             Ok(()) => output.finish().await,
             Err(error) => {
                 output.abort().await;

@@ -21,7 +21,7 @@ pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use scrub::{Flaw, scrub};
-pub(crate) use transfer::transfer;
+pub(crate) use transfer::{Checking, transfer};
 
 use std::collections::BTreeMap;
 

@@ -203,3 +203,46 @@ pub struct RestoreReport {
     /// How long it took.
     pub duration: Duration,
 }
+
+/// A seed that was mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapReport {
+    /// Restore points taken over.
+    pub points: u64,
+    /// The newest of them.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// Plan and count: the source is the seed.
+    pub tally: Tally,
+}
+
+/// A restore point that was exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Which.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// The length of the export.
+    pub bytes: u64,
+    /// Plan and count; the target is the backup file in the export.
+    pub tally: Tally,
+}
+
+/// An export that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The job that it was exported from, as it says itself.
+    pub job: String,
+    /// The number of the restore point here.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// Plan and count; the source is the backup file in the export.
+    pub tally: Tally,
+}

@@ -15,6 +15,7 @@ fn options_of(way: &str) -> LocalOptions {
     let create_by = match way {
         "linking-unnamed" => Some(CreateBy::LinkingUnnamed),
         "renaming-staged" => Some(CreateBy::RenamingStaged),
+        "renaming-claimed" => Some(CreateBy::RenamingClaimed),
         "linking-staged-walking-folders" => Some(CreateBy::LinkingStaged),
         _ => None,
     };
@@ -61,9 +62,7 @@ mod linking_staged_walking_folders {
 
 mod renaming_claimed {
     use super::*;
-    conformance_tests!(async || {
-        open(LocalOptions { create_by: Some(CreateBy::RenamingClaimed), ..LocalOptions::default() }).await
-    });
+    conformance_tests!(async || open("renaming-claimed"));
 }
 
 #[tokio::test]

@@ -128,7 +128,12 @@ async fn what_is_deleted_punched_or_patched_stays_so() {
         assert!(found[..1 << 18] == old[..1 << 18] && found[1 << 19..] == old[1 << 19..]);
         assert!(local.reclaim().unwrap().allocated_bytes(&key("punched")).await.unwrap() < 1 << 20);
         let new = content(6, 300_000);
-        local.patch().unwrap().patch(&key("patched"), 1 << 20, vec![new.clone()]).await.unwrap();
+        local
+            .patch()
+            .unwrap()
+            .patch(&key("patched"), vec![Extent { offset: 1 << 20, chunks: vec![new.clone()] }])
+            .await
+            .unwrap();
         drop(local);
         disk.cut().unwrap();
         power_on(&mut disk);
@@ -137,38 +142,4 @@ async fn what_is_deleted_punched_or_patched_stays_so() {
         let found = local.get(&key("patched"), u64::MAX).await.unwrap();
         assert!(found[..1 << 20] == old && found[1 << 20..] == new);
     }
-<<<<<<< HEAD
-    local.delete(&key("deleted")).await.unwrap();
-    drop(local);
-    disk.cut();
-    disk.power_on();
-
-    let local = disk.open(by).await;
-    assert_eq!(local.get(&key("deleted"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
-    local.reclaim().unwrap().punch(&key("punched"), &[1 << 18..1 << 19]).await.unwrap();
-    drop(local);
-    disk.cut();
-    disk.power_on();
-
-    let local = disk.open(by).await;
-    let found = local.get(&key("punched"), 1 << 20).await.unwrap();
-    assert!(found[1 << 18..1 << 19].iter().all(|byte| *byte == 0));
-    assert!(found[..1 << 18] == old[..1 << 18] && found[1 << 19..] == old[1 << 19..]);
-    assert!(local.reclaim().unwrap().allocated_bytes(&key("punched")).await.unwrap() < 1 << 20);
-    let new = content(6, 300_000);
-    local
-        .patch()
-        .unwrap()
-        .patch(&key("patched"), vec![Extent { offset: 1 << 20, chunks: vec![new.clone()] }])
-        .await
-        .unwrap();
-    drop(local);
-    disk.cut();
-    disk.power_on();
-
-    let local = disk.open(by).await;
-    let found = local.get(&key("patched"), u64::MAX).await.unwrap();
-    assert!(found[..1 << 20] == old && found[1 << 20..] == new);
-=======
->>>>>>> local
 }

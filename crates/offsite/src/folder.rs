@@ -112,7 +112,7 @@ impl JobFolder {
     /// What `policy` says of each archive and point at `now`, oldest first: every reason to keep it, and until when.
     #[must_use]
     pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
-        judge(&self.head, policy, now, Change::Settled)
+        judge(&self.head, &[], policy, now, Change::Settled)
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

@@ -5,6 +5,7 @@ mod clone;
 mod errors;
 mod extents;
 mod flush;
+mod hidden;
 mod list;
 mod patch;
 mod probe;
@@ -25,7 +26,8 @@ use offsite_repository::{
     CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
 };
 
-use self::errors::fault;
+pub(crate) use self::errors::fault;
+pub(crate) use self::hidden::FolderIdentity;
 use self::probe::Abilities;
 use self::root::Root;
 use self::spelling::Spelling;
@@ -111,6 +113,13 @@ impl Local {
         self.shared.abilities.create_by
     }
 
+    /// Takes no object longer than `bytes`. Before there are clones.
+    pub(crate) fn bound_objects(&mut self, bytes: u64) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.abilities.object_bytes_max = shared.abilities.object_bytes_max.min(bytes);
+        }
+    }
+
     /// Runs `work` where it may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -124,7 +133,7 @@ impl Local {
 }
 
 /// Runs `work` on a thread that may block. It is carried out as a whole, even if this future is dropped meanwhile.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     action: &'static str,
     place: String,
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use offsite_core::format::head::Head;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Ageing, Change, Conditions, Due, Policy, Subject, Verdict, due, verdicts};
-use offsite_core::{ObjectId, Timestamp};
+use offsite_core::{ObjectId, PointKind, RestorePoint, Timestamp};
 
 use crate::indexes::Indexes;
 use crate::release::release;
@@ -44,6 +44,9 @@ pub struct Transforms {
     pub apply_changes_at_once: bool,
     /// How the oldest points go.
     pub ageing: Ageing,
+    /// The job's restore points in other repositories, where it writes to several in turn (removable drives): they are counted
+    /// by retention, and not touched.
+    pub elsewhere: Vec<RestorePoint>,
 }
 
 impl Transforms {
@@ -63,12 +66,28 @@ pub struct PlannedOperation {
     pub cost: Cost,
 }
 
-/// What `policy` says of each archive and point of a chain, oldest first.
-pub(crate) fn judge(head: &Head, policy: &Policy, now: Timestamp, change: Change) -> Vec<Verdict> {
+/// What `policy` says of each archive and point of a chain, oldest first, where points `elsewhere` count too.
+pub(crate) fn judge(
+    head: &Head,
+    elsewhere: &[RestorePoint],
+    policy: &Policy,
+    now: Timestamp,
+    change: Change,
+) -> Vec<Verdict> {
     let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
-    let subjects: Vec<Subject> = archived.chain(head.chain.points().iter().map(Subject::from)).collect();
+    let own = archived.chain(head.chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
+    // Of a chain elsewhere, its points count one by one, whatever they stand on there.
+    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
+    let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
+    if !elsewhere.is_empty() {
+        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+    }
+    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
     let conditions = Conditions { change, merges_carry: true, ..Conditions::default() };
-    verdicts(&subjects, policy, now, &conditions)
+    let verdicts = verdicts(&subjects, policy, now, &conditions).into_iter();
+    let mut own: Vec<_> = verdicts.zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict)).collect();
+    own.sort_by_key(|verdict| verdict.sequence);
+    own
 }
 
 /// What retention asks for now, and whether a changed policy would take more than this run gives it.
@@ -76,7 +95,7 @@ fn wanted(head: &Head, settings: &Transforms, now: Timestamp, added: u32) -> (Ve
     let Some(policy) = &settings.retention else { return (Vec::new(), false) };
     let is_settled = head.settled_policy.is_none_or(|settled| settled == policy.fingerprint());
     let change = if is_settled || settings.apply_changes_at_once { Change::Settled } else { Change::Careful { added } };
-    let verdicts = judge(head, policy, now, change);
+    let verdicts = judge(head, &settings.elsewhere, policy, now, change);
     let is_held_back = verdicts.iter().any(Verdict::is_held_back);
     (due(&head.chain, &verdicts, settings.ageing), is_held_back)
 }

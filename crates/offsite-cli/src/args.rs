@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod carry;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::{BackupMethod, ImageFormat, JobName};
+
+pub(crate) use carry::{Export, Import, Map};
 
 /// Backup copy jobs for virtual machine images.
 ///
@@ -39,6 +43,12 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
+    /// Write one restore point to one file that stands for itself.
+    Export(Export),
+    /// Make an exported restore point the first of a copy job's chain.
+    Import(Import),
+    /// Make a carried copy the start of a copy job's chain.
+    Map(Map),
     /// Show a chain's life under a policy, run by run, without data.
     Simulate(Simulate),
 }

@@ -51,6 +51,9 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,
+        Command::Export(export) => commands::export::run(&export, &config).await,
+        Command::Import(import) => commands::import::run(&import, &config).await,
+        Command::Map(map) => commands::map::run(&map, &config).await,
         Command::Simulate(simulate) => commands::simulate::run(&simulate),
         Command::Verify(verify) => commands::verify::run(&verify, &config).await,
     }

@@ -13,7 +13,7 @@ use offsite_core::{BlockMap, PointKind, Timestamp};
 
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, Headers, Output, transfer};
+use crate::mover::{Checking, FrameSource, Headers, Output, transfer};
 use crate::point::commit_point;
 use crate::report::{BlockTraffic, CopyReport, OperationReport, SyncReport, Tally};
 use crate::transform::{Drafting, MergeMethod, Transforms, carry_out, transform, whole};
@@ -174,9 +174,9 @@ impl CopyJob {
         let (sequence, time, full) = (point.sequence, point.time, point.kind == PointKind::Full);
         let frames = FrameSource::new(&self.source, source.layout(), source.head());
         let output = Output::new(&self.target, writer.layout(), header);
-        transfer(&plan.moves, &frames, Headers::New, output, self.progress.as_ref()).await?;
+        transfer(&plan.moves, &frames, Headers::New, Checking::Stored, output, self.progress.as_ref()).await?;
         let map = point.map.clone();
-        let point = commit_point(writer, point, &plan, predecessor).await?;
+        let point = commit_point(writer, None, point, &plan, predecessor).await?;
         let tally = Tally {
             planned: plan.cost(),
             source: BlockTraffic::between(before.0, self.source.block_counts()),

@@ -176,12 +176,16 @@ pub struct BackupReport {
     pub time: Timestamp,
     /// Whether it stands alone.
     pub full: bool,
+    /// The full before it, if that is a rollback now, the step back from the new one.
+    pub rolled_back: Option<Sequence>,
     /// Its machines.
     pub machines: Vec<MachineBackup>,
     /// Blocks stored.
     pub stored_blocks: u64,
     /// Bytes written to backup files.
     pub stored_bytes: u64,
+    /// What the step costs, as its index says, and what was counted.
+    pub tally: Tally,
     /// How long it took, to the commit.
     pub duration: Duration,
     /// What came after.
@@ -249,4 +253,47 @@ pub struct RestoreReport {
     pub traffic: BlockTraffic,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// A seed that was mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapReport {
+    /// Restore points taken over.
+    pub points: u64,
+    /// The newest of them.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// Plan and count: the source is the seed.
+    pub tally: Tally,
+}
+
+/// A restore point that was exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Which.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// The length of the export.
+    pub bytes: u64,
+    /// Plan and count; the target is the backup file in the export.
+    pub tally: Tally,
+}
+
+/// An export that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The job that it was exported from, as it says itself.
+    pub job: String,
+    /// The number of the restore point here.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// Plan and count; the source is the backup file in the export.
+    pub tally: Tally,
 }

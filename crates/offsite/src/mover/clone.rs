@@ -32,7 +32,7 @@ pub(crate) async fn clone_frames(
         return Err(Error::Defect(format!("{} keys for {} files", scratch.len(), files.len())));
     }
     for ((file, steps), scratch) in files.into_iter().zip(scratch) {
-        let region = header.region(file, &frames.repository)?;
+        let region = header.region(file)?;
         let mut pieces = vec![Piece { key: scratch.clone(), range: 0..region.len() as u64 }];
         let mut end = region.len() as u64;
         for step in steps {

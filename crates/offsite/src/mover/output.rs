@@ -1,5 +1,7 @@
 //! Writing new backup files.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
 use offsite_core::format::frame::Identity;
@@ -9,6 +11,9 @@ use offsite_core::{BlockSize, DiskNumber, MachineName, MachineNumber, ObjectId, 
 use offsite_repository::{ObjectWriter, Repository};
 
 use super::codec::Sealed;
+use tokio::sync::Mutex;
+
+use super::stream::{Sink, SinkWriter};
 use crate::error::Context;
 use crate::layout::Layout;
 use crate::{Error, OpenRepository, Result};
@@ -33,16 +38,22 @@ pub(crate) struct OutputHeader {
 impl OutputHeader {
     /// How frames are laid out in these files.
     pub(crate) fn placement(&self, repository: &OpenRepository) -> Placement {
-        let alignment = u64::from(self.alignment_bytes);
-        let names = self.machines.iter().map(|(name, _)| name.as_str());
         let object_bytes_max = repository.backend().limits().object_bytes_max;
         let punches = repository.backend_granularity().is_some();
-        let file_bytes_max = if punches { object_bytes_max } else { object_bytes_max.min(FILE_BYTES_MAX) };
-        Placement { first_offset: region_bytes(names, alignment), alignment, file_bytes_max }
+        self.bounded(if punches { object_bytes_max } else { object_bytes_max.min(FILE_BYTES_MAX) })
+    }
+
+    /// How frames are laid out in files of at most so many bytes.
+    pub(crate) fn bounded(&self, file_bytes_max: u64) -> Placement {
+        Placement { first_offset: self.first_offset(), alignment: self.alignment_bytes.into(), file_bytes_max }
+    }
+
+    fn first_offset(&self) -> u64 {
+        region_bytes(self.machines.iter().map(|(name, _)| name.as_str()), self.alignment_bytes.into())
     }
 
     /// What a file begins with: its header, and zeros up to its first frame.
-    pub(super) fn region(&self, id: ObjectId, repository: &OpenRepository) -> Result<Bytes> {
+    pub(super) fn region(&self, id: ObjectId) -> Result<Bytes> {
         let machine = |(name, number): &(MachineName, MachineNumber)| MachineLabel {
             number: number.0,
             name: name.as_str().to_owned(),
@@ -57,7 +68,7 @@ impl OutputHeader {
             machines: self.machines.iter().map(machine).collect(),
         };
         let mut bytes = encode_record(Kind::BackupFile, &header).map_err(|error| Error::Defect(error.to_string()))?;
-        let region = self.placement(repository).first_offset;
+        let region = self.first_offset();
         if bytes.len() as u64 > region {
             return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
         }
@@ -68,10 +79,35 @@ impl OutputHeader {
 
 /// The backup files of one restore point, one after the other.
 pub(crate) struct Output<'a> {
-    repository: &'a OpenRepository,
-    layout: &'a Layout,
+    destination: Destination<'a>,
     header: OutputHeader,
     open: Option<OpenFile>,
+}
+
+/// Where backup files are written to.
+enum Destination<'a> {
+    Folder(&'a OpenRepository, &'a Layout),
+    /// The one file of an export.
+    Stream(Arc<Mutex<Sink>>),
+}
+
+impl Destination<'_> {
+    async fn create(&self, id: ObjectId) -> Result<Box<dyn ObjectWriter>> {
+        match self {
+            Self::Stream(sink) => Ok(Box::new(SinkWriter(Arc::clone(sink)))),
+            Self::Folder(repository, layout) => {
+                let writer = repository.backend().create(&layout.backup_file(id)?).await;
+                writer.while_doing(|| format!("creating a backup file in {}", repository.location()))
+            }
+        }
+    }
+
+    fn writing(&self) -> String {
+        match self {
+            Self::Folder(repository, _) => format!("writing a backup file to {}", repository.location()),
+            Self::Stream(_) => "writing the export".to_owned(),
+        }
+    }
 }
 
 struct OpenFile {
@@ -86,7 +122,12 @@ struct OpenFile {
 
 impl<'a> Output<'a> {
     pub(crate) fn new(repository: &'a OpenRepository, layout: &'a Layout, header: OutputHeader) -> Self {
-        Self { repository, layout, header, open: None }
+        Self { destination: Destination::Folder(repository, layout), header, open: None }
+    }
+
+    /// An output whose only file goes into an export.
+    pub(crate) fn stream(sink: Arc<Mutex<Sink>>, header: OutputHeader) -> Self {
+        Self { destination: Destination::Stream(sink), header, open: None }
     }
 
     /// Appends a frame at the place that was planned for it.
@@ -136,7 +177,7 @@ impl<'a> Output<'a> {
         frame.into_iter().for_each(|part| open.push(part));
         open.pad(alignment);
         if open.pending_bytes >= WRITE_BYTES {
-            open.flush().await.while_doing(|| format!("writing a backup file to {}", self.repository.location()))?;
+            open.flush().await.while_doing(|| self.destination.writing())?;
         }
         Ok(())
     }
@@ -144,7 +185,7 @@ impl<'a> Output<'a> {
     /// Makes what was appended durable and visible.
     pub(crate) async fn finish(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let while_doing = || format!("writing a backup file to {}", self.repository.location());
+        let while_doing = || self.destination.writing();
         open.flush().await.while_doing(while_doing)?;
         open.writer.finish().await.while_doing(while_doing)
     }
@@ -158,9 +199,8 @@ impl<'a> Output<'a> {
     }
 
     async fn start(&mut self, id: ObjectId) -> Result<()> {
-        let region = self.header.region(id, self.repository)?;
-        let writer = self.repository.backend().create(&self.layout.backup_file(id)?).await;
-        let writer = writer.while_doing(|| format!("creating a backup file in {}", self.repository.location()))?;
+        let region = self.header.region(id)?;
+        let writer = self.destination.create(id).await?;
         let mut open = OpenFile { id, writer, end: 0, ordinal: 0, pending: Vec::new(), pending_bytes: 0 };
         open.push(region);
         self.open = Some(open);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Move, batches};
+use offsite_core::plan::{Batch, Move, batches};
 
-use super::codec::{Sealed, open_frame};
+use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
-use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
+use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::progress::Progress;
 use crate::{Error, Result};
 
@@ -20,6 +21,15 @@ pub(crate) enum Headers {
     Verbatim,
 }
 
+/// How much is checked of a frame that is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checking {
+    /// That it is what was stored, by its header and checksums.
+    Stored,
+    /// Also the digest of the plain block: for frames that somebody else may have made.
+    Digest,
+}
+
 /// Carries the blocks of a plan: each is read once, checked as it was stored, and written once, at the place planned for it.
 ///
 /// Payloads are not decompressed: what was stored is what is stored again. What was written is durable on return, or gone.
@@ -27,10 +37,11 @@ pub(crate) async fn transfer(
     moves: &[Move],
     source: &FrameSource,
     headers: Headers,
+    checking: Checking,
     mut output: Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    match carry(moves, source, headers, &mut output, progress).await {
+    match carry(moves, source, headers, checking, &mut output, progress).await {
         Ok(()) => output.finish().await,
         Err(error) => {
             output.abort().await;
@@ -43,6 +54,7 @@ async fn carry(
     moves: &[Move],
     source: &FrameSource,
     headers: Headers,
+    checking: Checking,
     output: &mut Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -53,7 +65,13 @@ async fn carry(
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     progress.begin(activity, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches(moves, |step| step.from))
-        .map(|batch| async move { (source.read(&batch).await, batch) })
+        .map(|batch| async move {
+            let bytes = match source.read(&batch).await {
+                Ok(bytes) if checking == Checking::Digest => check(moves, source, &batch, bytes).await,
+                answer => answer,
+            };
+            (bytes, batch)
+        })
         .buffered(IN_FLIGHT);
     while let Some((bytes, batch)) = reads.next().await {
         let bytes = bytes?;
@@ -88,4 +106,21 @@ async fn carry(
     }
     progress.end();
     Ok(())
+}
+
+/// Compares every block of a batch with its digest.
+async fn check(moves: &[Move], source: &FrameSource, batch: &Batch, bytes: Bytes) -> Result<Bytes> {
+    let moves = moves[batch.items.clone()].iter();
+    let wanted: Vec<_> = moves.map(|step| Wanted { address: step.address.clone(), at: step.from }).collect();
+    let (source, batch) = (source.clone(), batch.clone());
+    blocking(move || {
+        let mut plain = Vec::new();
+        for block in &wanted {
+            let frame = frame_in(&bytes, &batch, block.at)?;
+            let number = source.number(&block.address.machine)?;
+            unseal(&frame, block, number, &mut plain).map_err(|error| source.damaged(block, error))?;
+        }
+        Ok(bytes)
+    })
+    .await
 }

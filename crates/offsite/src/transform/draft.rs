@@ -8,7 +8,7 @@ use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePo
 use offsite_repository::{CloneRange, Repository};
 
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, Headers, Output, OutputHeader, clone_frames, fold, transfer};
+use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, clone_frames, fold, transfer};
 use crate::point::{PointIndex, encode_index, number_machines};
 use crate::release::prepare;
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
@@ -177,7 +177,7 @@ async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> R
     }
     let output = Output::new(writer.repository(), writer.layout(), header);
     match &draft.source {
-        Some(source) => transfer(&plan.moves, source, Headers::New, output, progress).await,
-        None => transfer(&plan.moves, &own(), Headers::Verbatim, output, progress).await,
+        Some(source) => transfer(&plan.moves, source, Headers::New, Checking::Stored, output, progress).await,
+        None => transfer(&plan.moves, &own(), Headers::Verbatim, Checking::Stored, output, progress).await,
     }
 }

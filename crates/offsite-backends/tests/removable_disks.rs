@@ -157,16 +157,21 @@ async fn a_drive_that_is_pulled_out_under_load_costs_no_finished_object() {
         }
         let mut open = removable.create(&key("job/open")).await.unwrap();
         open.write(vec![content(1); 8]).await.unwrap();
+        let (busy, mut is_busy) = tokio::sync::mpsc::unbounded_channel();
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let removable = removable.clone();
                 let content = content(writer);
+                let busy = busy.clone();
                 tokio::spawn(async move {
                     let mut done = Vec::new();
                     for number in 0.. {
                         let key = key(&format!("load-{writer}/{number:06}"));
                         match removable.put(&key, content.clone()).await {
-                            Ok(()) => done.push(key),
+                            Ok(()) => {
+                                done.push(key);
+                                busy.send(()).unwrap();
+                            }
                             Err(error) => return (done, key, error),
                         }
                     }
@@ -174,6 +179,10 @@ async fn a_drive_that_is_pulled_out_under_load_costs_no_finished_object() {
                 })
             })
             .collect();
+        // In the midst of it.
+        for _ in 0..40 {
+            is_busy.recv().await.unwrap();
+        }
         drive.pull();
         let mut safe = Vec::new();
         for (number, writer) in writers.into_iter().enumerate() {

@@ -186,6 +186,10 @@ impl Guard {
                         );
                         told(kind, advice).with_source(error)
                     }
+                    (ErrorKind::Indeterminate, None) => {
+                        let advice = format!("medium {medium} failed while it was being done: check cable and drive");
+                        told(kind, advice).with_source(error)
+                    }
                     (ErrorKind::Unavailable, None) if errno_of(&error).is_some() => {
                         let advice = format!(
                             "medium {medium} does not answer as it should: check cable and drive, then try again"

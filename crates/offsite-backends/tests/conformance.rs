@@ -1,56 +1,74 @@
-//! A folder keeps the contract, in each way in which its files may come into being.
+//! A folder keeps the contract, in each way in which its files may come into being, also among several processes: this test
+//! binary is its own racer.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use offsite_backends::{CreateBy, Local, LocalOptions};
-use offsite_repository::testing::conformance::Options;
+use offsite_repository::testing::conformance::{Factory, Options, Racers, opens, race_child};
 use offsite_repository::{Repository, conformance_tests};
 use tempfile::TempDir;
 
-async fn open(options: LocalOptions) -> (Arc<Local>, Options, TempDir) {
+const PLACE: &str = "OFFSITE_TEST_PLACE";
+
+/// A way in which files come into being, and whether folders are walked instead of opened at once.
+fn options_of(way: &str) -> LocalOptions {
+    let create_by = match way {
+        "linking-unnamed" => Some(CreateBy::LinkingUnnamed),
+        "renaming-staged" => Some(CreateBy::RenamingStaged),
+        "renaming-claimed" => Some(CreateBy::RenamingClaimed),
+        "linking-staged-walking-folders" => Some(CreateBy::LinkingStaged),
+        _ => None,
+    };
+    LocalOptions { create_by, walk_folders: way.ends_with("walking-folders"), ..LocalOptions::default() }
+}
+
+fn open(way: &'static str) -> (impl Factory, Options, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let local = Local::open_with(folder.path(), options).await.expect("a repository in it");
-    (Arc::new(local), Options::default(), folder)
+    let path = folder.path().to_owned();
+    let racers = Racers::test("part_of_a_racer", PLACE, format!("{way} {}", path.display()));
+    let factory = opens(move || Local::open_with(path.clone(), options_of(way)));
+    (factory, Options::default().with_processes(racers), folder)
+}
+
+/// Plays a racer, if this process is one.
+#[tokio::test]
+async fn part_of_a_racer() {
+    let Some(place) = std::env::var_os(PLACE) else { return };
+    let place = place.into_string().expect("text");
+    let (way, path) = place.split_once(' ').expect("a way and a folder");
+    let local = Local::open_with(PathBuf::from(path), options_of(way)).await.expect("a repository");
+    race_child(&local).await;
 }
 
 mod as_found {
     use super::*;
-    conformance_tests!(async || open(LocalOptions::default()).await);
+    conformance_tests!(async || open("as-found"));
 }
 
 mod linking_unnamed {
     use super::*;
-    conformance_tests!(async || {
-        open(LocalOptions { create_by: Some(CreateBy::LinkingUnnamed), ..LocalOptions::default() }).await
-    });
+    conformance_tests!(async || open("linking-unnamed"));
 }
 
 mod renaming_staged {
     use super::*;
-    conformance_tests!(async || {
-        open(LocalOptions { create_by: Some(CreateBy::RenamingStaged), ..LocalOptions::default() }).await
-    });
+    conformance_tests!(async || open("renaming-staged"));
 }
 
 mod linking_staged_walking_folders {
     use super::*;
-    conformance_tests!(async || {
-        let options =
-            LocalOptions { create_by: Some(CreateBy::LinkingStaged), walk_folders: true, ..LocalOptions::default() };
-        open(options).await
-    });
+    conformance_tests!(async || open("linking-staged-walking-folders"));
 }
 
 mod renaming_claimed {
     use super::*;
-    conformance_tests!(async || {
-        open(LocalOptions { create_by: Some(CreateBy::RenamingClaimed), ..LocalOptions::default() }).await
-    });
+    conformance_tests!(async || open("renaming-claimed"));
 }
 
 #[tokio::test]
 async fn this_machine_can_do_what_is_tested() {
-    let (local, _, folder) = open(LocalOptions::default()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let local = Local::open(folder.path()).await.expect("a repository in it");
     println!("{:?}, punching: {}", local.create_by(), local.reclaim().is_some());
     assert!(local.create_by().is_some() && local.patch().is_some());
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite_backends::{CreateBy, Local, LocalOptions};
 use offsite_repository::testing::conformance::{Options, check};
-use offsite_repository::{ErrorKind, Key, Piece, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Extent, Key, Piece, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};
 
 /// Runs the suite on a disk of `kind`, in the way that is found and in the `others` that work there.
@@ -156,7 +156,12 @@ async fn clones_take_no_space_and_stay_what_they_were() {
         }
         assert_eq!(local.get(&key("ragged"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
         // What becomes of the original is nothing to the clone.
-        local.patch().unwrap().patch(&key("one"), 8192, vec![Bytes::from(vec![0; 9_999])]).await.unwrap();
+        local
+            .patch()
+            .unwrap()
+            .patch(&key("one"), vec![Extent { offset: 8192, chunks: vec![Bytes::from(vec![0; 9_999])] }])
+            .await
+            .unwrap();
         local.reclaim().unwrap().punch(&key("one"), &[1 << 20..50 << 20]).await.unwrap();
         local.delete(&key("one")).await.unwrap();
         assert!(local.get(&key("job/clone-1"), u64::MAX).await.unwrap()[4096..] == content, "{kind:?}");

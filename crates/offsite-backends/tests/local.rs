@@ -12,7 +12,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use offsite_backends::{CreateBy, Local, LocalOptions};
-use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
 const WAYS: [CreateBy; 4] =
@@ -108,7 +108,12 @@ async fn links_are_not_followed() {
         }
         local.put(&key("job/secret"), Bytes::from_static(b"x")).await.unwrap_err();
         local.delete(&key("away/secret")).await.unwrap_err();
-        local.patch().unwrap().patch(&key("job/secret"), 0, vec![Bytes::from_static(b"x")]).await.unwrap_err();
+        local
+            .patch()
+            .unwrap()
+            .patch(&key("job/secret"), vec![Extent { offset: 0, chunks: vec![Bytes::from_static(b"x")] }])
+            .await
+            .unwrap_err();
         local.sweep().await.unwrap();
         assert_eq!(local.list_all(&Prefix::root()).await.unwrap(), []);
     }

@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 use offsite_backends::{CreateBy, Local, LocalOptions};
-use offsite_repository::{ErrorKind, Key, ObjectWriter, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Extent, Key, ObjectWriter, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};
 use tokio::sync::Mutex;
 
@@ -128,7 +128,12 @@ async fn what_is_deleted_punched_or_patched_stays_so() {
         assert!(found[..1 << 18] == old[..1 << 18] && found[1 << 19..] == old[1 << 19..]);
         assert!(local.reclaim().unwrap().allocated_bytes(&key("punched")).await.unwrap() < 1 << 20);
         let new = content(6, 300_000);
-        local.patch().unwrap().patch(&key("patched"), 1 << 20, vec![new.clone()]).await.unwrap();
+        local
+            .patch()
+            .unwrap()
+            .patch(&key("patched"), vec![Extent { offset: 1 << 20, chunks: vec![new.clone()] }])
+            .await
+            .unwrap();
         drop(local);
         disk.cut().unwrap();
         power_on(&mut disk);

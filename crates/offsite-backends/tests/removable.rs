@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite_backends::{Catalogue, Local, Medium, MediumId, Remember, Removable, RemovableOptions};
 use offsite_repository::testing::conformance::Options;
-use offsite_repository::{Error, ErrorKind, Key, Prefix, Repository, RepositoryExt, conformance_tests};
+use offsite_repository::{Error, ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt, conformance_tests};
 use tempfile::TempDir;
 
 fn key(text: &str) -> Key {
@@ -165,7 +165,10 @@ async fn ask_all(removable: &Removable) -> Vec<Error> {
         removable.list(&Prefix::root(), None, 9).await.map(drop),
         removable.delete(&key("job/object")).await,
         removable.sweep().await,
-        Repository::patch(removable).unwrap().patch(&key("job/object"), 0, vec![some()]).await,
+        Repository::patch(removable)
+            .unwrap()
+            .patch(&key("job/object"), vec![Extent { offset: 0, chunks: vec![some()] }])
+            .await,
         removable.eject().await.map(drop),
     ];
     if let Some(reclaim) = removable.reclaim() {

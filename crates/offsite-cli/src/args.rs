@@ -8,7 +8,7 @@ use offsite::{ImageFormat, JobName};
 
 /// Backup copy jobs for virtual machine images.
 ///
-/// REPO is a name from the config file, or a folder.
+/// REPO is a name from the config file, a folder, or s3://bucket/prefix.
 ///
 /// Exit status: 0 done, 1 failed, 2 wrong use, 3 done with warnings.
 #[derive(Debug, Parser)]
@@ -48,11 +48,14 @@ pub(crate) struct Demo {
     /// The folder to make and leave to play with (default: offsite-demo, or the next free name).
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Keep the copies in a bucket, at AWS_ENDPOINT_URL if that is set, with the key of the environment.
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The repository: a folder that is empty or does not exist yet.
+    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet.
     pub(crate) repo: String,
     /// Print JSON.
     #[arg(long)]
@@ -101,6 +104,9 @@ pub(crate) struct Run {
     /// Run as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
+    /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
+    #[arg(long)]
+    pub(crate) apply_policy: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

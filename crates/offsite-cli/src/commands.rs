@@ -11,8 +11,8 @@ pub(crate) mod verify;
 
 use offsite::{JobName, OpenRepository};
 
-use crate::render;
 use crate::status::Failure;
+use crate::{operation, render};
 
 /// The job that was named, or all of the repository's.
 async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<JobName>, Failure> {
@@ -25,16 +25,14 @@ async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<Jo
 /// What a transform phase did, a line each.
 fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(merge) = &report.merge {
-        let absorbed: Vec<String> = merge.absorbed.iter().map(|sequence| format!("#{sequence}")).collect();
+    for report in &report.operations {
+        let (verb, what) = operation::words(&report.operation);
         lines.push(format!(
-            "merged    {} into #{}, which is the full now: {} of blocks read, {} written, in {}, {}",
-            absorbed.join(", "),
-            merge.full,
-            render::bytes(merge.tally.target.bytes_read),
-            render::bytes(merge.tally.target.bytes_written),
-            render::duration(merge.tally.duration),
-            render::kept(&merge.tally),
+            "{verb:<9} {what}: {} of blocks read, {} written, in {}, {}",
+            render::bytes(report.tally.target.bytes_read),
+            render::bytes(report.tally.target.bytes_written),
+            render::duration(report.tally.duration),
+            render::kept(&report.tally),
         ));
     }
     let released = &report.released;

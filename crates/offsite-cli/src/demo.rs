@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use offsite::core::Timestamp;
-use offsite::core::retention::Simple;
-use offsite::report::{BackupReport, CopyReport};
+use offsite::core::retention::{Gfs, Policy, Regular, Simple};
+use offsite::report::{BackupReport, CopyReport, Operation};
 use offsite::{BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify};
 use offsite_backends::Local;
 
 use crate::args::Demo;
 use crate::commands::chain::draw;
+use crate::config::Config;
 use crate::render::{bytes, count, duration, table};
 use crate::status::{Failure, Status};
 use account::Account;
@@ -22,10 +23,12 @@ use machines::{Machine, fleet};
 
 /// Evenings that the story tells of.
 const DAYS: u32 = 10;
-/// What the copy job keeps.
+/// Restore points that the copy job keeps.
 const KEEP: u32 = 3;
-/// 2026-11-01T22:00:00Z.
-const FIRST_EVENING_UNIX_SECS: i64 = 1_793_570_400;
+/// Weekly archives that it keeps beside them.
+const WEEKLY: u32 = 2;
+/// 2026-10-30T22:00:00Z, a Friday.
+const FIRST_EVENING_UNIX_SECS: i64 = 1_793_397_600;
 
 const CONFIG: &str = r#"# Left by `offsite demo`. In this folder, try:
 #   offsite points dr
@@ -38,21 +41,21 @@ const CONFIG: &str = r#"# Left by `offsite demo`. In this folder, try:
 location = "primary"
 
 [repositories.dr]
-location = "dr"
-
+DR
 [jobs."Offsite Copy"]
 source = { repository = "primary", from = "job", job = "nightly" }
 target = "dr"
 
 [jobs."Offsite Copy".retention]
 keep = 3
+gfs = { weekly = 2 }
 "#;
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
     let start = Instant::now();
     let folder = make_folder(arguments.dir.as_deref())?;
     println!("The story of a backup copy job, told in {}", folder.display());
-    let story = Story::begin(folder).await?;
+    let story = Story::begin(folder, arguments.s3.as_deref()).await?;
     let account = story.ten_days().await?;
     story.draw_chain().await?;
     story.verify().await?;
@@ -78,7 +81,7 @@ struct Story {
 }
 
 impl Story {
-    async fn begin(folder: PathBuf) -> Result<Self, Failure> {
+    async fn begin(folder: PathBuf, bucket: Option<&str>) -> Result<Self, Failure> {
         let machines = fleet();
         let start = Instant::now();
         let disks = folder.join("disks");
@@ -99,10 +102,17 @@ impl Story {
             ),
         );
         let primary = make_repository(&folder.join("primary")).await?;
-        let second = make_repository(&folder.join("dr")).await?;
+        let second = match bucket {
+            None => make_repository(&folder.join("dr")).await?,
+            Some(url) if !url.starts_with("s3://") => {
+                return Err(Failure::WrongUse(format!("{url} is no bucket: write s3://bucket/prefix")));
+            }
+            Some(url) => crate::place::initialise(url, &Config::default(), evening(0)?).await?,
+        };
         heading(2, "Repositories", "primary, where the backup job writes; dr, where the copies go");
         let config = folder.join("offsite.toml");
-        std::fs::write(&config, CONFIG).map_err(|error| failed(&config, &error))?;
+        std::fs::write(&config, CONFIG.replace("DR\n", &copies_config(bucket)))
+            .map_err(|error| failed(&config, &error))?;
         let job = |name: &str| JobName::new(name).map_err(|error| Failure::Failed(error.to_string()));
         Ok(Self { folder, machines, primary, second, nightly: job("nightly")?, copy: job("Offsite Copy")? })
     }
@@ -112,10 +122,13 @@ impl Story {
         heading(
             3,
             &format!("{DAYS} days"),
-            &format!("each evening a backup of what changed, then the copy job, which keeps {KEEP} restore points"),
+            &format!(
+                "each evening a backup of what changed, then the copy job, which keeps {KEEP} restore points and {WEEKLY} \
+                 weekly archives"
+            ),
         );
-        let keep = Simple::new(KEEP).map_err(|error| Failure::Failed(error.to_string()))?;
-        let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?.keep(keep);
+        let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?;
+        let copy = copy.retention(policy()?);
         let mut account = Account::default();
         let mut rows = vec![["day", "backup", "copy", "transform"].map(str::to_owned).to_vec()];
         for day in 0..DAYS {
@@ -140,10 +153,13 @@ impl Story {
     }
 
     async fn draw_chain(&self) -> Result<(), Failure> {
-        heading(4, "The chain", "one full and its increments; a merge only ever adopts the oldest increment's blocks");
-        let keep = Simple::new(KEEP).map_err(|error| Failure::Failed(error.to_string()))?;
+        heading(
+            4,
+            "The chain",
+            "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
+        );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print!("{}", indent(&draw(&folder, Some(keep), evening(DAYS - 1)?)));
+        print!("{}", indent(&draw(&folder, Some(&policy()?), evening(DAYS - 1)?)));
         Ok(())
     }
 
@@ -175,7 +191,7 @@ impl Story {
         let to = self.folder.join("restored");
         let mut rows = Vec::new();
         let mut all_same = true;
-        for point in chain.points() {
+        for point in chain.all() {
             let day = day_of(point.time);
             let start = Instant::now();
             let (mut disks, mut data, mut same) = (0, 0, true);
@@ -232,6 +248,16 @@ fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
     Err(Failure::Failed("there are 999 folders offsite-demo already; remove some".to_owned()))
 }
 
+/// Where the copies lie, for the config.
+fn copies_config(bucket: Option<&str>) -> String {
+    let location = bucket.unwrap_or("dr");
+    let mut text = format!("location = {location:?}\n");
+    if let (Some(_), Ok(endpoint)) = (bucket, std::env::var("AWS_ENDPOINT_URL")) {
+        text.push_str(&format!("endpoint = {endpoint:?}\n"));
+    }
+    text
+}
+
 async fn make_repository(path: &Path) -> Result<OpenRepository, Failure> {
     let backend = Local::create(path).await?;
     Ok(OpenRepository::initialise(Arc::new(backend), evening(0)?).await?)
@@ -240,6 +266,14 @@ async fn make_repository(path: &Path) -> Result<OpenRepository, Failure> {
 fn evening(day: u32) -> Result<Timestamp, Failure> {
     Timestamp::from_unix_secs(FIRST_EVENING_UNIX_SECS + i64::from(day) * 86_400)
         .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// What the copy job keeps.
+fn policy() -> Result<Policy, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
+    let keep = Simple::new(KEEP).map_err(|error| failed(&error))?;
+    let gfs = Gfs::new(WEEKLY, 0, 0, 0).map_err(|error| failed(&error))?;
+    Ok(Policy { regular: Regular::Simple(keep), gfs: Some(gfs), ..Policy::default() })
 }
 
 fn day_of(time: Timestamp) -> u32 {
@@ -254,13 +288,16 @@ fn day_row(day: u32, backup: &BackupReport, report: &CopyReport) -> Vec<String> 
             format!("{kind} of {} in {}", bytes(sync.tally.target.bytes_written), duration(sync.tally.duration))
         },
     );
-    let transform = report.transform.merge.as_ref().map_or_else(
+    let merge = report.transform.operations.iter().find_map(|report| match report.operation {
+        Operation::Merge { full, .. } => Some((full, report.tally.duration)),
+        _ => None,
+    });
+    let transform = merge.map_or_else(
         || "-".to_owned(),
-        |merge| {
+        |(full, time)| {
             format!(
-                "#{} becomes the full in {}; {} released in {}",
-                merge.full,
-                duration(merge.tally.duration),
+                "#{full} becomes the full in {}; {} released in {}",
+                duration(time),
                 bytes(report.transform.released.bytes),
                 count(usize::try_from(report.transform.released.ranges).unwrap_or_default(), "hole", "holes"),
             )

@@ -1,11 +1,12 @@
 //! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
 
 use offsite::core::{PointKind, RestorePoint, Status, retention::Verdict};
-use offsite::report::{BackupReport, BlockTraffic, CopyReport, RestoreReport, Tally, TransformReport};
+use offsite::report::{BackupReport, BlockTraffic, CopyReport, Operation, RestoreReport, Tally, TransformReport};
 use offsite::{RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::operation;
 use crate::status::Failure;
 
 /// Prints a value on one line.
@@ -19,6 +20,7 @@ pub(crate) fn kind(kind: PointKind) -> &'static str {
     match kind {
         PointKind::Full => "full",
         PointKind::Increment => "increment",
+        PointKind::Rollback => "rollback",
     }
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
         "sequence": point.sequence.0,
         "time": point.time.to_string(),
         "kind": kind(point.kind),
-        "flags": [],
+        "flags": point.flags.names().collect::<Vec<_>>(),
         "machines": machines,
         "stored_blocks": point.stored_blocks,
         "stored_bytes": point.stored_bytes,
@@ -122,30 +124,19 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "planned": cost(&sync.cost),
         })
     });
-    let merge = plan.merge.as_ref().map(|merge| {
-        json!({
-            "absorbed": merge.absorbed.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
-            "planned": cost(&merge.cost),
-        })
-    });
+    let operations = plan.operations.iter().map(|planned| with(&planned.operation, "planned", cost(&planned.cost)));
     json!({
         "job": job,
         "sync": sync,
-        "merge": merge,
+        "operations": operations.collect::<Vec<_>>(),
         "missing_machines": plan.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
     })
 }
 
 fn transform(report: &TransformReport) -> Value {
-    let merge = report.merge.as_ref().map(|merge| {
-        json!({
-            "absorbed": merge.absorbed.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
-            "full": merge.full.0,
-            "io": tally(&merge.tally),
-        })
-    });
+    let operations = report.operations.iter().map(|report| with(&report.operation, "io", tally(&report.tally)));
     json!({
-        "merge": merge,
+        "operations": operations.collect::<Vec<_>>(),
         "released_bytes": report.released.bytes,
         "released_ranges": report.released.ranges,
         "released_objects": report.released.objects,
@@ -153,6 +144,13 @@ fn transform(report: &TransformReport) -> Value {
         "release_secs": report.release_duration.as_secs_f64(),
         "notes": report.notes,
     })
+}
+
+/// An operation with one field more.
+fn with(operation: &Operation, name: &str, value: Value) -> Value {
+    let mut fields = operation::fields(operation);
+    fields[name] = value;
+    fields
 }
 
 fn tally(tally: &Tally) -> Value {

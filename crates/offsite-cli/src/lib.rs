@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod json;
+mod operation;
 mod place;
 mod policy;
 mod progress;
@@ -30,7 +31,7 @@ const BLOCKING_THREADS_MAX: usize = 8;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
+    let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
         Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
     };

@@ -70,27 +70,6 @@ impl RetentionConfig {
         };
         Ok(Policy { regular, gfs, zone })
     }
-
-    /// The count of a job that only counts, which is all that this version's runs carry out.
-    ///
-    /// # Errors
-    /// The key that they do not, or a count that makes no sense.
-    pub(crate) fn simple(&self) -> Result<Simple, String> {
-        let not_yet = [
-            ("keep_days", self.keep_days.is_some()),
-            ("deleted_machines_days", self.deleted_machines_days.is_some()),
-            ("gfs", self.gfs.is_some()),
-            ("time_zone", self.time_zone.is_some()),
-        ];
-        if let Some((key, _)) = not_yet.into_iter().find(|(_, given)| *given) {
-            return Err(format!(
-                "retention.{key}: runs of this version carry out `keep` only; `offsite simulate` shows what such a policy \
-                 would do"
-            ));
-        }
-        let simple = self.keep.map(Simple::new).transpose().map_err(|error| error.to_string())?;
-        Ok(simple.unwrap_or_default())
-    }
 }
 
 impl GfsConfig {
@@ -263,17 +242,5 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.contains(word), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn a_job_takes_only_what_runs_carry_out() {
-        let simple = |text: &str| toml::from_str::<RetentionConfig>(text).unwrap().simple();
-        assert_eq!(simple("keep = 3"), Ok(Simple::new(3).unwrap()));
-        assert_eq!(simple(""), Ok(Simple::default()));
-        for key in ["keep_days = 3", "gfs = { weekly = 1 }", "deleted_machines_days = 3", "time_zone = \"UTC\""] {
-            let error = simple(key).expect_err(key);
-            assert!(error.contains(key.split(' ').next().unwrap()) && error.contains("simulate"), "{error}");
-        }
-        assert!(simple("keep = 1").is_err());
     }
 }

@@ -119,27 +119,3 @@ fn wrong_files_are_named_with_the_reason() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("none.toml"));
 }
-
-/// A job that would keep less than its config says must not run.
-#[test]
-fn a_job_with_a_policy_that_runs_do_not_carry_out_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = |retention: &str| {
-        let text = format!(
-            "[repositories.a]\nlocation = \"a\"\n[repositories.b]\nlocation = \"b\"\n[jobs.copy]\n\
-             source = {{ repository = \"a\", job = \"nightly\" }}\ntarget = \"b\"\n[jobs.copy.retention]\n{retention}\n"
-        );
-        let path = folder.path().join("offsite.toml");
-        fs::write(&path, text).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_offsite")).arg("--config").arg(path).arg("run").output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (status, text) = config("keep = 3\ngfs = { weekly = 4 }");
-    assert_eq!(status, Some(2), "{text}");
-    assert!(text.contains("retention.gfs") && text.contains("offsite simulate"), "{text}");
-    let (status, _) = config("keep_days = 3");
-    assert_eq!(status, Some(2));
-    // With a count alone it goes on, and finds that there is no repository yet.
-    let (status, text) = config("keep = 3");
-    assert_eq!(status, Some(1), "{text}");
-}

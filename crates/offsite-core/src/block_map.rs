@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
+use crate::{Coverage, DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
 
 /// What a restore point, or a step between two, knows of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,59 @@ impl BlockMap {
     pub fn project(&self, mut keep: impl FnMut(&MachineName) -> bool) -> Self {
         let kept = self.machines.iter().filter(|(name, _)| keep(name));
         Self { machines: kept.map(|(name, machine)| (name.clone(), machine.clone())).collect() }
+    }
+
+    /// What this map says of the blocks of `coverage`, of the machines that it names.
+    ///
+    /// Such parts combine as the whole maps do, as far as the coverage goes: the part of `a ⊕ b` is that of `a` ⊕ that of `b`.
+    #[must_use]
+    pub fn restricted(&self, coverage: &Coverage) -> Self {
+        let machines = self.machines.iter().filter(|(name, _)| coverage.names(name)).map(|(name, machine)| {
+            let disks = machine.disks.iter().map(|(number, disk)| {
+                let part = match coverage.ranges(name, *number) {
+                    Some(ranges) => disk.restricted(ranges),
+                    None => disk.clone(),
+                };
+                (*number, part)
+            });
+            (name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() })
+        });
+        Self { machines: machines.collect() }
+    }
+
+    /// The step that undoes `step` where it is done to this state: (`self` ⊕ `step`) ⊕ the result is `self` again, for the
+    /// machines of both. A machine that was not there before the step is not named.
+    #[must_use]
+    pub fn inverse(&self, step: &Self) -> Self {
+        let machines = step.machines.iter().filter_map(|(name, machine)| {
+            let before = self.machines.get(name)?;
+            let disks = before.disks.iter().map(|(number, disk)| {
+                let back = match machine.disks.get(number) {
+                    Some(step) => disk.inverse(step),
+                    None => disk.keeping_nothing(),
+                };
+                (*number, back)
+            });
+            Some((name.clone(), MachineMap { captured: before.captured, disks: disks.collect() }))
+        });
+        Self { machines: machines.collect() }
+    }
+
+    /// The step that puts those stored blocks that `place` says where it says, and keeps all others.
+    #[must_use]
+    pub fn picked(
+        &self,
+        mut place: impl FnMut(&MachineName, DiskNumber, u32, StoredBlock) -> Option<StoredBlock>,
+    ) -> Self {
+        let machines = self.machines.iter().filter_map(|(name, machine)| {
+            let disks = machine.disks.iter();
+            let disks: BTreeMap<_, _> = disks
+                .map(|(number, disk)| (*number, disk.picked(|block, at| place(name, *number, block, at))))
+                .collect();
+            let is_empty = disks.values().all(|disk| disk.runs().is_empty());
+            (!is_empty).then(|| (name.clone(), MachineMap { captured: machine.captured, disks }))
+        });
+        Self { machines: machines.collect() }
     }
 
     /// This map with each stored block's place replaced.

@@ -1,14 +1,17 @@
 //! Restore points and the chain that they form.
 
+use crate::retention::Flags;
 use crate::{BlockSize, MachineName, ObjectId, Sequence, Timestamp};
 
-/// Whether a restore point stands alone.
+/// What a restore point needs beside its own index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PointKind {
-    /// It stands alone.
+    /// Nothing: it stands alone.
     Full,
-    /// It needs its predecessor.
+    /// Its predecessor, to which it is the step forward.
     Increment,
+    /// Its successor, from which it is the step back (reverse-incremental chains).
+    Rollback,
 }
 
 /// How much of a machine a restore point has.
@@ -34,7 +37,7 @@ pub struct MachineState {
 }
 
 /// Which index describes a restore point.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexReference {
     /// The index object.
     pub id: ObjectId,
@@ -55,14 +58,18 @@ pub struct RestorePoint {
     pub kind: PointKind,
     /// The machines in it, by name.
     pub machines: Vec<MachineState>,
-    /// The index that says where its blocks lie: a full's all, an increment's changed ones.
+    /// The index that says where its blocks lie: a full's all, another point's changed ones.
     pub index: IndexReference,
-    /// Frames that the index refers to.
+    /// The indexes that `index` stands on, lowest first: what a row of a later one says, it says instead of the earlier.
+    pub below: Vec<IndexReference>,
+    /// Frames that the indexes refer to, those that are hidden by a later index not counted.
     pub stored_blocks: u64,
     /// Their length in bytes, headers included.
     pub stored_bytes: u64,
-    /// The sequence number of the point that this one is a copy of, and the repository and folder that hold it.
+    /// The sequence number of the point that this one is a copy of, and the folder that holds it.
     pub origin: Option<Origin>,
+    /// The tiers of long-term retention that want it.
+    pub flags: Flags,
 }
 
 /// Where a copied restore point came from.
@@ -80,12 +87,23 @@ impl RestorePoint {
     pub fn machine(&self, name: &MachineName) -> Option<&MachineState> {
         self.machines.iter().find(|machine| machine.name == *name)
     }
+
+    /// Its indexes, lowest first.
+    pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> + Clone {
+        self.below.iter().chain(std::iter::once(&self.index))
+    }
 }
 
-/// A full and its ordered increments, or nothing yet. A chain that exists is valid.
+/// The restore points of a job folder: those that stand on each other, oldest first, and archives beside them.
+///
+/// The points are fulls, each with the rollbacks that lead back from it before it and the increments that go on from it
+/// after it: `(rollback* full increment*)*`. A forever-forward chain is `full increment*`, a forward one with periodic
+/// fulls `(full increment*)*`, a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its
+/// old end. A chain that exists is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     block_size: BlockSize,
+    archives: Vec<RestorePoint>,
     points: Vec<RestorePoint>,
 }
 
@@ -93,12 +111,15 @@ pub struct Chain {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// The first point needs a predecessor that is not there.
-    #[error("restore point {0} is the chain's first and no full")]
-    NoFull(Sequence),
-    /// A full where an increment must be.
-    #[error("restore point {0} is a full in the middle of a forever-incremental chain")]
-    SecondFull(Sequence),
+    /// An increment whose predecessor is missing, or leads nowhere.
+    #[error("restore point {0} is an increment without a full before it")]
+    NoFullBefore(Sequence),
+    /// A rollback whose successor is missing, or leads nowhere.
+    #[error("restore point {0} is a rollback without a full after it")]
+    NoFullAfter(Sequence),
+    /// An archive that does not stand alone.
+    #[error("archive {0} is no full")]
+    ArchiveNotFull(Sequence),
     /// Numbers must ascend.
     #[error("restore point {later} follows {earlier}")]
     Order {
@@ -113,25 +134,49 @@ pub enum ChainError {
 }
 
 impl Chain {
-    /// The chain of these points, oldest first.
+    /// The chain of these points, oldest first, without archives.
     ///
     /// # Errors
     /// [`ChainError`] names the point that does not fit.
     pub fn new(block_size: BlockSize, points: Vec<RestorePoint>) -> Result<Self, ChainError> {
+        Self::with_archives(block_size, Vec::new(), points)
+    }
+
+    /// The chain of these archives and points, each oldest first; every archive is older than every point.
+    ///
+    /// # Errors
+    /// [`ChainError`] names the point that does not fit.
+    pub fn with_archives(
+        block_size: BlockSize,
+        archives: Vec<RestorePoint>,
+        points: Vec<RestorePoint>,
+    ) -> Result<Self, ChainError> {
+        if let Some(archive) = archives.iter().find(|archive| archive.kind != PointKind::Full) {
+            return Err(ChainError::ArchiveNotFull(archive.sequence));
+        }
         for (position, point) in points.iter().enumerate() {
-            match (position, point.kind) {
-                (0, PointKind::Increment) => return Err(ChainError::NoFull(point.sequence)),
-                (1.., PointKind::Full) => return Err(ChainError::SecondFull(point.sequence)),
+            let before = position.checked_sub(1).and_then(|before| points.get(before)).map(|before| before.kind);
+            let after = points.get(position + 1).map(|after| after.kind);
+            match point.kind {
+                PointKind::Increment if matches!(before, None | Some(PointKind::Rollback)) => {
+                    return Err(ChainError::NoFullBefore(point.sequence));
+                }
+                PointKind::Rollback if matches!(after, None | Some(PointKind::Increment)) => {
+                    return Err(ChainError::NoFullAfter(point.sequence));
+                }
                 _ => {}
             }
+        }
+        let mut last: Option<Sequence> = None;
+        for point in archives.iter().chain(&points) {
             if point.machines.is_empty() || !point.machines.is_sorted_by(|left, right| left.name < right.name) {
                 return Err(ChainError::Machines(point.sequence));
             }
+            if let Some(earlier) = last.replace(point.sequence).filter(|earlier| *earlier >= point.sequence) {
+                return Err(ChainError::Order { earlier, later: point.sequence });
+            }
         }
-        if let Some(pair) = points.windows(2).find(|pair| pair[0].sequence >= pair[1].sequence) {
-            return Err(ChainError::Order { earlier: pair[0].sequence, later: pair[1].sequence });
-        }
-        Ok(Self { block_size, points })
+        Ok(Self { block_size, archives, points })
     }
 
     /// The size of the blocks of all its points.
@@ -140,10 +185,21 @@ impl Chain {
         self.block_size
     }
 
-    /// The points, oldest first.
+    /// The points of the chain itself, oldest first.
     #[must_use]
     pub fn points(&self) -> &[RestorePoint] {
         &self.points
+    }
+
+    /// The fulls beside the chain, oldest first.
+    #[must_use]
+    pub fn archives(&self) -> &[RestorePoint] {
+        &self.archives
+    }
+
+    /// Archives and points, oldest first.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &RestorePoint> + Clone {
+        self.archives.iter().chain(&self.points)
     }
 
     /// The newest point.
@@ -152,17 +208,27 @@ impl Chain {
         self.points.last()
     }
 
-    /// The point of that number.
+    /// The point or archive of that number.
     #[must_use]
     pub fn get(&self, sequence: Sequence) -> Option<&RestorePoint> {
-        self.points.iter().find(|point| point.sequence == sequence)
+        self.all().find(|point| point.sequence == sequence)
     }
 
-    /// The points whose steps lead to the state at `sequence`: the full, then increments up to that point.
+    /// The points whose steps lead to the state at `sequence`, in the order in which they are overlaid: a full, then the
+    /// increments after it up to that point, or the rollbacks before it down to that point.
     #[must_use]
-    pub fn steps_to(&self, sequence: Sequence) -> Option<&[RestorePoint]> {
+    pub fn steps_to(&self, sequence: Sequence) -> Option<Vec<&RestorePoint>> {
+        if let Some(archive) = self.archives.iter().find(|archive| archive.sequence == sequence) {
+            return Some(vec![archive]);
+        }
         let position = self.points.iter().position(|point| point.sequence == sequence)?;
-        Some(&self.points[..=position])
+        let is_full = |point: &RestorePoint| point.kind == PointKind::Full;
+        if self.points[position].kind == PointKind::Rollback {
+            let full = position + self.points[position..].iter().position(is_full)?;
+            return Some(self.points[position..=full].iter().rev().collect());
+        }
+        let full = self.points[..=position].iter().rposition(is_full)?;
+        Some(self.points[full..=position].iter().collect())
     }
 
     /// The chain with one more point.
@@ -170,17 +236,25 @@ impl Chain {
     /// # Errors
     /// As for [`Chain::new`].
     pub fn appended(&self, point: RestorePoint) -> Result<Self, ChainError> {
-        let mut points = self.points.clone();
-        points.push(point);
-        Self::new(self.block_size, points)
+        let points = self.points.iter().cloned().chain(std::iter::once(point)).collect();
+        Self::with_archives(self.block_size, self.archives.clone(), points)
     }
 
-    /// The chain whose oldest `absorbed + 1` points are replaced by `full`.
+    /// The chain whose newest point has these flags too.
     ///
     /// # Errors
     /// As for [`Chain::new`].
-    pub fn merged(&self, absorbed: usize, full: RestorePoint) -> Result<Self, ChainError> {
-        let rest = self.points.iter().skip(absorbed + 1).cloned();
-        Self::new(self.block_size, std::iter::once(full).chain(rest).collect())
+    pub fn flagged_latest(&self, flags: Flags) -> Result<Self, ChainError> {
+        let mut points = self.points.clone();
+        if let Some(point) = points.last_mut() {
+            point.flags = point.flags.union(flags);
+        }
+        Self::with_archives(self.block_size, self.archives.clone(), points)
+    }
+
+    /// Every index that its points refer to, each once.
+    pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.all().flat_map(RestorePoint::indexes).filter(move |index| seen.insert(index.id))
     }
 }

@@ -1,5 +1,7 @@
 //! Where the blocks of one disk lie, and how two such maps combine.
 
+use std::ops::Range;
+
 use crate::{Digest, ObjectId};
 
 /// Where one block is stored.
@@ -258,6 +260,50 @@ impl DiskMap {
             }
         }
         Self::normal(next.size_bytes, next.block_count, keeps_blocks, runs)
+    }
+
+    /// The runs inside `ranges` (ascending, apart from each other), zeros cut at their ends.
+    pub(crate) fn restricted(&self, ranges: &[Range<u32>]) -> Self {
+        let mut runs = Vec::new();
+        for range in ranges {
+            let start = self.runs.partition_point(|run| run.end() <= u64::from(range.start));
+            for run in self.runs[start..].iter().take_while(|run| run.first() < range.end) {
+                match *run {
+                    Run::Stored { .. } => runs.push(*run),
+                    Run::Zero { first, .. } => {
+                        let end = run.end().min(u64::from(range.end));
+                        push_zero(&mut runs, u64::from(first.max(range.start)), end);
+                    }
+                }
+            }
+        }
+        Self::normal(self.size_bytes, self.block_count, self.keeps_blocks, runs)
+    }
+
+    /// The step that puts those stored blocks that `place` says where it says, and keeps all others.
+    pub(crate) fn picked(&self, mut place: impl FnMut(u32, StoredBlock) -> Option<StoredBlock>) -> Self {
+        let runs = self.stored().filter_map(|(block, at)| Some(Run::Stored { block, at: place(block, at)? }));
+        Self::normal(self.size_bytes, self.block_count, self.block_count, runs.collect())
+    }
+
+    /// The step that leads from `self` ⊕ `step` back to `self`, which is a state.
+    pub(crate) fn inverse(&self, step: &Self) -> Self {
+        let mut ranges: Vec<Range<u32>> = Vec::with_capacity(step.runs.len() + 1);
+        for run in &step.runs {
+            ranges.push(run.first()..u32::try_from(run.end()).unwrap_or(u32::MAX));
+        }
+        let kept = step.keeps_blocks;
+        let mut back = self.restricted(&ranges);
+        if kept < self.block_count {
+            // What the step let go of comes back as a whole.
+            let tail = self.restricted(std::slice::from_ref(&(kept..u32::MAX)));
+            let below = back.runs.iter().copied().filter(|run| run.end() <= u64::from(kept));
+            // A run of zeros may straddle the bound; the tail has its upper part.
+            let cut = back.runs.iter().filter(|run| run.first() < kept && run.end() > u64::from(kept));
+            let cut = cut.map(|run| Run::Zero { first: run.first(), count: kept - run.first() });
+            back.runs = below.chain(cut).chain(tail.runs).collect();
+        }
+        Self::normal(self.size_bytes, self.block_count, kept.min(self.block_count), back.runs)
     }
 
     /// Whether both disks have the same size and, block by block, the same content, wherever it is stored.

@@ -11,6 +11,7 @@
 mod block;
 mod block_map;
 mod chain;
+mod coverage;
 mod disk_map;
 pub mod format;
 mod id;
@@ -22,6 +23,7 @@ mod time;
 pub use block::{BlockSize, BlockSizeError, Digest};
 pub use block_map::{BlockMap, Displaced, MachineMap};
 pub use chain::{Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status};
+pub use coverage::Coverage;
 pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
 pub use id::{ObjectId, Sequence};
 pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};

@@ -6,12 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::format::head::FileState;
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
 mod merge;
+mod relocate;
+mod retire;
+mod space;
 mod sync;
 
-pub use merge::{Absorbed, Reclaiming, adopt};
+pub use merge::{Merge, adopt, fold};
+pub use relocate::{Relocation, relocate};
+pub use retire::{Files, Reclaiming, references, retire};
+pub use space::{FoldTarget, free_ranges};
 pub use sync::{Placement, Placer, sync};
 
 /// Which block of which disk.
@@ -39,17 +46,18 @@ pub struct Move {
 /// What nothing refers to once the plan is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retired {
-    /// Superseded frames inside files that live on, padding included, ascending, neighbours joined. None where holes
-    /// cannot be punched.
+    /// Superseded frames inside files that live on, padding included, ascending, neighbours joined.
     pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
+    /// Whether the ranges' space comes back, because holes can be punched.
+    pub punches: bool,
     /// Files without a live frame, with the bytes that come back with each.
     pub files: BTreeMap<ObjectId, u64>,
-    /// Indexes of points that are no more.
+    /// Indexes that no point stands on any more.
     pub indexes: BTreeSet<ObjectId>,
 }
 
 /// What a run will do to a repository's blocks, and what it costs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// What the new index says.
     pub index: BlockMap,
@@ -57,6 +65,12 @@ pub struct Plan {
     pub moves: Vec<Move>,
     /// The new files and their lengths, headers and padding included.
     pub files: BTreeMap<ObjectId, u64>,
+    /// Files that are there and are written into, with their lengths afterwards.
+    pub patched: BTreeMap<ObjectId, u64>,
+    /// Frames in `patched` files start at multiples of this, and padding is carried with them.
+    pub alignment: u64,
+    /// Whether the new files are made of parts of others by the repository itself, so that no byte passes through here.
+    pub cloned: bool,
     /// What is let go.
     pub retired: Retired,
 }
@@ -82,8 +96,14 @@ impl Retired {
     /// The bytes that come back.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let ranges = self.ranges.values().flatten().map(|range| range.end - range.start);
-        ranges.chain(self.files.values().copied()).sum()
+        self.range_bytes() + self.files.values().sum::<u64>()
+    }
+
+    /// The bytes that come back with ranges.
+    #[must_use]
+    pub fn range_bytes(&self) -> u64 {
+        let ranges = self.ranges.values().flatten().filter(|_| self.punches);
+        ranges.map(|range| range.end - range.start).sum()
     }
 
     /// A block of `step` that lies in what is retired, if there is one. There must be none for any point that is kept.
@@ -105,16 +125,64 @@ impl Plan {
     #[must_use]
     pub fn cost(&self) -> Cost {
         let reads = batches(&self.moves, |step| step.from);
-        let bytes_written = self.files.values().sum();
+        let (bytes_read, bytes_written) = match () {
+            () if self.cloned => (0, 0),
+            // What is written into an existing file is what the frames take, and nothing between them.
+            () if !self.patched.is_empty() => {
+                let bytes = self.moves.iter().map(|step| padded(step.from, self.alignment)).sum();
+                (bytes, bytes)
+            }
+            () => {
+                (reads.iter().map(|batch| batch.range.end - batch.range.start).sum(), self.files.values().sum::<u64>())
+            }
+        };
         Cost {
             blocks: self.moves.len() as u64,
-            bytes_read: reads.iter().map(|batch| batch.range.end - batch.range.start).sum(),
+            bytes_read,
             bytes_written,
             bytes_released: self.retired.bytes(),
-            read_requests: reads.len() as u64,
-            peak_extra_bytes: bytes_written,
+            read_requests: if self.cloned { 0 } else { reads.len() as u64 },
+            peak_extra_bytes: if self.patched.is_empty() { self.files.values().sum() } else { bytes_written },
         }
     }
+
+    fn is_written(&self, file: ObjectId) -> bool {
+        self.files.contains_key(&file) || self.patched.contains_key(&file)
+    }
+
+    /// The chain's files once the plan is committed, where `files` are those of before.
+    #[must_use]
+    pub fn files_after(&self, files: &Files, alignment: u64) -> Files {
+        let mut after = files.clone();
+        for (id, length) in &self.files {
+            after.insert(*id, FileState { length: *length, live_bytes: 0, retain_until: None });
+        }
+        for (id, length) in &self.patched {
+            if let Some(file) = after.get_mut(id) {
+                file.length = *length;
+            }
+        }
+        // A backup's blocks come from images, so its plan has no moves; its index has nothing but what is new.
+        let stored = self.index.stored().map(|(_, _, _, at)| at).filter(|_| self.moves.is_empty());
+        for at in self.moves.iter().map(|step| step.to).chain(stored) {
+            if let Some(file) = after.get_mut(&at.file).filter(|_| self.is_written(at.file)) {
+                file.live_bytes += padded(at, alignment);
+            }
+        }
+        for (id, ranges) in &self.retired.ranges {
+            if let Some(file) = after.get_mut(id) {
+                let dead: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+                file.live_bytes = file.live_bytes.saturating_sub(dead);
+            }
+        }
+        after.retain(|id, _| !self.retired.files.contains_key(id));
+        after
+    }
+}
+
+/// The bytes that a frame takes in its file, the padding after it included.
+fn padded(at: StoredBlock, alignment: u64) -> u64 {
+    (at.offset + u64::from(at.length)).next_multiple_of(alignment) - at.offset
 }
 
 /// Frames that lie beside each other and are read in one request.

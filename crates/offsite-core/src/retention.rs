@@ -26,6 +26,7 @@
 
 mod anchor;
 mod calendar;
+mod due;
 mod machines;
 mod marking;
 mod policy;
@@ -36,6 +37,7 @@ mod verdicts;
 
 pub use anchor::{AnchorError, Anchors, MonthDay, QuarterMonth, Weekday};
 pub use calendar::{UnknownZone, Zone};
+pub use due::{Ageing, Due, due};
 pub use machines::DeletedMachines;
 pub use marking::{Marks, mark, mark_full};
 pub use policy::{Days, DaysOutOfRange, Expiry, Gfs, GfsError, Marking, Method, Policy, Regular, Simple, TooFew};

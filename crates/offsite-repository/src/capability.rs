@@ -55,15 +55,34 @@ pub trait CloneRange: fmt::Debug + Send + Sync {
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()>;
 }
 
+/// Bytes and where they go in an existing object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Where the first of them goes.
+    pub offset: u64,
+    /// The bytes, one chunk after the other.
+    pub chunks: Vec<Bytes>,
+}
+
+impl Extent {
+    /// The offset after the last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.chunks.iter().fold(self.offset, |end, chunk| end.saturating_add(chunk.len() as u64))
+    }
+}
+
 /// Writes into an existing object. The caller sees to it that nobody needs what stood there.
 #[async_trait]
 pub trait Patch: fmt::Debug + Send + Sync {
-    /// Writes `chunks` one after the other from `offset` on, and grows the object where that goes past its end. What
-    /// was written is durable on return; nothing outside it changes.
+    /// Writes each of `extents` (ascending, apart from each other), and grows the object where that goes past its end. What
+    /// was written is durable on return; nothing outside it changes. After an error, or where the call is cut off, any
+    /// part of the extents may have changed.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object; `Corrupt` if `offset` lies past its end.
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()>;
+    /// `NotFound` if there is no such object; `Corrupt` if an extent begins past its end, as far as earlier extents have
+    /// moved that.
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 
 /// Makes objects undeletable for a time (object lock).

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The longest key, in bytes.
-const KEY_BYTES_MAX: usize = 900;
+pub(crate) const KEY_BYTES_MAX: usize = 900;
 /// The longest component between two slashes, in bytes; FAT and ext4 stop at 255, staged names need some of it.
 const COMPONENT_BYTES_MAX: usize = 200;
 /// Names that Windows keeps for devices, whatever their extension.

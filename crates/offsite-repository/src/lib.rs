@@ -13,12 +13,14 @@ mod counts;
 mod error;
 mod forward;
 mod key;
+#[cfg(feature = "testing")]
+mod numbers;
 mod recording;
 mod repository;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use capability::{CloneRange, Patch, Piece, Reclaim, Retain};
+pub use capability::{CloneRange, Extent, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};

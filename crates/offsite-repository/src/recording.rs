@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::counts::{Call, Counts, Verb};
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    Result, Retain,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, Result, Retain,
 };
 
 /// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
@@ -227,9 +227,10 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
-        self.ledger.count(Verb::Patch, Some(key), bytes_of(&chunks));
-        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, offset, chunks).await
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let bytes = extents.iter().map(|extent| bytes_of(&extent.chunks)).sum();
+        self.ledger.count(Verb::Patch, Some(key), bytes);
+        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, extents).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The suite tells each kind of broken repository by the case that names what is wrong with it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use offsite_repository::testing::Memory;
 use offsite_repository::testing::conformance::{self, Options};
 use offsite_repository::{
-    CloneRange, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    RepositoryExt, Result, Retain,
+    CloneRange, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, RepositoryExt, Result, Retain,
 };
 
 /// What is wrong with a repository; all else is right.
@@ -45,7 +45,22 @@ enum Flaw {
     CloneIsEmpty,
     PatchTruncates,
     RetainForgets,
+    FinishGrows,
+    HandleRemembersAbsence,
+    LimitIsNone,
+    DeadWriterFinishes,
+    LongNamesAreCut,
+    EscapesCollide,
+    PrefixIsPattern,
+    NothingWrittenNothingStored,
+    DeleteTearsFirst,
+    CloneGrows,
+    PatchRewritesAll,
+    RetainNeverExtends,
 }
+
+/// The largest object of those whose flaw is about it.
+const LIMIT: usize = 300_000;
 
 #[derive(Debug, Clone)]
 struct Broken {
@@ -57,12 +72,28 @@ struct Broken {
 #[derive(Debug, Default)]
 struct State {
     deleted: BTreeMap<String, ()>,
+    absent: BTreeSet<String>,
     sweeps: u64,
 }
 
 impl Broken {
     fn new(flaw: Flaw) -> Self {
         Self { inner: Memory::new(), flaw, state: Arc::default() }
+    }
+
+    /// Another handle of the same place, which remembers nothing of this one.
+    fn opened_anew(&self) -> Self {
+        Self { state: Arc::default(), ..self.clone() }
+    }
+
+    /// The name under which `key` is kept.
+    fn kept_as(&self, key: &Key) -> Key {
+        let text = key.as_str();
+        match self.flaw {
+            Flaw::LongNamesAreCut => Key::new(text[..text.len().min(255)].trim_end_matches('/')).unwrap(),
+            Flaw::EscapesCollide => Key::new(text.replace("%2f", "%2F")).unwrap(),
+            _ => key.clone(),
+        }
     }
 
     fn sweeps(&self) -> u64 {
@@ -81,10 +112,14 @@ impl Repository for Broken {
     }
 
     fn limits(&self) -> Limits {
-        self.inner.limits()
+        match self.flaw {
+            Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits { object_bytes_max: LIMIT as u64 },
+            _ => self.inner.limits(),
+        }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let key = &self.kept_as(key);
         let taken = self.inner.get(key, u64::MAX).await.is_ok();
         let deleted = self.state.lock().unwrap().deleted.contains_key(key.as_str());
         if (taken && self.flaw != Flaw::CreateOverwrites) || (deleted && self.flaw == Flaw::NameStaysTaken) {
@@ -102,6 +137,15 @@ impl Repository for Broken {
     }
 
     async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        let key = &self.kept_as(key);
+        if self.flaw == Flaw::HandleRemembersAbsence {
+            let answer = self.inner.read(key, what).await;
+            let absent = &mut self.state.lock().unwrap().absent;
+            if answer.is_err() {
+                absent.insert(key.to_string());
+            }
+            return if absent.contains(key.as_str()) { Err(error(ErrorKind::NotFound)) } else { answer };
+        }
         let mut sorted: Vec<Range<u64>>;
         let what = match what {
             Read::Whole { .. } if self.flaw == Flaw::LimitIgnored => Read::Whole { limit_bytes: u64::MAX },
@@ -139,6 +183,20 @@ impl Repository for Broken {
                 objects.truncate(limit);
                 ListPage { objects, more }
             }
+            Flaw::PrefixIsPattern => {
+                let mut objects = self.inner.list_all(&Prefix::root()).await?;
+                let pattern = format!("{prefix}/");
+                let alike = |(own, wanted): (u8, u8)| own == wanted || wanted == b'_';
+                objects.retain(|object| {
+                    let text = object.key.as_str();
+                    let below = prefix.as_str().is_empty()
+                        || (text.len() > pattern.len() && text.bytes().zip(pattern.bytes()).all(alike));
+                    below && after.is_none_or(|after| object.key > *after)
+                });
+                let more = objects.len() > limit;
+                objects.truncate(limit);
+                ListPage { objects, more }
+            }
             Flaw::AfterIsInclusive => {
                 let mut objects = self.inner.list_all(prefix).await?;
                 objects.retain(|object| after.is_none_or(|after| object.key >= *after));
@@ -162,6 +220,11 @@ impl Repository for Broken {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
+        let key = &self.kept_as(key);
+        if self.flaw == Flaw::DeleteTearsFirst {
+            self.inner.truncate(key, 0);
+            tokio::task::yield_now().await;
+        }
         if self.flaw == Flaw::DeleteOfAbsentFails {
             self.inner.get(key, u64::MAX).await?;
         }
@@ -197,7 +260,7 @@ impl Repository for Broken {
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
-        self.inner.retain()
+        if self.flaw == Flaw::RetainNeverExtends { Some(self) } else { self.inner.retain() }
     }
 }
 
@@ -226,6 +289,10 @@ impl Writer {
 impl ObjectWriter for Writer {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         self.calls += 1;
+        let length = self.content.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        if self.place.flaw == Flaw::DeadWriterFinishes && length > LIMIT {
+            return Err(error(ErrorKind::Unsupported));
+        }
         for (number, chunk) in chunks.into_iter().enumerate() {
             if self.place.flaw == Flaw::ChunkIsLost && number == 1_500 {
                 continue;
@@ -243,6 +310,7 @@ impl ObjectWriter for Writer {
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
         self.done = true;
+        self.place.state.lock().unwrap().absent.remove(self.key.as_str());
         match self.place.flaw {
             Flaw::VisibleBeforeFinish | Flaw::CreateOverwrites => self.store_by_force(),
             Flaw::CheckThenWrite => {
@@ -258,6 +326,14 @@ impl ObjectWriter for Writer {
                 let answer = self.store().await;
                 self.store_by_force();
                 return answer;
+            }
+            Flaw::NothingWrittenNothingStored if self.calls == 0 => {}
+            Flaw::FinishGrows => {
+                let whole = self.content.split_off(self.content.len() / 2);
+                self.store().await?;
+                tokio::task::yield_now().await;
+                self.content.extend_from_slice(&whole);
+                self.store_by_force();
             }
             Flaw::EmptyObjectIsLost if self.content.is_empty() => {}
             Flaw::SweepTakesWriters if self.place.sweeps() > self.sweeps => return Err(error(ErrorKind::NotFound)),
@@ -320,15 +396,27 @@ impl CloneRange for Broken {
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
         let pieces = if self.flaw == Flaw::CloneIsEmpty { &[] } else { pieces };
+        if self.flaw == Flaw::CloneGrows && pieces.len() > 1 {
+            self.inner.clone_range().unwrap().create_from(key, &pieces[..1]).await?;
+            tokio::task::yield_now().await;
+            self.inner.remove(key);
+        }
         self.inner.clone_range().unwrap().create_from(key, pieces).await
     }
 }
 
 #[async_trait]
 impl Patch for Broken {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
-        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        Repository::patch(&self.inner).unwrap().patch(key, offset, chunks).await?;
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let end = extents.last().map_or(0, Extent::end);
+        if self.flaw == Flaw::PatchRewritesAll {
+            let old = self.inner.get(key, u64::MAX).await?;
+            self.inner.truncate(key, 0);
+            tokio::task::yield_now().await;
+            self.inner.remove(key);
+            self.inner.put(key, old).await?;
+        }
+        Repository::patch(&self.inner).unwrap().patch(key, extents).await?;
         if self.flaw == Flaw::PatchTruncates {
             self.inner.truncate(key, end);
         }
@@ -336,9 +424,27 @@ impl Patch for Broken {
     }
 }
 
+#[async_trait]
+impl Retain for Broken {
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
+        let retain = self.inner.retain().unwrap();
+        let set = retain.retained_until(key).await?;
+        if set.is_some_and(|set| until_unix_secs > set) {
+            return Ok(());
+        }
+        retain.retain_until(key, until_unix_secs).await
+    }
+
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
+        self.inner.retain().unwrap().retained_until(key).await
+    }
+}
+
 async fn failing_cases(flaw: Flaw) -> Vec<&'static str> {
     let options = Options { retain_secs: 3_600, large_bytes: 200_003, ..Options::default() };
-    let report = conformance::check(Arc::new(Broken::new(flaw)), &options).await;
+    let broken = Broken::new(flaw);
+    let factory = conformance::opens(move || std::future::ready(Ok(broken.opened_anew())));
+    let report = conformance::check(factory, &options).await;
     println!("{report}");
     report.failed().map(|case| case.name).collect()
 }
@@ -382,4 +488,16 @@ caught! {
     clone_is_empty: CloneIsEmpty by "clone_range";
     patch_truncates: PatchTruncates by "patch";
     retain_forgets: RetainForgets by "retain";
+    finish_grows: FinishGrows by "whole_or_nothing";
+    handle_remembers_absence: HandleRemembersAbsence by "second_handle";
+    limit_is_none: LimitIsNone by "size_limit";
+    dead_writer_finishes: DeadWriterFinishes by "size_limit";
+    long_names_are_cut: LongNamesAreCut by "odd_keys";
+    escapes_collide: EscapesCollide by "odd_keys";
+    prefix_is_pattern: PrefixIsPattern by "list_prefix";
+    nothing_written_nothing_stored: NothingWrittenNothingStored by "sizes";
+    delete_tears_first: DeleteTearsFirst by "cancelled_others";
+    clone_grows: CloneGrows by "cancelled_capabilities";
+    patch_rewrites_all: PatchRewritesAll by "cancelled_capabilities";
+    retain_never_extends: RetainNeverExtends by "retain";
 }

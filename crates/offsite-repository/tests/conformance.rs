@@ -6,7 +6,7 @@ use std::sync::Arc;
 use offsite_repository::Recording;
 use offsite_repository::conformance_tests;
 use offsite_repository::testing::conformance::{self, Options, Outcome};
-use offsite_repository::testing::{Faulty, Memory, MemoryOptions};
+use offsite_repository::testing::{CrashImage, CrashOptions, Faulty, Memory, MemoryOptions};
 
 fn options() -> Options {
     Options { retain_secs: 3_600, ..Options::default() }
@@ -17,10 +17,28 @@ mod memory {
     conformance_tests!(async || (Arc::new(Memory::new()), options()));
 }
 
+mod memory_with_a_limit_opened_anew {
+    use super::*;
+    conformance_tests!(async || {
+        let place =
+            Memory::with_options(MemoryOptions { object_bytes_max: 500_000, yields: true, ..Default::default() });
+        let factory = conformance::opens(move || std::future::ready(Ok(place.clone())));
+        (factory, Options { large_bytes: 250_000, ..options() })
+    });
+}
+
 mod memory_that_yields {
     use super::*;
     conformance_tests!(async || {
         (Arc::new(Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() })), options())
+    });
+}
+
+mod crash_image {
+    use super::*;
+    conformance_tests!(async || {
+        let image = CrashImage::with_options(1, CrashOptions { yields: true, ..CrashOptions::default() });
+        (conformance::opens(move || std::future::ready(Ok(image.clone()))), options())
     });
 }
 
@@ -35,27 +53,29 @@ mod faulty_without_faults {
 }
 
 #[tokio::test]
-async fn nothing_is_skipped_or_left_behind_and_what_was_there_stays() {
+async fn nothing_is_left_out_or_left_behind_and_what_was_there_stays() {
     let memory = Memory::new();
     let key = offsite_repository::Key::new("a/b").unwrap();
     offsite_repository::RepositoryExt::put(&memory, &key, bytes::Bytes::from_static(b"mine")).await.unwrap();
     let report = conformance::check(Arc::new(memory.clone()), &Options::default()).await;
     assert!(report.passed(), "{report}");
-    let skipped: Vec<&str> = report.skipped().map(|case| case.name).collect();
-    assert_eq!(skipped, ["retain"]);
+    let left_out: Vec<&str> = report.left_out().map(|case| case.name).collect();
+    assert_eq!(left_out, ["race_processes", "killed_process", "second_handle", "size_limit", "retain"]);
     assert_eq!(memory.contents(), [(key, bytes::Bytes::from_static(b"mine"))]);
     assert_eq!(memory.used_bytes(), 4);
 }
 
 #[tokio::test]
-async fn what_a_place_does_not_offer_is_skipped() {
+async fn what_a_place_does_not_offer_is_left_out() {
     let options =
         MemoryOptions { reclaim: false, clone_range: false, patch: false, retain: false, ..Default::default() };
     let report = conformance::check(Arc::new(Memory::with_options(options)), &Options::quick()).await;
     assert!(report.passed(), "{report}");
-    let skipped: Vec<&str> = report.skipped().map(|case| case.name).collect();
-    assert_eq!(skipped, ["punch", "clone_range", "patch", "retain"]);
-    assert!(report.to_string().contains("0 failed, 4 skipped"), "{report}");
+    let left_out: Vec<&str> = report.left_out().map(|case| case.name).collect();
+    let without_a_hook = ["race_processes", "killed_process", "second_handle", "size_limit"];
+    let without_a_capability = ["punch", "clone_range", "patch", "retain", "cancelled_capabilities"];
+    assert_eq!(left_out, [&without_a_hook[..], &without_a_capability].concat());
+    assert!(report.to_string().contains("0 failed, 9 left out"), "{report}");
 }
 
 #[tokio::test]
@@ -65,7 +85,19 @@ async fn a_place_that_fails_or_a_case_that_does_not_exist_is_reported() {
         offsite_repository::testing::Fault::after_calls(0, offsite_repository::ErrorKind::Unavailable).for_ever(),
     );
     let report = conformance::check(Arc::new(faulty), &Options::quick()).await;
-    assert_eq!(report.failed().count() + report.skipped().count(), conformance::cases().len(), "{report}");
+    assert_eq!(report.failed().count() + report.left_out().count(), conformance::cases().len(), "{report}");
+    let closed = conformance::opens(|| async {
+        Err::<Memory, _>(offsite_repository::Error::new(offsite_repository::ErrorKind::MediaAbsent, "open"))
+    });
+    let report = conformance::check(closed, &Options::quick()).await;
+    assert!(matches!(report.outcome("open"), Some(Outcome::Failed(_))) && report.cases.len() == 1, "{report}");
     let report = conformance::check_cases(Arc::new(Memory::new()), &Options::quick(), &["no_such_case"]).await;
     assert!(matches!(report.outcome("unknown"), Some(Outcome::Failed(_))), "{report}");
+}
+
+#[test]
+fn without_a_runtime_the_report_says_so() {
+    let options = Options::quick();
+    let report = futures::FutureExt::now_or_never(conformance::check(Arc::new(Memory::new()), &options)).unwrap();
+    assert!(matches!(report.outcome("open"), Some(Outcome::Failed(_))), "{report}");
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offsite_core::format::head::Role;
-use offsite_core::plan::Placer;
-use offsite_core::retention::Simple;
+use offsite_core::plan::{Placer, Plan};
+use offsite_core::retention::{Flags, Policy, Regular, Simple};
 use offsite_core::{
-    BlockMap, BlockSize, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, Status, Timestamp,
+    BlockMap, BlockSize, DiskNumber, MachineMap, MachineName, MachineState, PointKind, Status, Timestamp,
 };
 
 use crate::image::{DiskImage, ImageSource};
+use crate::indexes::Indexes;
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
-use crate::point::{PointIndex, commit_point, number_machines, store_index};
+use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BackupReport, BlockTraffic, MachineBackup, TransformReport};
-use crate::transform::{load_steps, transform};
+use crate::transform::{Transforms, transform};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -29,7 +30,7 @@ pub struct BackupJob {
     job: JobName,
     machines: Vec<(MachineName, Vec<ImageSource>)>,
     block_size: Option<BlockSize>,
-    keep: Option<Simple>,
+    transforms: Transforms,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
 }
@@ -43,7 +44,7 @@ impl BackupJob {
             job,
             machines: Vec::new(),
             block_size: None,
-            keep: None,
+            transforms: Transforms::default(),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
         }
@@ -66,7 +67,7 @@ impl BackupJob {
     /// Keeps the newest restore points only.
     #[must_use]
     pub fn keep(mut self, policy: Simple) -> Self {
-        self.keep = Some(policy);
+        self.transforms.retention = Some(Policy { regular: Regular::Simple(policy), ..Policy::default() });
         self
     }
 
@@ -117,29 +118,31 @@ impl BackupJob {
                 self.job
             )));
         }
-        let mut steps = load_steps(writer).await?;
-        let latest = steps.iter().fold(BlockMap::empty(), |state, (_, step)| state.overlay(step));
-        let (state, files, machines) = self.store_blocks(writer, images, &latest, now).await?;
-        let step = latest.diff(&state);
+        let mut indexes = Indexes::new(&self.repository, writer.layout(), writer.head().folder);
+        let head = writer.head();
+        let steps = head.chain.latest().and_then(|point| head.chain.steps_to(point.sequence)).unwrap_or_default();
+        let latest = indexes.state(&steps).await?;
         let kind = if steps.is_empty() { PointKind::Full } else { PointKind::Increment };
-        let mut lengths = writer.head().file_lengths();
-        lengths.extend(&files);
+        let (plan, machines) = self.store_blocks(writer, images, &latest, now).await?;
         let states = machines.iter().map(|machine| MachineState {
             name: machine.name.clone(),
             status: Status::Complete,
             captured: now,
         });
-        let index = PointIndex {
+        let point = PointIndex {
             id: writer.mint(),
             sequence: writer.head().next_sequence,
             time: now,
             kind,
             origin: None,
             machines: states.collect(),
-            map: step.clone(),
+            below: Vec::new(),
+            stored: None,
+            map: plan.index.clone(),
+            flags: Flags::NONE,
         };
-        let point = store_index(writer, index, &lengths).await?;
-        commit_point(writer, point.clone(), &files).await?;
+        let point = commit_point(writer, point, &plan, Flags::NONE).await?;
+        indexes.insert(point.index.id, plan.index);
         let stored = BlockTraffic::between(before, self.repository.block_counts());
         let mut report = BackupReport {
             sequence: point.sequence,
@@ -151,19 +154,19 @@ impl BackupJob {
             duration: start.elapsed(),
             transform: TransformReport::default(),
         };
-        steps.push((point, step));
-        report.transform = transform(writer, &steps, self.keep, now).await?;
+        let progress = self.progress.as_ref();
+        report.transform = transform(writer, &mut indexes, &self.transforms, now, 1, progress).await?;
         Ok(report)
     }
 
-    /// Stores the blocks that changed; the new state, the new files, and what was read.
+    /// Stores the blocks that changed; the step to the new state with its files, and what was read.
     async fn store_blocks(
         &self,
         writer: &mut Writer,
         images: &BTreeMap<MachineName, Vec<Arc<dyn DiskImage>>>,
         latest: &BlockMap,
         now: Timestamp,
-    ) -> Result<(BlockMap, BTreeMap<ObjectId, u64>, Vec<MachineBackup>)> {
+    ) -> Result<(Plan, Vec<MachineBackup>)> {
         let (_, numbers) = number_machines(&writer.head().machines, images.keys());
         let mut disks = Vec::new();
         for (name, images) in images {
@@ -203,7 +206,8 @@ impl BackupJob {
             }
         };
         output.finish().await?;
-        Ok((state_of(&ingested, now), placer.into_files(), summaries(&ingested)))
+        let index = latest.diff(&state_of(&ingested, now));
+        Ok((Plan { index, files: placer.into_files(), ..Plan::default() }, summaries(&ingested)))
     }
 
     async fn open_images(&self) -> Result<BTreeMap<MachineName, Vec<Arc<dyn DiskImage>>>> {

@@ -7,24 +7,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offsite_core::format::head::Role;
+use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::{Plan, sync};
-use offsite_core::retention::Simple;
-use offsite_core::{
-    BlockMap, MachineName, MachineNumber, MachineState, Origin, PointKind, RestorePoint, Sequence, Status, Timestamp,
-};
+use offsite_core::retention::{Marks, Policy, Regular, Simple, mark};
+use offsite_core::{BlockMap, MachineName, MachineNumber, Origin, PointKind, Sequence, Timestamp};
 
 use crate::folder::JobFolder;
+use crate::indexes::Indexes;
 use crate::mover::{FrameSource, Output, OutputHeader, transfer};
-use crate::point::{PointIndex, commit_point, number_machines, store_index};
+use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
-use crate::transform::{Steps, load_steps, transform};
+use crate::transform::{MergeMethod, Transforms, transform};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
-pub use dry_run::{PlannedMerge, PlannedSync, RunPlan};
+pub use dry_run::{PlannedSync, RunPlan};
 pub use selection::Selection;
 
+use dry_run::states;
 use selection::Choice;
 
 /// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
@@ -39,7 +39,7 @@ pub struct CopyJob {
     source_job: JobName,
     target: OpenRepository,
     selection: Selection,
-    keep: Simple,
+    transforms: Transforms,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
 }
@@ -61,7 +61,7 @@ impl CopyJob {
             source_job,
             target: target.clone(),
             selection: Selection::all(),
-            keep: Simple::default(),
+            transforms: Transforms::keeping(Policy::default()),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
         })
@@ -74,10 +74,30 @@ impl CopyJob {
         self
     }
 
-    /// How many restore points the chain keeps.
+    /// How many restore points the chain keeps: a policy that only counts.
     #[must_use]
-    pub fn keep(mut self, policy: Simple) -> Self {
-        self.keep = policy;
+    pub fn keep(self, policy: Simple) -> Self {
+        self.retention(Policy { regular: Regular::Simple(policy), ..Policy::default() })
+    }
+
+    /// Which restore points are kept, in the chain and as archives beside it.
+    #[must_use]
+    pub fn retention(mut self, policy: Policy) -> Self {
+        self.transforms.retention = Some(policy);
+        self
+    }
+
+    /// How the oldest increments are merged into the full.
+    #[must_use]
+    pub fn merge(mut self, method: MergeMethod) -> Self {
+        self.transforms.merge = method;
+        self
+    }
+
+    /// What the transform phase does: retention, merging and all else that can be chosen.
+    #[must_use]
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
         self
     }
 
@@ -120,19 +140,20 @@ impl CopyJob {
     }
 
     async fn run_with(&self, writer: &mut Writer, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {
-        let has_points = !writer.head().chain.points().is_empty();
+        let has_points = writer.head().chain.latest().is_some();
         self.check_block_size(source, writer.head().chain.block_size(), has_points)?;
-        let mut steps = load_steps(writer).await?;
-        let latest = state_of(&steps);
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        let latest = latest_state(writer.head(), &mut indexes).await?;
         let choice = self.selection.choose(source, &latest, now).await?;
         let missing = choice.missing.clone();
         let mut report = None;
         if !choice.machines.is_empty() {
-            let (point, step, sync) = self.sync(writer, source, &latest, choice).await?;
-            steps.push((point, step));
-            report = Some(sync);
+            report = Some(self.sync(writer, &mut indexes, source, &latest, choice).await?);
         }
-        let transform = transform(writer, &steps, Some(self.keep), now).await?;
+        drop(latest);
+        let added = u32::from(report.is_some());
+        let progress = self.progress.as_ref();
+        let transform = transform(writer, &mut indexes, &self.transforms, now, added, progress).await?;
         Ok(CopyReport { sync: report, transform, missing })
     }
 
@@ -140,14 +161,15 @@ impl CopyJob {
     async fn sync(
         &self,
         writer: &mut Writer,
+        indexes: &mut Indexes,
         source: &JobFolder,
         latest: &BlockMap,
         choice: Choice,
-    ) -> Result<(RestorePoint, BlockMap, SyncReport)> {
+    ) -> Result<SyncReport> {
         let start = Instant::now();
         let before = (self.source.block_counts(), self.target.block_counts());
         let head = writer.head();
-        let full = head.chain.points().is_empty();
+        let full = head.chain.latest().is_none();
         let (time, origin) = newest(&choice.machines, source);
         let sequence = head.next_sequence;
         let header = OutputHeader {
@@ -161,32 +183,38 @@ impl CopyJob {
         let placement = header.placement(&self.target);
         let plan = sync(latest, &choice.wanted, placement, || writer.mint());
         self.carry(writer, source, &plan, header).await?;
-        let mut lengths = writer.head().file_lengths();
-        lengths.extend(&plan.files);
-        let machines = choice.machines.iter().map(|machine| MachineState {
-            name: machine.name.clone(),
-            status: Status::Complete,
-            captured: machine.captured,
-        });
-        let index = PointIndex {
+        let marks = self.marks(writer.head(), time);
+        let point = PointIndex {
             id: writer.mint(),
             sequence,
             time,
             kind: if full { PointKind::Full } else { PointKind::Increment },
             origin: Some(origin),
-            machines: machines.collect(),
+            machines: states(&choice),
+            below: Vec::new(),
+            stored: None,
             map: plan.index.clone(),
+            flags: marks.point,
         };
-        let point = store_index(writer, index, &lengths).await?;
-        commit_point(writer, point.clone(), &plan.files).await?;
+        let point = commit_point(writer, point, &plan, marks.predecessor).await?;
         let tally = Tally {
             planned: plan.cost(),
             source: BlockTraffic::between(before.0, self.source.block_counts()),
             target: BlockTraffic::between(before.1, self.target.block_counts()),
             duration: start.elapsed(),
         };
-        let report = SyncReport { sequence, time, full, machines: choice.machines, tally };
-        Ok((point, plan.index, report))
+        indexes.insert(point.index.id, plan.index);
+        Ok(SyncReport { sequence, time, full, machines: choice.machines, tally })
+    }
+
+    /// The flags that a point of this time brings.
+    fn marks(&self, head: &Head, time: Timestamp) -> Marks {
+        let policy = self.transforms.retention.as_ref();
+        let Some((gfs, predecessor)) = policy.and_then(|policy| policy.gfs.as_ref()).zip(head.chain.latest()) else {
+            return Marks::default();
+        };
+        let zone = policy.map(|policy| &policy.zone);
+        zone.map_or_else(Marks::default, |zone| mark(gfs, zone, predecessor.time, time))
     }
 
     /// Carries the plan's blocks into new files, durably.
@@ -242,8 +270,10 @@ fn numbered(known: &[MachineName], choice: &Choice) -> Vec<(MachineName, Machine
     choice.machines.iter().map(|machine| (machine.name.clone(), numbers[&machine.name])).collect()
 }
 
-fn state_of(steps: &Steps) -> BlockMap {
-    steps.iter().fold(BlockMap::empty(), |state, (_, step)| state.overlay(step))
+/// The state that the chain's newest point stands for.
+async fn latest_state(head: &Head, indexes: &mut Indexes) -> Result<BlockMap> {
+    let steps = head.chain.latest().and_then(|point| head.chain.steps_to(point.sequence));
+    indexes.state(&steps.unwrap_or_default()).await
 }
 
 /// The time of the newest of the source's points that are copied, and that point.

@@ -1,15 +1,15 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
-use offsite_core::format::FormatError;
 use offsite_core::format::head::Head;
-use offsite_core::format::index::Index;
+use offsite_core::retention::{Change, Policy, Verdict};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
-use offsite_repository::{ErrorKind, RepositoryExt};
+use offsite_repository::ErrorKind;
 
-use crate::error::Context;
 use crate::heads::Heads;
+use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::pin::Pin;
+use crate::transform::judge;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// A job's restore points as they are at one moment, for reading.
@@ -87,8 +87,8 @@ impl JobFolder {
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
     pub(crate) async fn is_expired(&self) -> bool {
         let Ok(newest) = Self::open(&self.repository, self.job()).await else { return false };
-        let is_kept = |id| newest.chain().points().iter().any(|point| point.index.id == id);
-        !self.chain().points().iter().all(|point| is_kept(point.index.id))
+        let is_kept = |id| newest.chain().all().any(|point| point.index.id == id);
+        !self.chain().all().all(|point| is_kept(point.index.id))
     }
 
     /// The job's name.
@@ -107,6 +107,18 @@ impl JobFolder {
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
         self.head.folder
+    }
+
+    /// What `policy` says of each archive and point at `now`, oldest first: every reason to keep it, and until when.
+    #[must_use]
+    pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
+        judge(&self.head, &[], policy, now, Change::Settled)
+    }
+
+    /// The bytes of backup files that the restore points refer to, each counted once however many share it.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.head.files.values().map(|file| file.live_bytes).sum()
     }
 
     /// How many backup files the chain refers to.
@@ -138,18 +150,18 @@ impl JobFolder {
     /// # Errors
     /// [`Error::UnknownPoint`] with the points that there are.
     pub fn point(&self, selector: PointSelector) -> Result<&RestorePoint> {
-        let points = self.head.chain.points();
+        let points = self.head.chain.all();
         let (found, wanted) = match selector {
-            PointSelector::Latest => (points.last(), "yet".to_owned()),
+            PointSelector::Latest => (points.clone().next_back(), "yet".to_owned()),
             PointSelector::At(time) => {
-                (points.iter().rev().find(|point| point.time <= time), format!("at or before {time}"))
+                (points.clone().rfind(|point| point.time <= time), format!("at or before {time}"))
             }
             PointSelector::Sequence(sequence) => (self.head.chain.get(sequence), sequence.to_string()),
         };
         found.ok_or_else(|| Error::UnknownPoint {
             job: self.job().clone(),
             wanted,
-            known: points.iter().map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
+            known: points.map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
         })
     }
 
@@ -158,12 +170,12 @@ impl JobFolder {
     /// # Errors
     /// [`Error::Damaged`] names an index that cannot be used.
     pub(crate) async fn state_at(&self, sequence: Sequence) -> Result<BlockMap> {
-        let steps = self.head.chain.steps_to(sequence).unwrap_or_default();
-        let mut state = BlockMap::empty();
-        for point in steps {
-            state = state.overlay(&load_index(&self.repository, &self.layout, &self.head, point).await?.map);
-        }
-        Ok(state)
+        self.indexes().state(&self.head.chain.steps_to(sequence).unwrap_or_default()).await
+    }
+
+    /// The indexes of this folder, none of them read yet.
+    pub(crate) fn indexes(&self) -> Indexes {
+        Indexes::new(&self.repository, &self.layout, self.head.folder)
     }
 
     /// The newest point not newer than `now` in which each machine is whole, by machine.
@@ -171,46 +183,11 @@ impl JobFolder {
     pub(crate) fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
         self.head
             .chain
-            .points()
-            .iter()
+            .all()
             .rev()
             .filter(|point| point.time <= now)
             .find(|point| point.machine(machine).is_some_and(|state| state.status != Status::Incomplete))
     }
-}
-
-/// Reads and checks the index of a restore point.
-///
-/// # Errors
-/// [`Error::Damaged`] if it is missing, damaged, or not the one that the head refers to.
-pub(crate) async fn load_index(
-    repository: &OpenRepository,
-    layout: &Layout,
-    head: &Head,
-    point: &RestorePoint,
-) -> Result<Index> {
-    let key = layout.index(point.index.id)?;
-    let damaged = |source: Option<FormatError>| Error::Damaged {
-        object: key.to_string(),
-        location: repository.location(),
-        advice: format!(
-            "restore point {} and its later increments need it; earlier points are untouched, and the next full copy \
-             under another job name starts afresh",
-            point.sequence
-        ),
-        source,
-    };
-    let bytes = match repository.backend().get(&key, point.index.length).await {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Err(damaged(None)),
-        answer => answer.while_doing(|| format!("reading an index of job {}", layout.job()))?,
-    };
-    let index = Index::decode(&bytes).map_err(|source| damaged(Some(source)))?;
-    let described = index.point(&bytes).map_err(|source| damaged(Some(source)))?;
-    if index.folder != head.folder || described != *point {
-        let why = "it is not the one that the head refers to".to_owned();
-        return Err(damaged(Some(FormatError::Invalid { what: "index", why })));
-    }
-    Ok(index)
 }
 
 /// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.

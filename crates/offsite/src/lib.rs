@@ -16,6 +16,7 @@ mod folder;
 mod heads;
 mod holder;
 mod image;
+mod indexes;
 mod job_name;
 mod layout;
 mod lease;
@@ -32,7 +33,7 @@ mod verify;
 mod writer;
 
 pub use backup::BackupJob;
-pub use copy::{CopyJob, PlannedMerge, PlannedSync, RunPlan, Selection};
+pub use copy::{CopyJob, PlannedSync, RunPlan, Selection};
 pub use error::{Error, Result};
 pub use folder::{JobFolder, PointSelector};
 pub use image::{ImageFormat, ImageSource};
@@ -43,6 +44,7 @@ pub use open_repository::OpenRepository;
 pub use progress::{Progress, Silent};
 pub use release::Released;
 pub use restore::Restore;
+pub use transform::{MergeMethod, PlannedOperation, Transforms};
 pub use verify::{Damage, Touched, Verify, VerifyReport};
 
 /// How long another host waits for a sign of life of a writer.

@@ -1,7 +1,7 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Four ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to backup file), [`extract`] (backup
-//! file to image) and [`scrub`] (backup file to nowhere, to see whether it is intact). Each is a bounded pipeline: at most
+//! Five ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to new backup file), [`fold`] (backup file
+//! into another one), [`extract`] (backup file to image) and [`scrub`] (backup file to nowhere, to see whether it is intact). Each is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
@@ -9,6 +9,7 @@
 
 mod codec;
 mod extract;
+mod fold;
 mod ingest;
 mod output;
 mod scrub;
@@ -16,6 +17,7 @@ mod transfer;
 
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use extract::extract;
+pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use scrub::{Flaw, scrub};

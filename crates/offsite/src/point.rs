@@ -1,11 +1,14 @@
-//! Storing the index of a restore point, and committing the point.
+//! The index of a restore point, and committing the point.
 
 use std::collections::BTreeMap;
 
-use offsite_core::format::head::{FileState, Head};
-use offsite_core::format::index::Index;
+use offsite_core::format::head::Head;
+use offsite_core::format::index::{Index, Stored};
+use offsite_core::plan::{Files, Plan};
+use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Timestamp,
+    BlockMap, ChainError, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
+    RestorePoint, Sequence, Timestamp,
 };
 
 use crate::writer::{Writer, used_up};
@@ -20,7 +23,12 @@ pub(crate) struct PointIndex {
     pub(crate) kind: PointKind,
     pub(crate) origin: Option<Origin>,
     pub(crate) machines: Vec<MachineState>,
+    /// What the index stands on.
+    pub(crate) below: Vec<IndexReference>,
+    /// What the point has stored; none: what `map` has.
+    pub(crate) stored: Option<Stored>,
     pub(crate) map: BlockMap,
+    pub(crate) flags: Flags,
 }
 
 /// The numbers of machines in a job folder; names that have none yet get the next ones.
@@ -38,18 +46,13 @@ pub(crate) fn number_machines<'a>(
     (all, numbers)
 }
 
-/// Stores the index, durably, and returns the point that it describes.
+/// The point, and the bytes of its index.
 ///
-/// `lengths` knows every file that the index may refer to.
-pub(crate) async fn store_index(
-    writer: &Writer,
-    point: PointIndex,
-    lengths: &BTreeMap<ObjectId, u64>,
-) -> Result<RestorePoint> {
-    let head = writer.head();
+/// `files` knows every file that the index may refer to.
+pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Result<(RestorePoint, Vec<u8>)> {
     let (_, numbers) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
-    let files = point.map.files().into_iter().map(|id| match lengths.get(&id) {
-        Some(length) => Ok((id, *length)),
+    let listed = point.map.files().into_iter().map(|id| match files.get(&id) {
+        Some(file) => Ok((id, file.length)),
         None => Err(Error::Defect(format!("the index refers to backup file {id}, which is not the chain's"))),
     });
     let index = Index {
@@ -60,7 +63,9 @@ pub(crate) async fn store_index(
         kind: point.kind,
         block_size: head.chain.block_size(),
         origin: point.origin,
-        files: files.collect::<Result<_>>()?,
+        below: point.below,
+        stored: point.stored.unwrap_or_else(|| Stored::of(&point.map)),
+        files: listed.collect::<Result<_>>()?,
         machines: point
             .machines
             .into_iter()
@@ -73,28 +78,33 @@ pub(crate) async fn store_index(
         spare: BlockMap::empty(),
     };
     let bytes = index.encode().map_err(|error| Error::Defect(error.to_string()))?;
-    let point = index.point(&bytes).map_err(|error| Error::Defect(error.to_string()))?;
-    writer.put(&writer.layout().index(index.id)?, bytes).await?;
-    Ok(point)
+    let described = index.point(&bytes).map_err(|error| Error::Defect(error.to_string()))?;
+    Ok((RestorePoint { flags: point.flags, ..described }, bytes))
 }
 
-/// Commits a new restore point, whose index and files are durable.
+/// Commits a new restore point, whose files are durable, with its index.
 pub(crate) async fn commit_point(
     writer: &mut Writer,
-    point: RestorePoint,
-    files: &BTreeMap<ObjectId, u64>,
-) -> Result<()> {
+    point: PointIndex,
+    plan: &Plan,
+    predecessor_flags: Flags,
+) -> Result<RestorePoint> {
+    let files = plan.files_after(&writer.head().files, writer.head().alignment_bytes.into());
+    let (point, bytes) = encode_index(writer.head(), point, &files)?;
+    writer.put(&writer.layout().index(point.index.id)?, bytes).await?;
     let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
     let next_sequence = next_sequence.ok_or_else(|| used_up(writer.layout().job(), "numbers of restore points"))?;
-    let chain = writer.head().chain.appended(point.clone()).map_err(|error| Error::Defect(error.to_string()))?;
+    let defect = |error: ChainError| Error::Defect(error.to_string());
+    let chain = writer.head().chain.flagged_latest(predecessor_flags).map_err(defect)?;
+    let chain = chain.appended(point.clone()).map_err(defect)?;
     let (machines, _) = number_machines(&writer.head().machines, point.machines.iter().map(|machine| &machine.name));
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
             head.machines = machines;
             head.next_sequence = next_sequence;
-            let files = files.iter().map(|(id, length)| (*id, FileState { length: *length, retain_until: None }));
-            head.files.extend(files);
+            head.files = files;
         })
-        .await
+        .await?;
+    Ok(point)
 }

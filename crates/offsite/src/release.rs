@@ -1,5 +1,6 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use offsite_core::ObjectId;
@@ -7,12 +8,13 @@ use offsite_core::format::head::{RetiredObject, Retirement};
 use offsite_core::format::records::ReleaseList;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Retired;
-use offsite_repository::{ErrorKind, RepositoryExt};
+use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::error::Context;
+use crate::layout::Layout;
 use crate::pin::lowest_pinned;
 use crate::writer::Writer;
-use crate::{Error, Result};
+use crate::{Error, OpenRepository, Result};
 
 /// The longest release list that is read.
 const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
@@ -42,7 +44,9 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
     for id in &retired.indexes {
         retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
     }
-    if !retired.ranges.is_empty() {
+    // Where nothing punches and nothing is written into, a range that nobody refers to is of no use to anyone.
+    let backend = writer.repository().backend();
+    if !retired.ranges.is_empty() && (retired.punches || backend.patch().is_some()) {
         let id = writer.mint();
         let pairs =
             |ranges: &Vec<Range<u64>>| ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
@@ -50,7 +54,7 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
             folder: writer.head().folder,
             files: retired.ranges.iter().map(|(file, ranges)| (file.stored(), pairs(ranges))).collect(),
         };
-        let bytes = list.files.iter().flat_map(|(_, ranges)| ranges).map(|(_, length)| length).sum();
+        let bytes = retired.range_bytes();
         let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::Defect(error.to_string()))?;
         writer.put(&writer.layout().release_list(id)?, encoded).await?;
         retirements.push(Retirement { since, what: RetiredObject::Ranges(id), bytes });
@@ -97,36 +101,49 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     Ok(released)
 }
 
+/// The ranges of a release list by file; none, if the list is lost, damaged or another folder's.
+pub(crate) async fn load_list(
+    repository: &OpenRepository,
+    layout: &Layout,
+    folder: [u8; 16],
+    list: ObjectId,
+) -> Result<Option<BTreeMap<ObjectId, Vec<Range<u64>>>>> {
+    let bytes = match repository.backend().get(&layout.release_list(list)?, RELEASE_LIST_BYTES_MAX).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
+        answer => answer.while_doing(|| format!("reading what is to be released in {}", repository.location()))?,
+    };
+    let list = match decode_record::<ReleaseList>(Kind::ReleaseList, &bytes) {
+        Ok(list) if list.folder == folder => list,
+        _ => return Ok(None),
+    };
+    let range = |(offset, length): (u64, u64)| offset..offset.saturating_add(length);
+    let files = list.files.into_iter();
+    Ok(Some(files.map(|(id, ranges)| (ObjectId::from_stored(id), ranges.into_iter().map(range).collect())).collect()))
+}
+
 /// Punches the ranges of a release list; the number of holes.
 async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
-    let key = writer.layout().release_list(list)?;
-    let while_doing = || format!("giving space back in {}", writer.repository().location());
-    // Nothing is released on the word of a list that is lost, damaged or another folder's, and no run fails for it; the
-    // space comes back when the files go.
-    let bytes = match writer.repository().backend().get(&key, RELEASE_LIST_BYTES_MAX).await {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(0),
-        answer => answer.while_doing(while_doing)?,
-    };
-    let list: ReleaseList = match decode_record::<ReleaseList>(Kind::ReleaseList, &bytes) {
-        Ok(list) if list.folder == writer.head().folder => list,
-        _ => return Ok(0),
-    };
+    if writer.repository().backend_reclaim().is_none() {
+        return Ok(0);
+    }
+    // Nothing is released on the word of a list that cannot be read, and no run fails for it; the space comes back when the
+    // files go.
+    let files = load_list(writer.repository(), writer.layout(), writer.head().folder, list).await?;
     let mut punched = 0;
-    for (file, ranges) in list.files {
-        let id = ObjectId::from_stored(file);
+    for (id, ranges) in files.unwrap_or_default() {
         // A file that was retired as a whole since is on its way out by itself.
         if !writer.head().files.contains_key(&id) {
             continue;
         }
-        let ranges: Vec<Range<u64>> =
-            ranges.into_iter().map(|(offset, length)| offset..offset.saturating_add(length)).collect();
         for batch in ranges.chunks(RANGES_PER_CHECK) {
             check_fence(writer).await?;
             let Some(reclaim) = writer.repository().backend_reclaim() else { return Ok(punched) };
             match reclaim.punch(&writer.layout().backup_file(id)?, batch).await {
                 // The file is lost or cut off; verifying tells, and what is intact goes on.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
-                answer => answer.while_doing(while_doing)?,
+                answer => {
+                    answer.while_doing(|| format!("giving space back in {}", writer.repository().location()))?;
+                }
             }
             punched += batch.len() as u64;
         }

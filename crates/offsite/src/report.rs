@@ -7,6 +7,7 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 use offsite_repository::Counts;
 
 use crate::release::Released;
+use crate::transform::MergeMethod;
 
 /// What was done to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,13 +50,42 @@ impl Tally {
     }
 }
 
-/// A merge of the oldest increments into the full.
+/// What a transform does to a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergeReport {
-    /// The points that are no more; the last one's state lives on in the full, under its number.
-    pub absorbed: Vec<Sequence>,
-    /// The number that the full has now.
-    pub full: Sequence,
+#[non_exhaustive]
+pub enum Operation {
+    /// The oldest increments go into the full.
+    Merge {
+        /// The points that are no more, the full's old state first; the last increment's state lives on in the full.
+        absorbed: Vec<Sequence>,
+        /// The number of the full now.
+        full: Sequence,
+        /// How its blocks were taken over: [`MergeMethod::Adopt`] or [`MergeMethod::Fold`].
+        method: MergeMethod,
+        /// Why in that way.
+        why: &'static str,
+        /// The old full, where it stays beside the chain as an archive.
+        archived: Option<Sequence>,
+    },
+    /// An archive goes.
+    RemoveArchive {
+        /// Its number.
+        sequence: Sequence,
+    },
+    /// The oldest points go: rollbacks, or a full with all that stands on it.
+    RemovePoints {
+        /// Their numbers.
+        points: Vec<Sequence>,
+        /// Those of them that stay beside the chain as archives.
+        archived: Vec<Sequence>,
+    },
+}
+
+/// A transform, with its plan and count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationReport {
+    /// What it did.
+    pub operation: Operation,
     /// Plan and count.
     pub tally: Tally,
 }
@@ -63,8 +93,8 @@ pub struct MergeReport {
 /// What retention, transforms and release did to a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransformReport {
-    /// The merge, if one was due.
-    pub merge: Option<MergeReport>,
+    /// What was done to the chain, in that order.
+    pub operations: Vec<OperationReport>,
     /// The space that came back.
     pub released: Released,
     /// How long the release took.

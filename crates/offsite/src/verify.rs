@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind};
-use offsite_core::{BlockMap, MachineName, ObjectId, Run, Sequence, StoredBlock};
+use offsite_core::{BlockMap, MachineName, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::Context;
-use crate::folder::{JobFolder, load_index};
+use crate::folder::JobFolder;
 use crate::heads::Heads;
 use crate::mover::{Flaw, FrameSource, scrub};
 use crate::restore::wanted;
@@ -102,8 +102,8 @@ impl Verify {
 
     async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {
         let start = Instant::now();
-        let points = folder.chain().points();
-        let mut report = VerifyReport { points: points.len() as u64, ..VerifyReport::default() };
+        let points = folder.chain().all().count();
+        let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
         self.verify_heads(folder, &mut report).await?;
         let states = self.verify_indexes(folder, &mut report).await?;
         let cut = self.verify_files(folder, &states, &mut report).await?;
@@ -149,28 +149,48 @@ impl Verify {
 
     /// Reads every index; the states of the points that stand on intact ones.
     async fn verify_indexes(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<Vec<(Sequence, BlockMap)>> {
-        let points = folder.chain().points();
-        let mut states: Vec<(Sequence, BlockMap)> = Vec::with_capacity(points.len());
-        let mut intact = true;
-        for (position, point) in points.iter().enumerate() {
-            match load_index(&self.repository, folder.layout(), folder.head(), point).await {
-                Ok(index) if intact => {
-                    let state = states.last().map_or_else(BlockMap::empty, |(_, state)| state.clone());
-                    states.push((point.sequence, state.overlay(&index.map)));
-                }
-                Ok(_) => {}
+        let chain = folder.chain();
+        let mut indexes = folder.indexes();
+        let mut steps: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
+        let mut reported = BTreeSet::new();
+        for point in chain.all() {
+            match indexes.step(point).await {
+                Ok(step) => drop(steps.insert(point.sequence, step)),
                 Err(Error::Damaged { object, source, .. }) => {
-                    intact = false;
+                    if !reported.insert(object.clone()) {
+                        continue;
+                    }
                     let what =
                         source.map_or_else(|| "it is missing or has another length".to_owned(), |why| why.to_string());
-                    let touched = points[position..].iter();
+                    let stands_on_it = |other: &&RestorePoint| {
+                        let steps = chain.steps_to(other.sequence).unwrap_or_default();
+                        steps
+                            .into_iter()
+                            .flat_map(RestorePoint::indexes)
+                            .any(|index| folder.layout().index(index.id).is_ok_and(|key| key.as_str() == object))
+                    };
+                    let touched = chain.all().filter(stands_on_it);
                     let touches = touched.map(|point| Touched { sequence: point.sequence, machine: None }).collect();
                     report.damage.push(Damage { object, what, touches });
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(states)
+        let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
+        for point in chain.all() {
+            let below = chain.steps_to(point.sequence).unwrap_or_default();
+            // The state of the point before the last step is mostly known already.
+            let known = below.iter().rposition(|step| states.contains_key(&step.sequence));
+            let start = known.and_then(|position| states.get(&below[position].sequence)).cloned();
+            let rest = &below[known.map_or(0, |position| position + 1)..];
+            let state = rest.iter().try_fold(start.unwrap_or_default(), |state, step| {
+                steps.get(&step.sequence).map(|step| state.overlay(step))
+            });
+            if let Some(state) = state {
+                states.insert(point.sequence, state);
+            }
+        }
+        Ok(states.into_iter().collect())
     }
 
     /// Compares the files that the head lists with those that are there, and reads their headers. Returns where those end

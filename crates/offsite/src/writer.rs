@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     head: Head,
     minted: u32,
     now: Timestamp,
+    /// The policy that the next commit is to note as the one under which nothing is left to be done.
+    settled_policy: Option<u64>,
     // Dropped with the writer: the claim ends, and so do its signs of life.
     _holder: Holder,
     renewal: Renewal,
@@ -72,7 +74,7 @@ impl Writer {
         let next = match heads.newest_intact().await? {
             None => {
                 refuse_same_folder(&repository, job).await?;
-                first_head(&repository, &settings, lease)?
+                first_head(&repository, &settings, Some(lease))?
             }
             Some(head) => {
                 if head.role != settings.role {
@@ -85,7 +87,7 @@ impl Writer {
                 wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
                 let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
                 let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
-                if head.chain.points().is_empty() {
+                if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
                 }
@@ -98,8 +100,17 @@ impl Writer {
             answer => answer?,
         }
         let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
-        let writer =
-            Self { repository, layout, heads, head: next, minted: 0, now: settings.now, _holder: holder, renewal };
+        let writer = Self {
+            repository,
+            layout,
+            heads,
+            settled_policy: next.settled_policy,
+            head: next,
+            minted: 0,
+            now: settings.now,
+            _holder: holder,
+            renewal,
+        };
         writer.remove_orphans().await?;
         Ok(writer)
     }
@@ -128,6 +139,7 @@ impl Writer {
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
         let mut next = successor(self.layout.job(), &self.head, self.now)?;
+        next.settled_policy = self.settled_policy;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -138,6 +150,11 @@ impl Writer {
             let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
+    }
+
+    /// Lets the next commit, at the latest that of the writer's end, note the policy under which nothing is left to be done.
+    pub(crate) fn settle(&mut self, policy: Option<u64>) {
+        self.settled_policy = policy.or(self.settled_policy);
     }
 
     /// Whether this writer's commit is still the newest.
@@ -181,7 +198,7 @@ impl Writer {
     async fn remove_orphans(&self) -> Result<()> {
         let head = &self.head;
         let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
-        known.extend(head.chain.points().iter().map(|point| point.index.id));
+        known.extend(head.chain.indexes().map(|index| index.id));
         known.extend(head.retired.iter().map(|retirement| match retirement.what {
             RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
         }));
@@ -242,7 +259,8 @@ fn empty_chain(block_size: BlockSize) -> Result<Chain> {
     Chain::new(block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))
 }
 
-fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lease) -> Result<Head> {
+/// The head of a folder that begins.
+pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Option<Lease>) -> Result<Head> {
     let granularity = repository.backend_granularity();
     let chain = empty_chain(settings.block_size)?;
     Ok(Head {
@@ -252,12 +270,14 @@ fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lea
         ancestry: Vec::new(),
         boundary: 0,
         epoch: 1,
-        lease: Some(lease),
+        lease,
         role: settings.role,
         alignment_bytes: granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES),
         next_sequence: Sequence(1),
         clock: settings.now,
         machines: Vec::new(),
+        last_selected: std::collections::BTreeMap::new(),
+        settled_policy: None,
         files: std::collections::BTreeMap::new(),
         chain,
         retired: Vec::new(),
@@ -267,7 +287,7 @@ fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Lea
 /// Release rule 4 on names: nothing is retired and referred to at once. (Ranges are checked where they are planned.)
 fn check_retired(head: &Head) -> Result<()> {
     let referred: BTreeSet<ObjectId> =
-        head.files.keys().copied().chain(head.chain.points().iter().map(|point| point.index.id)).collect();
+        head.files.keys().copied().chain(head.chain.indexes().map(|index| index.id)).collect();
     let clash = head.retired.iter().find_map(|retirement| match retirement.what {
         RetiredObject::File(id) | RetiredObject::Index(id) => referred.contains(&id).then_some(id),
         RetiredObject::Ranges(_) => None,

@@ -6,8 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use offsite::core::{PointKind, Sequence};
-use offsite::{JobFolder, Restore, Verify};
-use offsite_repository::Repository;
+use offsite::report::Operation;
+use offsite::{JobFolder, MergeMethod, Restore, Verify};
+use offsite_repository::{Extent, Repository};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, machine, memory_repository, restored};
 
 /// Ten days of two machines, copied daily with a retention of 3; each kept point of each chain restores to the byte.
@@ -70,13 +71,15 @@ async fn the_oldest_increment_becomes_the_full() {
         machines.change("web01", 2);
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
         let report = copy.run(day(number)).await.unwrap();
-        match report.transform.merge {
-            Some(merge) => {
-                assert_eq!((number, merge.absorbed, merge.full), (3, vec![Sequence(1)], Sequence(2)));
+        match &report.transform.operations[..] {
+            [merge] => {
+                let Operation::Merge { absorbed, full, method, .. } = &merge.operation else { panic!("{merge:?}") };
+                assert_eq!((number, &absorbed[..], *full), (3, &[Sequence(1)][..], Sequence(2)));
+                assert_eq!(*method, MergeMethod::Adopt);
                 assert_eq!((merge.tally.target.bytes_read, merge.tally.target.bytes_written), (0, 0));
                 assert!(merge.tally.kept_to_plan());
             }
-            None => assert!(number < 3),
+            operations => assert!(number < 3 && operations.is_empty(), "{operations:?}"),
         }
     }
 }
@@ -162,8 +165,9 @@ async fn a_dry_run_tells_what_the_run_does() {
         let sync = report.sync.unwrap();
         let planned = plan.sync.unwrap();
         assert_eq!((planned.cost, planned.machines, planned.full), (sync.tally.planned, sync.machines, sync.full));
-        let merge = report.transform.merge.map(|merge| (merge.absorbed, merge.tally.planned));
-        assert_eq!(plan.merge.map(|merge| (merge.absorbed, merge.cost)), merge);
+        let done = report.transform.operations.into_iter().map(|report| (report.operation, report.tally.planned));
+        let planned = plan.operations.into_iter().map(|planned| (planned.operation, planned.cost));
+        assert_eq!(planned.collect::<Vec<_>>(), done.collect::<Vec<_>>());
     }
 }
 
@@ -186,7 +190,12 @@ async fn a_copy_refuses_a_frame_of_another_time() {
     let [(_, older), (newer, whole)] = &frames[..] else { panic!("two backup files") };
     assert_eq!(older.len(), whole.len(), "noise is stored as it is");
     let start = whole.len() - (BLOCK + 4096);
-    source.patch().unwrap().patch(newer, start as u64, vec![older.slice(start..)]).await.unwrap();
+    source
+        .patch()
+        .unwrap()
+        .patch(newer, vec![Extent { offset: start as u64, chunks: vec![older.slice(start..)] }])
+        .await
+        .unwrap();
     let error = copy_job(&primary, &second).run(day(1)).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("at another time"), "{cause}");

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    Result, Retain,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, Result, Retain,
 };
 
 use super::Removable;
@@ -127,10 +127,10 @@ impl CloneRange for Removable {
 
 #[async_trait]
 impl Patch for Removable {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let local = self.enter("patch", key).await?;
         let patch = Repository::patch(&local).ok_or_else(|| lacking("patch", key))?;
-        self.told("patch", key, patch.patch(key, offset, chunks).await).await
+        self.told("patch", key, patch.patch(key, extents).await).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use offsite::JobFolder;
-use offsite::core::retention::{Simple, Verdict, simple};
+use offsite::core::retention::Policy;
 use offsite::core::{PointKind, Timestamp};
 use serde_json::json;
 
@@ -24,61 +24,70 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
-        Some(job) if place::open(&job.target, &config).await?.id() == repository.id() => {
-            Some(job.keep().map_err(Failure::WrongUse)?)
+        Some(job)
+            if job.target == arguments.repo || place::open(&job.target, &config).await?.id() == repository.id() =>
+        {
+            job.transforms().map_err(Failure::WrongUse)?.retention
         }
         _ => None,
     };
     let now = place::now();
     if arguments.json {
-        let verdicts = verdicts(&folder, policy, now);
-        let points = folder.chain().points().iter().enumerate();
-        let points: Vec<_> =
-            points.map(|(position, point)| json::point(point, verdicts.as_ref().map(|all| &all[position]))).collect();
+        let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
+        let value = |(position, point)| {
+            let mut value = json::point(point, verdicts.as_ref().and_then(|all| all.get(position)));
+            value["archived"] = (position < folder.chain().archives().len()).into();
+            value
+        };
+        let points: Vec<_> = folder.chain().all().enumerate().map(value).collect();
         json::print(&json!({
             "job": arguments.job.as_str(),
             "location": repository.location(),
             "block_bytes": folder.chain().block_size().bytes(),
             "files": folder.file_count(),
-            "stored_bytes": folder.chain().points().iter().map(|point| point.stored_bytes).sum::<u64>(),
+            "stored_bytes": folder.stored_bytes(),
             "points": points,
         }))?;
     } else {
-        print!("{}", draw(&folder, policy, now));
+        print!("{}", draw(&folder, policy.as_ref(), now));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }
 
-fn verdicts(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -> Option<Vec<Verdict>> {
-    policy.map(|policy| simple(folder.chain().points(), policy, now))
-}
-
-/// The chain as a drawing: a bar a point, as long as what is stored for it.
-pub(crate) fn draw(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -> String {
-    let points = folder.chain().points();
-    let verdicts = verdicts(folder, policy, now);
-    let largest = points.iter().map(|point| point.stored_bytes).max().unwrap_or(0).max(1);
+/// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
+pub(crate) fn draw(folder: &JobFolder, policy: Option<&Policy>, now: Timestamp) -> String {
+    let chain = folder.chain();
+    let verdicts = policy.map(|policy| folder.verdicts(policy, now));
+    let largest = chain.all().map(|point| point.stored_bytes).max().unwrap_or(0).max(1);
+    let archived = chain.archives().len();
+    let archives = match archived {
+        0 => String::new(),
+        count => format!(" ({} of them beside the chain)", render::count(count, "archive", "archives")),
+    };
     let mut text = format!(
-        "{}: {}, {} stored in {}, blocks of {}\n",
+        "{}: {}{archives}, {} stored in {}, blocks of {}\n",
         folder.job(),
-        render::count(points.len(), "restore point", "restore points"),
-        render::bytes(points.iter().map(|point| point.stored_bytes).sum()),
+        render::count(chain.all().count(), "restore point", "restore points"),
+        render::bytes(folder.stored_bytes()),
         render::count(folder.file_count(), "backup file", "backup files"),
-        folder.chain().block_size(),
+        chain.block_size(),
     );
-    let rows = points.iter().enumerate().map(|(position, point)| {
+    let rows = chain.all().enumerate().map(|(position, point)| {
         let filled = (u128::from(point.stored_bytes) * BAR_CHARS).div_ceil(largest.into());
         // A point for which nothing had to be stored must not look like one with a little.
         let bar = match filled {
             0 => "\u{b7}".to_owned(),
+            filled if position < archived => "\u{2592}".repeat(usize::try_from(filled).unwrap_or_default()),
             filled => "\u{2588}".repeat(usize::try_from(filled).unwrap_or_default()),
         };
+        let next = chain.points().get((position + 1).saturating_sub(archived)).map(|next| next.kind);
         let bar = match point.kind {
             PointKind::Full => bar,
-            PointKind::Increment if position + 1 == points.len() => format!("\u{2514}\u{2500} {bar}"),
+            PointKind::Rollback => format!("\u{250c}\u{2500} {bar}"),
+            PointKind::Increment if next != Some(PointKind::Increment) => format!("\u{2514}\u{2500} {bar}"),
             PointKind::Increment => format!("\u{251c}\u{2500} {bar}"),
         };
-        let why = match verdicts.as_ref().map(|verdicts| &verdicts[position]) {
+        let why = match verdicts.as_ref().and_then(|verdicts| verdicts.get(position)) {
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
@@ -86,11 +95,13 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<Simple>, now: Timestamp) -
             }
             Some(_) => "goes with the next run".to_owned(),
         };
+        let kind = if position < archived { "archive" } else { json::kind(point.kind) };
+        let flags = point.flags.names().map(|name| format!(" {name}")).collect::<String>();
         vec![
             format!("  {bar}"),
             format!("#{}", point.sequence),
             point.time.to_string(),
-            json::kind(point.kind).to_owned(),
+            format!("{kind}{flags}"),
             render::bytes(point.stored_bytes),
             render::count(point.machines.len(), "machine", "machines"),
             why,

@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Fai
             eprintln!("offsite: warning: {damaged}");
             status = Status::Warnings;
         }
-        for point in folder.chain().points() {
+        for point in folder.chain().all() {
             let mut value = json::point(point, None);
             value["job"] = job.as_str().into();
             listed.push(value);

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use offsite::core::Timestamp;
 use offsite::report::CopyReport;
-use offsite::{CopyJob, JobName, RunPlan};
+use offsite::{CopyJob, JobName, RunPlan, Transforms};
 
 use crate::args::Run;
 use crate::commands::transform_lines;
 use crate::config::{Config, JobConfig};
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, operation, place, progress, render};
 
 pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failure> {
     let path = config;
@@ -64,9 +64,11 @@ async fn run_one(
     let source = place::open(&job.source.repository, config).await?;
     let target = place::open(&job.target, config).await?;
     let source_job = JobName::new(&job.source.job).map_err(wrong)?;
+    let transforms = job.transforms().map_err(Failure::WrongUse)?;
+    let transforms = Transforms { apply_changes_at_once: arguments.apply_policy, ..transforms };
     let copy = CopyJob::new(JobName::new(name).map_err(wrong)?, &source, source_job, &target)?
         .select(job.selection().map_err(Failure::WrongUse)?)
-        .keep(job.keep().map_err(Failure::WrongUse)?)
+        .transforms(transforms)
         .progress(progress::bars());
     if arguments.dry_run {
         let plan = copy.plan(now).await?;
@@ -130,23 +132,28 @@ fn plan_summary(name: &str, plan: &RunPlan) -> String {
                 machines.join(", "),
                 render::count(usize::try_from(sync.cost.blocks).unwrap_or(usize::MAX), "block", "blocks"),
                 render::bytes(sync.cost.bytes_read),
-                render::count(usize::try_from(sync.cost.read_requests).unwrap_or(usize::MAX), "request", "requests"),
+                requests(sync.cost.read_requests),
                 render::bytes(sync.cost.bytes_written),
             )
         }
     };
-    if let Some(merge) = &plan.merge {
-        let absorbed: Vec<String> = merge.absorbed.iter().map(|sequence| format!("#{sequence}")).collect();
+    for planned in &plan.operations {
+        let (verb, what) = operation::words(&planned.operation);
         text.push_str(&format!(
-            "  merge     {} into the next point by adoption: {} of blocks to read, {} to write, {} to release\n",
-            absorbed.join(", "),
-            render::bytes(merge.cost.bytes_read),
-            render::bytes(merge.cost.bytes_written),
-            render::bytes(merge.cost.bytes_released),
+            "  {verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release; at most {} more taken meanwhile\n",
+            render::bytes(planned.cost.bytes_read),
+            requests(planned.cost.read_requests),
+            render::bytes(planned.cost.bytes_written),
+            render::bytes(planned.cost.bytes_released),
+            render::bytes(planned.cost.peak_extra_bytes),
         ));
     }
     text.push_str(&missing_line(&plan.missing));
     text
+}
+
+fn requests(count: u64) -> String {
+    render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
 fn missing_line(missing: &[offsite::core::MachineName]) -> String {

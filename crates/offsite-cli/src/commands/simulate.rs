@@ -126,6 +126,7 @@ fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std
         line.push(match member.kind {
             PointKind::Full => 'F',
             PointKind::Increment => 'i',
+            PointKind::Rollback => 'r',
         });
         if !member.flags.is_empty() {
             line.push('*');
@@ -151,6 +152,7 @@ fn drawing(last: Timestamp, simulation: &Simulation) -> String {
             PointKind::Full => "  \u{2588}",
             PointKind::Increment if position + 1 == points => "  \u{2514}\u{2500}",
             PointKind::Increment => "  \u{251c}\u{2500}",
+            PointKind::Rollback => "  \u{250c}\u{2500}",
         };
         vec![edge.to_owned(), member.time.to_string(), json::kind(member.kind).to_owned(), names(member.flags)]
     });

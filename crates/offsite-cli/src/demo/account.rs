@@ -15,7 +15,7 @@ impl Account {
     /// Adds a run.
     pub(super) fn add(&mut self, report: &CopyReport) {
         self.copies.extend(report.sync.as_ref().map(|sync| sync.tally));
-        self.merges.extend(report.transform.merge.as_ref().map(|merge| merge.tally));
+        self.merges.extend(report.transform.operations.iter().map(|report| report.tally));
     }
 
     /// Whether every operation read and wrote exactly what its plan said.

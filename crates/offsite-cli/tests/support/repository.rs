@@ -55,7 +55,7 @@ pub fn assert_tidy(job: &Path) {
     // The newest heads stay, for readers and for writers that ask whether their commit won.
     expected.extend((head.boundary + 1..=head.number).map(|number| format!("head/{number:020}")));
     expected.extend(head.files.keys().map(|id| format!("blocks/{id}")));
-    expected.extend(head.chain.points().iter().map(|point| format!("index/{}", point.index.id)));
+    expected.extend(head.chain.indexes().map(|index| format!("index/{}", index.id)));
     let found = files(job);
     let left: Vec<_> = found.difference(&expected).collect();
     let lost: Vec<_> = expected.difference(&found).collect();

@@ -1,9 +1,12 @@
-//! The fixed-width columns of one disk in an index.
+//! The pages of one disk in an index: fixed-width columns of a bounded number of runs each.
+//!
+//! A page is checked and decoded alone, so that who asks for a few blocks of a large disk reads a few pages.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checksum;
 use super::error::{FormatError, Result};
 use crate::{BlockSize, Digest, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
 
@@ -13,41 +16,61 @@ const ZERO_ROW_BYTES: usize = 4 + 4;
 /// Block, file, length, offset and digest of a stored block: the longest row.
 pub(super) const STORED_ROW_BYTES: usize = 4 + 4 + 4 + 8 + 32;
 
+/// The runs of a page; only the last page of a disk has fewer.
+pub(super) const PAGE_RUNS: usize = 4096;
+
 /// A disk in the directory of an index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DiskRecord {
     pub(super) number: u16,
     pub(super) size_bytes: u64,
     pub(super) keeps_blocks: u32,
+    pub(super) pages: Vec<PageRecord>,
+}
+
+/// A page in the directory of an index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PageRecord {
+    pub(super) first_block: u32,
     pub(super) zero_rows: u32,
     pub(super) stored_rows: u32,
+    pub(super) checksum: u64,
 }
 
 impl DiskRecord {
-    /// The length of the disk's columns.
+    /// The length of the disk's pages.
     pub(super) fn part_bytes(&self) -> u64 {
+        self.pages.iter().map(PageRecord::bytes).sum()
+    }
+}
+
+impl PageRecord {
+    /// The page's length.
+    pub(super) fn bytes(&self) -> u64 {
         u64::from(self.zero_rows) * ZERO_ROW_BYTES as u64 + u64::from(self.stored_rows) * STORED_ROW_BYTES as u64
     }
 }
 
-/// Appends the columns of a disk to `part`.
+/// Appends the pages of a disk to `part`.
 pub(super) fn encode_disk(
     number: DiskNumber,
     disk: &DiskMap,
     files: &BTreeMap<ObjectId, (u32, u64)>,
     part: &mut Vec<u8>,
 ) -> Result<DiskRecord> {
-    let rows = |count: usize| u32::try_from(count).map_err(|_| FormatError::invalid(WHAT, "a disk has too many runs"));
-    let stored_rows = disk.stored().count();
-    let zero_rows = disk.runs().len() - stored_rows;
-    let record = DiskRecord {
+    let pages = disk.runs().chunks(PAGE_RUNS).map(|runs| encode_page(runs, files, part));
+    Ok(DiskRecord {
         number: number.0,
         size_bytes: disk.size_bytes(),
         keeps_blocks: disk.keeps_blocks(),
-        zero_rows: rows(zero_rows)?,
-        stored_rows: rows(stored_rows)?,
-    };
-    // All columns are filled in one pass over the runs: they are much larger than any cache.
+        pages: pages.collect::<Result<_>>()?,
+    })
+}
+
+fn encode_page(runs: &[Run], files: &BTreeMap<ObjectId, (u32, u64)>, part: &mut Vec<u8>) -> Result<PageRecord> {
+    let rows = |count: usize| u32::try_from(count).map_err(|_| FormatError::invalid(WHAT, "a page has too many runs"));
+    let stored_rows = runs.iter().filter(|run| matches!(run, Run::Stored { .. })).count();
+    let zero_rows = runs.len() - stored_rows;
     let start = part.len();
     part.resize(start + zero_rows * ZERO_ROW_BYTES + stored_rows * STORED_ROW_BYTES, 0);
     let (firsts, rest) = part[start..].split_at_mut(zero_rows * 4);
@@ -62,7 +85,7 @@ pub(super) fn encode_disk(
     let mut stored = stored.zip(digests.as_chunks_mut::<32>().0);
     // Blocks of one file follow each other, so most look-ups are saved by remembering the last.
     let mut last: Option<(ObjectId, u32, u64)> = None;
-    for run in disk.runs() {
+    for run in runs {
         match run {
             Run::Zero { first, count } => {
                 if let Some(row) = zeros.next() {
@@ -91,17 +114,55 @@ pub(super) fn encode_disk(
             }
         }
     }
-    Ok(record)
+    Ok(PageRecord {
+        first_block: runs.first().map_or(0, Run::first),
+        zero_rows: rows(zero_rows)?,
+        stored_rows: rows(stored_rows)?,
+        checksum: checksum(&part[start..]),
+    })
 }
 
-/// The disk whose columns are `columns`, of the length that `record` says.
+/// The disk whose pages are `columns`, of the length that `record` says.
 pub(super) fn decode_disk(
     record: &DiskRecord,
     columns: &[u8],
     block_size: BlockSize,
     files: &[(ObjectId, u64)],
 ) -> Result<DiskMap> {
+    let rows: usize = record.pages.iter().map(|page| page.zero_rows as usize + page.stored_rows as usize).sum();
+    let mut runs = Vec::with_capacity(rows);
+    let mut rest = columns;
+    for page in &record.pages {
+        // The sum of the pages is the slice's length, so this cannot run out.
+        let (columns, after) = rest.split_at(usize::try_from(page.bytes()).unwrap_or(usize::MAX));
+        rest = after;
+        decode_page(page, columns, files, &mut runs)?;
+    }
+    let is_last = |number: usize| number + 1 == record.pages.len();
+    let is_short = |page: &PageRecord| page.zero_rows as usize + page.stored_rows as usize != PAGE_RUNS;
+    let map = DiskMap::new(record.size_bytes, block_size.count(record.size_bytes), record.keeps_blocks, runs)?;
+    // One map has one spelling: neighbouring zeros are one row, the bound is the smallest, and pages are full.
+    if map.runs().len() != rows
+        || map.keeps_blocks() != record.keeps_blocks
+        || record.pages.iter().enumerate().any(|(number, page)| is_short(page) && !is_last(number))
+    {
+        return Err(FormatError::invalid(WHAT, "a disk is not written in the one valid way"));
+    }
+    Ok(map)
+}
+
+/// Appends the runs of a page, whose bytes are `columns`, of the length that `record` says.
+pub(super) fn decode_page(
+    record: &PageRecord,
+    columns: &[u8],
+    files: &[(ObjectId, u64)],
+    runs: &mut Vec<Run>,
+) -> Result<()> {
+    if checksum(columns) != record.checksum {
+        return Err(FormatError::Checksum(WHAT));
+    }
     let (zero_rows, stored_rows) = (record.zero_rows as usize, record.stored_rows as usize);
+    let start = runs.len();
     let (firsts, rest) = columns.split_at(zero_rows * 4);
     let (counts, rest) = rest.split_at(zero_rows * 4);
     let (blocks, rest) = rest.split_at(stored_rows * 4);
@@ -110,7 +171,6 @@ pub(super) fn decode_disk(
     let (offsets, digests) = rest.split_at(stored_rows * 8);
 
     let mut zeros = words(firsts).zip(words(counts)).map(|(first, count)| Run::Zero { first, count }).peekable();
-    let mut runs = Vec::with_capacity(zero_rows + stored_rows);
     let rows = words(blocks).zip(words(file_numbers)).zip(words(lengths));
     let rows = rows.zip(offsets.as_chunks::<8>().0).zip(digests.as_chunks::<32>().0);
     for ((((block, file), length), offset), digest) in rows {
@@ -125,12 +185,10 @@ pub(super) fn decode_disk(
         runs.push(Run::Stored { block, at: StoredBlock { file: *file, offset, length, digest: Digest(*digest) } });
     }
     runs.extend(zeros);
-    let map = DiskMap::new(record.size_bytes, block_size.count(record.size_bytes), record.keeps_blocks, runs)?;
-    // One map has one spelling: neighbouring zeros are one row, and the bound is the smallest.
-    if map.runs().len() != zero_rows + stored_rows || map.keeps_blocks() != record.keeps_blocks {
-        return Err(FormatError::invalid(WHAT, "a disk is not written in the one valid way"));
+    if runs.get(start).map(Run::first) != Some(record.first_block) {
+        return Err(FormatError::invalid(WHAT, "a page does not start where its directory says"));
     }
-    Ok(map)
+    Ok(())
 }
 
 fn check_place(block: u32, file: ObjectId, offset: u64, length: u32, file_bytes: u64) -> Result<()> {
@@ -150,9 +208,11 @@ mod tests {
 
     fn decode(zeros: &[(u32, u32)], keeps_blocks: u32) -> Result<DiskMap> {
         let zero_rows = u32::try_from(zeros.len()).unwrap();
-        let record = DiskRecord { number: 0, size_bytes: 10 << 20, keeps_blocks, zero_rows, stored_rows: 0 };
         let firsts = zeros.iter().flat_map(|(first, _)| first.to_le_bytes());
         let columns: Vec<u8> = firsts.chain(zeros.iter().flat_map(|(_, count)| count.to_le_bytes())).collect();
+        let first_block = zeros.first().map_or(0, |(first, _)| *first);
+        let page = PageRecord { first_block, zero_rows, stored_rows: 0, checksum: checksum(&columns) };
+        let record = DiskRecord { number: 0, size_bytes: 10 << 20, keeps_blocks, pages: vec![page] };
         decode_disk(&record, &columns, BlockSize::MiB1, &[])
     }
 

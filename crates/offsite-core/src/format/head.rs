@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::error::{FormatError, Result};
-use super::index::{decode_status, decode_time, encode_status};
+use super::index::{IndexReferenceRecord, decode_kind, decode_status, decode_time, encode_kind, encode_status};
 use super::{Kind, decode_record, encode_record};
-use crate::{
-    BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
-    Timestamp,
-};
+use crate::retention::Flags;
+use crate::{BlockSize, Chain, MachineName, MachineState, ObjectId, Origin, RestorePoint, Sequence, Timestamp};
 
 const WHAT: &str = "head";
 /// The longest head that is read.
@@ -39,6 +37,9 @@ pub struct Lease {
 pub struct FileState {
     /// Its length.
     pub length: u64,
+    /// The bytes of it that the chain's points refer to, padding included. It tells what is worth a look; that a file is
+    /// dead, or a range free, is decided by the indexes alone.
+    pub live_bytes: u64,
     /// The date until which it cannot be deleted.
     pub retain_until: Option<Timestamp>,
 }
@@ -92,6 +93,10 @@ pub struct Head {
     pub clock: Timestamp,
     /// Machines by number; a number is never given to another.
     pub machines: Vec<MachineName>,
+    /// When each machine was last in the job's selection; of machines that always are, nothing need be known.
+    pub last_selected: BTreeMap<MachineName, Timestamp>,
+    /// The fingerprint of the retention policy under which the last run left nothing to be done.
+    pub settled_policy: Option<u64>,
     /// The backup files that the chain refers to.
     pub files: BTreeMap<ObjectId, FileState>,
     /// The restore points.
@@ -114,16 +119,25 @@ pub(super) struct HeadRecord {
     alignment_bytes: u32,
     next_sequence: u64,
     clock_unix_secs: i64,
-    machines: Vec<String>,
+    machines: Vec<MachineRecord>,
+    settled_policy: Option<u64>,
     files: Vec<FileRecord>,
+    archives: Vec<PointRecord>,
     points: Vec<PointRecord>,
     retired: Vec<RetirementRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MachineRecord {
+    name: String,
+    last_selected_unix_secs: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct FileRecord {
     id: u64,
     length: u64,
+    live_bytes: u64,
     retain_until_unix_secs: Option<i64>,
 }
 
@@ -131,11 +145,11 @@ struct FileRecord {
 struct PointRecord {
     sequence: u64,
     time_unix_secs: i64,
-    full: bool,
+    kind: u8,
+    flags: u8,
     machines: Vec<PointMachineRecord>,
-    index: u64,
-    index_bytes: u64,
-    directory_checksum: u64,
+    index: IndexReferenceRecord,
+    below: Vec<IndexReferenceRecord>,
     stored_blocks: u64,
     stored_bytes: u64,
     origin: Option<([u8; 16], u64)>,
@@ -170,10 +184,13 @@ impl Head {
     /// `Long` past [`HEAD_BYTES_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>> {
         let numbers: BTreeMap<&MachineName, u32> = self.machines.iter().zip(0..).collect();
-        let points = self.chain.points().iter().map(|point| encode_point(point, &numbers));
+        let encode = |points: &[RestorePoint]| -> Result<Vec<_>> {
+            points.iter().map(|point| encode_point(point, &numbers)).collect()
+        };
         let files = self.files.iter().map(|(id, file)| FileRecord {
             id: id.stored(),
             length: file.length,
+            live_bytes: file.live_bytes,
             retain_until_unix_secs: file.retain_until.map(Timestamp::unix_secs),
         });
         let retired = self.retired.iter().map(|retirement| {
@@ -184,6 +201,10 @@ impl Head {
             };
             RetirementRecord { since: retirement.since, what, id: id.stored(), bytes: retirement.bytes }
         });
+        let machine = |name: &MachineName| MachineRecord {
+            name: name.as_str().to_owned(),
+            last_selected_unix_secs: self.last_selected.get(name).map(|time| time.unix_secs()),
+        };
         let record = HeadRecord {
             folder: self.folder,
             number: self.number,
@@ -200,9 +221,11 @@ impl Head {
             alignment_bytes: self.alignment_bytes,
             next_sequence: self.next_sequence.0,
             clock_unix_secs: self.clock.unix_secs(),
-            machines: self.machines.iter().map(|name| name.as_str().to_owned()).collect(),
+            machines: self.machines.iter().map(machine).collect(),
+            settled_policy: self.settled_policy,
             files: files.collect(),
-            points: points.collect::<Result<_>>()?,
+            archives: encode(self.chain.archives())?,
+            points: encode(self.chain.points())?,
             retired: retired.collect(),
         };
         let bytes = encode_record(Kind::Head, &record)?;
@@ -229,15 +252,24 @@ impl Head {
         let machines: Vec<MachineName> = record
             .machines
             .iter()
-            .map(|name| MachineName::new(name).map_err(|error| FormatError::invalid(WHAT, error)))
+            .map(|machine| MachineName::new(&machine.name).map_err(|error| FormatError::invalid(WHAT, error)))
             .collect::<Result<_>>()?;
+        let mut last_selected = BTreeMap::new();
+        for (name, machine) in machines.iter().zip(&record.machines) {
+            if let Some(secs) = machine.last_selected_unix_secs {
+                last_selected.insert(name.clone(), decode_time(secs)?);
+            }
+        }
         if machines.iter().collect::<BTreeSet<_>>().len() != machines.len() {
             return Err(invalid("a machine has two numbers"));
         }
         let block_size =
             BlockSize::from_bytes(record.block_bytes.into()).map_err(|error| FormatError::invalid(WHAT, error))?;
-        let points = record.points.iter().map(|point| decode_point(point, &machines)).collect::<Result<Vec<_>>>()?;
-        if points.iter().any(|point| point.sequence.0 >= record.next_sequence) {
+        let decode = |points: &[PointRecord]| -> Result<Vec<_>> {
+            points.iter().map(|point| decode_point(point, &machines)).collect()
+        };
+        let (archives, points) = (decode(&record.archives)?, decode(&record.points)?);
+        if archives.iter().chain(&points).any(|point| point.sequence.0 >= record.next_sequence) {
             return Err(invalid("a point has a number that was not given out"));
         }
         if !record.files.is_sorted_by(|left, right| left.id < right.id) {
@@ -245,7 +277,11 @@ impl Head {
         }
         let file = |file: &FileRecord| {
             let retain_until = file.retain_until_unix_secs.map(decode_time).transpose()?;
-            Ok((ObjectId::from_stored(file.id), FileState { length: file.length, retain_until }))
+            if file.live_bytes > file.length {
+                return Err(invalid("more of a file is referred to than it has"));
+            }
+            let FileRecord { id, length, live_bytes, .. } = *file;
+            Ok((ObjectId::from_stored(id), FileState { length, live_bytes, retain_until }))
         };
         let retirement = |record: &RetirementRecord| {
             let id = ObjectId::from_stored(record.id);
@@ -274,8 +310,10 @@ impl Head {
             next_sequence: Sequence(record.next_sequence),
             clock: decode_time(record.clock_unix_secs)?,
             machines,
+            last_selected,
+            settled_policy: record.settled_policy,
             files: record.files.iter().map(file).collect::<Result<_>>()?,
-            chain: Chain::new(block_size, points)?,
+            chain: Chain::with_archives(block_size, archives, points)?,
             retired: record.retired.iter().map(retirement).collect::<Result<_>>()?,
         })
     }
@@ -295,11 +333,11 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
     Ok(PointRecord {
         sequence: point.sequence.0,
         time_unix_secs: point.time.unix_secs(),
-        full: point.kind == PointKind::Full,
+        kind: encode_kind(point.kind),
+        flags: point.flags.stored(),
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
-        index: point.index.id.stored(),
-        index_bytes: point.index.length,
-        directory_checksum: point.index.directory_checksum,
+        index: IndexReferenceRecord::of(&point.index),
+        below: point.below.iter().map(IndexReferenceRecord::of).collect(),
         stored_blocks: point.stored_blocks,
         stored_bytes: point.stored_bytes,
         origin: point.origin.map(|origin| (origin.folder, origin.sequence.0)),
@@ -316,13 +354,11 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
     Ok(RestorePoint {
         sequence: Sequence(point.sequence),
         time: decode_time(point.time_unix_secs)?,
-        kind: if point.full { PointKind::Full } else { PointKind::Increment },
+        kind: decode_kind(point.kind)?,
+        flags: Flags::from_stored(point.flags).ok_or_else(|| FormatError::invalid(WHAT, "a flag is not known"))?,
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
-        index: IndexReference {
-            id: ObjectId::from_stored(point.index),
-            length: point.index_bytes,
-            directory_checksum: point.directory_checksum,
-        },
+        index: point.index.reference(),
+        below: point.below.iter().map(IndexReferenceRecord::reference).collect(),
         stored_blocks: point.stored_blocks,
         stored_bytes: point.stored_bytes,
         origin: point.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),

@@ -8,12 +8,14 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{DiskRecord, STORED_ROW_BYTES, decode_disk, encode_disk};
+use super::columns::{DiskRecord, STORED_ROW_BYTES, encode_disk};
+pub use super::directory::{Directory, Page};
 use super::error::{FormatError, Result};
-use super::{ENVELOPE_BYTES, Envelope, Kind, checksum, codec};
+use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
+use crate::retention::Flags;
 use crate::{
-    BlockMap, BlockSize, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
-    Origin, PointKind, RestorePoint, Sequence, Status, Timestamp,
+    BlockMap, BlockSize, IndexReference, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
+    Sequence, Status, Timestamp,
 };
 
 const WHAT: &str = "index";
@@ -31,56 +33,104 @@ pub struct Index {
     pub sequence: Sequence,
     /// The time of the restore point.
     pub time: Timestamp,
-    /// Whether the point stands alone.
+    /// What the point needs beside its indexes.
     pub kind: PointKind,
     /// The size of a block.
     pub block_size: BlockSize,
     /// What the point is a copy of.
     pub origin: Option<Origin>,
-    /// The backup files that hold the blocks, with their lengths.
+    /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
+    /// cost follows the increment and not the full.
+    pub below: Vec<IndexReference>,
+    /// Frames that this index and those below refer to, the hidden ones not counted, and their length in bytes.
+    pub stored: Stored,
+    /// The backup files that hold this index's own blocks, with their lengths.
     pub files: BTreeMap<ObjectId, u64>,
     /// The machines, with their numbers in the job folder.
     pub machines: Vec<(MachineState, MachineNumber)>,
-    /// Where the blocks of complete and carried machines lie.
+    /// Where the blocks of complete and carried machines lie, as far as this index says; it hides what those below say.
     pub map: BlockMap,
     /// Where the blocks of incomplete machines lie that arrived; no restore uses them.
     pub spare: BlockMap,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct DirectoryRecord {
-    folder: [u8; 16],
+/// How much a point has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// Frames.
+    pub blocks: u64,
+    /// Their length in bytes, headers included.
+    pub bytes: u64,
+}
+
+impl Stored {
+    /// That of all blocks of `map`.
+    #[must_use]
+    pub fn of(map: &BlockMap) -> Self {
+        map.stored().fold(Self::default(), |sum, (_, _, _, at)| Self {
+            blocks: sum.blocks + 1,
+            bytes: sum.bytes + u64::from(at.length),
+        })
+    }
+}
+
+/// A reference to an index, as it is stored.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct IndexReferenceRecord {
     id: u64,
-    sequence: u64,
-    time_unix_secs: i64,
-    full: bool,
-    block_bytes: u32,
-    origin: Option<([u8; 16], u64)>,
-    files: Vec<FileRecord>,
-    machines: Vec<MachineRecord>,
+    length: u64,
+    directory_checksum: u64,
+}
+
+impl IndexReferenceRecord {
+    pub(super) fn of(index: &IndexReference) -> Self {
+        let IndexReference { id, length, directory_checksum } = *index;
+        Self { id: id.stored(), length, directory_checksum }
+    }
+
+    pub(super) fn reference(&self) -> IndexReference {
+        let Self { id, length, directory_checksum } = *self;
+        IndexReference { id: ObjectId::from_stored(id), length, directory_checksum }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
-struct FileRecord {
-    id: u64,
-    length: u64,
+pub(super) struct DirectoryRecord {
+    pub(super) folder: [u8; 16],
+    pub(super) id: u64,
+    pub(super) sequence: u64,
+    pub(super) time_unix_secs: i64,
+    pub(super) kind: u8,
+    pub(super) block_bytes: u32,
+    pub(super) origin: Option<([u8; 16], u64)>,
+    pub(super) below: Vec<IndexReferenceRecord>,
+    pub(super) stored_blocks: u64,
+    pub(super) stored_bytes: u64,
+    pub(super) files: Vec<FileRecord>,
+    pub(super) machines: Vec<MachineRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FileRecord {
+    pub(super) id: u64,
+    pub(super) length: u64,
     /// The file's key, wrapped by the repository's: empty in clear text.
-    wrapped_key: Vec<u8>,
+    pub(super) wrapped_key: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct MachineRecord {
-    name: String,
-    number: u32,
-    status: u8,
-    captured_unix_secs: i64,
-    part_checksum: u64,
-    disks: Vec<DiskRecord>,
+pub(super) struct MachineRecord {
+    pub(super) name: String,
+    pub(super) number: u32,
+    pub(super) status: u8,
+    pub(super) captured_unix_secs: i64,
+    /// None: the indexes below say all there is to say of it.
+    pub(super) disks: Option<Vec<DiskRecord>>,
 }
 
 impl MachineRecord {
-    fn part_bytes(&self) -> u64 {
-        self.disks.iter().map(DiskRecord::part_bytes).sum()
+    pub(super) fn part_bytes(&self) -> u64 {
+        self.disks.iter().flatten().map(DiskRecord::part_bytes).sum()
     }
 }
 
@@ -100,20 +150,16 @@ impl Index {
         let mut machines = Vec::with_capacity(self.machines.len());
         for (state, number) in &self.machines {
             let source = if state.status == Status::Incomplete { &self.spare } else { &self.map };
-            let machine = source.machine(&state.name).ok_or_else(|| {
-                FormatError::invalid(WHAT, format!("machine {} has a state and no blocks", state.name))
-            })?;
-            let start = parts.len();
-            let mut disks = Vec::with_capacity(machine.disks.len());
-            for (number, disk) in &machine.disks {
-                disks.push(encode_disk(*number, disk, &files, &mut parts)?);
-            }
+            let disks = source.machine(&state.name).map(|machine| -> Result<Vec<DiskRecord>> {
+                let disks = machine.disks.iter();
+                disks.map(|(number, disk)| encode_disk(*number, disk, &files, &mut parts)).collect()
+            });
+            let disks = disks.transpose()?;
             machines.push(MachineRecord {
                 name: state.name.as_str().to_owned(),
                 number: number.0,
                 status: encode_status(state.status),
                 captured_unix_secs: state.captured.unix_secs(),
-                part_checksum: checksum(&parts[start..]),
                 disks,
             });
         }
@@ -123,9 +169,12 @@ impl Index {
             id: self.id.stored(),
             sequence: self.sequence.0,
             time_unix_secs: self.time.unix_secs(),
-            full: self.kind == PointKind::Full,
+            kind: encode_kind(self.kind),
             block_bytes: self.block_size.bytes(),
             origin: self.origin.map(|origin| (origin.folder, origin.sequence.0)),
+            below: self.below.iter().map(IndexReferenceRecord::of).collect(),
+            stored_blocks: self.stored.blocks,
+            stored_bytes: self.stored.bytes,
             files: files
                 .map(|(id, length)| FileRecord { id: id.stored(), length: *length, wrapped_key: Vec::new() })
                 .collect(),
@@ -154,9 +203,18 @@ impl Index {
         if !self.machines.is_sorted_by(|left, right| left.0.name < right.0.name) {
             return Err(FormatError::invalid(WHAT, "its machines are out of order"));
         }
-        let spare = self.machines.iter().filter(|(state, _)| state.status == Status::Incomplete).count();
-        if self.spare.machines().len() != spare || self.map.machines().len() != self.machines.len() - spare {
+        let states = |incomplete: bool| {
+            let states =
+                self.machines.iter().filter(move |(state, _)| (state.status == Status::Incomplete) == incomplete);
+            states.map(|(state, _)| &state.name).collect::<BTreeSet<_>>()
+        };
+        if !self.spare.machines().keys().eq(states(true))
+            || !self.map.machines().keys().all(|name| states(false).contains(name))
+        {
             return Err(FormatError::invalid(WHAT, "a machine has blocks and no state"));
+        }
+        if self.below.is_empty() && self.map.machines().len() != states(false).len() {
+            return Err(FormatError::invalid(WHAT, "a machine has a state and no blocks"));
         }
         Ok(())
     }
@@ -173,26 +231,29 @@ impl Index {
         let mut map = BlockMap::empty();
         let mut spare = BlockMap::empty();
         for (position, (state, _)) in directory.machines.iter().enumerate() {
-            let machine = directory.decode_part(position, slice(bytes, directory.part_range(position))?)?;
+            let part = directory.decode_part(position, slice(bytes, directory.part_range(position))?)?;
+            let Some(machine) = part else { continue };
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory { folder, id, sequence, time, kind, block_size, origin, files, machines, .. } = directory;
+        let Directory { folder, id, sequence, time, kind, block_size, origin, below, stored, files, machines, .. } =
+            directory;
+        if below.is_empty() && stored != Self::own(&map, &spare) {
+            return Err(FormatError::invalid(WHAT, "it has not as many blocks as its directory says"));
+        }
         let files = files.into_iter().collect();
-        Ok(Self { folder, id, sequence, time, kind, block_size, origin, files, machines, map, spare })
+        let index =
+            Self { folder, id, sequence, time, kind, block_size, origin, below, stored, files, machines, map, spare };
+        index.check_machines()?;
+        Ok(index)
     }
 
-    /// The restore point that this index, encoded as `bytes`, describes.
+    /// The restore point that this index, encoded as `bytes`, describes. Its flags are the head's to say.
     ///
     /// # Errors
     /// As for [`Directory::decode`].
     pub fn point(&self, bytes: &[u8]) -> Result<RestorePoint> {
         let envelope = Envelope::decode(Kind::Index, bytes)?;
-        let (mut stored_blocks, mut stored_bytes) = (0, 0);
-        for (_, _, _, at) in self.map.stored().chain(self.spare.stored()) {
-            stored_blocks += 1;
-            stored_bytes += u64::from(at.length);
-        }
         Ok(RestorePoint {
             sequence: self.sequence,
             time: self.time,
@@ -203,135 +264,19 @@ impl Index {
                 length: bytes.len() as u64,
                 directory_checksum: envelope.record_checksum,
             },
-            stored_blocks,
-            stored_bytes,
+            below: self.below.clone(),
+            stored_blocks: self.stored.blocks,
+            stored_bytes: self.stored.bytes,
             origin: self.origin,
-        })
-    }
-}
-
-/// The directory of an index: everything but the blocks.
-#[derive(Debug, Clone)]
-pub struct Directory {
-    /// The job folder.
-    pub folder: [u8; 16],
-    /// The index's own id.
-    pub id: ObjectId,
-    /// The number of the restore point.
-    pub sequence: Sequence,
-    /// The time of the restore point.
-    pub time: Timestamp,
-    /// Whether the point stands alone.
-    pub kind: PointKind,
-    /// The size of a block.
-    pub block_size: BlockSize,
-    /// What the point is a copy of.
-    pub origin: Option<Origin>,
-    /// The machines, with their numbers in the job folder.
-    pub machines: Vec<(MachineState, MachineNumber)>,
-    files: Vec<(ObjectId, u64)>,
-    parts: Vec<(Range<u64>, MachineRecord)>,
-    parts_start: u64,
-}
-
-impl Directory {
-    /// Decodes the directory at the start of `bytes`: the index, or as much of it as its envelope and directory take.
-    ///
-    /// # Errors
-    /// [`FormatError`] says what is damaged or contradictory.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let envelope = Envelope::decode(Kind::Index, bytes)?;
-        let record: DirectoryRecord = codec::decode(WHAT, envelope.record(bytes)?)?;
-        let block_size =
-            BlockSize::from_bytes(record.block_bytes.into()).map_err(|error| FormatError::invalid(WHAT, error))?;
-        let files: Vec<_> = record.files.iter().map(|file| (ObjectId::from_stored(file.id), file.length)).collect();
-        if !files.is_sorted_by(|left, right| left.0 < right.0) {
-            return Err(FormatError::invalid(WHAT, "its files are out of order"));
-        }
-        if record.files.iter().any(|file| !file.wrapped_key.is_empty()) {
-            return Err(FormatError::invalid(WHAT, "a file in clear text has a key"));
-        }
-        let parts_start = ENVELOPE_BYTES as u64 + envelope.record_bytes;
-        let mut end = parts_start;
-        let mut machines = Vec::with_capacity(record.machines.len());
-        let mut parts = Vec::with_capacity(record.machines.len());
-        for machine in record.machines {
-            let name = MachineName::new(&machine.name).map_err(|error| FormatError::invalid(WHAT, error))?;
-            let captured = decode_time(machine.captured_unix_secs)?;
-            let state = MachineState { name, status: decode_status(machine.status)?, captured };
-            machines.push((state, MachineNumber(machine.number)));
-            let start = end;
-            end += machine.part_bytes();
-            if end > INDEX_BYTES_MAX {
-                return Err(FormatError::Long { what: WHAT, bytes: end, limit_bytes: INDEX_BYTES_MAX });
-            }
-            parts.push((start..end, machine));
-        }
-        if !machines.is_sorted_by(|left, right| left.0.name < right.0.name) {
-            return Err(FormatError::invalid(WHAT, "its machines are out of order"));
-        }
-        let numbers: BTreeSet<_> = machines.iter().map(|(_, number)| number.0).collect();
-        if numbers.len() != machines.len() {
-            return Err(FormatError::invalid(WHAT, "two machines have one number"));
-        }
-        if !parts.iter().all(|(_, machine)| machine.disks.is_sorted_by(|left, right| left.number < right.number)) {
-            return Err(FormatError::invalid(WHAT, "its disks are out of order"));
-        }
-        Ok(Self {
-            folder: record.folder,
-            id: ObjectId::from_stored(record.id),
-            sequence: Sequence(record.sequence),
-            time: decode_time(record.time_unix_secs)?,
-            kind: if record.full { PointKind::Full } else { PointKind::Increment },
-            block_size,
-            origin: record.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
-            machines,
-            files,
-            parts,
-            parts_start,
+            flags: Flags::NONE,
         })
     }
 
-    /// The length of the whole index.
+    /// The blocks of an index that stands on no other.
     #[must_use]
-    pub fn length(&self) -> u64 {
-        self.parts.last().map_or(self.parts_start, |(range, _)| range.end)
-    }
-
-    /// Where the part of the `position`-th machine lies in the index.
-    #[must_use]
-    pub fn part_range(&self, position: usize) -> Range<u64> {
-        self.parts.get(position).map_or(0..0, |(range, _)| range.clone())
-    }
-
-    /// Decodes the part of the `position`-th machine.
-    ///
-    /// # Errors
-    /// [`FormatError`] says what is damaged or contradictory.
-    pub fn decode_part(&self, position: usize, bytes: &[u8]) -> Result<MachineMap> {
-        let Some(((state, _), (range, record))) = self.machines.get(position).zip(self.parts.get(position)) else {
-            return Err(FormatError::invalid(WHAT, "it has fewer machines"));
-        };
-        if bytes.len() as u64 != range.end - range.start {
-            return Err(FormatError::Short {
-                what: WHAT,
-                bytes: bytes.len() as u64,
-                needed_bytes: range.end - range.start,
-            });
-        }
-        if checksum(bytes) != record.part_checksum {
-            return Err(FormatError::Checksum(WHAT));
-        }
-        let mut rest = bytes;
-        let mut disks = BTreeMap::new();
-        for disk in &record.disks {
-            // The sum of the disks' parts is the slice's length, so this cannot run out.
-            let (columns, after) = rest.split_at(usize::try_from(disk.part_bytes()).unwrap_or(usize::MAX));
-            rest = after;
-            let map = decode_disk(disk, columns, self.block_size, &self.files)?;
-            disks.insert(DiskNumber(disk.number), map);
-        }
-        Ok(MachineMap { captured: state.captured, disks })
+    pub fn own(map: &BlockMap, spare: &BlockMap) -> Stored {
+        let (map, spare) = (Stored::of(map), Stored::of(spare));
+        Stored { blocks: map.blocks + spare.blocks, bytes: map.bytes + spare.bytes }
     }
 }
 
@@ -355,6 +300,23 @@ pub(super) fn decode_status(status: u8) -> Result<Status> {
         1 => Ok(Status::Incomplete),
         2 => Ok(Status::Carried),
         other => Err(FormatError::invalid(WHAT, format!("machine status {other} is not known"))),
+    }
+}
+
+pub(super) fn encode_kind(kind: PointKind) -> u8 {
+    match kind {
+        PointKind::Full => 0,
+        PointKind::Increment => 1,
+        PointKind::Rollback => 2,
+    }
+}
+
+pub(super) fn decode_kind(kind: u8) -> Result<PointKind> {
+    match kind {
+        0 => Ok(PointKind::Full),
+        1 => Ok(PointKind::Increment),
+        2 => Ok(PointKind::Rollback),
+        other => Err(FormatError::invalid(WHAT, format!("restore point kind {other} is not known"))),
     }
 }
 

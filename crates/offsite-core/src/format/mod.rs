@@ -9,6 +9,7 @@
 pub mod backup_file;
 mod codec;
 mod columns;
+mod directory;
 mod envelope;
 mod error;
 pub mod frame;

@@ -1,68 +1,83 @@
 //! Merging the oldest increments into the full.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use crate::plan::{Plan, Retired};
-use crate::{BlockMap, ObjectId, StoredBlock};
+use super::retire::retire;
+use super::space::FoldTarget;
+use super::{Address, Move, Plan, Reclaiming};
+use crate::{BlockMap, Coverage, ObjectId, StoredBlock};
 
-/// A point that a merge takes up: what its index says, and which object that is.
+/// A merge that is due.
+///
+/// Only the blocks that the increments speak of change, so of everything else only [`Merge::coverage`] has to be known:
+/// a merge costs what its increments cost, however large the full is.
 #[derive(Debug, Clone, Copy)]
-pub struct Absorbed<'a> {
-    /// The index object.
-    pub index: ObjectId,
-    /// What it says.
-    pub step: &'a BlockMap,
+pub struct Merge<'a> {
+    /// The increments, oldest first.
+    pub increments: &'a [BlockMap],
+    /// What the full says of their blocks.
+    pub full: &'a BlockMap,
+    /// What the points say of those blocks that stay as they are: archives, and the full where it becomes one.
+    pub others: &'a [BlockMap],
+    /// How space comes back.
+    pub reclaiming: Reclaiming<'a>,
 }
 
-/// How a repository gives space back.
-#[derive(Debug, Clone, Copy)]
-pub struct Reclaiming<'a> {
-    /// Frames start at multiples of this; a superseded frame's padding goes with it.
-    pub alignment: u64,
-    /// The lengths of the chain's files.
-    pub lengths: &'a BTreeMap<ObjectId, u64>,
-    /// Whether holes can be punched; if not, space comes back with whole files only.
-    pub punches: bool,
+impl Merge<'_> {
+    /// The blocks that merging `increments` can touch.
+    #[must_use]
+    pub fn coverage(increments: &[BlockMap]) -> Coverage {
+        increments.iter().map(Coverage::of).fold(Coverage::default(), Coverage::union)
+    }
+
+    /// All increments as one step. Blocks that a later one supersedes are not in it, so nothing is moved twice.
+    fn step(&self) -> BlockMap {
+        self.increments.iter().fold(BlockMap::empty(), |step, increment| step.overlay(increment))
+    }
+
+    fn plan(&self, index: BlockMap, moves: Vec<Move>) -> Plan {
+        let before = std::iter::once(self.full).chain(self.increments).chain(self.others);
+        let merged = self.full.overlay(&index);
+        let retired = retire(before, std::iter::once(&merged).chain(self.others), self.reclaiming);
+        Plan { index, moves, retired, ..Plan::default() }
+    }
 }
 
-/// The plan that merges increments into the full by adopting their files: a new index, and no block is touched.
+/// The plan that merges by adopting the increments' files: a new index, and no block is touched.
+///
+/// The plan's index is what comes on top of the full's.
 #[must_use]
-pub fn adopt(full: Absorbed<'_>, increments: &[Absorbed<'_>], reclaiming: Reclaiming<'_>) -> Plan {
-    let mut superseded: Vec<StoredBlock> = Vec::new();
-    let mut index = full.step.clone();
-    let mut before = full.step.files();
-    for increment in increments {
-        before.extend(increment.step.files());
-        index = index.overlay_with(increment.step, |displaced| superseded.push(displaced.at));
-    }
-    let live = index.files();
-    let mut ranges = joined(superseded, reclaiming.alignment);
-    let files = before.difference(&live).map(|id| {
-        let punched_now = ranges.remove(id).unwrap_or_default().iter().map(|range| range.end - range.start).sum();
-        // Where holes are punched, what was superseded earlier has come back already.
-        let whole = reclaiming.lengths.get(id).copied().unwrap_or_default();
-        (*id, if reclaiming.punches { punched_now } else { whole })
-    });
-    let files = files.collect();
-    if !reclaiming.punches {
-        ranges.clear();
-    }
-    let indexes = std::iter::once(full.index).chain(increments.iter().map(|increment| increment.index)).collect();
-    Plan { index, moves: Vec::new(), files: BTreeMap::new(), retired: Retired { ranges, files, indexes } }
+pub fn adopt(merge: Merge<'_>) -> Plan {
+    merge.plan(merge.step(), Vec::new())
 }
 
-/// The frames' ranges by file, each up to its next aligned byte, neighbours as one.
-fn joined(mut frames: Vec<StoredBlock>, alignment: u64) -> BTreeMap<ObjectId, Vec<Range<u64>>> {
-    frames.sort_unstable_by_key(|at| (at.file, at.offset));
-    let mut files: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
-    for at in frames {
-        let end = (at.offset + u64::from(at.length)).next_multiple_of(alignment);
-        let ranges = files.entry(at.file).or_default();
-        match ranges.last_mut() {
-            Some(last) if last.end == at.offset => last.end = end,
-            _ => ranges.push(at.offset..end),
-        }
+/// The plan that merges by writing the increments' blocks into the full's own file: each is read once and written once,
+/// to space that nothing refers to. None, if they do not fit.
+#[must_use]
+pub fn fold(merge: Merge<'_>, mut target: FoldTarget) -> Option<Plan> {
+    let step = merge.step();
+    let length = target.length;
+    let mut moves: Vec<Move> = Vec::new();
+    let file = target.file;
+    let mut places: BTreeMap<(ObjectId, u64), u64> = BTreeMap::new();
+    // In the order of the increments' files, so that reading goes on and on.
+    let mut frames: Vec<(Address, StoredBlock)> = step
+        .stored()
+        .filter(|(_, _, _, at)| at.file != file)
+        .map(|(machine, disk, block, at)| (Address { machine: machine.clone(), disk, block }, at))
+        .collect();
+    frames.sort_unstable_by_key(|(_, at)| (at.file, at.offset));
+    for (address, from) in frames {
+        let offset = target.take(from.length)?;
+        places.insert((from.file, from.offset), offset);
+        moves.push(Move { address, from, to: StoredBlock { file, offset, ..from } });
     }
-    files
+    let index = step.relocated(|_, _, _, at| match places.get(&(at.file, at.offset)) {
+        Some(offset) => StoredBlock { file, offset: *offset, ..at },
+        None => at,
+    });
+    let mut plan = merge.plan(index, moves);
+    plan.patched.insert(file, length.max(target.length));
+    plan.alignment = target.alignment;
+    Some(plan)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::{Address, Move, Plan, Retired};
+use crate::plan::{Address, Move, Plan};
 use crate::{BlockMap, ObjectId, StoredBlock};
 
 /// How frames are laid out in new backup files.
@@ -68,5 +68,5 @@ pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mut mint
         moves.push(Move { address: Address { machine: machine.clone(), disk, block }, from, to });
         to
     });
-    Plan { index, moves, files: placer.into_files(), retired: Retired::default() }
+    Plan { index, moves, files: placer.into_files(), ..Plan::default() }
 }

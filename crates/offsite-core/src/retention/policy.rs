@@ -245,3 +245,12 @@ pub struct Policy {
     /// The zone in which days, weeks, months, quarters and years are reckoned.
     pub zone: Zone,
 }
+
+impl Policy {
+    /// A number that differs, in all likelihood, for policies that keep different points. It is stored to notice a change; one that
+    /// is noticed in vain only makes a run delete less.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        crate::format::checksum(format!("{self:?}").as_bytes())
+    }
+}

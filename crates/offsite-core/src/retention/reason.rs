@@ -170,4 +170,16 @@ impl Verdict {
     pub fn keeps(&self) -> bool {
         !self.reasons.is_empty()
     }
+
+    /// Whether the point would go, had the policy not changed just now.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.reasons.contains(&Reason::PolicyChanged)
+    }
+
+    /// Whether the point stays where it is: it is kept, and not only as an archive.
+    #[must_use]
+    pub fn stays_in_chain(&self) -> bool {
+        self.reasons.iter().any(|reason| !reason.is_of_archive())
+    }
 }

@@ -73,6 +73,18 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
+    /// The flags with this stored value.
+    #[must_use]
+    pub const fn from_stored(value: u8) -> Option<Self> {
+        if value < 1 << Tier::ALL.len() { Some(Self(value)) } else { None }
+    }
+
+    /// The value that is stored: weekly 1, monthly 2, quarterly 4, yearly 8.
+    #[must_use]
+    pub const fn stored(self) -> u8 {
+        self.0
+    }
+
     /// The tiers, shortest period first.
     pub fn tiers(self) -> impl Iterator<Item = Tier> {
         Tier::ALL.into_iter().filter(move |tier| self.contains(*tier))

@@ -32,14 +32,14 @@ pub struct Subject {
     pub pinned: bool,
 }
 
-/// A point of a chain, without flags, holds and pins.
+/// A point of a chain, without holds and pins.
 impl From<&RestorePoint> for Subject {
     fn from(point: &RestorePoint) -> Self {
         Self {
             sequence: point.sequence,
             time: point.time,
             kind: point.kind,
-            flags: Flags::NONE,
+            flags: point.flags,
             archived: false,
             machines: point.machines.clone(),
             immutable_until: None,

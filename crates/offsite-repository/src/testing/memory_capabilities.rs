@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Memory;
 use super::memory::Object;
-use crate::{CloneRange, Error, ErrorKind, Key, Patch, Piece, Reclaim, Result, Retain};
+use crate::{CloneRange, Error, ErrorKind, Extent, Key, Patch, Piece, Reclaim, Result, Retain};
 
 #[async_trait]
 impl Reclaim for Memory {
@@ -25,9 +25,7 @@ impl Reclaim for Memory {
         }
         let length = object.bytes.len() as u64;
         for range in ranges {
-            // The last granule of an object is whole even where the object ends inside it.
-            let end = if range.end == length { length.div_ceil(granule) } else { range.end / granule };
-            for hole in range.start.div_ceil(granule)..end {
+            for hole in granules(range, length, granule) {
                 object.holes.insert(hole);
                 let bounds = index(hole * granule)..index((hole + 1) * granule).min(index(length));
                 object.change(|bytes| bytes[bounds].fill(0));
@@ -66,6 +64,11 @@ impl CloneRange for Memory {
             let source = state.object(&piece.key, "clone")?;
             bytes.extend_from_slice(&source.slice(&piece.key, "clone", &piece.range)?);
         }
+        if bytes.len() as u64 > self.shared.options.object_bytes_max {
+            return Err(Error::new(ErrorKind::Unsupported, "clone into")
+                .with_key(key)
+                .with_detail("it would be too large"));
+        }
         if !state.room_for(bytes.len() as u64, &self.shared.options) {
             return Err(Error::new(ErrorKind::NoSpace, "clone into").with_key(key));
         }
@@ -76,32 +79,43 @@ impl CloneRange for Memory {
 
 #[async_trait]
 impl Patch for Memory {
-    async fn patch(&self, key: &Key, offset: u64, chunks: Vec<Bytes>) -> Result<()> {
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         self.turn().await;
         let granule = self.granule();
         let mut state = self.lock();
         let length = state.object(key, "patch")?.bytes.len() as u64;
-        if offset > length {
-            let detail = format!("it has {length} bytes, and was to be written from {offset} on");
-            return Err(Error::new(ErrorKind::Corrupt, "patch").with_key(key).with_detail(detail));
+        let mut new_length = length;
+        let mut filled = 0;
+        for extent in &extents {
+            let (offset, end) = (extent.offset, extent.end());
+            if offset > new_length {
+                let detail = format!("it has {new_length} bytes, and was to be written from {offset} on");
+                return Err(Error::new(ErrorKind::Corrupt, "patch").with_key(key).with_detail(detail));
+            }
+            if end > self.shared.options.object_bytes_max {
+                let error = Error::new(ErrorKind::Unsupported, "patch").with_key(key);
+                return Err(error.with_detail("it would be too large"));
+            }
+            new_length = new_length.max(end);
+            let touched = offset / granule..end.div_ceil(granule);
+            filled += state.object(key, "patch")?.holes.range(touched).count() as u64 * granule;
         }
-        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        if end > self.shared.options.object_bytes_max {
-            return Err(Error::new(ErrorKind::Unsupported, "patch").with_key(key).with_detail("it would be too large"));
-        }
-        let touched = offset / granule..end.div_ceil(granule);
-        let filled = state.object(key, "patch")?.holes.range(touched.clone()).count() as u64 * granule;
-        if !state.room_for(end.saturating_sub(length) + filled, &self.shared.options) {
+        if !state.room_for(new_length - length + filled, &self.shared.options) {
             return Err(Error::new(ErrorKind::NoSpace, "patch").with_key(key));
         }
         let object = state.object(key, "patch")?;
-        object.holes.retain(|hole| !touched.contains(hole));
+        for extent in &extents {
+            let touched = extent.offset / granule..extent.end().div_ceil(granule);
+            object.holes.retain(|hole| !touched.contains(hole));
+        }
         object.change(|bytes| {
-            bytes.resize(index(length.max(end)), 0);
-            let mut at = index(offset);
-            for chunk in &chunks {
-                bytes[at..at + chunk.len()].copy_from_slice(chunk);
-                at += chunk.len();
+            bytes.resize(index(new_length), 0);
+            for extent in &extents {
+                let mut at = index(extent.offset);
+                for chunk in &extent.chunks {
+                    bytes[at..at + chunk.len()].copy_from_slice(chunk);
+                    at += chunk.len();
+                }
             }
         });
         Ok(())
@@ -132,4 +146,10 @@ impl Retain for Memory {
 /// An offset into memory; it was compared with a length in memory before.
 fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// The whole granules inside a range. The last granule of an object is whole even where the object ends inside it.
+pub(super) fn granules(range: &Range<u64>, length: u64, granule: u64) -> Range<u64> {
+    let end = if range.end == length { length.div_ceil(granule) } else { range.end / granule };
+    range.start.div_ceil(granule)..end
 }

@@ -1,27 +1,28 @@
 //! What the next run of a copy job will do, without doing it.
 
-use std::collections::BTreeMap;
-
-use offsite_core::plan::{Cost, Reclaiming, sync};
-use offsite_core::{
-    BlockMap, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp,
-};
+use offsite_core::format::head::{Head, Role};
+use offsite_core::plan::{Cost, sync};
+use offsite_core::{MachineName, MachineState, ObjectId, PointKind, Status, Timestamp};
 
 use super::selection::Choice;
-use super::{CopyJob, numbered, state_of};
-use crate::folder::{JobFolder, load_index};
+use super::{CopyJob, latest_state, newest, numbered};
+use crate::folder::JobFolder;
+use crate::indexes::Indexes;
+use crate::layout::Layout;
 use crate::mover::OutputHeader;
+use crate::point::{PointIndex, encode_index};
 use crate::report::MachineCopy;
-use crate::transform::{Steps, plan_merge};
-use crate::{Error, Result};
+use crate::transform::{PlannedOperation, plan};
+use crate::writer::{WriterSettings, first_head};
+use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPlan {
     /// The copy, if anything is new.
     pub sync: Option<PlannedSync>,
-    /// The merge after it, if one is due.
-    pub merge: Option<PlannedMerge>,
+    /// The transforms after it, in the order in which they will be done.
+    pub operations: Vec<PlannedOperation>,
     /// Selected machines that the source has no whole restore point of.
     pub missing: Vec<MachineName>,
 }
@@ -33,15 +34,6 @@ pub struct PlannedSync {
     pub machines: Vec<MachineCopy>,
     /// Whether the new point will stand alone.
     pub full: bool,
-    /// What it costs.
-    pub cost: Cost,
-}
-
-/// A merge that is planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedMerge {
-    /// The points that will be absorbed.
-    pub absorbed: Vec<Sequence>,
     /// What it costs.
     pub cost: Cost,
 }
@@ -66,75 +58,79 @@ impl CopyJob {
     }
 
     async fn plan_with(&self, source: &JobFolder, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
-        let mut steps = Steps::new();
-        if let Some(target) = target {
-            self.check_block_size(source, target.chain().block_size(), !target.chain().points().is_empty())?;
-            for point in target.chain().points() {
-                steps.push((point.clone(), load(target, point).await?));
-            }
-        }
-        let latest = state_of(&steps);
-        let choice = self.selection.choose(source, &latest, now).await?;
-        let known = target.map_or(&[][..], |target| &target.head().machines);
-        let alignment_bytes = match target {
-            Some(target) => target.head().alignment_bytes,
-            None => self.target.backend_granularity().unwrap_or(64).max(64),
+        let layout = Layout::new(self.name.clone());
+        let mut head = match target {
+            Some(target) => target.head().clone(),
+            None => imagined_head(&self.target, source, now)?,
         };
-        let sequence = target.map_or(Sequence(1), |target| target.head().next_sequence);
-        let mut lengths = target.map_or_else(BTreeMap::new, |target| target.head().file_lengths());
+        self.check_block_size(source, head.chain.block_size(), head.chain.latest().is_some())?;
+        let mut indexes = Indexes::new(&self.target, &layout, head.folder);
+        let latest = latest_state(&head, &mut indexes).await?;
+        let choice = self.selection.choose(source, &latest, now).await?;
+        // Ids that no writer will ever mint: nothing of this plan is carried out.
+        let mut minted = 0;
+        let mut mint = || {
+            minted += 1;
+            ObjectId::new(u32::MAX, minted)
+        };
         let mut planned_sync = None;
         if !choice.machines.is_empty() {
+            let (time, origin) = newest(&choice.machines, source);
             let header = OutputHeader {
-                folder: source.id(),
-                sequence,
-                time: now,
+                folder: head.folder,
+                sequence: head.next_sequence,
+                time,
                 block_size: source.chain().block_size(),
-                alignment_bytes,
-                machines: numbered(known, &choice),
+                alignment_bytes: head.alignment_bytes,
+                machines: numbered(&head.machines, &choice),
             };
-            // Ids that no writer will ever mint: nothing of this plan is carried out.
-            let mut minted = 0;
-            let mint = || {
-                minted += 1;
-                ObjectId::new(u32::MAX, minted)
+            let plan = sync(&latest, &choice.wanted, header.placement(&self.target), &mut mint);
+            let full = head.chain.latest().is_none();
+            let marks = self.marks(&head, time);
+            let point = PointIndex {
+                id: mint(),
+                sequence: head.next_sequence,
+                time,
+                kind: if full { PointKind::Full } else { PointKind::Increment },
+                origin: Some(origin),
+                machines: states(&choice),
+                below: Vec::new(),
+                stored: None,
+                map: plan.index.clone(),
+                flags: marks.point,
             };
-            let plan = sync(&latest, &choice.wanted, header.placement(&self.target), mint);
-            lengths.extend(&plan.files);
-            let full = steps.is_empty();
+            let files = plan.files_after(&head.files, head.alignment_bytes.into());
+            let (point, _) = encode_index(&head, point, &files)?;
             let cost = plan.cost();
-            steps.push((imagined_point(sequence, now, full, &choice), plan.index));
+            indexes.insert(point.index.id, plan.index);
+            let chain = head.chain.flagged_latest(marks.predecessor).and_then(|chain| chain.appended(point));
+            head.chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+            head.files = files;
             planned_sync = Some(PlannedSync { machines: choice.machines, full, cost });
         }
-        let punches = self.target.backend_granularity().is_some();
-        let reclaiming = Reclaiming { alignment: alignment_bytes.into(), lengths: &lengths, punches };
-        let merge = plan_merge(&steps, Some(self.keep), reclaiming, now)?.map(|merge| PlannedMerge {
-            absorbed: steps[..merge.increments].iter().map(|(point, _)| point.sequence).collect(),
-            cost: merge.plan.cost(),
-        });
-        Ok(RunPlan { sync: planned_sync, merge, missing: choice.missing })
+        let added = u32::from(planned_sync.is_some());
+        let operations = plan(&self.target, &mut head, &mut indexes, &self.transforms, now, added, &mut mint).await?;
+        Ok(RunPlan { sync: planned_sync, operations, missing: choice.missing })
     }
 }
 
-async fn load(folder: &JobFolder, point: &RestorePoint) -> Result<BlockMap> {
-    let index = load_index(folder.repository(), folder.layout(), folder.head(), point).await?;
-    Ok(index.map)
-}
-
-/// The point that a sync would make, as far as a merge after it looks at points.
-fn imagined_point(sequence: Sequence, time: Timestamp, full: bool, choice: &Choice) -> RestorePoint {
-    let machines = choice.machines.iter().map(|machine| MachineState {
+/// The machines of a choice, as a point has them.
+pub(super) fn states(choice: &Choice) -> Vec<MachineState> {
+    let states = choice.machines.iter().map(|machine| MachineState {
         name: machine.name.clone(),
         status: Status::Complete,
         captured: machine.captured,
     });
-    RestorePoint {
-        sequence,
-        time,
-        kind: if full { PointKind::Full } else { PointKind::Increment },
-        machines: machines.collect(),
-        index: IndexReference { id: ObjectId::new(u32::MAX, 0), length: 0, directory_checksum: 0 },
-        stored_blocks: 0,
-        stored_bytes: 0,
-        origin: None,
-    }
+    states.collect()
+}
+
+/// The head of a folder that is not there yet.
+fn imagined_head(target: &OpenRepository, source: &JobFolder, now: Timestamp) -> Result<Head> {
+    let settings = WriterSettings {
+        role: Role::Copy,
+        block_size: source.chain().block_size(),
+        lease_duration: std::time::Duration::ZERO,
+        now,
+    };
+    first_head(target, &settings, None)
 }

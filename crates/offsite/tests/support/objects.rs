@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::core::ObjectId;
 use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite::core::format::head::{Head, Lease, RetiredObject};
 use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
+use offsite::core::{BlockMap, ObjectId, RestorePoint, Status};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
@@ -92,7 +92,7 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
     let head = newest_head(memory, job);
     let name = |folder: &str, id: ObjectId| format!("{job}/{folder}/{id}");
     let mut known: BTreeSet<String> = head.files.keys().map(|id| name("blocks", *id)).collect();
-    known.extend(head.chain.points().iter().map(|point| name("index", point.index.id)));
+    known.extend(head.chain.indexes().map(|index| name("index", index.id)));
     known.extend(head.retired.iter().map(|retirement| match retirement.what {
         RetiredObject::File(id) => name("blocks", id),
         RetiredObject::Index(id) => name("index", id),
@@ -104,16 +104,29 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
     present.symmetric_difference(&known).cloned().collect()
 }
 
+/// What a point says: the rows of its indexes one above the other, of the machines that it has whole.
+pub fn step(memory: &Memory, job: &str, point: &RestorePoint) -> BlockMap {
+    let mut step = BlockMap::empty();
+    for index in point.indexes() {
+        let bytes = bytes_of(memory, &key(&format!("{job}/index/{}", index.id)));
+        step = step.overlay(&Index::decode(&bytes).unwrap().map);
+    }
+    step.project(|name| point.machine(name).is_some_and(|machine| machine.status != Status::Incomplete))
+}
+
 /// Bytes of backup files that take space, and bytes that they must take: headers, and frames that an index refers to.
 pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
     let head = newest_head(memory, job);
     let alignment = u64::from(head.alignment_bytes);
     let mut frames: BTreeMap<(ObjectId, u64), u64> = BTreeMap::new();
-    for point in head.chain.points() {
-        let index = bytes_of(memory, &key(&format!("{job}/index/{}", point.index.id)));
-        for (_, _, _, at) in Index::decode(&index).unwrap().map.stored() {
+    for point in head.chain.all() {
+        for (_, _, _, at) in step(memory, job, point).stored() {
             frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
         }
+    }
+    for (id, file) in &head.files {
+        let live = frames.iter().filter(|((file, _), _)| file == id).map(|(_, bytes)| bytes).sum::<u64>();
+        assert_eq!(file.live_bytes, live, "what is live in {id}");
     }
     let mut needed = frames.values().sum::<u64>();
     let mut taken = 0;

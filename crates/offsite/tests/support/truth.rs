@@ -54,7 +54,7 @@ impl Truth {
         let to = scratch();
         let chain = JobFolder::open(repository, &job(folder)).await.unwrap().chain().clone();
         let mut failing = BTreeSet::new();
-        for point in chain.points() {
+        for point in chain.all() {
             for state in &point.machines {
                 let name = state.name.as_str();
                 if self.restore(repository, folder, point, name, to.path()).await.is_err() {
@@ -72,13 +72,13 @@ impl Truth {
             Err(Error::UnknownJob { .. }) => return Vec::new(),
             answer => answer.unwrap().chain().clone(),
         };
-        for point in chain.points() {
+        for point in chain.all() {
             for state in &point.machines {
                 let restored = self.restore(repository, folder, point, state.name.as_str(), to.path()).await;
                 restored.unwrap_or_else(|error| panic!("{folder}, point {}: {}", point.sequence, causes(&error)));
             }
         }
-        chain.points().iter().map(|point| point.sequence).map(|Sequence(number)| number).collect()
+        chain.all().map(|point| point.sequence).map(|Sequence(number)| number).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use super::context::{Checked, Context, Stop, ensure, noise, won};
 use crate::{ErrorKind, Key, ObjectWriter, RepositoryExt};
 
 /// More polls than any create takes: beyond, something polls in a circle.
-const POLLS_MAX: usize = 10_000;
+pub(super) const POLLS_MAX: usize = 10_000;
 
 /// A create, write or finish that is dropped after any of its polls leaves an object that is whole or absent.
 pub(super) async fn cancelled_calls(context: Context) -> Checked {
@@ -84,7 +84,7 @@ async fn whole_or_absent(context: &Context, key: &Key, content: &Bytes) -> Check
 }
 
 /// Polls `future` at most so many times, each time that it wants to be, and drops it then.
-async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(move |context| {

@@ -7,20 +7,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::context::{Checked, Context, Stop, difference, ensure, expect_kind, noise};
-use crate::{ErrorKind, Key, Piece, RepositoryExt};
+use crate::{ErrorKind, Extent, Key, Piece, RepositoryExt};
 
 /// Granules beyond this are not tried: the objects would be too large for a probe.
 const GRANULE_MAX: u64 = 1 << 20;
 
 fn missing(what: &str) -> Stop {
-    Stop::Skip(format!("this place does not offer {what}"))
+    Stop::LeftOut(format!("this place does not offer {what}"))
 }
 
 fn granule(bytes: u64) -> Checked<usize> {
     ensure!(bytes > 0, "a granularity of zero bytes");
     match usize::try_from(bytes) {
         Ok(granule) if bytes <= GRANULE_MAX => Ok(granule),
-        _ => Err(Stop::Skip(format!("granules of {bytes} bytes are too large for a probe"))),
+        _ => Err(Stop::LeftOut(format!("granules of {bytes} bytes are too large for a probe"))),
     }
 }
 
@@ -135,20 +135,27 @@ pub(super) async fn patch(context: Context) -> Checked {
         [(0, 1), (4_095, 3), (20_000, 8_192), (49_000, 3_000), (52_000, 10), (5, 0)].into_iter().enumerate()
     {
         let new = noise(number as u64 + 500, length);
-        patch.patch(&key, offset as u64, vec![new.slice(..length / 3), Bytes::new(), new.slice(length / 3..)]).await?;
+        let chunks = vec![new.slice(..length / 3), Bytes::new(), new.slice(length / 3..)];
+        patch.patch(&key, vec![Extent { offset: offset as u64, chunks }]).await?;
         wanted.resize(wanted.len().max(offset + length), 0);
         wanted[offset..offset + length].copy_from_slice(&new);
         let found = context.repository.get(&key, u64::MAX).await?;
         ensure!(found == wanted, "{length} bytes were patched in at {offset}: {}", difference(&found, &wanted));
     }
-    let gap = wanted.len() as u64 + 1;
-    let new = vec![Bytes::from_static(b"new")];
-    expect_kind(patch.patch(&key, gap, new.clone()).await, &[ErrorKind::Corrupt], || {
-        "patching past the end".to_owned()
-    })?;
+    let end = wanted.len() as u64;
+    let extent = |offset: u64, text: &'static [u8]| Extent { offset, chunks: vec![Bytes::from_static(text)] };
+    patch.patch(&key, vec![extent(3, b"several"), extent(9_000, b"at"), extent(end, b"once")]).await?;
+    wanted[3..10].copy_from_slice(b"several");
+    wanted[9_000..9_002].copy_from_slice(b"at");
+    wanted.extend_from_slice(b"once");
+    context.expect_content(&key, &wanted).await?;
+    let gap = vec![extent(wanted.len() as u64 + 1, b"new")];
+    expect_kind(patch.patch(&key, gap).await, &[ErrorKind::Corrupt], || "patching past the end".to_owned())?;
     context.expect_content(&key, &wanted).await?;
     let absent = context.key("absent")?;
-    expect_kind(patch.patch(&absent, 0, new).await, &[ErrorKind::NotFound], || "patching nothing".to_owned())?;
+    expect_kind(patch.patch(&absent, vec![extent(0, b"new")]).await, &[ErrorKind::NotFound], || {
+        "patching nothing".to_owned()
+    })?;
     context.expect_absent(&absent).await?;
     context.expect_content(&neighbour, &content).await
 }
@@ -157,7 +164,7 @@ pub(super) async fn patch(context: Context) -> Checked {
 pub(super) async fn retain(context: Context) -> Checked {
     let retain = context.repository.retain().ok_or_else(|| missing("retention"))?;
     if context.options.retain_secs == 0 {
-        return Err(Stop::Skip("what it locks could not be cleaned up; allow it some seconds to try it".to_owned()));
+        return Err(Stop::LeftOut("what it locks could not be cleaned up; allow it some seconds to try it".to_owned()));
     }
     let (key, free, absent) = (context.key("object")?, context.key("object-2")?, context.key("absent")?);
     let content = noise(17, 1_000);
@@ -178,6 +185,14 @@ pub(super) async fn retain(context: Context) -> Checked {
     ensure!(retain.retained_until(&key).await? == Some(until), "a refused date of retention was set nevertheless");
     context.expect_content(&key, &content).await?;
     expect_kind(retain.retain_until(&absent, until).await, &[ErrorKind::NotFound], || "retaining nothing".to_owned())?;
+    expect_kind(retain.retained_until(&absent).await, &[ErrorKind::NotFound], || {
+        "asking for the date of nothing".to_owned()
+    })?;
+    let later = until + 60;
+    retain.retain_until(&key, later).await?;
+    ensure!(retain.retained_until(&key).await? == Some(later), "a date of retention cannot be moved forward");
+    let taken = context.repository.put(&key, noise(18, 10)).await;
+    expect_kind(taken, &[ErrorKind::AlreadyExists], || "creating a name that is taken and retained".to_owned())?;
     context.repository.delete(&free).await?;
     context.expect_absent(&free).await
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Options, Outcome};
+use super::{Factory, Options, Outcome};
 use crate::{Error, ErrorKind, Key, KeyError, ObjectInfo, Prefix, Repository, RepositoryExt};
 
 /// Why a case ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Fail(String),
-    Skip(String),
+    LeftOut(String),
 }
 
 pub(super) type Checked<T = ()> = Result<T, Stop>;
@@ -22,7 +22,7 @@ impl From<Stop> for Outcome {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Fail(what) => Self::Failed(what),
-            Stop::Skip(why) => Self::Skipped(why),
+            Stop::LeftOut(why) => Self::LeftOut(why),
         }
     }
 }
@@ -46,7 +46,7 @@ impl From<tokio::task::JoinError> for Stop {
 }
 
 /// An error with all its causes.
-fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -69,14 +69,27 @@ macro_rules! ensure {
 pub(super) use ensure;
 
 /// A place to run one case in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) repository: Arc<dyn Repository>,
+    factory: Arc<dyn Factory>,
     pub(super) options: Options,
     pub(super) folder: Prefix,
 }
 
 impl Context {
+    pub(super) fn new(repository: Arc<dyn Repository>, factory: Arc<dyn Factory>, options: Options) -> Self {
+        Self { repository, factory, options, folder: Prefix::root() }
+    }
+
+    /// The same, with a handle of its own.
+    pub(super) async fn second_handle(&self) -> Checked<Self> {
+        if !self.factory.reopens() {
+            return Err(Stop::LeftOut("the suite was given one handle, and no way to open the place anew".to_owned()));
+        }
+        Ok(Self { repository: self.factory.open().await?, ..self.clone() })
+    }
+
     pub(super) fn key(&self, name: &str) -> Checked<Key> {
         Ok(self.folder.key(name)?)
     }

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use tokio::sync::Barrier;
 
 use super::context::{Checked, Context, ensure, expect_kind, noise, won};
+use crate::key::KEY_BYTES_MAX;
 use crate::{ErrorKind, RepositoryExt};
 
 /// A name can be taken once; who comes later learns it and changes nothing, whether before or after starting.
@@ -137,6 +138,10 @@ pub(super) async fn sizes(context: Context) -> Checked {
         writer.finish().await?;
         context.expect_content(&key, &content).await?;
     }
+    // An object of no call at all is as empty.
+    let key = context.key("no-call")?;
+    context.repository.create(&key).await?.finish().await?;
+    context.expect_content(&key, &[]).await?;
     // One call with more chunks than a kernel takes at a time.
     let content = noise(30, 5_000);
     let key = context.key("one-call")?;
@@ -161,6 +166,10 @@ pub(super) async fn sizes(context: Context) -> Checked {
 pub(super) async fn odd_keys(context: Context) -> Checked {
     let long = "n".repeat(200);
     let deep = ["d"; 40].join("/");
+    // As long as a key may be, and one that differs at the very end.
+    let rest = KEY_BYTES_MAX - context.folder.as_str().len() - 1;
+    let longest: String = (1..=rest).map(|at| if at % 200 == 0 && at < rest { '/' } else { 'k' }).collect();
+    let beside_longest = format!("{}-", &longest[..rest - 1]);
     let names = [
         "a b",
         "a  b",
@@ -181,8 +190,25 @@ pub(super) async fn odd_keys(context: Context) -> Checked {
         "tmp",
         "lost+found",
         "e mail@example.org",
+        // What a shell, a database, a URL or a pattern would take for something else.
+        "c%2fd",
+        "%2e%2e",
+        "a..b",
+        "%",
+        "%00",
+        "a_b",
+        "a'b--",
+        "$(id)",
+        "`id`",
+        "-rf",
+        "{0}",
+        "%s%n",
+        "x.partial",
+        "x.tmp",
         long.as_str(),
         deep.as_str(),
+        longest.as_str(),
+        beside_longest.as_str(),
     ];
     let mut wanted = BTreeSet::new();
     for (number, name) in names.iter().enumerate() {

@@ -43,6 +43,16 @@ pub(super) async fn list_prefix(context: Context) -> Checked {
         let listed: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
         ensure!(listed == wanted, "below {name:?} is {wanted:?}, listed is {listed:?}");
     }
+    // Letters that patterns of databases and shells give a meaning to.
+    for name in ["p_/x", "pa/x", "p%/x", "p%a/x", "p[a]/x", "p'/x"] {
+        context.put(&context.key(name)?, &noise(401, 3)).await?;
+    }
+    for name in ["p_", "p%", "p[a]", "p'"] {
+        let prefix = Prefix::new(context.key(name)?.as_str())?;
+        let objects = context.repository.list_all(&prefix).await?;
+        let listed: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+        ensure!(listed == [format!("{prefix}/x")], "below {name:?} is one object, listed is {listed:?}");
+    }
     // The root holds them too, and whatever else is there.
     let page = context.repository.list(&Prefix::root(), Some(&before(&all[0])?), 1).await?;
     let first = page.objects.first().map(|object| object.key.to_string());

@@ -1,8 +1,15 @@
 //! Whether a repository keeps the contract.
 //!
-//! [`check`] runs every case against a live place, below a random top-level folder whose objects it deletes afterwards (a
-//! place that has folders of its own may keep them, empty), and returns a [`Report`]. It neither panics nor waits for a clock. In a test suite, [`conformance_tests!`](crate::conformance_tests)
-//! makes a test of each case instead:
+//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, below a random
+//! top-level folder whose objects it deletes afterwards (a place that has folders of its own may keep them, empty), and
+//! returns a [`Report`]. So it may be run on a live store. It neither panics nor waits for a clock; a repository that never
+//! answers is waited for.
+//!
+//! What it cannot try it does not pass: such a case is [left out](Outcome::LeftOut), with the reason. Cases that take more than one
+//! process are, unless [`Options::processes`] says how to start one; those that take two handles, unless the factory
+//! [`opens`] anew each time.
+//!
+//! In a test suite, [`conformance_tests!`](crate::conformance_tests) makes a test of each case instead:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,48 +23,72 @@
 //! ```
 
 mod cancel;
+mod cancel_rest;
 mod capabilities;
 mod context;
 mod create;
+mod factory;
+mod limits;
 mod list;
+mod processes;
+mod racers;
 mod read;
 mod report;
+mod visibility;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use self::cancel::cancelled_calls;
+use self::cancel_rest::{cancelled_capabilities, cancelled_others};
 use self::capabilities::{clone_range, patch, punch, retain};
 use self::context::Context;
 use self::create::{
     abort_and_drop, atomic_finish, create_if_absent, many_at_once, odd_keys, race_one_name, sizes, sweep_spares_writers,
 };
+pub use self::factory::{Factory, Opens, opens};
+use self::limits::size_limit;
 use self::list::{delete, list_order, list_pages, list_prefix};
+use self::processes::{killed_process, race_processes};
+pub use self::racers::{Racers, race_child};
 use self::read::{missing_objects, read_ranges, read_whole, read_your_writes};
 pub use self::report::{CaseReport, Outcome, Report};
+use self::visibility::{second_handle, whole_or_nothing};
 use crate::{Prefix, Repository};
 
-/// How hard to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How hard to try, and with what.
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How many writers race for one name.
     pub racers: usize,
     /// How many races there are.
     pub races: usize,
-    /// The length of the largest object written.
+    /// The length of the largest object written, but for the case of the largest that the place takes.
     pub large_bytes: usize,
+    /// That case writes up to so many bytes; a place whose objects may be larger is not tried for it.
+    pub limit_bytes_max: u64,
     /// How many objects the listings are tried with.
     pub listed: usize,
     /// For how many seconds an object may be made undeletable; zero leaves [`Retain`](crate::Retain) untried, as what it
     /// locks cannot be cleaned up.
     pub retain_secs: u32,
+    /// How to start other processes that open the same place.
+    pub processes: Option<Racers>,
 }
 
 impl Default for Options {
     /// Enough to catch what goes wrong now and then, on a place that answers within milliseconds.
     fn default() -> Self {
-        Self { racers: 8, races: 12, large_bytes: (5 << 20) + 321, listed: 23, retain_secs: 0 }
+        Self {
+            racers: 8,
+            races: 12,
+            large_bytes: (5 << 20) + 321,
+            limit_bytes_max: 32 << 20,
+            listed: 23,
+            retain_secs: 0,
+            processes: None,
+        }
     }
 }
 
@@ -65,7 +96,14 @@ impl Options {
     /// A short probe: small objects and few races, for attaching to a place over a slow link.
     #[must_use]
     pub fn quick() -> Self {
-        Self { racers: 4, races: 3, large_bytes: 70_001, listed: 7, retain_secs: 0 }
+        Self { racers: 4, races: 3, large_bytes: 70_001, limit_bytes_max: 1 << 20, listed: 7, ..Self::default() }
+    }
+
+    /// Also tries what several processes do to the place.
+    #[must_use]
+    pub fn with_processes(mut self, racers: Racers) -> Self {
+        self.processes = Some(racers);
+        self
     }
 }
 
@@ -75,36 +113,72 @@ pub fn cases() -> Vec<&'static str> {
     CASES.iter().map(|case| case.name).collect()
 }
 
-/// Runs every case against `repository`.
-pub async fn check(repository: Arc<dyn Repository>, options: &Options) -> Report {
-    check_cases(repository, options, &cases()).await
+/// Runs every case against the place that `factory` opens. Needs a tokio runtime around it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use offsite_repository::testing::Memory;
+/// use offsite_repository::testing::conformance::{Options, Outcome, check};
+///
+/// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
+/// let report = check(Arc::new(Memory::new()), &Options::quick()).await;
+/// assert!(report.passed(), "{report}");
+/// // It is not told how to start another process, and says so.
+/// assert!(matches!(report.outcome("race_processes"), Some(Outcome::LeftOut(_))));
+/// # });
+/// ```
+pub async fn check(factory: impl Factory + 'static, options: &Options) -> Report {
+    check_cases(factory, options, &cases()).await
 }
 
 /// Runs the cases that are named, in the suite's order.
-pub async fn check_cases(repository: Arc<dyn Repository>, options: &Options, names: &[&str]) -> Report {
-    let location = repository.location();
-    let mut reports = Vec::new();
-    let folder = random_folder();
+pub async fn check_cases(factory: impl Factory + 'static, options: &Options, names: &[&str]) -> Report {
+    check_shared(Arc::new(factory), options, names).await
+}
+
+#[doc(hidden)]
+pub async fn check_shared(factory: Arc<dyn Factory>, options: &Options, names: &[&str]) -> Report {
+    let mut report = Report { location: String::new(), folder: String::new(), cases: Vec::new() };
+    let (folder, (repository, location)) = match begin(&factory).await {
+        Ok(begun) => begun,
+        Err(why) => {
+            report.cases.push(CaseReport { name: "open", outcome: Outcome::Failed(why) });
+            return report;
+        }
+    };
     for case in CASES.iter().filter(|case| names.contains(&case.name)) {
-        let outcome = match &folder {
-            Ok(folder) => run(case, Arc::clone(&repository), options.clone(), folder).await,
-            Err(why) => Outcome::Skipped(why.clone()),
-        };
-        reports.push(CaseReport { name: case.name, outcome });
+        let context = Context::new(Arc::clone(&repository), Arc::clone(&factory), options.clone());
+        let outcome = run(case, context, &folder).await;
+        report.cases.push(CaseReport { name: case.name, outcome });
     }
     for name in names.iter().filter(|name| !CASES.iter().any(|case| case.name == **name)) {
         let outcome = Outcome::Failed(format!("there is no case {name:?}"));
-        reports.push(CaseReport { name: "unknown", outcome });
+        report.cases.push(CaseReport { name: "unknown", outcome });
     }
-    Report { location, cases: reports }
+    Report { location, folder, ..report }
 }
 
-async fn run(case: &Case, repository: Arc<dyn Repository>, options: Options, folder: &str) -> Outcome {
-    let folder = match Prefix::new(format!("{folder}/{}", case.name)) {
+/// A folder to work below, the place, and its location.
+async fn begin(factory: &Arc<dyn Factory>) -> Result<(String, (Arc<dyn Repository>, String)), String> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err("there is no tokio runtime to run in".to_owned());
+    }
+    let factory = Arc::clone(factory);
+    let opened = tokio::spawn(async move {
+        let repository = factory.open().await?;
+        let location = repository.location();
+        crate::Result::Ok((repository, location))
+    });
+    let opened = opened.await.map_err(|error| format!("the repository panicked: {error}"))?;
+    let opened = opened.map_err(|error: crate::Error| context::chain(&error))?;
+    Ok((random_folder()?, opened))
+}
+
+async fn run(case: &Case, mut context: Context, folder: &str) -> Outcome {
+    context.folder = match Prefix::new(format!("{folder}/{}", case.name)) {
         Ok(folder) => folder,
-        Err(error) => return Outcome::Skipped(error.to_string()),
+        Err(error) => return Outcome::Failed(error.to_string()),
     };
-    let context = Context { repository, options, folder };
     // In a task of its own, so that a panic in the repository ends its case and not the suite.
     let outcome = match tokio::spawn((case.run)(context.clone())).await {
         Ok(Ok(())) => Outcome::Passed,
@@ -134,8 +208,9 @@ fn random_folder() -> Result<String, String> {
 
 /// Makes one `#[tokio::test]` of each case of the [suite](mod@crate::testing::conformance).
 ///
-/// Takes an `async fn` or closure without arguments that returns the repository in an [`Arc`](std::sync::Arc) and
-/// [`Options`](crate::testing::conformance::Options), or as a third part whatever is to live as long as the repository.
+/// Takes an `async fn` or closure without arguments that returns a [`Factory`](crate::testing::conformance::Factory), which an
+/// [`Arc`](std::sync::Arc) of a repository is, and [`Options`](crate::testing::conformance::Options), or as a third part whatever is
+/// to live as long as the repository. A case that cannot be tried passes, and prints why it was left out.
 /// The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -144,9 +219,10 @@ macro_rules! conformance_tests {
         // In braces, for these are fine for items and for an expression.
         $crate::conformance_tests! {
             @$then [$($arguments)*]
-            create_if_absent race_one_name atomic_finish abort_and_drop read_your_writes read_ranges read_whole
-            missing_objects sizes odd_keys many_at_once list_order list_prefix list_pages delete cancelled_calls
-            sweep_spares_writers punch clone_range patch retain
+            create_if_absent race_one_name race_processes atomic_finish whole_or_nothing abort_and_drop killed_process
+            read_your_writes second_handle read_ranges read_whole missing_objects sizes size_limit odd_keys many_at_once
+            list_order list_prefix list_pages delete cancelled_calls cancelled_others sweep_spares_writers punch
+            clone_range patch retain cancelled_capabilities
         }
     };
     (@table [] $($case:ident)*) => {
@@ -157,10 +233,10 @@ macro_rules! conformance_tests {
         async fn $case() {
             let place = $crate::testing::conformance::Place::from(($open)().await);
             let names = [stringify!($case)];
-            let report = $crate::testing::conformance::check_cases(place.repository, &place.options, &names).await;
+            let report = $crate::testing::conformance::check_shared(place.factory, &place.options, &names).await;
             assert!(report.passed(), "{report}");
-            for case in report.skipped() {
-                println!("skipped {case}");
+            for case in report.left_out() {
+                println!("{case}");
             }
         }
     )*};
@@ -173,19 +249,19 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "a detail of the macro")]
 pub struct Place {
-    pub repository: Arc<dyn Repository>,
+    pub factory: Arc<dyn Factory>,
     pub options: Options,
     pub keep: Box<dyn Send>,
 }
 
-impl<R: Repository + 'static> From<(Arc<R>, Options)> for Place {
-    fn from((repository, options): (Arc<R>, Options)) -> Self {
-        Self { repository, options, keep: Box::new(()) }
+impl<F: Factory + 'static> From<(F, Options)> for Place {
+    fn from((factory, options): (F, Options)) -> Self {
+        Self { factory: Arc::new(factory), options, keep: Box::new(()) }
     }
 }
 
-impl<R: Repository + 'static, K: Send + 'static> From<(Arc<R>, Options, K)> for Place {
-    fn from((repository, options, keep): (Arc<R>, Options, K)) -> Self {
-        Self { repository, options, keep: Box::new(keep) }
+impl<F: Factory + 'static, K: Send + 'static> From<(F, Options, K)> for Place {
+    fn from((factory, options, keep): (F, Options, K)) -> Self {
+        Self { factory: Arc::new(factory), options, keep: Box::new(keep) }
     }
 }

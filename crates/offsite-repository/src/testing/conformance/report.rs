@@ -10,16 +10,16 @@ pub enum Outcome {
     Passed,
     /// It does not, and this is what was seen.
     Failed(String),
-    /// It could not be tried, for this reason.
-    Skipped(String),
+    /// It was not tried, for this reason; that says nothing about the repository.
+    LeftOut(String),
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => formatter.write_str("passed"),
-            Self::Failed(what) => write!(formatter, "FAILED   {what}"),
-            Self::Skipped(why) => write!(formatter, "skipped  {why}"),
+            Self::Failed(what) => write!(formatter, "FAILED: {what}"),
+            Self::LeftOut(why) => write!(formatter, "left out: {why}"),
         }
     }
 }
@@ -46,6 +46,8 @@ impl fmt::Display for CaseReport {
 pub struct Report {
     /// Where.
     pub location: String,
+    /// The top-level folder of all that was written; nothing else used it, and its objects are gone.
+    pub folder: String,
     /// The cases in the order in which they ran.
     pub cases: Vec<CaseReport>,
 }
@@ -62,9 +64,9 @@ impl Report {
         self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed(_)))
     }
 
-    /// The cases that could not be tried.
-    pub fn skipped(&self) -> impl Iterator<Item = &CaseReport> {
-        self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Skipped(_)))
+    /// The cases that were not tried.
+    pub fn left_out(&self) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(|case| matches!(case.outcome, Outcome::LeftOut(_)))
     }
 
     /// How a case ended.
@@ -80,8 +82,8 @@ impl fmt::Display for Report {
         for case in &self.cases {
             writeln!(formatter, "  {case}")?;
         }
-        let (failed, skipped) = (self.failed().count(), self.skipped().count());
-        let passed = self.cases.len() - failed - skipped;
-        write!(formatter, "  {passed} passed, {failed} failed, {skipped} skipped")
+        let (failed, left_out) = (self.failed().count(), self.left_out().count());
+        let passed = self.cases.len() - failed - left_out;
+        write!(formatter, "  {passed} passed, {failed} failed, {left_out} left out")
     }
 }

@@ -1,0 +1,231 @@
+//! The directory of an index: what it says but for the blocks, and where the pages of those lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::columns::{PageRecord, decode_disk, decode_page};
+use super::error::{FormatError, Result};
+use super::index::{
+    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, Stored, decode_kind, decode_status,
+    decode_time,
+};
+use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
+use crate::{
+    BlockMap, BlockSize, Coverage, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
+    MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, Timestamp,
+};
+
+const WHAT: &str = "index";
+
+/// The directory of an index: everything but the blocks.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// The job folder.
+    pub folder: [u8; 16],
+    /// The index's own id.
+    pub id: ObjectId,
+    /// The number of the restore point.
+    pub sequence: Sequence,
+    /// The time of the restore point.
+    pub time: Timestamp,
+    /// What the point needs beside its indexes.
+    pub kind: PointKind,
+    /// The size of a block.
+    pub block_size: BlockSize,
+    /// What the point is a copy of.
+    pub origin: Option<Origin>,
+    /// The indexes that this one stands on, lowest first.
+    pub below: Vec<IndexReference>,
+    /// Frames that this index and those below refer to.
+    pub stored: Stored,
+    /// The machines, with their numbers in the job folder.
+    pub machines: Vec<(MachineState, MachineNumber)>,
+    pub(super) files: Vec<(ObjectId, u64)>,
+    parts: Vec<(Range<u64>, MachineRecord)>,
+    parts_start: u64,
+}
+
+impl Directory {
+    /// Decodes the directory at the start of `bytes`: the index, or as much of it as its envelope and directory take.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let envelope = Envelope::decode(Kind::Index, bytes)?;
+        let record: DirectoryRecord = codec::decode(WHAT, envelope.record(bytes)?)?;
+        let block_size =
+            BlockSize::from_bytes(record.block_bytes.into()).map_err(|error| FormatError::invalid(WHAT, error))?;
+        let files: Vec<_> = record.files.iter().map(|file| (ObjectId::from_stored(file.id), file.length)).collect();
+        if !files.is_sorted_by(|left, right| left.0 < right.0) {
+            return Err(FormatError::invalid(WHAT, "its files are out of order"));
+        }
+        if record.files.iter().any(|file| !file.wrapped_key.is_empty()) {
+            return Err(FormatError::invalid(WHAT, "a file in clear text has a key"));
+        }
+        let parts_start = ENVELOPE_BYTES as u64 + envelope.record_bytes;
+        let mut end = parts_start;
+        let mut machines = Vec::with_capacity(record.machines.len());
+        let mut parts = Vec::with_capacity(record.machines.len());
+        for machine in record.machines {
+            let name = MachineName::new(&machine.name).map_err(|error| FormatError::invalid(WHAT, error))?;
+            let captured = decode_time(machine.captured_unix_secs)?;
+            let state = MachineState { name, status: decode_status(machine.status)?, captured };
+            machines.push((state, MachineNumber(machine.number)));
+            let start = end;
+            end += machine.part_bytes();
+            if end > INDEX_BYTES_MAX {
+                return Err(FormatError::Long { what: WHAT, bytes: end, limit_bytes: INDEX_BYTES_MAX });
+            }
+            parts.push((start..end, machine));
+        }
+        if !machines.is_sorted_by(|left, right| left.0.name < right.0.name) {
+            return Err(FormatError::invalid(WHAT, "its machines are out of order"));
+        }
+        let numbers: BTreeSet<_> = machines.iter().map(|(_, number)| number.0).collect();
+        if numbers.len() != machines.len() {
+            return Err(FormatError::invalid(WHAT, "two machines have one number"));
+        }
+        let mut disks = parts.iter().flat_map(|(_, machine)| &machine.disks);
+        if !disks.all(|disks| disks.is_sorted_by(|left, right| left.number < right.number)) {
+            return Err(FormatError::invalid(WHAT, "its disks are out of order"));
+        }
+        Ok(Self {
+            folder: record.folder,
+            id: ObjectId::from_stored(record.id),
+            sequence: Sequence(record.sequence),
+            time: decode_time(record.time_unix_secs)?,
+            kind: decode_kind(record.kind)?,
+            block_size,
+            origin: record.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
+            below: record.below.iter().map(IndexReferenceRecord::reference).collect(),
+            stored: Stored { blocks: record.stored_blocks, bytes: record.stored_bytes },
+            machines,
+            files,
+            parts,
+            parts_start,
+        })
+    }
+
+    /// The backup files that hold the index's own blocks, oldest first.
+    pub fn files(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.files.iter().map(|(id, _)| *id)
+    }
+
+    /// The length of the whole index.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.parts.last().map_or(self.parts_start, |(range, _)| range.end)
+    }
+
+    /// Where the part of the `position`-th machine lies in the index.
+    #[must_use]
+    pub fn part_range(&self, position: usize) -> Range<u64> {
+        self.parts.get(position).map_or(0..0, |(range, _)| range.clone())
+    }
+
+    /// Decodes the part of the `position`-th machine; none, if only the indexes below speak of it.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    pub fn decode_part(&self, position: usize, bytes: &[u8]) -> Result<Option<MachineMap>> {
+        let Some(((state, _), (range, record))) = self.machines.get(position).zip(self.parts.get(position)) else {
+            return Err(FormatError::invalid(WHAT, "it has fewer machines"));
+        };
+        if bytes.len() as u64 != range.end - range.start {
+            return Err(FormatError::Short {
+                what: WHAT,
+                bytes: bytes.len() as u64,
+                needed_bytes: range.end - range.start,
+            });
+        }
+        let mut rest = bytes;
+        let mut disks = BTreeMap::new();
+        let Some(records) = &record.disks else { return Ok(None) };
+        for disk in records {
+            // The sum of the disks' parts is the slice's length, so this cannot run out.
+            let (columns, after) = rest.split_at(usize::try_from(disk.part_bytes()).unwrap_or(usize::MAX));
+            rest = after;
+            let map = decode_disk(disk, columns, self.block_size, &self.files)?;
+            disks.insert(DiskNumber(disk.number), map);
+        }
+        Ok(Some(MachineMap { captured: state.captured, disks }))
+    }
+}
+
+/// A page of a disk in an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    machine: usize,
+    disk: usize,
+    number: usize,
+    range: Range<u64>,
+}
+
+impl Page {
+    /// Where it lies in the index.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+}
+
+/// Looking up a few blocks.
+impl Directory {
+    /// The pages that say something about the blocks of `coverage`, in the order in which they lie in the index.
+    #[must_use]
+    pub fn pages(&self, coverage: &Coverage) -> Vec<Page> {
+        let mut pages = Vec::new();
+        for (machine, (range, record)) in self.parts.iter().enumerate() {
+            let name = &self.machines[machine].0.name;
+            let mut start = range.start;
+            for (disk, record) in record.disks.iter().flatten().enumerate() {
+                for (number, page) in record.pages.iter().enumerate() {
+                    let end = start + page.bytes();
+                    let next = record.pages.get(number + 1).map_or(u32::MAX, |next| next.first_block);
+                    if coverage.touches(name, DiskNumber(record.number), page.first_block..next) {
+                        pages.push(Page { machine, disk, number, range: start..end });
+                    }
+                    start = end;
+                }
+            }
+        }
+        pages
+    }
+
+    /// What `pages` say of the blocks of `coverage`, where `bytes` holds the bytes of each: a map that knows all machines
+    /// of the coverage and of their disks those blocks.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    pub fn decode_pages(&self, coverage: &Coverage, pages: &[Page], bytes: &[impl AsRef<[u8]>]) -> Result<BlockMap> {
+        let mut runs: BTreeMap<(usize, usize), Vec<Run>> = BTreeMap::new();
+        for (page, bytes) in pages.iter().zip(bytes) {
+            let record = self.parts.get(page.machine).and_then(|(_, record)| record.disks.as_ref()?.get(page.disk));
+            let record: Option<&PageRecord> = record.and_then(|disk| disk.pages.get(page.number));
+            let record = record.ok_or_else(|| FormatError::invalid(WHAT, "it has fewer pages"))?;
+            let (bytes, needed_bytes) = (bytes.as_ref(), record.bytes());
+            if bytes.len() as u64 != needed_bytes {
+                return Err(FormatError::Short { what: WHAT, bytes: bytes.len() as u64, needed_bytes });
+            }
+            decode_page(record, bytes, &self.files, runs.entry((page.machine, page.disk)).or_default())?;
+        }
+        let mut map = BlockMap::empty();
+        for (machine, (state, _)) in self.machines.iter().enumerate() {
+            if state.status == Status::Incomplete || !coverage.names(&state.name) {
+                continue;
+            }
+            let Some(records) = &self.parts[machine].1.disks else { continue };
+            let mut disks = BTreeMap::new();
+            for (disk, record) in records.iter().enumerate() {
+                let runs = runs.remove(&(machine, disk)).unwrap_or_default();
+                let count = self.block_size.count(record.size_bytes);
+                disks.insert(
+                    DiskNumber(record.number),
+                    DiskMap::new(record.size_bytes, count, record.keeps_blocks, runs)?,
+                );
+            }
+            map.insert(state.name.clone(), MachineMap { captured: state.captured, disks });
+        }
+        Ok(map.restricted(coverage))
+    }
+}

@@ -1,0 +1,56 @@
+//! Moving live blocks to new files, for compaction and for fulls that share nothing.
+
+use std::collections::BTreeMap;
+
+use super::retire::retire;
+use super::{Address, Move, Placement, Placer, Plan, Reclaiming};
+use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
+
+/// Blocks on their way to new files, and what each point says of them afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// The moves and files; its index is empty.
+    pub plan: Plan,
+    /// For each of the maps that were given, what comes on top of it: the blocks that it has, at their new places. An empty
+    /// map needs no new index.
+    pub indexes: Vec<BlockMap>,
+}
+
+/// The plan that moves the frames that `moves` says, each once, to new files named by `mint`.
+///
+/// `maps` are what the points say whose blocks move, `others` what those say whose blocks stay, each as far as the moved blocks
+/// go. Frames that several of `maps` share stay shared, at their new place.
+#[must_use]
+pub fn relocate(
+    maps: &[&BlockMap],
+    others: &[&BlockMap],
+    moves: impl Fn(&StoredBlock) -> bool,
+    placement: Placement,
+    mut mint: impl FnMut() -> ObjectId,
+    reclaiming: Reclaiming<'_>,
+) -> Relocation {
+    let mut frames: BTreeMap<(ObjectId, u64), (Address, StoredBlock)> = BTreeMap::new();
+    for map in maps {
+        for (machine, disk, block, at) in map.stored().filter(|(_, _, _, at)| moves(at)) {
+            frames
+                .entry((at.file, at.offset))
+                .or_insert_with(|| (Address { machine: machine.clone(), disk, block }, at));
+        }
+    }
+    let mut placer = Placer::new(placement);
+    let mut places: BTreeMap<(ObjectId, u64), StoredBlock> = BTreeMap::new();
+    let steps = frames.into_iter().map(|(place, (address, from))| {
+        let (file, offset) = placer.place(from.length, &mut mint);
+        let to = StoredBlock { file, offset, ..from };
+        places.insert(place, to);
+        Move { address, from, to }
+    });
+    let steps: Vec<Move> = steps.collect();
+    let place = |at: StoredBlock| places.get(&(at.file, at.offset)).copied();
+    let indexes: Vec<BlockMap> =
+        maps.iter().map(|map| map.picked(|_: &MachineName, _: DiskNumber, _, at| place(at))).collect();
+    let after: Vec<BlockMap> = maps.iter().zip(&indexes).map(|(map, index)| map.overlay(index)).collect();
+    let others = others.iter().copied();
+    let retired = retire(maps.iter().copied().chain(others.clone()), after.iter().chain(others), reclaiming);
+    Relocation { plan: Plan { moves: steps, files: placer.into_files(), retired, ..Plan::default() }, indexes }
+}

@@ -1,0 +1,80 @@
+//! What an operation leaves without a reference.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::{Retired, padded};
+use crate::format::head::FileState;
+use crate::{BlockMap, ObjectId, StoredBlock};
+
+/// The backup files of a chain.
+pub type Files = BTreeMap<ObjectId, FileState>;
+
+/// How a repository gives space back.
+#[derive(Debug, Clone, Copy)]
+pub struct Reclaiming<'a> {
+    /// Frames start at multiples of this; a superseded frame's padding goes with it.
+    pub alignment: u64,
+    /// The chain's files.
+    pub files: &'a Files,
+    /// Whether holes can be punched; if not, space comes back with whole files only.
+    pub punches: bool,
+}
+
+/// The frames that maps refer to, by place, each once.
+#[must_use]
+pub fn references<'a>(maps: impl IntoIterator<Item = &'a BlockMap>) -> Vec<StoredBlock> {
+    let mut frames: Vec<StoredBlock> = maps.into_iter().flat_map(BlockMap::stored).map(|(_, _, _, at)| at).collect();
+    frames.sort_unstable_by_key(place);
+    frames.dedup_by_key(|at| place(at));
+    frames
+}
+
+/// What the maps `before` refer to and the maps `after` do not.
+///
+/// Both may be parts of what the points say, as long as each block that the operation changes is in all of them: a frame
+/// belongs to one block, so a block that no map speaks of changes nothing.
+#[must_use]
+pub fn retire<'a>(
+    before: impl IntoIterator<Item = &'a BlockMap>,
+    after: impl IntoIterator<Item = &'a BlockMap>,
+    reclaiming: Reclaiming<'_>,
+) -> Retired {
+    let (before, after) = (references(before), references(after));
+    let mut kept = after.iter().peekable();
+    let dead = before.into_iter().filter(|at| {
+        while kept.next_if(|kept| place(kept) < place(at)).is_some() {}
+        kept.peek().is_none_or(|kept| place(kept) != place(at))
+    });
+    let mut ranges = joined(dead, reclaiming.alignment);
+    let mut files = BTreeMap::new();
+    ranges.retain(|id, ranges| {
+        let dead: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        // A file whose frames all die may just be getting new ones.
+        let is_used = after.binary_search_by(|at| at.file.cmp(id)).is_ok();
+        let file = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead && !is_used);
+        let Some(file) = file else { return true };
+        // Where holes are punched, what was superseded earlier has come back already.
+        files.insert(*id, if reclaiming.punches { dead } else { file.length });
+        false
+    });
+    Retired { ranges, punches: reclaiming.punches, files, indexes: std::collections::BTreeSet::new() }
+}
+
+fn place(at: &StoredBlock) -> (ObjectId, u64) {
+    (at.file, at.offset)
+}
+
+/// The ranges of frames that come in order, by file, each up to its next aligned byte, neighbours as one.
+pub(super) fn joined(frames: impl Iterator<Item = StoredBlock>, alignment: u64) -> BTreeMap<ObjectId, Vec<Range<u64>>> {
+    let mut files: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
+    for at in frames {
+        let range = at.offset..at.offset + padded(at, alignment);
+        let ranges = files.entry(at.file).or_default();
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    files
+}

@@ -1,0 +1,92 @@
+//! What verdicts mean for a chain: which transforms bring it to what the policy asks for.
+
+use std::collections::BTreeMap;
+
+use super::reason::Verdict;
+use crate::{Chain, PointKind, Sequence};
+
+/// How the job that owns a chain lets go of its oldest points.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ageing {
+    /// The oldest increments are merged into the full (forever forward).
+    #[default]
+    Merge,
+    /// Nothing is merged: a chain goes as a whole, once a newer full has points enough (forward with periodic fulls).
+    WholeChains,
+}
+
+/// A transform that a policy asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// An archive goes.
+    RemoveArchive(Sequence),
+    /// Rollbacks at the old end of the chain go; nothing stands on them.
+    RemoveRollbacks(Vec<Sequence>),
+    /// The oldest full goes with all that stands on it, but for those that stay as archives.
+    RemoveChain {
+        /// The points that go.
+        points: Vec<Sequence>,
+        /// The fulls of them that stay beside the chain.
+        archived: Vec<Sequence>,
+    },
+    /// The oldest increments go into the full, which then is the point of the last of them.
+    Merge {
+        /// The increments, oldest first.
+        increments: Vec<Sequence>,
+        /// The full, where it stays beside the chain as an archive.
+        archived: Option<Sequence>,
+    },
+}
+
+/// The transforms that `verdicts` ask for, in the order in which they are to be done.
+///
+/// A verdict keeps a point in the chain unless all its reasons are those of archives. A flagged point becomes the full before it
+/// becomes an archive, so several increments are merged in one pass up to the next flagged one.
+#[must_use]
+pub fn due(chain: &Chain, verdicts: &[Verdict], ageing: Ageing) -> Vec<Due> {
+    let judge: BTreeMap<Sequence, &Verdict> = verdicts.iter().map(|verdict| (verdict.sequence, verdict)).collect();
+    let is_kept = |sequence| judge.get(&sequence).is_none_or(|verdict| verdict.keeps());
+    let stays = |sequence| judge.get(&sequence).is_none_or(|verdict| verdict.stays_in_chain());
+    let mut due: Vec<Due> = chain
+        .archives()
+        .iter()
+        .filter(|archive| !is_kept(archive.sequence))
+        .map(|archive| Due::RemoveArchive(archive.sequence))
+        .collect();
+    let mut points = chain.points();
+    loop {
+        let rollbacks =
+            points.iter().take_while(|point| point.kind == PointKind::Rollback && !stays(point.sequence)).count();
+        if rollbacks > 0 {
+            due.push(Due::RemoveRollbacks(points[..rollbacks].iter().map(|point| point.sequence).collect()));
+            points = &points[rollbacks..];
+        }
+        if points.first().is_none_or(|point| point.kind == PointKind::Rollback) {
+            return due;
+        }
+        let is_full = |point: &crate::RestorePoint| point.kind != PointKind::Increment;
+        let Some(next) = points.iter().skip(1).position(is_full).map(|position| position + 1) else { break };
+        if points[..next].iter().any(|point| stays(point.sequence)) {
+            return due;
+        }
+        let archived = points[..next].iter().filter(|point| point.kind == PointKind::Full && is_kept(point.sequence));
+        let archived: Vec<Sequence> = archived.map(|point| point.sequence).collect();
+        due.push(Due::RemoveChain { points: points[..next].iter().map(|point| point.sequence).collect(), archived });
+        points = &points[next..];
+    }
+    if ageing == Ageing::WholeChains {
+        return due;
+    }
+    // The newest point stays whatever the verdicts say.
+    let leaving = points.iter().take_while(|point| !stays(point.sequence)).count().min(points.len() - 1);
+    let mut from = 0;
+    while from < leaving {
+        let archived = is_kept(points[from].sequence).then_some(points[from].sequence);
+        // Up to the next point that has to be a full for a while, or to the first that stays.
+        let to = (from + 1..leaving).find(|position| is_kept(points[*position].sequence)).unwrap_or(leaving);
+        let increments = points[from + 1..=to].iter().map(|point| point.sequence).collect();
+        due.push(Due::Merge { increments, archived });
+        from = to;
+    }
+    due
+}

@@ -1,0 +1,85 @@
+//! How the suite comes by handles of a place.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{Repository, Result};
+
+/// Opens a place, each time anew.
+///
+/// A shared repository (`Arc<R>`) is a factory whose handles are all one: with it, what takes two handles of one place is
+/// left out. [`opens`] makes a factory of a closure.
+#[async_trait]
+pub trait Factory: Send + Sync {
+    /// A handle of the place; always the same place.
+    ///
+    /// # Errors
+    /// Whatever keeps the place from being opened.
+    async fn open(&self) -> Result<Arc<dyn Repository>>;
+
+    /// Whether each call of [`open`](Factory::open) opens the place anew.
+    fn reopens(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl<R: Repository + ?Sized + 'static> Factory for Arc<R> {
+    async fn open(&self) -> Result<Arc<dyn Repository>> {
+        // An `Arc` of a repository is one; so this works for a `dyn Repository` too.
+        Ok(Arc::new(Self::clone(self)))
+    }
+
+    fn reopens(&self) -> bool {
+        false
+    }
+}
+
+/// A factory that opens by calling `open`.
+///
+/// ```
+/// use offsite_repository::testing::Memory;
+/// use offsite_repository::testing::conformance::{self, Options, opens};
+///
+/// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
+/// let place = Memory::new();
+/// let factory = opens(move || {
+///     let handle = place.clone();
+///     async move { Ok(handle) }
+/// });
+/// let report = conformance::check(factory, &Options::quick()).await;
+/// assert!(report.passed(), "{report}");
+/// # });
+/// ```
+pub fn opens<F, O, R>(open: F) -> Opens<F>
+where
+    F: Fn() -> O + Send + Sync,
+    O: Future<Output = Result<R>> + Send,
+    R: Repository + 'static,
+{
+    Opens(open)
+}
+
+/// What [`opens`] returns.
+pub struct Opens<F>(F);
+
+impl<F> fmt::Debug for Opens<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Opens")
+    }
+}
+
+#[async_trait]
+impl<F, O, R> Factory for Opens<F>
+where
+    F: Fn() -> O + Send + Sync,
+    O: Future<Output = Result<R>> + Send,
+    R: Repository + 'static,
+{
+    async fn open(&self) -> Result<Arc<dyn Repository>> {
+        Ok(Arc::new((self.0)().await?))
+    }
+}

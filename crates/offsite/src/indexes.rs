@@ -1,0 +1,237 @@
+//! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
+//! asked for where a few blocks are enough.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
+use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, ObjectId, RestorePoint, Status};
+use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
+
+use crate::error::Context;
+use crate::layout::Layout;
+use crate::{Error, OpenRepository, Result};
+
+/// An index that is not longer than this is read whole rather than in pages.
+const WHOLE_BYTES_MAX: u64 = 1 << 20;
+/// Pages that are apart by less are read as one range.
+const GAP_BYTES_MAX: u64 = 64 << 10;
+
+/// The indexes of one job folder.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    repository: OpenRepository,
+    layout: Layout,
+    folder: [u8; 16],
+    directories: BTreeMap<ObjectId, Arc<Directory>>,
+    maps: BTreeMap<ObjectId, Arc<BlockMap>>,
+}
+
+impl Indexes {
+    pub(crate) fn new(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Self {
+        Self {
+            repository: repository.clone(),
+            layout: layout.clone(),
+            folder,
+            directories: BTreeMap::new(),
+            maps: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of an index that is not to be read, because it was just made, or is only imagined.
+    pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
+        self.maps.insert(id, Arc::new(map));
+    }
+
+    /// What a point says: the state of a full, the step of another.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if an index is missing, damaged, or not the one that the head refers to.
+    pub(crate) async fn step(&mut self, point: &RestorePoint) -> Result<BlockMap> {
+        let mut step = BlockMap::empty();
+        for reference in point.indexes() {
+            let map = self.map(reference, point).await?;
+            step = if step == BlockMap::empty() { BlockMap::clone(&map) } else { step.overlay(&map) };
+        }
+        Ok(of_machines(step, point))
+    }
+
+    /// What a point says of the blocks of `coverage`.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn part(&mut self, point: &RestorePoint, coverage: &Coverage) -> Result<BlockMap> {
+        let mut part = BlockMap::empty();
+        for reference in point.indexes() {
+            part = part.overlay(&self.part_of(reference, point, coverage).await?);
+        }
+        Ok(of_machines(part, point))
+    }
+
+    /// The state at the end of these steps.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn state(&mut self, steps: &[&RestorePoint]) -> Result<BlockMap> {
+        let mut state = BlockMap::empty();
+        for point in steps {
+            let step = self.step(point).await?;
+            state = if state == BlockMap::empty() { step } else { state.overlay(&step) };
+        }
+        Ok(state)
+    }
+
+    /// The rows of these indexes of a point, one above the other.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn rows(&mut self, references: &[IndexReference], point: &RestorePoint) -> Result<BlockMap> {
+        let mut rows = BlockMap::empty();
+        for reference in references {
+            let map = self.map(reference, point).await?;
+            rows = rows.overlay(&map);
+        }
+        Ok(of_machines(rows, point))
+    }
+
+    /// The backup files that an index of a point lists, oldest first.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn files(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Vec<ObjectId>> {
+        if let Some(map) = self.maps.get(&reference.id) {
+            return Ok(map.files().into_iter().collect());
+        }
+        Ok(self.directory(reference, point).await?.files().collect())
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    async fn part_of(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        coverage: &Coverage,
+    ) -> Result<BlockMap> {
+        if reference.length <= WHOLE_BYTES_MAX || self.maps.contains_key(&reference.id) {
+            return Ok(self.map(reference, point).await?.restricted(coverage));
+        }
+        let directory = self.directory(reference, point).await?;
+        let pages = directory.pages(coverage);
+        let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
+        for page in &pages {
+            match ranges.last_mut() {
+                Some(last) if page.range().start <= last.end + GAP_BYTES_MAX => last.end = page.range().end,
+                _ => ranges.push(page.range()),
+            }
+        }
+        let key = self.layout.index(reference.id)?;
+        let read = self.repository.backend().read(&key, Read::Ranges(&ranges)).await;
+        let buffers = self.loaded(read, reference, point)?;
+        let slice = |range: std::ops::Range<u64>| {
+            let position = ranges.partition_point(|whole| whole.end < range.end);
+            let (whole, bytes) = ranges.get(position).zip(buffers.get(position))?;
+            let start = usize::try_from(range.start.checked_sub(whole.start)?).ok()?;
+            let end = usize::try_from(range.end - whole.start).ok()?;
+            (end <= bytes.len()).then(|| bytes.slice(start..end))
+        };
+        let bytes: Option<Vec<_>> = pages.iter().map(|page| slice(page.range())).collect();
+        let bytes = bytes.ok_or_else(|| self.damaged(reference, point, None))?;
+        directory.decode_pages(coverage, &pages, &bytes).map_err(|error| self.damaged(reference, point, Some(error)))
+    }
+
+    async fn directory(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<Directory>> {
+        if let Some(known) = self.directories.get(&reference.id) {
+            return Ok(Arc::clone(known));
+        }
+        let key = self.layout.index(reference.id)?;
+        let read = self.repository.backend().get_range(&key, 0..ENVELOPE_BYTES as u64).await;
+        let envelope = Envelope::decode(Kind::Index, &self.loaded(read, reference, point)?);
+        let envelope = envelope.map_err(|error| self.damaged(reference, point, Some(error)))?;
+        let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
+        if end > reference.length {
+            return Err(self.damaged(reference, point, None));
+        }
+        let read = self.repository.backend().get_range(&key, 0..end).await;
+        let bytes = self.loaded(read, reference, point)?;
+        let directory = Directory::decode(&bytes).map_err(|error| self.damaged(reference, point, Some(error)))?;
+        self.check(&directory, envelope.record_checksum, reference, point)?;
+        let directory = Arc::new(directory);
+        self.directories.insert(reference.id, Arc::clone(&directory));
+        Ok(directory)
+    }
+
+    /// The rows of one index, incomplete machines left out.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn map(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<BlockMap>> {
+        if let Some(known) = self.maps.get(&reference.id) {
+            return Ok(Arc::clone(known));
+        }
+        let key = self.layout.index(reference.id)?;
+        let read = self.repository.backend().get(&key, reference.length).await;
+        let bytes = self.loaded(read, reference, point)?;
+        let damaged = |error| self.damaged(reference, point, Some(error));
+        let directory = Directory::decode(&bytes).map_err(damaged)?;
+        let envelope = Envelope::decode(Kind::Index, &bytes).map_err(damaged)?;
+        self.check(&directory, envelope.record_checksum, reference, point)?;
+        let index = Index::decode(&bytes).map_err(damaged)?;
+        let map = Arc::new(index.map);
+        self.maps.insert(reference.id, Arc::clone(&map));
+        Ok(map)
+    }
+
+    /// Whether an index is the one that the head refers to.
+    fn check(
+        &self,
+        directory: &Directory,
+        checksum: u64,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Result<()> {
+        let found = IndexReference { id: directory.id, length: directory.length(), directory_checksum: checksum };
+        if directory.folder == self.folder && found == *reference {
+            return Ok(());
+        }
+        let why = "it is not the one that the head refers to".to_owned();
+        Err(self.damaged(reference, point, Some(FormatError::Invalid { what: "index", why })))
+    }
+
+    fn loaded<T>(
+        &self,
+        answer: offsite_repository::Result<T>,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Result<T> {
+        match answer {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                Err(self.damaged(reference, point, None))
+            }
+            answer => answer.while_doing(|| format!("reading an index of job {}", self.layout.job())),
+        }
+    }
+
+    fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
+        Error::Damaged {
+            object: self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string()),
+            location: self.repository.location(),
+            advice: format!(
+                "restore point {} needs it, and so do those that stand on that; others are untouched, and the next full copy \
+                 under another job name starts afresh",
+                point.sequence
+            ),
+            source,
+        }
+    }
+}
+
+/// The machines that the point has whole; an index may still know others that have been removed from the chain.
+fn of_machines(map: BlockMap, point: &RestorePoint) -> BlockMap {
+    let has = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.status != Status::Incomplete);
+    let is_known = map.machines().keys().all(has);
+    if is_known { map } else { map.project(has) }
+}

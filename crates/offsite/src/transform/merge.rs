@@ -1,0 +1,208 @@
+//! Merging the oldest increments into the full.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use offsite_core::format::backup_file::region_bytes;
+use offsite_core::format::head::RetiredObject;
+use offsite_core::format::index::Stored;
+use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold, free_ranges, references};
+use offsite_core::{
+    BlockMap, Chain, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
+};
+use offsite_repository::Repository;
+
+use super::MergeMethod;
+use super::draft::{Draft, Drafting};
+use crate::layout::Layout;
+use crate::point::PointIndex;
+use crate::release::load_list;
+use crate::report::Operation;
+use crate::{Error, Result};
+
+/// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few
+/// indexes, and each row is written again a few times only, however many merges there are.
+const STACK_RATIO: u64 = 2;
+
+/// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
+pub(super) async fn draft(
+    drafting: &mut Drafting<'_>,
+    increments: &[Sequence],
+    archived: Option<Sequence>,
+    method: MergeMethod,
+) -> Result<Draft> {
+    let chain = drafting.head.chain.clone();
+    let (Some(full), Some(rest)) = (chain.points().first(), chain.points().get(1..=increments.len())) else {
+        return Err(Error::Defect("a merge of more increments than there are".to_owned()));
+    };
+    let Some(last) = rest.last().filter(|_| rest.iter().map(|point| point.sequence).eq(increments.iter().copied()))
+    else {
+        return Err(Error::Defect("a merge of increments that do not follow the full".to_owned()));
+    };
+    let mut steps = Vec::with_capacity(rest.len());
+    for point in rest {
+        steps.push(drafting.indexes.step(point).await?);
+    }
+    let coverage = Merge::coverage(&steps);
+    let full_part = drafting.indexes.part(full, &coverage).await?;
+    let mut others = Vec::new();
+    for archive in chain.archives() {
+        others.push(drafting.indexes.part(archive, &coverage).await?);
+    }
+    if archived.is_some() {
+        others.push(full_part.clone());
+    }
+    let (method, why) = choose(drafting, method);
+    let target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    let reclaiming = drafting.reclaiming();
+    let merge = Merge { increments: &steps, full: &full_part, others: &others, reclaiming };
+    let (plan, method, why) = match target.map(|target| fold(merge, target)) {
+        Some(Some(plan)) => (plan, method, why),
+        Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
+        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, "the full has no file of its own"),
+        None => (adopt(merge), method, why),
+    };
+    let stored = stored_after(full, &full_part, &plan);
+    let (below, map) = stacked(drafting, full, &plan.index).await?;
+    let mut indexes = Vec::new();
+    let mut files = drafting.head.files.clone();
+    for (id, length) in &plan.patched {
+        if let Some(file) = files.get_mut(id) {
+            file.length = *length;
+        }
+    }
+    let id = (drafting.mint)();
+    let machines = merged_machines(std::iter::once(full).chain(rest));
+    let new_full = PointIndex {
+        id,
+        sequence: last.sequence,
+        time: last.time,
+        kind: PointKind::Full,
+        origin: last.origin,
+        machines,
+        below,
+        stored: Some(stored),
+        map,
+        flags: last.flags,
+    };
+    let new_full = drafting.index(new_full, &files, &mut indexes)?;
+    let mut archives = chain.archives().to_vec();
+    archives.extend(archived.is_some().then(|| full.clone()));
+    let after = &chain.points()[1 + rest.len()..];
+    let points = std::iter::once(new_full).chain(after.iter().cloned()).collect();
+    let next = Chain::with_archives(chain.block_size(), archives, points);
+    let mut kept = others;
+    kept.push(full_part.overlay(&plan.index));
+    let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
+    let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
+    drafting.draft(operation, plan, next, indexes, &kept)
+}
+
+/// The method, and why that one.
+fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
+    let punches = drafting.repository.backend_granularity().is_some();
+    let patches = drafting.repository.backend().patch().is_some();
+    match method {
+        MergeMethod::Adopt => (MergeMethod::Adopt, "as the job asks"),
+        MergeMethod::Fold if patches => (MergeMethod::Fold, "as the job asks"),
+        MergeMethod::Fold => (MergeMethod::Adopt, "the repository cannot write into files that are there"),
+        MergeMethod::Auto if punches => (MergeMethod::Adopt, "holes give the space back"),
+        MergeMethod::Auto if patches => {
+            (MergeMethod::Fold, "the repository cannot punch holes, and can write into files")
+        }
+        MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
+    }
+}
+
+/// Where a fold writes to: the oldest file that the full lives in, and the free space in it.
+async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
+    let head = drafting.head;
+    let bottom = full.indexes().next().unwrap_or(&full.index);
+    let files = drafting.indexes.files(bottom, full).await?;
+    let Some((file, state)) = files.iter().find_map(|id| head.files.get_key_value(id)) else { return Ok(None) };
+    let alignment = u64::from(head.alignment_bytes);
+    // Machines are only ever added, so no file's header takes more room than one with all of them.
+    let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
+    let mut free = Vec::new();
+    if first_offset + state.live_bytes < state.length {
+        let mut steps = Vec::new();
+        for point in head.chain.all() {
+            steps.push(drafting.indexes.step(point).await?);
+        }
+        let held = held_ranges(drafting).await?;
+        free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
+    }
+    let length_max = drafting.repository.backend().limits().object_bytes_max;
+    Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
+}
+
+/// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
+async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
+    let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
+    for retirement in &drafting.head.retired {
+        if let RetiredObject::Ranges(id) = retirement.what {
+            let layout: &Layout = drafting.indexes.layout();
+            for (file, ranges) in
+                load_list(drafting.repository, layout, drafting.head.folder, id).await?.unwrap_or_default()
+            {
+                held.entry(file).or_default().extend(ranges);
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// What the full's new index stands on, and what it says itself: the indexes on top of the old stack that are not much
+/// longer than what is new are written again together with it.
+async fn stacked(
+    drafting: &mut Drafting<'_>,
+    full: &RestorePoint,
+    new: &BlockMap,
+) -> Result<(Vec<IndexReference>, BlockMap)> {
+    let mut below: Vec<IndexReference> = full.indexes().copied().collect();
+    let mut bytes = Indexed::bytes(new);
+    let mut from = below.len();
+    while from > 0 && below[from - 1].length <= STACK_RATIO * bytes {
+        from -= 1;
+        bytes += below[from].length;
+    }
+    let top = below.split_off(from);
+    let map = drafting.indexes.rows(&top, full).await?.overlay(new);
+    Ok((below, map))
+}
+
+/// A rough length of an index, for comparison with the lengths of others.
+struct Indexed;
+
+impl Indexed {
+    const HEADER_BYTES: u64 = 256;
+    const ROW_BYTES: u64 = 52;
+
+    fn bytes(map: &BlockMap) -> u64 {
+        let disks = map.machines().values().flat_map(|machine| machine.disks.values());
+        Self::HEADER_BYTES + disks.map(|disk| disk.runs().len() as u64 * Self::ROW_BYTES).sum::<u64>()
+    }
+}
+
+/// How much the new full has stored: what the full had, without what the increments displace, with what they bring.
+fn stored_after(full: &RestorePoint, part: &BlockMap, plan: &Plan) -> Stored {
+    let before = Stored { blocks: full.stored_blocks, bytes: full.stored_bytes };
+    let (gone, new) = (Stored::of(part), Stored::of(&part.overlay(&plan.index)));
+    Stored {
+        blocks: (before.blocks + new.blocks).saturating_sub(gone.blocks),
+        bytes: (before.bytes + new.bytes).saturating_sub(gone.bytes),
+    }
+}
+
+/// The machines of merged points: each with its newest state; those that the last point does not have are carried.
+fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone) -> Vec<MachineState> {
+    let last = absorbed.clone().last().map(|point| point.sequence);
+    let mut machines: BTreeMap<_, MachineState> = BTreeMap::new();
+    for point in absorbed {
+        for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
+            let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
+            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+        }
+    }
+    machines.into_values().collect()
+}

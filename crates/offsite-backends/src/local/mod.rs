@@ -52,7 +52,10 @@ pub struct LocalOptions {
 ///   that fails if the name is taken ([`CreateBy`]); its folder is made durable last.
 /// - No symbolic link below the folder is followed and no mount below it is entered: a drive that is not mounted must not
 ///   fill the disk beneath, and who may write into the repository must not thereby write elsewhere.
-/// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask).
+/// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask): a group may restore,
+///   one user writes. Their owner is who wrote them.
+/// - Where the file system takes names that differ in case for one, an object is there only as its key is spelt, and a second
+///   key that differs only in case is `Unsupported`.
 /// - Names that are no keys (hidden files, `lost+found`) are not touched and not listed.
 /// - Holes can be punched, ranges shared and objects patched where a probe on opening found that it works. A place that
 ///   cannot be written to still opens for reading.

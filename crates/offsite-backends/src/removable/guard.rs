@@ -13,6 +13,10 @@ use super::search::medium_at;
 use crate::Local;
 use crate::local::{FolderIdentity, fault};
 
+/// A marker that does not read back is read so often again: a driver may fail now and then (one for FAT, fusefat, reads
+/// zeros while other files are written), and a medium is not given up for that.
+const MARKER_TRIES: u32 = 16;
+
 /// Holds the folder of a medium, and lets go of it for ever when the medium is seen to have gone.
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -65,10 +69,10 @@ impl Guard {
     /// The folder, if the medium is still there.
     pub(super) fn enter(&self, action: &'static str, look: Look) -> Result<Local> {
         let local = self.held(action)?;
-        match self.look(&local, look) {
+        match self.look(action, &local, look) {
             Ok(None) => Ok(local),
             Ok(Some(loss)) => Err(self.lose(action, loss)),
-            Err(errno) => Err(self.explain(action, self.path.display(), fault(action, self.path.display(), errno))),
+            Err(error) => Err(self.explain(action, self.path.display(), error)),
         }
     }
 
@@ -80,26 +84,37 @@ impl Guard {
         }
     }
 
-    /// What became of the medium, if it is not as it was.
-    fn look(&self, local: &Local, look: Look) -> Result<Option<Loss>, Errno> {
+    /// What became of the medium, if it is not as it was. An error, if it cannot be told: that is no reason to give it up.
+    fn look(&self, action: &'static str, local: &Local, mut look: Look) -> Result<Option<Loss>> {
+        let failed = |errno| fault(action, self.path.display(), errno);
         let there = match rustix::fs::stat(&self.path) {
             Ok(stat) => Some((stat.st_dev, stat.st_ino)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NOTCONN | Errno::NODEV | Errno::NXIO) => None,
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(failed(errno)),
         };
         if there != Some(self.identity) {
-            return Ok(Some(self.replaced_by(&self.path)));
+            return Ok(Some(self.replaced_by()));
         }
-        match local.read_hidden(MARKER, MARKER_BYTES_MAX, look == Look::Fresh)? {
-            Some(marker) if marker == self.marker => Ok(None),
-            _ => Ok(Some(self.replaced_by(&self.path))),
+        let mut tries = MARKER_TRIES;
+        loop {
+            let marker = local.read_hidden(MARKER, MARKER_BYTES_MAX, look == Look::Fresh).map_err(failed)?;
+            let Some(marker) = marker else { return Ok(Some(self.replaced_by())) };
+            if marker == self.marker {
+                return Ok(None);
+            }
+            match Medium::from_marker(&self.path.display().to_string(), &marker) {
+                Ok(_) => return Ok(Some(self.replaced_by())),
+                Err(error) if tries == 0 => return Err(error),
+                Err(_) => {}
+            }
+            (tries, look) = (tries - 1, Look::Fresh);
         }
     }
 
     /// What is at the place of the medium now.
-    fn replaced_by(&self, path: &Path) -> Loss {
-        let (medium, place) = (&self.medium, path.display());
-        match medium_at(path) {
+    fn replaced_by(&self) -> Loss {
+        let (medium, place) = (&self.medium, self.path.display());
+        match medium_at(&self.path) {
             Ok(Some(other)) if other.id == medium.id => Loss {
                 kind: ErrorKind::MediaAbsent,
                 advice: format!("it was taken out, and is back at {place}: start anew, what was half done is given up"),
@@ -152,9 +167,10 @@ impl Guard {
             | ErrorKind::MediaAbsent
             | ErrorKind::Indeterminate) => {
                 // A medium that goes away turns read-only for some file systems.
-                let loss = self.is_device_gone().then(|| self.replaced_by(&self.path));
-                let loss = loss
-                    .or_else(|| self.held(action).ok().and_then(|local| self.look(&local, Look::Cheap).ok().flatten()));
+                let loss = self.is_device_gone().then(|| self.replaced_by());
+                let loss = loss.or_else(|| {
+                    self.held(action).ok().and_then(|local| self.look(action, &local, Look::Cheap).ok().flatten())
+                });
                 match (kind, loss) {
                     // Whether it was done stays the question; the next call tells that the medium is away.
                     (ErrorKind::Indeterminate, Some(loss)) => {
@@ -168,6 +184,10 @@ impl Guard {
                             "medium {medium} is write-protected: release its switch, or mount it writable \
                              (a file system that met an error may be so until it is checked and mounted again)"
                         );
+                        told(kind, advice).with_source(error)
+                    }
+                    (ErrorKind::Indeterminate, None) => {
+                        let advice = format!("medium {medium} failed while it was being done: check cable and drive");
                         told(kind, advice).with_source(error)
                     }
                     (ErrorKind::Unavailable, None) if errno_of(&error).is_some() => {

@@ -22,6 +22,11 @@ fn variable(name: &str) -> Option<String> {
 
 /// A folder of its own in the bucket that the variable `bucket` names; none if there is no store to test against.
 async fn open(bucket: &str) -> Option<S3> {
+    let options = options(bucket)?;
+    Some(S3::open(options).await.unwrap())
+}
+
+fn options(bucket: &str) -> Option<S3Options> {
     let named = variable("OFFSITE_S3_ENDPOINT").zip(variable(bucket));
     let Some((endpoint, bucket)) = named else {
         println!("not run: OFFSITE_S3_ENDPOINT and {bucket} name no live store (see tests/servers/run)");
@@ -35,7 +40,7 @@ async fn open(bucket: &str) -> Option<S3> {
     options.part_bytes = PART_BYTES;
     options.parts_in_flight = 4;
     options.first_pause = Duration::from_millis(20);
-    Some(S3::open(options).await.unwrap())
+    Some(options)
 }
 
 fn key(name: &str) -> Key {
@@ -73,7 +78,16 @@ async fn a_live_store_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_bucket_with_object_lock_keeps_the_contract() {
-    let Some(s3) = open("OFFSITE_S3_LOCK_BUCKET").await else { return };
+    let Some(mut options) = options("OFFSITE_S3_LOCK_BUCKET") else { return };
+    let s3 = match S3::open(options.clone()).await {
+        // Ceph 16 ignores conditions where versions are kept.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            println!("{error}");
+            options.single_writer = true;
+            S3::open(options).await.unwrap()
+        }
+        answer => answer.unwrap(),
+    };
     println!("{s3:?}");
     // Where objects cannot be locked, the case says so.
     let report = check(Arc::new(s3), &Options { retain_secs: 60, ..Options::default() }).await;
@@ -120,14 +134,16 @@ async fn ranges_become_objects_without_passing_here() {
         return;
     };
     let content = noise(5, 3 * PART_BYTES);
-    s3.put(&key("source object+%"), content.clone()).await.unwrap();
+    s3.put(&key("source object (1)"), content.clone()).await.unwrap();
     let ranges = [100..2 * PART_BYTES, 7..9, 0..PART_BYTES + 1, 3 * PART_BYTES - 11..3 * PART_BYTES];
-    let pieces: Vec<Piece> =
-        ranges.iter().map(|range| Piece { key: key("source object+%"), range: range.clone() }).collect();
+    s3.put(&key("odd%2Fname+%"), content.clone()).await.unwrap();
+    let mut pieces: Vec<Piece> =
+        ranges.iter().map(|range| Piece { key: key("source object (1)"), range: range.clone() }).collect();
     let cut = |range: &std::ops::Range<u64>| {
         content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
     };
-    let wanted: Vec<u8> = ranges.iter().flat_map(cut).collect();
+    pieces.push(Piece { key: key("odd%2Fname+%"), range: 0..PART_BYTES + 1 });
+    let wanted: Vec<u8> = ranges.iter().chain([&(0..PART_BYTES + 1)]).flat_map(cut).collect();
     cloner.create_from(&key("clone"), &pieces).await.unwrap();
     assert!(s3.get(&key("clone"), u64::MAX).await.unwrap() == wanted, "the clone is not its pieces");
     let again = cloner.create_from(&key("clone"), &pieces).await.unwrap_err();

@@ -107,6 +107,12 @@ impl Part {
     }
 }
 
+/// Whether each store understands which object is meant: some decode the name of a copy's source twice (Ceph 16), so that
+/// another object could be copied.
+fn is_plain(key: &Key) -> bool {
+    !key.as_str().contains(['%', '+'])
+}
+
 fn part_of(piece: &Piece, range: Range<u64>) -> Piece {
     Piece { key: piece.key.clone(), range }
 }
@@ -119,7 +125,7 @@ fn parts(pieces: &[Piece]) -> Vec<Part> {
         let Range { mut start, end } = piece.range;
         while start < end {
             let left = end - start;
-            if fetch_bytes == 0 && left >= PART_BYTES_MIN {
+            if fetch_bytes == 0 && left >= PART_BYTES_MIN && is_plain(&piece.key) {
                 // What remains after a cut must be large enough, too.
                 let length = match left {
                     left if left <= COPY_BYTES_MAX => left,
@@ -170,6 +176,7 @@ mod tests {
         assert_eq!(lengths(&parts(&[piece("a", 3..3 + MIN)])), [(true, MIN)]);
         assert_eq!(lengths(&parts(&[piece("a", 0..MIN - 1)])), [(false, MIN - 1)]);
         // A small one takes what it lacks from its neighbour.
+        assert_eq!(lengths(&parts(&[piece("a%2Fb", 0..MIN + 1)])), [(false, MIN), (false, 1)]);
         let mixed = [piece("a", 0..1_000), piece("b", 0..3 * MIN), piece("c", 7..9), piece("d", 0..MIN)];
         assert_eq!(lengths(&parts(&mixed)), [(false, MIN), (true, 2 * MIN + 1_000), (false, MIN), (false, 2)]);
     }

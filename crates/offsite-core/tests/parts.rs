@@ -140,8 +140,11 @@ fn name(number: usize) -> MachineName {
     model::name(u8::try_from(number).expect("a few"))
 }
 
+/// A machine, a disk, and ranges on it, each by the gap before it and its length.
+type Ranges = (usize, u16, Vec<(u32, u32)>);
+
 /// Ranges of blocks as a step that covers them.
-fn covering(machines: &[(usize, u16, Vec<(u32, u32)>)]) -> BlockMap {
+fn covering(machines: &[Ranges]) -> BlockMap {
     let mut map = BlockMap::empty();
     let mut disks: BTreeMap<usize, BTreeMap<DiskNumber, DiskMap>> = BTreeMap::new();
     for (machine, number, ranges) in machines {

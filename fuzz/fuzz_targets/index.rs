@@ -44,8 +44,8 @@ fn with_page_checksum(bytes: &[u8]) -> Option<Vec<u8>> {
     let directory = Directory::decode(bytes).ok()?;
     let page = directory.pages(&everything(&directory)).first()?.range();
     let page = bytes.get(usize::try_from(page.start).ok()?..usize::try_from(page.end).ok()?)?;
-    // The checksum is a u64 of the record after the marker 253; in the golden index it is the first after byte 128.
-    let at = 129 + bytes.get(128..)?.iter().position(|byte| *byte == 253)?;
+    // The checksum is a u64 of the record after the marker 253; in the golden index it is the first after byte 150.
+    let at = 151 + bytes.get(150..)?.iter().position(|byte| *byte == 253)?;
     let mut bytes = bytes.to_vec();
     let sum = checksum(page).to_le_bytes();
     bytes.get_mut(at..at + 8)?.copy_from_slice(&sum);

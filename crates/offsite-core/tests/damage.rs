@@ -235,5 +235,6 @@ fn a_page_is_read_alone() {
 }
 
 fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> &[u8] {
-    &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]
+    let at = |place| usize::try_from(place).expect("a place in memory");
+    &bytes[at(range.start)..at(range.end)]
 }

@@ -181,7 +181,8 @@ proptest! {
 }
 
 fn usize_range(range: std::ops::Range<u64>) -> std::ops::Range<usize> {
-    usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()
+    let at = |place| usize::try_from(place).expect("a place in memory");
+    at(range.start)..at(range.end)
 }
 
 /// Each vector and string of a record claims every size, with nothing behind the claim.

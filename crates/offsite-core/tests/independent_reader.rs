@@ -402,10 +402,10 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     record.int();
     record.take(16);
     record.vec(Reader::bytes16);
-    [(); 2].map(|()| record.int());
+    let _skipped = [(); 2].map(|()| record.int());
     record.option(|reader| (reader.string(), reader.int()));
     record.fixed(1);
-    [(); 3].map(|()| record.int());
+    let _skipped = [(); 3].map(|()| record.int());
     record.signed();
     let names = record.vec(|reader| (reader.string(), reader.option(Reader::signed)).0);
     record.option(Reader::int);

@@ -66,6 +66,19 @@ proptest! {
         }
     }
 
+    /// A union covers what either does, also where a step drops a disk of which the other has a few blocks.
+    #[test]
+    fn a_union_covers_what_either_does(days in history(6), which in any::<[prop::sample::Index; 2]>()) {
+        let steps = steps(&days);
+        let [left, right] = which.map(|which| Coverage::of(which.get(&steps)));
+        let both = left.clone().union(right.clone());
+        for (machine, disk, block) in (0..4u8).flat_map(|m| (0..4u16).flat_map(move |d| (0..9u32).map(move |b| (m, d, b)))) {
+            let (name, disk) = (model::name(machine), DiskNumber(disk));
+            let touches = |coverage: &Coverage| coverage.touches(&name, disk, block..block + 1);
+            prop_assert_eq!(touches(&both), touches(&left) || touches(&right));
+        }
+    }
+
     #[test]
     fn an_inverse_leads_back(days in history(8), cut in any::<prop::sample::Index>()) {
         let steps = steps(&days);
@@ -127,8 +140,11 @@ fn name(number: usize) -> MachineName {
     model::name(u8::try_from(number).expect("a few"))
 }
 
+/// A machine, a disk, and ranges on it, each by the gap before it and its length.
+type Ranges = (usize, u16, Vec<(u32, u32)>);
+
 /// Ranges of blocks as a step that covers them.
-fn covering(machines: &[(usize, u16, Vec<(u32, u32)>)]) -> BlockMap {
+fn covering(machines: &[Ranges]) -> BlockMap {
     let mut map = BlockMap::empty();
     let mut disks: BTreeMap<usize, BTreeMap<DiskNumber, DiskMap>> = BTreeMap::new();
     for (machine, number, ranges) in machines {

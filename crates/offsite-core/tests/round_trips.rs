@@ -205,7 +205,9 @@ fn a_head_that_cannot_be_read_is_not_written() {
     refused(|head| head.next_sequence = Sequence(42));
     refused(|head| head.machines[0] = head.machines[1].clone());
     refused(|head| head.machines.truncate(1));
-    refused(|head| drop(head.last_selected.insert(samples::name("unknown"), samples::time(0))));
+    refused(|head| {
+        head.last_selected.insert(samples::name("unknown"), samples::time(0));
+    });
     refused(|head| {
         let file = head.files.values_mut().next().expect("a file");
         file.live_bytes = file.length + 1;

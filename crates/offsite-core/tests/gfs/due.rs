@@ -125,7 +125,7 @@ proptest! {
             expected.push(points.last().unwrap().clone());
             points = settled(Chain::new(BlockSize::MiB1, points).unwrap(), &policy, now, Ageing::WholeChains).points().to_vec();
             while let Some(second) = expected.iter().skip(1).position(|point| point.kind == PointKind::Full)
-                && expected.len() - second - 1 >= keep as usize
+                && expected.len() - second > keep as usize
             {
                 expected.drain(..=second);
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite_backends::{Local, Removable};
 use offsite_repository::testing::conformance::{Options, check};
-use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind, Yankable};
 
 fn key(text: &str) -> Key {
@@ -43,7 +43,8 @@ async fn objects_are_small_where_holes_cannot_be_punched() {
             removable.put(&key("object"), Bytes::from_static(b"x")).await.unwrap();
             // Refused before a byte is written: as many as could not be held, of one megabyte.
             let chunks = vec![Bytes::from(vec![0; 1 << 20]); 1_024];
-            let error = patch.patch(&key("object"), 1, chunks.clone()).await.unwrap_err();
+            let error =
+                patch.patch(&key("object"), vec![Extent { offset: 1, chunks: chunks.clone() }]).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             let mut writer = removable.create(&key("large")).await.unwrap();
             let error = writer.write([chunks, vec![Bytes::from_static(b"x")]].concat()).await.unwrap_err();

@@ -184,3 +184,17 @@ async fn a_claim_of_a_dead_writer_blocks_no_small_object_and_lies_to_nobody() {
     assert_eq!(kind(writer.finish().await), Some(ErrorKind::AlreadyExists));
     assert!(s3.get(&key("object"), u64::MAX).await.unwrap() == small(3));
 }
+
+/// A writer that found its name free, and is about to complete: whoever takes the name meanwhile sees to it that it fails.
+#[tokio::test]
+async fn a_small_object_ends_the_upload_that_claims_its_name() {
+    let (server, s3) = open(Conditions::IgnoredOnComplete).await;
+    let mut writer = s3.create(&key("object")).await.unwrap();
+    writer.write(vec![large(1)]).await.unwrap();
+    let id = server.upload_id("site a/object").unwrap();
+    server.overwrite("site a/.offsite/claims/object", format!("{id}\nobject\n"));
+    s3.put(&key("object"), small(3)).await.unwrap();
+    assert_eq!(server.uploads(), [""; 0], "it could still be completed, over the object");
+    drop(writer);
+    assert!(s3.get(&key("object"), u64::MAX).await.unwrap() == small(3));
+}

@@ -159,6 +159,13 @@ impl Server {
         self.inner.store.lock().uploads.values().map(|upload| upload.key.clone()).collect()
     }
 
+    /// The id of the upload under way for a name.
+    #[must_use]
+    pub fn upload_id(&self, name: &str) -> Option<String> {
+        let state = self.inner.store.lock();
+        state.uploads.iter().find_map(|(id, upload)| (upload.key == name).then(|| id.clone()))
+    }
+
     /// The metadata of an object, by its names without `x-amz-meta-`.
     #[must_use]
     pub fn metadata(&self, name: &str, key: &str) -> Option<String> {

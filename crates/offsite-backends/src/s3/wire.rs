@@ -17,6 +17,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// What a request may take beside the time that its bytes need.
 const BASE: Duration = Duration::from_secs(30);
+/// No request takes longer than this, whatever its answer says of its length.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// An answer that does not say its length is taken for this long.
 const UNKNOWN_BYTES: u64 = 1 << 20;
 
@@ -30,7 +32,7 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn of_bytes(self, bytes: u64) -> Duration {
         let shared = bytes.saturating_mul(self.in_flight.max(1));
-        BASE + Duration::from_secs(shared / self.least_rate_bytes_per_sec.max(1))
+        BASE.saturating_add(Duration::from_secs(shared / self.least_rate_bytes_per_sec.max(1))).min(LONGEST)
     }
 }
 
@@ -172,6 +174,6 @@ mod tests {
         assert_eq!(pace.of_bytes(0), Duration::from_secs(30));
         assert_eq!(pace.of_bytes(8 << 20), Duration::from_secs(30 + 16 * 128));
         let broken = Pace { least_rate_bytes_per_sec: 0, in_flight: 0 };
-        assert!(broken.of_bytes(u64::MAX) > BASE);
+        assert_eq!(broken.of_bytes(u64::MAX), LONGEST);
     }
 }

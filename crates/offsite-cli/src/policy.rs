@@ -60,15 +60,24 @@ impl RetentionConfig {
             (None, Some(days)) => Regular::Days(Days::new(days).map_err(|error| format!("keep_days: {error}"))?),
             (None, None) => Regular::default(),
         };
-        if let Some(days) = self.deleted_machines_days {
-            DeletedMachines::after_days(days).map_err(|error| format!("deleted_machines_days: {error}"))?;
-        }
+        self.deleted_machines()?;
         let gfs = self.gfs.as_ref().map(GfsConfig::gfs).transpose().map_err(|error| format!("gfs: {error}"))?;
         let zone = match &self.time_zone {
             None => Zone::utc(),
             Some(name) => Zone::named(name).map_err(|error| format!("time_zone: {error}"))?,
         };
         Ok(Policy { regular, gfs, zone })
+    }
+}
+
+impl RetentionConfig {
+    /// When machines go that the job no longer selects.
+    ///
+    /// # Errors
+    /// What makes no sense, in words.
+    pub(crate) fn deleted_machines(&self) -> Result<Option<DeletedMachines>, String> {
+        let days = self.deleted_machines_days.map(DeletedMachines::after_days).transpose();
+        days.map_err(|error| format!("deleted_machines_days: {error}"))
     }
 }
 

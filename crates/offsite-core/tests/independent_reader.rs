@@ -169,6 +169,7 @@ fn a_head_is_read() {
     let expected = head.machines.iter().map(|name| (name.as_str().to_owned(), selected(name)));
     assert_eq!(machines, expected.collect::<Vec<_>>());
     assert_eq!(record.option(Reader::int), head.settled_policy);
+    assert_eq!(record.option(Reader::signed), head.compacted.map(Timestamp::unix_secs));
     let files = record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
     let until = |file: &offsite_core::format::head::FileState| file.retain_until.map(Timestamp::unix_secs);
     let expected = head.files.iter().map(|(id, file)| (id.stored(), file.length, file.live_bytes, until(file)));

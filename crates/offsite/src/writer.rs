@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     now: Timestamp,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
     settled_policy: Option<u64>,
+    /// When compaction came to its end, for the next commit to note.
+    compacted: Option<Timestamp>,
     // Dropped with the writer: the claim ends, and so do its signs of life.
     _holder: Holder,
     renewal: Renewal,
@@ -105,6 +107,7 @@ impl Writer {
             layout,
             heads,
             settled_policy: next.settled_policy,
+            compacted: next.compacted,
             head: next,
             minted: 0,
             now: settings.now,
@@ -145,6 +148,7 @@ impl Writer {
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
         let mut next = successor(self.layout.job(), &self.head, self.now)?;
         next.settled_policy = self.settled_policy;
+        next.compacted = self.compacted;
         change(&mut next);
         check_retired(&next)?;
         self.heads.commit(&next).await?;
@@ -155,6 +159,11 @@ impl Writer {
             let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
+    }
+
+    /// Lets the next commit, at the latest that of the writer's end, note when compaction came to its end.
+    pub(crate) fn compacted(&mut self, at: Option<Timestamp>) {
+        self.compacted = at.or(self.compacted);
     }
 
     /// Lets the next commit, at the latest that of the writer's end, note the policy under which nothing is left to be done.
@@ -296,6 +305,7 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         machines: Vec::new(),
         last_selected: BTreeMap::new(),
         settled_policy: None,
+        compacted: None,
         files: BTreeMap::new(),
         chain,
         retired: Vec::new(),

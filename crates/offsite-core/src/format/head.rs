@@ -97,6 +97,8 @@ pub struct Head {
     pub last_selected: BTreeMap<MachineName, Timestamp>,
     /// The fingerprint of the retention policy under which the last run left nothing to be done.
     pub settled_policy: Option<u64>,
+    /// When a compaction on schedule last came to its end.
+    pub compacted: Option<Timestamp>,
     /// The backup files that the chain refers to.
     pub files: BTreeMap<ObjectId, FileState>,
     /// The restore points.
@@ -121,6 +123,7 @@ pub(super) struct HeadRecord {
     clock_unix_secs: i64,
     machines: Vec<MachineRecord>,
     settled_policy: Option<u64>,
+    compacted_unix_secs: Option<i64>,
     files: Vec<FileRecord>,
     archives: Vec<PointRecord>,
     points: Vec<PointRecord>,
@@ -223,6 +226,7 @@ impl Head {
             clock_unix_secs: self.clock.unix_secs(),
             machines: self.machines.iter().map(machine).collect(),
             settled_policy: self.settled_policy,
+            compacted_unix_secs: self.compacted.map(Timestamp::unix_secs),
             files: files.collect(),
             archives: encode(self.chain.archives())?,
             points: encode(self.chain.points())?,
@@ -312,6 +316,7 @@ impl Head {
             machines,
             last_selected,
             settled_policy: record.settled_policy,
+            compacted: record.compacted_unix_secs.map(decode_time).transpose()?,
             files: record.files.iter().map(file).collect::<Result<_>>()?,
             chain: Chain::with_archives(block_size, archives, points)?,
             retired: record.retired.iter().map(retirement).collect::<Result<_>>()?,

@@ -180,6 +180,7 @@ pub(crate) fn head() -> Head {
         machines: vec![name("db"), name("app"), name("web"), name("old")],
         last_selected: BTreeMap::from([(name("old"), time(1_790_000_000)), (name("web"), time(1_792_000_200))]),
         settled_policy: Some(0x0123_4567_89ab_cdef),
+        compacted: Some(time(1_791_000_000)),
         files: BTreeMap::from([
             (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
             (ObjectId::new(1, 2), file(20_480, 12_288, None)),

@@ -41,10 +41,14 @@ enum Stage {
 struct Compaction {
     start: Instant,
     written_bytes: u64,
+    /// When one on schedule came to its end, before this run.
+    last: Option<Timestamp>,
+    /// When one on schedule came to its end, in this run.
+    ended: Option<Timestamp>,
 }
 
 impl<'a> Agenda<'a> {
-    pub(super) fn new(settings: &'a Transforms, now: Timestamp, added: u32, epoch: u32) -> Self {
+    pub(super) fn new(settings: &'a Transforms, now: Timestamp, added: u32, head: &Head, epoch: u32) -> Self {
         Self {
             settings,
             now,
@@ -53,8 +57,13 @@ impl<'a> Agenda<'a> {
             stage: Stage::Machines,
             due: VecDeque::new(),
             is_held_back: false,
-            compaction: Compaction { start: Instant::now(), written_bytes: 0 },
+            compaction: Compaction { start: Instant::now(), written_bytes: 0, last: head.compacted, ended: None },
         }
+    }
+
+    /// When compaction on schedule came to its end, or its schedule began, if it was in this run.
+    pub(super) fn compacted(&self) -> Option<Timestamp> {
+        self.compaction.ended
     }
 
     /// Whether a changed policy would take more than this run gives it.
@@ -98,8 +107,9 @@ impl<'a> Agenda<'a> {
                     self.stage = Stage::Compact;
                 }
                 Stage::Compact => {
-                    let left = self.settings.compact.map(|settings| (settings, self.bytes_left(&settings)));
-                    let Some((settings, Some(bytes))) = left else {
+                    let settings = self.settings.compact.map(|settings| settings.at(self.now, self.compaction.last));
+                    let left = settings.map(|(settings, is_due)| (settings, is_due, self.bytes_left(&settings)));
+                    let Some((settings, is_due, Some(bytes))) = left else {
                         self.stage = Stage::Done;
                         continue;
                     };
@@ -110,6 +120,10 @@ impl<'a> Agenda<'a> {
                             return Ok(Some(draft));
                         }
                         None => {
+                            // Nothing was left because nothing was to do, or because the bound of this run is reached.
+                            let is_done = bytes >= settings.piece_bytes;
+                            let begins = settings.every_days.is_some() && self.compaction.last.is_none();
+                            self.compaction.ended = (begins || (is_due && is_done)).then_some(self.now);
                             self.stage = Stage::Done;
                             return Ok(None);
                         }

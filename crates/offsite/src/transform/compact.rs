@@ -9,7 +9,7 @@ use std::time::Duration;
 use offsite_core::format::backup_file::region_bytes;
 use offsite_core::format::head::{FileState, Head};
 use offsite_core::plan::{references, relocate};
-use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence};
+use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
 
 use super::draft::{Draft, Drafting};
 use super::stack::restacked;
@@ -64,6 +64,8 @@ pub enum Budget {
 pub struct Compact {
     /// Files whose live share is smaller are emptied.
     pub below_live: LiveShare,
+    /// So often, in days, every file that has a superseded block is emptied. None: never, on schedule.
+    pub every_days: Option<u32>,
     /// A full that is spread over more files than this gets fewer, where holes cannot be punched. None: it may be spread over any
     /// number.
     pub files_max: Option<u32>,
@@ -80,7 +82,15 @@ impl Compact {
     /// Files of which less than this share is live are emptied, in each run, without a bound.
     #[must_use]
     pub const fn below(below_live: LiveShare) -> Self {
-        Self { below_live, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+        Self { below_live, every_days: None, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+    }
+
+    /// These settings at a time when compaction on schedule is due, or not; and whether it is.
+    pub(super) fn at(self, now: Timestamp, last: Option<Timestamp>) -> (Self, bool) {
+        let period_secs = self.every_days.map(|days| i64::from(days) * 86_400);
+        // A schedule begins with the first run that knows it.
+        let is_due = period_secs.zip(last).is_some_and(|(period, last)| now.unix_secs() - last.unix_secs() >= period);
+        (if is_due { Self { below_live: LiveShare::ALL, ..self } } else { self }, is_due)
     }
 
     /// Every file that has a superseded block is emptied now: compaction on demand.

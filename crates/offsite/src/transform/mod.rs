@@ -96,7 +96,7 @@ pub(crate) async fn plan(
         return Ok(planned);
     }
     // The run itself will be of the next epoch.
-    let mut agenda = Agenda::new(settings, now, added, head.epoch.saturating_add(1));
+    let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));
     loop {
         let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
         let Some(draft) = agenda.next(drafting).await? else { return Ok(planned) };
@@ -134,7 +134,7 @@ pub(crate) async fn transform(
         // A clock that ran back makes every point look newer than it is; nothing is lost by waiting.
         report.notes.push(format!("the clock says {now} and has said {clock} before: nothing was pruned"));
     } else {
-        let mut agenda = Agenda::new(settings, now, added, writer.head().epoch);
+        let mut agenda = Agenda::new(settings, now, added, writer.head(), writer.head().epoch);
         loop {
             let head = writer.head().clone();
             let repository = writer.repository().clone();
@@ -152,6 +152,7 @@ pub(crate) async fn transform(
             }
             report.operations.push(done);
         }
+        writer.compacted(agenda.compacted());
         if agenda.is_held_back() {
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
             report.notes.push(note.to_owned());

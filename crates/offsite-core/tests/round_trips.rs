@@ -162,7 +162,7 @@ fn head() -> impl Strategy<Value = Head> {
                 retired: objects.iter().map(retirement).collect(),
                 last_selected: machines.iter().step_by(2).map(|name| (name.clone(), time(-7))).collect(),
                 settled_policy: copy.then_some(number),
-                compacted: copy.then_some(clock),
+                compacted: copy.then_some(samples::time(-8)),
                 chain: match machines.is_empty() {
                     true => Chain::new(offsite_core::BlockSize::KiB512, vec![]),
                     false => Chain::with_archives(offsite_core::BlockSize::KiB512, archives, points),

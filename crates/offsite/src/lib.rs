@@ -29,6 +29,7 @@ mod release;
 pub mod report;
 mod restore;
 mod transform;
+mod transform_job;
 mod verify;
 mod writer;
 
@@ -45,6 +46,7 @@ pub use progress::{Progress, Silent};
 pub use release::Released;
 pub use restore::Restore;
 pub use transform::{MergeMethod, PlannedOperation, Transforms};
+pub use transform_job::TransformJob;
 pub use verify::{Damage, Touched, Verify, VerifyReport};
 
 /// How long another host waits for a sign of life of a writer.

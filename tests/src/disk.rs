@@ -43,7 +43,11 @@ impl FileSystemKind {
         }
     }
 
-    fn make(self, image: &Path) -> Result<(), String> {
+    pub(crate) fn check_tools(self) -> Result<(), String> {
+        self.tools().iter().try_for_each(|named| tool(*named).map(drop))
+    }
+
+    pub(crate) fn make(self, image: &Path) -> Result<(), String> {
         let arguments: &[&str] = match self {
             Self::Ext4 | Self::Xfs | Self::Btrfs => &["-q"],
             Self::Exfat => &[],
@@ -75,11 +79,7 @@ impl Disk {
     /// # Errors
     /// Why this user or machine cannot: a sentence that names the package or privilege that is missing.
     pub fn new(kind: FileSystemKind) -> Result<Self, String> {
-        for (tool, package) in kind.tools() {
-            if look_up(tool).is_none() {
-                return Err(format!("there is no `{tool}`: apt-get install {package}"));
-            }
-        }
+        kind.check_tools()?;
         let mut disk = Self { kind, folder: folder(), device: None };
         fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
         let image = File::create(disk.image()).map_err(|error| error.to_string())?;
@@ -143,6 +143,14 @@ impl Disk {
         attempt(Command::new("mount").arg("-o").arg(format!("remount,{options}")).arg(self.path()))
     }
 
+    /// Shows it at `place`, too, over what is there; [`Disk::unmount`] of that uncovers it.
+    ///
+    /// # Errors
+    /// What the tool said.
+    pub fn bind_to(&self, place: &Path) -> Result<(), String> {
+        attempt(Command::new("mount").arg("--bind").args([self.path().as_path(), place]))
+    }
+
     /// Unmounts it.
     ///
     /// # Errors
@@ -200,7 +208,7 @@ pub fn attach(image: &Path) -> Result<PathBuf, String> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
-fn tool((name, package): (&str, &str)) -> Result<Command, String> {
+pub(crate) fn tool((name, package): (&str, &str)) -> Result<Command, String> {
     look_up(name).map(Command::new).ok_or_else(|| format!("there is no `{name}`: apt-get install {package}"))
 }
 
@@ -208,7 +216,7 @@ fn tool((name, package): (&str, &str)) -> Result<Command, String> {
 ///
 /// # Errors
 /// What it printed.
-fn attempt(command: &mut Command) -> Result<(), String> {
+pub(crate) fn attempt(command: &mut Command) -> Result<(), String> {
     let output = output_of(command);
     if output.status.success() { Ok(()) } else { Err(describe(command, &output)) }
 }

@@ -6,6 +6,7 @@
 mod machine;
 mod pages;
 mod proc;
+mod s3_server;
 mod sample;
 mod sections;
 mod table;
@@ -49,11 +50,22 @@ enum Section {
     Merge,
     Restore,
     BlockSize,
+    S3,
 }
 
 /// Runs the command of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The server has a process of its own, so that its memory and its CPU time are told apart.
+    if std::env::args().nth(1).as_deref() == Some(s3_server::ARGUMENT) {
+        return match s3_server::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("figures: {failure}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -80,6 +92,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             Section::Merge => sections::merge::measure(&mut bench, &mut pages)?,
             Section::Restore => sections::restore::measure(&mut bench, &mut pages)?,
             Section::BlockSize => sections::block_size::measure(&mut bench, &mut pages)?,
+            Section::S3 => sections::s3::measure(&mut bench, &mut pages)?,
         }
     }
     let held = pages.end(start.elapsed());

@@ -1,14 +1,18 @@
 //! What can be typed.
 
+mod carry;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::core::{BlockSize, MachineName, Timestamp};
-use offsite::{ImageFormat, JobName};
+use offsite::{BackupMethod, ImageFormat, JobName};
+
+pub(crate) use carry::{Export, Import, Map};
 
 /// Backup copy jobs for virtual machine images.
 ///
-/// REPO is a name from the config file, or a folder.
+/// REPO is a name from the config file, a folder, or s3://bucket/prefix.
 ///
 /// Exit status: 0 done, 1 failed, 2 wrong use, 3 done with warnings.
 #[derive(Debug, Parser)]
@@ -39,6 +43,12 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
+    /// Write one restore point to one file that stands for itself.
+    Export(Export),
+    /// Make an exported restore point the first of a copy job's chain.
+    Import(Import),
+    /// Make a carried copy the start of a copy job's chain.
+    Map(Map),
     /// Show a chain's life under a policy, run by run, without data.
     Simulate(Simulate),
 }
@@ -48,11 +58,14 @@ pub(crate) struct Demo {
     /// The folder to make and leave to play with (default: offsite-demo, or the next free name).
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Keep the copies in a bucket, at AWS_ENDPOINT_URL if that is set, with the key of the environment.
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The repository: a folder that is empty or does not exist yet.
+    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet.
     pub(crate) repo: String,
     /// Print JSON.
     #[arg(long)]
@@ -73,6 +86,15 @@ pub(crate) struct Backup {
     /// Keep this many restore points, at least 2 (default: all).
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<u32>,
+    /// How the chain grows and ages.
+    #[arg(long, value_name = "METHOD", default_value = "forever-forward")]
+    pub(crate) method: Method,
+    /// Read and store every block: an active full.
+    #[arg(long, conflicts_with = "synthetic_full")]
+    pub(crate) full: bool,
+    /// Store what changed, and make the point a full on the indexes of the points before it; no other block moves.
+    #[arg(long)]
+    pub(crate) synthetic_full: bool,
     /// The size of a new job's blocks: 256KiB, 512KiB, 1MiB or 4MiB.
     #[arg(long, value_name = "SIZE", value_parser = block_size)]
     pub(crate) block_size: Option<BlockSize>,
@@ -184,6 +206,27 @@ pub(crate) struct Simulate {
     /// Print JSON: a line with the chain and the archive after each point.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How a backup job's chain grows and ages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Method {
+    /// Increments; the oldest are merged into the full.
+    ForeverForward,
+    /// Increments and periodic fulls; an old full goes with its increments.
+    Forward,
+    /// The newest point is the full; the points before it are steps back from it.
+    Reverse,
+}
+
+impl From<Method> for BackupMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::ForeverForward => Self::ForeverForward,
+            Method::Forward => Self::Forward,
+            Method::Reverse => Self::Reverse,
+        }
+    }
 }
 
 /// The format of a disk image.

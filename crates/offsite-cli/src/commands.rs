@@ -2,7 +2,10 @@
 
 pub(crate) mod backup;
 pub(crate) mod chain;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod map;
 pub(crate) mod points;
 pub(crate) mod restore;
 pub(crate) mod run;

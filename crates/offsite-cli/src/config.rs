@@ -26,7 +26,33 @@ pub(crate) struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RepositoryConfig {
+    /// A folder, or `s3://bucket/prefix`.
     pub(crate) location: String,
+    /// The store's URL; none: `AWS_ENDPOINT_URL`, or AWS.
+    pub(crate) endpoint: Option<String>,
+    /// The bucket's region; none: `AWS_REGION`, or us-east-1.
+    pub(crate) region: Option<String>,
+    /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
+    #[serde(default)]
+    pub(crate) single_writer: bool,
+    /// A file with access keys, as the tools of AWS have one. The keys themselves are never in a config.
+    pub(crate) credentials_file: Option<PathBuf>,
+    /// The profile in that file.
+    pub(crate) profile: Option<String>,
+}
+
+impl RepositoryConfig {
+    /// A key that only buckets have.
+    fn bucket_key(&self) -> Option<&'static str> {
+        let keys = [
+            ("endpoint", self.endpoint.is_some()),
+            ("region", self.region.is_some()),
+            ("single_writer", self.single_writer),
+            ("credentials_file", self.credentials_file.is_some()),
+            ("profile", self.profile.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,8 +124,19 @@ impl Config {
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
-        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(explain(&error)))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        for (name, repository) in &mut config.repositories {
+            if let Some(key) = repository.bucket_key().filter(|_| !repository.location.starts_with("s3://")) {
+                let location = &repository.location;
+                return Err(wrong(format!(
+                    "repository {name:?}: {key} is for buckets (s3://...), and {location} is none"
+                )));
+            }
+            if let Some(file) = &mut repository.credentials_file {
+                *file = config.folder.join(&*file);
+            }
+        }
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
             // Before any job runs: one with a wrong number would stop the runs of those after it.
@@ -122,6 +159,20 @@ impl Config {
         let location = &self.repositories.get(name)?.location;
         let is_path = !location.contains("://") && !location.starts_with("removable:");
         Some(if is_path { self.folder.join(location).to_string_lossy().into_owned() } else { location.clone() })
+    }
+}
+
+/// What is wrong with the file. The line is shown, but not one that may hold a key: it belongs elsewhere, and whoever
+/// prints this does not know that it is one.
+fn explain(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let lower = text.to_ascii_lowercase();
+    match ["secret", "token", "password", "access_key"].iter().any(|word| lower.contains(word)) {
+        false => text.trim_end().to_owned(),
+        true => format!(
+            "{}; access keys belong into the environment or a credentials file",
+            error.message().lines().next().unwrap_or_default()
+        ),
     }
 }
 

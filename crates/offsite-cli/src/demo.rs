@@ -15,6 +15,7 @@ use offsite_backends::Local;
 
 use crate::args::Demo;
 use crate::commands::chain::draw;
+use crate::config::Config;
 use crate::render::{bytes, count, duration, table};
 use crate::status::{Failure, Status};
 use account::Account;
@@ -40,8 +41,7 @@ const CONFIG: &str = r#"# Left by `offsite demo`. In this folder, try:
 location = "primary"
 
 [repositories.dr]
-location = "dr"
-
+DR
 [jobs."Offsite Copy"]
 source = { repository = "primary", from = "job", job = "nightly" }
 target = "dr"
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
     let start = Instant::now();
     let folder = make_folder(arguments.dir.as_deref())?;
     println!("The story of a backup copy job, told in {}", folder.display());
-    let story = Story::begin(folder).await?;
+    let story = Story::begin(folder, arguments.s3.as_deref()).await?;
     let account = story.ten_days().await?;
     story.draw_chain().await?;
     story.verify().await?;
@@ -81,7 +81,7 @@ struct Story {
 }
 
 impl Story {
-    async fn begin(folder: PathBuf) -> Result<Self, Failure> {
+    async fn begin(folder: PathBuf, bucket: Option<&str>) -> Result<Self, Failure> {
         let machines = fleet();
         let start = Instant::now();
         let disks = folder.join("disks");
@@ -102,10 +102,17 @@ impl Story {
             ),
         );
         let primary = make_repository(&folder.join("primary")).await?;
-        let second = make_repository(&folder.join("dr")).await?;
+        let second = match bucket {
+            None => make_repository(&folder.join("dr")).await?,
+            Some(url) if !url.starts_with("s3://") => {
+                return Err(Failure::WrongUse(format!("{url} is no bucket: write s3://bucket/prefix")));
+            }
+            Some(url) => crate::place::initialise(url, &Config::default(), evening(0)?).await?,
+        };
         heading(2, "Repositories", "primary, where the backup job writes; dr, where the copies go");
         let config = folder.join("offsite.toml");
-        std::fs::write(&config, CONFIG).map_err(|error| failed(&config, &error))?;
+        std::fs::write(&config, CONFIG.replace("DR\n", &copies_config(bucket)))
+            .map_err(|error| failed(&config, &error))?;
         let job = |name: &str| JobName::new(name).map_err(|error| Failure::Failed(error.to_string()));
         Ok(Self { folder, machines, primary, second, nightly: job("nightly")?, copy: job("Offsite Copy")? })
     }
@@ -239,6 +246,16 @@ fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
         }
     }
     Err(Failure::Failed("there are 999 folders offsite-demo already; remove some".to_owned()))
+}
+
+/// Where the copies lie, for the config.
+fn copies_config(bucket: Option<&str>) -> String {
+    let location = bucket.unwrap_or("dr");
+    let mut text = format!("location = {location:?}\n");
+    if let (Some(_), Ok(endpoint)) = (bucket, std::env::var("AWS_ENDPOINT_URL")) {
+        text.push_str(&format!("endpoint = {endpoint:?}\n"));
+    }
+    text
 }
 
 async fn make_repository(path: &Path) -> Result<OpenRepository, Failure> {

@@ -1,7 +1,10 @@
 //! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
 
-use offsite::core::{PointKind, RestorePoint, Status, retention::Verdict};
-use offsite::report::{BackupReport, BlockTraffic, CopyReport, Operation, RestoreReport, Tally, TransformReport};
+use offsite::core::{MachineName, PointKind, RestorePoint, Status, retention::Verdict};
+use offsite::report::{
+    BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MapReport, Operation, RestoreReport, Tally,
+    TransformReport,
+};
 use offsite::{RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,9 +14,13 @@ use crate::status::Failure;
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).map_err(|error| Failure::Failed(format!("no JSON: {error}")))?;
-    println!("{text}");
+    println!("{}", text(value)?);
     Ok(())
+}
+
+/// A value on one line.
+pub(crate) fn text(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Failed(format!("no JSON: {error}")))
 }
 
 pub(crate) fn kind(kind: PointKind) -> &'static str {
@@ -79,9 +86,11 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
         "kind": if report.full { "full" } else { "increment" },
+        "rolled_back": report.rolled_back.map(|sequence| sequence.0),
         "machines": machines,
         "stored_blocks": report.stored_blocks,
         "stored_bytes": report.stored_bytes,
+        "io": tally(&report.tally),
         "duration_secs": report.duration.as_secs_f64(),
         "transform": transform(&report.transform),
     })
@@ -179,6 +188,43 @@ fn traffic(traffic: &BlockTraffic) -> Value {
         "read_requests": traffic.read_requests,
         "bytes_written": traffic.bytes_written,
     })
+}
+
+pub(crate) fn export(job: &str, report: &ExportReport) -> Value {
+    json!({
+        "job": job,
+        "sequence": report.sequence.0,
+        "time": report.time.to_string(),
+        "machines": names(&report.machines),
+        "bytes": report.bytes,
+        "io": tally(&report.tally),
+    })
+}
+
+pub(crate) fn import(job: &str, report: &ImportReport) -> Value {
+    json!({
+        "job": job,
+        "exported_from": report.job,
+        "sequence": report.sequence.0,
+        "time": report.time.to_string(),
+        "machines": names(&report.machines),
+        "io": tally(&report.tally),
+    })
+}
+
+pub(crate) fn map(job: &str, seed_job: &str, report: &MapReport) -> Value {
+    json!({
+        "job": job,
+        "seed_job": seed_job,
+        "points": report.points,
+        "sequence": report.sequence.0,
+        "time": report.time.to_string(),
+        "io": tally(&report.tally),
+    })
+}
+
+fn names(machines: &[MachineName]) -> Vec<&str> {
+    machines.iter().map(MachineName::as_str).collect()
 }
 
 pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {

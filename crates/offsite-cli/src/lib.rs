@@ -31,7 +31,7 @@ const BLOCKING_THREADS_MAX: usize = 8;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
+    let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
         Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
     };
@@ -51,6 +51,9 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,
+        Command::Export(export) => commands::export::run(&export, &config).await,
+        Command::Import(import) => commands::import::run(&import, &config).await,
+        Command::Map(map) => commands::map::run(&map, &config).await,
         Command::Simulate(simulate) => commands::simulate::run(&simulate),
         Command::Verify(verify) => commands::verify::run(&verify, &config).await,
     }

@@ -1,8 +1,8 @@
 //! Transforms in words and as JSON.
 
 use offsite::MergeMethod;
-use offsite::core::Sequence;
-use offsite::report::Operation;
+use offsite::core::{MachineName, Sequence};
+use offsite::report::{Carriage, FullFrom, Operation};
 use serde_json::{Value, json};
 
 /// What an operation does, as the rest of a line that its verb begins.
@@ -16,6 +16,18 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
         Operation::RemovePoints { points, archived } if archived.is_empty() => ("remove", numbers(points)),
         Operation::RemovePoints { points, archived } => {
             ("remove", format!("{}, of which stays as an archive: {}", numbers(points), numbers(archived)))
+        }
+        Operation::MakeIndependent { sequence, carriage } => {
+            ("copy", format!("archive #{sequence} to blocks of its own ({})", carried(*carriage)))
+        }
+        Operation::MakeFull { sequence, from } => ("full", format!("of #{sequence}, {}", origin(*from))),
+        Operation::RemoveMachines { machines, points, fulls } => {
+            let points = if points.is_empty() { String::new() } else { format!("; with them {}", numbers(points)) };
+            let fulls = if fulls.is_empty() { String::new() } else { format!("; fulls now: {}", numbers(fulls)) };
+            ("remove", format!("machines {}{points}{fulls}", names(machines).join(", ")))
+        }
+        Operation::Compact { files, carriage } => {
+            ("compact", format!("live blocks of {files} backup files ({})", carried(*carriage)))
         }
         _ => ("transform", String::new()),
     }
@@ -38,6 +50,27 @@ pub(crate) fn fields(operation: &Operation) -> Value {
             "points": sequences(points),
             "archived": sequences(archived),
         }),
+        Operation::MakeIndependent { sequence, carriage } => json!({
+            "operation": "make independent",
+            "sequence": sequence.0,
+            "carriage": carried(*carriage),
+        }),
+        Operation::MakeFull { sequence, from } => json!({
+            "operation": "make full",
+            "sequence": sequence.0,
+            "from": origin(*from),
+        }),
+        Operation::RemoveMachines { machines, points, fulls } => json!({
+            "operation": "remove machines",
+            "machines": names(machines),
+            "points": sequences(points),
+            "fulls": sequences(fulls),
+        }),
+        Operation::Compact { files, carriage } => json!({
+            "operation": "compact",
+            "files": files,
+            "carriage": carried(*carriage),
+        }),
         _ => json!({ "operation": "other" }),
     }
 }
@@ -48,6 +81,24 @@ fn name(method: MergeMethod) -> &'static str {
         MergeMethod::Adopt => "adoption",
         MergeMethod::Fold => "folding",
     }
+}
+
+fn carried(carriage: Carriage) -> String {
+    match carriage {
+        Carriage::Cloned => "cloned by the repository".to_owned(),
+        Carriage::Moved { why } => format!("read and written: {why}"),
+    }
+}
+
+fn origin(from: FullFrom) -> String {
+    match from {
+        FullFrom::Source => "read whole from the source".to_owned(),
+        FullFrom::Chain(carriage) => format!("from the chain's own blocks ({})", carried(carriage)),
+    }
+}
+
+fn names(machines: &[MachineName]) -> Vec<String> {
+    machines.iter().map(ToString::to_string).collect()
 }
 
 fn numbers(sequences: &[Sequence]) -> String {

@@ -6,30 +6,55 @@ use std::sync::Arc;
 use offsite::OpenRepository;
 use offsite::core::Timestamp;
 use offsite::repository::{Error, ErrorKind, Repository};
-use offsite_backends::Local;
+use offsite_backends::{Local, S3, S3CredentialSource, S3Location, S3Options};
 
-use crate::config::Config;
+use crate::config::{Config, RepositoryConfig};
 use crate::status::Failure;
+
+/// Where a repository lies.
+enum Place {
+    Folder(PathBuf),
+    Bucket(Box<S3Options>),
+}
 
 /// Opens the repository that `repo` names: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
-    let path = folder(repo, config)?;
-    refuse_file(&path)?;
-    let backend = Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?;
-    Ok(OpenRepository::open(Arc::new(backend)).await?)
+    let backend: Arc<dyn Repository> = match place(repo, config)? {
+        Place::Folder(path) => {
+            refuse_file(&path)?;
+            Arc::new(Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?)
+        }
+        Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
+    };
+    Ok(OpenRepository::open(backend).await?)
 }
 
 /// Makes the repository that `repo` names, its folder and the folders above it included.
 pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> Result<OpenRepository, Failure> {
-    let path = folder(repo, config)?;
-    refuse_file(&path)?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent)
-            .map_err(|error| format!("cannot make the folder {}: {error}", parent.display()))?;
-    }
-    refuse_foreign(&path)?;
-    let backend: Arc<dyn Repository> = Arc::new(Local::create(&path).await?);
+    let backend: Arc<dyn Repository> = match place(repo, config)? {
+        Place::Folder(path) => {
+            refuse_file(&path)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                std::fs::create_dir_all(parent)
+                    .map_err(|error| format!("cannot make the folder {}: {error}", parent.display()))?;
+            }
+            refuse_foreign(&path)?;
+            Arc::new(Local::create(&path).await?)
+        }
+        Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
+    };
     Ok(OpenRepository::initialise(backend, now).await?)
+}
+
+async fn open_bucket(options: S3Options) -> Result<S3, Failure> {
+    let endpoint = options.endpoint.clone();
+    S3::open(options).await.map_err(|error| {
+        let mut text = crate::status::chain_of(&error);
+        if let Some(endpoint) = endpoint.filter(|_| error.kind() == ErrorKind::Unavailable) {
+            text.push_str(&format!("\n  the endpoint is {endpoint}"));
+        }
+        Failure::Failed(text)
+    })
 }
 
 /// The present.
@@ -37,15 +62,42 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_secs(jiff::Timestamp::now().as_second()).unwrap_or(Timestamp::MAX)
 }
 
-fn folder(repo: &str, config: &Config) -> Result<PathBuf, Failure> {
+fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
     let location = config.location(repo).unwrap_or_else(|| repo.to_owned());
     if location.is_empty() {
         return Err(Failure::WrongUse("an empty repository name".to_owned()));
     }
-    if location.contains("://") || location.starts_with("removable:") {
-        return Err(Failure::WrongUse(format!("{location}: this version stores in folders only")));
+    if location.starts_with("s3://") {
+        return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo))?)));
     }
-    Ok(PathBuf::from(location))
+    if location.contains("://") || location.starts_with("removable:") {
+        return Err(Failure::WrongUse(format!(
+            "{location}: this version stores in folders and in buckets (s3://bucket/prefix) only"
+        )));
+    }
+    Ok(Place::Folder(PathBuf::from(location)))
+}
+
+/// How to open a bucket: what the config does not say, the environment does, by the names that other tools know.
+fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options, Failure> {
+    let variable =
+        |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let location = S3Location::parse(location).map_err(|error| Failure::WrongUse(error.to_string()))?;
+    let file = config.and_then(|config| config.credentials_file.clone());
+    let profile = config.and_then(|config| config.profile.clone());
+    let credentials = match (file, profile) {
+        (None, None) => S3CredentialSource::standard(),
+        (file, profile) => S3CredentialSource::file(file, profile),
+    };
+    let mut options = S3Options::new(location, credentials);
+    let endpoint = config.and_then(|config| config.endpoint.clone());
+    options.endpoint = endpoint.or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
+    let region = config.and_then(|config| config.region.clone());
+    if let Some(region) = region.or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"])) {
+        options.region = region;
+    }
+    options.single_writer = config.is_some_and(|config| config.single_writer);
+    Ok(options)
 }
 
 fn no_such_place(error: &Error, repo: &str, path: &Path, config: &Config) -> Failure {

@@ -69,7 +69,7 @@ fn places_that_are_no_repository() {
     fs::create_dir(offsite.path("empty")).unwrap();
     let mut transcript = Transcript::default();
     transcript.heading("reading and writing there");
-    for place in ["photos", "empty", "missing", "web01.img", "s3://bucket/backup", ""] {
+    for place in ["photos", "empty", "missing", "web01.img", "webdav://host/backup", ""] {
         let status = if place.is_empty() || place.contains("://") { 2 } else { 1 };
         transcript.run(&offsite, status, ["points", place]);
         transcript.run(&offsite, status, ["backup", "--repo", place, "--job", "nightly", "web01=web01.img"]);

@@ -36,7 +36,9 @@ fn help_says_what_there_is() {
     let offsite = Offsite::new();
     let mut transcript = Transcript::default();
     transcript.run(&offsite, 0, ["--help"]);
-    for command in ["demo", "init", "backup", "run", "points", "chain", "restore", "verify", "simulate"] {
+    for command in
+        ["demo", "init", "backup", "run", "points", "chain", "restore", "verify", "export", "import", "map", "simulate"]
+    {
         transcript.heading(command);
         transcript.run(&offsite, 0, [command, "--help"]);
     }
@@ -138,6 +140,43 @@ target = "second"
     transcript.heading("a clock that runs back");
     transcript.run(&offsite, 3, BACKUP.into_iter().chain(["--at", &day(-1)]));
     transcript.compare(&offsite, "warnings.txt");
+}
+
+/// Methods of the primary chain, and restore points that are carried.
+#[test]
+fn chains_that_are_carried_in_the_words_of_the_command() {
+    let offsite = Offsite::with_copy_job();
+    let machines = Machines::new(&offsite);
+    let mut transcript = Transcript::default();
+    transcript.heading("a reverse-incremental chain");
+    for number in 0..3 {
+        if number > 0 {
+            machines.work(&offsite, u32::try_from(number).unwrap());
+        }
+        transcript.run(&offsite, 0, BACKUP.into_iter().chain(["--method", "reverse", "--at", &day(number)]));
+    }
+    transcript.heading("increments, a synthetic full, and an active one");
+    let more: [&[&str]; 4] = [&[], &["--method", "reverse"], &["--synthetic-full"], &["--method", "forward", "--full"]];
+    for (number, (arguments, status)) in (3..).zip(more.into_iter().zip([0, 1, 0, 0])) {
+        let now = day(number);
+        transcript.run(&offsite, status, BACKUP.iter().chain(arguments).chain(&["--at", &now]).copied());
+    }
+    transcript.run(&offsite, 0, ["points", "primary"]);
+    transcript.heading("one point in one file");
+    transcript.run(&offsite, 0, ["export", "primary", "nightly", "--point", "1", "db01", "--to", "db01.export"]);
+    transcript.run(&offsite, 1, ["export", "primary", "nightly", "--to", "db01.export"]);
+    transcript.run(&offsite, 0, ["import", "second", "db01 of old", "--from", "db01.export"]);
+    transcript.run(&offsite, 1, ["import", "second", "db01 of old", "--from", "db01.export"]);
+    let export = fs::read(offsite.path("db01.export")).unwrap();
+    fs::write(offsite.path("cut.export"), &export[..export.len() / 2]).unwrap();
+    transcript.run(&offsite, 1, ["import", "second", "cut", "--from", "cut.export"]);
+    transcript.run(&offsite, 1, ["import", "second", "cut", "--from", "web01.img"]);
+    transcript.heading("a seed");
+    transcript.run(&offsite, 0, ["map", "second", COPY, "primary"]);
+    transcript.run(&offsite, 1, ["map", "second", COPY, "primary/nightly"]);
+    transcript.run(&offsite, 1, ["map", "second", "other", "db01.export"]);
+    transcript.run(&offsite, 0, ["verify", "second", COPY, "--read-data"]);
+    transcript.compare(&offsite, "carrying.txt");
 }
 
 /// With `--json` each command prints one line of JSON and nothing else.

@@ -13,6 +13,15 @@ pub struct MachineMap {
     pub disks: BTreeMap<DiskNumber, DiskMap>,
 }
 
+impl MachineMap {
+    /// Whether both have the same disks with the same content, wherever it is stored and whenever it was captured.
+    #[must_use]
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        self.disks.keys().eq(other.disks.keys())
+            && self.disks.values().zip(other.disks.values()).all(|(left, right)| left.same_content(right))
+    }
+}
+
 /// Where the blocks of machines lie: sorted runs per disk.
 ///
 /// As a *state* it says what each block is. As a *step* it says what changes on the way to the next state; machines
@@ -211,12 +220,8 @@ impl BlockMap {
     /// was captured.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        let same_machine = |(left, right): (&MachineMap, &MachineMap)| {
-            left.disks.keys().eq(right.disks.keys())
-                && left.disks.values().zip(right.disks.values()).all(|(left, right)| left.same_content(right))
-        };
         self.machines.keys().eq(other.machines.keys())
-            && self.machines.values().zip(other.machines.values()).all(same_machine)
+            && self.machines.values().zip(other.machines.values()).all(|(left, right)| left.has_content_of(right))
     }
 }
 

@@ -163,7 +163,8 @@ impl Plan {
             }
         }
         // A backup's blocks come from images, so its plan has no moves; its index has nothing but what is new.
-        let stored = self.index.stored().map(|(_, _, _, at)| at).filter(|_| self.moves.is_empty());
+        let is_new = |at: &StoredBlock| self.moves.is_empty() && self.files.contains_key(&at.file);
+        let stored = self.index.stored().map(|(_, _, _, at)| at).filter(is_new);
         for at in self.moves.iter().map(|step| step.to).chain(stored) {
             if let Some(file) = after.get_mut(&at.file).filter(|_| self.is_written(at.file)) {
                 file.live_bytes += padded(at, alignment);

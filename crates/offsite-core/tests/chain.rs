@@ -1,5 +1,6 @@
 //! Which restore points are a chain.
 
+use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
     BlockSize, Chain, ChainError, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint,
     Sequence, Status, Timestamp,
@@ -19,44 +20,87 @@ fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
         kind,
         machines: machines.iter().map(machine).collect(),
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
+        below: Vec::new(),
         stored_blocks: 0,
         stored_bytes: 0,
         origin: None,
+        flags: Flags::NONE,
     }
 }
 
 fn any_point() -> impl Strategy<Value = RestorePoint> {
-    let kind = prop_oneof![1 => Just(PointKind::Full), 2 => Just(PointKind::Increment)];
+    let kind = prop_oneof![1 => Just(PointKind::Full), 2 => Just(PointKind::Increment), 1 => Just(PointKind::Rollback)];
     let machines = prop_oneof![5 => Just(vec![0, 1]), 1 => prop::collection::vec(0..3u8, 0..3)];
     (0..12u64, kind, machines).prop_map(|(sequence, kind, machines)| point(sequence, kind, &machines))
 }
 
+/// Whether the kinds are a word of `(rollback* full increment*)*`, by the automaton of that language.
+fn is_word(kinds: impl Iterator<Item = PointKind>) -> bool {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        Start,
+        Back,
+        Forward,
+        Dead,
+    }
+    let end = kinds.fold(State::Start, |state, kind| match (state, kind) {
+        (State::Dead, _) | (State::Start | State::Back, PointKind::Increment) => State::Dead,
+        (_, PointKind::Full) | (State::Forward, PointKind::Increment) => State::Forward,
+        (_, PointKind::Rollback) => State::Back,
+    });
+    matches!(end, State::Start | State::Forward)
+}
+
+/// What a restore of the point at `position` overlays, told by walking from it to a full.
+fn naive_steps(points: &[RestorePoint], position: usize) -> Vec<Sequence> {
+    let back = points[position].kind != PointKind::Rollback;
+    let mut steps = vec![points[position].sequence];
+    let mut at = position;
+    while points[at].kind != PointKind::Full {
+        at = if back { at - 1 } else { at + 1 };
+        steps.insert(0, points[at].sequence);
+    }
+    steps
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_chain_is_a_full_and_increments_in_order(mut points in prop::collection::vec(any_point(), 0..5), tidy: bool) {
+    fn a_chain_is_fulls_with_what_leads_from_them(
+        mut points in prop::collection::vec(any_point(), 0..7),
+        archives in 0..3usize,
+        tidy in prop::bool::weighted(0.8),
+    ) {
         if tidy {
-            points.sort_by_key(|point| point.sequence);
-            points.iter_mut().for_each(|point| point.kind = PointKind::Increment);
-            points.iter_mut().take(1).for_each(|point| point.kind = PointKind::Full);
+            points.iter_mut().zip(0..).for_each(|(point, number)| *point = self::point(number, point.kind, &[0, 1]));
         }
-        let valid = points.iter().enumerate().all(|(position, point)| {
-            let full = point.kind == PointKind::Full;
+        let (archives, points) = points.split_at(archives.min(points.len()));
+        let all = [archives, points].concat();
+        let ordered = all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence);
+        let named = all.iter().all(|point| {
             let names: Vec<_> = point.machines.iter().map(|machine| machine.name.as_str()).collect();
-            full == (position == 0)
-                && !names.is_empty()
-                && names.windows(2).all(|pair| pair[0] < pair[1])
-                && points[..position].iter().all(|earlier| earlier.sequence < point.sequence)
+            !names.is_empty() && names.windows(2).all(|pair| pair[0] < pair[1])
         });
-        let chain = Chain::new(BlockSize::MiB1, points.clone());
+        let valid = ordered
+            && named
+            && archives.iter().all(|archive| archive.kind == PointKind::Full)
+            && is_word(points.iter().map(|point| point.kind));
+        let chain = Chain::with_archives(BlockSize::MiB1, archives.to_vec(), points.to_vec());
         prop_assert_eq!(chain.is_ok(), valid, "{:?}", chain);
         if let Ok(chain) = chain {
-            prop_assert_eq!(chain.points(), &points[..]);
+            prop_assert_eq!((chain.archives(), chain.points()), (archives, points));
             prop_assert_eq!(chain.latest(), points.last());
+            prop_assert!(chain.all().eq(&all));
+            let steps = |sequence| {
+                chain.steps_to(sequence).map(|steps| steps.iter().map(|step| step.sequence).collect::<Vec<_>>())
+            };
+            for archive in archives {
+                prop_assert_eq!(steps(archive.sequence), Some(vec![archive.sequence]));
+            }
             for (position, point) in points.iter().enumerate() {
                 prop_assert_eq!(chain.get(point.sequence), Some(point));
-                prop_assert_eq!(chain.steps_to(point.sequence), Some(&points[..=position]));
+                prop_assert_eq!(steps(point.sequence), Some(naive_steps(points, position)));
             }
             prop_assert_eq!(chain.steps_to(Sequence(99)), None);
         }
@@ -67,31 +111,36 @@ proptest! {
 fn the_error_names_the_point() {
     let full = |sequence| point(sequence, PointKind::Full, &[0]);
     let increment = |sequence| point(sequence, PointKind::Increment, &[0]);
+    let rollback = |sequence| point(sequence, PointKind::Rollback, &[0]);
     let refused = |points: &[RestorePoint]| Chain::new(BlockSize::MiB1, points.to_vec()).unwrap_err();
-    assert_eq!(refused(&[increment(4)]), ChainError::NoFull(Sequence(4)));
-    assert_eq!(refused(&[full(1), increment(2), full(3)]), ChainError::SecondFull(Sequence(3)));
+    assert_eq!(refused(&[increment(4)]), ChainError::NoFullBefore(Sequence(4)));
+    assert_eq!(refused(&[full(1), rollback(2)]), ChainError::NoFullAfter(Sequence(2)));
+    assert!(matches!(refused(&[full(1), rollback(2), increment(3)]), ChainError::NoFullAfter(Sequence(2))));
     let order = |earlier, later| ChainError::Order { earlier: Sequence(earlier), later: Sequence(later) };
     assert_eq!(refused(&[full(2), increment(1)]), order(2, 1));
     assert_eq!(refused(&[full(2), increment(2)]), order(2, 2));
     assert_eq!(refused(&[point(1, PointKind::Full, &[])]), ChainError::Machines(Sequence(1)));
     assert_eq!(refused(&[point(1, PointKind::Full, &[1, 0])]), ChainError::Machines(Sequence(1)));
     assert_eq!(refused(&[point(1, PointKind::Full, &[1, 1])]), ChainError::Machines(Sequence(1)));
+    let archived = |archive, points| Chain::with_archives(BlockSize::MiB1, vec![archive], points).unwrap_err();
+    assert_eq!(archived(increment(1), vec![full(2)]), ChainError::ArchiveNotFull(Sequence(1)));
+    assert_eq!(archived(full(2), vec![full(2)]), order(2, 2));
 }
 
 #[test]
-fn points_are_appended_and_merged() {
+fn points_are_appended_and_flagged() {
     let full = point(1, PointKind::Full, &[0]);
     let rest = [2, 3, 4].map(|sequence| point(sequence, PointKind::Increment, &[0]));
-    let mut chain = Chain::new(BlockSize::MiB1, vec![full]).unwrap();
+    let mut chain = Chain::with_archives(BlockSize::MiB1, vec![point(0, PointKind::Full, &[0])], vec![full]).unwrap();
     for increment in &rest {
         chain = chain.appended(increment.clone()).unwrap();
     }
-    assert_eq!(chain.points().len(), 4);
+    assert_eq!((chain.archives().len(), chain.points().len()), (1, 4));
     assert!(chain.appended(rest[2].clone()).is_err());
-    let merged = chain.merged(2, point(3, PointKind::Full, &[0])).unwrap();
-    assert_eq!(merged.points().iter().map(|point| point.sequence.0).collect::<Vec<_>>(), [3, 4]);
-    assert_eq!(
-        chain.merged(1, point(3, PointKind::Full, &[0])).unwrap_err(),
-        ChainError::Order { earlier: Sequence(3), later: Sequence(3) }
-    );
+    let weekly = Flags::NONE.with(Tier::Weekly);
+    let flagged = chain.flagged_latest(weekly).unwrap().flagged_latest(Flags::NONE.with(Tier::Yearly)).unwrap();
+    assert_eq!(flagged.latest().unwrap().flags, weekly.with(Tier::Yearly));
+    assert!(flagged.points()[..3].iter().all(|point| point.flags.is_empty()));
+    // All of them name the same index here.
+    assert_eq!(chain.indexes().count(), 1);
 }

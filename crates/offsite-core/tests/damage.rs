@@ -2,6 +2,7 @@
 
 mod samples;
 
+use offsite_core::Coverage;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
@@ -20,7 +21,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
             Header::decode_frame(bytes).map(|(header, payload)| [&header.encode()[..], payload].concat())
         }
         "head" => Head::decode(bytes)?.encode(),
-        "index" => Index::decode(bytes)?.encode(),
+        "index" | "index-full" | "index-layered" | "index-rollback" => Index::decode(bytes)?.encode(),
         "lease-renewal" => record::<LeaseRenewal>(Kind::LeaseRenewal, bytes),
         "pin" => record::<Pin>(Kind::Pin, bytes),
         "release-list" => record::<ReleaseList>(Kind::ReleaseList, bytes),
@@ -190,23 +191,50 @@ fn contradictions_are_refused() {
 /// A machine's part is read alone, from the directory and its own bytes.
 #[test]
 fn a_part_is_read_alone() {
-    let index = samples::index();
-    let bytes = index.encode().unwrap();
-    let directory = Directory::decode(&bytes[..record_end(&bytes)]).unwrap();
-    assert_eq!(directory.length(), bytes.len() as u64);
-    for (position, (state, _)) in directory.machines.iter().enumerate() {
-        let range = directory.part_range(position);
-        let part = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
-        let machine = directory.decode_part(position, part).unwrap();
-        assert_eq!(Some(&machine), index.map.machine(&state.name).or(index.spare.machine(&state.name)));
-        assert!(directory.decode_part(position, &part[1..]).is_err());
-        assert!(directory.decode_part(position, &[part, &[0]].concat()).is_err());
-        for byte in 0..part.len() {
-            let mut damaged = part.to_vec();
-            damaged[byte] ^= 1;
-            assert_eq!(directory.decode_part(position, &damaged).unwrap_err(), FormatError::Checksum("index"));
+    for index in samples::indexes() {
+        let bytes = index.encode().unwrap();
+        let directory = Directory::decode(&bytes[..record_end(&bytes)]).unwrap();
+        assert_eq!(directory.length(), bytes.len() as u64);
+        for (position, (state, _)) in directory.machines.iter().enumerate() {
+            let part = slice(&bytes, directory.part_range(position));
+            let machine = directory.decode_part(position, part).unwrap();
+            assert_eq!(machine.as_ref(), index.map.machine(&state.name).or(index.spare.machine(&state.name)));
+            assert!(directory.decode_part(position, &[part, &[0]].concat()).is_err());
+            assert!(part.is_empty() || directory.decode_part(position, &part[1..]).is_err());
+            for byte in 0..part.len() {
+                let mut damaged = part.to_vec();
+                damaged[byte] ^= 1;
+                assert_eq!(directory.decode_part(position, &damaged).unwrap_err(), FormatError::Checksum("index"));
+            }
+        }
+        assert!(directory.decode_part(9, &[]).is_err());
+        assert_eq!(directory.part_range(9), 0..0);
+    }
+}
+
+/// So are its pages, each with a checksum of its own.
+#[test]
+fn a_page_is_read_alone() {
+    for index in samples::indexes() {
+        let bytes = index.encode().unwrap();
+        let directory = Directory::decode(&bytes[..record_end(&bytes)]).unwrap();
+        let coverage = Coverage::of(&index.map);
+        for page in directory.pages(&coverage) {
+            let page_bytes = slice(&bytes, page.range()).to_vec();
+            let decode = |bytes: &[u8]| directory.decode_pages(&coverage, std::slice::from_ref(&page), &[bytes]);
+            assert!(decode(&page_bytes).is_ok());
+            assert!(matches!(decode(&page_bytes[1..]).unwrap_err(), FormatError::Short { .. }));
+            assert!(matches!(decode(&[&page_bytes[..], &[0]].concat()).unwrap_err(), FormatError::Short { .. }));
+            for byte in 0..page_bytes.len() {
+                let mut damaged = page_bytes.clone();
+                damaged[byte] ^= 1;
+                assert_eq!(decode(&damaged).unwrap_err(), FormatError::Checksum("index"));
+            }
         }
     }
-    assert!(directory.decode_part(9, &[]).is_err());
-    assert_eq!(directory.part_range(9), 0..0);
+}
+
+fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> &[u8] {
+    let at = |place| usize::try_from(place).expect("a place in memory");
+    &bytes[at(range.start)..at(range.end)]
 }

@@ -57,7 +57,10 @@ fn every_golden_file_is_listed() {
 #[test]
 fn the_golden_bytes_are_read() {
     assert_eq!(Head::decode(&golden("head")).unwrap(), samples::head());
-    assert_eq!(Index::decode(&golden("index")).unwrap(), samples::index());
+    let names = ["index-full", "index-rollback", "index-layered", "index"];
+    for (name, index) in names.into_iter().zip(samples::indexes()) {
+        assert_eq!(Index::decode(&golden(name)).unwrap(), index);
+    }
     assert_eq!(decode_record::<Pin>(Kind::Pin, &golden("pin")).unwrap(), samples::pin());
     let marker: RepositoryMarker = decode_record(Kind::Repository, &golden("repository")).unwrap();
     assert_eq!(marker, samples::marker());

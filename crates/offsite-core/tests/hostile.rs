@@ -6,10 +6,11 @@ mod samples;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use offsite_core::Coverage;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
-use offsite_core::format::index::Index;
+use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
 use proptest::prelude::*;
@@ -70,12 +71,24 @@ fn read_as_all(bytes: &[u8]) {
     if let Ok(head) = Head::decode(bytes) {
         assert_eq!(head.encode().expect("a head that was read"), bytes);
     }
+    if let Ok(directory) = Directory::decode(bytes) {
+        read_pages(&directory, bytes);
+    }
     if let Ok(index) = Index::decode(bytes) {
         assert_eq!(index.encode().expect("an index that was read"), bytes);
     }
     if let Ok((header, payload)) = Header::decode_frame(bytes) {
         assert_eq!([&header.encode()[..], payload].concat(), bytes);
     }
+}
+
+/// Looks blocks up in an index as far as its bytes go.
+fn read_pages(directory: &Directory, bytes: &[u8]) {
+    let [all, ..] = samples::indexes().map(|index| Coverage::of(&index.map));
+    let pages = directory.pages(&all);
+    let there = pages.iter().map_while(|page| bytes.get(usize_range(page.range()))).collect::<Vec<_>>();
+    let _ = directory.decode_pages(&all, &pages[..there.len()], &there);
+    let _ = directory.decode_pages(&all, &pages, &there);
 }
 
 fn object(kind: Kind, record: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -142,25 +155,34 @@ proptest! {
         }
     }
 
-    /// The parts of an index, bent, with the checksum in the directory made right.
+    /// A page of an index, bent, with its checksum in the directory made right.
     #[test]
-    fn bent_columns(edits in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..6u8]), 1..5)) {
-        let index = samples::index();
+    fn bent_pages(
+        sample in 0..4usize,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..6u8]), 1..5),
+    ) {
+        let index = &samples::indexes()[sample];
         let bytes = index.encode().unwrap();
-        let directory = offsite_core::format::index::Directory::decode(&bytes).unwrap();
-        let range = directory.part_range(0);
-        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
-        let mut part = bytes[range.clone()].to_vec();
+        let directory = Directory::decode(&bytes).unwrap();
+        let page = directory.pages(&Coverage::of(&index.map)).swap_remove(0);
+        let (range, record_end) = (usize_range(page.range()), usize_range(directory.part_range(0)).start);
+        let mut columns = bytes[range.clone()].to_vec();
         for (place, value) in edits {
-            let at = place.index(part.len());
-            part[at] = value;
+            let at = place.index(columns.len());
+            columns[at] = value;
         }
-        let mut record = bytes[ENVELOPE_BYTES..usize::try_from(directory.part_range(0).start).unwrap()].to_vec();
+        let mut record = bytes[ENVELOPE_BYTES..record_end].to_vec();
         let old = checksum(&bytes[range.clone()]).to_le_bytes();
-        let at = record.windows(8).position(|window| window == old).expect("the part's checksum");
-        record[at..at + 8].copy_from_slice(&checksum(&part).to_le_bytes());
-        read_as_all(&object(Kind::Index, &record, &[&part[..], &bytes[range.end..]].concat()));
+        let at = record.windows(8).position(|window| window == old).expect("the page's checksum");
+        record[at..at + 8].copy_from_slice(&checksum(&columns).to_le_bytes());
+        let parts = [&bytes[record_end..range.start], &columns, &bytes[range.end..]].concat();
+        read_as_all(&object(Kind::Index, &record, &parts));
     }
+}
+
+fn usize_range(range: std::ops::Range<u64>) -> std::ops::Range<usize> {
+    let at = |place| usize::try_from(place).expect("a place in memory");
+    at(range.start)..at(range.end)
 }
 
 /// Each vector and string of a record claims every size, with nothing behind the claim.
@@ -180,15 +202,17 @@ fn a_claim_allocates_nothing() {
     }
 }
 
-/// A directory that claims rows without columns is found out before anything is made for them.
+/// A directory that claims rows or pages without columns is found out before anything is made for them.
 #[test]
 fn an_index_without_its_columns_allocates_nothing() {
-    let bytes = samples::index().encode().unwrap();
-    for at in ENVELOPE_BYTES..bytes.len() {
-        for value in [[0xfc, 0xff, 0xff, 0xff, 0xff], [0xfb, 0xff, 0xff, 0, 0]] {
-            let record = [&bytes[ENVELOPE_BYTES..at], &value, &bytes[at + 1..]].concat();
-            let peak = peak_of(|| read_as_all(&object(Kind::Index, &record, &[])));
-            assert!(peak < 4 << 20, "byte {at}: {peak} bytes");
+    for index in samples::indexes() {
+        let bytes = index.encode().unwrap();
+        for at in ENVELOPE_BYTES..bytes.len() {
+            for value in [[0xfc, 0xff, 0xff, 0xff, 0xff], [0xfb, 0xff, 0xff, 0, 0]] {
+                let record = [&bytes[ENVELOPE_BYTES..at], &value, &bytes[at + 1..]].concat();
+                let peak = peak_of(|| read_as_all(&object(Kind::Index, &record, &[])));
+                assert!(peak < 4 << 20, "byte {at}: {peak} bytes");
+            }
         }
     }
 }
@@ -198,12 +222,13 @@ fn an_index_without_its_columns_allocates_nothing() {
 fn the_worst_record_takes_a_bounded_multiple() {
     let head = samples::head().encode().unwrap();
     // Everything up to the machines, then as many empty names as a head may have bytes.
-    let names = head.windows(4).position(|window| window == b"\x03\x02db").expect("the machines");
-    let count = (16 << 20) - (names - ENVELOPE_BYTES) - 5 - 3;
+    let names = head.windows(4).position(|window| window == b"\x04\x02db").expect("the machines");
+    // A name and whether it was ever selected: a byte each.
+    let count = ((16 << 20) - (names - ENVELOPE_BYTES) - 5 - 6) / 2;
     let mut record = head[ENVELOPE_BYTES..names].to_vec();
     record.push(0xfc);
     record.extend_from_slice(&u32::try_from(count).unwrap().to_le_bytes());
-    record.resize(record.len() + count + 3, 0);
+    record.resize(record.len() + 2 * count + 6, 0);
     let bytes = object(Kind::Head, &record, &[]);
     let peak = peak_of(|| assert!(Head::decode(&bytes).is_err()));
     println_peak(peak, bytes.len());

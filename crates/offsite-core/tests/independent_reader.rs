@@ -4,7 +4,9 @@
 
 mod samples;
 
-use offsite_core::{PointKind, Run, Status};
+use std::collections::BTreeMap;
+
+use offsite_core::{IndexReference, PointKind, Run, Status, Timestamp};
 
 /// Section 1: CRC-64/NVME, bit by bit.
 fn checksum(bytes: &[u8]) -> u64 {
@@ -76,6 +78,11 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.take(usize::try_from(length).expect("a short text")).to_vec()).expect("UTF-8")
     }
 
+    /// An index's id, length and record checksum.
+    fn reference(&mut self) -> (u64, u64, u64) {
+        (self.int(), self.int(), self.int())
+    }
+
     fn origin(&mut self) -> Option<([u8; 16], u64)> {
         self.option(|reader| (reader.bytes16(), reader.int()))
     }
@@ -103,6 +110,15 @@ fn status(status: Status) -> u64 {
         Status::Complete => 0,
         Status::Incomplete => 1,
         Status::Carried => 2,
+    }
+}
+
+/// As section 6 numbers them.
+fn kind(kind: PointKind) -> u64 {
+    match kind {
+        PointKind::Full => 0,
+        PointKind::Increment => 1,
+        PointKind::Rollback => 2,
     }
 }
 
@@ -148,29 +164,32 @@ fn a_head_is_read() {
     assert_eq!(record.fixed(1), 1, "a copy job");
     assert_eq!((record.int(), record.int()), (1 << 20, head.alignment_bytes.into()));
     assert_eq!((record.int(), record.signed()), (head.next_sequence.0, head.clock.unix_secs()));
-    let names = record.vec(Reader::string);
-    assert_eq!(names, head.machines.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>());
-    let files = record.vec(|reader| (reader.int(), reader.int(), reader.option(Reader::signed)));
-    let expected = head
-        .files
-        .iter()
-        .map(|(id, file)| (id.stored(), file.length, file.retain_until.map(offsite_core::Timestamp::unix_secs)));
+    let machines = record.vec(|reader| (reader.string(), reader.option(Reader::signed)));
+    let selected = |name| head.last_selected.get(name).map(|time| time.unix_secs());
+    let expected = head.machines.iter().map(|name| (name.as_str().to_owned(), selected(name)));
+    assert_eq!(machines, expected.collect::<Vec<_>>());
+    assert_eq!(record.option(Reader::int), head.settled_policy);
+    let files = record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
+    let until = |file: &offsite_core::format::head::FileState| file.retain_until.map(Timestamp::unix_secs);
+    let expected = head.files.iter().map(|(id, file)| (id.stored(), file.length, file.live_bytes, until(file)));
     assert_eq!(files, expected.collect::<Vec<_>>());
 
-    assert_eq!(record.int(), head.chain.points().len() as u64);
-    for point in head.chain.points() {
-        assert_eq!((record.int(), record.signed()), (point.sequence.0, point.time.unix_secs()));
-        assert_eq!(record.flag(), point.kind == PointKind::Full);
-        let machines = record.vec(|reader| (reader.int(), reader.fixed(1), reader.signed()));
-        assert_eq!(machines.len(), point.machines.len());
-        for ((number, code, captured), machine) in machines.into_iter().zip(&point.machines) {
-            assert_eq!(names[usize::try_from(number).expect("a small number")], machine.name.as_str());
-            assert_eq!((code, captured), (status(machine.status), machine.captured.unix_secs()));
+    let names: Vec<_> = machines.into_iter().map(|(name, _)| name).collect();
+    for points in [head.chain.archives(), head.chain.points()] {
+        let read = record.vec(|reader| Point::read(reader, &names));
+        assert_eq!(read.len(), points.len());
+        for (read, point) in read.iter().zip(points) {
+            assert_eq!((read.sequence, read.time), (point.sequence.0, point.time.unix_secs()));
+            assert_eq!((read.kind, read.flags), (kind(point.kind), point.flags.stored().into()));
+            let machine = |machine: &offsite_core::MachineState| {
+                (machine.name.as_str().to_owned(), status(machine.status), machine.captured.unix_secs())
+            };
+            assert_eq!(read.machines, point.machines.iter().map(machine).collect::<Vec<_>>());
+            let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
+            assert_eq!(read.indexes, point.indexes().map(reference).collect::<Vec<_>>());
+            assert_eq!(read.stored, (point.stored_blocks, point.stored_bytes));
+            assert_eq!(read.origin, point.origin.map(|origin| (origin.folder, origin.sequence.0)));
         }
-        let index = (record.int(), record.int(), record.int());
-        assert_eq!(index, (point.index.id.stored(), point.index.length, point.index.directory_checksum));
-        assert_eq!((record.int(), record.int()), (point.stored_blocks, point.stored_bytes));
-        assert_eq!(record.origin(), point.origin.map(|origin| (origin.folder, origin.sequence.0)));
     }
 
     let retired = record.vec(|reader| (reader.int(), reader.fixed(1), reader.int(), reader.int()));
@@ -179,78 +198,273 @@ fn a_head_is_read() {
     assert!(record.0.is_empty());
 }
 
-/// Section 7: the disk whose columns `part` starts with, in order of blocks.
-fn columns(part: &mut Reader<'_>, zeros: u64, stored: u64, files: &[(u64, u64)]) -> Vec<(u64, u64, Option<Row>)> {
+/// A block of a disk in a state or step: zeros, or where it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Block {
+    Zero,
+    Stored { file: u64, offset: u64, length: u64, digest: [u8; 32] },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Disk {
+    size_bytes: u64,
+    keeps_blocks: u64,
+    blocks: BTreeMap<u64, Block>,
+}
+
+/// The disks of a machine, by number.
+type Disks = BTreeMap<u64, Disk>;
+
+#[derive(Debug)]
+struct Machine {
+    name: String,
+    number: u64,
+    status: u64,
+    captured: i64,
+    disks: Option<Disks>,
+}
+
+/// Section 6: a point of a head.
+struct Point {
+    sequence: u64,
+    time: i64,
+    kind: u64,
+    flags: u64,
+    machines: Vec<(String, u64, i64)>,
+    /// Those below and then its own.
+    indexes: Vec<(u64, u64, u64)>,
+    stored: (u64, u64),
+    origin: Option<([u8; 16], u64)>,
+}
+
+impl Point {
+    fn read(reader: &mut Reader<'_>, names: &[String]) -> Self {
+        let (sequence, time) = (reader.int(), reader.signed());
+        let (kind, flags) = (reader.fixed(1), reader.fixed(1));
+        let name = |number| names[usize::try_from(number).expect("a small number")].clone();
+        let machines = reader.vec(|reader| (name(reader.int()), reader.fixed(1), reader.signed()));
+        let index = reader.reference();
+        let below = reader.vec(Reader::reference);
+        let stored = (reader.int(), reader.int());
+        Self {
+            sequence,
+            time,
+            kind,
+            flags,
+            machines,
+            indexes: [below, vec![index]].concat(),
+            stored,
+            origin: reader.origin(),
+        }
+    }
+}
+
+/// Section 7: the blocks of a page, in order.
+fn page(columns: &[u8], zeros: u64, stored: u64, files: &[(u64, u64)]) -> Vec<(u64, Block)> {
+    let mut part = Reader(columns);
     let mut column = |rows: u64, width| (0..rows).map(|_| part.fixed(width)).collect::<Vec<_>>();
     let (firsts, counts) = (column(zeros, 4), column(zeros, 4));
     let (blocks, numbers, lengths, offsets) =
         (column(stored, 4), column(stored, 4), column(stored, 4), column(stored, 8));
-    let mut runs: Vec<_> = firsts.into_iter().zip(counts).map(|(first, count)| (first, count, None)).collect();
+    let runs = firsts.into_iter().zip(counts).flat_map(|(first, count)| first..first + count);
+    let mut all: Vec<_> = runs.map(|block| (block, Block::Zero)).collect();
     for (row, block) in blocks.into_iter().enumerate() {
         let (file, file_bytes) = files[usize::try_from(numbers[row]).expect("a small number")];
-        assert!(offsets[row] + lengths[row] <= file_bytes);
-        let digest = part.take(32).try_into().expect("32 bytes");
-        runs.push((block, 1, Some(Row { file, offset: offsets[row], length: lengths[row], digest })));
+        let (offset, length) = (offsets[row], lengths[row]);
+        assert!(offset + length <= file_bytes);
+        all.push((block, Block::Stored { file, offset, length, digest: part.take(32).try_into().expect("32 bytes") }));
     }
-    runs.sort_by_key(|(first, _, _)| *first);
-    assert!(runs.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "runs and blocks do not overlap");
-    runs
+    assert!(part.0.is_empty());
+    all.sort_by_key(|(block, _)| *block);
+    assert!(all.windows(2).all(|pair| pair[0].0 < pair[1].0), "no block twice");
+    all
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Row {
-    file: u64,
-    offset: u64,
-    length: u64,
-    digest: [u8; 32],
+struct Step {
+    id: u64,
+    sequence: u64,
+    time: i64,
+    kind: u64,
+    below: Vec<(u64, u64, u64)>,
+    stored: (u64, u64),
+    machines: Vec<Machine>,
 }
 
-#[test]
-fn an_index_is_read() {
-    let index = samples::index();
-    let bytes = index.encode().expect("an index");
-    let (mut record, mut parts) = open(&bytes, 3);
-
-    assert_eq!((record.bytes16(), record.int(), record.int()), (index.folder, index.id.stored(), index.sequence.0));
-    assert_eq!((record.signed(), record.flag(), record.int()), (index.time.unix_secs(), false, 1 << 20));
-    assert_eq!(record.origin(), index.origin.map(|origin| (origin.folder, origin.sequence.0)));
+/// Section 7: an index.
+fn read_index(bytes: &[u8]) -> Step {
+    let (mut record, mut parts) = open(bytes, 3);
+    assert_eq!(record.bytes16(), samples::FOLDER);
+    let (id, sequence, time, kind) = (record.int(), record.int(), record.signed(), record.fixed(1));
+    assert_eq!(record.int(), 1 << 20, "the block size");
+    record.origin();
+    let below = record.vec(Reader::reference);
+    let stored = (record.int(), record.int());
     let files = record.vec(|reader| {
         let file = (reader.int(), reader.int());
         assert_eq!(reader.int(), 0, "a wrapped key");
         file
     });
-    assert_eq!(files, index.files.iter().map(|(id, length)| (id.stored(), *length)).collect::<Vec<_>>());
-
-    assert_eq!(record.int(), index.machines.len() as u64);
-    for (state, number) in &index.machines {
-        assert_eq!((record.string().as_str(), record.int()), (state.name.as_str(), number.0.into()));
-        assert_eq!((record.fixed(1), record.signed()), (status(state.status), state.captured.unix_secs()));
-        let sum = record.int();
-        let disks = record.vec(|reader| [(); 5].map(|()| reader.int()));
-        let length = disks.iter().map(|[.., zeros, stored]| 8 * zeros + 52 * stored).sum::<u64>();
-        let (part, rest) = parts.split_at(usize::try_from(length).expect("a short part"));
-        parts = rest;
-        assert_eq!(checksum(part), sum);
-
-        let mut part = Reader(part);
-        let known = index.map.machine(&state.name).or(index.spare.machine(&state.name)).expect("its blocks");
-        assert_eq!(disks.len(), known.disks.len());
-        for ([number, size_bytes, keeps_blocks, zeros, stored], (expected, disk)) in disks.into_iter().zip(&known.disks)
-        {
-            assert_eq!((number, size_bytes), (expected.0.into(), disk.size_bytes()));
-            assert_eq!(keeps_blocks, u64::from(disk.keeps_blocks()));
-            let runs = disk.runs().iter().map(|run| match *run {
-                Run::Zero { first, count } => (first.into(), count.into(), None),
-                Run::Stored { block, at } => {
-                    let (file, digest) = (at.file.stored(), at.digest.0);
-                    (block.into(), 1, Some(Row { file, offset: at.offset, length: at.length.into(), digest }))
+    let count = record.int();
+    let mut machines = Vec::new();
+    for _ in 0..count {
+        let (name, number, status, captured) = (record.string(), record.int(), record.fixed(1), record.signed());
+        let disks = record.option(|reader| {
+            reader.vec(|reader| {
+                let disk = [(); 3].map(|()| reader.int());
+                let pages = reader.vec(|reader| [(); 4].map(|()| reader.int()));
+                (disk, pages)
+            })
+        });
+        let disks = disks.map(|disks| {
+            let mut read = Disks::new();
+            for ([number, size_bytes, keeps_blocks], pages) in disks {
+                let mut blocks = BTreeMap::new();
+                for [first_block, zeros, stored, sum] in pages {
+                    let (columns, rest) =
+                        parts.split_at(usize::try_from(8 * zeros + 52 * stored).expect("a short page"));
+                    parts = rest;
+                    assert_eq!(checksum(columns), sum);
+                    let page = page(columns, zeros, stored, &files);
+                    assert_eq!(page[0].0, first_block);
+                    blocks.extend(page);
                 }
-            });
-            assert_eq!(columns(&mut part, zeros, stored, &files), runs.collect::<Vec<_>>());
-        }
-        assert!(part.0.is_empty());
+                read.insert(number, Disk { size_bytes, keeps_blocks, blocks });
+            }
+            read
+        });
+        machines.push(Machine { name, number, status, captured, disks });
     }
     assert!(record.0.is_empty() && parts.is_empty());
+    Step { id, sequence, time, kind, below, stored, machines }
+}
+
+/// What the crate's own map says of a machine, in this reader's terms.
+fn disks_of(machine: &offsite_core::MachineMap) -> Disks {
+    let disks = machine.disks.iter().map(|(number, disk)| {
+        let blocks = disk.runs().iter().flat_map(|run| match *run {
+            Run::Zero { first, count } => (first..first + count).map(|block| (block.into(), Block::Zero)).collect(),
+            Run::Stored { block, at } => {
+                let (file, digest) = (at.file.stored(), at.digest.0);
+                vec![(block.into(), Block::Stored { file, offset: at.offset, length: at.length.into(), digest })]
+            }
+        });
+        let (size_bytes, keeps_blocks) = (disk.size_bytes(), disk.keeps_blocks().into());
+        (number.0.into(), Disk { size_bytes, keeps_blocks, blocks: blocks.collect() })
+    });
+    disks.collect()
+}
+
+#[test]
+fn indexes_are_read() {
+    for index in samples::indexes() {
+        let read = read_index(&index.encode().expect("an index"));
+        assert_eq!((read.id, read.sequence, read.time), (index.id.stored(), index.sequence.0, index.time.unix_secs()));
+        assert_eq!((read.kind, read.stored), (kind(index.kind), (index.stored.blocks, index.stored.bytes)));
+        let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
+        assert_eq!(read.below, index.below.iter().map(reference).collect::<Vec<_>>());
+        assert_eq!(read.machines.len(), index.machines.len());
+        for (machine, (state, number)) in read.machines.iter().zip(&index.machines) {
+            assert_eq!((machine.name.as_str(), machine.number), (state.name.as_str(), number.0.into()));
+            assert_eq!((machine.status, machine.captured), (status(state.status), state.captured.unix_secs()));
+            let known = index.map.machine(&state.name).or(index.spare.machine(&state.name));
+            assert_eq!(machine.disks, known.map(disks_of));
+        }
+    }
+}
+
+/// Section 9: lays a step's or layer's machines over what lies below.
+fn overlay(state: &mut BTreeMap<String, Disks>, machines: Vec<(String, Disks)>) {
+    for (name, mut disks) in machines {
+        if let Some(before) = state.remove(&name) {
+            for (number, disk) in &mut disks {
+                let Some(below) = before.get(number) else {
+                    disk.keeps_blocks = 0;
+                    continue;
+                };
+                for (block, at) in below.blocks.range(..disk.keeps_blocks) {
+                    disk.blocks.entry(*block).or_insert_with(|| at.clone());
+                }
+                disk.keeps_blocks = disk.keeps_blocks.min(below.keeps_blocks);
+            }
+        }
+        state.insert(name, disks);
+    }
+}
+
+/// Section 9: the state at a point, from the bytes of a head and of the indexes by id.
+fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
+    let head = samples::head();
+    let objects: BTreeMap<u64, Vec<u8>> =
+        samples::indexes().iter().map(|index| (index.id.stored(), index.encode().expect("an index"))).collect();
+    let bytes = head.encode().expect("a head");
+    let (mut record, _) = open(&bytes, 2);
+    record.take(16);
+    record.int();
+    record.take(16);
+    record.vec(Reader::bytes16);
+    let _skipped = [(); 2].map(|()| record.int());
+    record.option(|reader| (reader.string(), reader.int()));
+    record.fixed(1);
+    let _skipped = [(); 3].map(|()| record.int());
+    record.signed();
+    let names = record.vec(|reader| (reader.string(), reader.option(Reader::signed)).0);
+    record.option(Reader::int);
+    record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
+    let archives = record.vec(|reader| Point::read(reader, &names));
+    let points = record.vec(|reader| Point::read(reader, &names));
+    let steps: Vec<&Point> = match points.iter().position(|point| point.sequence == sequence) {
+        None => archives.iter().filter(|archive| archive.sequence == sequence).collect(),
+        Some(position) if points[position].kind == 2 => {
+            let full = (position..).find(|at| points[*at].kind == 0).expect("a full after it");
+            points[position..=full].iter().rev().collect()
+        }
+        Some(position) => {
+            let full = (0..=position).rev().find(|at| points[*at].kind == 0).expect("a full before it");
+            points[full..=position].iter().collect()
+        }
+    };
+    let mut state = BTreeMap::new();
+    for point in &steps {
+        let mut step: BTreeMap<String, Disks> = BTreeMap::new();
+        let mut layers = point.indexes.iter().map(|(id, length, sum)| {
+            let bytes = &objects[id];
+            assert_eq!((bytes.len() as u64, &bytes[32..40]), (*length, &sum.to_le_bytes()[..]));
+            let listed = |name: &String| point.machines.iter().any(|(other, status, _)| other == name && *status != 1);
+            let machines = read_index(bytes).machines.into_iter().filter(|machine| machine.status != 1);
+            machines
+                .filter(|machine| listed(&machine.name))
+                .filter_map(|machine| Some((machine.name, machine.disks?)))
+                .collect::<Vec<_>>()
+        });
+        layers.by_ref().for_each(|layer| overlay(&mut step, layer));
+        overlay(&mut state, step.into_iter().collect());
+    }
+    let point = steps.last().expect("the point");
+    state.retain(|name, _| point.machines.iter().any(|(other, status, _)| other == name && *status != 1));
+    state
+}
+
+/// A state in few letters: file and page of each stored block, `.` for zeros, `?` for nothing.
+fn picture(state: &BTreeMap<String, Disks>) -> Vec<String> {
+    let disk = |name: &String, number: &u64, disk: &Disk| {
+        let count = disk.size_bytes.div_ceil(1 << 20);
+        let block = |block| match disk.blocks.get(&block) {
+            Some(Block::Zero) => ".".to_owned(),
+            Some(Block::Stored { file, offset, .. }) => format!("{}@{}", file & 0xffff_ffff, offset >> 12),
+            None => "?".to_owned(),
+        };
+        format!("{name} {number}: {}", (0..count).map(block).collect::<Vec<_>>().join(" "))
+    };
+    state.iter().flat_map(|(name, disks)| disks.iter().map(move |(number, map)| disk(name, number, map))).collect()
+}
+
+/// An archive, a rollback that leads back from a full of two layers, that full, and an increment on it.
+#[test]
+fn the_states_of_all_points_are_computed() {
+    assert_eq!(picture(&state_at(38)), ["app 0: 1@1 . 1@3 1@4", "app 2: 1@5", "db 0: . ."]);
+    assert_eq!(picture(&state_at(40)), ["app 0: 1@7 . 1@3"]);
+    assert_eq!(picture(&state_at(41)), ["app 0: 2@4 . 1@3 . .", "db 0: . ."]);
+    assert_eq!(picture(&state_at(42)), ["app 0: 2@4 . . . 2@1", "app 3: ", "db 0: 1@2 ."]);
 }
 
 /// Section 8.

@@ -1,6 +1,6 @@
 //! The newest N restore points, against counting by hand.
 
-use offsite_core::retention::{Reason, Simple, TooFew, simple};
+use offsite_core::retention::{Flags, Reason, Simple, TooFew, simple};
 use offsite_core::{IndexReference, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
 use proptest::prelude::*;
 
@@ -15,9 +15,11 @@ fn point(sequence: u64, secs: i64) -> RestorePoint {
         kind: PointKind::Increment,
         machines: Vec::new(),
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
+        below: Vec::new(),
         stored_blocks: 0,
         stored_bytes: 0,
         origin: None,
+        flags: Flags::NONE,
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use model::{Store, World, history, live};
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::Index;
+use offsite_core::format::index::{Index, Stored};
+use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, DiskMap, DiskNumber, MachineMap, MachineNumber, MachineState, ObjectId, Origin, PointKind,
     Sequence, Status,
@@ -50,6 +51,11 @@ fn index() -> impl Strategy<Value = Index> {
                     (state, MachineNumber(100 - number))
                 })
                 .collect();
+            // Of a machine that is whole an index that stands on others need not speak.
+            let layered = statuses[1] % 2 == 0;
+            let spoken = |name: &offsite_core::MachineName| {
+                !layered || statuses[2] % 3 == 0 || machines.first().is_some_and(|(first, _)| first.name != *name)
+            };
             let spare =
                 |name: &_| machines.iter().any(|(state, _)| state.name == *name && state.status == Status::Incomplete);
             Index {
@@ -57,11 +63,13 @@ fn index() -> impl Strategy<Value = Index> {
                 id: ObjectId::from_stored(id),
                 sequence: Sequence(sequence),
                 time: model::time(secs * 1000),
-                kind: if statuses[0] % 2 == 0 { PointKind::Full } else { PointKind::Increment },
+                kind: [PointKind::Full, PointKind::Increment, PointKind::Rollback][usize::from(statuses[0] % 3)],
                 block_size: model::BLOCK_SIZE,
                 origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
+                below: if layered { samples::layered_index().below } else { vec![] },
+                stored: if layered { Stored { blocks: sequence, bytes: length } } else { Stored::of(&step) },
                 files: step.files().into_iter().map(|file| (file, length.max(1 << 40))).collect(),
-                map: step.project(|name| !spare(name)),
+                map: step.project(|name| !spare(name) && spoken(name)),
                 spare: step.project(spare),
                 machines,
             }
@@ -88,7 +96,14 @@ fn head() -> impl Strategy<Value = Head> {
                 texts.iter().filter_map(|text| offsite_core::MachineName::new(text.trim()).ok()).rev().collect();
             let machines: Vec<_> = std::collections::BTreeSet::from_iter(machines).into_iter().rev().collect();
             let time = |secs: i32| samples::time(secs.into());
-            let points: Vec<_> =
+            // An archive, a rollback, and a full with increments, as far as there are points.
+            let kinds = match points.len() {
+                0..3 => [&[PointKind::Full][..], &[PointKind::Increment; 8]].concat(),
+                _ => {
+                    [&[PointKind::Full, PointKind::Rollback, PointKind::Full][..], &[PointKind::Increment; 8]].concat()
+                }
+            };
+            let mut points: Vec<_> =
                 points
                     .into_iter()
                     .zip(0u64..)
@@ -99,22 +114,28 @@ fn head() -> impl Strategy<Value = Head> {
                         offsite_core::RestorePoint {
                             sequence: Sequence(position * 3),
                             time: time(secs),
-                            kind: if position == 0 { PointKind::Full } else { PointKind::Increment },
+                            kind: kinds[usize::try_from(position).expect("a few points")],
                             machines: states.collect(),
                             index: offsite_core::IndexReference {
                                 id: ObjectId::from_stored(id),
                                 length,
                                 directory_checksum: id ^ length,
                             },
+                            below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
+                            flags: Flags::from_stored(statuses % 16).expect("four bits"),
                             stored_blocks: blocks,
                             stored_bytes: bytes,
                             origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
                         }
                     })
                     .collect();
+            let archives = if kinds[1] == PointKind::Rollback { vec![points.remove(0)] } else { vec![] };
             let number = number.max(1);
             let file = |(id, length, until, _): &(u64, u64, Option<i32>, u8)| {
-                (ObjectId::from_stored(*id), FileState { length: *length, retain_until: until.map(time) })
+                (
+                    ObjectId::from_stored(*id),
+                    FileState { length: *length, live_bytes: length / 3, retain_until: until.map(time) },
+                )
             };
             let retirement = |(id, since, _, what): &(u64, u64, Option<i32>, u8)| Retirement {
                 since: *since,
@@ -139,8 +160,13 @@ fn head() -> impl Strategy<Value = Head> {
                 clock: samples::time(0),
                 files: objects.iter().map(file).collect(),
                 retired: objects.iter().map(retirement).collect(),
-                chain: Chain::new(offsite_core::BlockSize::KiB512, if machines.is_empty() { vec![] } else { points })
-                    .expect("a chain"),
+                last_selected: machines.iter().step_by(2).map(|name| (name.clone(), time(-7))).collect(),
+                settled_policy: copy.then_some(number),
+                chain: match machines.is_empty() {
+                    true => Chain::new(offsite_core::BlockSize::KiB512, vec![]),
+                    false => Chain::with_archives(offsite_core::BlockSize::KiB512, archives, points),
+                }
+                .expect("a chain"),
                 machines,
             }
         })
@@ -154,8 +180,8 @@ proptest! {
         let bytes = index.encode().unwrap();
         prop_assert_eq!(&Index::decode(&bytes).unwrap(), &index);
         let point = index.point(&bytes).unwrap();
-        let blocks = index.map.stored().chain(index.spare.stored());
-        prop_assert_eq!(point.stored_bytes, blocks.map(|(_, _, _, at)| u64::from(at.length)).sum::<u64>());
+        prop_assert_eq!((point.stored_blocks, point.stored_bytes), (index.stored.blocks, index.stored.bytes));
+        prop_assert_eq!(&point.below, &index.below);
         prop_assert_eq!(point.index.length, bytes.len() as u64);
     }
 
@@ -179,6 +205,13 @@ fn a_head_that_cannot_be_read_is_not_written() {
     refused(|head| head.next_sequence = Sequence(42));
     refused(|head| head.machines[0] = head.machines[1].clone());
     refused(|head| head.machines.truncate(1));
+    refused(|head| {
+        head.last_selected.insert(samples::name("unknown"), samples::time(0));
+    });
+    refused(|head| {
+        let file = head.files.values_mut().next().expect("a file");
+        file.live_bytes = file.length + 1;
+    });
 }
 
 #[test]
@@ -203,10 +236,22 @@ fn an_index_that_cannot_be_read_is_not_written() {
     refused(|index| index.map = BlockMap::empty());
 }
 
+/// Where nothing lies below, each machine has blocks, and the totals are those of the rows.
+#[test]
+fn an_index_that_stands_alone_says_all() {
+    let index = samples::layered_index();
+    let alone = Index { below: vec![], stored: Stored::of(&index.map), ..index };
+    assert!(matches!(alone.encode(), Err(FormatError::Invalid { .. })));
+    let mut index = samples::full_index();
+    index.stored.blocks += 1;
+    assert!(index.encode().and_then(|bytes| Index::decode(&bytes)).is_err());
+}
+
 #[test]
 fn a_directory_that_is_too_long_is_not_written() {
     let mut index = samples::index();
     (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
+    index.stored = Stored::default();
     // 16 MiB of directory, in machines of many empty disks.
     let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
     let disks: BTreeMap<_, _> = (0..=u16::MAX).map(|number| (DiskNumber(number), disk.clone())).collect();

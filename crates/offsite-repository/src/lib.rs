@@ -13,6 +13,8 @@ mod counts;
 mod error;
 mod forward;
 mod key;
+#[cfg(feature = "testing")]
+mod numbers;
 mod recording;
 mod repository;
 #[cfg(feature = "testing")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use offsite_repository::Recording;
 use offsite_repository::conformance_tests;
 use offsite_repository::testing::conformance::{self, Options, Outcome};
-use offsite_repository::testing::{Faulty, Memory, MemoryOptions};
+use offsite_repository::testing::{CrashImage, CrashOptions, Faulty, Memory, MemoryOptions};
 
 fn options() -> Options {
     Options { retain_secs: 3_600, ..Options::default() }
@@ -31,6 +31,14 @@ mod memory_that_yields {
     use super::*;
     conformance_tests!(async || {
         (Arc::new(Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() })), options())
+    });
+}
+
+mod crash_image {
+    use super::*;
+    conformance_tests!(async || {
+        let image = CrashImage::with_options(1, CrashOptions { yields: true, ..CrashOptions::default() });
+        (conformance::opens(move || std::future::ready(Ok(image.clone()))), options())
     });
 }
 

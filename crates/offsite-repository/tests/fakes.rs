@@ -6,9 +6,10 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
+use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
 use offsite_repository::{Counts, ErrorKind, Extent, Key, Prefix, Read, Recording, Repository, RepositoryExt, Verb};
 
 fn key(text: &str) -> Key {
@@ -173,4 +174,47 @@ async fn memory_retains_until_its_clock_says_otherwise() {
     assert_eq!(memory.delete(&key("a")).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     memory.set_clock(2_000);
     memory.delete(&key("a")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_passes_on_the_paused_clock_and_succeeds() {
+    let faulty = Faulty::new(Memory::new());
+    faulty.inject(Fault::delaying(0, Duration::from_secs(3_600)).on(Verb::Finish));
+    faulty.inject(Fault::delaying(0, Duration::from_secs(60)).on(Verb::Read).losing_the_answer().for_ever());
+    let start = tokio::time::Instant::now();
+    faulty.put(&key("a"), Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3_600);
+    assert_eq!(faulty.get(&key("a"), 9).await.unwrap(), "x");
+    assert_eq!(faulty.get(&key("a"), 9).await.unwrap(), "x");
+    assert_eq!((start.elapsed().as_secs(), faulty.failures()), (3_720, 0));
+}
+
+#[tokio::test]
+async fn a_gate_holds_a_call_until_it_is_released() {
+    let faulty = Faulty::new(Memory::new());
+    let gate = Gate::new();
+    faulty.inject(Fault::holding(0, &gate).on(Verb::Finish).losing_the_answer());
+    let writer = faulty.clone();
+    let put = tokio::spawn(async move { writer.put(&key("a"), Bytes::from_static(b"x")).await });
+    gate.reached().await;
+    assert!(!put.is_finished());
+    assert_eq!(faulty.get(&key("a"), 9).await.unwrap(), "x", "it is carried out, and its answer is late");
+    gate.release();
+    put.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn faults_at_random_are_told_by_their_seed() {
+    let mut patterns = Vec::new();
+    for seed in [1, 1, 2] {
+        let faulty = Faulty::new(Memory::new());
+        faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::List).at_random(seed, 4));
+        let mut pattern = Vec::new();
+        for _ in 0..200 {
+            pattern.push(faulty.list(&Prefix::root(), None, 1).await.is_err());
+        }
+        assert!((25..80).contains(&faulty.failures()), "about one in four of 200: {}", faulty.failures());
+        patterns.push(pattern);
+    }
+    assert!(patterns[0] == patterns[1] && patterns[0] != patterns[2]);
 }

@@ -1,28 +1,36 @@
 //! Backup jobs: disk images into restore points.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod method;
+mod points;
+mod store;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offsite_core::format::head::Role;
-use offsite_core::plan::{Placer, Plan};
+use offsite_core::format::index::Stored;
+use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
-use offsite_core::{
-    BlockMap, BlockSize, DiskNumber, MachineMap, MachineName, MachineState, PointKind, Status, Timestamp,
-};
+use offsite_core::{BlockMap, BlockSize, MachineName, PointKind, Timestamp};
 
-use crate::image::{DiskImage, ImageSource};
+use crate::image::ImageSource;
 use crate::indexes::Indexes;
-use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
-use crate::point::{PointIndex, commit_point, number_machines};
-use crate::report::{BackupReport, BlockTraffic, MachineBackup, TransformReport};
+use crate::point::commit_point;
+use crate::report::{BackupReport, BlockTraffic, Tally};
 use crate::transform::{Transforms, transform};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
+pub use method::{BackupMethod, FullKind};
+
+use method::Making;
+use points::{Place, Points};
+use store::{Images, store_blocks};
+
 /// A primary backup job: each run makes one restore point of its machines from their disk images.
 ///
-/// The first is a full; later ones hold the blocks that changed. The images must not change while they are read: back up
+/// The first is a full; later ones store the blocks that changed, and are what the [`BackupMethod`] makes of them. The images must not change while they are read: back up
 /// snapshots of machines that run.
 #[derive(Clone)]
 pub struct BackupJob {
@@ -30,6 +38,8 @@ pub struct BackupJob {
     job: JobName,
     machines: Vec<(MachineName, Vec<ImageSource>)>,
     block_size: Option<BlockSize>,
+    method: BackupMethod,
+    full: Option<FullKind>,
     transforms: Transforms,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
@@ -44,6 +54,8 @@ impl BackupJob {
             job,
             machines: Vec::new(),
             block_size: None,
+            method: BackupMethod::default(),
+            full: None,
             transforms: Transforms::default(),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
@@ -61,6 +73,20 @@ impl BackupJob {
     #[must_use]
     pub fn block_size(mut self, block_size: BlockSize) -> Self {
         self.block_size = Some(block_size);
+        self
+    }
+
+    /// How the chain grows and ages, from the next run on.
+    #[must_use]
+    pub fn method(mut self, method: BackupMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Makes the point of the next run a full. A job's first point is one in any case, and read as a whole.
+    #[must_use]
+    pub fn full(mut self, full: FullKind) -> Self {
+        self.full = Some(full);
         self
     }
 
@@ -88,7 +114,8 @@ impl BackupJob {
     /// Makes one restore point, of the time `now`.
     ///
     /// # Errors
-    /// [`Error::Image`] before anything is written if an image cannot be used; [`Error::Busy`] if the job is running already;
+    /// [`Error::Image`] before anything is written if an image cannot be used; [`Error::Settings`] for settings that do not fit the
+    /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
     /// those of the repository. What was committed before the error stays; the next run needs no repair.
     pub async fn run(&self, now: Timestamp) -> Result<BackupReport> {
         let images = self.open_images().await?;
@@ -103,12 +130,7 @@ impl BackupJob {
         writer.close(result).await
     }
 
-    async fn run_with(
-        &self,
-        writer: &mut Writer,
-        images: &BTreeMap<MachineName, Vec<Arc<dyn DiskImage>>>,
-        now: Timestamp,
-    ) -> Result<BackupReport> {
+    async fn run_with(&self, writer: &mut Writer, images: &Images, now: Timestamp) -> Result<BackupReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         let block_size = writer.head().chain.block_size();
@@ -118,99 +140,48 @@ impl BackupJob {
                 self.job
             )));
         }
-        let mut indexes = Indexes::new(&self.repository, writer.layout(), writer.head().folder);
         let head = writer.head();
-        let steps = head.chain.latest().and_then(|point| head.chain.steps_to(point.sequence)).unwrap_or_default();
+        let making = Making::choose(&self.job, &head.chain, self.method, self.full)?;
+        let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
+        let chain = head.chain.clone();
+        let steps = chain.latest().and_then(|point| chain.steps_to(point.sequence)).unwrap_or_default();
         let latest = indexes.state(&steps).await?;
-        let kind = if steps.is_empty() { PointKind::Full } else { PointKind::Increment };
-        let (plan, machines) = self.store_blocks(writer, images, &latest, now).await?;
-        let states = machines.iter().map(|machine| MachineState {
-            name: machine.name.clone(),
-            status: Status::Complete,
-            captured: now,
-        });
-        let point = PointIndex {
-            id: writer.mint(),
-            sequence: writer.head().next_sequence,
-            time: now,
-            kind,
-            origin: None,
-            machines: states.collect(),
-            below: Vec::new(),
-            stored: None,
-            map: plan.index.clone(),
-            flags: Flags::NONE,
+        let nothing = BlockMap::empty();
+        let previous = if making == Making::ActiveFull { &nothing } else { &latest };
+        let progress = self.progress.as_ref();
+        let (plan, machines) = store_blocks(&self.repository, writer, images, previous, now, progress).await?;
+        let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
+        let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
+        let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
+        let maps: Vec<_> =
+            rollback.iter().chain(std::iter::once(&point)).map(|point| (point.id, point.map.clone())).collect();
+        let point = commit_point(writer, rollback, point, &plan, Flags::NONE).await?;
+        maps.into_iter().for_each(|(id, map)| indexes.insert(id, map));
+        drop(latest);
+        let stored_blocks = Stored::of(&plan.index).blocks;
+        let tally = Tally {
+            planned: Cost { blocks: stored_blocks, ..plan.cost() },
+            source: BlockTraffic::default(),
+            target: BlockTraffic::between(before, self.repository.block_counts()),
+            duration: start.elapsed(),
         };
-        let point = commit_point(writer, point, &plan, Flags::NONE).await?;
-        indexes.insert(point.index.id, plan.index);
-        let stored = BlockTraffic::between(before, self.repository.block_counts());
-        let mut report = BackupReport {
+        let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
+        let transform = transform(writer, &mut indexes, &transforms, now, 1, progress).await?;
+        Ok(BackupReport {
             sequence: point.sequence,
             time: now,
-            full: kind == PointKind::Full,
+            full: point.kind == PointKind::Full,
+            rolled_back,
             machines,
-            stored_blocks: point.stored_blocks,
-            stored_bytes: stored.bytes_written,
-            duration: start.elapsed(),
-            transform: TransformReport::default(),
-        };
-        let progress = self.progress.as_ref();
-        report.transform = transform(writer, &mut indexes, &self.transforms, now, 1, progress).await?;
-        Ok(report)
+            stored_blocks,
+            stored_bytes: tally.target.bytes_written,
+            duration: tally.duration,
+            tally,
+            transform,
+        })
     }
 
-    /// Stores the blocks that changed; the step to the new state with its files, and what was read.
-    async fn store_blocks(
-        &self,
-        writer: &mut Writer,
-        images: &BTreeMap<MachineName, Vec<Arc<dyn DiskImage>>>,
-        latest: &BlockMap,
-        now: Timestamp,
-    ) -> Result<(Plan, Vec<MachineBackup>)> {
-        let (_, numbers) = number_machines(&writer.head().machines, images.keys());
-        let mut disks = Vec::new();
-        for (name, images) in images {
-            for (image, number) in images.iter().zip(0..) {
-                let disk = DiskNumber(number);
-                let previous = latest.machine(name).and_then(|machine| machine.disks.get(&disk)).cloned();
-                disks.push(IngestDisk {
-                    machine: name.clone(),
-                    number: numbers[name],
-                    disk,
-                    image: Arc::clone(image),
-                    previous: previous.map(Arc::new),
-                });
-            }
-        }
-        let head = writer.head();
-        let header = OutputHeader {
-            folder: head.folder,
-            sequence: head.next_sequence,
-            time: now,
-            block_size: head.chain.block_size(),
-            alignment_bytes: head.alignment_bytes,
-            machines: images.keys().map(|name| (name.clone(), numbers[name])).collect(),
-        };
-        let block_size = header.block_size;
-        let mut placer = Placer::new(header.placement(&self.repository));
-        let layout = writer.layout().clone();
-        let mut output = Output::new(&self.repository, &layout, header);
-        let progress = self.progress.as_ref();
-        let ingested =
-            ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), progress).await;
-        let ingested = match ingested {
-            Ok(ingested) => ingested,
-            Err(error) => {
-                output.abort().await;
-                return Err(error);
-            }
-        };
-        output.finish().await?;
-        let index = latest.diff(&state_of(&ingested, now));
-        Ok((Plan { index, files: placer.into_files(), ..Plan::default() }, summaries(&ingested)))
-    }
-
-    async fn open_images(&self) -> Result<BTreeMap<MachineName, Vec<Arc<dyn DiskImage>>>> {
+    async fn open_images(&self) -> Result<Images> {
         if self.machines.is_empty() {
             return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
         }
@@ -245,33 +216,4 @@ impl std::fmt::Debug for BackupJob {
             .field("machines", &self.machines)
             .finish_non_exhaustive()
     }
-}
-
-fn state_of(ingested: &[Ingested], now: Timestamp) -> BlockMap {
-    let mut machines: BTreeMap<MachineName, MachineMap> = BTreeMap::new();
-    for disk in ingested {
-        let machine = machines
-            .entry(disk.machine.clone())
-            .or_insert_with(|| MachineMap { captured: now, disks: BTreeMap::new() });
-        machine.disks.insert(disk.disk, disk.map.clone());
-    }
-    let mut state = BlockMap::empty();
-    machines.into_iter().for_each(|(name, machine)| state.insert(name, machine));
-    state
-}
-
-fn summaries(ingested: &[Ingested]) -> Vec<MachineBackup> {
-    let mut machines: Vec<MachineBackup> = Vec::new();
-    for disk in ingested {
-        if machines.last().is_none_or(|machine| machine.name != disk.machine) {
-            let name = disk.machine.clone();
-            machines.push(MachineBackup { name, disk_bytes: 0, read_bytes: 0, changed_bytes: 0 });
-        }
-        if let Some(machine) = machines.last_mut() {
-            machine.disk_bytes += disk.map.size_bytes();
-            machine.read_bytes += disk.read_bytes;
-            machine.changed_bytes += disk.changed_bytes;
-        }
-    }
-    machines
 }

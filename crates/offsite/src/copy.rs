@@ -1,31 +1,29 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
 mod dry_run;
+mod offer;
 mod selection;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offsite_core::format::head::{Head, Role};
-use offsite_core::plan::{Plan, sync};
-use offsite_core::retention::{Marks, Policy, Regular, Simple, mark};
-use offsite_core::{BlockMap, MachineName, MachineNumber, Origin, PointKind, Sequence, Timestamp};
+use offsite_core::retention::{Policy, Regular, Simple};
+use offsite_core::{BlockMap, PointKind, Timestamp};
 
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, Output, OutputHeader, transfer};
-use crate::point::{PointIndex, commit_point, number_machines};
-use crate::report::{BlockTraffic, CopyReport, MachineCopy, SyncReport, Tally};
-use crate::transform::{MergeMethod, Transforms, transform};
+use crate::mover::{Checking, FrameSource, Headers, Output, transfer};
+use crate::point::commit_point;
+use crate::report::{BlockTraffic, CopyReport, OperationReport, SyncReport, Tally};
+use crate::transform::{Drafting, MergeMethod, Transforms, carry_out, transform, whole};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use selection::Selection;
 
-use dry_run::states;
-use selection::Choice;
+use offer::{NewPoint, Offer};
 
 /// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
 /// retention no longer asks for.
@@ -144,95 +142,71 @@ impl CopyJob {
         self.check_block_size(source, writer.head().chain.block_size(), has_points)?;
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let latest = latest_state(writer.head(), &mut indexes).await?;
-        let choice = self.selection.choose(source, &latest, now).await?;
-        let missing = choice.missing.clone();
-        let mut report = None;
-        if !choice.machines.is_empty() {
-            report = Some(self.sync(writer, &mut indexes, source, &latest, choice).await?);
-        }
+        let head = writer.head().clone();
+        let offer = self.offer(&head, source, &latest, now, &mut || writer.mint()).await?;
         drop(latest);
+        let Offer { stored, selected, missing } = offer;
+        let mut report = None;
+        if let Some(stored) = stored {
+            report = Some(self.store(writer, &mut indexes, source, stored).await?);
+        }
+        writer.select(&selected);
         let added = u32::from(report.is_some());
         let progress = self.progress.as_ref();
-        let transform = transform(writer, &mut indexes, &self.transforms, now, added, progress).await?;
+        let (fulls, notes) = self.make_fulls(writer, &mut indexes, source).await?;
+        let mut transform = transform(writer, &mut indexes, &self.transforms, now, added, progress).await?;
+        transform.operations.splice(0..0, fulls);
+        transform.notes.splice(0..0, notes);
         Ok(CopyReport { sync: report, transform, missing })
     }
 
     /// Copies what was chosen, and commits it as a restore point.
-    async fn sync(
+    async fn store(
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
         source: &JobFolder,
-        latest: &BlockMap,
-        choice: Choice,
+        stored: NewPoint,
     ) -> Result<SyncReport> {
         let start = Instant::now();
         let before = (self.source.block_counts(), self.target.block_counts());
-        let head = writer.head();
-        let full = head.chain.latest().is_none();
-        let (time, origin) = newest(&choice.machines, source);
-        let sequence = head.next_sequence;
-        let header = OutputHeader {
-            folder: head.folder,
-            sequence,
-            time,
-            block_size: source.chain().block_size(),
-            alignment_bytes: head.alignment_bytes,
-            machines: numbered(&head.machines, &choice),
-        };
-        let placement = header.placement(&self.target);
-        let plan = sync(latest, &choice.wanted, placement, || writer.mint());
-        self.carry(writer, source, &plan, header).await?;
-        let marks = self.marks(writer.head(), time);
-        let point = PointIndex {
-            id: writer.mint(),
-            sequence,
-            time,
-            kind: if full { PointKind::Full } else { PointKind::Increment },
-            origin: Some(origin),
-            machines: states(&choice),
-            below: Vec::new(),
-            stored: None,
-            map: plan.index.clone(),
-            flags: marks.point,
-        };
-        let point = commit_point(writer, point, &plan, marks.predecessor).await?;
+        let NewPoint { point, plan, header, predecessor, machines } = stored;
+        let (sequence, time, full) = (point.sequence, point.time, point.kind == PointKind::Full);
+        let frames = FrameSource::new(&self.source, source.layout(), source.head());
+        let output = Output::new(&self.target, writer.layout(), header);
+        transfer(&plan.moves, &frames, Headers::New, Checking::Stored, output, self.progress.as_ref()).await?;
+        let map = point.map.clone();
+        let point = commit_point(writer, None, point, &plan, predecessor).await?;
         let tally = Tally {
             planned: plan.cost(),
             source: BlockTraffic::between(before.0, self.source.block_counts()),
             target: BlockTraffic::between(before.1, self.target.block_counts()),
             duration: start.elapsed(),
         };
-        indexes.insert(point.index.id, plan.index);
-        Ok(SyncReport { sequence, time, full, machines: choice.machines, tally })
+        indexes.insert(point.index.id, map);
+        Ok(SyncReport { sequence, time, full, machines, tally })
     }
 
-    /// The flags that a point of this time brings.
-    fn marks(&self, head: &Head, time: Timestamp) -> Marks {
-        let policy = self.transforms.retention.as_ref();
-        let Some((gfs, predecessor)) = policy.and_then(|policy| policy.gfs.as_ref()).zip(head.chain.latest()) else {
-            return Marks::default();
-        };
-        let zone = policy.map(|policy| &policy.zone);
-        zone.map_or_else(Marks::default, |zone| mark(gfs, zone, predecessor.time, time))
-    }
-
-    /// Carries the plan's blocks into new files, durably.
-    async fn carry(&self, writer: &Writer, source: &JobFolder, plan: &Plan, header: OutputHeader) -> Result<()> {
-        let numbers: BTreeMap<_, _> = header.machines.iter().cloned().collect();
-        let frames = FrameSource::new(&self.source, source.layout(), source.head());
-        let mut output = Output::new(&self.target, writer.layout(), header);
-        let number = |step: &offsite_core::plan::Move| {
-            let number = numbers.get(&step.address.machine).copied();
-            number.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
-        };
-        match transfer(&plan.moves, &frames, number, &mut output, self.progress.as_ref()).await {
-            Ok(()) => output.finish().await,
-            Err(error) => {
-                output.abort().await;
-                Err(error)
-            }
+    /// Makes fulls of the flagged increments that are to be read whole; what was done, and what could not be done as asked.
+    async fn make_fulls(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        source: &JobFolder,
+    ) -> Result<(Vec<OperationReport>, Vec<String>)> {
+        let (mut done, mut notes) = (Vec::new(), Vec::new());
+        while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
+            let head = writer.head().clone();
+            let draft = {
+                let mut mint = || writer.mint();
+                let indexes = &mut *indexes;
+                let mut drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
+                whole::draft(&mut drafting, source, sequence).await?
+            };
+            notes.extend(whole::note(&draft.operation));
+            done.push(carry_out(writer, draft, self.progress.as_ref()).await?);
         }
+        Ok((done, notes))
     }
 
     fn check_block_size(
@@ -264,22 +238,8 @@ impl std::fmt::Debug for CopyJob {
     }
 }
 
-/// The machines that a choice copies, with their numbers in a folder that knows these already.
-fn numbered(known: &[MachineName], choice: &Choice) -> Vec<(MachineName, MachineNumber)> {
-    let (_, numbers) = number_machines(known, choice.machines.iter().map(|machine| &machine.name));
-    choice.machines.iter().map(|machine| (machine.name.clone(), numbers[&machine.name])).collect()
-}
-
 /// The state that the chain's newest point stands for.
 async fn latest_state(head: &Head, indexes: &mut Indexes) -> Result<BlockMap> {
     let steps = head.chain.latest().and_then(|point| head.chain.steps_to(point.sequence));
     indexes.state(&steps.unwrap_or_default()).await
-}
-
-/// The time of the newest of the source's points that are copied, and that point.
-fn newest(machines: &[MachineCopy], source: &JobFolder) -> (Timestamp, Origin) {
-    let sequence = machines.iter().map(|machine| machine.source).max().unwrap_or(Sequence(0));
-    let captured = machines.iter().map(|machine| machine.captured).max();
-    let time = source.chain().get(sequence).map(|point| point.time).or(captured);
-    (time.unwrap_or(source.head().clock), Origin { folder: source.id(), sequence })
 }

@@ -134,6 +134,22 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
+    #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
+    Export {
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// An export's stream failed.
+    #[error("{while_doing} failed")]
+    Stream {
+        /// What was being done.
+        while_doing: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// Settings that contradict each other or the state of the job.
     #[error("{0}")]
     Settings(String),

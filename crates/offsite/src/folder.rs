@@ -1,7 +1,7 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Change, Policy, Verdict};
+use offsite_core::retention::{Conditions, Policy, Verdict};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 use offsite_repository::ErrorKind;
 
@@ -112,7 +112,8 @@ impl JobFolder {
     /// What `policy` says of each archive and point at `now`, oldest first: every reason to keep it, and until when.
     #[must_use]
     pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
-        judge(&self.head, policy, now, Change::Settled)
+        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        judge(&self.head, &[], policy, now, &conditions)
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

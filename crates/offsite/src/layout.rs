@@ -37,6 +37,12 @@ impl Layout {
         self.key("index", &id.to_string())
     }
 
+    /// A small object that is gone again once another is made of it. It lies among the indexes, where the next writer looks
+    /// for what a cut-off run left.
+    pub(crate) fn scratch(&self, id: ObjectId) -> Result<Key> {
+        self.index(id)
+    }
+
     pub(crate) fn release_list(&self, id: ObjectId) -> Result<Key> {
         self.key("release", &id.to_string())
     }

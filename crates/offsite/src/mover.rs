@@ -1,27 +1,35 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Five ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to new backup file), [`fold`] (backup file
-//! into another one), [`extract`] (backup file to image) and [`scrub`] (backup file to nowhere, to see whether it is intact). Each is a bounded pipeline: at most
+//! Six ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to new backup file or export), [`receive`]
+//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image) and [`scrub`] (backup
+//! file to nowhere, to see whether it is intact). [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! Each of the six is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
 //! threads: the command peaks below 200 MiB.
 
+mod clone;
 mod codec;
 mod extract;
 mod fold;
 mod ingest;
 mod output;
+mod receive;
 mod scrub;
+mod stream;
 mod transfer;
 
+pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use extract::extract;
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};
+pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};
-pub(crate) use transfer::transfer;
+pub(crate) use stream::{Sink, Source, bad_export};
+pub(crate) use transfer::{Checking, Headers, transfer};
 
 use std::collections::BTreeMap;
 
@@ -29,7 +37,7 @@ use bytes::Bytes;
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
-use offsite_repository::RepositoryExt;
+use offsite_repository::{Counts, RepositoryExt};
 
 use crate::error::Context;
 use crate::layout::Layout;
@@ -59,6 +67,11 @@ impl FrameSource {
     pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
         let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
+    }
+
+    /// What was read from and written to backup files of the repository so far.
+    pub(crate) fn block_counts(&self) -> Counts {
+        self.repository.block_counts()
     }
 
     /// The number that frames of a machine carry here.

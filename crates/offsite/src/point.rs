@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Index, Stored};
-use offsite_core::plan::{Files, Plan};
+use offsite_core::plan::{Files, Plan, Retired};
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, ChainError, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
+    BlockMap, Chain, ChainError, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
     RestorePoint, Sequence, Timestamp,
 };
 
+use crate::release::prepare;
 use crate::writer::{Writer, used_up};
 use crate::{Error, Result};
 
@@ -83,27 +84,44 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
 }
 
 /// Commits a new restore point, whose files are durable, with its index.
+///
+/// If the point before it becomes another kind of point by that, `rollback` is what it is from then on.
 pub(crate) async fn commit_point(
     writer: &mut Writer,
+    rollback: Option<PointIndex>,
     point: PointIndex,
     plan: &Plan,
     predecessor_flags: Flags,
 ) -> Result<RestorePoint> {
+    let defect = |error: ChainError| Error::Defect(error.to_string());
     let files = plan.files_after(&writer.head().files, writer.head().alignment_bytes.into());
+    let before = writer.head().chain.flagged_latest(predecessor_flags).map_err(defect)?;
+    let mut points = before.points().to_vec();
+    if let Some((rollback, latest)) = rollback.zip(points.last_mut()) {
+        let (rollback, bytes) = encode_index(writer.head(), rollback, &files)?;
+        writer.put(&writer.layout().index(rollback.index.id)?, bytes).await?;
+        *latest = rollback;
+    }
     let (point, bytes) = encode_index(writer.head(), point, &files)?;
     writer.put(&writer.layout().index(point.index.id)?, bytes).await?;
     let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
     let next_sequence = next_sequence.ok_or_else(|| used_up(writer.layout().job(), "numbers of restore points"))?;
-    let defect = |error: ChainError| Error::Defect(error.to_string());
-    let chain = writer.head().chain.flagged_latest(predecessor_flags).map_err(defect)?;
-    let chain = chain.appended(point.clone()).map_err(defect)?;
+    points.push(point.clone());
+    let chain = Chain::with_archives(before.block_size(), before.archives().to_vec(), points).map_err(defect)?;
     let (machines, _) = number_machines(&writer.head().machines, point.machines.iter().map(|machine| &machine.name));
+    // An index that was written again with the new one nobody stands on any more.
+    let mut retired = Retired { indexes: before.indexes().map(|index| index.id).collect(), ..Retired::default() };
+    for index in chain.indexes() {
+        retired.indexes.remove(&index.id);
+    }
+    let retirements = prepare(writer, &retired).await?;
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
             head.machines = machines;
             head.next_sequence = next_sequence;
             head.files = files;
+            head.retired.extend(retirements);
         })
         .await?;
     Ok(point)

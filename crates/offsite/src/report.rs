@@ -72,6 +72,36 @@ pub enum Operation {
         /// Its number.
         sequence: Sequence,
     },
+    /// An archive gets blocks of its own, so that it shares no stored byte with any other point.
+    MakeIndependent {
+        /// Its number.
+        sequence: Sequence,
+        /// How the blocks get there.
+        carriage: Carriage,
+    },
+    /// An increment becomes a full, with blocks of its own.
+    MakeFull {
+        /// Its number.
+        sequence: Sequence,
+        /// Where the blocks come from.
+        from: FullFrom,
+    },
+    /// Machines go from all points, archives included.
+    RemoveMachines {
+        /// Which.
+        machines: Vec<MachineName>,
+        /// Points that held no other machine; they are no more.
+        points: Vec<Sequence>,
+        /// Points that stood on one of these, and are fulls now.
+        fulls: Vec<Sequence>,
+    },
+    /// A piece of compaction: live blocks leave files that are mostly superseded.
+    Compact {
+        /// How many files they leave, in whole or in part.
+        files: u64,
+        /// How the blocks get to their new file.
+        carriage: Carriage,
+    },
     /// The oldest points go: rollbacks, or a full with all that stands on it.
     RemovePoints {
         /// Their numbers.
@@ -79,6 +109,27 @@ pub enum Operation {
         /// Those of them that stay beside the chain as archives.
         archived: Vec<Sequence>,
     },
+}
+
+/// How blocks get from one backup file of a repository to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// Each is read, checked and written.
+    Moved {
+        /// Why the repository does not clone them.
+        why: &'static str,
+    },
+    /// The repository makes the new file of parts of the old ones; no block passes through the network.
+    Cloned,
+}
+
+/// Where the blocks of a point come from that becomes a full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullFrom {
+    /// They are read whole from the source.
+    Source,
+    /// The source has the point no more, so they come from the chain itself.
+    Chain(Carriage),
 }
 
 /// A transform, with its plan and count.
@@ -125,12 +176,16 @@ pub struct BackupReport {
     pub time: Timestamp,
     /// Whether it stands alone.
     pub full: bool,
+    /// The full before it, if that is a rollback now, the step back from the new one.
+    pub rolled_back: Option<Sequence>,
     /// Its machines.
     pub machines: Vec<MachineBackup>,
     /// Blocks stored.
     pub stored_blocks: u64,
     /// Bytes written to backup files.
     pub stored_bytes: u64,
+    /// What the step costs, as its index says, and what was counted.
+    pub tally: Tally,
     /// How long it took, to the commit.
     pub duration: Duration,
     /// What came after.
@@ -198,4 +253,47 @@ pub struct RestoreReport {
     pub traffic: BlockTraffic,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// A seed that was mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapReport {
+    /// Restore points taken over.
+    pub points: u64,
+    /// The newest of them.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// Plan and count: the source is the seed.
+    pub tally: Tally,
+}
+
+/// A restore point that was exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Which.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// The length of the export.
+    pub bytes: u64,
+    /// Plan and count; the target is the backup file in the export.
+    pub tally: Tally,
+}
+
+/// An export that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The job that it was exported from, as it says itself.
+    pub job: String,
+    /// The number of the restore point here.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// The machines in it.
+    pub machines: Vec<MachineName>,
+    /// Plan and count; the source is the backup file in the export.
+    pub tally: Tally,
 }

@@ -1,11 +1,11 @@
 //! The one writer of a job folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
-use offsite_core::{BlockSize, Chain, ObjectId, Sequence, Timestamp};
+use offsite_core::{BlockSize, Chain, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -133,6 +133,11 @@ impl Writer {
         ObjectId::new(self.head.epoch, self.minted)
     }
 
+    /// Takes note of the machines that the job selects now, for the next commit.
+    pub(crate) fn select(&mut self, selected: &[MachineName]) {
+        self.head.last_selected = last_selected(&self.head, selected, self.head.clock);
+    }
+
     /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
     ///
     /// # Errors
@@ -232,6 +237,19 @@ impl Writer {
     }
 }
 
+/// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
+/// keeps the date of its last selection; of one that has none it is now.
+pub(crate) fn last_selected(head: &Head, selected: &[MachineName], now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
+    let present: BTreeSet<&MachineName> =
+        head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+    let date = |name: &MachineName| match () {
+        () if selected.contains(name) => Some((name.clone(), now)),
+        () if present.contains(name) => Some((name.clone(), head.last_selected.get(name).copied().unwrap_or(now))),
+        () => None,
+    };
+    head.machines.iter().filter_map(date).collect()
+}
+
 /// The head after `head`, so far with the same content.
 fn successor(job: &JobName, head: &Head, now: Timestamp) -> Result<Head> {
     let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
@@ -276,9 +294,9 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         next_sequence: Sequence(1),
         clock: settings.now,
         machines: Vec::new(),
-        last_selected: std::collections::BTreeMap::new(),
+        last_selected: BTreeMap::new(),
         settled_policy: None,
-        files: std::collections::BTreeMap::new(),
+        files: BTreeMap::new(),
         chain,
         retired: Vec::new(),
     })

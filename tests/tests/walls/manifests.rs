@@ -35,7 +35,11 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Crates of which the command contains two versions, and why that cannot be helped.
-const DUPLICATES: [(&str, &str); 0] = [];
+const DUPLICATES: [(&str, &str); 3] = [
+    ("crypto-common", "crc-fast, which object_store needs, is a step behind sha2 in the traits of hashes"),
+    ("digest", "crc-fast, which object_store needs, is a step behind sha2 in the traits of hashes"),
+    ("getrandom", "ring, the cryptography of TLS and of signatures, asks for the one before the last"),
+];
 
 /// The manifests of the workspace's members, by their paths.
 fn manifests() -> Vec<(String, Table)> {

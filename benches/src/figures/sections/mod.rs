@@ -5,6 +5,7 @@ pub(super) mod block_size;
 pub(super) mod copy;
 pub(super) mod merge;
 pub(super) mod restore;
+pub(super) mod s3;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ impl Bench {
             allocated_bytes,
             runs,
             caches: Caches::of_this_process(),
-            runtime: tokio::runtime::Builder::new_multi_thread().enable_time().build()?,
+            runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
             version: 0,
             backed_up: 0,
         })

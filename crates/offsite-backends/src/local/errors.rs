@@ -6,7 +6,7 @@ use offsite_repository::{Error, ErrorKind};
 use rustix::io::Errno;
 
 /// The error of a system call that was made for `place`, an object or a folder.
-pub(super) fn fault(action: &'static str, place: impl ToString, errno: Errno) -> Error {
+pub(crate) fn fault(action: &'static str, place: impl ToString, errno: Errno) -> Error {
     let (kind, detail) = meaning(errno);
     let error = Error::new(kind, action).with_place(place.to_string()).with_source(io::Error::from(errno));
     if detail.is_empty() { error } else { error.with_detail(detail) }

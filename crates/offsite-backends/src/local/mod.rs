@@ -5,6 +5,7 @@ mod clone;
 mod errors;
 mod extents;
 mod flush;
+mod hidden;
 mod list;
 mod patch;
 mod probe;
@@ -25,7 +26,8 @@ use offsite_repository::{
     CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
 };
 
-use self::errors::fault;
+pub(crate) use self::errors::fault;
+pub(crate) use self::hidden::FolderIdentity;
 use self::probe::Abilities;
 use self::root::Root;
 use self::spelling::Spelling;
@@ -50,7 +52,10 @@ pub struct LocalOptions {
 ///   that fails if the name is taken ([`CreateBy`]); its folder is made durable last.
 /// - No symbolic link below the folder is followed and no mount below it is entered: a drive that is not mounted must not
 ///   fill the disk beneath, and who may write into the repository must not thereby write elsewhere.
-/// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask).
+/// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask): a group may restore,
+///   one user writes. Their owner is who wrote them.
+/// - Where the file system takes names that differ in case for one, an object is there only as its key is spelt, and a second
+///   key that differs only in case is `Unsupported`.
 /// - Names that are no keys (hidden files, `lost+found`) are not touched and not listed.
 /// - Holes can be punched, ranges shared and objects patched where a probe on opening found that it works. A place that
 ///   cannot be written to still opens for reading.
@@ -111,6 +116,13 @@ impl Local {
         self.shared.abilities.create_by
     }
 
+    /// Takes no object longer than `bytes`. Before there are clones.
+    pub(crate) fn bound_objects(&mut self, bytes: u64) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.abilities.object_bytes_max = shared.abilities.object_bytes_max.min(bytes);
+        }
+    }
+
     /// Runs `work` where it may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -124,7 +136,7 @@ impl Local {
 }
 
 /// Runs `work` on a thread that may block. It is carried out as a whole, even if this future is dropped meanwhile.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     action: &'static str,
     place: String,
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use offsite::core::retention::Simple;
 use offsite::report::BackupReport;
-use offsite::{BackupJob, ImageSource};
+use offsite::{BackupJob, FullKind, ImageSource};
 
 use crate::args::Backup;
 use crate::commands::transform_lines;
@@ -24,7 +24,11 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         )));
     }
     let repository = place::open(&arguments.repo, &config).await?;
-    let mut job = BackupJob::new(&repository, arguments.job.clone()).progress(progress::bars());
+    let mut job =
+        BackupJob::new(&repository, arguments.job.clone()).method(arguments.method.into()).progress(progress::bars());
+    if arguments.full || arguments.synthetic_full {
+        job = job.full(if arguments.full { FullKind::Active } else { FullKind::Synthetic });
+    }
     for (machine, images) in &arguments.machines {
         let images = images.iter().map(|path| {
             let mut image = ImageSource::new(path);
@@ -77,6 +81,9 @@ fn summary(job: &str, report: &BackupReport) -> String {
         render::duration(report.duration),
         render::rate(read, report.duration),
     ));
+    if let Some(rolled_back) = report.rolled_back {
+        text.push_str(&format!("  rollback  #{rolled_back} is a step back from #{} now\n", report.sequence));
+    }
     for line in transform_lines(&report.transform) {
         text.push_str(&format!("  {line}\n"));
     }

@@ -24,7 +24,9 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
-        Some(job) if place::open(&job.target, &config).await?.id() == repository.id() => {
+        Some(job)
+            if job.target == arguments.repo || place::open(&job.target, &config).await?.id() == repository.id() =>
+        {
             job.transforms().map_err(Failure::WrongUse)?.retention
         }
         _ => None,

@@ -179,9 +179,11 @@ impl Directory {
             let name = &self.machines[machine].0.name;
             let mut start = range.start;
             for (disk, record) in record.disks.iter().flatten().enumerate() {
+                // A disk that did not shrink is covered from its end on; that is no reason to read its last page.
+                let count = u32::try_from(self.block_size.count(record.size_bytes)).unwrap_or(u32::MAX);
                 for (number, page) in record.pages.iter().enumerate() {
                     let end = start + page.bytes();
-                    let next = record.pages.get(number + 1).map_or(u32::MAX, |next| next.first_block);
+                    let next = record.pages.get(number + 1).map_or(count, |next| next.first_block);
                     if coverage.touches(name, DiskNumber(record.number), page.first_block..next) {
                         pages.push(Page { machine, disk, number, range: start..end });
                     }

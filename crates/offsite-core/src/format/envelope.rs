@@ -29,6 +29,10 @@ pub enum Kind {
     Pin = 6,
     /// A sign of life of a writer.
     LeaseRenewal = 7,
+    /// The start of an exported restore point.
+    Export = 8,
+    /// The end of an exported restore point.
+    ExportEnd = 9,
 }
 
 impl Kind {
@@ -41,7 +45,9 @@ impl Kind {
             | Self::BackupFile
             | Self::ReleaseList
             | Self::Pin
-            | Self::LeaseRenewal => 1,
+            | Self::LeaseRenewal
+            | Self::Export
+            | Self::ExportEnd => 1,
         }
     }
 
@@ -55,13 +61,15 @@ impl Kind {
             Self::ReleaseList => "release list",
             Self::Pin => "pin",
             Self::LeaseRenewal => "lease renewal",
+            Self::Export => "export",
+            Self::ExportEnd => "end of the export",
         }
     }
 
     /// The longest record of this kind.
     pub(super) const fn record_bytes_max(self) -> u64 {
         match self {
-            Self::Repository | Self::Pin | Self::LeaseRenewal => 4 << 10,
+            Self::Repository | Self::Pin | Self::LeaseRenewal | Self::Export | Self::ExportEnd => 4 << 10,
             Self::Head | Self::Index | Self::BackupFile => 16 << 20,
             Self::ReleaseList => 64 << 20,
         }

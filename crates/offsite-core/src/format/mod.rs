@@ -27,3 +27,26 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     digest.write(bytes);
     digest.sum64()
 }
+
+/// CRC-64/NVME of bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Checksum(crc64fast_nvme::Digest);
+
+impl Checksum {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// The checksum of all pieces so far.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.sum64()
+    }
+}
+
+impl std::fmt::Debug for Checksum {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Checksum({:#x})", self.value())
+    }
+}

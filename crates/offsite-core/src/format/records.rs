@@ -1,4 +1,4 @@
-//! Small objects that are one record: the repository's marker, release lists, pins, lease renewals.
+//! Small objects that are one record: the repository's marker, release lists, pins, lease renewals, the two ends of an export.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,3 +41,33 @@ pub struct LeaseRenewal {
     /// Which renewal, from 1.
     pub count: u64,
 }
+
+/// The start of an exported restore point. An index, a backup file and an [`ExportEnd`] follow, each at the next multiple of
+/// [`EXPORT_ALIGNMENT_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportHeader {
+    /// The export's identity, drawn at random; its index and its backup file name it as their job folder.
+    pub id: [u8; 16],
+    /// The job that was exported, for people.
+    pub job: String,
+    /// The length of the index.
+    pub index_bytes: u64,
+    /// The length of the backup file; 0: there is none, as no block is stored.
+    pub file_bytes: u64,
+}
+
+/// The end of an exported restore point; nothing follows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportEnd {
+    /// The export's identity.
+    pub id: [u8; 16],
+    /// The number of frames.
+    pub frames: u64,
+    /// The bytes before this record's envelope.
+    pub bytes: u64,
+    /// Their checksum.
+    pub checksum: u64,
+}
+
+/// The parts of an export start at multiples of this, and so do the frames in its backup file.
+pub const EXPORT_ALIGNMENT_BYTES: u32 = 64;

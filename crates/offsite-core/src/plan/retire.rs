@@ -1,6 +1,6 @@
 //! What an operation leaves without a reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{Retired, padded};
@@ -46,19 +46,19 @@ pub fn retire<'a>(
         while kept.next_if(|kept| place(kept) < place(at)).is_some() {}
         kept.peek().is_none_or(|kept| place(kept) != place(at))
     });
+    // What a fold has just written into a file is in no head's sum yet, so that the sum alone could give the file up.
+    let used: BTreeSet<ObjectId> = after.iter().map(|at| at.file).collect();
     let mut ranges = joined(dead, reclaiming.alignment);
     let mut files = BTreeMap::new();
     ranges.retain(|id, ranges| {
         let dead: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        // A file whose frames all die may just be getting new ones.
-        let is_used = after.binary_search_by(|at| at.file.cmp(id)).is_ok();
-        let file = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead && !is_used);
+        let file = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead && !used.contains(id));
         let Some(file) = file else { return true };
         // Where holes are punched, what was superseded earlier has come back already.
         files.insert(*id, if reclaiming.punches { dead } else { file.length });
         false
     });
-    Retired { ranges, punches: reclaiming.punches, files, indexes: std::collections::BTreeSet::new() }
+    Retired { ranges, punches: reclaiming.punches, files, indexes: BTreeSet::new() }
 }
 
 fn place(at: &StoredBlock) -> (ObjectId, u64) {

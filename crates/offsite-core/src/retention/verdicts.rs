@@ -260,14 +260,22 @@ impl Judge<'_> {
         }
     }
 
-    /// The chain's points, cut before each full, as ranges of what [`Self::chain`] tells.
+    /// The chain's points, cut before each full, or before the rollbacks that lead back from it, as ranges of what
+    /// [`Self::chain`] tells.
     fn segments(&self) -> Vec<Range<usize>> {
         let chain = self.chain();
-        let mut starts: Vec<usize> =
-            (1..chain.len()).filter(|at| self.points[chain[*at]].kind == PointKind::Full).collect();
+        let kind = |at: usize| self.points[chain[at]].kind;
+        let starts_one = |at: &usize| kind(*at) != PointKind::Increment && kind(*at - 1) != PointKind::Rollback;
+        let mut starts: Vec<usize> = (1..chain.len()).filter(starts_one).collect();
         starts.insert(0, 0);
         starts.push(chain.len());
         starts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()).collect()
+    }
+
+    /// The points of the chain that `segment` is, without the rollbacks in it: nothing newer stands on those.
+    fn without_rollbacks(&self, chain: &[usize], segment: Range<usize>) -> Vec<usize> {
+        let points = chain[segment].iter().copied();
+        points.filter(|index| self.points[*index].kind != PointKind::Rollback).collect()
     }
 
     /// Keeps older chains whole; which points these are.
@@ -275,12 +283,14 @@ impl Judge<'_> {
         let (chain, mut segments) = (self.chain(), self.segments());
         // The newest chain is merged into its full, unless that full is flagged and may not change.
         let newest_merges = segments.last().is_some_and(|segment| {
-            !self.reasons[chain[segment.start]].iter().any(|reason| matches!(reason, Reason::Dated { .. }))
+            let full = self.without_rollbacks(&chain, segment.clone()).first().copied();
+            full.is_none_or(|full| !self.reasons[full].iter().any(|reason| matches!(reason, Reason::Dated { .. })))
         });
         if newest_merges {
             segments.pop();
         }
-        let wholes: Vec<Vec<usize>> = segments.into_iter().map(|segment| chain[segment].to_vec()).collect();
+        let wholes: Vec<Vec<usize>> =
+            segments.into_iter().map(|segment| self.without_rollbacks(&chain, segment)).collect();
         for whole in &wholes {
             let holds = |index: &usize| {
                 let reason = self.reasons[*index].iter().find(|reason| !reason.is_of_archive())?;

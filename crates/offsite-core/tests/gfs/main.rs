@@ -1,6 +1,7 @@
 //! Retention over years: the worked examples, a brute-force model, goldens, calendars, and the rules for all policies.
 
 mod calendar;
+mod due;
 mod examples;
 mod goldens;
 mod model;

@@ -22,7 +22,7 @@ const ZONES: [&str; 7] = [
 ];
 
 /// How many histories: a long campaign sets the variable.
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let cases = std::env::var("OFFSITE_RETENTION_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(3000);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -36,7 +36,7 @@ fn days() -> impl Strategy<Value = Day> {
     ]
 }
 
-fn models() -> impl Strategy<Value = Model> {
+pub(crate) fn models() -> impl Strategy<Value = Model> {
     let keep = prop_oneof![(2..9_usize).prop_map(Ok), (1..12_i64).prop_map(Err)];
     let counts = prop::array::uniform4(0..4_usize).prop_filter("a tier", |counts| *counts != [0; 4]);
     let anchors = (0..24_i8, 0..7_i8, days(), any::<bool>(), 1..=12_i8);
@@ -59,7 +59,7 @@ fn models() -> impl Strategy<Value = Model> {
 }
 
 /// Points hours, days, weeks or months apart, somewhere between 2005 and 2031.
-fn histories() -> impl Strategy<Value = Vec<i64>> {
+pub(crate) fn histories() -> impl Strategy<Value = Vec<i64>> {
     let gaps = prop_oneof![
         4 => 1..90_000_i64,
         4 => Just(86_400_i64),
@@ -85,7 +85,7 @@ fn weekday(number: i8) -> Weekday {
     Weekday::ALL[usize::from(number.unsigned_abs())]
 }
 
-fn policy(model: &Model) -> Policy {
+pub(crate) fn policy(model: &Model) -> Policy {
     let month_day = match model.month_day {
         Day::Nth(nth, day) => MonthDay::nth(small(nth), weekday(day)).expect("it is valid"),
         Day::LastWeekday(day) => MonthDay::last(weekday(day)),

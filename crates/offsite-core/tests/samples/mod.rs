@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::Index;
+use offsite_core::format::index::{Index, Stored};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
 use offsite_core::format::{Kind, Result, encode_record};
+use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
-    BlockMap, BlockSize, Chain, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState,
-    ObjectId, Origin, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Chain, Digest, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
+    MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 
 pub(crate) const FOLDER: [u8; 16] = *b"folder of a test";
@@ -38,9 +39,91 @@ fn machine(secs: i64, disks: Vec<(u16, DiskMap)>) -> MachineMap {
     MachineMap { captured: time(secs), disks }
 }
 
+fn state(machine: &str, status: Status, secs: i64) -> MachineState {
+    MachineState { name: name(machine), status, captured: time(secs) }
+}
+
+/// A full of three machines that stands alone. An archive of the head.
+pub(crate) fn full_index() -> Index {
+    let mut map = BlockMap::empty();
+    let app = disk(
+        4 << 20,
+        0,
+        vec![stored(0, 1, 4096), Run::Zero { first: 1, count: 1 }, stored(2, 1, 12_288), stored(3, 1, 16_384)],
+    );
+    map.insert(name("app"), machine(1_791_000_000, vec![(0, app), (2, disk(10, 0, vec![stored(0, 1, 20_480)]))]));
+    map.insert(name("db"), machine(1_791_000_060, vec![(0, disk(1 << 21, 0, vec![Run::Zero { first: 0, count: 2 }]))]));
+    map.insert(name("old"), machine(1_790_000_000, vec![(0, disk(1 << 20, 0, vec![stored(0, 1, 24_576)]))]));
+    Index {
+        folder: FOLDER,
+        id: ObjectId::new(3, 4),
+        sequence: Sequence(38),
+        time: time(1_791_000_100),
+        kind: PointKind::Full,
+        block_size: BlockSize::MiB1,
+        origin: None,
+        below: vec![],
+        stored: Index::own(&map, &BlockMap::empty()),
+        files: BTreeMap::from([(ObjectId::new(1, 1), 70_000)]),
+        machines: vec![
+            (state("app", Status::Complete, 1_791_000_000), MachineNumber(1)),
+            (state("db", Status::Complete, 1_791_000_060), MachineNumber(0)),
+            (state("old", Status::Carried, 1_790_000_000), MachineNumber(3)),
+        ],
+        map,
+        spare: BlockMap::empty(),
+    }
+}
+
+/// A reference to that index.
+pub(crate) fn reference(index: &Index) -> IndexReference {
+    index.point(&index.encode().expect("an index")).expect("its point").index
+}
+
+/// The full after a merge: on top of [`full_index`] it says what changed. Only the index below speaks of one of its machines,
+/// and a machine of that one is gone.
+pub(crate) fn layered_index() -> Index {
+    let below = full_index();
+    let mut map = BlockMap::empty();
+    let app = disk(5_000_000, 3, vec![stored(0, 2, 16_384), Run::Zero { first: 3, count: 2 }]);
+    map.insert(name("app"), machine(1_791_900_000, vec![(0, app)]));
+    let state_of_both = below.map.overlay(&map).project(|machine| machine.as_str() != "old");
+    Index {
+        id: ObjectId::new(3, 5),
+        sequence: Sequence(41),
+        time: time(1_791_900_100),
+        below: vec![reference(&below)],
+        stored: Stored::of(&state_of_both),
+        files: BTreeMap::from([(ObjectId::new(1, 2), 20_480)]),
+        machines: vec![
+            (state("app", Status::Complete, 1_791_900_000), MachineNumber(1)),
+            (state("db", Status::Complete, 1_791_000_060), MachineNumber(0)),
+        ],
+        map,
+        ..below
+    }
+}
+
+/// The way back from [`layered_index`]: the disk was smaller and one block was another.
+pub(crate) fn rollback_index() -> Index {
+    let mut map = BlockMap::empty();
+    let app = disk(3 << 20, 3, vec![stored(0, 1, 28_672)]);
+    map.insert(name("app"), machine(1_791_800_000, vec![(0, app)]));
+    Index {
+        id: ObjectId::new(3, 6),
+        sequence: Sequence(40),
+        time: time(1_791_800_100),
+        kind: PointKind::Rollback,
+        stored: Index::own(&map, &BlockMap::empty()),
+        files: BTreeMap::from([(ObjectId::new(1, 1), 70_000)]),
+        machines: vec![(state("app", Status::Complete, 1_791_800_000), MachineNumber(1))],
+        map,
+        ..full_index()
+    }
+}
+
 /// An increment of three machines, one of them incomplete.
 pub(crate) fn index() -> Index {
-    let state = |machine, status, secs| MachineState { name: name(machine), status, captured: time(secs) };
     let mut map = BlockMap::empty();
     let app = disk(5_000_000, 5, vec![Run::Zero { first: 1, count: 2 }, stored(4, 2, 4096)]);
     map.insert(name("app"), machine(1_792_000_000, vec![(0, app), (3, disk(0, 0, vec![]))]));
@@ -55,6 +138,8 @@ pub(crate) fn index() -> Index {
         kind: PointKind::Increment,
         block_size: BlockSize::MiB1,
         origin: Some(Origin { folder: *b"where it is from", sequence: Sequence(300) }),
+        below: vec![],
+        stored: Index::own(&map, &spare),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000), (ObjectId::new(1, 2), 12_288)]),
         machines: vec![
             (state("app", Status::Complete, 1_792_000_000), MachineNumber(1)),
@@ -66,17 +151,20 @@ pub(crate) fn index() -> Index {
     }
 }
 
-/// A copy job's folder with a full and an increment.
+/// All indexes of the head.
+pub(crate) fn indexes() -> [Index; 4] {
+    [full_index(), rollback_index(), layered_index(), index()]
+}
+
+/// A copy job's folder: a full that a machine was removed from later, beside the chain; a rollback, the full it leads back
+/// from, and an increment.
 pub(crate) fn head() -> Head {
-    let index = index();
-    let increment = index.point(&index.encode().expect("an index")).expect("its point");
-    let mut full = increment.clone();
-    full.sequence = Sequence(41);
-    full.kind = PointKind::Full;
-    full.time = time(1_791_900_000);
-    full.index.id = ObjectId::new(3, 4);
-    full.origin = None;
-    full.machines.truncate(1);
+    let [mut archive, rollback, full, increment] =
+        indexes().map(|index| index.point(&index.encode().expect("an index")).expect("its point"));
+    archive.flags = Flags::NONE.with(Tier::Weekly).with(Tier::Yearly);
+    archive.machines.retain(|machine| machine.name.as_str() != "old");
+    let chain = Chain::with_archives(BlockSize::MiB1, vec![archive], vec![rollback, full, increment]);
+    let file = |length, live_bytes, retain_until| FileState { length, live_bytes, retain_until };
     Head {
         folder: FOLDER,
         number: 9,
@@ -89,12 +177,14 @@ pub(crate) fn head() -> Head {
         alignment_bytes: 4096,
         next_sequence: Sequence(43),
         clock: time(1_792_000_200),
-        machines: vec![name("db"), name("app"), name("web")],
+        machines: vec![name("db"), name("app"), name("web"), name("old")],
+        last_selected: BTreeMap::from([(name("old"), time(1_790_000_000)), (name("web"), time(1_792_000_200))]),
+        settled_policy: Some(0x0123_4567_89ab_cdef),
         files: BTreeMap::from([
-            (ObjectId::new(1, 1), FileState { length: 70_000, retain_until: Some(time(1_800_000_000)) }),
-            (ObjectId::new(1, 2), FileState { length: 12_288, retain_until: None }),
+            (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
+            (ObjectId::new(1, 2), file(20_480, 12_288, None)),
         ]),
-        chain: Chain::new(BlockSize::MiB1, vec![full, increment]).expect("a chain"),
+        chain: chain.expect("a chain"),
         retired: vec![
             Retirement { since: 8, what: RetiredObject::File(ObjectId::new(2, 1)), bytes: 66_000 },
             Retirement { since: 9, what: RetiredObject::Index(ObjectId::new(3, 1)), bytes: 0 },
@@ -158,6 +248,9 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("frame-zstd", frame(Codec::Zstd)),
         ("head", made(head().encode())),
         ("index", made(index().encode())),
+        ("index-full", made(full_index().encode())),
+        ("index-layered", made(layered_index().encode())),
+        ("index-rollback", made(rollback_index().encode())),
         ("lease-renewal", made(encode_record(Kind::LeaseRenewal, &lease_renewal()))),
         ("pin", made(encode_record(Kind::Pin, &pin()))),
         ("release-list", made(encode_record(Kind::ReleaseList, &release_list()))),

@@ -1,11 +1,14 @@
-//! A decorator that fails on purpose.
+//! A decorator that fails, and waits, on purpose.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::Gate;
+use crate::numbers::Numbers;
 use crate::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
     Repository, Result, Retain, Verb,
@@ -20,29 +23,64 @@ pub enum Moment {
     After,
 }
 
-/// A failure to come.
+/// How long a call waits, on its side of [`Moment`].
+#[derive(Debug, Clone)]
+enum Wait {
+    /// On tokio's clock, which a test may pause.
+    For(Duration),
+    At(Gate),
+}
+
+/// A failure or delay to come.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// How many calls that match still succeed before it.
+    /// How many calls that match are spared before it.
     pub spare: u64,
     /// The calls that match: this verb, or all.
     pub verb: Option<Verb>,
     /// The calls that match: those of objects below this folder, or all. A `list` is of its prefix's folder; a `sweep` is
     /// of none.
     pub folder: Prefix,
-    /// The failure.
-    pub kind: ErrorKind,
+    /// The failure; none for a call that is late and succeeds.
+    pub kind: Option<ErrorKind>,
     /// On which side of the call.
     pub moment: Moment,
     /// Whether every matching call from then on fails (the place is gone) or one alone.
     pub for_ever: bool,
+    wait: Option<Wait>,
+    chance: Option<Chance>,
+}
+
+/// Strikes one in so many.
+#[derive(Debug, Clone)]
+struct Chance {
+    numbers: Numbers,
+    one_in: u64,
 }
 
 impl Fault {
     /// The call after the next `spare` ones, of any verb, fails once with `kind`, before anything happens.
     #[must_use]
     pub fn after_calls(spare: u64, kind: ErrorKind) -> Self {
-        Self { spare, verb: None, folder: Prefix::root(), kind, moment: Moment::Before, for_ever: false }
+        Self { kind: Some(kind), ..Self::harmless(spare) }
+    }
+
+    /// The call after the next `spare` ones is carried out later, by so much of tokio's time: none passes in truth where the
+    /// test has paused that clock.
+    #[must_use]
+    pub fn delaying(spare: u64, delay: Duration) -> Self {
+        Self { wait: Some(Wait::For(delay)), ..Self::harmless(spare) }
+    }
+
+    /// The call after the next `spare` ones is carried out when `gate` lets it go on.
+    #[must_use]
+    pub fn holding(spare: u64, gate: &Gate) -> Self {
+        Self { wait: Some(Wait::At(gate.clone())), ..Self::harmless(spare) }
+    }
+
+    fn harmless(spare: u64) -> Self {
+        let (verb, kind, wait, chance) = (None, None, None, None);
+        Self { spare, verb, folder: Prefix::root(), kind, moment: Moment::Before, for_ever: false, wait, chance }
     }
 
     /// Only calls of `verb` match.
@@ -59,22 +97,39 @@ impl Fault {
         self
     }
 
-    /// The call is carried out before it fails.
+    /// The call is carried out before it fails, or waits.
     #[must_use]
     pub fn losing_the_answer(mut self) -> Self {
         self.moment = Moment::After;
         self
     }
 
-    /// Every matching call from then on fails.
+    /// Every matching call from then on fails, or waits.
     #[must_use]
     pub fn for_ever(mut self) -> Self {
         self.for_ever = true;
         self
     }
+
+    /// Of all matching calls from then on, about one in `one_in`, told by `seed`.
+    #[must_use]
+    pub fn at_random(mut self, seed: u64, one_in: u64) -> Self {
+        self.for_ever = true;
+        self.chance = Some(Chance { numbers: Numbers::new(seed), one_in });
+        self
+    }
+
+    /// Whether the fault strikes a call that matches.
+    fn strikes(&mut self) -> bool {
+        if self.spare > 0 {
+            self.spare -= 1;
+            return false;
+        }
+        self.chance.as_mut().is_none_or(|chance| chance.numbers.below(chance.one_in) == 0)
+    }
 }
 
-/// A repository whose chosen calls fail, always the same ones: there is no chance in it.
+/// A repository whose chosen calls fail or are late, always the same ones: what chance there is comes from a seed.
 ///
 /// Clones share their faults and their counter. A writer whose call failed is dead, as the contract says.
 #[derive(Debug, Clone)]
@@ -133,25 +188,27 @@ impl Script {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call for `key`, and fails at once if it is to fail before anything happens. Otherwise the answer is to be
-    /// passed through [`Turn::answer`].
-    fn turn(&self, verb: Verb, key: Option<&Key>) -> Result<Turn> {
-        self.meet(verb, key, |fault| match key {
+    /// Counts a call for `key`, and waits or fails if it is to before anything happens. Otherwise the answer is to be passed
+    /// through [`Turn::answer`].
+    async fn turn(&self, verb: Verb, key: Option<&Key>) -> Result<Turn> {
+        let turn = self.meet(verb, key, |fault| match key {
             Some(key) => fault.folder.contains(key),
             None => fault.folder == Prefix::root(),
-        })
+        });
+        turn.begin().await
     }
 
-    fn turn_list(&self, prefix: &Prefix) -> Result<Turn> {
-        self.meet(Verb::List, None, |fault| {
+    async fn turn_list(&self, prefix: &Prefix) -> Result<Turn> {
+        let turn = self.meet(Verb::List, None, |fault| {
             let as_key = Key::new(prefix.as_str());
             fault.folder == Prefix::root()
                 || fault.folder == *prefix
                 || as_key.is_ok_and(|key| fault.folder.contains(&key))
-        })
+        });
+        turn.begin().await
     }
 
-    fn meet(&self, verb: Verb, key: Option<&Key>, of_folder: impl Fn(&Fault) -> bool) -> Result<Turn> {
+    fn meet(&self, verb: Verb, key: Option<&Key>, of_folder: impl Fn(&Fault) -> bool) -> Turn {
         let mut scene = self.lock();
         scene.calls += 1;
         let number = scene.calls;
@@ -160,39 +217,50 @@ impl Script {
             if fault.verb.is_some_and(|wanted| wanted != verb) || !of_folder(fault) {
                 continue;
             }
-            if fault.spare > 0 {
-                fault.spare -= 1;
-            } else if struck.is_none() {
+            if fault.strikes() && struck.is_none() {
                 struck = Some((position, fault.clone()));
             }
         }
-        let Some((position, fault)) = struck else { return Ok(Turn { lost: None }) };
-        scene.failures += 1;
+        let Some((position, fault)) = struck else { return Turn::default() };
         if !fault.for_ever {
             scene.faults.remove(position);
         }
-        let mut error =
-            Error::new(fault.kind, "carry out a call").with_detail(format!("{verb}, call {number}, fails on purpose"));
-        if let Some(key) = key {
-            error = error.with_key(key);
-        }
-        match fault.moment {
-            Moment::Before => Err(error),
-            Moment::After => Ok(Turn { lost: Some(error) }),
-        }
+        let error = fault.kind.map(|kind| {
+            scene.failures += 1;
+            let detail = format!("{verb}, call {number}, fails on purpose");
+            let error = Error::new(kind, "carry out a call").with_detail(detail);
+            if let Some(key) = key { error.with_key(key) } else { error }
+        });
+        Turn { error, wait: fault.wait, after: fault.moment == Moment::After }
     }
 }
 
+/// What a call meets.
+#[derive(Debug, Default)]
 struct Turn {
-    lost: Option<Error>,
+    error: Option<Error>,
+    wait: Option<Wait>,
+    /// Whether it meets it after it was carried out.
+    after: bool,
 }
 
 impl Turn {
-    fn answer<T>(self, answer: Result<T>) -> Result<T> {
-        match self.lost {
-            Some(error) => Err(error),
-            None => answer,
+    async fn begin(self) -> Result<Self> {
+        if self.after { Ok(self) } else { self.meet().await.map(|()| Self::default()) }
+    }
+
+    async fn answer<T>(self, answer: Result<T>) -> Result<T> {
+        self.meet().await?;
+        answer
+    }
+
+    async fn meet(self) -> Result<()> {
+        match self.wait {
+            Some(Wait::For(delay)) => tokio::time::sleep(delay).await,
+            Some(Wait::At(gate)) => gate.pass().await,
+            None => {}
         }
+        self.error.map_or(Ok(()), Err)
     }
 }
 
@@ -209,29 +277,29 @@ impl<R: Repository> Repository for Faulty<R> {
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         let script = &self.inner.script;
-        let turn = script.turn(Verb::Create, Some(key))?;
-        let writer = turn.answer(self.inner.repository.create(key).await)?;
+        let turn = script.turn(Verb::Create, Some(key)).await?;
+        let writer = turn.answer(self.inner.repository.create(key).await).await?;
         Ok(Box::new(FaultyWriter { writer, key: key.clone(), script: Arc::clone(script), dead: false }))
     }
 
     async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
-        let turn = self.inner.script.turn(Verb::Read, Some(key))?;
-        turn.answer(self.inner.repository.read(key, what).await)
+        let turn = self.inner.script.turn(Verb::Read, Some(key)).await?;
+        turn.answer(self.inner.repository.read(key, what).await).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
-        let turn = self.inner.script.turn_list(prefix)?;
-        turn.answer(self.inner.repository.list(prefix, after, limit).await)
+        let turn = self.inner.script.turn_list(prefix).await?;
+        turn.answer(self.inner.repository.list(prefix, after, limit).await).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let turn = self.inner.script.turn(Verb::Delete, Some(key))?;
-        turn.answer(self.inner.repository.delete(key).await)
+        let turn = self.inner.script.turn(Verb::Delete, Some(key)).await?;
+        turn.answer(self.inner.repository.delete(key).await).await
     }
 
     async fn sweep(&self) -> Result<()> {
-        let turn = self.inner.script.turn(Verb::Sweep, None)?;
-        turn.answer(self.inner.repository.sweep().await)
+        let turn = self.inner.script.turn(Verb::Sweep, None).await?;
+        turn.answer(self.inner.repository.sweep().await).await
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
@@ -274,21 +342,21 @@ impl ObjectWriter for FaultyWriter {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         self.check_alive("write")?;
         self.dead = true;
-        let turn = self.script.turn(Verb::Write, Some(&self.key))?;
-        turn.answer(self.writer.write(chunks).await)?;
+        let turn = self.script.turn(Verb::Write, Some(&self.key)).await?;
+        turn.answer(self.writer.write(chunks).await).await?;
         self.dead = false;
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
         self.check_alive("finish")?;
-        let turn = self.script.turn(Verb::Finish, Some(&self.key))?;
-        turn.answer(self.writer.finish().await)
+        let turn = self.script.turn(Verb::Finish, Some(&self.key)).await?;
+        turn.answer(self.writer.finish().await).await
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
-        let turn = self.script.turn(Verb::Abort, Some(&self.key))?;
-        turn.answer(self.writer.abort().await)
+        let turn = self.script.turn(Verb::Abort, Some(&self.key)).await?;
+        turn.answer(self.writer.abort().await).await
     }
 }
 
@@ -300,15 +368,15 @@ impl<R: Repository> Reclaim for Inner<R> {
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
-        let turn = self.script.turn(Verb::Punch, Some(key))?;
+        let turn = self.script.turn(Verb::Punch, Some(key)).await?;
         let inner = self.repository.reclaim().ok_or_else(|| lost("punch", key))?;
-        turn.answer(inner.punch(key, ranges).await)
+        turn.answer(inner.punch(key, ranges).await).await
     }
 
     async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
-        let turn = self.script.turn(Verb::Allocated, Some(key))?;
+        let turn = self.script.turn(Verb::Allocated, Some(key)).await?;
         let inner = self.repository.reclaim().ok_or_else(|| lost("measure", key))?;
-        turn.answer(inner.allocated_bytes(key).await)
+        turn.answer(inner.allocated_bytes(key).await).await
     }
 }
 
@@ -320,9 +388,9 @@ impl<R: Repository> CloneRange for Inner<R> {
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
-        let turn = self.script.turn(Verb::CloneRange, Some(key))?;
+        let turn = self.script.turn(Verb::CloneRange, Some(key)).await?;
         let inner = self.repository.clone_range().ok_or_else(|| lost("clone into", key))?;
-        turn.answer(inner.create_from(key, pieces).await)
+        turn.answer(inner.create_from(key, pieces).await).await
     }
 }
 
@@ -330,9 +398,9 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
     async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
-        let turn = self.script.turn(Verb::Patch, Some(key))?;
+        let turn = self.script.turn(Verb::Patch, Some(key)).await?;
         let inner = self.repository.patch().ok_or_else(|| lost("patch", key))?;
-        turn.answer(inner.patch(key, extents).await)
+        turn.answer(inner.patch(key, extents).await).await
     }
 }
 
@@ -340,15 +408,15 @@ impl<R: Repository> Patch for Inner<R> {
 #[async_trait]
 impl<R: Repository> Retain for Inner<R> {
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
-        let turn = self.script.turn(Verb::Retain, Some(key))?;
+        let turn = self.script.turn(Verb::Retain, Some(key)).await?;
         let inner = self.repository.retain().ok_or_else(|| lost("retain", key))?;
-        turn.answer(inner.retain_until(key, until_unix_secs).await)
+        turn.answer(inner.retain_until(key, until_unix_secs).await).await
     }
 
     async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
-        let turn = self.script.turn(Verb::Retained, Some(key))?;
+        let turn = self.script.turn(Verb::Retained, Some(key)).await?;
         let inner = self.repository.retain().ok_or_else(|| lost("read the retention of", key))?;
-        turn.answer(inner.retained_until(key).await)
+        turn.answer(inner.retained_until(key).await).await
     }
 }
 

@@ -124,6 +124,13 @@ impl Memory {
         Self { shared: Arc::new(Shared { options: self.shared.options.clone(), state: Mutex::new(forked) }) }
     }
 
+    /// Another store of the same kind, with these objects.
+    pub(super) fn with_objects(&self, objects: BTreeMap<String, Object>) -> Self {
+        let fork = self.fork();
+        fork.lock().objects = objects;
+        fork
+    }
+
     /// Every object with its content, as it stands.
     #[must_use]
     pub fn contents(&self) -> Vec<(Key, Bytes)> {

@@ -25,9 +25,7 @@ impl Reclaim for Memory {
         }
         let length = object.bytes.len() as u64;
         for range in ranges {
-            // The last granule of an object is whole even where the object ends inside it.
-            let end = if range.end == length { length.div_ceil(granule) } else { range.end / granule };
-            for hole in range.start.div_ceil(granule)..end {
+            for hole in granules(range, length, granule) {
                 object.holes.insert(hole);
                 let bounds = index(hole * granule)..index((hole + 1) * granule).min(index(length));
                 object.change(|bytes| bytes[bounds].fill(0));
@@ -148,4 +146,10 @@ impl Retain for Memory {
 /// An offset into memory; it was compared with a length in memory before.
 fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// The whole granules inside a range. The last granule of an object is whole even where the object ends inside it.
+pub(super) fn granules(range: &Range<u64>, length: u64, granule: u64) -> Range<u64> {
+    let end = if range.end == length { length.div_ceil(granule) } else { range.end / granule };
+    range.start.div_ceil(granule)..end
 }

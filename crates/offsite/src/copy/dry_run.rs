@@ -1,19 +1,18 @@
 //! What the next run of a copy job will do, without doing it.
 
 use offsite_core::format::head::{Head, Role};
-use offsite_core::plan::{Cost, sync};
-use offsite_core::{MachineName, MachineState, ObjectId, PointKind, Status, Timestamp};
+use offsite_core::plan::Cost;
+use offsite_core::{MachineName, ObjectId, PointKind, Timestamp};
 
-use super::selection::Choice;
-use super::{CopyJob, latest_state, newest, numbered};
+use super::offer::{NewPoint, Offer};
+use super::{CopyJob, latest_state};
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::layout::Layout;
-use crate::mover::OutputHeader;
-use crate::point::{PointIndex, encode_index};
+use crate::point::{encode_index, number_machines};
 use crate::report::MachineCopy;
-use crate::transform::{PlannedOperation, plan};
-use crate::writer::{WriterSettings, first_head};
+use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
+use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
@@ -66,62 +65,39 @@ impl CopyJob {
         self.check_block_size(source, head.chain.block_size(), head.chain.latest().is_some())?;
         let mut indexes = Indexes::new(&self.target, &layout, head.folder);
         let latest = latest_state(&head, &mut indexes).await?;
-        let choice = self.selection.choose(source, &latest, now).await?;
         // Ids that no writer will ever mint: nothing of this plan is carried out.
         let mut minted = 0;
         let mut mint = || {
             minted += 1;
             ObjectId::new(u32::MAX, minted)
         };
+        let Offer { stored, selected, missing } = self.offer(&head, source, &latest, now, &mut mint).await?;
         let mut planned_sync = None;
-        if !choice.machines.is_empty() {
-            let (time, origin) = newest(&choice.machines, source);
-            let header = OutputHeader {
-                folder: head.folder,
-                sequence: head.next_sequence,
-                time,
-                block_size: source.chain().block_size(),
-                alignment_bytes: head.alignment_bytes,
-                machines: numbered(&head.machines, &choice),
-            };
-            let plan = sync(&latest, &choice.wanted, header.placement(&self.target), &mut mint);
-            let full = head.chain.latest().is_none();
-            let marks = self.marks(&head, time);
-            let point = PointIndex {
-                id: mint(),
-                sequence: head.next_sequence,
-                time,
-                kind: if full { PointKind::Full } else { PointKind::Increment },
-                origin: Some(origin),
-                machines: states(&choice),
-                below: Vec::new(),
-                stored: None,
-                map: plan.index.clone(),
-                flags: marks.point,
-            };
+        if let Some(NewPoint { point, plan, predecessor, machines, .. }) = stored {
+            let (full, cost, map) = (point.kind == PointKind::Full, plan.cost(), point.map.clone());
             let files = plan.files_after(&head.files, head.alignment_bytes.into());
             let (point, _) = encode_index(&head, point, &files)?;
-            let cost = plan.cost();
-            indexes.insert(point.index.id, plan.index);
-            let chain = head.chain.flagged_latest(marks.predecessor).and_then(|chain| chain.appended(point));
+            indexes.insert(point.index.id, map);
+            (head.machines, _) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
+            let chain = head.chain.flagged_latest(predecessor).and_then(|chain| chain.appended(point));
             head.chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
             head.files = files;
-            planned_sync = Some(PlannedSync { machines: choice.machines, full, cost });
+            planned_sync = Some(PlannedSync { machines, full, cost });
         }
+        head.last_selected = last_selected(&head, &selected, now.max(head.clock));
         let added = u32::from(planned_sync.is_some());
-        let operations = plan(&self.target, &mut head, &mut indexes, &self.transforms, now, added, &mut mint).await?;
-        Ok(RunPlan { sync: planned_sync, operations, missing: choice.missing })
+        let mut operations = Vec::new();
+        while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {
+            let imagined = head.clone();
+            let mut drafting =
+                Drafting { repository: &self.target, head: &imagined, indexes: &mut indexes, mint: &mut mint };
+            let draft = whole::draft(&mut drafting, source, sequence).await?;
+            operations.push(imagine(&mut head, draft));
+        }
+        let settings = &self.transforms;
+        operations.extend(plan(&self.target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);
+        Ok(RunPlan { sync: planned_sync, operations, missing })
     }
-}
-
-/// The machines of a choice, as a point has them.
-pub(super) fn states(choice: &Choice) -> Vec<MachineState> {
-    let states = choice.machines.iter().map(|machine| MachineState {
-        name: machine.name.clone(),
-        status: Status::Complete,
-        captured: machine.captured,
-    });
-    states.collect()
 }
 
 /// The head of a folder that is not there yet.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use offsite_core::{BlockMap, MachineMap, MachineName, Sequence, Timestamp};
+use offsite_core::{BlockMap, MachineName, Sequence, Timestamp};
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::report::MachineCopy;
@@ -48,13 +48,13 @@ impl Selection {
             self.machines.iter().filter(|name| !names.contains(name)).cloned().collect();
         let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
         let (mut wanted, mut machines) = (BlockMap::empty(), Vec::new());
-        let mut whole = 0;
+        let mut selected: Vec<MachineName> = Vec::new();
         for name in names {
             let Some(point) = source.newest_whole(name, now) else {
                 missing.push(name.clone());
                 continue;
             };
-            whole += 1;
+            selected.push(name.clone());
             let state = match states.entry(point.sequence) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => unknown.insert(source.state_at(point.sequence).await?),
@@ -67,20 +67,20 @@ impl Selection {
             };
             let copied = latest
                 .machine(name)
-                .is_some_and(|copied| copied.captured == machine.captured && same_disks(copied, machine));
+                .is_some_and(|copied| copied.captured == machine.captured && copied.has_content_of(machine));
             if !copied {
                 machines.push(MachineCopy { name: name.clone(), captured: machine.captured, source: point.sequence });
                 wanted.insert(name.clone(), machine.clone());
             }
         }
-        if whole == 0 && source.chain().points().is_empty() {
+        if selected.is_empty() && source.chain().points().is_empty() {
             // A first backup that was cut off leaves a folder without one.
             source.point(PointSelector::Latest)?;
         }
-        if whole == 0 {
+        if selected.is_empty() {
             return Err(nothing_selected(source, &missing));
         }
-        Ok(Choice { wanted, machines, missing })
+        Ok(Choice { wanted, machines, selected, missing })
     }
 }
 
@@ -91,13 +91,10 @@ pub(super) struct Choice {
     pub(super) wanted: BlockMap,
     /// Which these are, and where they come from.
     pub(super) machines: Vec<MachineCopy>,
+    /// The machines that the job selects and the source has, changed or not.
+    pub(super) selected: Vec<MachineName>,
     /// Selected machines that the source has no whole restore point of.
     pub(super) missing: Vec<MachineName>,
-}
-
-fn same_disks(left: &MachineMap, right: &MachineMap) -> bool {
-    left.disks.keys().eq(right.disks.keys())
-        && left.disks.values().zip(right.disks.values()).all(|(left, right)| left.same_content(right))
 }
 
 fn nothing_selected(source: &JobFolder, missing: &[MachineName]) -> Error {

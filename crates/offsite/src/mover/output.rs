@@ -1,4 +1,6 @@
-//! Writing the backup files of a restore point.
+//! Writing new backup files.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
@@ -9,10 +11,16 @@ use offsite_core::{BlockSize, DiskNumber, MachineName, MachineNumber, ObjectId, 
 use offsite_repository::{ObjectWriter, Repository};
 
 use super::codec::Sealed;
+use tokio::sync::Mutex;
+
+use super::stream::{Sink, SinkWriter};
 use crate::error::Context;
 use crate::layout::Layout;
 use crate::{Error, OpenRepository, Result};
 
+/// The longest backup file where holes cannot be punched: there a file's space comes back when all of it is superseded or has
+/// been moved, so that compacting needs room for a file at a time.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Frames are handed to the repository in pieces of about this size.
 const WRITE_BYTES: u64 = 4 << 20;
 
@@ -30,19 +38,76 @@ pub(crate) struct OutputHeader {
 impl OutputHeader {
     /// How frames are laid out in these files.
     pub(crate) fn placement(&self, repository: &OpenRepository) -> Placement {
-        let alignment = u64::from(self.alignment_bytes);
-        let names = self.machines.iter().map(|(name, _)| name.as_str());
-        let file_bytes_max = repository.backend().limits().object_bytes_max;
-        Placement { first_offset: region_bytes(names, alignment), alignment, file_bytes_max }
+        let object_bytes_max = repository.backend().limits().object_bytes_max;
+        let punches = repository.backend_granularity().is_some();
+        self.bounded(if punches { object_bytes_max } else { object_bytes_max.min(FILE_BYTES_MAX) })
+    }
+
+    /// How frames are laid out in files of at most so many bytes.
+    pub(crate) fn bounded(&self, file_bytes_max: u64) -> Placement {
+        Placement { first_offset: self.first_offset(), alignment: self.alignment_bytes.into(), file_bytes_max }
+    }
+
+    fn first_offset(&self) -> u64 {
+        region_bytes(self.machines.iter().map(|(name, _)| name.as_str()), self.alignment_bytes.into())
+    }
+
+    /// What a file begins with: its header, and zeros up to its first frame.
+    pub(super) fn region(&self, id: ObjectId) -> Result<Bytes> {
+        let machine = |(name, number): &(MachineName, MachineNumber)| MachineLabel {
+            number: number.0,
+            name: name.as_str().to_owned(),
+        };
+        let header = BackupFileHeader {
+            folder: self.folder,
+            id: id.stored(),
+            sequence: self.sequence.0,
+            time_unix_secs: self.time.unix_secs(),
+            block_bytes: self.block_size.bytes(),
+            alignment_bytes: self.alignment_bytes,
+            machines: self.machines.iter().map(machine).collect(),
+        };
+        let mut bytes = encode_record(Kind::BackupFile, &header).map_err(|error| Error::Defect(error.to_string()))?;
+        let region = self.first_offset();
+        if bytes.len() as u64 > region {
+            return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
+        }
+        bytes.resize(usize::try_from(region).unwrap_or(usize::MAX), 0);
+        Ok(Bytes::from(bytes))
     }
 }
 
 /// The backup files of one restore point, one after the other.
 pub(crate) struct Output<'a> {
-    repository: &'a OpenRepository,
-    layout: &'a Layout,
+    destination: Destination<'a>,
     header: OutputHeader,
     open: Option<OpenFile>,
+}
+
+/// Where backup files are written to.
+enum Destination<'a> {
+    Folder(&'a OpenRepository, &'a Layout),
+    /// The one file of an export.
+    Stream(Arc<Mutex<Sink>>),
+}
+
+impl Destination<'_> {
+    async fn create(&self, id: ObjectId) -> Result<Box<dyn ObjectWriter>> {
+        match self {
+            Self::Stream(sink) => Ok(Box::new(SinkWriter(Arc::clone(sink)))),
+            Self::Folder(repository, layout) => {
+                let writer = repository.backend().create(&layout.backup_file(id)?).await;
+                writer.while_doing(|| format!("creating a backup file in {}", repository.location()))
+            }
+        }
+    }
+
+    fn writing(&self) -> String {
+        match self {
+            Self::Folder(repository, _) => format!("writing a backup file to {}", repository.location()),
+            Self::Stream(_) => "writing the export".to_owned(),
+        }
+    }
 }
 
 struct OpenFile {
@@ -57,7 +122,12 @@ struct OpenFile {
 
 impl<'a> Output<'a> {
     pub(crate) fn new(repository: &'a OpenRepository, layout: &'a Layout, header: OutputHeader) -> Self {
-        Self { repository, layout, header, open: None }
+        Self { destination: Destination::Folder(repository, layout), header, open: None }
+    }
+
+    /// An output whose only file goes into an export.
+    pub(crate) fn stream(sink: Arc<Mutex<Sink>>, header: OutputHeader) -> Self {
+        Self { destination: Destination::Stream(sink), header, open: None }
     }
 
     /// Appends a frame at the place that was planned for it.
@@ -69,23 +139,45 @@ impl<'a> Output<'a> {
         block: u32,
         sealed: Sealed,
     ) -> Result<()> {
+        let sequence = self.header.sequence;
+        let open = self.at(file, offset).await?;
+        let identity = Identity { origin: file, ordinal: open.ordinal, machine, disk, block, sequence };
+        let header = Bytes::copy_from_slice(&sealed.header(identity).encode());
+        self.push([header, sealed.payload]).await
+    }
+
+    /// Appends a frame as it is, at the place that was planned for it.
+    pub(super) async fn append_frame(&mut self, (file, offset): (ObjectId, u64), frame: Bytes) -> Result<()> {
+        self.at(file, offset).await?;
+        self.push([frame]).await
+    }
+
+    /// The machines that the files' headers name, with their numbers.
+    pub(super) fn machines(&self) -> &[(MachineName, MachineNumber)] {
+        &self.header.machines
+    }
+
+    /// The open file, which is the one asked for, and ends where the next frame was planned.
+    async fn at(&mut self, file: ObjectId, offset: u64) -> Result<&OpenFile> {
         if self.open.as_ref().is_none_or(|open| open.id != file) {
             self.finish().await?;
             self.start(file).await?;
         }
-        let alignment = u64::from(self.header.alignment_bytes);
-        let sequence = self.header.sequence;
-        let Some(open) = &mut self.open else { return Err(Error::Defect("no backup file is open".to_owned())) };
-        if open.end != offset {
-            return Err(Error::Defect(format!("a frame planned at {offset} would lie at {}", open.end)));
+        match &self.open {
+            Some(open) if open.end == offset => Ok(open),
+            Some(open) => Err(Error::Defect(format!("a frame planned at {offset} would lie at {}", open.end))),
+            None => Err(Error::Defect("no backup file is open".to_owned())),
         }
-        let identity = Identity { origin: file, ordinal: open.ordinal, machine, disk, block, sequence };
+    }
+
+    async fn push<const PARTS: usize>(&mut self, frame: [Bytes; PARTS]) -> Result<()> {
+        let alignment = u64::from(self.header.alignment_bytes);
+        let Some(open) = &mut self.open else { return Err(Error::Defect("no backup file is open".to_owned())) };
         open.ordinal += 1;
-        open.push(Bytes::copy_from_slice(&sealed.header(identity).encode()));
-        open.push(sealed.payload);
+        frame.into_iter().for_each(|part| open.push(part));
         open.pad(alignment);
         if open.pending_bytes >= WRITE_BYTES {
-            open.flush().await.while_doing(|| format!("writing a backup file to {}", self.repository.location()))?;
+            open.flush().await.while_doing(|| self.destination.writing())?;
         }
         Ok(())
     }
@@ -93,7 +185,7 @@ impl<'a> Output<'a> {
     /// Makes what was appended durable and visible.
     pub(crate) async fn finish(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let while_doing = || format!("writing a backup file to {}", self.repository.location());
+        let while_doing = || self.destination.writing();
         open.flush().await.while_doing(while_doing)?;
         open.writer.finish().await.while_doing(while_doing)
     }
@@ -107,30 +199,10 @@ impl<'a> Output<'a> {
     }
 
     async fn start(&mut self, id: ObjectId) -> Result<()> {
-        let header = BackupFileHeader {
-            folder: self.header.folder,
-            id: id.stored(),
-            sequence: self.header.sequence.0,
-            time_unix_secs: self.header.time.unix_secs(),
-            block_bytes: self.header.block_size.bytes(),
-            alignment_bytes: self.header.alignment_bytes,
-            machines: self
-                .header
-                .machines
-                .iter()
-                .map(|(name, number)| MachineLabel { number: number.0, name: name.as_str().to_owned() })
-                .collect(),
-        };
-        let bytes = encode_record(Kind::BackupFile, &header).map_err(|error| Error::Defect(error.to_string()))?;
-        let region = self.header.placement(self.repository).first_offset;
-        if bytes.len() as u64 > region {
-            return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
-        }
-        let writer = self.repository.backend().create(&self.layout.backup_file(id)?).await;
-        let writer = writer.while_doing(|| format!("creating a backup file in {}", self.repository.location()))?;
+        let region = self.header.region(id)?;
+        let writer = self.destination.create(id).await?;
         let mut open = OpenFile { id, writer, end: 0, ordinal: 0, pending: Vec::new(), pending_bytes: 0 };
-        open.push(Bytes::from(bytes));
-        open.pad(region);
+        open.push(region);
         self.open = Some(open);
         Ok(())
     }

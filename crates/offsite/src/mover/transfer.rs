@@ -1,28 +1,77 @@
-//! Backup files into backup files.
+//! Backup files into new backup files.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::MachineNumber;
-use offsite_core::plan::{Move, batches};
+use offsite_core::plan::{Batch, Move, batches};
 
-use super::codec::{Sealed, open_frame};
+use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
-use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
+use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::progress::Progress;
 use crate::{Error, Result};
 
+/// What becomes of a frame's header on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Headers {
+    /// It gets a new one, which names its new file: it enters another job folder.
+    New,
+    /// It stays as it is, naming the file that it was first written to: it moves inside its job folder.
+    Verbatim,
+}
+
+/// How much is checked of a frame that is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checking {
+    /// That it is what was stored, by its header and checksums.
+    Stored,
+    /// Also the digest of the plain block: for frames that somebody else may have made.
+    Digest,
+}
+
 /// Carries the blocks of a plan: each is read once, checked as it was stored, and written once, at the place planned for it.
 ///
-/// Payloads are not decompressed: what was stored is what is stored again, under a new header.
+/// Payloads are not decompressed: what was stored is what is stored again. What was written is durable on return, or gone.
 pub(crate) async fn transfer(
     moves: &[Move],
     source: &FrameSource,
-    target_number: impl Fn(&Move) -> Result<MachineNumber>,
+    headers: Headers,
+    checking: Checking,
+    mut output: Output<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    match carry(moves, source, headers, checking, &mut output, progress).await {
+        Ok(()) => output.finish().await,
+        Err(error) => {
+            output.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn carry(
+    moves: &[Move],
+    source: &FrameSource,
+    headers: Headers,
+    checking: Checking,
     output: &mut Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    progress.begin("copying", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let activity = match headers {
+        Headers::New => "copying",
+        Headers::Verbatim => "moving",
+    };
+    let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
+    progress.begin(activity, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches(moves, |step| step.from))
-        .map(|batch| async move { (source.read(&batch).await, batch) })
+        .map(|batch| async move {
+            let bytes = match source.read(&batch).await {
+                Ok(bytes) if checking == Checking::Digest => check(moves, source, &batch, bytes).await,
+                answer => answer,
+            };
+            (bytes, batch)
+        })
         .buffered(IN_FLIGHT);
     while let Some((bytes, batch)) = reads.next().await {
         let bytes = bytes?;
@@ -32,21 +81,46 @@ pub(crate) async fn transfer(
             let number = source.number(&step.address.machine)?;
             let (header, start) =
                 open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
-            let sealed = Sealed {
-                codec: header.codec,
-                plain_bytes: header.plain_bytes,
-                payload: frame.slice(start..),
-                payload_checksum: header.payload_checksum,
-                digest: header.digest,
-            };
-            if sealed.frame_bytes() != step.to.length {
+            if step.from.length != step.to.length {
                 return Err(Error::Defect(format!("a frame of {} bytes was planned", step.to.length)));
             }
             let place = (step.to.file, step.to.offset);
-            output.append(place, target_number(step)?, step.address.disk, step.address.block, sealed).await?;
+            match headers {
+                Headers::Verbatim => output.append_frame(place, frame).await?,
+                Headers::New => {
+                    let number = numbers.get(&step.address.machine).copied();
+                    let number = number
+                        .ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))?;
+                    let sealed = Sealed {
+                        codec: header.codec,
+                        plain_bytes: header.plain_bytes,
+                        payload: frame.slice(start..),
+                        payload_checksum: header.payload_checksum,
+                        digest: header.digest,
+                    };
+                    output.append(place, number, step.address.disk, step.address.block, sealed).await?;
+                }
+            }
             progress.advance(u64::from(step.from.length));
         }
     }
     progress.end();
     Ok(())
+}
+
+/// Compares every block of a batch with its digest.
+async fn check(moves: &[Move], source: &FrameSource, batch: &Batch, bytes: Bytes) -> Result<Bytes> {
+    let moves = moves[batch.items.clone()].iter();
+    let wanted: Vec<_> = moves.map(|step| Wanted { address: step.address.clone(), at: step.from }).collect();
+    let (source, batch) = (source.clone(), batch.clone());
+    blocking(move || {
+        let mut plain = Vec::new();
+        for block in &wanted {
+            let frame = frame_in(&bytes, &batch, block.at)?;
+            let number = source.number(&block.address.machine)?;
+            unseal(&frame, block, number, &mut plain).map_err(|error| source.damaged(block, error))?;
+        }
+        Ok(bytes)
+    })
+    .await
 }

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Files, Plan, Reclaiming};
-use offsite_core::{BlockMap, Chain, ChainError, ObjectId, RestorePoint};
+use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
+use offsite_repository::{CloneRange, Repository};
 
 use crate::indexes::Indexes;
-use crate::mover::{FrameSource, fold};
-use crate::point::{PointIndex, encode_index};
+use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, clone_frames, fold, transfer};
+use crate::point::{PointIndex, encode_index, number_machines};
 use crate::release::prepare;
-use crate::report::{BlockTraffic, Operation, OperationReport, Tally};
+use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
 use crate::writer::Writer;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -20,7 +21,7 @@ pub(crate) struct Drafting<'a> {
     pub(crate) head: &'a Head,
     pub(crate) indexes: &'a mut Indexes,
     /// Names new objects.
-    pub(crate) mint: &'a mut dyn FnMut() -> ObjectId,
+    pub(crate) mint: &'a mut (dyn FnMut() -> ObjectId + Send),
 }
 
 /// An operation that is planned to the last byte: what carrying it out writes, and what the chain is afterwards.
@@ -32,11 +33,15 @@ pub(crate) struct Draft {
     pub(crate) indexes: Vec<(ObjectId, Vec<u8>, BlockMap)>,
     pub(crate) chain: Chain,
     pub(crate) files: Files,
+    /// What the new files say of themselves, where there are any.
+    pub(crate) header: Option<OutputHeader>,
+    /// Where the moved blocks come from; none: out of the chain itself.
+    pub(crate) source: Option<FrameSource>,
 }
 
-impl Drafting<'_> {
+impl<'a> Drafting<'a> {
     /// How the repository gives space back.
-    pub(crate) fn reclaiming(&self) -> Reclaiming<'_> {
+    pub(crate) fn reclaiming(&self) -> Reclaiming<'a> {
         Reclaiming {
             alignment: self.head.alignment_bytes.into(),
             files: &self.head.files,
@@ -70,7 +75,46 @@ impl Drafting<'_> {
             )));
         }
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
-        Ok(Draft { operation, plan, indexes, chain, files })
+        Ok(Draft { operation, plan, indexes, chain, files, header: None, source: None })
+    }
+
+    /// What new files say of themselves that are written for `point` and hold blocks of these machines.
+    pub(crate) fn header<'b>(
+        &self,
+        point: &RestorePoint,
+        machines: impl Iterator<Item = &'b MachineName> + Clone,
+    ) -> OutputHeader {
+        let (_, numbers) = number_machines(&self.head.machines, machines.clone());
+        OutputHeader {
+            folder: self.head.folder,
+            sequence: point.sequence,
+            time: point.time,
+            block_size: self.head.chain.block_size(),
+            alignment_bytes: self.head.alignment_bytes,
+            machines: machines.map(|name| (name.clone(), numbers[name])).collect(),
+        }
+    }
+
+    /// How the blocks of a plan that stay in the repository get to their new files.
+    pub(crate) fn carriage(&self, plan: &Plan) -> Carriage {
+        let Some(clone_range) = self.repository.backend().clone_range() else {
+            return Carriage::Moved { why: "the repository cannot clone" };
+        };
+        let alignment = u64::from(self.head.alignment_bytes);
+        let granularity = CloneRange::granularity_bytes(clone_range);
+        let is_padded = |step: &offsite_core::plan::Move| {
+            let end = (step.from.offset + u64::from(step.from.length)).next_multiple_of(alignment);
+            self.head.files.get(&step.from.file).is_some_and(|file| end <= file.length)
+        };
+        match () {
+            () if granularity == 0 || !alignment.is_multiple_of(granularity) => {
+                Carriage::Moved { why: "the repository clones in larger pieces than blocks are aligned to" }
+            }
+            () if !plan.moves.iter().all(is_padded) => {
+                Carriage::Moved { why: "a backup file ends inside a block's padding" }
+            }
+            () => Carriage::Cloned,
+        }
     }
 
     /// The point that `point` describes, its index encoded and known from now on.
@@ -91,11 +135,9 @@ impl Drafting<'_> {
 pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn Progress) -> Result<OperationReport> {
     let start = Instant::now();
     let before = writer.repository().block_counts();
-    let Draft { operation, plan, indexes: new_indexes, chain, files } = draft;
-    if let Some(file) = plan.patched.keys().next() {
-        let frames = FrameSource::new(writer.repository(), writer.layout(), writer.head());
-        fold(&plan.moves, plan.alignment, &frames, *file, progress).await?;
-    }
+    let source_before = draft.source.as_ref().map(FrameSource::block_counts);
+    carry(writer, &draft, progress).await?;
+    let Draft { operation, plan, indexes: new_indexes, chain, files, source, .. } = draft;
     for (id, bytes, _) in new_indexes {
         writer.put(&writer.layout().index(id)?, bytes).await?;
     }
@@ -109,6 +151,33 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
         })
         .await?;
     let target = BlockTraffic::between(before, writer.repository().block_counts());
-    let tally = Tally { planned, source: BlockTraffic::default(), target, duration: start.elapsed() };
+    let source = source.zip(source_before).map(|(source, before)| BlockTraffic::between(before, source.block_counts()));
+    let tally = Tally { planned, source: source.unwrap_or_default(), target, duration: start.elapsed() };
     Ok(OperationReport { operation, tally })
+}
+
+/// Carries the blocks of a draft to where its plan says, durably.
+async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> Result<()> {
+    let plan = &draft.plan;
+    let own = || FrameSource::new(writer.repository(), writer.layout(), writer.head());
+    if let Some(file) = plan.patched.keys().next() {
+        return fold(&plan.moves, plan.alignment, &own(), *file, progress).await;
+    }
+    if plan.moves.is_empty() {
+        return Ok(());
+    }
+    let Some(header) = draft.header.clone() else {
+        return Err(Error::Defect("blocks move to files that nothing is known of".to_owned()));
+    };
+    if plan.cloned {
+        let frames = own();
+        let scratch = plan.files.keys().map(|_| writer.mint()).collect::<Vec<_>>().into_iter();
+        let scratch = scratch.map(|id| writer.layout().scratch(id)).collect::<Result<Vec<_>>>()?;
+        return clone_frames(&plan.moves, &frames, &header, &scratch).await;
+    }
+    let output = Output::new(writer.repository(), writer.layout(), header);
+    match &draft.source {
+        Some(source) => transfer(&plan.moves, source, Headers::New, Checking::Stored, output, progress).await,
+        None => transfer(&plan.moves, &own(), Headers::Verbatim, Checking::Stored, output, progress).await,
+    }
 }

@@ -7,22 +7,17 @@ use offsite_core::format::backup_file::region_bytes;
 use offsite_core::format::head::RetiredObject;
 use offsite_core::format::index::Stored;
 use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold, free_ranges, references};
-use offsite_core::{
-    BlockMap, Chain, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
-};
+use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting};
+use super::stack::stacked;
 use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::release::load_list;
 use crate::report::Operation;
 use crate::{Error, Result};
-
-/// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few
-/// indexes, and each row is written again a few times only, however many merges there are.
-const STACK_RATIO: u64 = 2;
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
@@ -150,38 +145,6 @@ async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<R
         }
     }
     Ok(held)
-}
-
-/// What the full's new index stands on, and what it says itself: the indexes on top of the old stack that are not much
-/// longer than what is new are written again together with it.
-async fn stacked(
-    drafting: &mut Drafting<'_>,
-    full: &RestorePoint,
-    new: &BlockMap,
-) -> Result<(Vec<IndexReference>, BlockMap)> {
-    let mut below: Vec<IndexReference> = full.indexes().copied().collect();
-    let mut bytes = Indexed::bytes(new);
-    let mut from = below.len();
-    while from > 0 && below[from - 1].length <= STACK_RATIO * bytes {
-        from -= 1;
-        bytes += below[from].length;
-    }
-    let top = below.split_off(from);
-    let map = drafting.indexes.rows(&top, full).await?.overlay(new);
-    Ok((below, map))
-}
-
-/// A rough length of an index, for comparison with the lengths of others.
-struct Indexed;
-
-impl Indexed {
-    const HEADER_BYTES: u64 = 256;
-    const ROW_BYTES: u64 = 52;
-
-    fn bytes(map: &BlockMap) -> u64 {
-        let disks = map.machines().values().flat_map(|machine| machine.disks.values());
-        Self::HEADER_BYTES + disks.map(|disk| disk.runs().len() as u64 * Self::ROW_BYTES).sum::<u64>()
-    }
 }
 
 /// How much the new full has stored: what the full had, without what the increments displace, with what they bring.

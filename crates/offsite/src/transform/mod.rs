@@ -1,24 +1,35 @@
 //! The transform phase: the chain becomes what retention asks for, and space comes back.
 
+mod agenda;
+mod compact;
 mod draft;
+mod independent;
+mod machines;
 mod merge;
 mod proof;
 mod remove;
+mod stack;
+pub(crate) mod whole;
 
 use std::time::Instant;
 
 use offsite_core::format::head::Head;
 use offsite_core::plan::Cost;
-use offsite_core::retention::{Ageing, Change, Conditions, Due, Policy, Subject, Verdict, due, verdicts};
-use offsite_core::{ObjectId, Timestamp};
+use offsite_core::retention::{Ageing, DeletedMachines, Policy};
+use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::indexes::Indexes;
-use crate::release::release;
+use crate::release::{Released, release};
 use crate::report::{Operation, TransformReport};
 use crate::writer::Writer;
 use crate::{OpenRepository, Progress, Result};
 
-pub(crate) use draft::{Draft, Drafting};
+use agenda::Agenda;
+
+pub(crate) use agenda::judge;
+
+pub use compact::{Budget, Compact, LiveShare, LiveShareError};
+pub(crate) use draft::{Draft, Drafting, carry_out};
 
 /// How the oldest increments go into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -44,6 +55,13 @@ pub struct Transforms {
     pub apply_changes_at_once: bool,
     /// How the oldest points go.
     pub ageing: Ageing,
+    /// When machines go that the job no longer selects; none: never.
+    pub deleted_machines: Option<DeletedMachines>,
+    /// When files that are mostly superseded are emptied; none: never.
+    pub compact: Option<Compact>,
+    /// The job's restore points in other repositories, where it writes to several in turn (removable drives): they are counted
+    /// by retention, and not touched.
+    pub elsewhere: Vec<RestorePoint>,
 }
 
 impl Transforms {
@@ -63,24 +81,6 @@ pub struct PlannedOperation {
     pub cost: Cost,
 }
 
-/// What `policy` says of each archive and point of a chain, oldest first.
-pub(crate) fn judge(head: &Head, policy: &Policy, now: Timestamp, change: Change) -> Vec<Verdict> {
-    let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
-    let subjects: Vec<Subject> = archived.chain(head.chain.points().iter().map(Subject::from)).collect();
-    let conditions = Conditions { change, merges_carry: true, ..Conditions::default() };
-    verdicts(&subjects, policy, now, &conditions)
-}
-
-/// What retention asks for now, and whether a changed policy would take more than this run gives it.
-fn wanted(head: &Head, settings: &Transforms, now: Timestamp, added: u32) -> (Vec<Due>, bool) {
-    let Some(policy) = &settings.retention else { return (Vec::new(), false) };
-    let is_settled = head.settled_policy.is_none_or(|settled| settled == policy.fingerprint());
-    let change = if is_settled || settings.apply_changes_at_once { Change::Settled } else { Change::Careful { added } };
-    let verdicts = judge(head, policy, now, change);
-    let is_held_back = verdicts.iter().any(Verdict::is_held_back);
-    (due(&head.chain, &verdicts, settings.ageing), is_held_back)
-}
-
 /// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be.
 pub(crate) async fn plan(
     repository: &OpenRepository,
@@ -95,29 +95,28 @@ pub(crate) async fn plan(
     if now < head.clock {
         return Ok(planned);
     }
-    for due in wanted(head, settings, now, added).0 {
+    // The run itself will be of the next epoch.
+    let mut agenda = Agenda::new(settings, now, added, head.epoch.saturating_add(1));
+    loop {
         let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
-        let draft = drafted(drafting, &due, settings).await?;
-        planned.push(PlannedOperation { operation: draft.operation, cost: draft.plan.cost() });
-        (head.chain, head.files) = (draft.chain, draft.files);
+        let Some(draft) = agenda.next(drafting).await? else { return Ok(planned) };
+        planned.push(imagine(head, draft));
     }
-    Ok(planned)
 }
 
-async fn drafted(mut drafting: Drafting<'_>, due: &Due, settings: &Transforms) -> Result<Draft> {
-    let draft = match due {
-        Due::Merge { increments, archived } => {
-            merge::draft(&mut drafting, increments, *archived, settings.merge).await?
-        }
-        Due::RemoveArchive(sequence) => remove::archive(&mut drafting, *sequence).await?,
-        Due::RemoveRollbacks(rollbacks) => remove::points(&mut drafting, rollbacks, &[]).await?,
-        Due::RemoveChain { points, archived } => remove::points(&mut drafting, points, archived).await?,
-    };
+/// A draft whose indexes are known from now on, and which is proven to let go of no file that a point needs.
+async fn proven(drafting: &mut Drafting<'_>, draft: Draft) -> Result<Draft> {
     for (id, _, map) in &draft.indexes {
         drafting.indexes.insert(*id, map.clone());
     }
     proof::files_are_dead(drafting.indexes, &draft).await?;
     Ok(draft)
+}
+
+/// Makes of `head` what it would be if `draft` were carried out.
+pub(crate) fn imagine(head: &mut Head, draft: Draft) -> PlannedOperation {
+    (head.chain, head.files) = (draft.chain, draft.files);
+    PlannedOperation { operation: draft.operation, cost: draft.plan.cost() }
 }
 
 /// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
@@ -135,27 +134,43 @@ pub(crate) async fn transform(
         // A clock that ran back makes every point look newer than it is; nothing is lost by waiting.
         report.notes.push(format!("the clock says {now} and has said {clock} before: nothing was pruned"));
     } else {
-        let (wanted, is_held_back) = wanted(writer.head(), settings, now, added);
-        for due in wanted {
+        let mut agenda = Agenda::new(settings, now, added, writer.head().epoch);
+        loop {
             let head = writer.head().clone();
             let repository = writer.repository().clone();
             let draft = {
                 let mut mint = || writer.mint();
-                let drafting =
-                    Drafting { repository: &repository, head: &head, indexes: &mut *indexes, mint: &mut mint };
-                drafted(drafting, &due, settings).await?
+                let indexes = &mut *indexes;
+                let drafting = Drafting { repository: &repository, head: &head, indexes, mint: &mut mint };
+                agenda.next(drafting).await?
             };
-            report.operations.push(draft::carry_out(writer, draft, progress).await?);
+            let Some(draft) = draft else { break };
+            let done = carry_out(writer, draft, progress).await?;
+            if agenda::releases(&done.operation) {
+                // The next piece may need the room that this one leaves.
+                give_back(writer, &mut report).await?;
+            }
+            report.operations.push(done);
         }
-        if is_held_back {
+        if agenda.is_held_back() {
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
             report.notes.push(note.to_owned());
         } else {
             writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
     }
-    let start = Instant::now();
-    report.released = release(writer).await?;
-    report.release_duration = start.elapsed();
+    give_back(writer, &mut report).await?;
     Ok(report)
+}
+
+/// Releases what no reader holds.
+async fn give_back(writer: &mut Writer, report: &mut TransformReport) -> Result<()> {
+    let start = Instant::now();
+    let Released { bytes, ranges, objects, held_bytes } = release(writer).await?;
+    report.released.bytes += bytes;
+    report.released.ranges += ranges;
+    report.released.objects += objects;
+    report.released.held_bytes = held_bytes;
+    report.release_duration += start.elapsed();
+    Ok(())
 }

@@ -7,7 +7,7 @@
 //!
 //! What it cannot try it does not pass: such a case is [left out](Outcome::LeftOut), with the reason. Cases that take more than one
 //! process are, unless [`Options::processes`] says how to start one; those that take two handles, unless the factory
-//! [opens](opens) anew each time.
+//! [`opens`] anew each time.
 //!
 //! In a test suite, [`conformance_tests!`](crate::conformance_tests) makes a test of each case instead:
 //!

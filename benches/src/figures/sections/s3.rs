@@ -1,0 +1,141 @@
+//! Copy to a bucket and restore from it: how latency is hidden, and what is asked for.
+
+use std::sync::Arc;
+
+use offsite::OpenRepository;
+use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
+use offsite_repository::{Key, Repository};
+use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Operation, SECRET_ACCESS_KEY};
+
+use super::{Bench, remove};
+use crate::figures::pages::Pages;
+use crate::figures::s3_server::{Process, count_of};
+use crate::figures::sample::{Samples, measure as sample};
+use crate::figures::table::Table;
+use crate::jobs::{self, Failure};
+
+/// What the target keeps.
+const KEEP: u32 = 2;
+const LATENCIES_MILLIS: [u64; 2] = [0, 50];
+const IN_FLIGHT: [usize; 3] = [1, 4, 16];
+/// How much faster many parts must be than one, where each request waits.
+const SPEED_UP_MIN: f64 = 10.0;
+const RSS_MB_MAX: f64 = 268.4;
+/// What the mover reads at once.
+const BATCH_BYTES: u64 = 4 << 20;
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// The object that is uploaded by itself, and the pieces that it is handed over in.
+const OBJECT_BYTES: u64 = 640 << 20;
+const PIECE_BYTES: usize = 4 << 20;
+
+/// Measures both with one, some and many requests in flight, from a server near and far.
+pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Result<(), Failure> {
+    let source = bench.source_with(0)?;
+    pages.heading(3, "Copy of a first full to a bucket, and restore from it");
+    let mut table = Table::of_operations("stored");
+    let mut peak_mb: f64 = 0.0;
+    let mut same = true;
+    let (mut asked_to_copy, mut asked_to_restore) = (0, 0);
+    let (mut copied_bytes, mut part_bytes) = (0, 0);
+    for latency in LATENCIES_MILLIS {
+        for in_flight in IN_FLIGHT {
+            let (mut copies, mut restores) = (Samples::default(), Samples::default());
+            for _ in 0..bench.runs {
+                // A new one each time, as it keeps all it gets in memory.
+                let mut server = Process::start()?;
+                let options = options(&server, in_flight)?;
+                part_bytes = options.part_bytes;
+                let target = bench.runtime.block_on(async {
+                    let backend = Arc::new(S3::open(options).await?);
+                    Ok::<_, Failure>(OpenRepository::initialise(backend, jobs::evening(0)?).await?)
+                })?;
+                server.set_latency_millis(latency)?;
+                server.counts()?;
+                let (taken, report) =
+                    sample(bench.caches, || bench.runtime.block_on(jobs::copy(&source, &target, 0, KEEP)))?;
+                copies.push(taken);
+                copied_bytes = report.sync.map_or(0, |sync| sync.tally.target.bytes_written);
+                asked_to_copy = server.counts()?.values().sum();
+                let image = bench.free_path("restored.img")?;
+                let (taken, _) = sample(bench.caches, || bench.runtime.block_on(jobs::restore(&target, &image)))?;
+                restores.push(taken);
+                let counts = server.counts()?;
+                asked_to_restore = counts.values().sum();
+                same &= bench.disk.is_same(&image, 0)? && count_of(&counts, Operation::GetObject) > 0;
+                remove(&image)?;
+            }
+            peak_mb = [&copies, &restores].into_iter().filter_map(Samples::peak_rss_mb).fold(peak_mb, f64::max);
+            table.operation(&format!("copy, {latency} ms, {in_flight} in flight"), &copies, copied_bytes);
+            table.operation(&format!("restore, {latency} ms, {in_flight} in flight"), &restores, copied_bytes);
+        }
+    }
+    pages.table(&table);
+    let per_gib = |requests: u64| requests as f64 / (copied_bytes as f64 / GIB);
+    let mut requests = Table::new(&["", "requests", "a GiB", "at least, a GiB"]);
+    requests.row(vec![
+        "copy".to_owned(),
+        asked_to_copy.to_string(),
+        format!("{:.0}", per_gib(asked_to_copy)),
+        // Each part, the upload's beginning and its end.
+        format!("{:.0}", per_gib(copied_bytes.div_ceil(part_bytes.max(1)) + 2)),
+    ]);
+    requests.row(vec![
+        "restore".to_owned(),
+        asked_to_restore.to_string(),
+        format!("{:.0}", per_gib(asked_to_restore)),
+        format!("{:.0}", per_gib(copied_bytes.div_ceil(BATCH_BYTES))),
+    ]);
+    pages.table(&requests);
+    uploads(bench, pages)?;
+    let equal = if same { "equal to the disk" } else { "DIFFERENT" };
+    pages.check("Content restored from a bucket", equal.to_owned(), "equal to the disk".to_owned(), same);
+    pages.bar("Peak RSS with a bucket", peak_mb, RSS_MB_MAX, |mb| format!("{mb:.0} MB"));
+    Ok(())
+}
+
+fn options(server: &Process, in_flight: usize) -> Result<S3Options, Failure> {
+    let credentials = S3Credentials {
+        access_key_id: ACCESS_KEY_ID.to_owned(),
+        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+        session_token: None,
+    };
+    let mut options = S3Options::new(S3Location::parse(&format!("s3://{BUCKET}/dr"))?, credentials);
+    options.endpoint = Some(server.endpoint.clone());
+    options.parts_in_flight = in_flight;
+    Ok(options)
+}
+
+/// One object by itself, far away: what parts in flight are worth, without the requests before and after.
+fn uploads(bench: &mut Bench, pages: &mut Pages) -> Result<(), Failure> {
+    let latency = LATENCIES_MILLIS[LATENCIES_MILLIS.len() - 1];
+    let mut table = Table::of_operations("object");
+    let mut secs = Vec::new();
+    for in_flight in IN_FLIGHT {
+        let mut samples = Samples::default();
+        for _ in 0..bench.runs {
+            let mut server = Process::start()?;
+            let s3 = bench.runtime.block_on(S3::open(options(&server, in_flight)?))?;
+            server.set_latency_millis(latency)?;
+            let work = || {
+                bench.runtime.block_on(async {
+                    let piece = bytes::Bytes::from(vec![7; PIECE_BYTES]);
+                    let mut writer = s3.create(&Key::new("object")?).await?;
+                    for _ in 0..OBJECT_BYTES / PIECE_BYTES as u64 {
+                        writer.write(vec![piece.clone()]).await?;
+                    }
+                    Ok(writer.finish().await?)
+                })
+            };
+            samples.push(sample(bench.caches, work)?.0);
+        }
+        secs.push(samples.secs().median);
+        table.operation(&format!("upload, {latency} ms, {in_flight} in flight"), &samples, OBJECT_BYTES);
+    }
+    pages.table(&table);
+    let speed_up = secs.first().zip(secs.last()).map_or(f64::NAN, |(one, many)| one / many);
+    let text = |factor: f64| format!("{factor:.1} x");
+    let bar = format!("at least {}", text(SPEED_UP_MIN));
+    pages.check("Upload at 50 ms, 16 parts beside 1", text(speed_up), bar, speed_up >= SPEED_UP_MIN);
+    Ok(())
+}

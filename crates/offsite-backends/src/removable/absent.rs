@@ -1,0 +1,102 @@
+//! A medium that is away, as the catalogue knows it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite_repository::{
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
+    Repository, Result, Retain,
+};
+
+use super::KnownMedium;
+use crate::Local;
+
+/// A read-only repository of what a medium held when it was last seen, made by [`Catalogue::absent`](super::Catalogue::absent).
+///
+/// It lists all objects, and reads those that were kept. For everything else, reading an object that was not kept as well as
+/// writing, it fails with `MediaAbsent` and tells which medium to insert.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    known: KnownMedium,
+    copies: Option<Local>,
+}
+
+impl Absent {
+    pub(super) fn new(known: KnownMedium, copies: Option<Local>) -> Self {
+        Self { known, copies }
+    }
+
+    /// What is known of the medium.
+    #[must_use]
+    pub fn known(&self) -> &KnownMedium {
+        &self.known
+    }
+
+    fn error(&self, action: &'static str, place: impl std::fmt::Display) -> Error {
+        let error = Error::new(ErrorKind::MediaAbsent, action).with_place(place.to_string());
+        error.with_detail(format!("insert medium {}", self.known.medium))
+    }
+
+    fn find(&self, key: &Key) -> Option<&ObjectInfo> {
+        let objects = &self.known.objects;
+        objects.binary_search_by(|object| object.key.cmp(key)).ok().and_then(|position| objects.get(position))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Repository for Absent {
+    fn location(&self) -> String {
+        format!("medium {}, which is away", self.known.medium)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { object_bytes_max: self.known.object_bytes_max }
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        Err(self.error("create", key))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        if self.find(key).is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "read").with_key(key));
+        }
+        let Some(copies) = &self.copies else { return Err(self.error("read", key)) };
+        match copies.read(key, what).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.error("read", key)),
+            other => other,
+        }
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        let start = after.map_or(0, |after| self.known.objects.partition_point(|object| object.key <= *after));
+        let rest = self.known.objects.get(start..).unwrap_or_default();
+        let mut below = rest.iter().filter(|object| prefix.contains(&object.key)).cloned();
+        let objects = below.by_ref().take(limit.max(1)).collect();
+        Ok(ListPage { objects, more: below.next().is_some() })
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        Err(self.error("delete", key))
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        Err(self.error("sweep", format!("medium {:?}", self.known.medium.label)))
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        None
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        None
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        None
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        None
+    }
+}

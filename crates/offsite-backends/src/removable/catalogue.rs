@@ -1,0 +1,250 @@
+//! What the host knows of media, wherever they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use offsite_repository::{Error, ErrorKind, Key, ObjectInfo, Prefix, Repository, RepositoryExt, Result};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::marker::{Medium, MediumId};
+use super::sealed::{Unsealed, seal, unseal};
+use super::{Absent, Remember, Removable};
+use crate::local::{blocking, fault};
+use crate::{Local, LocalOptions};
+
+const KIND: &str = "offsite-catalogue";
+const VERSION: u32 = 1;
+/// The end of the name of a medium's entry.
+const ENTRY: &str = ".medium";
+
+/// A folder on the host that knows media: for each a small file, atomically replaced, which lists its objects, and a folder with
+/// copies of those that [`Removable::remember`] was asked to keep. Clones are the same catalogue.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    folder: PathBuf,
+}
+
+/// A medium, as it was when it was last written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMedium {
+    /// The medium.
+    pub medium: Medium,
+    /// When, in seconds since 1970.
+    pub seen_unix_secs: i64,
+    /// The largest object that it takes.
+    pub object_bytes_max: u64,
+    /// Its objects, in ascending order of their keys.
+    pub objects: Vec<ObjectInfo>,
+}
+
+/// The stored form.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    label: String,
+    seen_unix_secs: i64,
+    object_bytes_max: u64,
+    /// Keys and lengths.
+    objects: Vec<(String, u64)>,
+}
+
+impl Catalogue {
+    /// The catalogue in `folder`, which is made (not its parents) if it is missing.
+    ///
+    /// # Errors
+    /// Whatever hinders making it.
+    pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        // As a repository's, whose folders lie in it: made, and durable.
+        let local = Local::create(folder).await?;
+        Ok(Self { folder: local.path().to_owned() })
+    }
+
+    /// All media that are known, by their labels.
+    ///
+    /// # Errors
+    /// `Corrupt` for an entry that is damaged.
+    pub async fn media(&self) -> Result<Vec<KnownMedium>> {
+        let this = self.clone();
+        blocking("list", self.place(), move || {
+            let failed = |error| io_fault("list", &this.folder, &error);
+            let mut media = Vec::new();
+            for entry in fs::read_dir(&this.folder).map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name();
+                let id = name.to_str().and_then(|name| name.strip_suffix(ENTRY)).and_then(|id| id.parse().ok());
+                if let Some(id) = id {
+                    media.extend(this.load(id)?);
+                }
+            }
+            media.sort_by(|left, right| {
+                (&left.medium.label, left.medium.id).cmp(&(&right.medium.label, right.medium.id))
+            });
+            Ok(media)
+        })
+        .await
+    }
+
+    /// One medium, if it is known.
+    ///
+    /// # Errors
+    /// `Corrupt` if its entry is damaged.
+    pub async fn medium(&self, id: MediumId) -> Result<Option<KnownMedium>> {
+        let this = self.clone();
+        blocking("read", self.place(), move || this.load(id)).await
+    }
+
+    /// A medium as a repository that lists what was on it, and reads what was kept of it.
+    ///
+    /// # Errors
+    /// `NotFound` if it was never written down; `Corrupt` if its entry is damaged.
+    pub async fn absent(&self, id: MediumId) -> Result<Absent> {
+        let Some(known) = self.medium(id).await? else {
+            let error = Error::new(ErrorKind::NotFound, "find").with_place(format!("medium {id}"));
+            return Err(error.with_detail(format!("the catalogue in {} has never seen it", self.place())));
+        };
+        let copies = match Local::open(self.copies(id)).await {
+            Ok(copies) => Some(copies),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Absent::new(known, copies))
+    }
+
+    /// Forgets a medium, and what was kept of it.
+    ///
+    /// # Errors
+    /// Whatever hinders removing it.
+    pub async fn forget(&self, id: MediumId) -> Result<()> {
+        let this = self.clone();
+        blocking("forget", self.place(), move || {
+            let (entry, copies) = (this.entry(id), this.copies(id));
+            absent_is_fine(fs::remove_file(&entry)).map_err(|error| io_fault("forget", &entry, &error))?;
+            absent_is_fine(fs::remove_dir_all(&copies)).map_err(|error| io_fault("forget", &copies, &error))
+        })
+        .await
+    }
+
+    pub(super) fn load(&self, id: MediumId) -> Result<Option<KnownMedium>> {
+        let path = self.entry(id);
+        let place = path.display().to_string();
+        let file = match fs::read(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_fault("read", &path, &error)),
+        };
+        let damaged = || {
+            let error = Error::new(ErrorKind::Corrupt, "read").with_place(&place);
+            error.with_detail("remove this file: it comes back when the medium is next used")
+        };
+        let entry: Entry = unseal(KIND, VERSION, &file).map_err(|why| match why {
+            Unsealed::Damaged => damaged(),
+            Unsealed::Newer => Error::new(ErrorKind::Unsupported, "read")
+                .with_place(&place)
+                .with_detail("a later version of this program wrote it: use that one"),
+        })?;
+        let objects = entry.objects.into_iter().map(|(key, length)| Ok(ObjectInfo { key: Key::new(key)?, length }));
+        let objects = objects.collect::<std::result::Result<Vec<_>, offsite_repository::KeyError>>();
+        let objects = objects.map_err(|_| damaged())?;
+        if entry.id != id.to_string() || !objects.is_sorted_by(|left, right| left.key < right.key) {
+            return Err(damaged());
+        }
+        Ok(Some(KnownMedium {
+            medium: Medium { id, label: entry.label },
+            seen_unix_secs: entry.seen_unix_secs,
+            object_bytes_max: entry.object_bytes_max,
+            objects,
+        }))
+    }
+
+    /// Takes down what is `known`, after copying from `source` what is to be kept.
+    pub(super) async fn keep(&self, source: &Removable, mut known: KnownMedium, what: &Remember) -> Result<()> {
+        let id = known.medium.id;
+        let options = LocalOptions { make_folder: true, ..LocalOptions::default() };
+        let copies = Local::open_with(self.copies(id), options).await?;
+        let have = copies.list_all(&Prefix::root()).await?;
+        let have: BTreeMap<Key, u64> = have.into_iter().map(|object| (object.key, object.length)).collect();
+        let mut wanted = BTreeSet::new();
+        let mut gone = BTreeSet::new();
+        for ObjectInfo { key, length } in &known.objects {
+            let is_small = *length <= what.object_bytes_max;
+            if !is_small || !what.prefixes.iter().any(|prefix| prefix.contains(key)) {
+                continue;
+            }
+            // Objects do not change, so one that is kept need not be read again.
+            if have.get(key) != Some(length) {
+                let bytes = match source.get(key, *length).await {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        gone.insert(key.clone());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                copies.delete(key).await?;
+                copies.put(key, bytes).await?;
+            }
+            wanted.insert(key.clone());
+        }
+        known.objects.retain(|object| !gone.contains(&object.key));
+        let this = self.clone();
+        blocking("write", self.place(), move || this.store(&known)).await?;
+        // Only now: until then the entry before still counted on them.
+        for key in have.keys().filter(|key| !wanted.contains(*key)) {
+            copies.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    fn store(&self, known: &KnownMedium) -> Result<()> {
+        let entry = Entry {
+            id: known.medium.id.to_string(),
+            label: known.medium.label.clone(),
+            seen_unix_secs: known.seen_unix_secs,
+            object_bytes_max: known.object_bytes_max,
+            objects: known.objects.iter().map(|object| (object.key.to_string(), object.length)).collect(),
+        };
+        let path = self.entry(known.medium.id);
+        let sealed = seal(KIND, VERSION, &entry).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "write").with_place(path.display().to_string()).with_source(error)
+        })?;
+        // Of one process; what a killed one leaves is replaced when its number comes round.
+        let new = self.folder.join(format!(".{}-{}", known.medium.id, std::process::id()));
+        let written = (|| {
+            let mut file = File::create(&new)?;
+            file.write_all(&sealed)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.folder)?.sync_all()
+        })();
+        written.map_err(|error| {
+            let _ = fs::remove_file(&new);
+            io_fault("write", &path, &error)
+        })
+    }
+
+    fn entry(&self, id: MediumId) -> PathBuf {
+        self.folder.join(format!("{id}{ENTRY}"))
+    }
+
+    fn copies(&self, id: MediumId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+
+    fn place(&self) -> String {
+        self.folder.display().to_string()
+    }
+}
+
+fn io_fault(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
+    fault(action, path.display(), Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+fn absent_is_fine(answer: std::io::Result<()>) -> std::io::Result<()> {
+    match answer {
+        Err(error) if error.kind() == IoErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

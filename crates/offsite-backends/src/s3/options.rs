@@ -1,0 +1,110 @@
+//! How a store is used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::credentials::S3CredentialProvider;
+use super::location::S3Location;
+
+/// S3 allows no part below this but the last.
+pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
+/// S3 allows no object of more parts.
+pub(super) const PARTS_MAX: u64 = 10_000;
+/// S3 allows no larger object.
+const OBJECT_BYTES_MAX: u64 = 5 << 40;
+
+/// How the dates of object lock are enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3RetentionMode {
+    /// Users with a special permission may lift a lock, with tools other than this.
+    Governance,
+    /// Nobody can lift a lock, the owner of the account included.
+    Compliance,
+}
+
+/// How to open a bucket. [`S3Options::new`] has values that are right for most.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct S3Options {
+    /// The bucket and the folder in it.
+    pub location: S3Location,
+    /// Whom to ask for the access key.
+    pub credentials: Arc<dyn S3CredentialProvider>,
+    /// The store's URL, `https://host:port`; none for AWS.
+    pub endpoint: Option<String>,
+    /// The bucket's region; stores other than AWS mostly take any.
+    pub region: String,
+    /// Asserts that at most one process writes to the repository at a time, and so allows stores that ignore conditions on
+    /// writes. Where the store honours them it changes nothing.
+    pub single_writer: bool,
+    /// The length of the parts that larger objects are uploaded in, at least 5 MiB. Objects up to this length are stored by
+    /// one request; none has more than 10,000 parts.
+    pub part_bytes: u64,
+    /// How many parts are uploaded, and ranges read, at once. All writers together hold this many parts in memory, and each
+    /// writer the one that it fills.
+    pub parts_in_flight: usize,
+    /// The least throughput of the link. A request may take as long as it takes at this rate with all others in flight
+    /// beside it, and half a minute more.
+    pub least_rate_bytes_per_sec: u64,
+    /// How often a request is repeated that had no answer, or one that blames the server.
+    pub retries: u32,
+    /// The pause before the first repetition; each later one is twice as long, up to ten seconds.
+    pub first_pause: Duration,
+    /// What a writer left unfinished may be removed after it gave no sign of life for so long, by the store's clock. A
+    /// writer at work gives one four times as often.
+    pub abandoned_after: Duration,
+    /// How object lock is enforced, where it is asked for.
+    pub retention_mode: S3RetentionMode,
+}
+
+impl S3Options {
+    /// The defaults: AWS's endpoint in `us-east-1`, parts of 8 MiB, 16 in flight, 64 KiB a second at least.
+    pub fn new(location: S3Location, credentials: impl S3CredentialProvider + 'static) -> Self {
+        Self {
+            location,
+            credentials: Arc::new(credentials),
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            single_writer: false,
+            part_bytes: 8 << 20,
+            parts_in_flight: 16,
+            least_rate_bytes_per_sec: 64 << 10,
+            retries: 6,
+            first_pause: Duration::from_millis(100),
+            abandoned_after: Duration::from_secs(2 * 3_600),
+            retention_mode: S3RetentionMode::Governance,
+        }
+    }
+
+    /// The largest object of parts of this length.
+    pub(super) fn object_bytes_max(&self) -> u64 {
+        self.part_bytes.saturating_mul(PARTS_MAX).min(OBJECT_BYTES_MAX)
+    }
+
+    /// What is wrong with them, and what to do.
+    pub(super) fn flaw(&self) -> Option<String> {
+        let endpoint = self.endpoint.as_deref();
+        if endpoint.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            return Some("the endpoint is no URL: write https://host:port".to_owned());
+        }
+        if endpoint.is_some_and(|url| url.contains('@')) {
+            return Some(
+                "the endpoint holds a user or a password: keys belong into the environment or a file".to_owned(),
+            );
+        }
+        if endpoint.is_some_and(|url| url.contains(['?', '#'])) {
+            return Some("the endpoint has a query: write https://host:port".to_owned());
+        }
+        // One part must be sliced by the platform's sizes.
+        if !(PART_BYTES_MIN..=1 << 30).contains(&self.part_bytes) {
+            return Some(format!(
+                "parts of {} bytes: S3 takes 5 MiB or more, and more than 1 GiB is not supported",
+                self.part_bytes
+            ));
+        }
+        if self.parts_in_flight == 0 || self.least_rate_bytes_per_sec == 0 {
+            return Some("at least one part must be in flight, at a rate above zero".to_owned());
+        }
+        None
+    }
+}

@@ -1,0 +1,140 @@
+//! What a store keeps of what it promises, found out on opening it.
+//!
+//! Below a random hidden folder, which is empty again afterwards: a name is created twice, then by several at once, then by
+//! completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for one.
+
+use futures::future::join_all;
+use object_store::multipart::MultipartStore;
+use object_store::{PutMode, PutPayload};
+use offsite_repository::{Error, ErrorKind, Result};
+
+use super::bucket::{Bucket, CHECKSUM, HIDDEN, WRITER, random_name};
+use super::errors;
+use super::life::PROBE;
+use super::signed::Completion;
+use super::wire::Trace;
+use super::{Abilities, Conditions};
+
+/// How many writers race for each of the names.
+const RACERS: usize = 4;
+const RACES: usize = 2;
+
+/// Finds out what the bucket can do.
+///
+/// # Errors
+/// `Unsupported` if writers would destroy each other's work here, and none asserted to be the only one.
+pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
+    // Whether the bucket is there and the key fits: what fails here is no ability.
+    let root = bucket.full_name("");
+    let (listed, locks) = futures::join!(bucket.list(&root, None, 1), bucket.has_object_lock());
+    listed?;
+    let folder = format!("{HIDDEN}/{PROBE}{}", random_name()?);
+    let name = format!("{folder}/name");
+    match create(bucket, &name, "first").await {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::new(ErrorKind::Unavailable, "try").with_place(bucket.location())),
+        // Reading may be all that is wanted.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Abilities::reading()),
+        Err(error) => return Err(error),
+    }
+    let found = examine(bucket, &folder, &name, locks.unwrap_or(false)).await;
+    let cleaned = clean_up(bucket, &folder, found.as_ref().is_ok_and(|abilities| abilities.versioned)).await;
+    let abilities = found?;
+    match cleaned {
+        // A bucket may lock what is written to it for a time; a sweep removes it then.
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+        _ => {}
+    }
+    if abilities.conditions == Conditions::Nowhere && !bucket.options.single_writer {
+        let detail = "the store ignores conditions on writes (If-None-Match), so that two writers would destroy each other's \
+                      work; if only one process ever writes here, say so with the option single_writer";
+        return Err(Error::new(ErrorKind::Unsupported, "open").with_place(bucket.location()).with_detail(detail));
+    }
+    Ok(abilities)
+}
+
+async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Result<Abilities> {
+    let races: Vec<String> = (0..RACES).map(|race| format!("{folder}/race-{race}")).collect();
+    let racing = join_all(races.iter().map(|name| race(bucket, name)));
+    let (second, described, upload, raced, retention) = futures::join!(
+        create(bucket, name, "second"),
+        bucket.describe("try", name),
+        bucket.begin_upload(name, &[]),
+        racing,
+        async { if locks { bucket.retention(name).await.is_ok() } else { false } },
+    );
+    let described = described?;
+    let mut honoured = !second?;
+    for winners in raced {
+        honoured &= winners? <= 1;
+    }
+    let (on_complete, copies_parts) = match upload {
+        Ok(id) => try_upload(bucket, name, &id).await?,
+        Err(error) if error.kind() == ErrorKind::Unsupported => (false, false),
+        Err(error) => return Err(error),
+    };
+    let conditions = match (honoured, on_complete) {
+        (true, true) => Conditions::Everywhere,
+        (true, false) => Conditions::OnPut,
+        (false, _) => Conditions::Nowhere,
+    };
+    Ok(Abilities {
+        writable: true,
+        conditions,
+        // Of the name's writers either may be found, where conditions are ignored.
+        keeps_metadata: described.as_ref().is_some_and(|object| object.writer.is_some()),
+        versioned: described.is_some_and(|object| object.version.is_some()),
+        copies_parts,
+        locks: retention,
+    })
+}
+
+/// Tries to create a name; whether the store says that it did.
+async fn create(bucket: &Bucket, name: &str, writer: &str) -> Result<bool> {
+    let payload = PutPayload::from(writer.to_owned());
+    let metadata = [(WRITER, writer), (CHECKSUM, "0")];
+    let (answer, _, trace) = bucket.put(name, payload, &metadata, PutMode::Create).await?;
+    match answer {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+        Err(error) => Err(errors::of_store("try", bucket.location(), &error, &trace)),
+    }
+}
+
+/// How many of those that create a name at once are told that they did.
+async fn race(bucket: &Bucket, name: &str) -> Result<usize> {
+    let writers: Vec<String> = (0..RACERS).map(|racer| format!("racer-{racer}")).collect();
+    let answers = join_all(writers.iter().map(|writer| create(bucket, name, writer))).await;
+    // One that was told nothing proves nothing.
+    Ok(answers.into_iter().filter(|answer| matches!(answer, Ok(true))).count())
+}
+
+/// Whether completing an upload to a name that is taken is refused, and whether a part can be a copy.
+async fn try_upload(bucket: &Bucket, name: &str, id: &str) -> Result<(bool, bool)> {
+    let (part, copies_parts) = match bucket.copy_part(name, id, 1, name, 0..5).await {
+        Ok(part) => (part, true),
+        Err(_) => {
+            let part = bucket.store.put_part(&bucket.path(name)?, &id.to_owned(), 0, PutPayload::from("third")).await;
+            let part = part.map_err(|error| errors::of_store("try", bucket.location(), &error, &Trace::default()))?;
+            (part.into(), false)
+        }
+    };
+    let completed = bucket.complete_upload(name, id, &[part], true).await?;
+    let refused = match completed {
+        Completion::Taken { .. } => true,
+        Completion::Done | Completion::Gone => false,
+        // Some refuse the condition as such.
+        Completion::Conflict | Completion::Refused(_) => false,
+        Completion::Unknown(said) => return Err(errors::of_answer("try", bucket.location(), said)),
+    };
+    bucket.abort_upload(name, id).await?;
+    Ok((refused, copies_parts))
+}
+
+async fn clean_up(bucket: &Bucket, folder: &str, versioned: bool) -> Result<()> {
+    let names = (0..RACES).map(|race| format!("{folder}/race-{race}")).chain([format!("{folder}/name")]);
+    for answer in join_all(names.map(async |name| bucket.remove(&name, versioned).await)).await {
+        answer?;
+    }
+    Ok(())
+}

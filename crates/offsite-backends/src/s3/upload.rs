@@ -1,0 +1,232 @@
+//! A multipart upload: parts in parallel, then one name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::PutPayload;
+use object_store::multipart::MultipartStore;
+use offsite_repository::{Error, ErrorKind, Key, Limits, Result};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::claim;
+use super::errors;
+use super::life::Life;
+use super::options::PARTS_MAX;
+use super::signed::{Completion, UploadedPart, jittered};
+use super::truth::{Owner, doubtful, taken};
+use super::wire::Trace;
+use super::{Conditions, Shared};
+
+/// The metadata that object_store calls [`WRITER`](super::bucket::WRITER).
+const WRITER_HEADER: &str = "x-amz-meta-offsite-writer";
+/// How often a completion is tried that met a conflict.
+const CONFLICTS_MAX: u32 = 4;
+
+/// An upload under way. Dropped, it is ended by this process's next sweep, or by another's when it has shown no sign of
+/// life for long enough.
+#[derive(Debug)]
+pub(super) struct Upload {
+    shared: Arc<Shared>,
+    finishing: Finishing,
+    life: Option<Life>,
+    tasks: JoinSet<Result<(usize, UploadedPart)>>,
+    parts: BTreeMap<usize, UploadedPart>,
+    next: usize,
+}
+
+/// What completing an upload needs.
+#[derive(Debug, Clone)]
+pub(super) struct Finishing {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) writer: String,
+    parts: Vec<UploadedPart>,
+}
+
+impl Upload {
+    pub(super) async fn begin(shared: &Arc<Shared>, key: &Key, writer: &str) -> Result<Self> {
+        let name = key.as_str().to_owned();
+        let id = shared.bucket.begin_upload(&name, &[(WRITER_HEADER, writer)]).await?;
+        let life = Life::begin(shared, &name, &id, writer);
+        let finishing = Finishing { name, id, writer: writer.to_owned(), parts: Vec::new() };
+        let shared = Arc::clone(shared);
+        Ok(Self { shared, finishing, life: Some(life), tasks: JoinSet::new(), parts: BTreeMap::new(), next: 0 })
+    }
+
+    /// Begins to upload the next part, once one of those in flight has made room.
+    pub(super) async fn add(&mut self, payload: PutPayload) -> Result<()> {
+        let (shared, number) = self.next_part().await?;
+        let path = shared.bucket.path(&self.finishing.name)?;
+        let Finishing { name, id, .. } = self.finishing.clone();
+        let permit = Arc::clone(&shared.parts).acquire_owned().await;
+        self.tasks.spawn(async move {
+            let part = shared.bucket.store.put_part(&path, &id, number, payload).await;
+            let part = part.map_err(|error| gone(errors::of_store("write", &name, &error, &Trace::default())));
+            drop(permit);
+            Ok((number, part?.into()))
+        });
+        Ok(())
+    }
+
+    /// As [`Self::add`], of bytes that the store has.
+    pub(super) async fn add_copy(&mut self, source: &Key, range: std::ops::Range<u64>) -> Result<()> {
+        let (shared, number) = self.next_part().await?;
+        let (Finishing { name, id, .. }, source) = (self.finishing.clone(), source.clone());
+        let permit = Arc::clone(&shared.parts).acquire_owned().await;
+        self.tasks.spawn(async move {
+            let part = shared.bucket.copy_part(&name, &id, number + 1, source.as_str(), range).await;
+            drop(permit);
+            Ok((number, part.map_err(gone)?))
+        });
+        Ok(())
+    }
+
+    async fn next_part(&mut self) -> Result<(Arc<Shared>, usize)> {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.take(ended)?;
+        }
+        let number = self.next;
+        self.next += 1;
+        if self.next as u64 > PARTS_MAX {
+            return Err(too_large(&self.finishing.name, self.shared.limits()));
+        }
+        Ok((Arc::clone(&self.shared), number))
+    }
+
+    fn take(
+        &mut self,
+        ended: std::result::Result<Result<(usize, UploadedPart)>, tokio::task::JoinError>,
+    ) -> Result<()> {
+        let failed =
+            |error| Error::new(ErrorKind::Unavailable, "write").with_place(&self.finishing.name).with_source(error);
+        let (number, part) = ended.map_err(failed)??;
+        self.parts.insert(number, part);
+        Ok(())
+    }
+
+    /// Waits for all parts, and makes the object visible if its name is free.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = self.take(ended) {
+                return self.give_up(error).await;
+            }
+        }
+        self.finishing.parts = std::mem::take(&mut self.parts).into_values().collect();
+        let shared = Arc::clone(&self.shared);
+        let answer = match shared.abilities.conditions {
+            Conditions::Everywhere => self.finishing.complete(&shared, true).await,
+            Conditions::OnPut => claim::complete(&shared, &self.finishing).await,
+            Conditions::Nowhere => {
+                let _turn = shared.turn(&self.finishing.name).await;
+                match shared.bucket.describe("finish", &self.finishing.name).await? {
+                    Some(_) => Err(taken(&self.finishing.name)),
+                    None => self.finishing.complete(&shared, false).await,
+                }
+            }
+        };
+        match answer {
+            Ok(()) => {
+                self.end().await;
+                Ok(())
+            }
+            // It may be completed yet.
+            Err(error) if error.kind() == ErrorKind::Indeterminate => Err(error),
+            Err(error) => self.give_up(error).await,
+        }
+    }
+
+    /// Gives up because of `error`, which is the one to report; what stays is swept.
+    pub(super) async fn give_up(self, error: Error) -> Result<()> {
+        let _ = self.abort().await;
+        Err(error)
+    }
+
+    /// Gives up.
+    pub(super) async fn abort(mut self) -> Result<()> {
+        // A part that came after the abort would stay.
+        self.tasks.shutdown().await;
+        self.shared.bucket.abort_upload(&self.finishing.name, &self.finishing.id).await?;
+        self.end().await;
+        Ok(())
+    }
+
+    async fn end(&mut self) {
+        if let Some(life) = self.life.take() {
+            life.end(&self.shared).await;
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(life) = self.life.take() {
+            self.shared.leave((self.finishing.name.clone(), self.finishing.id.clone(), life.record().to_owned()));
+        }
+    }
+}
+
+impl Finishing {
+    /// Joins the parts, and tells truly what came of it.
+    pub(super) async fn complete(&self, shared: &Shared, if_absent: bool) -> Result<()> {
+        let Self { name, id, writer, parts } = self;
+        let mut pause = shared.bucket.options.first_pause;
+        for _ in 0..CONFLICTS_MAX {
+            match shared.bucket.complete_upload(name, id, parts, if_absent).await? {
+                Completion::Done => return Ok(()),
+                Completion::Taken { repeated: false } => return Err(taken(name)),
+                Completion::Refused(said) => return Err(errors::of_answer("finish", name, said)),
+                Completion::Conflict => {
+                    sleep(jittered(pause)).await;
+                    pause *= 2;
+                }
+                Completion::Taken { repeated: true } | Completion::Gone => return self.look(shared, None).await,
+                Completion::Unknown(said) => {
+                    let unknown = errors::of_answer("finish", name, said);
+                    // What is aborted cannot be completed any more, by no request that is still on its way.
+                    return match shared.bucket.abort_upload(name, id).await {
+                        Ok(()) => self.look(shared, Some(unknown)).await,
+                        Err(_) => match shared.owner(name, writer).await {
+                            Ok(Owner::Own) => Ok(()),
+                            _ => Err(doubtful(name, unknown)),
+                        },
+                    };
+                }
+            }
+        }
+        self.look(shared, None).await
+    }
+
+    /// What became of an upload that can no longer be completed.
+    async fn look(&self, shared: &Shared, cause: Option<Error>) -> Result<()> {
+        let name = self.name.as_str();
+        match shared.owner(name, &self.writer).await {
+            Ok(Owner::Own) => Ok(()),
+            Ok(Owner::Other) => Err(taken(name)),
+            Ok(Owner::Nobody) => {
+                let error = Error::new(ErrorKind::Unavailable, "finish").with_place(name).with_detail(GONE);
+                Err(match cause {
+                    Some(cause) => error.with_source(cause),
+                    None => error,
+                })
+            }
+            Ok(Owner::Unknown) => Err(Error::new(ErrorKind::Indeterminate, "finish").with_place(name)),
+            Err(error) => Err(doubtful(name, error)),
+        }
+    }
+}
+
+const GONE: &str = "its upload is gone, perhaps removed as abandoned; write it anew";
+
+/// An upload that is not there is no missing object.
+fn gone(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Unavailable, "write").with_detail(GONE).with_source(error),
+        _ => error,
+    }
+}
+
+pub(super) fn too_large(name: &str, limits: Limits) -> Error {
+    let detail = format!("objects have at most {} bytes here", limits.object_bytes_max);
+    Error::new(ErrorKind::Unsupported, "write").with_place(name).with_detail(detail)
+}

@@ -1,0 +1,63 @@
+//! Carrying restore points: what can be typed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use offsite::JobName;
+use offsite::core::{MachineName, Timestamp};
+
+use super::{job_name, machine_name, timestamp};
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The job.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// Only these machines (default: all of the restore point).
+    #[arg(value_name = "MACHINE", value_parser = machine_name)]
+    pub(crate) machines: Vec<MachineName>,
+    /// The newest restore point at or before this time (default: the newest).
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "point")]
+    pub(crate) at: Option<Timestamp>,
+    /// The restore point of this number.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) point: Option<u64>,
+    /// A file that does not exist yet, or `-` for standard output; what the command says then goes to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The copy job that goes on from it; it has no restore point yet.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// An exported restore point, or `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Map {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The copy job that goes on from it; it has no restore point yet.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// The seed: a repository with one job, or the folder of a job in a repository.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) seed: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,70 @@
+//! `offsite export`
+
+use std::io::Write;
+use std::path::Path;
+
+use offsite::core::Sequence;
+use offsite::report::ExportReport;
+use offsite::{Export as ExportJob, PointSelector};
+
+use crate::args::Export;
+use crate::config::Config;
+use crate::status::{Failure, Status};
+use crate::{json, place, progress, render};
+
+pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Failure> {
+    let config = Config::load(config)?;
+    let repository = place::open(&arguments.repo, &config).await?;
+    let point = match (arguments.at, arguments.point) {
+        (Some(time), _) => PointSelector::At(time),
+        (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
+        (None, None) => PointSelector::Latest,
+    };
+    let export = ExportJob::new(&repository, arguments.job.clone())
+        .point(point)
+        .machines(arguments.machines.clone())
+        .progress(progress::bars());
+    let to = &arguments.to;
+    let is_piped = to.as_os_str() == "-";
+    let report = if is_piped {
+        export.run(std::io::stdout()).await?
+    } else {
+        let file = std::fs::File::create_new(to)
+            .map_err(|error| format!("cannot make {}: {error}; name a file that does not exist yet", to.display()))?;
+        let written = file.try_clone().map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+        let result = export.run(file).await.map_err(Failure::from);
+        let result = result.and_then(|report| match written.sync_all() {
+            Ok(()) => Ok(report),
+            Err(error) => Err(Failure::Failed(format!("cannot write {}: {error}", to.display()))),
+        });
+        if result.is_err() {
+            // The part of an export is of no use to anyone.
+            let _ = std::fs::remove_file(to);
+        }
+        result?
+    };
+    let text = if arguments.json {
+        format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)
+    } else {
+        summary(arguments.job.as_str(), &report, to)
+    };
+    let said = if is_piped { write!(std::io::stderr(), "{text}") } else { write!(std::io::stdout(), "{text}") };
+    said.map_err(|error| format!("cannot print: {error}"))?;
+    Ok(Status::Done)
+}
+
+fn summary(job: &str, report: &ExportReport, to: &Path) -> String {
+    let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
+    format!(
+        "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
+        report.sequence,
+        report.time,
+        to.display(),
+        machines.join(", "),
+        render::bytes(report.bytes),
+        render::bytes(report.tally.source.bytes_read),
+        render::duration(report.tally.duration),
+        render::rate(report.bytes, report.tally.duration),
+        render::kept(&report.tally),
+    )
+}

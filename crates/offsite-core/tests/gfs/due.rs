@@ -1,0 +1,149 @@
+//! What is due after each run, carried out on a chain of points without data: against the simulation, and by hand.
+
+use offsite_core::retention::{
+    Ageing, Conditions, Due, Flags, Policy, Regular, Simple, Simulation, Subject, due, mark, simple, verdicts,
+};
+use offsite_core::{
+    BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
+    Timestamp,
+};
+use proptest::prelude::*;
+
+use crate::policy as simple_policy;
+use crate::properties::{config, histories, models, policy};
+
+fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
+    let name = MachineName::new("machine").expect("it is valid");
+    RestorePoint {
+        sequence: Sequence(sequence),
+        time,
+        kind,
+        machines: vec![MachineState { name, status: Status::Complete, captured: time }],
+        index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
+        below: Vec::new(),
+        stored_blocks: 0,
+        stored_bytes: 0,
+        origin: None,
+        flags,
+    }
+}
+
+fn sequences(points: &[RestorePoint]) -> Vec<Sequence> {
+    points.iter().map(|point| point.sequence).collect()
+}
+
+/// The chain after a transform, which must fit it.
+fn carried_out(chain: &Chain, due: &Due) -> Chain {
+    let (mut archives, mut points) = (chain.archives().to_vec(), chain.points().to_vec());
+    match due {
+        Due::RemoveArchive(sequence) => {
+            let position = archives.iter().position(|archive| archive.sequence == *sequence).expect("an archive");
+            archives.remove(position);
+        }
+        Due::RemoveRollbacks(gone) => {
+            assert_eq!(&sequences(&points[..gone.len()]), gone);
+            assert!(points.drain(..gone.len()).all(|point| point.kind == PointKind::Rollback));
+        }
+        Due::RemoveChain { points: gone, archived } => {
+            assert_eq!(&sequences(&points[..gone.len()]), gone);
+            archives.extend(points.drain(..gone.len()).filter(|point| archived.contains(&point.sequence)));
+            assert!(archived.iter().all(|sequence| archives.iter().any(|archive| archive.sequence == *sequence)));
+        }
+        Due::Merge { increments, archived } => {
+            let full = points.remove(0);
+            assert_eq!(full.kind, PointKind::Full);
+            assert_eq!(&sequences(&points[..increments.len()]), increments);
+            assert!(archived.is_none_or(|archived| archived == full.sequence));
+            archives.extend(archived.map(|_| full));
+            assert!(points[..increments.len()].iter().all(|point| point.kind == PointKind::Increment));
+            points.drain(..increments.len() - 1);
+            points[0].kind = PointKind::Full;
+        }
+    }
+    Chain::with_archives(BlockSize::MiB1, archives, points).expect("a chain")
+}
+
+/// The chain after all that is due at `now`, after which nothing is.
+fn settled(mut chain: Chain, policy: &Policy, now: Timestamp, ageing: Ageing) -> Chain {
+    let asked = |chain: &Chain| {
+        let mut subjects: Vec<Subject> = chain.all().map(Subject::from).collect();
+        subjects.iter_mut().take(chain.archives().len()).for_each(|subject| subject.archived = true);
+        due(chain, &verdicts(&subjects, policy, now, &Conditions::default()), ageing)
+    };
+    for due in asked(&chain) {
+        chain = carried_out(&chain, &due);
+    }
+    assert_eq!(asked(&chain), vec![]);
+    chain
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn what_is_due_makes_the_simulated_life(model in models(), history in histories()) {
+        let policy = policy(&model);
+        let mut simulation = Simulation::new(policy.clone()).unwrap();
+        let (mut archives, mut points): (Vec<RestorePoint>, Vec<RestorePoint>) = Default::default();
+        for (secs, sequence) in history.into_iter().zip(1..) {
+            let now = Timestamp::from_unix_secs(secs).unwrap();
+            simulation.add(now).unwrap();
+            let (mut kind, mut flags) = (PointKind::Full, Flags::NONE);
+            if let (Some(last), Some(gfs)) = (points.last_mut(), &policy.gfs) {
+                let marks = mark(gfs, &policy.zone, last.time, now);
+                last.flags = last.flags.union(marks.predecessor);
+                if model.is_active && !marks.predecessor.is_empty() {
+                    last.kind = PointKind::Full;
+                }
+                (kind, flags) = (PointKind::Increment, marks.point);
+                if model.is_active && !flags.is_empty() {
+                    kind = PointKind::Full;
+                }
+            }
+            points.push(point(sequence, now, kind, flags));
+            let chain = Chain::with_archives(BlockSize::MiB1, archives, points).unwrap();
+            let chain = settled(chain, &policy, now, Ageing::Merge);
+            let left: Vec<_> = chain.points().iter().map(|point| (point.time, point.kind, point.flags)).collect();
+            let expected: Vec<_> = simulation.chain().map(|member| (member.time, member.kind, member.flags)).collect();
+            prop_assert_eq!(left, expected);
+            let left: Vec<_> = chain.archives().iter().map(|point| (point.time, point.flags)).collect();
+            let expected: Vec<_> = simulation.archive().map(|archived| (archived.time, archived.flags)).collect();
+            prop_assert_eq!(left, expected);
+            (archives, points) = (chain.archives().to_vec(), chain.points().to_vec());
+        }
+    }
+
+    /// A chain goes as a whole, as soon as the points after it are as many as are kept, and nothing is merged.
+    #[test]
+    fn whole_chains_go_with_the_second_full(fulls in prop::collection::vec(prop::bool::weighted(0.3), 1..40), keep in 2..9u32) {
+        let policy = Policy { regular: Regular::Simple(Simple::new(keep).unwrap()), ..simple_policy(keep, None) };
+        let (mut points, mut expected): (Vec<RestorePoint>, Vec<RestorePoint>) = Default::default();
+        for (is_full, sequence) in fulls.into_iter().zip(1u64..) {
+            let now = Timestamp::from_unix_secs(i64::try_from(sequence).unwrap() * 86_400).unwrap();
+            let kind = if is_full || sequence == 1 { PointKind::Full } else { PointKind::Increment };
+            points.push(point(sequence, now, kind, Flags::NONE));
+            expected.push(points.last().unwrap().clone());
+            points = settled(Chain::new(BlockSize::MiB1, points).unwrap(), &policy, now, Ageing::WholeChains).points().to_vec();
+            while let Some(second) = expected.iter().skip(1).position(|point| point.kind == PointKind::Full)
+                && expected.len() - second > keep as usize
+            {
+                expected.drain(..=second);
+            }
+            prop_assert_eq!(&points, &expected);
+        }
+    }
+
+    /// Rollbacks go from the old end, one by one, and the full stays.
+    #[test]
+    fn the_oldest_rollbacks_go(count in 1..12u64, keep in 2..9u32) {
+        let time = Timestamp::from_unix_secs(0).unwrap();
+        let kind = |sequence| if sequence == count { PointKind::Full } else { PointKind::Rollback };
+        let points: Vec<_> = (1..=count).map(|sequence| point(sequence, time, kind(sequence), Flags::NONE)).collect();
+        let chain = Chain::new(BlockSize::MiB1, points.clone()).unwrap();
+        let due = due(&chain, &simple(&points, Simple::new(keep).unwrap(), time), Ageing::Merge);
+        let gone: Vec<_> = (1..=count.saturating_sub(keep.into())).map(Sequence).collect();
+        prop_assert_eq!(&due, &if gone.is_empty() { vec![] } else { vec![Due::RemoveRollbacks(gone.clone())] });
+        let left = due.iter().fold(chain, |chain, due| carried_out(&chain, due));
+        prop_assert_eq!(left.points(), &points[gone.len()..]);
+    }
+}

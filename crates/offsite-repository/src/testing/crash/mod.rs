@@ -1,0 +1,419 @@
+//! What survives a power cut.
+
+mod capabilities;
+mod disk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+
+use self::disk::Disk;
+use super::{Memory, MemoryOptions};
+use crate::numbers::Numbers;
+use crate::{
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    Result, Retain,
+};
+
+/// How the disk of a [`CrashImage`] behaves, and what its repository offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashOptions {
+    /// Whether the repository flushes an object's data before it says that a call is done. Without, what was finished,
+    /// patched or punched may be lost or torn by a power cut at any later time.
+    pub flushes_data: bool,
+    /// Whether it flushes the entries of its folders (and dates of retention) before it says so. Without, an object that was
+    /// finished may be gone, and one that was deleted be back.
+    pub flushes_entries: bool,
+    /// Whether data is on the disk before its entry may be. Without, a cut during `finish` may leave a torn object under
+    /// its name; what `finish` returned is durable all the same. The contract forbids that: such a repository is broken.
+    pub data_before_entry: bool,
+    /// Whether it has [`Reclaim`].
+    pub reclaim: bool,
+    /// Whether it has [`CloneRange`].
+    pub clone_range: bool,
+    /// Whether it has [`Patch`].
+    pub patch: bool,
+    /// Whether it has [`Retain`].
+    pub retain: bool,
+    /// The granularity of punching and cloning.
+    pub granularity_bytes: u64,
+    /// Whether each call first returns to the scheduler once, so that other tasks and cancellation get in between.
+    pub yields: bool,
+}
+
+impl Default for CrashOptions {
+    /// An honest disk that can do everything, in 4 KiB granules.
+    fn default() -> Self {
+        Self {
+            flushes_data: true,
+            flushes_entries: true,
+            data_before_entry: true,
+            reclaim: true,
+            clone_range: true,
+            patch: true,
+            retain: true,
+            granularity_bytes: 4_096,
+            yields: false,
+        }
+    }
+}
+
+/// A repository on a disk whose power can be cut, and that tells what may be found afterwards.
+///
+/// While the power is on it behaves as [`Memory`] does. Beneath, it keeps apart what is on the disk and what is not yet:
+///
+/// - **Data** of files. Of a write that was not flushed, nothing, all, or any subset of its 512-byte sectors is found, newer
+///   ones without older ones too; what is missing of a file's new part reads as zeros or is cut off. Of a punch, any subset
+///   of its granules.
+/// - **Entries**: names that were given or removed, and dates of retention. Each that was not flushed is found done or not, on
+///   its own, whatever became of others and of the data behind it.
+/// - An honest repository flushes before it returns, as the contract says: so in doubt are only the calls that the cut came
+///   in, or that were under way. Of a `finish` or a clone the object is found whole or not at all; of a patch, any mix of
+///   old and new sectors inside its extents; of a punch, any part; of a delete or a date of retention, either.
+/// - [`CrashOptions`] make it dishonest, so that a test of recovery can prove that it would see.
+///
+/// All is told by seeds: the same calls and seeds give the same images on every machine. Clones are handles of one image.
+///
+/// # Crashing at every call
+///
+/// [`cut_after`](CrashImage::cut_after) cuts the power in the n-th of the calls that change something, from then on every
+/// call fails with `Unavailable` (that one, where it may have taken effect as a create, with `Indeterminate`). A test runs
+/// an operation once whole, asks for [`changing_calls`](CrashImage::changing_calls), and then runs it anew with a cut in each;
+/// [`power_cut`](CrashImage::power_cut) gives as many of the possible states as it has seeds for.
+///
+/// ```
+/// use offsite_repository::testing::CrashImage;
+/// use offsite_repository::{ErrorKind, Key, RepositoryExt};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let key = Key::new("object").unwrap();
+/// let put = || async {
+///     let image = CrashImage::new(1);
+///     (image.put(&key, "content".into()).await, image)
+/// };
+/// let calls = put().await.1.changing_calls();
+/// for cut in 1..=calls {
+///     let image = CrashImage::new(1);
+///     image.cut_after(cut);
+///     image.put(&key, "content".into()).await.unwrap_err();
+///     for seed in 0..20 {
+///         // Whole or not there, whenever the cut came.
+///         match image.power_cut(seed).get(&key, 100).await {
+///             Ok(found) => assert_eq!(found, "content"),
+///             Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+///         }
+///     }
+/// }
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct CrashImage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: CrashOptions,
+    seed: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the running system sees.
+    memory: Memory,
+    disk: Disk,
+    is_on: bool,
+    calls: u64,
+    cut_at: Option<u64>,
+    /// How often the power came back: writers of before are dead.
+    boots: u64,
+}
+
+impl CrashImage {
+    /// An empty image on an honest disk that can do everything.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::with_options(seed, CrashOptions::default())
+    }
+
+    /// An empty image.
+    #[must_use]
+    pub fn with_options(seed: u64, options: CrashOptions) -> Self {
+        let memory = Memory::with_options(MemoryOptions {
+            reclaim: options.reclaim,
+            clone_range: options.clone_range,
+            patch: options.patch,
+            retain: options.retain,
+            granularity_bytes: options.granularity_bytes,
+            ..MemoryOptions::default()
+        });
+        Self::on(seed, memory, Disk::new(options.clone()), options)
+    }
+
+    fn on(seed: u64, memory: Memory, disk: Disk, options: CrashOptions) -> Self {
+        let state = State { memory, disk, is_on: true, calls: 0, cut_at: None, boots: 0 };
+        Self { shared: Arc::new(Shared { options, seed, state: Mutex::new(state) }) }
+    }
+
+    /// How many calls there were that change something, or would have: creates, writes, finishes, aborts, deletes, sweeps,
+    /// punches, clones, patches and dates of retention, failed ones included.
+    #[must_use]
+    pub fn changing_calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Cuts the power in the `calls`-th changing call from now; at once, for zero.
+    pub fn cut_after(&self, calls: u64) {
+        let mut state = self.lock();
+        state.cut_at = Some(state.calls.saturating_add(calls));
+        state.is_on &= calls > 0;
+    }
+
+    /// Whether the power is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.lock().is_on
+    }
+
+    /// One of the images that may be found if the power is cut now, or was cut before, told by this image's seed and `seed`;
+    /// its power is on. This image stays as it is.
+    #[must_use]
+    pub fn power_cut(&self, seed: u64) -> Self {
+        let state = self.lock();
+        let disk = state.disk.after_cut(&mut self.numbers(seed));
+        let memory = state.memory.with_objects(disk.objects());
+        Self::on(seed, memory, disk, self.shared.options.clone())
+    }
+
+    /// Cuts the power now, if it was on, and turns it on again: this image and all its handles go on with what
+    /// [`power_cut`](CrashImage::power_cut) with this seed would give. Writers of before are dead.
+    pub fn power_on(&self, seed: u64) {
+        let mut state = self.lock();
+        state.disk = state.disk.after_cut(&mut self.numbers(seed));
+        state.memory = state.memory.with_objects(state.disk.objects());
+        (state.is_on, state.cut_at) = (true, None);
+        state.boots += 1;
+    }
+
+    /// Stops the clock that retention goes by at this date; before, it is the system's.
+    pub fn set_clock(&self, now_unix_secs: i64) {
+        self.lock().memory.set_clock(now_unix_secs);
+    }
+
+    /// Every object with its content, as the running system sees it, power or not.
+    #[must_use]
+    pub fn contents(&self) -> Vec<(Key, Bytes)> {
+        self.lock().memory.contents()
+    }
+
+    fn numbers(&self, seed: u64) -> Numbers {
+        // Mixed, so that images 1 and 2 after cuts 2 and 1 have nothing in common.
+        Numbers::new(Numbers::new(self.shared.seed).next() ^ seed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn turn(&self) {
+        if self.shared.options.yields {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The state, for a call that changes nothing.
+    fn look(&self, action: &'static str) -> Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if state.is_on { Ok(state) } else { Err(is_off(ErrorKind::Unavailable, action)) }
+    }
+
+    /// Counts a call that changes something; its state, and whether the power is cut in it.
+    fn begin(&self, action: &'static str) -> Result<(MutexGuard<'_, State>, bool)> {
+        let mut state = self.look(action)?;
+        state.calls += 1;
+        let is_cut = state.cut_at == Some(state.calls);
+        state.is_on = !is_cut;
+        Ok((state, is_cut))
+    }
+
+    /// Stores a new object: its data, then its entry.
+    fn create_whole(
+        &self,
+        key: &Key,
+        action: &'static str,
+        call: impl FnOnce(&Memory) -> Result<()>,
+        boots: Option<u64>,
+    ) -> Result<()> {
+        let (mut state, is_cut) = self.begin(action)?;
+        state.check_boots(boots, key, action)?;
+        let done = call(&state.memory);
+        let bytes = state.memory.lock().objects.get(key.as_str()).map(|object| object.bytes.clone());
+        if let (Ok(()), Some(bytes)) = (&done, bytes) {
+            let State { disk, calls, .. } = &mut *state;
+            let file = disk.write_new(bytes);
+            // The cut came before the entry was written, or after.
+            let is_early = is_cut && Numbers::new(self.shared.seed ^ *calls).coin();
+            if is_cut && !self.shared.options.data_before_entry {
+                disk.link(key.as_str(), file);
+            } else if !is_early {
+                disk.flush_data(file);
+                disk.link(key.as_str(), file);
+            }
+            if !is_cut {
+                disk.flush_data(file);
+                disk.flush_entries();
+            }
+        }
+        if is_cut { Err(is_off(ErrorKind::Indeterminate, action).with_key(key)) } else { done }
+    }
+
+    /// Changes an object, or takes it away: `log` tells the disk, `flush` has it done.
+    fn change(
+        &self,
+        action: &'static str,
+        key: &Key,
+        call: impl FnOnce(&Memory) -> Result<()>,
+        log: impl FnOnce(&mut Disk, disk::File),
+        flush: impl FnOnce(&mut Disk, disk::File),
+    ) -> Result<()> {
+        let (mut state, is_cut) = self.begin(action)?;
+        let file = state.disk.file(key.as_str());
+        let done = call(&state.memory);
+        if let (Ok(()), Some(file)) = (&done, file) {
+            log(&mut state.disk, file);
+            if !is_cut {
+                flush(&mut state.disk, file);
+            }
+        }
+        if is_cut { Err(is_off(ErrorKind::Unavailable, action).with_key(key)) } else { done }
+    }
+}
+
+impl State {
+    fn check_boots(&self, boots: Option<u64>, key: &Key, action: &'static str) -> Result<()> {
+        if boots.is_none_or(|boots| boots == self.boots) {
+            return Ok(());
+        }
+        let detail = "the power was cut while it was written; write it anew";
+        Err(Error::new(ErrorKind::Unavailable, action).with_key(key).with_detail(detail))
+    }
+}
+
+fn is_off(kind: ErrorKind, action: &'static str) -> Error {
+    Error::new(kind, action).with_place("the crash image").with_detail("its power is cut")
+}
+
+/// What memory that does not yield answers at once.
+fn now<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    answer.now_or_never().unwrap_or_else(|| Err(Error::new(ErrorKind::Unavailable, "wait for memory")))
+}
+
+#[async_trait]
+impl Repository for CrashImage {
+    fn location(&self) -> String {
+        format!("crash image {}", self.shared.seed)
+    }
+
+    fn limits(&self) -> Limits {
+        self.lock().memory.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        self.turn().await;
+        let (state, is_cut) = self.begin("create")?;
+        if is_cut {
+            return Err(is_off(ErrorKind::Unavailable, "create"));
+        }
+        let writer = now(state.memory.create(key))?;
+        Ok(Box::new(CrashWriter { image: self.clone(), key: key.clone(), writer, boots: state.boots, dead: false }))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        self.turn().await;
+        now(self.look("read")?.memory.read(key, what))
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        self.turn().await;
+        now(self.look("list")?.memory.list(prefix, after, limit))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.turn().await;
+        let call = |memory: &Memory| now(memory.delete(key));
+        self.change("delete", key, call, |disk, _| disk.unlink(key.as_str()), |disk, _| disk.flush_entries())
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.turn().await;
+        let is_cut = self.begin("sweep")?.1;
+        if is_cut { Err(is_off(ErrorKind::Unavailable, "sweep")) } else { Ok(()) }
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        self.shared.options.reclaim.then_some(self)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.shared.options.clone_range.then_some(self)
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        self.shared.options.patch.then_some(self)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.shared.options.retain.then_some(self)
+    }
+}
+
+struct CrashWriter {
+    image: CrashImage,
+    key: Key,
+    writer: Box<dyn ObjectWriter>,
+    boots: u64,
+    dead: bool,
+}
+
+impl CrashWriter {
+    /// Marks the writer dead for the time of a call, so that it stays so if the call fails or is dropped.
+    fn enter(&mut self, action: &'static str) -> Result<()> {
+        if std::mem::replace(&mut self.dead, true) {
+            let detail = "an earlier call failed or was given up; write it anew";
+            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for CrashWriter {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.enter("write")?;
+        self.image.turn().await;
+        let (state, is_cut) = self.image.begin("write")?;
+        state.check_boots(Some(self.boots), &self.key, "write")?;
+        if is_cut {
+            return Err(is_off(ErrorKind::Unavailable, "write"));
+        }
+        now(self.writer.write(chunks))?;
+        self.dead = false;
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        self.enter("finish")?;
+        self.image.turn().await;
+        let Self { image, key, writer, boots, .. } = *self;
+        image.create_whole(&key, "finish", |_| now(writer.finish()), Some(boots))
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        self.image.turn().await;
+        let is_cut = self.image.begin("abort")?.1;
+        if is_cut { Err(is_off(ErrorKind::Unavailable, "abort")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,65 @@
+//! A call that waits until a test lets it go on.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// Holds calls until they are let go, by no clock. Clones are the same gate.
+///
+/// ```
+/// use offsite_repository::testing::{Fault, Faulty, Gate, Memory};
+/// use offsite_repository::{Key, RepositoryExt, Verb};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let faulty = Faulty::new(Memory::new());
+/// let gate = Gate::new();
+/// faulty.inject(Fault::holding(0, &gate).on(Verb::Finish));
+/// let (writer, key) = (faulty.clone(), Key::new("a").unwrap());
+/// let put = tokio::spawn(async move { writer.put(&key, "x".into()).await });
+/// gate.reached().await;
+/// // Here the put is under way, and its object not there yet.
+/// assert!(faulty.get(&Key::new("a").unwrap(), 1).await.is_err());
+/// gate.release();
+/// put.await.unwrap().unwrap();
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gate {
+    sides: Arc<[Semaphore; 2]>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { sides: Arc::new([Semaphore::new(0), Semaphore::new(0)]) }
+    }
+}
+
+impl Gate {
+    /// A gate that is shut.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns when a call has come to the gate; once for each call that does.
+    pub async fn reached(&self) {
+        take(&self.sides[0]).await;
+    }
+
+    /// Lets one call go on: one that waits, or the next that comes.
+    pub fn release(&self) {
+        self.sides[1].add_permits(1);
+    }
+
+    pub(super) async fn pass(&self) {
+        self.sides[0].add_permits(1);
+        take(&self.sides[1]).await;
+    }
+}
+
+async fn take(side: &Semaphore) {
+    // Never closed.
+    if let Ok(permit) = side.acquire().await {
+        permit.forget();
+    }
+}

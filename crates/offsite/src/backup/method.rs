@@ -1,0 +1,81 @@
+//! Which kind of restore point a run makes.
+
+use offsite_core::retention::Ageing;
+use offsite_core::{Chain, PointKind};
+
+use crate::{Error, JobName, Result};
+
+/// How a backup job's chain grows, and how it lets go of its oldest points.
+///
+/// A job may change its method from run to run. One change needs a full: a reverse-incremental run goes back from a full, so after
+/// increments it is refused until a run with [`FullKind`] has made one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum BackupMethod {
+    /// One full, then increments; retention merges the oldest increments into the full.
+    #[default]
+    ForeverForward,
+    /// Increments, and a new full when a run is told to make one. Nothing is merged: an older full goes together with its
+    /// increments, once retention wants none of them.
+    Forward,
+    /// The newest point is always the full; what a run replaces in it becomes a rollback, the step back to the point before.
+    /// No block moves for it. Retention lets the oldest rollbacks go.
+    Reverse,
+}
+
+/// How a run makes a full where its method would not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FullKind {
+    /// Every block is read and stored anew. Machines that are not in the run are carried: their blocks stay where they are.
+    Active,
+    /// The changed blocks are stored as usual; the point's index stands on those of the points before it, so it is a full
+    /// without another block being read or written.
+    Synthetic,
+}
+
+/// What a run makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Making {
+    /// A full of what is read.
+    ActiveFull,
+    /// A full of what changed, on the indexes of the newest state.
+    SyntheticFull,
+    /// A synthetic full; the full before it becomes a rollback.
+    ReverseFull,
+    /// A step from the newest state.
+    Increment,
+}
+
+impl BackupMethod {
+    /// How its oldest points go.
+    pub(super) fn ageing(self) -> Ageing {
+        match self {
+            Self::Forward => Ageing::WholeChains,
+            Self::ForeverForward | Self::Reverse => Ageing::Merge,
+        }
+    }
+}
+
+impl Making {
+    /// What the next run makes of a chain.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a reverse-incremental run after an increment.
+    pub(super) fn choose(job: &JobName, chain: &Chain, method: BackupMethod, full: Option<FullKind>) -> Result<Self> {
+        let Some(latest) = chain.latest() else { return Ok(Self::ActiveFull) };
+        match (method, full) {
+            (_, Some(FullKind::Active)) => Ok(Self::ActiveFull),
+            (_, Some(FullKind::Synthetic)) => Ok(Self::SyntheticFull),
+            (BackupMethod::ForeverForward | BackupMethod::Forward, None) => Ok(Self::Increment),
+            (BackupMethod::Reverse, None) if latest.kind == PointKind::Full => Ok(Self::ReverseFull),
+            (BackupMethod::Reverse, None) => Err(Error::Settings(format!(
+                "the newest restore point of job {job}, {}, is an increment, and a reverse-incremental run goes back from a \
+                 full; make this run's point a full once, active or synthetic, and go on in reverse from there",
+                latest.sequence
+            ))),
+        }
+    }
+
+    pub(super) fn kind(self) -> PointKind {
+        if self == Self::Increment { PointKind::Increment } else { PointKind::Full }
+    }
+}

@@ -1,0 +1,67 @@
+//! Backup files out of parts of others, made by the repository itself.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use offsite_core::ObjectId;
+use offsite_core::plan::Move;
+use offsite_repository::{Key, Piece, Repository, RepositoryExt};
+
+use super::FrameSource;
+use super::output::OutputHeader;
+use crate::error::Context;
+use crate::{Error, Result};
+
+/// Makes the new files of a plan out of their frames' padded ranges, so that no block passes through this process. Nothing is
+/// checked on the way; the frames stay what they are.
+///
+/// A file's own header is its first piece. It is put under a key of `scratch`, one for each new file, and deleted again; what a
+/// cut-off run leaves of it, the next writer removes.
+pub(crate) async fn clone_frames(
+    moves: &[Move],
+    frames: &FrameSource,
+    header: &OutputHeader,
+    scratch: &[Key],
+) -> Result<()> {
+    let alignment = u64::from(header.alignment_bytes);
+    let mut files: BTreeMap<ObjectId, Vec<&Move>> = BTreeMap::new();
+    for step in moves {
+        files.entry(step.to.file).or_default().push(step);
+    }
+    if files.len() > scratch.len() {
+        return Err(Error::Defect(format!("{} keys for {} files", scratch.len(), files.len())));
+    }
+    for ((file, steps), scratch) in files.into_iter().zip(scratch) {
+        let region = header.region(file)?;
+        let mut pieces = vec![Piece { key: scratch.clone(), range: 0..region.len() as u64 }];
+        let mut end = region.len() as u64;
+        for step in steps {
+            let start = step.from.offset;
+            let range = start..(start + u64::from(step.from.length)).next_multiple_of(alignment);
+            if step.to.offset != end {
+                return Err(Error::Defect(format!("a frame planned at {} would lie at {end}", step.to.offset)));
+            }
+            end += range.end - range.start;
+            add(&mut pieces, frames.layout.backup_file(step.from.file)?, range);
+        }
+        let while_doing = || format!("cloning into a backup file in {}", frames.repository.location());
+        let backend = frames.repository.backend();
+        let Some(clone_range) = backend.clone_range() else {
+            return Err(Error::Defect("a clone where nothing can be cloned".to_owned()));
+        };
+        backend.put(scratch, region).await.while_doing(while_doing)?;
+        let created = clone_range.create_from(&frames.layout.backup_file(file)?, &pieces).await;
+        let deleted = backend.delete(scratch).await;
+        created.while_doing(while_doing)?;
+        deleted.while_doing(while_doing)?;
+    }
+    Ok(())
+}
+
+/// Neighbours in the same object are one piece.
+fn add(pieces: &mut Vec<Piece>, key: Key, range: Range<u64>) {
+    match pieces.last_mut() {
+        Some(last) if last.key == key && last.range.end == range.start => last.range.end = range.end,
+        _ => pieces.push(Piece { key, range }),
+    }
+}

@@ -1,0 +1,93 @@
+//! An export's frames into backup files.
+
+use futures::{StreamExt, stream};
+use offsite_core::plan::{Batch, Move, batches};
+use offsite_core::{MachineName, MachineNumber};
+
+use super::codec::{Sealed, open_frame, unseal};
+use super::output::Output;
+use super::stream::{Source, bad_export};
+use super::{IN_FLIGHT, Wanted, blocking, frame_in};
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and
+/// written at the place planned for it. The moves come in the order of the file, without anything but padding between them.
+pub(crate) async fn receive(
+    moves: &[Move],
+    source: &mut Source,
+    start: u64,
+    numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)>,
+    output: &mut Output<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    progress.begin("importing", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let numbered = |step: &Move| {
+        let numbers = numbers(&step.address.machine);
+        numbers.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
+    };
+    let reads = stream::unfold((source, start, batches(moves, |step| step.from).into_iter()), read_next);
+    let mut checked = reads
+        .map(|read| {
+            let wanted = read.as_ref().ok().map(|(_, batch)| {
+                let moves = moves[batch.items.clone()].iter();
+                moves
+                    .map(|step| Ok((Wanted { address: step.address.clone(), at: step.from }, numbered(step)?.0)))
+                    .collect::<Result<Vec<_>>>()
+            });
+            async move {
+                let (bytes, batch) = read?;
+                let wanted = wanted.transpose()?.unwrap_or_default();
+                let items = batch.items.clone();
+                let sealed = blocking(move || {
+                    let mut plain = Vec::new();
+                    let sealed = wanted.iter().map(|(block, number)| {
+                        let frame = frame_in(&bytes, &batch, block.at)?;
+                        unseal(&frame, block, *number, &mut plain).map_err(bad_export)?;
+                        let (header, start) = open_frame(&frame, block, *number).map_err(bad_export)?;
+                        Ok(Sealed {
+                            codec: header.codec,
+                            plain_bytes: header.plain_bytes,
+                            payload: frame.slice(start..),
+                            payload_checksum: header.payload_checksum,
+                            digest: header.digest,
+                        })
+                    });
+                    sealed.collect::<Result<Vec<_>>>()
+                });
+                Ok::<_, Error>((items, sealed.await?))
+            }
+        })
+        .buffered(IN_FLIGHT)
+        .boxed_local();
+    while let Some(batch) = checked.next().await {
+        let (items, sealed) = batch?;
+        for (step, sealed) in moves[items].iter().zip(sealed) {
+            let place = (step.to.file, step.to.offset);
+            output.append(place, numbered(step)?.1, step.address.disk, step.address.block, sealed).await?;
+            progress.advance(u64::from(step.from.length));
+        }
+    }
+    progress.end();
+    Ok(())
+}
+
+type Reading<'a> = (&'a mut Source, u64, std::vec::IntoIter<Batch>);
+type Read = Result<(bytes::Bytes, Batch)>;
+
+/// The bytes of the next batch, the padding before it read past.
+async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Reading<'a>)> {
+    let batch = rest.next()?;
+    let length = batch.range.end - batch.range.start;
+    let read = async {
+        source.read("export", batch.range.start - at).await?;
+        source.read("export", length).await
+    };
+    match read.await {
+        Ok(bytes) => {
+            let end = batch.range.end;
+            Some((Ok((bytes, batch)), (source, end, rest)))
+        }
+        Err(error) => Some((Err(error), (source, at, Vec::new().into_iter()))),
+    }
+}

@@ -1,0 +1,172 @@
+//! Bytes that go out of, or come into, this process in one pass: an exported restore point.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite_core::format::{Checksum, FormatError};
+use offsite_repository::{ErrorKind, ObjectWriter};
+use tokio::sync::Mutex;
+
+use super::blocking;
+use crate::{Error, Result};
+
+/// What is read at once, so that a length that was claimed takes no memory before the bytes are there.
+const READ_BYTES: u64 = 4 << 20;
+
+/// Where an export is written to, with the count and checksum of what was.
+pub(crate) struct Sink {
+    writer: Option<Box<dyn Write + Send>>,
+    checksum: Checksum,
+    bytes: u64,
+}
+
+impl Sink {
+    pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
+        Self { writer: Some(Box::new(writer)), checksum: Checksum::default(), bytes: 0 }
+    }
+
+    /// How many bytes were written.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The checksum of all of them.
+    pub(crate) fn checksum(&self) -> u64 {
+        self.checksum.value()
+    }
+
+    pub(crate) async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::Defect("a stream is written to after it failed".to_owned()));
+        };
+        let mut checksum = self.checksum.clone();
+        let (writer, checksum, bytes) = blocking(move || {
+            let mut bytes = 0;
+            for chunk in chunks {
+                writer.write_all(&chunk).map_err(|source| stream_error("writing the export", source))?;
+                checksum.update(&chunk);
+                bytes += chunk.len() as u64;
+            }
+            Ok((writer, checksum, bytes))
+        })
+        .await?;
+        self.writer = Some(writer);
+        self.checksum = checksum;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Zeros up to the next multiple of `alignment`.
+    pub(crate) async fn pad(&mut self, alignment: u64) -> Result<()> {
+        let missing = self.bytes.next_multiple_of(alignment) - self.bytes;
+        self.write(vec![Bytes::from(vec![0; usize::try_from(missing).unwrap_or_default()])]).await
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        blocking(move || writer.flush().map_err(|source| stream_error("writing the export", source))).await
+    }
+}
+
+/// A sink as the one object that is written into it.
+pub(super) struct SinkWriter(pub(super) Arc<Mutex<Sink>>);
+
+#[async_trait]
+impl ObjectWriter for SinkWriter {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> offsite_repository::Result<()> {
+        let written = self.0.lock().await.write(chunks).await;
+        written.map_err(|error| offsite_repository::Error::new(ErrorKind::Unavailable, "write").with_source(error))
+    }
+
+    async fn finish(self: Box<Self>) -> offsite_repository::Result<()> {
+        Ok(())
+    }
+
+    async fn abort(self: Box<Self>) -> offsite_repository::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where an export is read from, with the count and checksum of what was.
+pub(crate) struct Source {
+    reader: Option<Box<dyn Read + Send>>,
+    checksum: Checksum,
+    bytes: u64,
+}
+
+impl Source {
+    pub(crate) fn new(reader: impl Read + Send + 'static) -> Self {
+        Self { reader: Some(Box::new(reader)), checksum: Checksum::default(), bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn checksum(&self) -> u64 {
+        self.checksum.value()
+    }
+
+    /// Exactly the next `length` bytes, which are a part of `what`.
+    pub(crate) async fn read(&mut self, what: &'static str, length: u64) -> Result<Bytes> {
+        let bytes = self.read_up_to(length).await?;
+        if bytes.len() as u64 == length {
+            return Ok(bytes);
+        }
+        Err(bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
+    }
+
+    /// Holds that nothing is left.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        let why = "bytes after its end".to_owned();
+        match self.read_up_to(1).await?.is_empty() {
+            true => Ok(()),
+            false => Err(bad_export(FormatError::Invalid { what: "export", why })),
+        }
+    }
+
+    /// Reads past zeros up to the next multiple of `alignment`.
+    pub(crate) async fn skip_padding(&mut self, alignment: u64) -> Result<()> {
+        let missing = self.bytes.next_multiple_of(alignment) - self.bytes;
+        match self.read("export", missing).await?.iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => Err(bad_export(FormatError::Checksum("export"))),
+        }
+    }
+
+    async fn read_up_to(&mut self, length: u64) -> Result<Bytes> {
+        let Some(mut reader) = self.reader.take() else {
+            return Err(Error::Defect("a stream is read after it failed".to_owned()));
+        };
+        let mut checksum = self.checksum.clone();
+        let (reader, checksum, bytes) = blocking(move || {
+            let mut bytes = Vec::new();
+            while (bytes.len() as u64) < length {
+                let wanted = (length - bytes.len() as u64).min(READ_BYTES);
+                let read = reader.by_ref().take(wanted).read_to_end(&mut bytes);
+                let read = read.map_err(|source| stream_error("reading the export", source))?;
+                if (read as u64) < wanted {
+                    break;
+                }
+            }
+            checksum.update(&bytes);
+            Ok((reader, checksum, bytes))
+        })
+        .await?;
+        self.reader = Some(reader);
+        self.checksum = checksum;
+        self.bytes += bytes.len() as u64;
+        Ok(Bytes::from(bytes))
+    }
+}
+
+fn stream_error(while_doing: &'static str, source: std::io::Error) -> Error {
+    Error::Stream { while_doing, source }
+}
+
+/// An export that is not what was exported.
+pub(crate) fn bad_export(source: FormatError) -> Error {
+    Error::Export { source }
+}

@@ -1,0 +1,192 @@
+//! What a transform phase does, one operation after the other: each is decided on the chain as the one before it left it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use offsite_core::format::head::Head;
+use offsite_core::retention::{Change, Conditions, Due, Method, Policy, Subject, Verdict, Zone, due, verdicts};
+use offsite_core::{MachineName, PointKind, RestorePoint, Timestamp};
+use tokio::time::Instant;
+
+use super::compact::{self, Bounds, Budget, Compact};
+use super::draft::{Draft, Drafting};
+use super::{Transforms, independent, machines, merge, proven, remove};
+use crate::Result;
+use crate::report::Operation;
+
+/// The operations of a transform phase.
+pub(super) struct Agenda<'a> {
+    settings: &'a Transforms,
+    now: Timestamp,
+    /// How many points this run has added.
+    added: u32,
+    /// Files of this epoch and later are this run's.
+    epoch: u32,
+    stage: Stage,
+    due: VecDeque<Due>,
+    is_held_back: bool,
+    compaction: Compaction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Machines,
+    Verdicts,
+    Due,
+    Independent,
+    Compact,
+    Done,
+}
+
+/// How far compaction is in this run.
+struct Compaction {
+    start: Instant,
+    written_bytes: u64,
+}
+
+impl<'a> Agenda<'a> {
+    pub(super) fn new(settings: &'a Transforms, now: Timestamp, added: u32, epoch: u32) -> Self {
+        Self {
+            settings,
+            now,
+            added,
+            epoch,
+            stage: Stage::Machines,
+            due: VecDeque::new(),
+            is_held_back: false,
+            compaction: Compaction { start: Instant::now(), written_bytes: 0 },
+        }
+    }
+
+    /// Whether a changed policy would take more than this run gives it.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
+    /// The next operation.
+    pub(super) async fn next(&mut self, mut drafting: Drafting<'_>) -> Result<Option<Draft>> {
+        match self.decided(&mut drafting).await? {
+            Some(draft) => proven(&mut drafting, draft).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn decided(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
+        loop {
+            match self.stage {
+                Stage::Machines => {
+                    self.stage = Stage::Verdicts;
+                    let gone = machines::present(&drafting.head.chain, &self.gone(drafting.head));
+                    if !gone.is_empty() {
+                        return machines::draft(drafting, &gone).await.map(Some);
+                    }
+                }
+                Stage::Verdicts => {
+                    self.stage = Stage::Due;
+                    self.due = self.wanted(drafting.head);
+                }
+                Stage::Due => match self.due.pop_front() {
+                    Some(due) => return self.drafted(drafting, &due).await.map(Some),
+                    None => self.stage = Stage::Independent,
+                },
+                Stage::Independent => {
+                    if self.wants_independent()
+                        && let Some(sequence) = independent::sharing(drafting).await?
+                    {
+                        return independent::draft(drafting, sequence).await.map(Some);
+                    }
+                    self.compaction.start = Instant::now();
+                    self.stage = Stage::Compact;
+                }
+                Stage::Compact => {
+                    let left = self.settings.compact.map(|settings| (settings, self.bytes_left(&settings)));
+                    let Some((settings, Some(bytes))) = left else {
+                        self.stage = Stage::Done;
+                        continue;
+                    };
+                    let bounds = Bounds { epoch: self.epoch, bytes };
+                    match compact::draft(drafting, &settings, bounds).await? {
+                        Some(draft) => {
+                            self.compaction.written_bytes += draft.plan.cost().bytes_written;
+                            return Ok(Some(draft));
+                        }
+                        None => {
+                            self.stage = Stage::Done;
+                            return Ok(None);
+                        }
+                    }
+                }
+                Stage::Done => return Ok(None),
+            }
+        }
+    }
+
+    fn gone(&self, head: &Head) -> BTreeSet<MachineName> {
+        let zone = self.settings.retention.as_ref().map_or_else(Zone::default, |policy| policy.zone.clone());
+        machines::gone(head, self.settings.deleted_machines, &zone, self.now)
+    }
+
+    fn wants_independent(&self) -> bool {
+        let gfs = self.settings.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
+        gfs.is_some_and(|gfs| gfs.method() == Method::Independent)
+    }
+
+    /// What retention asks for now.
+    fn wanted(&mut self, head: &Head) -> VecDeque<Due> {
+        let Some(policy) = &self.settings.retention else { return VecDeque::new() };
+        let is_settled = head.settled_policy.is_none_or(|settled| settled == policy.fingerprint());
+        let at_once = is_settled || self.settings.apply_changes_at_once;
+        let change = if at_once { Change::Settled } else { Change::Careful { added: self.added } };
+        let conditions = Conditions { change, merges_carry: true, deleted: self.gone(head) };
+        let verdicts = judge(head, &self.settings.elsewhere, policy, self.now, &conditions);
+        self.is_held_back = verdicts.iter().any(Verdict::is_held_back);
+        due(&head.chain, &verdicts, self.settings.ageing).into()
+    }
+
+    async fn drafted(&self, drafting: &mut Drafting<'_>, due: &Due) -> Result<Draft> {
+        match due {
+            Due::Merge { increments, archived } => {
+                merge::draft(drafting, increments, *archived, self.settings.merge).await
+            }
+            Due::RemoveArchive(sequence) => remove::archive(drafting, *sequence).await,
+            Due::RemoveRollbacks(rollbacks) => remove::points(drafting, rollbacks, &[]).await,
+            Due::RemoveChain { points, archived } => remove::points(drafting, points, archived).await,
+        }
+    }
+
+    /// How many bytes compaction may still write in this run; none: its time is up.
+    fn bytes_left(&self, settings: &Compact) -> Option<u64> {
+        match settings.budget {
+            None => Some(u64::MAX),
+            Some(Budget::Bytes(bytes)) => Some(bytes.saturating_sub(self.compaction.written_bytes)),
+            Some(Budget::Duration(duration)) => (self.compaction.start.elapsed() < duration).then_some(u64::MAX),
+        }
+    }
+}
+
+/// Whether what was done gives space back that the next operation may need.
+pub(super) fn releases(operation: &Operation) -> bool {
+    matches!(operation, Operation::Compact { .. })
+}
+
+/// What `policy` says of each archive and point of a chain, oldest first, where points `elsewhere` count too.
+pub(crate) fn judge(
+    head: &Head,
+    elsewhere: &[RestorePoint],
+    policy: &Policy,
+    now: Timestamp,
+    conditions: &Conditions,
+) -> Vec<Verdict> {
+    let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
+    let own = archived.chain(head.chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
+    // Of a chain elsewhere, its points count one by one, whatever they stand on there.
+    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
+    let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
+    if !elsewhere.is_empty() {
+        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+    }
+    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
+    let verdicts = verdicts(&subjects, policy, now, conditions).into_iter();
+    let mut own: Vec<_> = verdicts.zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict)).collect();
+    own.sort_by_key(|verdict| verdict.sequence);
+    own
+}

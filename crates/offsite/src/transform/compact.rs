@@ -1,0 +1,272 @@
+//! Compaction: live blocks leave files that are mostly superseded, piece by piece.
+//!
+//! A piece is an operation of its own, with its own commit: it moves at most so many bytes to a new file and puts their new
+//! places on top of the indexes of every point that refers to them. So a run may end after any piece, and needs room for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use offsite_core::format::backup_file::region_bytes;
+use offsite_core::format::head::{FileState, Head};
+use offsite_core::plan::{references, relocate};
+use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence};
+
+use super::draft::{Draft, Drafting};
+use super::stack::restacked;
+use crate::report::{Carriage, Operation};
+use crate::{Error, Result};
+
+/// A share of a file's bytes, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveShare {
+    millionths: u32,
+}
+
+/// A share that is none.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("a live share of {0}: use a number from 0 to 1; 0.5 compacts files of which less than half is live")]
+pub struct LiveShareError(pub f64);
+
+impl LiveShare {
+    const ONE: u32 = 1_000_000;
+    /// The whole file: whatever has a superseded block is below it.
+    pub const ALL: Self = Self { millionths: Self::ONE };
+
+    /// This share, to the millionth.
+    ///
+    /// # Errors
+    /// [`LiveShareError`] below 0, above 1, and for what is no number.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a million")]
+    pub fn new(share: f64) -> Result<Self, LiveShareError> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(LiveShareError(share));
+        }
+        Ok(Self { millionths: (share * f64::from(Self::ONE)).round() as u32 })
+    }
+
+    /// Whether so many live bytes of `length` are a smaller share.
+    fn is_above(self, live_bytes: u64, length: u64) -> bool {
+        u128::from(live_bytes) * u128::from(Self::ONE) < u128::from(self.millionths) * u128::from(length)
+    }
+}
+
+/// How much a run compacts at most. What is left, the next one goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// So many bytes written to backup files.
+    Bytes(u64),
+    /// No piece is begun after so long.
+    Duration(Duration),
+}
+
+/// When and how files that are mostly superseded are emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compact {
+    /// Files whose live share is smaller are emptied.
+    pub below_live: LiveShare,
+    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. None: it may be spread over any
+    /// number.
+    pub files_max: Option<u32>,
+    /// A piece moves at most so many bytes, or one block.
+    pub piece_bytes: u64,
+    /// The bound of a run. None: it goes on until nothing is left to do.
+    pub budget: Option<Budget>,
+}
+
+impl Compact {
+    /// The default of `piece_bytes`.
+    pub const PIECE_BYTES: u64 = 1 << 30;
+
+    /// Files of which less than this share is live are emptied, in each run, without a bound.
+    #[must_use]
+    pub const fn below(below_live: LiveShare) -> Self {
+        Self { below_live, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+    }
+
+    /// Every file that has a superseded block is emptied now: compaction on demand.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::below(LiveShare::ALL)
+    }
+}
+
+/// What a piece may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Files of this epoch and later are as compact as they get: this run has written them.
+    pub(super) epoch: u32,
+    /// What is left of the budget: bytes that may be written.
+    pub(super) bytes: u64,
+}
+
+/// The next piece, if any file is to be emptied and the bounds allow it.
+pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Option<Draft>> {
+    let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(None) };
+    let header = drafting.header(&newest, drafting.head.machines.iter());
+    let placement = header.placement(drafting.repository);
+    // One new file a piece.
+    let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
+    let layers = Layers::of(drafting).await?;
+    let mut piece = Piece::default();
+    let sparse = sparse(drafting.head, settings, bounds.epoch);
+    if !sparse.is_empty() {
+        piece.fill(drafting, &layers, &sparse, (settings.piece_bytes, room)).await?;
+    } else if let Some(scattered) = scattered(drafting, settings, bounds.epoch).await? {
+        piece.fill(drafting, &layers, &scattered, (settings.piece_bytes, room)).await?;
+        if piece.emptied < 2 {
+            return Ok(None);
+        }
+    }
+    if piece.frames.is_empty() {
+        return Ok(None);
+    }
+    let mut parts: Vec<(Sequence, BlockMap)> = Vec::new();
+    for (sequence, step) in &piece.steps {
+        let part = step.picked(|_, _, _, at| piece.frames.contains(&(at.file, at.offset)).then_some(at));
+        if part != BlockMap::empty() {
+            parts.push((*sequence, part));
+        }
+    }
+    let reclaiming = drafting.reclaiming();
+    let maps: Vec<&BlockMap> = parts.iter().map(|(_, part)| part).collect();
+    let relocation = relocate(&maps, &[], |_| true, placement, &mut *drafting.mint, reclaiming);
+    let mut plan = relocation.plan;
+    let carriage = drafting.carriage(&plan);
+    plan.cloned = carriage == Carriage::Cloned;
+    let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
+    let chain = drafting.head.chain.clone();
+    let mut indexes = Vec::new();
+    let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
+    for ((sequence, _), new) in parts.iter().zip(&relocation.indexes) {
+        let Some(point) = chain.get(*sequence) else { continue };
+        changed.insert(*sequence, restacked(drafting, point, new, &files, &mut indexes).await?);
+        if let Some(step) = piece.steps.get_mut(sequence) {
+            *step = step.overlay(new);
+        }
+    }
+    let of = |points: &[RestorePoint]| {
+        points.iter().map(|point| changed.get(&point.sequence).unwrap_or(point).clone()).collect()
+    };
+    let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+    let operation = Operation::Compact { files: piece.files.len() as u64, carriage };
+    let draft = drafting.draft(operation, plan, next, indexes, piece.steps.values())?;
+    Ok(Some(Draft { header: Some(header), ..draft }))
+}
+
+/// The files below the threshold, the sparsest first.
+fn sparse(head: &Head, settings: &Compact, epoch: u32) -> Vec<ObjectId> {
+    // Machines are only ever added, so no file's header takes more room than one with all of them.
+    let region = region_bytes(head.machines.iter().map(|name| name.as_str()), head.alignment_bytes.into());
+    let is_sparse = |id: &ObjectId, file: &FileState| {
+        id.epoch() < epoch
+            && file.live_bytes + region < file.length
+            && settings.below_live.is_above(file.live_bytes, file.length)
+    };
+    let sparse = head.files.iter().filter(|(id, file)| is_sparse(id, file));
+    let mut sparse: Vec<(ObjectId, FileState)> = sparse.map(|(id, file)| (*id, *file)).collect();
+    let live = |file: &FileState| u128::from(file.live_bytes);
+    sparse.sort_by(|(_, left), (_, right)| {
+        (live(left) * u128::from(right.length)).cmp(&(live(right) * u128::from(left.length)))
+    });
+    sparse.into_iter().map(|(id, _)| id).collect()
+}
+
+/// The files of a full that is spread over more of them than it may be, the smallest first.
+async fn scattered(drafting: &mut Drafting<'_>, settings: &Compact, epoch: u32) -> Result<Option<Vec<ObjectId>>> {
+    let Some(files_max) = settings.files_max.filter(|_| drafting.repository.backend_granularity().is_none()) else {
+        return Ok(None);
+    };
+    for full in drafting.head.chain.points().iter().filter(|point| point.kind == PointKind::Full) {
+        let files = drafting.indexes.step(full).await?.files();
+        if files.len() as u64 <= u64::from(files_max) {
+            continue;
+        }
+        let live = |id: &ObjectId| drafting.head.files.get(id).map_or(0, |file| file.live_bytes);
+        let mut files: Vec<ObjectId> = files.into_iter().filter(|id| id.epoch() < epoch).collect();
+        files.sort_by_key(live);
+        return Ok(Some(files));
+    }
+    Ok(None)
+}
+
+/// Which points' indexes list which files. A listed file may be hidden by an index above; the points' steps decide.
+struct Layers {
+    files: BTreeMap<Sequence, BTreeSet<ObjectId>>,
+    archives: BTreeSet<Sequence>,
+}
+
+impl Layers {
+    async fn of(drafting: &mut Drafting<'_>) -> Result<Self> {
+        let mut files: BTreeMap<Sequence, BTreeSet<ObjectId>> = BTreeMap::new();
+        for point in drafting.head.chain.all() {
+            let listed = files.entry(point.sequence).or_default();
+            for index in point.indexes() {
+                listed.extend(drafting.indexes.files(index, point).await?);
+            }
+        }
+        let archives = drafting.head.chain.archives().iter().map(|archive| archive.sequence).collect();
+        Ok(Self { files, archives })
+    }
+
+    fn points(&self, file: ObjectId) -> BTreeSet<Sequence> {
+        self.files.iter().filter(|(_, files)| files.contains(&file)).map(|(sequence, _)| *sequence).collect()
+    }
+}
+
+/// Frames that move together.
+#[derive(Default)]
+struct Piece {
+    frames: BTreeSet<(ObjectId, u64)>,
+    files: BTreeSet<ObjectId>,
+    /// How many of the files have no other frame.
+    emptied: usize,
+    /// What the points say that refer to the files.
+    steps: BTreeMap<Sequence, BlockMap>,
+    bytes: u64,
+}
+
+impl Piece {
+    /// Takes frames of `files`, in that order, as long as they fit.
+    ///
+    /// Blocks of files that different archives refer to are not brought together: an archive that shares no file stays alone.
+    async fn fill(
+        &mut self,
+        drafting: &mut Drafting<'_>,
+        layers: &Layers,
+        files: &[ObjectId],
+        (piece_bytes, room): (u64, u64),
+    ) -> Result<()> {
+        let alignment = u64::from(drafting.head.alignment_bytes);
+        let mut together: Option<BTreeSet<Sequence>> = None;
+        for file in files {
+            let points = layers.points(*file);
+            let archives: BTreeSet<Sequence> = points.intersection(&layers.archives).copied().collect();
+            if *together.get_or_insert_with(|| archives.clone()) != archives {
+                continue;
+            }
+            for sequence in &points {
+                let Some(point) = drafting.head.chain.get(*sequence) else {
+                    return Err(Error::Defect(format!("restore point {sequence} is none")));
+                };
+                if !self.steps.contains_key(sequence) {
+                    self.steps.insert(*sequence, drafting.indexes.step(point).await?);
+                }
+            }
+            let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
+            let rows: Vec<BlockMap> =
+                points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
+            for at in references(&rows) {
+                let bytes = u64::from(at.length).next_multiple_of(alignment);
+                let is_first = self.frames.is_empty();
+                if self.bytes + bytes > room || (self.bytes + bytes > piece_bytes && !is_first) {
+                    return Ok(());
+                }
+                self.bytes += bytes;
+                self.frames.insert((at.file, at.offset));
+                self.files.insert(*file);
+            }
+            self.emptied += 1;
+        }
+        Ok(())
+    }
+}

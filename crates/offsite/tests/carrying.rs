@@ -1,0 +1,212 @@
+//! Restore points that are carried: exported and imported, and seeds that are mapped.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::{Cursor, Write};
+use std::sync::{Arc, Mutex};
+
+use offsite::core::PointKind;
+use offsite::core::format::head::Role;
+use offsite::{
+    BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
+};
+use offsite_repository::Repository;
+use offsite_repository::testing::Memory;
+use support::objects::{keys, newest_head};
+use support::truth::{Truth, causes};
+use support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, open_memory, restored};
+
+/// A buffer that a test can look into while the export writes.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Three machines, and a chain of every kind of point: two rollbacks, a full, two increments, a synthetic full.
+async fn chain() -> (Arc<Memory>, OpenRepository, Machines, Truth) {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(3);
+    for name in ["a", "b", "c"] {
+        machines.add(name, &[3 * BLOCK + 17, BLOCK]);
+    }
+    let mut truth = Truth::default();
+    for number in 0..6 {
+        let names: &[&str] = if number == 3 { &["a", "b"] } else { &["a", "b", "c"] };
+        machines.change("a", 2);
+        machines.change("b", 1);
+        machines.resize("c", 0, BLOCK * (1 + number as usize % 3) + 5);
+        truth.record(&machines, names, day(number));
+        let backup = machines.backup(&repository, names);
+        let backup = match number {
+            0..=2 => backup.method(BackupMethod::Reverse),
+            5 => backup.full(FullKind::Synthetic),
+            _ => backup,
+        };
+        backup.run(day(number)).await.unwrap();
+    }
+    (memory, repository, machines, truth)
+}
+
+async fn assert_whole(memory: &Memory, folder: &str, truth: &Truth) -> Vec<u64> {
+    let repository = open_memory(memory).await;
+    let points = truth.check(&repository, folder).await;
+    let report = Verify::new(&repository, job(folder)).read_data(true).run().await.unwrap();
+    assert_eq!(report.damage, [], "{folder}");
+    points
+}
+
+async fn exported(repository: &OpenRepository, point: PointSelector, machines: &[&str]) -> Vec<u8> {
+    let buffer = Buffer::default();
+    let names = machines.iter().map(|name| machine(name)).collect();
+    let export = Export::new(repository, job("nightly")).point(point).machines(names);
+    let report = export.run(buffer.clone()).await.unwrap();
+    let bytes = buffer.0.lock().unwrap().clone();
+    assert!(report.tally.kept_to_plan(), "{report:?}");
+    assert_eq!(report.bytes, bytes.len() as u64);
+    bytes
+}
+
+#[tokio::test]
+async fn every_kind_of_point_is_exported_and_imported() {
+    let (_, repository, mut machines, mut truth) = chain().await;
+    let points: Vec<_> = JobFolder::open(&repository, &job("nightly")).await.unwrap().chain().points().to_vec();
+    for point in points {
+        let bytes = exported(&repository, PointSelector::Sequence(point.sequence), &[]).await;
+        let (target, second) = memory_repository().await;
+        let report = Import::new(&second, job("Offsite Copy")).run(Cursor::new(bytes), day(9)).await.unwrap();
+        assert!(report.tally.kept_to_plan(), "{report:?}");
+        assert_eq!((report.job.as_str(), report.time), ("nightly", point.time));
+        assert_eq!(report.machines.len(), point.machines.len());
+        assert_eq!(assert_whole(&target, "Offsite Copy", &truth).await, [1]);
+        let head = newest_head(&target, "Offsite Copy");
+        assert_eq!((head.role, head.chain.points()[0].kind), (Role::Copy, PointKind::Full));
+        let again = Import::new(&second, job("Offsite Copy"));
+        let bytes = exported(&repository, PointSelector::Latest, &["b"]).await;
+        let Err(Error::Settings(text)) = again.run(Cursor::new(bytes), day(9)).await else { panic!("it has a point") };
+        assert!(text.contains("another name"), "{text}");
+        // The copy job goes on from it, with what differs.
+        machines.overwrite("a", |disk| disk[0] ^= 1);
+        truth.record(&machines, &["a", "b", "c"], day(10));
+    }
+    let bytes = exported(&repository, PointSelector::Latest, &["b"]).await;
+    let (_, second) = memory_repository().await;
+    Import::new(&second, job("one")).run(Cursor::new(bytes), day(9)).await.unwrap();
+    assert_eq!(restored(&second, "one", "b", None).await, machines.content("b"));
+    let unknown = Export::new(&repository, job("nightly")).machines(vec![machine("z")]).run(Buffer::default()).await;
+    assert!(matches!(unknown, Err(Error::UnknownMachine { .. })));
+}
+
+/// Cut off, changed in a bit, longer, or something else: refused with a reason, and no point is there.
+#[tokio::test]
+async fn what_is_no_export_is_refused() {
+    let (_, repository, ..) = chain().await;
+    let bytes = exported(&repository, PointSelector::Latest, &[]).await;
+    let (target, second) = memory_repository().await;
+    let mut wrong: Vec<Vec<u8>> = Vec::new();
+    for cut in [0, 1, 63, 64, 200, bytes.len() / 2, bytes.len() - 100, bytes.len() - 1] {
+        wrong.push(bytes[..cut].to_vec());
+    }
+    for at in (0..bytes.len()).step_by(bytes.len() / 60).chain([bytes.len() - 1]) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        wrong.push(flipped);
+    }
+    wrong.push([&bytes[..], b"x"].concat());
+    wrong.push([&bytes[..], &bytes[..]].concat());
+    wrong.push(b"PK\x03\x04".repeat(100));
+    for (number, bytes) in wrong.into_iter().enumerate() {
+        let result = Import::new(&second, job("in")).run(Cursor::new(bytes), day(9)).await;
+        let Err(error @ Error::Export { .. }) = result else { panic!("{number}: {result:?}") };
+        assert!(causes(&error).len() > error.to_string().len(), "it says why");
+        if !keys(&target, "in/head").is_empty() {
+            assert!(newest_head(&target, "in").chain.latest().is_none());
+        }
+    }
+    Import::new(&second, job("in")).run(Cursor::new(bytes), day(9)).await.unwrap();
+    // What the failed ones left was cleaned up.
+    assert_eq!(keys(&target, "in/blocks").len(), 1);
+}
+
+#[tokio::test]
+async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
+    let (source, primary, mut machines, mut truth) = chain().await;
+    let (carried, seed) = memory_repository().await;
+    for number in 5..8 {
+        copy_job(&primary, &seed).keep(keep(9)).run(day(number)).await.unwrap();
+        machines.change("a", 1);
+        truth.record(&machines, &["a", "b", "c"], day(number + 1));
+        machines.backup(&primary, &["a", "b", "c"]).run(day(number + 1)).await.unwrap();
+    }
+    let (target, second) = memory_repository().await;
+    let name = job("Offsite Copy");
+    let report = MapSeed::new(&second, name.clone(), &seed, name.clone()).unwrap().run(day(9)).await.unwrap();
+    assert!(report.tally.kept_to_plan(), "{report:?}");
+    assert_eq!(report.points, 3);
+    assert_eq!(
+        assert_whole(&target, "Offsite Copy", &truth).await,
+        assert_whole(&carried, "Offsite Copy", &truth).await
+    );
+    let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().origin.unwrap();
+    assert_eq!(origin.folder, newest_head(&source, "nightly").folder);
+    let next = copy_job(&primary, &second).keep(keep(9)).run(day(9)).await.unwrap().sync.unwrap();
+    assert!(!next.full && next.tally.planned.blocks <= 3, "{next:?}");
+    assert_whole(&target, "Offsite Copy", &truth).await;
+    let again = MapSeed::new(&second, name.clone(), &seed, name).unwrap().run(day(9)).await;
+    let Err(Error::Settings(text)) = again else { panic!("the job has points") };
+    assert!(text.contains("already"), "{text}");
+}
+
+/// The folder of a backup job, with points of every kind, becomes a copy job's.
+#[tokio::test]
+async fn a_backup_jobs_folder_is_a_seed_too() {
+    let (source, primary, machines, truth) = chain().await;
+    let (target, second) = memory_repository().await;
+    let name = job("Offsite Copy");
+    MapSeed::new(&second, name, &primary, job("nightly")).unwrap().run(day(9)).await.unwrap();
+    let points = assert_whole(&target, "Offsite Copy", &truth).await;
+    assert_eq!(points, [1, 2, 3, 4, 5, 6]);
+    let (old, new) = (newest_head(&source, "nightly"), newest_head(&target, "Offsite Copy"));
+    let kinds = |head: &offsite::core::format::head::Head| -> Vec<PointKind> {
+        head.chain.points().iter().map(|point| point.kind).collect()
+    };
+    assert_eq!((kinds(&new), new.role), (kinds(&old), Role::Copy));
+    assert_ne!(new.folder, old.folder);
+    assert!(copy_job(&primary, &second).run(day(9)).await.unwrap().sync.is_none(), "nothing is new");
+    assert_eq!(restored(&second, "Offsite Copy", "a", None).await, machines.content("a"));
+}
+
+#[tokio::test]
+async fn a_damaged_seed_is_refused_by_name() {
+    let (source, ..) = chain().await;
+    for key in keys(&source, "nightly") {
+        let text = key.to_string();
+        if !text.contains("/blocks/") && !text.contains("/index/") {
+            continue;
+        }
+        let damaged = Memory::default();
+        for (other, bytes) in source.contents() {
+            let mut bytes = bytes.to_vec();
+            if other == key {
+                let middle = bytes.len() / 2;
+                bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x40);
+            }
+            offsite_repository::RepositoryExt::put(&damaged, &other, bytes.into()).await.unwrap();
+        }
+        let seed = OpenRepository::open(Arc::new(damaged) as Arc<dyn Repository>).await.unwrap();
+        let (target, second) = memory_repository().await;
+        let map = MapSeed::new(&second, job("in"), &seed, job("nightly")).unwrap();
+        let Err(Error::Damaged { object, .. }) = map.run(day(9)).await else { panic!("{key} is damaged") };
+        assert!(object.contains(key.name()), "{object} for {key}");
+        assert!(keys(&target, "in/head").is_empty() || newest_head(&target, "in").chain.latest().is_none());
+    }
+}

@@ -16,7 +16,8 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// 2026-11-01T22:00:00Z.
 const FIRST_EVENING_UNIX_SECS: i64 = 1_793_570_400;
 const BACKUP_JOB: &str = "nightly";
-const COPY_JOB: &str = "Offsite Copy";
+/// The copy job's name.
+pub const COPY_JOB: &str = "Offsite Copy";
 const MACHINE: &str = "web01";
 /// What the disk's content is derived from.
 const SEED: u64 = 1;
@@ -94,6 +95,14 @@ pub async fn restore(repository: &OpenRepository, to: &Path) -> Result<RestoreRe
 /// If the folder cannot be read.
 pub fn backup_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     files(&path.join(BACKUP_JOB).join("blocks"))
+}
+
+/// The backup files of the copy job in the repository at `path`, oldest first.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn copied_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files(&path.join(COPY_JOB).join("blocks"))
 }
 
 /// The indexes of the backup job in the repository at `path`.

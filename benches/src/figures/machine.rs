@@ -40,18 +40,18 @@ fn host_takes_free_memory() -> bool {
     reporter && orders.is_ok()
 }
 
-fn cpus() -> usize {
+pub(super) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
 }
 
-fn cpu_model() -> Option<String> {
+pub(super) fn cpu_model() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(": ").map(|(_, model)| model.to_owned())
 }
 
 /// The first line that a tool prints.
-fn answer(tool: &str, arguments: &[&str]) -> String {
+pub(super) fn answer(tool: &str, arguments: &[&str]) -> String {
     let output = Command::new(tool).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().map_or_else(|| "unknown".to_owned(), str::to_owned)

@@ -3,6 +3,7 @@
 //! Every operation is measured several times, in turn with what it is compared with (A B A B), from dropped caches if that
 //! is permitted, until everything is durable. No sample is left out: medians stand beside the smallest and the largest.
 
+pub mod compare;
 mod machine;
 mod pages;
 mod proc;

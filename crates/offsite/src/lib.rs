@@ -33,6 +33,7 @@ pub mod report;
 mod restore;
 mod stack;
 mod transform;
+mod transform_job;
 mod verify;
 mod writer;
 
@@ -52,6 +53,7 @@ pub use progress::{Progress, Silent};
 pub use release::Released;
 pub use restore::Restore;
 pub use transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
+pub use transform_job::TransformJob;
 pub use verify::{Damage, Touched, Verify, VerifyReport};
 
 /// How long another host waits for a sign of life of a writer.

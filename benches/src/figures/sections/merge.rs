@@ -33,7 +33,7 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
         // Nothing new to copy, and one point too many: the run only merges.
         let work = || bench.runtime.block_on(jobs::copy(&source, &target, VERSIONS - 1, VERSIONS - 1));
         let (taken, report) = sample(bench.caches, work)?;
-        let merge = report.transform.merge.ok_or("the run merged nothing")?;
+        let merge = report.transform.operations.first().ok_or("the run merged nothing")?;
         runs.push(taken);
         merges.push(merge.tally.duration);
         read += merge.tally.source.bytes_read + merge.tally.target.bytes_read;

@@ -1,0 +1,112 @@
+//! Transforms by themselves: retention, merges and release in a job's folder, without a new restore point.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offsite_core::format::head::Role;
+use offsite_core::{BlockSize, ObjectId, Timestamp};
+
+use crate::folder::JobFolder;
+use crate::report::TransformReport;
+use crate::transform::{PlannedOperation, Transforms, plan, transform};
+use crate::writer::{Writer, WriterSettings};
+use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
+
+/// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
+/// space is given back. No source is needed, and no restore point is made.
+#[derive(Clone)]
+pub struct TransformJob {
+    name: JobName,
+    repository: OpenRepository,
+    transforms: Transforms,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+impl TransformJob {
+    /// Transforms of the folder `name` in `repository`. Everything is kept, unless told otherwise, and only what earlier runs
+    /// retired is released.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, name: JobName) -> Self {
+        Self {
+            name,
+            repository: repository.clone(),
+            transforms: Transforms::default(),
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// What is done: retention, merging and all else that can be chosen.
+    #[must_use]
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// How long another host waits for a sign of life before it takes the job over (default: a minute).
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+
+    /// Tells `progress` how far a run is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Does what is due at `now`, then gives its space back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
+    /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
+    pub async fn run(&self, now: Timestamp) -> Result<TransformReport> {
+        let (role, block_size) = self.known().await?;
+        let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now };
+        let mut writer = Writer::open(self.repository.clone(), &self.name, settings, self.progress.as_ref()).await?;
+        let result = self.run_with(&mut writer, now).await;
+        writer.close(result).await
+    }
+
+    async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
+        let mut indexes = crate::indexes::Indexes::new(&self.repository, writer.layout(), writer.head().folder);
+        transform(writer, &mut indexes, &self.transforms, now, 0, self.progress.as_ref()).await
+    }
+
+    /// What the folder is, so that the run changes nothing of it: opening it as a writer would make a folder that is not there.
+    async fn known(&self) -> Result<(Role, BlockSize)> {
+        let folder = JobFolder::open(&self.repository, &self.name).await?;
+        Ok((folder.head().role, folder.chain().block_size()))
+    }
+
+    /// What a run at `now` would do. Nothing is written.
+    ///
+    /// # Errors
+    /// As for [`TransformJob::run`], but for writing.
+    pub async fn plan(&self, now: Timestamp) -> Result<Vec<PlannedOperation>> {
+        let folder = JobFolder::open(&self.repository, &self.name).await?;
+        let (mut head, mut indexes) = (folder.head().clone(), folder.indexes());
+        // Ids that no writer will ever mint: nothing of this plan is carried out.
+        let mut minted = 0;
+        let mut mint = || {
+            minted += 1;
+            ObjectId::new(u32::MAX, minted)
+        };
+        let planned = plan(&self.repository, &mut head, &mut indexes, &self.transforms, now, 0, &mut mint).await;
+        folder.unpin(None, planned).await
+    }
+}
+
+impl std::fmt::Debug for TransformJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("TransformJob")
+            .field("name", &self.name)
+            .field("repository", &self.repository.location())
+            .field("transforms", &self.transforms)
+            .finish_non_exhaustive()
+    }
+}

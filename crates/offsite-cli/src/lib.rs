@@ -52,6 +52,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,
         Command::Simulate(simulate) => commands::simulate::run(&simulate),
+        Command::CheckRepository(check) => commands::check_repository::run(&check, config).await,
         Command::Verify(verify) => commands::verify::run(&verify, &config).await,
     }
 }

@@ -1,5 +1,5 @@
 //! What `check-repository` finds, and what it leaves behind: nothing.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

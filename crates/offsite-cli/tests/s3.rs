@@ -2,7 +2,7 @@
 //!
 //! The stores are servers in this process; the test `live` uses the one that the environment names, as `tests/servers/run`
 //! starts it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -132,8 +132,7 @@ impl Repository for Sqlite {
             // One more than is asked for tells whether there are more.
             let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
             let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-            let rows = select.query_map(params![low, high, limit], row)?.collect::<rusqlite::Result<Vec<_>>>();
-            rows
+            select.query_map(params![low, high, limit], row)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         self.run("list", prefix.to_string(), move |connection, place| {
             let mut rows = page(connection).map_err(|error| fault("list", place, error))?;
@@ -176,7 +175,7 @@ fn read(connection: &mut Connection, key: &str, wanted: Wanted) -> Result<Vec<By
         Wanted::Whole(limit_bytes) if length > limit_bytes => {
             return Err(corrupt(format!("it has {length} bytes, expected at most {limit_bytes}")));
         }
-        Wanted::Whole(_) => vec![0..length],
+        Wanted::Whole(_) => vec![Range { start: 0, end: length }],
         Wanted::Ranges(ranges) => ranges,
     };
     let mut buffers = Vec::with_capacity(ranges.len());

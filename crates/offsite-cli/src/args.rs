@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Map(Map),
     /// Show a chain's life under a policy, run by run, without data.
     Simulate(Simulate),
+    /// Try whether a place does what a repository must do.
+    CheckRepository(CheckRepository),
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +229,25 @@ impl From<Method> for BackupMethod {
             Method::Reverse => Self::Reverse,
         }
     }
+}
+
+/// Try whether a place does what a repository must do.
+///
+/// All is done below a folder of its own, conformance-..., which is gone afterwards: what is there already is neither read nor
+/// changed. A check that is cut off leaves that folder; delete it.
+#[derive(Debug, Args)]
+pub(crate) struct CheckRepository {
+    /// The place: an Offsite repository, or what is to become one.
+    pub(crate) repo: String,
+    /// Write small objects and race few times, for a slow link.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Be one of the processes that the check starts.
+    #[arg(long, hide = true)]
+    pub(crate) racer: bool,
 }
 
 /// The format of a disk image.

@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod chain;
+pub(crate) mod check_repository;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;

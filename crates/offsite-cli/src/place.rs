@@ -19,14 +19,26 @@ enum Place {
 
 /// Opens the repository that `repo` names: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
-    let backend: Arc<dyn Repository> = match place(repo, config)? {
+    Ok(OpenRepository::open(backend(repo, config).await?).await?)
+}
+
+/// Opens the place that `repo` names, whether it is an Offsite repository or not.
+pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repository>, Failure> {
+    Ok(match place(repo, config)? {
         Place::Folder(path) => {
             refuse_file(&path)?;
             Arc::new(Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?)
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
-    };
-    Ok(OpenRepository::open(backend).await?)
+    })
+}
+
+/// The folder that `repo` names, if it is one.
+pub(crate) fn folder(repo: &str, config: &Config) -> Result<Option<PathBuf>, Failure> {
+    Ok(match place(repo, config)? {
+        Place::Folder(path) => Some(path),
+        Place::Bucket(_) => None,
+    })
 }
 
 /// Makes the repository that `repo` names, its folder and the folders above it included.

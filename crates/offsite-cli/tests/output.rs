@@ -36,9 +36,21 @@ fn help_says_what_there_is() {
     let offsite = Offsite::new();
     let mut transcript = Transcript::default();
     transcript.run(&offsite, 0, ["--help"]);
-    for command in
-        ["demo", "init", "backup", "run", "points", "chain", "restore", "verify", "export", "import", "map", "simulate"]
-    {
+    for command in [
+        "demo",
+        "init",
+        "backup",
+        "run",
+        "points",
+        "chain",
+        "restore",
+        "verify",
+        "export",
+        "import",
+        "map",
+        "simulate",
+        "check-repository",
+    ] {
         transcript.heading(command);
         transcript.run(&offsite, 0, [command, "--help"]);
     }

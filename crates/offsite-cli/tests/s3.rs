@@ -225,6 +225,16 @@ fn a_location_can_be_typed_and_keys_come_from_a_file() {
 }
 
 #[test]
+fn a_bucket_is_checked_before_it_is_used() {
+    let store = Store::start(Behaviour::default());
+    let offsite = Offsite::new();
+    offsite.config(&store.config("dr", "copies", ""));
+    let ran = store.run(&offsite, 0, ["check-repository", "dr", "--quick"]);
+    assert!(ran.out.contains("race_processes          passed"), "{ran}");
+    store.run(&offsite, 0, ["init", "dr"]);
+}
+
+#[test]
 fn what_goes_wrong_is_said_with_the_way_out() {
     let store = Store::start(Behaviour { conditions: Conditions::Ignored, ..Behaviour::default() });
     let offsite = Offsite::new();

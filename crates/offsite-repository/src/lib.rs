@@ -5,8 +5,9 @@
 //! accessors. Everything that must be atomic is built by the engine on one promise: *create fails if the name is taken*.
 //!
 //! This crate knows nothing of backups. It holds the contract ([`Repository`]), the names ([`Key`]), the errors
-//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), and, behind the feature `testing`, fakes and the
-//! conformance suite that tells whether an implementation keeps the contract.
+//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), behind the feature `decorators` one that slows down and one
+//! that tries again, and, behind the feature `testing`, fakes and the conformance suite that tells whether an implementation
+//! keeps the contract.
 
 mod capability;
 mod counts;
@@ -17,8 +18,12 @@ mod key;
 mod numbers;
 mod recording;
 mod repository;
+#[cfg(feature = "decorators")]
+mod retry;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "decorators")]
+mod throttle;
 
 pub use capability::{CloneRange, Extent, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
@@ -26,3 +31,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
 pub use recording::Recording;
 pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};
+#[cfg(feature = "decorators")]
+pub use retry::{Retry, RetryOptions};
+#[cfg(feature = "decorators")]
+pub use throttle::{Rates, Throttle};

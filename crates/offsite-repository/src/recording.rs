@@ -248,11 +248,11 @@ impl<R: Repository> Retain for Inner<R> {
     }
 }
 
-fn bytes_of(chunks: &[Bytes]) -> u64 {
+pub(crate) fn bytes_of(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
 /// The accessor said that there is the capability, and now there is not: for a backend that changes its mind.
-fn lost(action: &'static str, key: &Key) -> Error {
+pub(crate) fn lost(action: &'static str, key: &Key) -> Error {
     Error::new(ErrorKind::Unsupported, action).with_key(key).with_detail("the repository no longer offers it")
 }

@@ -6,11 +6,12 @@ use crate::{assert_none, files, root};
 
 #[test]
 fn the_documents_are_there() {
-    const DOCUMENTS: [&str; 7] = [
+    const DOCUMENTS: [&str; 8] = [
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "docs/format.md",
+        "docs/write-a-backend.md",
         "LICENSE-MIT",
         "LICENSE-APACHE",
         "deny.toml",

@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("offsite-repository", &[]),
     ("offsite-backends", &["offsite-repository"]),
     ("offsite", &["offsite-core", "offsite-repository"]),
-    ("offsite-cli", &["offsite", "offsite-backends"]),
+    ("offsite-cli", &["offsite", "offsite-backends", "offsite-repository"]),
 ];
 
 /// Crates that read, wait or draw at random: the core has none of them, not even through others.

@@ -1,0 +1,306 @@
+//! A decorator that tries again.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::recording::{bytes_of, lost};
+use crate::{
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    Repository, Result, Retain,
+};
+
+/// How often and how patiently a [`Retry`] tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// How many times a call is made at most, the first included.
+    pub tries: u32,
+    /// The pause before the second try; each further one is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub pause_max: Duration,
+    /// Objects of up to so many bytes are kept while they are written, so that they can be written anew.
+    pub replay_bytes_max: u64,
+}
+
+impl Default for RetryOptions {
+    /// Five tries within some three seconds, and objects of up to 8 MiB.
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            first_pause: Duration::from_millis(200),
+            pause_max: Duration::from_secs(10),
+            replay_bytes_max: 8 << 20,
+        }
+    }
+}
+
+/// A repository that tries calls again that failed as `Unavailable`. All other errors come through at once.
+///
+/// - Reads, lists, deletes, sweeps and whatever else is harmless to repeat are repeated as they are.
+/// - An object that is being written is written anew, from its beginning, if it is small
+///   ([`RetryOptions::replay_bytes_max`]) and none of its calls was `finish`: nothing can have been stored then.
+/// - `finish` and [`CloneRange::create_from`] are made once. Whether a failed one has stored something is for the caller to
+///   find out, by reading back.
+///
+/// Pauses grow and are bounded. Needs a tokio runtime with its clock enabled.
+///
+/// ```
+/// use offsite_repository::testing::{Fault, Faulty, Memory};
+/// use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Retry, RetryOptions};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// let faulty = Faulty::new(Memory::new());
+/// faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable));
+/// let retry = Retry::new(faulty, RetryOptions::default());
+/// assert!(retry.list_all(&Prefix::root()).await.unwrap().is_empty());
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Retry<R> {
+    inner: Arc<Inner<R>>,
+}
+
+#[derive(Debug)]
+struct Inner<R> {
+    repository: R,
+    options: RetryOptions,
+}
+
+impl<R: Repository> Retry<R> {
+    /// Tries calls of `repository` again.
+    pub fn new(repository: R, options: RetryOptions) -> Self {
+        Self { inner: Arc::new(Inner { repository, options }) }
+    }
+}
+
+impl<R> Inner<R> {
+    /// Makes a call until it does not fail as `Unavailable`, or often enough.
+    async fn again<T, F: Future<Output = Result<T>>>(&self, mut call: impl FnMut() -> F) -> Result<T> {
+        let mut pauses = Pauses::new(self.options);
+        loop {
+            match call().await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && pauses.pause().await => {}
+                answer => return answer,
+            }
+        }
+    }
+}
+
+impl<R: Repository> Inner<R> {
+    /// Starts the object again, with all that was written so far.
+    async fn replay(&self, key: &Key, written: &[Bytes]) -> Result<Box<dyn ObjectWriter>> {
+        let mut writer = self.repository.create(key).await?;
+        match writer.write(written.to_vec()).await {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                // The error of the write is the one to act on.
+                let _ = writer.abort().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The pauses between the tries of one call.
+struct Pauses {
+    left: u32,
+    next: Duration,
+    max: Duration,
+}
+
+impl Pauses {
+    fn new(options: RetryOptions) -> Self {
+        Self { left: options.tries.saturating_sub(1), next: options.first_pause, max: options.pause_max }
+    }
+
+    /// Waits before the next try; false if there is none.
+    async fn pause(&mut self) -> bool {
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        self.left = left;
+        tokio::time::sleep(self.next.min(self.max)).await;
+        self.next = self.next.saturating_mul(2);
+        true
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository + 'static> Repository for Retry<R> {
+    fn location(&self) -> String {
+        self.inner.repository.location()
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.repository.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let writer = self.inner.again(|| self.inner.repository.create(key)).await?;
+        Ok(Box::new(RetryWriter {
+            inner: Arc::clone(&self.inner),
+            key: key.clone(),
+            writer: Some(writer),
+            written: Some(Vec::new()),
+        }))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        self.inner.again(|| self.inner.repository.read(key, what)).await
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        self.inner.again(|| self.inner.repository.list(prefix, after, limit)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.inner.again(|| self.inner.repository.delete(key)).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.inner.again(|| self.inner.repository.sweep()).await
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.inner.repository.clone_range().map(|_| &*self.inner as &dyn CloneRange)
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        self.inner.repository.patch().map(|_| &*self.inner as &dyn Patch)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.repository.retain().map(|_| &*self.inner as &dyn Retain)
+    }
+}
+
+struct RetryWriter<R> {
+    inner: Arc<Inner<R>>,
+    key: Key,
+    /// None during a call and after a failed one.
+    writer: Option<Box<dyn ObjectWriter>>,
+    /// The contents so far; none once they are too long to be kept.
+    written: Option<Vec<Bytes>>,
+}
+
+impl<R> fmt::Debug for RetryWriter<R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RetryWriter").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl<R> RetryWriter<R> {
+    fn dead(&self, action: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, action)
+            .with_key(&self.key)
+            .with_detail("an earlier call of this writer failed")
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository + 'static> ObjectWriter for RetryWriter<R> {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        // Until it is put back this writer is dead: a call that is dropped halfway may have written.
+        let mut writer = self.writer.take().ok_or_else(|| self.dead("write"))?;
+        if let Some(written) = &mut self.written {
+            written.extend_from_slice(&chunks);
+        }
+        let limit_bytes = self.inner.options.replay_bytes_max;
+        self.written = self.written.take().filter(|written| bytes_of(written) <= limit_bytes);
+        let mut error = match writer.write(chunks).await {
+            Ok(()) => {
+                self.writer = Some(writer);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let _ = writer.abort().await;
+        let Some(written) = self.written.take() else { return Err(error) };
+        let mut pauses = Pauses::new(self.inner.options);
+        while error.kind() == ErrorKind::Unavailable && pauses.pause().await {
+            match self.inner.replay(&self.key, &written).await {
+                Ok(writer) => {
+                    (self.writer, self.written) = (Some(writer), Some(written));
+                    return Ok(());
+                }
+                Err(next) => error = next,
+            }
+        }
+        Err(error)
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        self.writer.take().ok_or_else(|| self.dead("finish"))?.finish().await
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        match self.writer.take() {
+            Some(writer) => writer.abort().await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Reclaim for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    }
+
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
+        let reclaim = self.repository.reclaim().ok_or_else(|| lost("punch", key))?;
+        self.again(|| reclaim.punch(key, ranges)).await
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        let reclaim = self.repository.reclaim().ok_or_else(|| lost("measure", key))?;
+        self.again(|| reclaim.allocated_bytes(key)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> CloneRange for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    }
+
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
+        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Patch for Inner<R> {
+    /// The same bytes at the same places: to write them twice is to write them once.
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let patch = self.repository.patch().ok_or_else(|| lost("patch", key))?;
+        self.again(|| patch.patch(key, extents.clone())).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Retain for Inner<R> {
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
+        let retain = self.repository.retain().ok_or_else(|| lost("retain", key))?;
+        self.again(|| retain.retain_until(key, until_unix_secs)).await
+    }
+
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
+        let retain = self.repository.retain().ok_or_else(|| lost("read the retention of", key))?;
+        self.again(|| retain.retained_until(key)).await
+    }
+}

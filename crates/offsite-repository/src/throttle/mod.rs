@@ -1,0 +1,234 @@
+//! A decorator that slows down.
+
+mod bucket;
+mod valve;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::valve::Valve;
+use crate::recording::{bytes_of, lost};
+use crate::{
+    CloneRange, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository, Result,
+    Retain,
+};
+
+/// How fast a [`Throttle`] lets calls through. A rate of zero stops them until it is changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Bytes of contents a second, read and written together; none for no bound.
+    pub bytes_per_sec: Option<u64>,
+    /// Calls a second; none for no bound.
+    pub requests_per_sec: Option<u64>,
+}
+
+/// A repository that is used no faster than it may be.
+///
+/// Calls wait for their turn in the order in which they come, and what a second allows may come at once. A call for more than
+/// that waits until a second's worth is there, and the calls after it wait for the rest. Ranges, writes and patches are paid
+/// for before the call, a whole read after it, as its length is not known before; a failed read costs a call only. What a repository does by itself (clones,
+/// punched holes) costs a call and no bytes.
+///
+/// Clones share their rates, which can be changed at any time; calls that wait go on at the new rate. Needs a tokio runtime
+/// with its clock enabled.
+///
+/// ```
+/// use bytes::Bytes;
+/// use offsite_repository::testing::Memory;
+/// use offsite_repository::{Key, Rates, RepositoryExt, Throttle};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// let throttle = Throttle::new(Memory::new(), Rates { bytes_per_sec: Some(1_000), ..Rates::default() });
+/// let begun = tokio::time::Instant::now();
+/// for name in ["a", "b", "c"] {
+///     throttle.put(&Key::new(name).unwrap(), Bytes::from(vec![7; 1_000])).await.unwrap();
+/// }
+/// // The first second's worth was there at once.
+/// assert_eq!(begun.elapsed().as_secs(), 2);
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Throttle<R> {
+    inner: Arc<Inner<R>>,
+}
+
+#[derive(Debug)]
+struct Inner<R> {
+    repository: R,
+    valve: Arc<Valve>,
+}
+
+impl<R: Repository> Throttle<R> {
+    /// Slows `repository` down to `rates`.
+    pub fn new(repository: R, rates: Rates) -> Self {
+        Self { inner: Arc::new(Inner { repository, valve: Arc::new(Valve::new(rates)) }) }
+    }
+
+    /// The rates now.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.inner.valve.rates()
+    }
+
+    /// Changes the rates, for calls that wait too.
+    pub fn set_rates(&self, rates: Rates) {
+        self.inner.valve.set_rates(rates);
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Repository for Throttle<R> {
+    fn location(&self) -> String {
+        self.inner.repository.location()
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.repository.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let valve = &self.inner.valve;
+        valve.pass(0).await;
+        let writer = self.inner.repository.create(key).await?;
+        Ok(Box::new(ThrottleWriter { writer, valve: Arc::clone(valve) }))
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        let Inner { repository, valve } = &*self.inner;
+        match what {
+            Read::Whole { .. } => {
+                valve.pass(0).await;
+                let answer = repository.read(key, what).await;
+                valve.owe(answer.as_deref().map_or(0, bytes_of));
+                answer
+            }
+            Read::Ranges(ranges) => {
+                let bytes = lengths(ranges);
+                valve.pass(bytes).await;
+                let answer = repository.read(key, what).await;
+                if answer.is_err() {
+                    // Nothing came; and a range far past the end would hold up all others for years.
+                    valve.give_back(bytes);
+                }
+                answer
+            }
+        }
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        self.inner.valve.pass(0).await;
+        self.inner.repository.list(prefix, after, limit).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.inner.valve.pass(0).await;
+        self.inner.repository.delete(key).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.inner.valve.pass(0).await;
+        self.inner.repository.sweep().await
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.inner.repository.clone_range().map(|_| &*self.inner as &dyn CloneRange)
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        self.inner.repository.patch().map(|_| &*self.inner as &dyn Patch)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.repository.retain().map(|_| &*self.inner as &dyn Retain)
+    }
+}
+
+struct ThrottleWriter {
+    writer: Box<dyn ObjectWriter>,
+    valve: Arc<Valve>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectWriter for ThrottleWriter {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.valve.pass(bytes_of(&chunks)).await;
+        self.writer.write(chunks).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.valve.pass(0).await;
+        self.writer.finish().await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        self.valve.pass(0).await;
+        self.writer.abort().await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Reclaim for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    }
+
+    async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
+        self.valve.pass(0).await;
+        self.repository.reclaim().ok_or_else(|| lost("punch", key))?.punch(key, ranges).await
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        self.valve.pass(0).await;
+        self.repository.reclaim().ok_or_else(|| lost("measure", key))?.allocated_bytes(key).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> CloneRange for Inner<R> {
+    fn granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    }
+
+    async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
+        self.valve.pass(0).await;
+        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Patch for Inner<R> {
+    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        self.valve.pass(extents.iter().map(|extent| bytes_of(&extent.chunks)).sum()).await;
+        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, extents).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Retain for Inner<R> {
+    async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
+        self.valve.pass(0).await;
+        self.repository.retain().ok_or_else(|| lost("retain", key))?.retain_until(key, until_unix_secs).await
+    }
+
+    async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
+        self.valve.pass(0).await;
+        self.repository.retain().ok_or_else(|| lost("read the retention of", key))?.retained_until(key).await
+    }
+}
+
+fn lengths(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().fold(0, |sum, range| sum.saturating_add(range.end.saturating_sub(range.start)))
+}

@@ -15,7 +15,7 @@ use crate::status::Failure;
 /// What was made of a medium.
 pub(crate) struct Prepared {
     pub(crate) repository: OpenRepository,
-    /// Whether it had restore points' room already, and was only taken into the set.
+    /// Whether it was a repository already, and was only taken into the set.
     pub(crate) is_adopted: bool,
     pub(crate) ejected: Ejected,
     /// What looks as if it was not meant.

@@ -16,7 +16,7 @@ fn key(text: &str) -> Key {
 
 fn what(seen_unix_secs: i64) -> Remember {
     let prefixes = vec![Prefix::new("job/head").unwrap(), Prefix::new("job/index").unwrap()];
-    Remember { prefixes, object_bytes_max: 1_000, seen_unix_secs }
+    Remember { prefixes, keys: vec![key("marker")], object_bytes_max: 1_000, seen_unix_secs }
 }
 
 struct Desk {

@@ -108,7 +108,9 @@ async fn a_medium_is_found_by_its_identity_and_another_is_refused() {
     let (blue, red) = (desk.prepare("Blue").await, desk.prepare("Red").await);
     let catalogue = Catalogue::open(desk.drive("catalogue")).await.unwrap();
     let seen = Removable::open(desk.drive("Blue")).await.unwrap();
-    seen.remember(&catalogue, &Remember { prefixes: vec![], object_bytes_max: 0, seen_unix_secs: 1 }).await.unwrap();
+    seen.remember(&catalogue, &Remember { prefixes: vec![], keys: vec![], object_bytes_max: 0, seen_unix_secs: 1 })
+        .await
+        .unwrap();
     let mut options = desk.options(&[blue.id]);
     let error = Removable::open_with(options.clone()).await.unwrap_err();
     expect(&error, ErrorKind::MediaAbsent, &["insert and mount it", &blue.id.to_string()]);

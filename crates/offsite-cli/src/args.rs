@@ -12,7 +12,7 @@ pub(crate) use carry::{Export, Import, Map};
 
 /// Backup copy jobs for virtual machine images.
 ///
-/// REPO is a name from the config file, a folder, or s3://bucket/prefix.
+/// REPO is a name from the config file, a folder, or s3://bucket/prefix. Drives that are used in turn need a name.
 ///
 /// Exit status: 0 done, 1 failed, 2 wrong use, 3 done with warnings.
 #[derive(Debug, Parser)]
@@ -67,8 +67,11 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet.
+    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty one is mounted.
     pub(crate) repo: String,
+    /// What is on the drive's sticker (default: the repository's name and a number).
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

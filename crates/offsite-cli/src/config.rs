@@ -26,7 +26,7 @@ pub(crate) struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RepositoryConfig {
-    /// A folder, or `s3://bucket/prefix`.
+    /// A folder, `s3://bucket/prefix`, or `removable:NAME` for drives that are used in turn.
     pub(crate) location: String,
     /// The store's URL; none: `AWS_ENDPOINT_URL`, or AWS.
     pub(crate) endpoint: Option<String>,
@@ -39,6 +39,11 @@ pub(crate) struct RepositoryConfig {
     pub(crate) credentials_file: Option<PathBuf>,
     /// The profile in that file.
     pub(crate) profile: Option<String>,
+    /// Where one of the drives may show up: the folders that they are mounted at.
+    #[serde(default)]
+    places: Vec<PathBuf>,
+    /// The folder that knows the drives that are away; none: `.offsite-media/NAME` beside the config.
+    catalogue: Option<PathBuf>,
 }
 
 impl RepositoryConfig {
@@ -52,6 +57,21 @@ impl RepositoryConfig {
             ("profile", self.profile.is_some()),
         ];
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
+    /// What is wrong with the keys that say where media are.
+    fn media_fault(&self) -> Option<String> {
+        let location = &self.location;
+        let Some(name) = location.strip_prefix("removable:") else {
+            let keys = [("places", !self.places.is_empty()), ("catalogue", self.catalogue.is_some())];
+            let key = keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))?;
+            return Some(format!("{key} is for drives (removable:NAME), and {location} is none"));
+        };
+        if JobName::new(name).is_err() {
+            return Some(format!("{location}: name the set of drives as a job may be named: removable:weekly, say"));
+        }
+        let no_place = self.places.is_empty() || self.places.iter().any(|place| place.as_os_str().is_empty());
+        no_place.then(|| "add places: the folders at which its drives are mounted".to_owned())
     }
 }
 
@@ -170,6 +190,9 @@ impl Config {
                     "repository {name:?}: {key} is for buckets (s3://...), and {location} is none"
                 )));
             }
+            if let Some(fault) = repository.media_fault() {
+                return Err(wrong(format!("repository {name:?}: {fault}")));
+            }
             if let Some(file) = &mut repository.credentials_file {
                 *file = config.folder.join(&*file);
             }
@@ -196,6 +219,15 @@ impl Config {
         let location = &self.repositories.get(name)?.location;
         let is_path = !location.contains("://") && !location.starts_with("removable:");
         Some(if is_path { self.folder.join(location).to_string_lossy().into_owned() } else { location.clone() })
+    }
+
+    /// Where the media of the repository `repo` show up, and the folder of their catalogue; none if the file does not have it.
+    /// `name` is the set's.
+    pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf)> {
+        let repository = self.repositories.get(repo)?;
+        let catalogue = repository.catalogue.clone().unwrap_or_else(|| Path::new(".offsite-media").join(name));
+        let places = repository.places.iter().map(|place| self.folder.join(place)).collect();
+        Some((places, self.folder.join(catalogue)))
     }
 }
 

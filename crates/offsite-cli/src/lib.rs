@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod json;
+mod media;
 mod operation;
 mod place;
 mod policy;

@@ -9,12 +9,14 @@ use offsite::repository::{Error, ErrorKind, Repository};
 use offsite_backends::{Local, S3, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{Config, RepositoryConfig};
+use crate::media::{Inserted, MediaSet, View};
 use crate::status::Failure;
 
 /// Where a repository lies.
 enum Place {
     Folder(PathBuf),
     Bucket(Box<S3Options>),
+    Media(MediaSet),
 }
 
 /// Opens the repository that `repo` names: a name from the config, or a location.
@@ -30,6 +32,7 @@ pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repos
             Arc::new(Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?)
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
+        Place::Media(set) => Arc::new(set.open().await?.removable),
     })
 }
 
@@ -37,8 +40,32 @@ pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repos
 pub(crate) fn folder(repo: &str, config: &Config) -> Result<Option<PathBuf>, Failure> {
     Ok(match place(repo, config)? {
         Place::Folder(path) => Some(path),
-        Place::Bucket(_) => None,
+        _ => None,
     })
+}
+
+/// The set of media that `repo` names; none if it is on no medium.
+pub(crate) fn media(repo: &str, config: &Config) -> Result<Option<MediaSet>, Failure> {
+    Ok(match place(repo, config)? {
+        Place::Media(set) => Some(set),
+        _ => None,
+    })
+}
+
+/// Opens what `repo` names to look at it: of a set of media, those that are away, too.
+pub(crate) async fn views(repo: &str, config: &Config) -> Result<Vec<View>, Failure> {
+    match media(repo, config)? {
+        Some(set) => set.views().await,
+        None => Ok(vec![View { repository: open(repo, config).await?, medium: None }]),
+    }
+}
+
+/// Opens what `repo` names to write to it; the medium, too, if it is on one.
+pub(crate) async fn target(repo: &str, config: &Config) -> Result<(OpenRepository, Option<Inserted>), Failure> {
+    match media(repo, config)? {
+        Some(set) => set.open().await.map(|inserted| (inserted.repository.clone(), Some(inserted))),
+        None => Ok((open(repo, config).await?, None)),
+    }
 }
 
 /// Makes the repository that `repo` names, its folder and the folders above it included.
@@ -54,6 +81,7 @@ pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> R
             Arc::new(Local::create(&path).await?)
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
+        Place::Media(set) => return Ok(set.initialise(None, now).await?.repository),
     };
     Ok(OpenRepository::initialise(backend, now).await?)
 }
@@ -82,9 +110,17 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
     if location.starts_with("s3://") {
         return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo))?)));
     }
-    if location.contains("://") || location.starts_with("removable:") {
+    if let Some(name) = location.strip_prefix("removable:") {
+        let Some((places, catalogue)) = config.media(repo, name) else {
+            return Err(Failure::WrongUse(format!(
+                "{location}: where media show up is for the config to say: add [repositories.NAME] with this location and places"
+            )));
+        };
+        return Ok(Place::Media(MediaSet { repo: repo.to_owned(), places, catalogue }));
+    }
+    if location.contains("://") {
         return Err(Failure::WrongUse(format!(
-            "{location}: this version stores in folders and in buckets (s3://bucket/prefix) only"
+            "{location}: this version stores in folders, in buckets (s3://bucket/prefix) and on drives (removable:NAME) only"
         )));
     }
     Ok(Place::Folder(PathBuf::from(location)))

@@ -310,7 +310,11 @@ fn configs_that_cannot_be_meant() {
     refuse("an unknown source job", 1, &good.replace("job = \"nightly\"", "job = \"nightley\""));
     let select = "[jobs.\"Offsite Copy\"]\nselect = { machines = [\"mail01\"] }";
     refuse("unknown machines only", 1, &good.replace("[jobs.\"Offsite Copy\"]", select));
-    refuse("a store of another kind", 2, &good.replace("location = \"second\"", "location = \"removable:second\""));
+    let second_at = |location: &str| good.replace("location = \"second\"", location);
+    refuse("a store of another kind", 2, &second_at("location = \"webdav://host/backup\""));
+    refuse("drives that show up nowhere", 2, &second_at("location = \"removable:weekly\""));
+    refuse("drives without a name", 2, &second_at("location = \"removable:\"\nplaces = [\"/media/backup\"]"));
+    refuse("places of what is no drive", 2, &second_at("location = \"second\"\nplaces = [\"/media/backup\"]"));
     refuse("a repository that is not made yet", 1, &good.replace("location = \"second\"", "location = \"third\""));
     refuse("one repository as source and target", 1, &good.replace("target = \"second\"", "target = \"primary\""));
     std::os::unix::fs::symlink("primary", offsite.path("link")).unwrap();

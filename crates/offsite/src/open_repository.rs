@@ -9,7 +9,7 @@ use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_repository::{Counts, ErrorKind, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
 use crate::error::Context;
-use crate::layout::{BLOCKS, MARKER, class_of};
+use crate::layout::{BLOCKS, Layout, MARKER, class_of};
 use crate::{Error, JobName, Result};
 
 /// The longest marker that is read.
@@ -111,6 +111,20 @@ impl OpenRepository {
             let skip = if is_job { Key::new(format!("{folder}0")).ok() } else { None };
             after = Some(skip.unwrap_or_else(|| object.key.clone()));
         }
+    }
+
+    /// What to keep of the repository to see its restore points, and to plan, while it is away: single objects, and the folders
+    /// of all others. Block data is not among them.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn overview(&self) -> Result<(Vec<Key>, Vec<Prefix>)> {
+        let mut folders = Vec::new();
+        for job in self.jobs().await? {
+            let layout = Layout::new(job);
+            folders.extend([layout.heads()?, layout.indexes()?]);
+        }
+        Ok((vec![marker_key()?], folders))
     }
 
     pub(crate) fn backend(&self) -> &Recording<Arc<dyn Repository>> {

@@ -170,7 +170,8 @@ impl Catalogue {
         let mut gone = BTreeSet::new();
         for ObjectInfo { key, length } in &known.objects {
             let is_small = *length <= what.object_bytes_max;
-            if !is_small || !what.prefixes.iter().any(|prefix| prefix.contains(key)) {
+            let is_asked_for = what.keys.contains(key) || what.prefixes.iter().any(|prefix| prefix.contains(key));
+            if !is_small || !is_asked_for {
                 continue;
             }
             // Objects do not change, so one that is kept need not be read again.

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_repository::{Error, ErrorKind, Limits, Prefix, Repository, RepositoryExt, Result};
+use offsite_repository::{Error, ErrorKind, Key, Limits, Prefix, Repository, RepositoryExt, Result};
 
 pub use self::absent::Absent;
 pub use self::catalogue::{Catalogue, KnownMedium};
@@ -44,6 +44,8 @@ pub struct RemovableOptions {
 pub struct Remember {
     /// The objects below these are copied.
     pub prefixes: Vec<Prefix>,
+    /// These are copied, too.
+    pub keys: Vec<Key>,
     /// Longer ones are not.
     pub object_bytes_max: u64,
     /// The present time, in seconds since 1970.

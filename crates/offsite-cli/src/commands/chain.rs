@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::args::Chain;
 use crate::config::Config;
+use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{json, place, render};
 
@@ -17,15 +18,43 @@ const BAR_CHARS: u128 = 24;
 
 pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::open(&arguments.repo, &config).await?;
-    let folder = JobFolder::open(&repository, &arguments.job).await?;
+    let mut status = Status::Done;
+    let mut unknown = None;
+    let mut has_one = false;
+    for view in place::views(&arguments.repo, &config).await? {
+        match JobFolder::open(&view.repository, &arguments.job).await {
+            Ok(folder) => {
+                status = status.and(show(&view, &folder, arguments, &config).await?);
+                has_one = true;
+            }
+            // Another medium may have it.
+            Err(error @ offsite::Error::UnknownJob { .. }) => unknown = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match unknown {
+        Some(error) if !has_one => Err(error.into()),
+        _ => Ok(status),
+    }
+}
+
+async fn show(
+    View { repository, medium }: &View,
+    folder: &JobFolder,
+    arguments: &Chain,
+    config: &Config,
+) -> Result<Status, Failure> {
     for damaged in folder.damaged_heads() {
         eprintln!("offsite: warning: {damaged}");
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
         Some(job)
-            if job.target == arguments.repo || place::open(&job.target, &config).await?.id() == repository.id() =>
+            if job.target == arguments.repo
+                || place::views(&job.target, config)
+                    .await?
+                    .iter()
+                    .any(|view| view.repository.id() == repository.id()) =>
         {
             job.transforms().map_err(Failure::WrongUse)?.retention
         }
@@ -40,16 +69,21 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
             value
         };
         let points: Vec<_> = folder.chain().all().enumerate().map(value).collect();
-        json::print(&json!({
+        let mut value = json!({
             "job": arguments.job.as_str(),
             "location": repository.location(),
             "block_bytes": folder.chain().block_size().bytes(),
             "files": folder.file_count(),
             "stored_bytes": folder.stored_bytes(),
             "points": points,
-        }))?;
+        });
+        if let Some(medium) = medium {
+            value["medium"] = medium.json();
+        }
+        json::print(&value)?;
     } else {
-        print!("{}", draw(&folder, policy.as_ref(), now));
+        medium.iter().for_each(|medium| println!("{}", medium.words()));
+        print!("{}", draw(folder, policy.as_ref(), now));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }

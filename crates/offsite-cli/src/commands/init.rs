@@ -1,5 +1,6 @@
 //! `offsite init`
 
+use offsite::OpenRepository;
 use serde_json::json;
 
 use crate::args::Init;
@@ -9,12 +10,40 @@ use crate::{json, place};
 
 pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::initialise(&arguments.repo, &config, place::now()).await?;
-    let id: String = repository.id().iter().map(|byte| format!("{byte:02x}")).collect();
+    let Some(set) = place::media(&arguments.repo, &config)? else {
+        if arguments.label.is_some() {
+            return Err(Failure::WrongUse(format!("--label is for drives, and {} is none", arguments.repo)));
+        }
+        let repository = place::initialise(&arguments.repo, &config, place::now()).await?;
+        if arguments.json {
+            json::print(&json!({ "location": repository.location(), "id": id(&repository) }))?;
+        } else {
+            println!("made the repository {} (id {})", repository.location(), id(&repository));
+        }
+        return Ok(Status::Done);
+    };
+    let prepared = set.initialise(arguments.label.as_deref(), place::now()).await?;
+    let repository = &prepared.repository;
     if arguments.json {
-        json::print(&json!({ "location": repository.location(), "id": id }))?;
+        json::print(&json!({
+            "location": repository.location(),
+            "id": id(repository),
+            "medium": { "id": prepared.ejected.medium.id.to_string(), "label": prepared.ejected.medium.label },
+            "is_adopted": prepared.is_adopted,
+        }))?;
     } else {
-        println!("made the repository {} (id {id})", repository.location());
+        let verb = if prepared.is_adopted { "took in" } else { "made" };
+        println!("{verb} the repository {} (id {})\n{}", repository.location(), id(repository), prepared.ejected);
     }
-    Ok(Status::Done)
+    match prepared.warning {
+        None => Ok(Status::Done),
+        Some(warning) => {
+            eprintln!("offsite: warning: {warning}");
+            Ok(Status::Warnings)
+        }
+    }
+}
+
+fn id(repository: &OpenRepository) -> String {
+    repository.id().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,17 +9,29 @@ use serde_json::{Value, json};
 use crate::args::Points;
 use crate::commands::jobs;
 use crate::config::Config;
+use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{json, place, render};
 
 pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::open(&arguments.repo, &config).await?;
+    let mut status = Status::Done;
+    for view in place::views(&arguments.repo, &config).await? {
+        status = status.and(list(&view, arguments).await?);
+    }
+    Ok(status)
+}
+
+async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<Status, Failure> {
     let mut status = Status::Done;
     let mut listed: Vec<Value> = Vec::new();
     let mut rows = vec![["job", "point", "time", "kind", "stored", "machines"].map(str::to_owned).to_vec()];
-    for job in jobs(&repository, arguments.job.as_deref()).await? {
-        let folder = JobFolder::open(&repository, &job).await?;
+    for job in jobs(repository, arguments.job.as_deref()).await? {
+        let folder = match JobFolder::open(repository, &job).await {
+            // Another medium may have it.
+            Err(offsite::Error::UnknownJob { .. }) if medium.is_some() => continue,
+            folder => folder?,
+        };
         for damaged in folder.damaged_heads() {
             eprintln!("offsite: warning: {damaged}");
             status = Status::Warnings;
@@ -47,8 +59,15 @@ pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Fai
         }
     }
     if arguments.json {
-        json::print(&json!({ "location": repository.location(), "points": listed }))?;
-    } else if listed.is_empty() {
+        let mut value = json!({ "location": repository.location(), "points": listed });
+        if let Some(medium) = medium {
+            value["medium"] = medium.json();
+        }
+        json::print(&value)?;
+        return Ok(status);
+    }
+    medium.iter().for_each(|medium| println!("{}", medium.words()));
+    if listed.is_empty() {
         println!("{} has no restore points", repository.location());
     } else {
         print!("{}", render::table(&rows, &[4]));

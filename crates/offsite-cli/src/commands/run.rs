@@ -1,15 +1,19 @@
 //! `offsite run`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use offsite::core::Timestamp;
 use offsite::report::CopyReport;
-use offsite::{CopyJob, JobName, RunPlan, Transforms};
+use offsite::{CopyJob, JobName, OpenRepository, RunPlan, Transforms};
+use offsite_backends::Medium;
+use serde_json::json;
 
 use crate::args::Run;
 use crate::commands::transform_lines;
 use crate::config::{Config, JobConfig};
-use crate::status::{Failure, Status};
+use crate::media::{Inserted, Seen, View};
+use crate::status::{Failure, Status, chain_of};
 use crate::{json, operation, place, progress, render};
 
 pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failure> {
@@ -38,9 +42,12 @@ pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failur
     }
     let now = arguments.now.unwrap_or_else(place::now);
     let mut status = Status::Done;
+    let mut used = Vec::new();
     for (name, job) in jobs {
+        let one = One { name, job, config: &config, arguments, now };
+        let done = if arguments.dry_run { one.plan().await } else { one.run(&mut used).await };
         // One job's failure does not keep the next from running.
-        let done = match run_one(name, job, &config, arguments, now).await {
+        let done = match done {
             Ok(done) => done,
             Err(Failure::WrongUse(text)) => return Err(Failure::WrongUse(text)),
             Err(Failure::Failed(text)) => {
@@ -50,42 +57,122 @@ pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failur
         };
         status = status.and(done);
     }
+    Ok(status.and(let_go(used, arguments.json).await?))
+}
+
+/// Makes durable what was written to media, and tells that they can be taken out.
+async fn let_go(used: Vec<Inserted>, json: bool) -> Result<Status, Failure> {
+    let mut status = Status::Done;
+    let mut done = BTreeSet::new();
+    for inserted in used {
+        if !done.insert(inserted.removable.medium().id) {
+            continue;
+        }
+        match inserted.removable.eject().await {
+            Ok(ejected) if json => json::print(&json!({
+                "safe_to_remove": {
+                    "id": ejected.medium.id.to_string(),
+                    "label": ejected.medium.label,
+                    "path": ejected.path.display().to_string(),
+                }
+            }))?,
+            Ok(ejected) => println!("{ejected}"),
+            Err(error) => {
+                eprintln!("offsite: do not take the medium out: {}", chain_of(&error));
+                status = Status::Failed;
+            }
+        }
+    }
     Ok(status)
 }
 
-async fn run_one(
-    name: &str,
-    job: &JobConfig,
-    config: &Config,
-    arguments: &Run,
+/// A job that is to be run.
+struct One<'a> {
+    name: &'a str,
+    job: &'a JobConfig,
+    config: &'a Config,
+    arguments: &'a Run,
     now: Timestamp,
-) -> Result<Status, Failure> {
-    let wrong = |error: offsite::JobNameError| Failure::WrongUse(error.to_string());
-    let source = place::open(&job.source.repository, config).await?;
-    let target = place::open(&job.target, config).await?;
-    let source_job = JobName::new(&job.source.job).map_err(wrong)?;
-    let transforms = job.transforms().map_err(Failure::WrongUse)?;
-    let transforms = Transforms { apply_changes_at_once: arguments.apply_policy, ..transforms };
-    let copy = CopyJob::new(JobName::new(name).map_err(wrong)?, &source, source_job, &target)?
-        .select(job.selection().map_err(Failure::WrongUse)?)
-        .transforms(transforms)
-        .progress(progress::bars());
-    if arguments.dry_run {
-        let plan = copy.plan(now).await?;
-        if arguments.json {
-            json::print(&json::plan(name, &plan))?;
-        } else {
-            print!("{}", plan_summary(name, &plan));
+}
+
+impl One<'_> {
+    async fn run(&self, used: &mut Vec<Inserted>) -> Result<Status, Failure> {
+        let source = place::open(&self.job.source.repository, self.config).await?;
+        let (target, medium) = place::target(&self.job.target, self.config).await?;
+        let (copy, counted) =
+            self.copy(&source, &target, medium.as_ref().map(|medium| medium.removable.medium())).await?;
+        let report = copy.run(self.now).await;
+        if let Some(medium) = medium {
+            let remembered = medium.remember(self.now).await;
+            used.push(medium);
+            // Of two errors, the first tells why.
+            if report.is_ok() {
+                remembered?;
+            }
         }
-        return Ok(warnings(&plan.missing, &[]));
+        let report = report?;
+        if self.arguments.json {
+            json::print(&json::copy(self.name, &report))?;
+        } else {
+            print!("{}", summary(self.name, &report));
+        }
+        Ok(warnings(&report.missing, &report.transform.notes).and(counted))
     }
-    let report = copy.run(now).await?;
-    if arguments.json {
-        json::print(&json::copy(name, &report))?;
-    } else {
-        print!("{}", summary(name, &report));
+
+    /// Plans on the medium that is there; if none is, on each that is away.
+    async fn plan(&self) -> Result<Status, Failure> {
+        let source = place::open(&self.job.source.repository, self.config).await?;
+        let mut status = Status::Done;
+        let views = place::views(&self.job.target, self.config).await?;
+        let is_one_there = views.iter().any(|view| view.medium.as_ref().is_none_or(|medium| !medium.is_away()));
+        for View { repository, medium } in views {
+            if is_one_there && medium.as_ref().is_some_and(Seen::is_away) {
+                continue;
+            }
+            let (copy, counted) = self.copy(&source, &repository, medium.as_ref().map(|seen| &seen.medium)).await?;
+            let plan = copy.plan(self.now).await?;
+            if self.arguments.json {
+                let mut value = json::plan(self.name, &plan);
+                if let Some(medium) = &medium {
+                    value["medium"] = medium.json();
+                }
+                json::print(&value)?;
+            } else {
+                medium.iter().for_each(|medium| println!("{}", medium.words()));
+                print!("{}", plan_summary(self.name, &plan));
+            }
+            status = status.and(warnings(&plan.missing, &[])).and(counted);
+        }
+        Ok(status)
     }
-    Ok(warnings(&report.missing, &report.transform.notes))
+
+    /// The job, and whether retention counts all it should.
+    async fn copy(
+        &self,
+        source: &OpenRepository,
+        target: &OpenRepository,
+        medium: Option<&Medium>,
+    ) -> Result<(CopyJob, Status), Failure> {
+        let wrong = |error: offsite::JobNameError| Failure::WrongUse(error.to_string());
+        let name = JobName::new(self.name).map_err(wrong)?;
+        let source_job = JobName::new(&self.job.source.job).map_err(wrong)?;
+        let (mut elsewhere, mut status) = (Vec::new(), Status::Done);
+        if let (Some(medium), Some(set)) = (medium, place::media(&self.job.target, self.config)?) {
+            let (points, untold) = set.elsewhere(medium.id, &name).await?;
+            elsewhere = points;
+            for why in untold {
+                eprintln!("offsite: warning: {why}");
+                status = Status::Warnings;
+            }
+        }
+        let transforms = self.job.transforms().map_err(Failure::WrongUse)?;
+        let transforms = Transforms { apply_changes_at_once: self.arguments.apply_policy, elsewhere, ..transforms };
+        let copy = CopyJob::new(name, source, source_job, target)?
+            .select(self.job.selection().map_err(Failure::WrongUse)?)
+            .transforms(transforms)
+            .progress(progress::bars());
+        Ok((copy, status))
+    }
 }
 
 fn warnings(missing: &[offsite::core::MachineName], notes: &[String]) -> Status {

@@ -1,0 +1,218 @@
+//! Media that come and go: which of a set is there, and what is known of those that are away.
+
+mod prepare;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use offsite::core::{RestorePoint, Timestamp};
+use offsite::repository::{Error, ErrorKind};
+use offsite::{JobFolder, JobName, OpenRepository};
+use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
+use serde_json::{Value, json};
+
+use crate::status::{Failure, chain_of};
+
+/// Longer objects are not kept for the time when a medium is away: the index of a full of several TiB is shorter.
+const REMEMBERED_BYTES_MAX: u64 = 256 << 20;
+
+/// Drives that are used in turn.
+#[derive(Debug)]
+pub(crate) struct MediaSet {
+    /// What the user calls it.
+    pub(crate) repo: String,
+    /// Where one of them may show up.
+    pub(crate) places: Vec<PathBuf>,
+    /// The folder of the catalogue.
+    pub(crate) catalogue: PathBuf,
+}
+
+/// One of a set that is there.
+#[derive(Debug)]
+pub(crate) struct Inserted {
+    pub(crate) removable: Removable,
+    pub(crate) repository: OpenRepository,
+    catalogue: Catalogue,
+}
+
+/// A repository to look at. Of a set of media that is each of them, wherever it is.
+pub(crate) struct View {
+    pub(crate) repository: OpenRepository,
+    /// None, if it is on no medium.
+    pub(crate) medium: Option<Seen>,
+}
+
+/// A medium, and when it was seen.
+pub(crate) struct Seen {
+    pub(crate) medium: Medium,
+    /// None, if it is there.
+    away_since: Option<Timestamp>,
+}
+
+impl MediaSet {
+    /// Opens the known medium that is there.
+    pub(crate) async fn open(&self) -> Result<Inserted, Failure> {
+        let (catalogue, known) = self.known().await?;
+        match self.find(&catalogue, &known).await {
+            Ok(removable) => {
+                let repository = OpenRepository::open(Arc::new(removable.clone())).await?;
+                Ok(Inserted { removable, repository, catalogue })
+            }
+            Err(error) => Err(Failure::Failed(self.explain(&error, &known).await)),
+        }
+    }
+
+    /// All media of the set: first the one that is there, then those that are away, as they were when they were last seen.
+    pub(crate) async fn views(&self) -> Result<Vec<View>, Failure> {
+        let (catalogue, known) = self.known().await?;
+        let inserted = match self.find(&catalogue, &known).await {
+            Ok(removable) => Some(removable),
+            Err(error) if error.kind() == ErrorKind::MediaAbsent => None,
+            Err(error) => {
+                eprintln!("offsite: warning: {}", self.explain(&error, &known).await);
+                None
+            }
+        };
+        let mut views = Vec::new();
+        let id = inserted.as_ref().map(|removable| removable.medium().id);
+        if let Some(removable) = inserted {
+            let medium = Some(Seen { medium: removable.medium().clone(), away_since: None });
+            views.push(View { repository: OpenRepository::open(Arc::new(removable)).await?, medium });
+        }
+        for KnownMedium { medium, seen_unix_secs, .. } in known {
+            if Some(medium.id) != id {
+                let repository = OpenRepository::open(Arc::new(catalogue.absent(medium.id).await?)).await?;
+                let away_since = Some(Timestamp::from_unix_secs(seen_unix_secs).unwrap_or(Timestamp::MAX));
+                views.push(View { repository, medium: Some(Seen { medium, away_since }) });
+            }
+        }
+        Ok(views)
+    }
+
+    /// The restore points of `job` on all other media than `here`, as they were when they were last seen, and what could not be
+    /// told of them.
+    pub(crate) async fn elsewhere(
+        &self,
+        here: MediumId,
+        job: &JobName,
+    ) -> Result<(Vec<RestorePoint>, Vec<String>), Failure> {
+        let (catalogue, known) = self.known().await?;
+        let (mut points, mut untold) = (Vec::new(), Vec::new());
+        for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
+            let absent = catalogue.absent(medium.id).await?;
+            let folder = match OpenRepository::open(Arc::new(absent)).await {
+                Ok(repository) => JobFolder::open(&repository, job).await,
+                Err(error) => Err(error),
+            };
+            match folder {
+                Ok(folder) => points.extend(folder.chain().all().cloned()),
+                Err(offsite::Error::UnknownJob { .. }) => {}
+                // It only keeps more here.
+                Err(error) => untold.push(format!(
+                    "retention does not count what is on medium {medium}: {}; the next run on it mends that",
+                    chain_of(&error)
+                )),
+            }
+        }
+        Ok((points, untold))
+    }
+
+    /// The catalogue, and the media that it has.
+    async fn known(&self) -> Result<(Catalogue, Vec<KnownMedium>), Failure> {
+        let catalogue = self.catalogue().await?;
+        let known = catalogue.media().await?;
+        if known.is_empty() {
+            let (repo, places) = (&self.repo, self.looked_at());
+            return Err(Failure::Failed(format!(
+                "repository {repo} has no medium yet; mount one at {places} and make it the first with `offsite init {repo}`"
+            )));
+        }
+        Ok((catalogue, known))
+    }
+
+    async fn catalogue(&self) -> Result<Catalogue, Failure> {
+        std::fs::create_dir_all(&self.catalogue)
+            .map_err(|error| format!("cannot make the folder {}: {error}", self.catalogue.display()))?;
+        Ok(Catalogue::open(&self.catalogue).await?)
+    }
+
+    async fn find(&self, catalogue: &Catalogue, known: &[KnownMedium]) -> Result<Removable, Error> {
+        Removable::open_with(RemovableOptions {
+            places: self.places.clone(),
+            expected: known.iter().map(|known| known.medium.id).collect(),
+            catalogue: Some(catalogue.clone()),
+            ..RemovableOptions::default()
+        })
+        .await
+    }
+
+    /// Why no medium could be opened, with the way out.
+    async fn explain(&self, error: &Error, known: &[KnownMedium]) -> String {
+        let repo = &self.repo;
+        match error.kind() {
+            ErrorKind::MediaAbsent => {
+                let seen = |known: &KnownMedium| {
+                    let time = Timestamp::from_unix_secs(known.seen_unix_secs).unwrap_or(Timestamp::MAX);
+                    format!("\n  {:?}, last seen {time}", known.medium.label)
+                };
+                format!(
+                    "repository {repo}: no medium is at {}; insert and mount one of:{}",
+                    self.looked_at(),
+                    known.iter().map(seen).collect::<String>()
+                )
+            }
+            ErrorKind::WrongMedia if self.has_stranger(known).await => {
+                format!("{}\n  or take the one that is there into the set, with `offsite init {repo}`", chain_of(error))
+            }
+            _ => chain_of(error),
+        }
+    }
+
+    /// Whether a medium is there that the catalogue does not know.
+    async fn has_stranger(&self, known: &[KnownMedium]) -> bool {
+        for place in &self.places {
+            if let Ok(removable) = Removable::open(place).await
+                && !known.iter().any(|known| known.medium.id == removable.medium().id)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn looked_at(&self) -> String {
+        self.places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl Inserted {
+    /// Writes down in the catalogue what is on the medium at `now`.
+    pub(crate) async fn remember(&self, now: Timestamp) -> Result<(), Failure> {
+        let (keys, prefixes) = self.repository.overview().await?;
+        let what = Remember { prefixes, keys, object_bytes_max: REMEMBERED_BYTES_MAX, seen_unix_secs: now.unix_secs() };
+        Ok(self.removable.remember(&self.catalogue, &what).await?)
+    }
+}
+
+impl Seen {
+    pub(crate) fn is_away(&self) -> bool {
+        self.away_since.is_some()
+    }
+
+    /// Where the medium is, as a sentence.
+    pub(crate) fn words(&self) -> String {
+        match self.away_since {
+            Some(time) => format!("medium {} is away; as of {time}", self.medium),
+            None => format!("medium {} is there", self.medium),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "id": self.medium.id.to_string(),
+            "label": self.medium.label,
+            "is_away": self.is_away(),
+            "as_of": self.away_since.map(|time| time.to_string()),
+        })
+    }
+}

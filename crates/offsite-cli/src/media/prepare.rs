@@ -1,0 +1,130 @@
+//! A new medium for a set.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use offsite::OpenRepository;
+use offsite::core::Timestamp;
+use offsite::repository::ErrorKind;
+use offsite_backends::{Catalogue, Ejected, KnownMedium, Removable};
+
+use super::{Inserted, MediaSet};
+use crate::status::Failure;
+
+/// What was made of a medium.
+pub(crate) struct Prepared {
+    pub(crate) repository: OpenRepository,
+    /// Whether it was a repository already, and was only taken into the set.
+    pub(crate) is_adopted: bool,
+    pub(crate) ejected: Ejected,
+    /// What looks as if it was not meant.
+    pub(crate) warning: Option<String>,
+}
+
+/// What is at a place.
+enum Found {
+    /// An empty file system.
+    Empty,
+    /// A medium that is to become a repository.
+    Blank(Removable),
+    /// A repository of a set whose catalogue is not this one.
+    Stranger(Removable, OpenRepository),
+    /// Nothing to make a medium of, and why.
+    No(String),
+}
+
+impl MediaSet {
+    /// Makes a repository on the first place that has an empty medium, or takes one in that the catalogue does not know.
+    pub(crate) async fn initialise(&self, label: Option<&str>, now: Timestamp) -> Result<Prepared, Failure> {
+        let catalogue = self.catalogue().await?;
+        let known = catalogue.media().await?;
+        let mut why_not = String::new();
+        for place in &self.places {
+            let (removable, repository) = match look(place, &known).await? {
+                Found::No(why) => {
+                    why_not.push_str(&format!("\n  {}: {why}", place.display()));
+                    continue;
+                }
+                Found::Stranger(removable, repository) => (removable, Some(repository)),
+                Found::Blank(removable) => (removable, None),
+                Found::Empty => {
+                    let label = label.map_or_else(|| self.next_label(&known), str::to_owned);
+                    Removable::prepare(place, &label).await?;
+                    (Removable::open(place).await?, None)
+                }
+            };
+            let found = &removable.medium().label;
+            if let Some(label) = label.filter(|label| label != found) {
+                return Err(Failure::Failed(format!(
+                    "the medium at {} has the label {found:?} already, not {label:?}; leave out --label",
+                    place.display()
+                )));
+            }
+            return take_in(removable, repository, catalogue, place, now).await;
+        }
+        Err(Failure::Failed(format!("repository {}: there is no empty medium; mount one{why_not}", self.repo)))
+    }
+
+    /// A label that no known medium has.
+    fn next_label(&self, known: &[KnownMedium]) -> String {
+        let free = (1..=known.len() + 1).map(|number| format!("{}-{number}", self.repo));
+        let mut free = free.filter(|label| known.iter().all(|known| known.medium.label != *label));
+        free.next().unwrap_or_else(|| self.repo.clone())
+    }
+}
+
+async fn look(place: &Path, known: &[KnownMedium]) -> Result<Found, Failure> {
+    let removable = match Removable::open(place).await {
+        Ok(removable) => removable,
+        Err(error) if error.kind() == ErrorKind::MediaAbsent => {
+            return Ok(match std::fs::read_dir(place) {
+                Err(error) => Found::No(error.to_string()),
+                // Hidden names are no objects', and drives have them from the start.
+                Ok(entries) => entries
+                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                    .find(|name| name != "lost+found" && !name.starts_with('.'))
+                    .map_or(Found::Empty, |name| Found::No(format!("is not empty, it has {name:?}"))),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let is_known = known.iter().any(|known| known.medium.id == removable.medium().id);
+    match OpenRepository::open(Arc::new(removable.clone())).await {
+        Ok(_) if is_known => Ok(Found::No(format!("has medium {}, a repository already", removable.medium()))),
+        Ok(repository) => Ok(Found::Stranger(removable, repository)),
+        Err(offsite::Error::NotARepository { .. }) => Ok(Found::Blank(removable)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a repository of the medium if it is none yet, and writes it down.
+async fn take_in(
+    removable: Removable,
+    repository: Option<OpenRepository>,
+    catalogue: Catalogue,
+    place: &Path,
+    now: Timestamp,
+) -> Result<Prepared, Failure> {
+    let is_adopted = repository.is_some();
+    let repository = match repository {
+        Some(repository) => repository,
+        None => OpenRepository::initialise(Arc::new(removable.clone()), now).await?,
+    };
+    let inserted = Inserted { removable, repository, catalogue };
+    inserted.remember(now).await?;
+    let ejected = inserted.removable.eject().await?;
+    let warning = (!is_mount_point(place)).then(|| {
+        format!(
+            "nothing is mounted at {}: the folder itself is the medium now; if a drive was meant, remove what is in it, mount \
+             the drive and begin anew",
+            place.display()
+        )
+    });
+    Ok(Prepared { repository: inserted.repository, is_adopted, ejected, warning })
+}
+
+fn is_mount_point(place: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    place.canonicalize().is_ok_and(|place| place.parent().is_none_or(|parent| device(parent) != device(&place)))
+}

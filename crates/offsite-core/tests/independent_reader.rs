@@ -410,6 +410,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     record.signed();
     let names = record.vec(|reader| (reader.string(), reader.option(Reader::signed)).0);
     record.option(Reader::int);
+    record.option(Reader::signed);
     record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
     let archives = record.vec(|reader| Point::read(reader, &names));
     let points = record.vec(|reader| Point::read(reader, &names));

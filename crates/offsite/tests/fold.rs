@@ -1,6 +1,6 @@
 //! Folding: each live byte of the increments is read once and written once, the full stays one file, and whatever cuts a fold
 //! off hurts nobody.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

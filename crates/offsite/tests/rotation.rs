@@ -1,5 +1,5 @@
 //! Several repositories in turn, as with removable drives: each has a chain of its own.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

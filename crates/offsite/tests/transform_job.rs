@@ -1,5 +1,5 @@
 //! The transform phase by itself: no new point, the same role, and exactly what its plan says.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

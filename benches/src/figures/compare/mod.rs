@@ -64,13 +64,16 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Seconds of parts of what is measured, by their names.
+type Parts = Vec<(&'static str, f64)>;
+
 /// Something that is measured.
 struct Contender<'a> {
     name: String,
     /// Makes what it starts from; not measured.
     prepare: Box<dyn Fn() -> Result<(), Failure> + 'a>,
     /// What is measured. Seconds of a part of it are told by the name of the part.
-    work: Box<dyn Fn() -> Result<Vec<(&'static str, f64)>, Failure> + 'a>,
+    work: Box<dyn Fn() -> Result<Parts, Failure> + 'a>,
 }
 
 /// What came of a contender.

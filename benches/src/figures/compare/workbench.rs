@@ -36,6 +36,7 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a disk has fewer megabytes")]
     pub(super) fn new(folder: &Path, gib: f64) -> Result<Self, Failure> {
         let disk = jobs::disk((gib * 1024.0).round().max(16.0) as u64);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;

@@ -12,11 +12,11 @@ use offsite_repository::Repository;
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting};
-use super::stack::stacked;
 use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::release::load_list;
 use crate::report::Operation;
+use crate::stack::stacked;
 use crate::{Error, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
@@ -58,7 +58,7 @@ pub(super) async fn draft(
         None => (adopt(merge), method, why),
     };
     let stored = stored_after(full, &full_part, &plan);
-    let (below, map) = stacked(drafting, full, &plan.index).await?;
+    let (below, map) = stacked(drafting.indexes, &[full], &plan.index).await?;
     let mut indexes = Vec::new();
     let mut files = drafting.head.files.clone();
     for (id, length) in &plan.patched {

@@ -96,7 +96,7 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<&Policy>, now: Timestamp) 
     let archived = chain.archives().len();
     let archives = match archived {
         0 => String::new(),
-        count => format!(" ({} of them beside the chain)", render::count(count, "archive", "archives")),
+        count => format!(" ({count} of them beside the chain)"),
     };
     let mut text = format!(
         "{}: {}{archives}, {} stored in {}, blocks of {}\n",

@@ -120,8 +120,8 @@ impl<'a> Agenda<'a> {
                             return Ok(Some(draft));
                         }
                         None => {
-                            // Nothing was left because nothing was to do, or because the bound of this run is reached.
-                            let is_done = bytes >= settings.piece_bytes;
+                            // Nothing was drafted because nothing is left to do, or because the bound of this run is reached.
+                            let is_done = compact::is_done(drafting.head, &settings, self.epoch);
                             let begins = settings.every_days.is_some() && self.compaction.last.is_none();
                             self.compaction.ended = (begins || (is_due && is_done)).then_some(self.now);
                             self.stage = Stage::Done;

@@ -163,6 +163,11 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     Ok(Some(Draft { header: Some(header), ..draft }))
 }
 
+/// Whether no file is left that is to be emptied.
+pub(super) fn is_done(head: &Head, settings: &Compact, epoch: u32) -> bool {
+    sparse(head, settings, epoch).is_empty()
+}
+
 /// The files below the threshold, the sparsest first.
 fn sparse(head: &Head, settings: &Compact, epoch: u32) -> Vec<ObjectId> {
     // Machines are only ever added, so no file's header takes more room than one with all of them.

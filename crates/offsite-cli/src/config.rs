@@ -104,6 +104,9 @@ struct CompactConfig {
     budget_mib: Option<u64>,
 }
 
+/// Many times the largest block.
+const BUDGET_MIB_MIN: u64 = 64;
+
 impl CompactConfig {
     fn compact(&self) -> Result<Compact, String> {
         // Without a share, nothing is below it: there is the schedule alone.
@@ -113,6 +116,9 @@ impl CompactConfig {
             return Err("give below_live, every or both".to_owned());
         }
         let every_days = self.every.as_deref().map(days).transpose().map_err(|error| format!("every: {error}"))?;
+        if let Some(mib) = self.budget_mib.filter(|mib| *mib < BUDGET_MIB_MIN) {
+            return Err(format!("budget_mib = {mib}: use at least {BUDGET_MIB_MIN}, so that each run gets somewhere"));
+        }
         let budget = self.budget_mib.map(|mib| Budget::Bytes(mib.saturating_mul(1 << 20)));
         Ok(Compact { every_days, budget, ..Compact::below(below_live) })
     }

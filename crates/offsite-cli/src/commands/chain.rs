@@ -4,7 +4,7 @@ use std::path::Path;
 
 use offsite::JobFolder;
 use offsite::core::retention::Policy;
-use offsite::core::{PointKind, Timestamp};
+use offsite::core::{PointKind, RestorePoint, Timestamp};
 use serde_json::json;
 
 use crate::args::Chain;
@@ -137,10 +137,25 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<&Policy>, now: Timestamp) 
             point.time.to_string(),
             format!("{kind}{flags}"),
             render::bytes(point.stored_bytes),
-            render::count(point.machines.len(), "machine", "machines"),
+            machines(point),
             why,
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));
+    text
+}
+
+/// How many machines a point has, and which of them are not whole.
+fn machines(point: &RestorePoint) -> String {
+    let mut text = render::count(point.machines.len(), "machine", "machines");
+    for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {
+        let (done, left) = (machine.transferred.done_bytes, machine.transferred.left_bytes);
+        text.push_str(&format!(
+            ", {} incomplete ({} done, {} left)",
+            machine.name,
+            render::bytes(done),
+            render::bytes(left)
+        ));
+    }
     text
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use offsite::core::selection::{Objects, Pattern};
 use offsite::{Budget, Compact, JobName, LiveShare, MergeMethod, OpenRepository, Selection, Source, Transforms};
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::policy::RetentionConfig;
 use crate::status::Failure;
@@ -147,12 +149,37 @@ enum MergeConfig {
     Fold,
 }
 
-/// One source, or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a source: { repository = ..., from = \"job\", job = ... }, or an array of such")]
-enum SourcesConfig {
-    One(SourceConfig),
-    Several(Vec<SourceConfig>),
+/// One source, or an array of several.
+#[derive(Debug)]
+struct SourcesConfig(Vec<SourceConfig>);
+
+impl<'de> Deserialize<'de> for SourcesConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let one = OneOrSeveral { expecting: "a source or an array of sources", one: |source| vec![source] };
+        deserializer.deserialize_any(one).map(Self)
+    }
+}
+
+/// A table, or an array in place of it; what is wrong in either is told as if there were only that.
+struct OneOrSeveral<T, U> {
+    expecting: &'static str,
+    one: fn(T) -> U,
+}
+
+impl<'de, T: Deserialize<'de>, U: Deserialize<'de>> Visitor<'de> for OneOrSeveral<T, U> {
+    type Value = U;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.expecting)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<U, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(self.one)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<U, A::Error> {
+        U::deserialize(SeqAccessDeserializer::new(array))
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -229,12 +256,29 @@ struct SelectConfig {
     exclude: ExcludeConfig,
 }
 
-/// What is left out: names of machines, or all that can be selected by.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "names of machines, or a table with machines, containers, tags")]
-enum ExcludeConfig {
+/// What is left out: names of machines, or a table of all that can be selected by.
+#[derive(Debug, Default)]
+struct ExcludeConfig(ObjectsConfig);
+
+impl<'de> Deserialize<'de> for ExcludeConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "names of machines, or a table with machines, containers, tags";
+        deserializer.deserialize_any(OneOrSeveral { expecting, one: Excluded::Objects }).map(|excluded| match excluded {
+            Excluded::Machines(machines) => Self(ObjectsConfig { machines, ..ObjectsConfig::default() }),
+            Excluded::Objects(objects) => Self(objects),
+        })
+    }
+}
+
+enum Excluded {
     Machines(Vec<String>),
     Objects(ObjectsConfig),
+}
+
+impl<'de> Deserialize<'de> for Excluded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::Machines)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -246,12 +290,6 @@ struct ObjectsConfig {
     containers: Vec<String>,
     #[serde(default)]
     tags: Vec<String>,
-}
-
-impl Default for ExcludeConfig {
-    fn default() -> Self {
-        Self::Machines(Vec::new())
-    }
 }
 
 fn objects(machines: &[String], containers: &[String], tags: &[String]) -> Result<Objects, String> {
@@ -352,19 +390,14 @@ fn explain(error: &toml::de::Error) -> String {
 impl JobConfig {
     /// Where the job takes restore points from.
     pub(crate) fn sources(&self) -> &[SourceConfig] {
-        match &self.source {
-            SourcesConfig::One(source) => std::slice::from_ref(source),
-            SourcesConfig::Several(sources) => sources,
-        }
+        &self.source.0
     }
 
     /// The machines that the job takes.
     pub(crate) fn selection(&self) -> Result<Selection, String> {
         let SelectConfig { machines, containers, tags, exclude } = &self.select;
-        let exclude = match exclude {
-            ExcludeConfig::Machines(machines) => objects(machines, &[], &[])?,
-            ExcludeConfig::Objects(other) => objects(&other.machines, &other.containers, &other.tags)?,
-        };
+        let ExcludeConfig(other) = exclude;
+        let exclude = objects(&other.machines, &other.containers, &other.tags)?;
         Ok(Selection { include: objects(machines, containers, tags)?, exclude })
     }
 

@@ -263,10 +263,12 @@ struct ExcludeConfig(ObjectsConfig);
 impl<'de> Deserialize<'de> for ExcludeConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expecting = "names of machines, or a table with machines, containers, tags";
-        deserializer.deserialize_any(OneOrSeveral { expecting, one: Excluded::Objects }).map(|excluded| match excluded {
-            Excluded::Machines(machines) => Self(ObjectsConfig { machines, ..ObjectsConfig::default() }),
-            Excluded::Objects(objects) => Self(objects),
-        })
+        deserializer.deserialize_any(OneOrSeveral { expecting, one: Excluded::Objects }).map(
+            |excluded| match excluded {
+                Excluded::Machines(machines) => Self(ObjectsConfig { machines, ..ObjectsConfig::default() }),
+                Excluded::Objects(objects) => Self(objects),
+            },
+        )
     }
 }
 

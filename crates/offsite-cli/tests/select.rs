@@ -23,12 +23,16 @@ fn scene() -> Offsite {
         fs::write(offsite.path(&format!("{name}.img")), name.repeat(100_000)).unwrap();
     }
     let backup = ["backup", "--repo", "primary", "--job", "nightly", "--at", &day(0)];
-    let labels = ["--tag", "db01:gold", "--tag", "db01:env:prod", "--container", "db01:berlin/host-1", "--tag", "web01:gold"];
+    let labels =
+        ["--tag", "db01:gold", "--tag", "db01:env:prod", "--container", "db01:berlin/host-1", "--tag", "web01:gold"];
     offsite.ok(backup.iter().chain(&labels).chain(&["db01=db01.img", "web01=web01.img"]));
     let backup = ["backup", "--repo", "branch", "--job", "late", "--at", &day(1)];
     offsite.ok(backup.iter().chain(&["app01=app01.img", "web01=web01.img"]));
     offsite
 }
+
+/// Machines and when they were in the state that is copied.
+type Planned<'a> = &'a [(&'a str, &'a str)];
 
 /// What a dry run would copy: machine and job.
 fn planned(offsite: &Offsite, lines: &str) -> Vec<(String, String)> {
@@ -47,7 +51,7 @@ fn sources_and_selections_are_what_the_config_says() {
     let infrastructure = "source = { repository = \"primary\", from = \"infrastructure\" }";
     let both = "source = [{ repository = \"primary\", from = \"infrastructure\" }, { repository = \"branch\", job = \"late\" }]";
     let chosen = "source = { repository = \"branch\", from = \"backup\", job = \"late\", machines = [\"app*\"] }";
-    let cases: [(&str, &str, &[(&str, &str)]); 7] = [
+    let cases: [(&str, &str, Planned<'_>); 7] = [
         (infrastructure, "", &[("db01", &first), ("web01", &first)]),
         (both, "", &[("app01", &later), ("db01", &first), ("web01", &later)]),
         (chosen, "", &[("app01", &later)]),
@@ -89,9 +93,15 @@ fn a_config_that_contradicts_itself_is_refused() {
         ("source = [{ repository = \"nowhere\", job = \"nightly\" }]", "nowhere"),
         ("source = 7", "a source or an array of sources"),
         ("source = { repository = \"second\", job = \"nightly\" }", "same repository"),
-        ("source = { repository = \"primary\", job = \"nightly\" }\nselect = { tag = [\"gold\"] }", "unknown field `tag`"),
+        (
+            "source = { repository = \"primary\", job = \"nightly\" }\nselect = { tag = [\"gold\"] }",
+            "unknown field `tag`",
+        ),
         ("source = { repository = \"primary\", job = \"nightly\" }\nselect = { tags = [\" \"] }", "selects nothing"),
-        ("source = { repository = \"primary\", job = \"nightly\" }\nselect = { exclude = { host = [] } }", "unknown field `host`"),
+        (
+            "source = { repository = \"primary\", job = \"nightly\" }\nselect = { exclude = { host = [] } }",
+            "unknown field `host`",
+        ),
     ];
     for (lines, why) in cases {
         offsite.config(&config(lines));

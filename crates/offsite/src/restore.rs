@@ -128,7 +128,8 @@ impl Restore {
         let state = point.machine(&self.machine).ok_or_else(unknown)?;
         if state.status == Status::Incomplete {
             let has_it = |other: &&RestorePoint| other.machine(&self.machine).is_some_and(MachineState::is_whole);
-            let way_out = match folder.chain().all().rev().filter(|other| other.sequence < point.sequence).find(has_it) {
+            let way_out = match folder.chain().all().rev().filter(|other| other.sequence < point.sequence).find(has_it)
+            {
                 Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
                 None => "no older restore point has it whole; a later copy may".to_owned(),
             };

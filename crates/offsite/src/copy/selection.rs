@@ -70,6 +70,9 @@ pub(super) struct Choice {
     pub(super) failure: Option<Error>,
 }
 
+/// The folder that a state is taken from, by its place among the open ones, the point in it, and both as they are stored.
+type Taken = (usize, Sequence, Origin);
+
 /// What the sources are asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -81,7 +84,7 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     /// What becomes of each selected machine, and where the state is that is taken of it.
-    pub(super) fn decide(&self, open: &Sources, latest: &BlockMap) -> Vec<(Chosen, Option<(usize, Sequence, Origin)>)> {
+    pub(super) fn decide(&self, open: &Sources, latest: &BlockMap) -> Vec<(Chosen, Option<Taken>)> {
         let selection = selection::Selection {
             sources: self.sources.iter().map(Source::scope).collect(),
             include: self.selection.include.clone(),

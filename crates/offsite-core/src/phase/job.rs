@@ -76,17 +76,19 @@ impl Job {
     /// Whatever ran when the runner was stopped counts as stopped. A job whose current interval is not closed begins at once.
     #[must_use]
     pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
-        let interval_at = |time| match &settings.schedule {
-            Schedule::Interval(interval) => interval.at(time),
-            Schedule::Immediate => Span { start: time, end: time, intervals: 1 },
+        let current = match &settings.schedule {
+            Schedule::Interval(interval) => interval.at(now),
+            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
         };
         let is_first_run = past.last.is_none();
-        let last = past.last.unwrap_or(LastRun { interval: now, machines: BTreeMap::new(), is_finished: true });
+        let last = past.last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
+        // The schedule may be another one since: what was closed in the interval of now is enough for it.
+        let is_current = last.span.contains(now);
         let mut job = Self {
             phase: Phase::Idle,
-            known: now.max(last.interval),
-            span: interval_at(last.interval),
-            settled_until: interval_at(last.interval).end,
+            known: now.max(last.span.start),
+            span: last.span,
+            settled_until: if is_current { last.span.end.min(current.end) } else { last.span.end },
             opened: now,
             is_first_run,
             machines: Machines::default(),
@@ -97,7 +99,7 @@ impl Job {
             is_fresh: false,
             next_look: now,
             attempts: Attempts::default(),
-            deadline: interval_at(now).end,
+            deadline: current.end,
             transform: TransformResult::Done,
             notes: Vec::new(),
             settings,

@@ -230,7 +230,7 @@ impl World {
             Event::Progress { machine, bytes_done, bytes_left } => {
                 self.progress.insert(machine.clone(), (*bytes_done, *bytes_left));
             }
-            Event::SourcesSeen(sightings) if self.job.phase() == Phase::Sync => {
+            Event::SourcesSeen(sightings) if self.job.phase() == Phase::Sync && self.interval().is_some() => {
                 self.seen.extend(sightings.iter().map(|sighting| sighting.machine.clone()));
             }
             Event::SyncEnded | Event::SyncFailed { .. } => self.sync = None,

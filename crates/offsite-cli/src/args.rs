@@ -161,6 +161,9 @@ pub(crate) struct Chain {
     /// The job.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
+    /// Tell when each restore point will go, and what that frees, if the job goes on as it does.
+    #[arg(long)]
+    pub(crate) forecast: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -216,8 +219,14 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "FILE")]
     pub(crate) points: PathBuf,
     /// Print JSON: a line with the chain and the archive after each point.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "draw")]
     pub(crate) json: bool,
+    /// Draw the life of each restore point, in place of a line after each.
+    #[arg(long)]
+    pub(crate) draw: bool,
+    /// Draw it into this file as a picture, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// How a backup job's chain grows and ages.

@@ -5,7 +5,8 @@
 //! its arguments, so that ten years of a job run in a test in seconds. The lints in its `clippy.toml` hold that wall.
 //!
 //! Where to start: [`BlockMap`] (the algebra), [`Chain`] (restore points in order), [`plan`] (operations as values),
-//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when), [`format`](mod@format) (bytes).
+//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when),
+//! [`format`](mod@format) (bytes).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 mod block;

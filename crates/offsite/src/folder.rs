@@ -1,7 +1,7 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Conditions, Policy, Verdict};
+use offsite_core::retention::{Ageing, Conditions, Departure, Lives, Policy, Verdict, forecast};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 use offsite_repository::ErrorKind;
 
@@ -121,6 +121,25 @@ impl JobFolder {
     pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
         let conditions = Conditions { merges_carry: true, ..Conditions::default() };
         judge(&self.head, &[], policy, now, &conditions)
+    }
+
+    /// What becomes of each archive and point, oldest first, if `policy` stays as it is: when it goes, and what that frees. `next`
+    /// tells when the run after a time is. Reads the indexes of all points.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub async fn forecast(
+        &self,
+        policy: &Policy,
+        now: Timestamp,
+        next: impl Fn(Timestamp) -> Option<Timestamp>,
+    ) -> Result<Vec<Departure>> {
+        let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+        for point in self.chain().all() {
+            let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
+            lives.add(point.sequence, &indexes.state(&steps).await?);
+        }
+        Ok(forecast(self.chain(), policy, Ageing::Merge, &lives.finish(), now, next))
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

@@ -1,11 +1,13 @@
 //! The state machine.
 
+mod take;
+
 use std::collections::BTreeMap;
 
-use super::attempts::{Attempts, Verdict};
-use super::event::{Action, Event, Seen};
+use super::attempts::Attempts;
+use super::event::{Action, Event};
 use super::machines::{LastRun, Machines, Past};
-use super::outcome::{Absence, Note, Outcome, RunResult, TransformResult};
+use super::outcome::{Note, Outcome, RunResult, TransformResult};
 use super::settings::Settings;
 use crate::schedule::{Interval, PointRange, Schedule, Span};
 use crate::{MachineName, Timestamp};
@@ -45,6 +47,8 @@ pub struct Job {
     known: Timestamp,
     /// The interval of the restore point that is open, or that was closed last.
     span: Span,
+    /// When the next interval that has no restore point yet starts.
+    settled_until: Timestamp,
     /// When the restore point was opened.
     opened: Timestamp,
     is_first_run: bool,
@@ -72,16 +76,19 @@ impl Job {
     /// Whatever ran when the runner was stopped counts as stopped. A job whose current interval is not closed begins at once.
     #[must_use]
     pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
-        let interval_at = |time| match &settings.schedule {
-            Schedule::Interval(interval) => interval.at(time),
-            Schedule::Immediate => Span { start: time, end: time, intervals: 1 },
+        let current = match &settings.schedule {
+            Schedule::Interval(interval) => interval.at(now),
+            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
         };
         let is_first_run = past.last.is_none();
-        let last = past.last.unwrap_or(LastRun { interval: now, machines: BTreeMap::new(), is_finished: true });
+        let last = past.last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
+        // The schedule may be another one since: what was closed in the interval of now is enough for it.
+        let is_current = last.span.contains(now);
         let mut job = Self {
             phase: Phase::Idle,
-            known: now.max(last.interval),
-            span: interval_at(last.interval),
+            known: now.max(last.span.start),
+            span: last.span,
+            settled_until: if is_current { last.span.end.min(current.end) } else { last.span.end },
             opened: now,
             is_first_run,
             machines: Machines::default(),
@@ -92,7 +99,7 @@ impl Job {
             is_fresh: false,
             next_look: now,
             attempts: Attempts::default(),
-            deadline: interval_at(now).end,
+            deadline: current.end,
             transform: TransformResult::Done,
             notes: Vec::new(),
             settings,
@@ -180,101 +187,15 @@ impl Job {
             let span = interval.at(now);
             self.deadline = span.end;
             // The interval that is open goes on as that of now; one that was closed is followed by that of now.
-            self.span = if self.phase == Phase::Sync { span } else { interval.previous(&span) };
+            self.settled_until = span.start;
+            if self.phase == Phase::Sync {
+                self.span = span;
+            }
         }
     }
 
     fn rest_until(&self, now: Timestamp) -> Timestamp {
         if self.attempts.gave_up() { now.saturating_add_secs(REST_SECS) } else { now }
-    }
-
-    fn take(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
-        let (is_sync, is_closing) = (self.phase == Phase::Sync, self.phase == Phase::Closing);
-        match event {
-            Event::SourceChanged => self.next_look = self.next_look.min(now),
-            Event::SourcesSeen(sightings) if std::mem::take(&mut self.is_looking) => {
-                self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
-                match self.settings.schedule {
-                    Schedule::Interval(_) => self.machines.see(sightings, true),
-                    Schedule::Immediate if is_sync => self.machines.see(sightings, false),
-                    Schedule::Immediate => {
-                        let ready = sightings.into_iter().filter(|sighting| sighting.seen == Seen::Ready);
-                        let ready: Vec<_> = ready.collect();
-                        if !ready.is_empty() {
-                            self.open(Span { start: now, end: now, intervals: 1 }, now);
-                            self.machines.see(ready, true);
-                        }
-                    }
-                }
-                self.is_fresh = true;
-            }
-            Event::LookFailed { why } if std::mem::take(&mut self.is_looking) => {
-                self.note_failure(now, why);
-                self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
-            }
-            Event::Progress { machine, bytes_done, bytes_left } if is_sync || is_closing => {
-                self.machines.progress(machine, bytes_done, bytes_left);
-            }
-            Event::MachineCopied { machine, captured } if is_sync || is_closing => {
-                self.machines.complete(machine, captured);
-            }
-            Event::SyncEnded if is_sync && self.transfer != Transfer::None => {
-                self.transfer = Transfer::None;
-                let cut_off: Vec<&str> = self.machines.stop().into_iter().map(MachineName::as_str).collect();
-                if cut_off.is_empty() {
-                    self.next_look = now;
-                } else {
-                    let why = format!("the sync ended without {}", cut_off.join(", "));
-                    self.fail(true, why, now);
-                }
-            }
-            Event::SyncFailed { is_retryable, why } if is_sync && self.transfer != Transfer::None => {
-                self.transfer = Transfer::None;
-                self.machines.stop();
-                self.fail(is_retryable, why, now);
-            }
-            Event::PointClosed if is_closing => self.closed(self.machines.outcomes(), now, actions),
-            Event::CloseFailed { is_retryable, why } if is_closing => {
-                self.transfer = Transfer::None;
-                if self.fail(is_retryable, why, now) == Verdict::GiveUp {
-                    let lost = |(machine, outcome)| match outcome {
-                        Outcome::Absent(_) => (machine, outcome),
-                        _ => (machine, Outcome::Absent(Absence::NotCommitted)),
-                    };
-                    let outcomes = self.machines.outcomes().into_iter().map(lost).collect();
-                    self.closed(outcomes, now, actions);
-                }
-            }
-            Event::TransformDone if self.phase == Phase::Transform => {
-                self.transformed(TransformResult::Done, now, actions)
-            }
-            Event::TransformFailed { is_retryable, why } if self.phase == Phase::Transform => {
-                if self.fail(is_retryable, why.clone(), now) == Verdict::GiveUp {
-                    self.transformed(TransformResult::Failed { why }, now, actions);
-                }
-            }
-            Event::PostJobDone if self.phase == Phase::PostJob => {
-                self.phase = Phase::Idle;
-                self.is_looking = false;
-                self.notes.clear();
-            }
-            _ => {}
-        }
-    }
-
-    fn note_failure(&mut self, at: Timestamp, why: String) {
-        self.notes.push(Note::Failed { at, why });
-    }
-
-    fn fail(&mut self, is_retryable: bool, why: String, now: Timestamp) -> Verdict {
-        self.note_failure(now, why);
-        let is_late =
-            self.phase == Phase::Transform && self.settings.schedule.interval().is_some() && now >= self.deadline;
-        let verdict = self.attempts.fail(is_retryable && !is_late, now, &self.settings);
-        if verdict == Verdict::GiveUp {
-            self.notes.push(Note::GaveUp { at: now });
-        }
-        verdict
     }
 
     /// Opens the restore point of `span`.
@@ -290,7 +211,11 @@ impl Job {
         self.next_look = now;
     }
 
+    /// Goes on to `phase`, and asks for what is to be done in it.
     fn enter(&mut self, phase: Phase, now: Timestamp, actions: &mut Vec<Action>) {
+        if phase == Phase::Closing {
+            self.settled_until = self.span.end;
+        }
         self.phase = phase;
         self.attempts = Attempts::default();
         self.is_looking = false;
@@ -331,8 +256,8 @@ impl Job {
 
     fn idle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         match &self.settings.schedule {
-            Schedule::Interval(interval) if now >= self.span.end => {
-                let span = interval.joined(interval.next(&self.span), now);
+            Schedule::Interval(interval) if now >= self.settled_until => {
+                let span = interval.joined(interval.at(self.settled_until), now);
                 self.open(span, now);
             }
             Schedule::Interval(_) => {}
@@ -380,6 +305,7 @@ impl Job {
             }
             Transfer::None if !is_open || self.is_looking || !self.attempts.may_try(now) => {}
             Transfer::None => {
+                let is_retry = self.attempts.take_retry();
                 let machines = if self.is_fresh { self.machines.ready() } else { Default::default() };
                 if !machines.is_empty() {
                     self.transfer = Transfer::Runs;
@@ -387,7 +313,7 @@ impl Job {
                     self.is_fresh = false;
                     self.machines.start(&machines);
                     actions.push(Action::StartSync { range: self.range(now), machines });
-                } else if now >= self.next_look || self.attempts.take_retry() {
+                } else if now >= self.next_look || is_retry {
                     self.is_looking = true;
                     actions.push(Action::LookAtSources { range: self.range(now) });
                 }
@@ -421,7 +347,7 @@ impl Job {
     fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let window = &self.settings.window;
         match (self.phase, &self.settings.schedule) {
-            (Phase::Idle, Schedule::Interval(_)) => Some(self.span.end),
+            (Phase::Idle, Schedule::Interval(_)) => Some(self.settled_until),
             (Phase::Idle, Schedule::Immediate) if self.is_looking => None,
             (Phase::Idle, Schedule::Immediate) => {
                 let at = self.next_look.max(now);

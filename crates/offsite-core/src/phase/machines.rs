@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Seen, Sighting};
 use super::outcome::{Absence, Outcome};
+use crate::schedule::Span;
 use crate::{MachineName, Timestamp};
 
 /// What a runner knows of a job when it starts; by default, nothing.
@@ -19,8 +20,10 @@ pub struct Past {
 /// A restore point that was closed before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
-    /// A time in its interval: the start of its span (of the last, if it stands for several).
-    pub interval: Timestamp,
+    /// Its interval, or the several that became one. Where only a time in it is known: the span that [`Interval::at`] tells.
+    ///
+    /// [`Interval::at`]: crate::schedule::Interval::at
+    pub span: Span,
     /// What there is of each machine in it.
     pub machines: BTreeMap<MachineName, Outcome>,
     /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.

@@ -7,8 +7,8 @@
 //! - It jumps *too far* ahead: further than ten intervals, and at least a day, since the last run. A job at work is seen within
 //!   one interval; ten are an outage that somebody has noticed, and more is as likely a clock that is wrong as a host that was
 //!   off. Nothing is pruned, and the mark follows by no more than that bound in each run. So a host that was off for a month goes
-//!   back to pruning after three daily runs, while a clock that is a year ahead has to be wrong in thirty-six runs, each
-//!   of which says so, before it deletes anything.
+//!   back to pruning after three daily runs, while a clock that is a year ahead has to be wrong in forty runs, each of which
+//!   says so, before it deletes anything.
 //! - Otherwise the mark is the present.
 
 use std::fmt;

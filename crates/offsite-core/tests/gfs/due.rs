@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::policy as simple_policy;
 use crate::properties::{config, histories, models, policy};
 
-fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
+pub(crate) fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
     let name = MachineName::new("machine").expect("it is valid");
     RestorePoint {
         sequence: Sequence(sequence),

@@ -19,4 +19,6 @@ pub use removable::{
     Absent, Catalogue, Ejected, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable, RemovableOptions,
 };
 #[cfg(feature = "s3")]
-pub use s3::{S3, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location, S3Options, S3RetentionMode};
+pub use s3::{
+    S3, S3Checksum, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location, S3Options, S3RetentionMode,
+};

@@ -16,7 +16,8 @@ mod removable;
 pub use local::{CreateBy, Local, LocalOptions};
 #[cfg(target_os = "linux")]
 pub use removable::{
-    Absent, Catalogue, Ejected, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable, RemovableOptions,
+    Absent, Catalogue, Ejected, KnownAbilities, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable,
+    RemovableOptions,
 };
 #[cfg(feature = "s3")]
 pub use s3::{

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use offsite::OpenRepository;
 use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
-use offsite_repository::{Key, Repository};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Operation, SECRET_ACCESS_KEY};
 
 use super::{Bench, remove};

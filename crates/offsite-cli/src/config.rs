@@ -37,6 +37,8 @@ pub(crate) struct RepositoryConfig {
     /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
     #[serde(default)]
     pub(crate) single_writer: bool,
+    /// What the store checks the bodies of requests by; none: SHA-256.
+    pub(crate) checksum: Option<ChecksumConfig>,
     /// A file with access keys, as the tools of AWS have one. The keys themselves are never in a config.
     pub(crate) credentials_file: Option<PathBuf>,
     /// The profile in that file.
@@ -46,7 +48,20 @@ pub(crate) struct RepositoryConfig {
     places: Vec<PathBuf>,
     /// The folder that knows the drives that are away; none: `.offsite-media/NAME` beside the config.
     catalogue: Option<PathBuf>,
+    /// The longest file on a drive, in MiB; none: what its file system takes, and 1 GiB where that punches no holes. An index
+    /// is one file: some 50 bytes for each block.
+    file_mib_max: Option<u64>,
 }
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ChecksumConfig {
+    Sha256,
+    Crc64Nvme,
+}
+
+/// More than the largest block.
+const FILE_MIB_MIN: u64 = 8;
 
 impl RepositoryConfig {
     /// A key that only buckets have.
@@ -55,6 +70,7 @@ impl RepositoryConfig {
             ("endpoint", self.endpoint.is_some()),
             ("region", self.region.is_some()),
             ("single_writer", self.single_writer),
+            ("checksum", self.checksum.is_some()),
             ("credentials_file", self.credentials_file.is_some()),
             ("profile", self.profile.is_some()),
         ];
@@ -65,12 +81,19 @@ impl RepositoryConfig {
     fn media_fault(&self) -> Option<String> {
         let location = &self.location;
         let Some(name) = location.strip_prefix("removable:") else {
-            let keys = [("places", !self.places.is_empty()), ("catalogue", self.catalogue.is_some())];
+            let keys = [
+                ("places", !self.places.is_empty()),
+                ("catalogue", self.catalogue.is_some()),
+                ("file_mib_max", self.file_mib_max.is_some()),
+            ];
             let key = keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))?;
             return Some(format!("{key} is for drives (removable:NAME), and {location} is none"));
         };
         if JobName::new(name).is_err() {
             return Some(format!("{location}: name the set of drives as a job may be named: removable:weekly, say"));
+        }
+        if self.file_mib_max.is_some_and(|mib| mib < FILE_MIB_MIN) {
+            return Some(format!("file_mib_max: {FILE_MIB_MIN} or more"));
         }
         let no_place = self.places.is_empty() || self.places.iter().any(|place| place.as_os_str().is_empty());
         no_place.then(|| "add places: the folders at which its drives are mounted".to_owned())
@@ -367,11 +390,12 @@ impl Config {
 
     /// Where the media of the repository `repo` show up, and the folder of their catalogue; none if the file does not have it.
     /// `name` is the set's.
-    pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf)> {
+    pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf, Option<u64>)> {
         let repository = self.repositories.get(repo)?;
         let catalogue = repository.catalogue.clone().unwrap_or_else(|| Path::new(".offsite-media").join(name));
         let places = repository.places.iter().map(|place| self.folder.join(place)).collect();
-        Some((places, self.folder.join(catalogue)))
+        let file_bytes_max = repository.file_mib_max.map(|mib| mib.saturating_mul(1 << 20));
+        Some((places, self.folder.join(catalogue), file_bytes_max))
     }
 }
 

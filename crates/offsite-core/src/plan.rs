@@ -18,7 +18,7 @@ mod sync;
 pub use merge::{Merge, adopt, fold};
 pub use relocate::{Relocation, relocate};
 pub use retire::{Files, Reclaiming, references, retire};
-pub use space::{FoldTarget, free_ranges};
+pub use space::{FoldTarget, free_ranges, places};
 pub use sync::{Placement, Placer, sync};
 
 /// Which block of which disk.

@@ -44,6 +44,16 @@ impl Indexes {
         self.maps.insert(id, Arc::new(map));
     }
 
+    /// Takes note of the directory of such an index, whose bytes these are.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] if they are no index.
+    pub(crate) fn insert_directory(&mut self, id: ObjectId, bytes: &[u8]) -> Result<()> {
+        let directory = Directory::decode(bytes).map_err(|error| Error::Defect(error.to_string()))?;
+        self.directories.insert(id, Arc::new(directory));
+        Ok(())
+    }
+
     /// What a point says: the state of a full, the step of another.
     ///
     /// # Errors
@@ -62,8 +72,22 @@ impl Indexes {
     /// # Errors
     /// As for [`Indexes::step`].
     pub(crate) async fn part(&mut self, point: &RestorePoint, coverage: &Coverage) -> Result<BlockMap> {
+        let stack: Vec<IndexReference> = point.indexes().copied().collect();
+        self.part_of_stack(&stack, point, coverage).await
+    }
+
+    /// What these indexes of a point, one above the other, say of the blocks of `coverage`.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn part_of_stack(
+        &mut self,
+        references: &[IndexReference],
+        point: &RestorePoint,
+        coverage: &Coverage,
+    ) -> Result<BlockMap> {
         let mut part = BlockMap::empty();
-        for reference in point.indexes() {
+        for reference in references {
             part = part.overlay(&self.part_of(reference, point, coverage).await?);
         }
         Ok(of_machines(part, point))
@@ -104,6 +128,23 @@ impl Indexes {
             return Ok(map.files().into_iter().collect());
         }
         Ok(self.directory(reference, point).await?.files().collect())
+    }
+
+    /// Where the rows of an index of a point end in a backup file, at the latest: the file's length when the index was written.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn file_end(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        file: ObjectId,
+    ) -> Result<u64> {
+        if let Some(map) = self.maps.get(&reference.id).filter(|_| !self.directories.contains_key(&reference.id)) {
+            let ends = map.stored().filter(|(_, _, _, at)| at.file == file);
+            return Ok(ends.map(|(_, _, _, at)| at.offset + u64::from(at.length)).max().unwrap_or(0));
+        }
+        Ok(self.directory(reference, point).await?.file_bytes(file).unwrap_or(0))
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -1,7 +1,7 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offsite_core::format::index::{Directory, Index};
@@ -145,6 +145,17 @@ impl Indexes {
             return Ok(ends.map(|(_, _, _, at)| at.offset + u64::from(at.length)).max().unwrap_or(0));
         }
         Ok(self.directory(reference, point).await?.file_bytes(file).unwrap_or(0))
+    }
+
+    /// The machines that the point had for which an index was written; none, if that cannot be known.
+    pub(crate) async fn machines_then(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Option<BTreeSet<MachineName>> {
+        let directory = self.directory(reference, point).await.ok()?;
+        let whole = directory.machines.iter().filter(|(state, _)| state.status != Status::Incomplete);
+        Some(whole.map(|(state, _)| state.name.clone()).collect())
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -81,9 +81,15 @@ async fn some(drafting: &mut Drafting<'_>, full: &RestorePoint, file: ObjectId, 
     }
     let (old, new): (Vec<_>, Vec<_>) = full.indexes().copied().partition(|index| !layers.newest.contains(&index.id));
     // Ids ascend with time: what is new lies above what is old, and nothing else that is old is younger.
-    let is_known = old.last().is_some_and(|last| layers.others_last == Some(last.id)) && !layers.steps;
-    if is_known && old.iter().chain(&new).is_sorted_by(|below, above| below.id < above.id) {
-        let changed = drafting.indexes.rows(&new, full).await?;
+    let youngest = old.last().filter(|last| layers.others_last == Some(last.id) && !layers.steps);
+    let youngest = youngest.filter(|_| old.iter().chain(&new).is_sorted_by(|below, above| below.id < above.id));
+    let machines = match youngest {
+        Some(index) => drafting.indexes.machines_then(index, full).await,
+        None => None,
+    };
+    // Rows of a machine that was away then and came back may name places that others had taken meanwhile.
+    if let Some(machines) = machines {
+        let changed = drafting.indexes.rows(&new, full).await?.project(|name| machines.contains(name));
         let lot = Coverage::lot(&changed, PIECES_MAX, full.sequence.0);
         let before = drafting.indexes.part_of_stack(&old, full, &lot).await?;
         domain.extend(places(&in_file([&before], file), alignment));

@@ -20,7 +20,7 @@ pub use arrival::Arrival;
 pub use merge::{Merge, adopt, fold};
 pub use relocate::{Relocation, relocate};
 pub use retire::{Files, Reclaiming, references, retire};
-pub use space::{FoldTarget, free_ranges};
+pub use space::{FoldTarget, free_ranges, places};
 pub use sync::{Placement, Placer, Sync, sync, sync_from};
 
 /// Which block of which disk.

@@ -1,7 +1,7 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offsite_core::format::head::Head;
@@ -73,6 +73,16 @@ impl Indexes {
         Ok(spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole())))
     }
 
+    /// Takes note of the directory of an index that is not to be read, whose bytes these are.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] if they are no index.
+    pub(crate) fn insert_directory(&mut self, id: ObjectId, bytes: &[u8]) -> Result<()> {
+        let directory = Directory::decode(bytes).map_err(|error| Error::Defect(error.to_string()))?;
+        self.directories.insert(id, Arc::new(directory));
+        Ok(())
+    }
+
     /// What a point says: the state of a full, the step of another.
     ///
     /// # Errors
@@ -91,8 +101,22 @@ impl Indexes {
     /// # Errors
     /// As for [`Indexes::step`].
     pub(crate) async fn part(&mut self, point: &RestorePoint, coverage: &Coverage) -> Result<BlockMap> {
+        let stack: Vec<IndexReference> = point.indexes().copied().collect();
+        self.part_of_stack(&stack, point, coverage).await
+    }
+
+    /// What these indexes of a point, one above the other, say of the blocks of `coverage`.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn part_of_stack(
+        &mut self,
+        references: &[IndexReference],
+        point: &RestorePoint,
+        coverage: &Coverage,
+    ) -> Result<BlockMap> {
         let mut part = BlockMap::empty();
-        for reference in point.indexes() {
+        for reference in references {
             part = part.overlay(&self.part_of(reference, point, coverage).await?);
         }
         Ok(of_machines(part, point))
@@ -133,6 +157,34 @@ impl Indexes {
             return Ok(map.files().into_iter().collect());
         }
         Ok(self.directory(reference, point).await?.files().collect())
+    }
+
+    /// Where the rows of an index of a point end in a backup file, at the latest: the file's length when the index was written.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn file_end(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        file: ObjectId,
+    ) -> Result<u64> {
+        if let Some(map) = self.maps.get(&reference.id).filter(|_| !self.directories.contains_key(&reference.id)) {
+            let ends = map.stored().filter(|(_, _, _, at)| at.file == file);
+            return Ok(ends.map(|(_, _, _, at)| at.offset + u64::from(at.length)).max().unwrap_or(0));
+        }
+        Ok(self.directory(reference, point).await?.file_bytes(file).unwrap_or(0))
+    }
+
+    /// The machines that the point had for which an index was written; none, if that cannot be known.
+    pub(crate) async fn machines_then(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Option<BTreeSet<MachineName>> {
+        let directory = self.directory(reference, point).await.ok()?;
+        let whole = directory.machines.iter().filter(|(state, _)| state.status != Status::Incomplete);
+        Some(whole.map(|(state, _)| state.name.clone()).collect())
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -106,6 +106,12 @@ impl Directory {
         self.files.iter().map(|(id, _)| *id)
     }
 
+    /// How long a backup file was when the index was written, if the index lists it. No row lies past that.
+    #[must_use]
+    pub fn file_bytes(&self, file: ObjectId) -> Option<u64> {
+        self.files.iter().find(|(id, _)| *id == file).map(|(_, length)| *length)
+    }
+
     /// The length of the whole index.
     #[must_use]
     pub fn length(&self) -> u64 {

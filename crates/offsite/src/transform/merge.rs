@@ -1,20 +1,16 @@
 //! Merging the oldest increments into the full.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::RetiredObject;
 use offsite_core::format::index::Stored;
-use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold, free_ranges, references};
-use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
+use offsite_core::plan::{Merge, Plan, adopt, fold};
+use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting};
-use crate::layout::Layout;
+use super::room::fold_target;
 use crate::point::PointIndex;
-use crate::release::load_list;
 use crate::report::Operation;
 use crate::stack::stacked;
 use crate::{Error, Result};
@@ -111,45 +107,6 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
         }
         MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
     }
-}
-
-/// Where a fold writes to: the oldest file that the full lives in, and the free space in it.
-async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
-    let head = drafting.head;
-    let bottom = full.indexes().next().unwrap_or(&full.index);
-    let files = drafting.indexes.files(bottom, full).await?;
-    let Some((file, state)) = files.iter().find_map(|id| head.files.get_key_value(id)) else { return Ok(None) };
-    let alignment = u64::from(head.alignment_bytes);
-    // Machines are only ever added, so no file's header takes more room than one with all of them.
-    let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
-    let mut free = Vec::new();
-    if first_offset + state.live_bytes < state.length {
-        let mut steps = Vec::new();
-        for point in head.chain.all() {
-            steps.push(drafting.indexes.step(point).await?);
-        }
-        steps.push(drafting.indexes.live_spare(head).await?);
-        let held = held_ranges(drafting).await?;
-        free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
-    }
-    let length_max = drafting.repository.backend().limits().object_bytes_max;
-    Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
-}
-
-/// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
-    let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
-    for retirement in &drafting.head.retired {
-        if let RetiredObject::Ranges(id) = retirement.what {
-            let layout: &Layout = drafting.indexes.layout();
-            for (file, ranges) in
-                load_list(drafting.repository, layout, drafting.head.folder, id).await?.unwrap_or_default()
-            {
-                held.entry(file).or_default().extend(ranges);
-            }
-        }
-    }
-    Ok(held)
 }
 
 /// How much the new full has stored: what the full had, without what the increments displace, with what they bring.

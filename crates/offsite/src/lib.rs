@@ -31,6 +31,8 @@ mod progress;
 mod release;
 pub mod report;
 mod restore;
+mod room;
+mod rules;
 mod stack;
 mod transform;
 mod transform_job;

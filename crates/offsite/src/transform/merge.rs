@@ -54,7 +54,9 @@ pub(super) async fn draft(
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
-        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, "the full has no file of its own"),
+        None if method == MergeMethod::Fold => {
+            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
+        }
         None => (adopt(merge), method, why),
     };
     let stored = stored_after(full, &full_part, &plan);
@@ -109,12 +111,19 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
     }
 }
 
-/// Where a fold writes to: the oldest file that the full lives in, and the free space in it.
+/// Where a fold writes to: the oldest file that the full lives in and that is not sealed, and the free space in it.
 async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
     let head = drafting.head;
-    let bottom = full.indexes().next().unwrap_or(&full.index);
-    let files = drafting.indexes.files(bottom, full).await?;
-    let Some((file, state)) = files.iter().find_map(|id| head.files.get_key_value(id)) else { return Ok(None) };
+    let mut target = None;
+    for index in full.indexes() {
+        let files = drafting.indexes.files(index, full).await?;
+        let files = files.iter().filter(|id| id.epoch() > head.sealed_epoch);
+        target = files.filter_map(|id| head.files.get_key_value(id)).next();
+        if target.is_some() {
+            break;
+        }
+    }
+    let Some((file, state)) = target else { return Ok(None) };
     let alignment = u64::from(head.alignment_bytes);
     // Machines are only ever added, so no file's header takes more room than one with all of them.
     let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
@@ -124,27 +133,31 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
         for point in head.chain.all() {
             steps.push(drafting.indexes.step(point).await?);
         }
-        let held = held_ranges(drafting).await?;
-        free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
+        // Release rule 7: what a list that cannot be read may hold is not free.
+        if let Some(held) = held_ranges(drafting).await? {
+            free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
+        }
     }
     let length_max = drafting.repository.backend().limits().object_bytes_max;
     Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
 }
 
-/// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
+/// What is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that cannot be
+/// told.
+async fn held_ranges(drafting: &Drafting<'_>) -> Result<Option<BTreeMap<ObjectId, Vec<Range<u64>>>>> {
     let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
             let layout: &Layout = drafting.indexes.layout();
-            for (file, ranges) in
-                load_list(drafting.repository, layout, drafting.head.folder, id).await?.unwrap_or_default()
-            {
+            let Some(list) = load_list(drafting.repository, layout, drafting.head.folder, id).await? else {
+                return Ok(None);
+            };
+            for (file, ranges) in list {
                 held.entry(file).or_default().extend(ranges);
             }
         }
     }
-    Ok(held)
+    Ok(Some(held))
 }
 
 /// How much the new full has stored: what the full had, without what the increments displace, with what they bring.

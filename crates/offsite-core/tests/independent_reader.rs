@@ -160,6 +160,7 @@ fn a_head_is_read() {
     assert_eq!((record.bytes16(), record.int(), record.bytes16()), (head.folder, head.number, head.commit));
     assert_eq!(record.vec(Reader::bytes16), head.ancestry);
     assert_eq!((record.int(), record.int()), (head.boundary, head.epoch.into()));
+    assert_eq!(record.int(), head.sealed_epoch.into());
     let lease = record.option(|reader| (reader.string(), reader.int()));
     assert_eq!(lease, head.lease.map(|lease| (lease.holder, lease.duration_secs.into())));
     assert_eq!(record.fixed(1), 1, "a copy job");
@@ -405,7 +406,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     record.int();
     record.take(16);
     record.vec(Reader::bytes16);
-    let _skipped = [(); 2].map(|()| record.int());
+    let _skipped = [(); 3].map(|()| record.int());
     record.option(|reader| (reader.string(), reader.int()));
     record.fixed(1);
     let _skipped = [(); 3].map(|()| record.int());

@@ -169,6 +169,7 @@ fn head() -> impl Strategy<Value = Head> {
                 ancestry,
                 boundary: number / 2,
                 epoch,
+                sealed_epoch: epoch / 2,
                 lease: lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
                 role: if copy { Role::Copy } else { Role::Backup },
                 alignment_bytes: 1 << shift,
@@ -228,6 +229,7 @@ fn a_head_that_cannot_be_read_is_not_written() {
     };
     refused(|head| head.number = 0);
     refused(|head| head.boundary = head.number);
+    refused(|head| head.sealed_epoch = head.epoch + 1);
     refused(|head| head.alignment_bytes = 0);
     refused(|head| head.alignment_bytes = 3 << 10);
     refused(|head| head.next_sequence = Sequence(42));

@@ -10,7 +10,7 @@ use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::pin::Pin;
 use crate::transform::judge;
-use crate::writer::is_held;
+use crate::writer::{Held, is_held};
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
@@ -88,7 +88,8 @@ impl JobFolder {
     /// Whether a writer is at work in the folder. Of one on another host only waiting for a sign of its life tells.
     pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
         let heads = Heads::new(self.repository.clone(), self.layout.clone());
-        is_held(&self.repository, &self.layout, &heads, &self.head, progress).await
+        let held = is_held(&self.repository, &self.layout, &heads, &self.head, progress).await?;
+        Ok(held == Held::Yes)
     }
 
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.

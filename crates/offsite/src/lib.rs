@@ -32,6 +32,8 @@ mod progress;
 mod release;
 pub mod report;
 mod restore;
+mod cleanup;
+mod rules;
 mod stack;
 mod transform;
 mod transform_job;

@@ -43,7 +43,7 @@ impl Pin {
 
 /// The lowest number of a head that a living reader has pinned. Pins of dead readers are removed on the way.
 ///
-/// A pin that cannot be read holds everything: in doubt nothing is released.
+/// A pin that cannot be read holds everything: in doubt nothing is released (release rule 7).
 pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) -> Result<Option<u64>> {
     let pins = repository.backend().list_all(&layout.pins()?).await;
     let pins = pins.while_doing(|| format!("looking for readers of job {}", layout.job()))?;

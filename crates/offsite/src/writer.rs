@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
+use offsite_core::format::head::{Head, Lease, Role};
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
-use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
 use crate::heads::Heads;
@@ -14,7 +14,9 @@ use crate::holder::{Holder, Life, describe, life_of};
 use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
-use crate::pin::lowest_pinned;
+use crate::release::release;
+use crate::cleanup::{make_room, remove_orphans};
+use crate::rules::{check_successor, check_taking};
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -73,7 +75,8 @@ impl Writer {
         let lease_duration = settings.lease_duration.max(LEASE_DURATION_MIN);
         let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
-        let next = match heads.newest_intact().await? {
+        let found = heads.newest_intact().await?;
+        let next = match &found {
             None => {
                 refuse_same_folder(&repository, job).await?;
                 first_head(&repository, &settings, Some(lease))?
@@ -86,17 +89,26 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
+                let sealed_epoch = wait_for_lease(&repository, &layout, &heads, head, progress).await?;
                 let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
-                let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
+                let successor = successor(job, head, settings.now)?;
+                let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
                 if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
                 }
+                check_taking(head, &next)?;
                 next
             }
         };
-        match heads.commit(&next).await {
+        let committed = match (heads.commit(&next).await, &found) {
+            (Err(error), Some(head)) if error.repository_kind() == Some(ErrorKind::NoSpace) => {
+                make_room(&repository, &layout, head).await?;
+                heads.commit(&next).await
+            }
+            (answer, _) => answer,
+        };
+        match committed {
             // Another run was faster between the look at the lease and its taking: this one has not begun.
             Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
             answer => answer?,
@@ -114,7 +126,8 @@ impl Writer {
             _holder: holder,
             renewal,
         };
-        writer.remove_orphans().await?;
+        // Only those of earlier epochs: the objects of a writer at work carry the newest (release rule 6).
+        remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch - 1).await?;
         Ok(writer)
     }
 
@@ -130,7 +143,7 @@ impl Writer {
         &self.repository
     }
 
-    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will.
+    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
         self.minted += 1;
         ObjectId::new(self.head.epoch, self.minted)
@@ -161,7 +174,7 @@ impl Writer {
         next.compacted = self.compacted;
         change(&mut next);
         next.labels.retain(|name, _| next.machines.contains(name));
-        check_retired(&next)?;
+        check_successor(&self.head, &next, self.minted)?;
         self.heads.commit(&next).await?;
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
@@ -200,6 +213,10 @@ impl Writer {
             }
             result => result,
         };
+        if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
+            // What earlier runs have retired may be the room that the next one needs.
+            let _ = release(&mut self).await;
+        }
         self.renewal.stop().await;
         let closed = self.commit(|head| head.lease = None).await;
         let value = result?;
@@ -214,46 +231,6 @@ impl Writer {
     pub(crate) async fn delete(&self, key: &Key) -> Result<()> {
         let deleted = self.repository.backend().delete(key).await;
         deleted.while_doing(|| format!("cleaning up {}", self.repository.location()))
-    }
-
-    /// Removes objects that writers of earlier epochs left and that this head does not refer to.
-    ///
-    /// No later head can refer to them either: their writers can no longer commit, and ids are not used twice. So the listing
-    /// only proposes; the head decides.
-    async fn remove_orphans(&self) -> Result<()> {
-        let head = &self.head;
-        let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
-        known.extend(head.chain.indexes().map(|index| index.id));
-        known.extend(head.retired.iter().map(|retirement| match retirement.what {
-            RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
-        }));
-        for folder in [self.layout.backup_files()?, self.layout.indexes()?, self.layout.release_lists()?] {
-            for key in self.list(&folder).await? {
-                if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() < head.epoch && !known.contains(&id)) {
-                    self.delete(&key).await?;
-                }
-            }
-        }
-        // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
-        // made who was taken over and woke up late.
-        for number in self.heads.numbers().await? {
-            if number <= head.boundary {
-                self.delete(&self.layout.head(number)?).await?;
-            }
-        }
-        for key in self.list(&self.layout.lease_renewals()?).await? {
-            if key.name() < self.layout.lease_renewal(head.epoch, 0)?.name() {
-                self.delete(&key).await?;
-            }
-        }
-        // Counting the readers removes the pins of dead ones.
-        lowest_pinned(&self.repository, &self.layout).await.map(drop)
-    }
-
-    async fn list(&self, folder: &Prefix) -> Result<Vec<Key>> {
-        let objects = self.repository.backend().list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
-        Ok(objects.into_iter().map(|object| object.key).collect())
     }
 }
 
@@ -308,6 +285,7 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         ancestry: Vec::new(),
         boundary: 0,
         epoch: 1,
+        sealed_epoch: 0,
         lease,
         role: settings.role,
         alignment_bytes: granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES),
@@ -324,17 +302,6 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
     })
 }
 
-/// Release rule 4 on names: nothing is retired and referred to at once. (Ranges are checked where they are planned.)
-fn check_retired(head: &Head) -> Result<()> {
-    let referred: BTreeSet<ObjectId> =
-        head.files.keys().copied().chain(head.chain.indexes().map(|index| index.id)).collect();
-    let clash = head.retired.iter().find_map(|retirement| match retirement.what {
-        RetiredObject::File(id) | RetiredObject::Index(id) => referred.contains(&id).then_some(id),
-        RetiredObject::Ranges(_) => None,
-    });
-    clash.map_or(Ok(()), |id| Err(Error::Defect(format!("{id} is retired and referred to"))))
-}
-
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
     let jobs = repository.jobs().await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
@@ -346,43 +313,54 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
     }
 }
 
-/// Returns if the lease in `head` is free.
+/// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
 async fn wait_for_lease(
     repository: &OpenRepository,
     layout: &Layout,
     heads: &Heads,
     head: &Head,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<u32> {
     match is_held(repository, layout, heads, head, progress).await? {
-        true => Err(busy_with(repository, layout, head.lease.as_ref())),
-        false => Ok(()),
+        Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
+        Held::No => Ok(head.sealed_epoch),
+        Held::Silent => Ok(head.epoch),
     }
 }
 
-/// Whether the lease in `head` is held: it was not given back, its holder is not dead, and there was a sign of its life within its
-/// duration.
+/// Whether somebody holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Its holder lives.
+    Yes,
+    /// It was given back, or its holder is dead by the kernel's word.
+    No,
+    /// No sign of life was seen for its duration. Its holder may yet wake up.
+    Silent,
+}
+
+/// Whether the lease in `head` is held. Of a holder that cannot be asked, signs of life are waited for.
 pub(crate) async fn is_held(
     repository: &OpenRepository,
     layout: &Layout,
     heads: &Heads,
     head: &Head,
     progress: &dyn Progress,
-) -> Result<bool> {
-    let Some(lease) = &head.lease else { return Ok(false) };
-    let is_free = match life_of(&lease.holder) {
-        Life::Dead => true,
-        Life::Alive => false,
+) -> Result<Held> {
+    let Some(lease) = &head.lease else { return Ok(Held::No) };
+    match life_of(&lease.holder) {
+        Life::Dead => Ok(Held::No),
+        Life::Alive => Ok(Held::Yes),
         Life::Unknown => {
             progress.note(&format!(
                 "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
                 layout.job(),
                 lease.duration_secs
             ));
-            observe(repository, layout, heads, head, lease).await?
+            let is_silent = observe(repository, layout, heads, head, lease).await?;
+            Ok(if is_silent { Held::Silent } else { Held::Yes })
         }
-    };
-    Ok(!is_free)
+    }
 }
 
 /// The error for a run that came second.

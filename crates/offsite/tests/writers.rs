@@ -3,11 +3,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use offsite::{CopyJob, Error, JobFolder, OpenRepository, Verify};
+use offsite::{CopyJob, Error, JobFolder, OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, Verb};
 use support::drive::poll_times;
@@ -437,6 +438,35 @@ async fn heads_do_not_pile_up_and_numbers_are_not_used_again() {
     offsite_repository::RepositoryExt::put(&source, &late, bytes).await.unwrap();
     scene.machines.backup(&primary, &["web01"]).run(day(31)).await.unwrap();
     assert!(!keys(&source, "nightly/head").contains(&late));
+}
+
+/// Whatever a run was cut off in, the first run after it recovers all there is, and the second finds nothing to do: it takes the lease
+/// and gives it back.
+#[tokio::test]
+async fn recovery_is_done_once() {
+    let scene = Scene::new().await;
+    let mut polls = 0;
+    loop {
+        let (_, primary, target, second) = scene.fork().await;
+        let copy = Scene::copy(&primary, &second);
+        let mut run = Box::pin(copy.run(day(4)));
+        let ended = poll_times(&mut run, polls).await;
+        drop(run);
+        TransformJob::new(&open_memory(&target).await, job(COPY)).run(day(5)).await.unwrap();
+        let before: BTreeSet<_> = keys(&target, COPY).into_iter().collect();
+        let again = open_memory(&target).await;
+        TransformJob::new(&again, job(COPY)).run(day(5)).await.unwrap();
+        let (counts, after) = (again.counts(), keys(&target, COPY));
+        assert_eq!((counts.creates, counts.punches, counts.patches), (2, 0, 0), "{polls}");
+        assert!(counts.deletes <= 2, "{polls}: old heads alone");
+        let new: Vec<_> = after.iter().filter(|key| !before.contains(key)).collect();
+        assert!(new.len() == 2 && new.iter().all(|key| key.as_str().contains("/head/")), "{polls}: {new:?}");
+        if ended.is_some() {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 20, "{polls}");
 }
 
 /// A folder from elsewhere may claim any number: one that leaves none for the next is refused, and still read.

@@ -81,6 +81,9 @@ pub struct Head {
     pub boundary: u64,
     /// The writer's epoch.
     pub epoch: u32,
+    /// Files of this epoch and earlier are not written into any more: a writer that was taken over without a sign of its end may
+    /// wake up in the middle of a call that does. 0: none was.
+    pub sealed_epoch: u32,
     /// The writer's claim, while it works.
     pub lease: Option<Lease>,
     /// What kind of job writes here.
@@ -117,6 +120,7 @@ pub(super) struct HeadRecord {
     ancestry: Vec<[u8; 16]>,
     boundary: u64,
     epoch: u32,
+    sealed_epoch: u32,
     lease: Option<(String, u32)>,
     role: u8,
     block_bytes: u32,
@@ -229,6 +233,7 @@ impl Head {
             ancestry: self.ancestry.clone(),
             boundary: self.boundary,
             epoch: self.epoch,
+            sealed_epoch: self.sealed_epoch,
             lease: self.lease.as_ref().map(|lease| (lease.holder.clone(), lease.duration_secs)),
             role: match self.role {
                 Role::Backup => 0,
@@ -263,6 +268,9 @@ impl Head {
         let invalid = |why: &str| FormatError::invalid(WHAT, why);
         if record.number == 0 || record.boundary >= record.number {
             return Err(invalid("its number is not above its boundary"));
+        }
+        if record.sealed_epoch > record.epoch {
+            return Err(invalid("it was taken over from a writer that is yet to come"));
         }
         if !record.alignment_bytes.is_power_of_two() {
             return Err(invalid("its alignment is no power of two"));
@@ -329,6 +337,7 @@ impl Head {
             ancestry: record.ancestry,
             boundary: record.boundary,
             epoch: record.epoch,
+            sealed_epoch: record.sealed_epoch,
             lease: record.lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
             role: match record.role {
                 0 => Role::Backup,

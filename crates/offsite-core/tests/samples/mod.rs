@@ -180,6 +180,7 @@ pub(crate) fn head() -> Head {
         ancestry: vec![*b"the commit befor", *b"and one before i"],
         boundary: 2,
         epoch: 3,
+        sealed_epoch: 1,
         lease: Some(Lease { holder: "host-1/4711".to_owned(), duration_secs: 300 }),
         role: Role::Copy,
         alignment_bytes: 4096,

@@ -55,7 +55,9 @@ pub(super) async fn draft(
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
-        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, "the full has no file of its own"),
+        None if method == MergeMethod::Fold => {
+            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
+        }
         None => (adopt(merge), method, why),
     };
     let stored = stored_after(full, &full_part, &plan);

@@ -23,12 +23,19 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 /// Pieces of disks of 4,096 blocks, about a page each, that are looked up in larger indexes.
 const PIECES_MAX: usize = 256;
 
-/// Where a fold writes to: the oldest file that the full lives in, and free space in it.
+/// Where a fold writes to: the oldest file that the full lives in and that is not sealed, and free space in it.
 pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
     let head = drafting.head;
-    let bottom = full.indexes().next().unwrap_or(&full.index);
-    let files = drafting.indexes.files(bottom, full).await?;
-    let Some((file, state)) = files.iter().find_map(|id| head.files.get_key_value(id)) else { return Ok(None) };
+    let mut target = None;
+    for index in full.indexes() {
+        let files = drafting.indexes.files(index, full).await?;
+        let files = files.iter().filter(|id| id.epoch() > head.sealed_epoch);
+        target = files.filter_map(|id| head.files.get_key_value(id)).next();
+        if target.is_some() {
+            break;
+        }
+    }
+    let Some((file, state)) = target else { return Ok(None) };
     let alignment = u64::from(head.alignment_bytes);
     // Machines are only ever added, so no file's header takes more room than one with all of them.
     let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
@@ -40,8 +47,10 @@ pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint
         } else {
             some(drafting, full, *file, first_offset..state.length).await?
         };
-        let held = held_ranges(drafting, *file).await?;
-        free = free_ranges(room.domain, &room.live, &held, alignment);
+        // Release rule 7: what a list that cannot be read may hold is not free.
+        if let Some(held) = held_ranges(drafting, *file).await? {
+            free = free_ranges(room.domain, &room.live, &held, alignment);
+        }
     }
     let length_max = drafting.repository.backend().limits().object_bytes_max;
     Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
@@ -161,15 +170,18 @@ impl Layers {
     }
 }
 
-/// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(drafting: &Drafting<'_>, file: ObjectId) -> Result<Vec<Range<u64>>> {
+/// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that
+/// cannot be told.
+async fn held_ranges(drafting: &Drafting<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
     let mut held = Vec::new();
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
             let layout: &Layout = drafting.indexes.layout();
-            let list = load_list(drafting.repository, layout, drafting.head.folder, id).await?;
-            held.extend(list.unwrap_or_default().remove(&file).unwrap_or_default());
+            let Some(mut list) = load_list(drafting.repository, layout, drafting.head.folder, id).await? else {
+                return Ok(None);
+            };
+            held.extend(list.remove(&file).unwrap_or_default());
         }
     }
-    Ok(held)
+    Ok(Some(held))
 }

@@ -19,6 +19,11 @@ impl Truth {
         }
     }
 
+    /// Forgets all times but those that a chain has, as `captured` by its machines.
+    pub fn keep_only(&mut self, captured: &BTreeSet<(String, i64)>) {
+        self.0.retain(|known, _| captured.contains(known));
+    }
+
     /// Whether a machine's disks held this at that time.
     pub fn is(&self, disks: &[Vec<u8>], name: &str, captured: Timestamp) -> bool {
         self.0[&(name.to_owned(), captured.unix_secs())] == disks

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
 use offsite_core::{BlockSize, Chain, MachineName, ObjectId, Sequence, Timestamp};
-use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
 use crate::heads::Heads;
 use crate::holder::{Holder, Life, describe, life_of};
-use crate::layout::Layout;
+use crate::layout::{Layout, head_copy_number, twin_id};
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::pin::lowest_pinned;
@@ -22,7 +22,7 @@ const ANCESTRY_MAX: usize = 64;
 /// How many of the newest heads are never removed.
 const HEADS_KEPT: u64 = 16;
 /// Frames start at multiples of this where the repository cannot punch holes.
-const ALIGNMENT_MIN_BYTES: u32 = 64;
+pub(crate) const ALIGNMENT_MIN_BYTES: u32 = 64;
 
 /// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
 const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
@@ -44,6 +44,8 @@ pub(crate) struct Writer {
     layout: Layout,
     heads: Heads,
     head: Head,
+    /// The number of the newest head that has a second copy.
+    copied: u64,
     minted: u32,
     now: Timestamp,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
@@ -108,12 +110,14 @@ impl Writer {
             heads,
             settled_policy: next.settled_policy,
             compacted: next.compacted,
+            copied: next.number,
             head: next,
             minted: 0,
             now: settings.now,
             _holder: holder,
             renewal,
         };
+        writer.put_copy(&writer.head).await?;
         writer.remove_orphans().await?;
         Ok(writer)
     }
@@ -151,7 +155,18 @@ impl Writer {
         next.compacted = self.compacted;
         change(&mut next);
         check_retired(&next)?;
+        let is_copied = next.chain != self.head.chain || next.files != self.head.files;
+        if is_copied {
+            // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
+            // while: all that it refers to is durable, so taking it for committed loses nothing.
+            self.put_copy(&next).await?;
+        }
         self.heads.commit(&next).await?;
+        if is_copied {
+            let old = std::mem::replace(&mut self.copied, next.number);
+            // The next writer looks for those that are left.
+            let _ = self.delete(&self.layout.head_copy(next.epoch, old)?).await;
+        }
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
@@ -195,9 +210,21 @@ impl Writer {
         closed.map(|()| value)
     }
 
-    pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {
-        let stored = self.repository.backend().put(key, Bytes::from(bytes)).await;
+    pub(crate) async fn put(&self, key: &Key, bytes: impl Into<Bytes>) -> Result<()> {
+        let stored = self.repository.backend().put(key, bytes.into()).await;
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
+    }
+
+    /// Stores an index, and its second copy beside the backup files.
+    pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
+        let bytes = Bytes::from(bytes);
+        self.put(&self.layout.twin(id)?, bytes.clone()).await?;
+        self.put(&self.layout.index(id)?, bytes).await
+    }
+
+    /// Stores the second copy of a head.
+    async fn put_copy(&self, head: &Head) -> Result<()> {
+        put_head_copy(&self.repository, &self.layout, head).await
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<()> {
@@ -216,11 +243,16 @@ impl Writer {
         known.extend(head.retired.iter().map(|retirement| match retirement.what {
             RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
         }));
-        for folder in [self.layout.backup_files()?, self.layout.indexes()?, self.layout.release_lists()?] {
-            for key in self.list(&folder).await? {
-                if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() < head.epoch && !known.contains(&id)) {
-                    self.delete(&key).await?;
-                }
+        let blocks = self.list(&self.layout.backup_files()?).await?;
+        // First, so that no copy of a head is left that refers to what is gone.
+        for key in blocks.iter().filter(|key| head_copy_number(key).is_some_and(|(epoch, _)| epoch < head.epoch)) {
+            self.delete(key).await?;
+        }
+        let is_orphan = |id: &ObjectId| id.epoch() < head.epoch && !known.contains(id);
+        let others = [self.list(&self.layout.indexes()?).await?, self.list(&self.layout.release_lists()?).await?];
+        for key in blocks.iter().chain(others.iter().flatten()) {
+            if ObjectId::parse(key.name()).or_else(|| twin_id(key)).as_ref().is_some_and(is_orphan) {
+                self.delete(key).await?;
             }
         }
         // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
@@ -244,6 +276,19 @@ impl Writer {
         let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
         Ok(objects.into_iter().map(|object| object.key).collect())
     }
+}
+
+/// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
+pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
+    let key = layout.head_copy(head.epoch, head.number)?;
+    let bytes = Bytes::from(head.encode().map_err(|error| Error::Defect(error.to_string()))?);
+    let while_doing = || format!("writing to {}", repository.location());
+    let mut stored = repository.backend().put(&key, bytes.clone()).await;
+    if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        repository.backend().delete(&key).await.while_doing(while_doing)?;
+        stored = repository.backend().put(&key, bytes).await;
+    }
+    stored.while_doing(while_doing)
 }
 
 /// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
@@ -364,7 +409,7 @@ async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Re
     Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
 }
 
-fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }

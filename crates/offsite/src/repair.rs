@@ -1,6 +1,6 @@
 //! Repair: a job folder that lost its head, or indexes, gets them back from what else is stored.
 //!
-//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 10). What they do not
+//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). What they do not
 //! tell, the indexes alone tell, as far as the blocks prove it. What nothing proves is left out and named; nothing is made up,
 //! and no data is deleted.
 

@@ -158,7 +158,10 @@ async fn without_heads_and_copies_the_indexes_and_every_block_tell() {
         assert_eq!((report.basis, report.left_out.len()), (Basis::Indexes, 0), "{report:?}");
         let (old, new) = (newest_head(&scene.target, COPY), newest_head(&memory, COPY));
         assert_eq!((new.role, new.folder, &new.machines), (old.role, old.folder, &old.machines));
-        assert_eq!((new.next_sequence, new.alignment_bytes, &new.files), (old.next_sequence, old.alignment_bytes, &old.files));
+        assert_eq!(
+            (new.next_sequence, new.alignment_bytes, &new.files),
+            (old.next_sequence, old.alignment_bytes, &old.files)
+        );
         let (machines, truth) = (Machines::new(1), scene.truth.clone());
         let machines = std::mem::replace(&mut scene.machines, machines);
         let mut fresh = Scene { source: fork(&scene.source).await, target: scene.target.clone(), machines, truth };

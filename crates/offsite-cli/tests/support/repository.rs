@@ -35,7 +35,9 @@ pub fn files(folder: &Path) -> BTreeSet<String> {
 pub fn names(job: &Path, part: &str) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(job.join(part)) else { return BTreeSet::new() };
     // A name may vanish between the listing and this.
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // The second copies of indexes and heads are beside the backup files, and none.
+    names.filter(|name| part != "blocks" || !(name.ends_with(".index") || name.ends_with(".head"))).collect()
 }
 
 /// The newest head of a job's folder.

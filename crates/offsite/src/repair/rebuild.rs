@@ -12,9 +12,7 @@ use offsite_core::format::head::{FileState, Head, Role};
 use offsite_core::format::index::{INDEX_BYTES_MAX, Index};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, backup_file::BackupFileHeader, decode_record};
 use offsite_core::plan::Files;
-use offsite_core::{
-    BlockMap, Chain, MachineName, ObjectId, PointKind, RestorePoint, Sequence, StoredBlock,
-};
+use offsite_core::{BlockMap, Chain, MachineName, ObjectId, PointKind, RestorePoint, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use super::survey::Survey;
@@ -50,9 +48,8 @@ pub(super) async fn rebuild(survey: &Survey, progress: &dyn Progress) -> Result<
     };
     let mut newest: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
     for described in all.values().filter(|described| described.index.block_size == block_size) {
-        let is_there = |below: &offsite_core::IndexReference| {
-            all.get(&below.id).is_some_and(|found| found.point.index == *below)
-        };
+        let is_there =
+            |below: &offsite_core::IndexReference| all.get(&below.id).is_some_and(|found| found.point.index == *below);
         if described.point.below.iter().all(is_there) {
             let flags = known.and_then(|head| head.chain.get(described.point.sequence)).map(|point| point.flags);
             let flags = flags.unwrap_or(described.point.flags);
@@ -66,9 +63,10 @@ pub(super) async fn rebuild(survey: &Survey, progress: &dyn Progress) -> Result<
         Some(head) => head.alignment_bytes,
         None => alignment(survey, folder).await?,
     };
-    let files = survey.files.iter().map(|(id, length)| {
-        (*id, FileState { length: *length, live_bytes: *length, retain_until: None })
-    });
+    let files = survey
+        .files
+        .iter()
+        .map(|(id, length)| (*id, FileState { length: *length, live_bytes: *length, retain_until: None }));
     let mut files: Files = files.collect();
     let Some(time_max) = chain.all().map(|point| point.time).max() else { return Err(nothing(survey)) };
     let mut head = Head {
@@ -142,7 +140,8 @@ fn arranged(points: Vec<RestorePoint>, left_out: &mut Vec<super::LeftOut>) -> (V
     let mut chain: Vec<RestorePoint> = Vec::new();
     let mut waiting: Vec<RestorePoint> = Vec::new();
     let mut drop_point = |point: RestorePoint| {
-        left_out.push(super::LeftOut { sequence: point.sequence, why: "no full that it stands on is known".to_owned() });
+        left_out
+            .push(super::LeftOut { sequence: point.sequence, why: "no full that it stands on is known".to_owned() });
     };
     for point in points {
         match point.kind {
@@ -185,7 +184,8 @@ async fn lost(
     }
     let source = FrameSource::new(&survey.repository, &survey.layout, head);
     let flaws = scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?;
-    let flawed: BTreeSet<(ObjectId, u64)> = flaws.iter().map(|flaw| (flaw.block.at.file, flaw.block.at.offset)).collect();
+    let flawed: BTreeSet<(ObjectId, u64)> =
+        flaws.iter().map(|flaw| (flaw.block.at.file, flaw.block.at.offset)).collect();
     let is_flawed = |at: &StoredBlock| flawed.contains(&(at.file, at.offset));
     for (sequence, step) in steps {
         if step.stored().any(|(_, _, _, at)| is_flawed(&at)) {

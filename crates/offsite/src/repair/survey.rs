@@ -120,7 +120,10 @@ impl Survey {
 
     /// The newest head that can be read, be it the head itself or a copy.
     pub(super) fn newest(&self) -> Option<&Head> {
-        [&self.head, &self.copy].into_iter().flatten().max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
+        [&self.head, &self.copy]
+            .into_iter()
+            .flatten()
+            .max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
     }
 
     /// Whether the newest head that can be read is itself one, with none after it.

@@ -22,7 +22,10 @@ pub(super) async fn check(survey: &Survey, indexes: &mut Indexes, head: &Head, m
         // With the head itself there, a file that is lost touches what it touches; here it is what proves the point.
         for (sequence, step) in &steps {
             if let Some(file) = missing_file(step, &survey.files) {
-                lost.insert(*sequence, format!("its backup file {} is lost or cut off", survey.layout.backup_file(file)?));
+                lost.insert(
+                    *sequence,
+                    format!("its backup file {} is lost or cut off", survey.layout.backup_file(file)?),
+                );
             }
         }
     }
@@ -41,7 +44,10 @@ pub(super) async fn check(survey: &Survey, indexes: &mut Indexes, head: &Head, m
 /// A file that a step needs and that is not there as far as it needs it.
 pub(super) fn missing_file(step: &BlockMap, files: &BTreeMap<ObjectId, u64>) -> Option<ObjectId> {
     let is_there = |file: ObjectId, end: u64| files.get(&file).is_some_and(|length| end <= *length);
-    step.stored().map(|(_, _, _, at)| at).find(|at| !is_there(at.file, at.offset + u64::from(at.length))).map(|at| at.file)
+    step.stored()
+        .map(|(_, _, _, at)| at)
+        .find(|at| !is_there(at.file, at.offset + u64::from(at.length)))
+        .map(|at| at.file)
 }
 
 /// Counts what `steps` refer to in each file. A file that they do not refer to holds blocks of points that were left out: it stays,
@@ -61,7 +67,8 @@ pub(super) fn pruned(chain: &Chain, lost: &Lost) -> Result<(Chain, Vec<LeftOut>)
     let points = chain.points();
     let is_lost = |point: &RestorePoint| lost.contains_key(&point.sequence);
     let mut kept: BTreeSet<Sequence> = BTreeSet::new();
-    for (full, point) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full && !is_lost(point)) {
+    for (full, point) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full && !is_lost(point))
+    {
         kept.insert(point.sequence);
         let stands = |kind: PointKind| move |other: &&RestorePoint| other.kind == kind && !is_lost(other);
         kept.extend(points[..full].iter().rev().take_while(stands(PointKind::Rollback)).map(|point| point.sequence));

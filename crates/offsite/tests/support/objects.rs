@@ -113,7 +113,8 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
     // Each index has a second copy, and the newest head that changed the chain has one.
     let twins: Vec<String> = known.iter().filter(|name| name.contains("/index/")).cloned().collect();
     known.extend(twins.iter().map(|name| format!("{}.index", name.replace("/index/", "/blocks/"))));
-    let heads: Vec<String> = copies(memory, job).iter().map(ToString::to_string).filter(|name| name.ends_with(".head")).collect();
+    let heads: Vec<String> =
+        copies(memory, job).iter().map(ToString::to_string).filter(|name| name.ends_with(".head")).collect();
     assert!(heads.len() <= 1, "copies of heads pile up: {heads:?}");
     known.extend(heads);
     known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::index::Index;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind};
 use offsite_core::{BlockMap, MachineName, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, RepositoryExt};
@@ -106,6 +107,7 @@ impl Verify {
         let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
         self.verify_heads(folder, &mut report).await?;
         let states = self.verify_indexes(folder, &mut report).await?;
+        self.verify_copies(folder, &mut report).await?;
         let cut = self.verify_files(folder, &states, &mut report).await?;
         let mut blocks: BTreeMap<(ObjectId, u64), crate::mover::Wanted> = BTreeMap::new();
         for (_, state) in &states {
@@ -191,6 +193,29 @@ impl Verify {
             }
         }
         Ok(states.into_iter().collect())
+    }
+
+    /// Reads the second copy of every index. One that is lost touches nothing as long as the index is there.
+    async fn verify_copies(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
+        for reference in folder.chain().indexes() {
+            let key = folder.layout().twin(reference.id)?;
+            let what = match self.repository.backend().get(&key, reference.length).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
+                Err(error) if error.kind() == ErrorKind::Corrupt => "it has another length".to_owned(),
+                answer => {
+                    let bytes = answer.while_doing(|| format!("reading {key}"))?;
+                    let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
+                    match Index::decode(&bytes) {
+                        Err(error) => error.to_string(),
+                        Ok(_) if checksum == Ok(reference.directory_checksum) => continue,
+                        Ok(_) => "it is another index".to_owned(),
+                    }
+                }
+            };
+            let what = format!("{what}; `offsite repair` makes it again from the index");
+            report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+        }
+        Ok(())
     }
 
     /// Compares the files that the head lists with those that are there, and reads their headers. Returns where those end

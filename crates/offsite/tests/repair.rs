@@ -219,6 +219,13 @@ async fn each_index_that_is_lost_or_damaged_comes_back_and_each_copy_too() {
                 "cut" => replace(&memory, &object, bytes_of(&memory, &object)[..100].to_vec()).await,
                 _ => replace(&memory, &object, vec![0; bytes_of(&memory, &object).len()]).await,
             }
+            let told = Verify::new(&open_memory(&memory).await, job(COPY)).run().await.unwrap();
+            let told: Vec<bool> = told.damage.iter().map(|damage| damage.touches.is_empty()).collect();
+            match () {
+                () if is_in("index")(&object) => assert_eq!(told, [false], "{object} {damage}"),
+                () if object.name().ends_with(".index") => assert_eq!(told, [true], "{object} {damage}"),
+                () => {}
+            }
             let report = repair(&memory).await;
             assert!(report.left_out.is_empty() && !report.is_intact(), "{object} {damage}: {report:?}");
             assert_eq!(newest_head(&memory, COPY).chain, newest_head(&scene.target, COPY).chain, "{object} {damage}");

@@ -91,9 +91,13 @@ impl Verify {
     pub async fn run(&self) -> Result<VerifyReport> {
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.run_pinned(&folder).await;
-        // Without a pin, what is missing may have been let go meanwhile.
+        // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
+        let is_held = match &pin {
+            Some(pin) => pin.is_held().await,
+            None => false,
+        };
         let result = match result {
-            Ok(report) if pin.is_none() && !report.damage.is_empty() && folder.is_expired().await => {
+            Ok(report) if !is_held && !report.damage.is_empty() && folder.is_expired().await => {
                 Err(Error::SnapshotExpired { job: self.job.clone() })
             }
             result => result,

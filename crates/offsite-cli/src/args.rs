@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::{BackupMethod, ImageFormat, JobName};
 
-pub(crate) use carry::{Export, Import, Map};
+pub(crate) use carry::{Export, Import, Map, Repair};
 
 /// Backup copy jobs for virtual machine images.
 ///
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
+    /// Bring back a head or indexes that were lost or damaged.
+    Repair(Repair),
     /// Write one restore point to one file that stands for itself.
     Export(Export),
     /// Make an exported restore point the first of a copy job's chain.

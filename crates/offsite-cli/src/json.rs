@@ -5,7 +5,7 @@ use offsite::report::{
     BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport,
     Operation, RestoreReport, Tally, TransformReport,
 };
-use offsite::{RunPlan, VerifyReport};
+use offsite::{Basis, RepairReport, RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -280,6 +280,23 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         "disks": disks,
         "bytes_read": report.traffic.bytes_read,
         "duration_secs": report.duration.as_secs_f64(),
+    })
+}
+
+pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
+    let left_out = report.left_out.iter().map(|left| json!({ "sequence": left.sequence.0, "why": left.why }));
+    json!({
+        "job": job,
+        "basis": match report.basis {
+            Basis::Head => "head",
+            Basis::HeadCopy => "head copy",
+            Basis::Indexes => "indexes",
+        },
+        "damaged_heads": report.damaged_heads,
+        "restored": report.restored,
+        "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+        "left_out": left_out.collect::<Vec<_>>(),
+        "head": report.head,
     })
 }
 

@@ -24,6 +24,14 @@ pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, 
     Ok(OpenRepository::open(backend(repo, config).await?).await?)
 }
 
+/// Opens the repository that `repo` names, even if its marker is lost; with `writes`, it gets a new one then.
+pub(crate) async fn recover(repo: &str, config: &Config, writes: bool) -> Result<OpenRepository, Failure> {
+    if !writes {
+        return open(repo, config).await;
+    }
+    Ok(OpenRepository::recover(backend(repo, config).await?, now()).await?)
+}
+
 /// Opens the place that `repo` names, whether it is an Offsite repository or not.
 pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repository>, Failure> {
     Ok(match place(repo, config)? {

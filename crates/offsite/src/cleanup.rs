@@ -8,7 +8,7 @@ use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
 use crate::heads::Heads;
-use crate::layout::Layout;
+use crate::layout::{Layout, head_copy_number, twin_id};
 use crate::pin::lowest_pinned;
 use crate::rules::check_release;
 use crate::{OpenRepository, Result};
@@ -28,11 +28,20 @@ pub(crate) async fn remove_orphans(
     known.extend(head.retired.iter().map(|retirement| match retirement.what {
         RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
     }));
-    for folder in [layout.backup_files()?, layout.indexes()?, layout.release_lists()?] {
-        for key in list(repository, &folder).await? {
-            if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() <= epoch && !known.contains(&id)) {
-                delete(repository, &key).await?;
-            }
+    let blocks = list(repository, &layout.backup_files()?).await?;
+    // First, so that no copy of a head is left that refers to what is gone. The newest stays.
+    let copies = || blocks.iter().filter_map(|key| head_copy_number(key).map(|(writer, _)| (key, writer)));
+    let newest = copies().map(|(_, writer)| writer).max();
+    for (key, writer) in copies() {
+        if writer <= epoch && Some(writer) < newest {
+            delete(repository, key).await?;
+        }
+    }
+    let is_orphan = |id: &ObjectId| id.epoch() <= epoch && !known.contains(id);
+    let others = [list(repository, &layout.indexes()?).await?, list(repository, &layout.release_lists()?).await?];
+    for key in blocks.iter().chain(others.iter().flatten()) {
+        if ObjectId::parse(key.name()).or_else(|| twin_id(key)).as_ref().is_some_and(is_orphan) {
+            delete(repository, key).await?;
         }
     }
     // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
@@ -67,7 +76,10 @@ pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head
         }
         match retirement.what {
             RetiredObject::File(id) => delete(repository, &layout.backup_file(id)?).await?,
-            RetiredObject::Index(id) => delete(repository, &layout.index(id)?).await?,
+            RetiredObject::Index(id) => {
+                delete(repository, &layout.twin(id)?).await?;
+                delete(repository, &layout.index(id)?).await?;
+            }
             RetiredObject::Ranges(_) => {}
         }
     }

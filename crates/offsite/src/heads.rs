@@ -65,8 +65,8 @@ impl Heads {
             object: key.to_string(),
             location: self.repository.location(),
             advice: format!(
-                "the head before it may be intact: reading commands use it; to write again, move {key} away, which gives up \
-                 what it committed"
+                "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
+                 written again"
             ),
             source: Some(source),
         })

@@ -10,6 +10,7 @@
 //! run cleans up.
 
 mod backup;
+mod cleanup;
 mod copy;
 mod error;
 mod export;
@@ -30,9 +31,9 @@ mod pin;
 mod point;
 mod progress;
 mod release;
+mod repair;
 pub mod report;
 mod restore;
-mod cleanup;
 mod rules;
 mod stack;
 mod transform;
@@ -55,6 +56,7 @@ pub use offsite_repository as repository;
 pub use open_repository::OpenRepository;
 pub use progress::{Progress, Silent};
 pub use release::Released;
+pub use repair::{Basis, LeftOut, Repair, RepairReport};
 pub use restore::Restore;
 pub use transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
 pub use transform_job::TransformJob;

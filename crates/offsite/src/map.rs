@@ -133,7 +133,7 @@ impl MapSeed {
                 flags: point.flags,
             };
             let (mapped, bytes) = encode_index(&head, mapped, &files)?;
-            writer.put(&writer.layout().index(mapped.index.id)?, bytes).await?;
+            writer.put_index(mapped.index.id, bytes).await?;
             points.insert(mapped.sequence, mapped);
         }
         let take = |points: &mut BTreeMap<Sequence, RestorePoint>, from: &[RestorePoint]| -> Vec<RestorePoint> {

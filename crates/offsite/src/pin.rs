@@ -34,6 +34,12 @@ impl Pin {
         Ok(Self { repository: repository.clone(), key, _holder: holder })
     }
 
+    /// Whether the pin is still there. A writer that took its reader for dead removes it; in doubt it is there.
+    pub(crate) async fn is_held(&self) -> bool {
+        let found = self.repository.backend().get(&self.key, PIN_BYTES_MAX).await;
+        !found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
     /// Gives the pin back.
     pub(crate) async fn release(self) -> Result<()> {
         let deleted = self.repository.backend().delete(&self.key).await;

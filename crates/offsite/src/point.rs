@@ -107,11 +107,11 @@ pub(crate) async fn commit_point(
     let mut points = before.points().to_vec();
     if let Some((rollback, latest)) = rollback.zip(points.last_mut()) {
         let (rollback, bytes) = encode_index(writer.head(), rollback, &files)?;
-        writer.put(&writer.layout().index(rollback.index.id)?, bytes).await?;
+        writer.put_index(rollback.index.id, bytes).await?;
         *latest = rollback;
     }
     let (point, bytes) = encode_index(writer.head(), point, &files)?;
-    writer.put(&writer.layout().index(point.index.id)?, bytes).await?;
+    writer.put_index(point.index.id, bytes).await?;
     let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
     let next_sequence = next_sequence.ok_or_else(|| used_up(writer.layout().job(), "numbers of restore points"))?;
     // A point that was made before in the same interval is put in place of.

@@ -86,7 +86,10 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
         check_fence(writer).await?;
         match retirement.what {
             RetiredObject::File(id) => writer.delete(&writer.layout().backup_file(id)?).await?,
-            RetiredObject::Index(id) => writer.delete(&writer.layout().index(id)?).await?,
+            RetiredObject::Index(id) => {
+                writer.delete(&writer.layout().index(id)?).await?;
+                writer.delete(&writer.layout().twin(id)?).await?;
+            }
             RetiredObject::Ranges(id) => {
                 released.ranges += punch(writer, id).await?;
                 released.bytes += retirement.bytes;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use offsite_core::format::head::{Head, Lease, Role};
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
-use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
+use crate::cleanup::{make_room, remove_orphans};
 use crate::error::Context;
 use crate::heads::Heads;
 use crate::holder::{Holder, Life, describe, life_of};
@@ -15,7 +16,6 @@ use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::release::release;
-use crate::cleanup::{make_room, remove_orphans};
 use crate::rules::{check_successor, check_taking};
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
@@ -24,7 +24,7 @@ const ANCESTRY_MAX: usize = 64;
 /// How many of the newest heads are never removed.
 const HEADS_KEPT: u64 = 16;
 /// Frames start at multiples of this where the repository cannot punch holes.
-const ALIGNMENT_MIN_BYTES: u32 = 64;
+pub(crate) const ALIGNMENT_MIN_BYTES: u32 = 64;
 
 /// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
 const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     layout: Layout,
     heads: Heads,
     head: Head,
+    /// The number of the newest head that has a second copy.
+    copied: u64,
     minted: u32,
     now: Timestamp,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
@@ -120,12 +122,18 @@ impl Writer {
             heads,
             settled_policy: next.settled_policy,
             compacted: next.compacted,
+            copied: next.number,
             head: next,
             minted: 0,
             now: settings.now,
             _holder: holder,
             renewal,
         };
+        match writer.put_copy(&writer.head).await {
+            // Nothing is lost: the copy before it stays, and room is made by the release to come.
+            Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
+            answer => answer?,
+        }
         // Only those of earlier epochs: the objects of a writer at work carry the newest (release rule 6).
         remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch - 1).await?;
         Ok(writer)
@@ -175,7 +183,18 @@ impl Writer {
         change(&mut next);
         next.labels.retain(|name, _| next.machines.contains(name));
         check_successor(&self.head, &next, self.minted)?;
+        let is_copied = next.chain != self.head.chain || next.files != self.head.files;
+        if is_copied {
+            // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
+            // while: all that it refers to is durable, so taking it for committed loses nothing.
+            self.put_copy(&next).await?;
+        }
         self.heads.commit(&next).await?;
+        if is_copied {
+            let old = std::mem::replace(&mut self.copied, next.number);
+            // The next writer looks for those that are left.
+            let _ = self.delete(&self.layout.head_copy(next.epoch, old)?).await;
+        }
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
@@ -223,15 +242,40 @@ impl Writer {
         closed.map(|()| value)
     }
 
-    pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {
-        let stored = self.repository.backend().put(key, Bytes::from(bytes)).await;
+    pub(crate) async fn put(&self, key: &Key, bytes: impl Into<Bytes>) -> Result<()> {
+        let stored = self.repository.backend().put(key, bytes.into()).await;
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
+    }
+
+    /// Stores an index, and its second copy beside the backup files.
+    pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
+        let bytes = Bytes::from(bytes);
+        self.put(&self.layout.twin(id)?, bytes.clone()).await?;
+        self.put(&self.layout.index(id)?, bytes).await
+    }
+
+    /// Stores the second copy of a head.
+    async fn put_copy(&self, head: &Head) -> Result<()> {
+        put_head_copy(&self.repository, &self.layout, head).await
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<()> {
         let deleted = self.repository.backend().delete(key).await;
         deleted.while_doing(|| format!("cleaning up {}", self.repository.location()))
     }
+}
+
+/// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
+pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
+    let key = layout.head_copy(head.epoch, head.number)?;
+    let bytes = Bytes::from(head.encode().map_err(|error| Error::Defect(error.to_string()))?);
+    let while_doing = || format!("writing to {}", repository.location());
+    let mut stored = repository.backend().put(&key, bytes.clone()).await;
+    if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        repository.backend().delete(&key).await.while_doing(while_doing)?;
+        stored = repository.backend().put(&key, bytes).await;
+    }
+    stored.while_doing(while_doing)
 }
 
 /// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
@@ -369,7 +413,7 @@ async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Re
     Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
 }
 
-fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }

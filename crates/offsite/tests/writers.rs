@@ -239,18 +239,21 @@ async fn a_reader_holds_what_it_reads() {
     assert!(held > 1, "{held}");
 }
 
-/// A reader that may not write has no pin: what it meets is exact, or it is told that its restore point is no more.
+/// A reader that may not write has no pin, and that of one that was taken for dead is gone: what it meets is exact, or it is told that its restore point is no more.
 #[tokio::test]
 async fn a_reader_without_a_pin_is_told_what_was_let_go() {
     let scene = Scene::new().await;
-    let (mut expired, mut polls) = ([0, 0], 0);
+    let (mut expired, mut polls) = ([[0, 0], [0, 0]], 0);
     loop {
         let mut done = true;
-        for verifies in [false, true] {
+        for (verifies, pins) in [(false, false), (true, false), (false, true), (true, true)] {
             let (_source, primary, target, second) = scene.fork().await;
             let faulty = Faulty::new(target.clone());
-            let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
-            faulty.inject(Fault::after_calls(0, ErrorKind::PermissionDenied).below(pins).on(Verb::Create).for_ever());
+            if !pins {
+                let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
+                let refused = Fault::after_calls(0, ErrorKind::PermissionDenied);
+                faulty.inject(refused.below(pins).on(Verb::Create).for_ever());
+            }
             let reader = OpenRepository::open(std::sync::Arc::new(faulty)).await.unwrap();
             let oldest = JobFolder::open(&reader, &job(COPY)).await.unwrap().chain().points()[0].clone();
             let to = support::scratch();
@@ -264,6 +267,9 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
                 Box::pin(scene.truth.restore(&reader, COPY, &oldest, "web01", to.path()))
             };
             let early = poll_times(&mut reading, polls).await;
+            for pin in keys(&target, &format!("{COPY}/pin")) {
+                assert!(target.remove(&pin));
+            }
             Scene::copy(&primary, &second).run(day(4)).await.unwrap();
             done &= early.is_some();
             let result = match early {
@@ -272,7 +278,7 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
             };
             match result {
                 Ok(()) | Err(Error::UnknownPoint { .. }) => {}
-                Err(Error::SnapshotExpired { .. }) => expired[usize::from(verifies)] += 1,
+                Err(Error::SnapshotExpired { .. }) => expired[usize::from(pins)][usize::from(verifies)] += 1,
                 Err(error) => panic!("{polls}: {}", causes(&error)),
             }
         }
@@ -281,7 +287,7 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
         }
         polls += 1;
     }
-    assert!(expired[0] > 0 && expired[1] > 0, "{expired:?}");
+    assert!(expired.iter().flatten().all(|count| *count > 0), "{expired:?}");
 }
 
 /// Of a process of this host the kernel knows that it is dead; of another host's nothing is known.

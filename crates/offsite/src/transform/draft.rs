@@ -140,7 +140,7 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
     carry(writer, &draft, progress).await?;
     let Draft { operation, plan, indexes: new_indexes, chain, files, sources, .. } = draft;
     for (id, bytes, _) in new_indexes {
-        writer.put(&writer.layout().index(id)?, bytes).await?;
+        writer.put_index(id, bytes).await?;
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;

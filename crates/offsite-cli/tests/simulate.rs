@@ -120,20 +120,19 @@ fn wrong_files_are_named_with_the_reason() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("none.toml"));
 }
 
-fn golden(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Both drawings of one small life, as they were looked at by a person once.
 #[test]
 fn lives_are_drawn() {
     let files = Files::new("keep = 5\ngfs = { weekly = 2, monthly = 1 }\n", &february());
     let picture = files.path("life.svg");
     let output = files.simulate(&["--draw", "--svg", picture.to_str().expect("text")]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), golden("life.txt"));
-    assert_eq!(fs::read_to_string(&picture).unwrap(), golden("life.svg"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("2015-02-")).count(), 28, "{text}");
+    assert!(text.lines().any(|line| line.starts_with("2015-02-08") && line.ends_with("weekly")), "{text}");
+    assert!(!text.contains("not drawn"), "{text}");
+    let picture_text = fs::read_to_string(&picture).unwrap();
+    assert!(picture_text.starts_with("<svg ") && picture_text.ends_with("</svg>\n"), "{picture_text}");
+    assert_eq!(picture_text.matches("class=\"archive\"").count(), 4, "one in the legend and three archives");
     // The picture comes beside the lines, or beside JSON, too.
     let output = files.simulate(&["--json", "--svg", picture.to_str().expect("text")]);
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 28);

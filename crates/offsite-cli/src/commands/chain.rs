@@ -74,7 +74,7 @@ async fn show(
     };
     if arguments.json {
         let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
-        let value = |(position, point)| {
+        let value = |(position, point): (usize, &RestorePoint)| {
             let mut value = json::point(point, verdicts.as_ref().and_then(|all| all.get(position)));
             value["archived"] = (position < folder.chain().archives().len()).into();
             if let Some(departure) = departures.as_ref().and_then(|all| all.get(position)) {

@@ -297,9 +297,8 @@ impl Job {
             Transfer::None if self.is_all_done() => {
                 if self.settings.schedule == Schedule::Immediate {
                     self.span.end = now.max(self.span.start);
-                    if self.attempts.gave_up() {
-                        self.next_look = now.saturating_add_secs(REST_SECS);
-                    }
+                    // There may be more points to copy, each in its turn.
+                    self.next_look = self.rest_until(now);
                 }
                 self.enter(Phase::Closing, now, actions);
             }

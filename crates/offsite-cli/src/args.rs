@@ -109,6 +109,13 @@ pub(crate) struct Backup {
     /// Follow the names of backing files: for images from a trusted place only.
     #[arg(long)]
     pub(crate) allow_backing_files: bool,
+    /// Give a machine of this run a tag, by which copy jobs select. What is given for a machine is in place of all
+    /// its tags and containers; `MACHINE:` takes them away.
+    #[arg(long = "tag", value_name = "MACHINE:TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Say in which folder or host a machine of this run is, perhaps as a path, by which copy jobs select.
+    #[arg(long = "container", value_name = "MACHINE:PATH")]
+    pub(crate) containers: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

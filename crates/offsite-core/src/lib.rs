@@ -16,6 +16,7 @@ mod coverage;
 mod disk_map;
 pub mod format;
 mod id;
+mod labels;
 mod machine;
 pub mod phase;
 pub mod plan;
@@ -26,9 +27,12 @@ mod time;
 
 pub use block::{BlockSize, BlockSizeError, Digest};
 pub use block_map::{BlockMap, Displaced, MachineMap};
-pub use chain::{Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status};
+pub use chain::{
+    Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status, Transferred,
+};
 pub use coverage::Coverage;
 pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
 pub use id::{ObjectId, Sequence};
+pub use labels::{Labels, LabelsError};
 pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};
 pub use time::{ParseTimestampError, Timestamp};

@@ -177,7 +177,7 @@ proptest! {
             let disks = pair.iter().zip(0..).map(|((runs, seed), number)| (DiskNumber(number), long_disk(*runs, *seed, 1 + u32::from(number))));
             map.insert(name(machine), MachineMap { captured: time(5), disks: disks.collect() });
         }
-        let state = |name: &MachineName| MachineState { name: name.clone(), status: Status::Complete, captured: time(5) };
+        let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time(5));
         let index = Index {
             folder: [1; 16],
             id: ObjectId::new(1, 1),
@@ -185,7 +185,6 @@ proptest! {
             time: time(6),
             kind: PointKind::Increment,
             block_size: BlockSize::MiB1,
-            origin: None,
             below: vec![],
             stored: Stored::of(&map),
             files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),
@@ -230,11 +229,10 @@ fn a_small_coverage_has_few_pages() {
         time: time(6),
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
-        origin: None,
         below: vec![],
         stored: Stored::of(&map),
         files: BTreeMap::from([(ObjectId::new(1, 1), 1 << 40)]),
-        machines: vec![(MachineState { name: name(0), status: Status::Complete, captured: time(0) }, MachineNumber(0))],
+        machines: vec![(MachineState::new(name(0), Status::Complete, time(0)), MachineNumber(0))],
         map,
         spare: BlockMap::empty(),
     };

@@ -236,7 +236,8 @@ fn merge(target: &mut Target, at_once: usize, folds: bool, archives: bool, place
     others.extend(archives.then(|| full.clone()));
     let files = target.files.clone();
     let reclaiming = Reclaiming { alignment, files: &files, punches: true };
-    let request = Merge { increments: &increments, full: &full, others: &others, reclaiming };
+    let request =
+        Merge { increments: &increments, full: &full, others: &others, dropped: &BlockMap::empty(), reclaiming };
     let step = increments.iter().fold(BlockMap::empty(), |step, increment| step.overlay(increment));
     let plan = match target.fold_target(placement).filter(|_| folds) {
         Some(place) => {

@@ -10,7 +10,8 @@ use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::pin::Pin;
 use crate::transform::judge;
-use crate::{Error, JobName, OpenRepository, Result};
+use crate::writer::is_held;
+use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
 #[derive(Debug)]
@@ -82,6 +83,12 @@ impl JobFolder {
             let _ = pin.release().await;
         }
         result
+    }
+
+    /// Whether a writer is at work in the folder. Of one on another host only waiting for a sign of its life tells.
+    pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
+        let heads = Heads::new(self.repository.clone(), self.layout.clone());
+        is_held(&self.repository, &self.layout, &heads, &self.head, progress).await
     }
 
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.

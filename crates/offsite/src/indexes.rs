@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
-use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, ObjectId, RestorePoint, Status};
+use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -26,6 +27,8 @@ pub(crate) struct Indexes {
     folder: [u8; 16],
     directories: BTreeMap<ObjectId, Arc<Directory>>,
     maps: BTreeMap<ObjectId, Arc<BlockMap>>,
+    /// What arrived of incomplete machines.
+    spares: BTreeMap<ObjectId, Arc<BlockMap>>,
 }
 
 impl Indexes {
@@ -36,12 +39,38 @@ impl Indexes {
             folder,
             directories: BTreeMap::new(),
             maps: BTreeMap::new(),
+            spares: BTreeMap::new(),
         }
     }
 
     /// Takes note of an index that is not to be read, because it was just made, or is only imagined.
     pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
         self.maps.insert(id, Arc::new(map));
+    }
+
+    /// Takes note of what an index that is not to be read says of incomplete machines.
+    pub(crate) fn insert_spare(&mut self, id: ObjectId, spare: BlockMap) {
+        self.spares.insert(id, Arc::new(spare));
+    }
+
+    /// What arrived of the incomplete machines of the newest point, for the next copy to take.
+    ///
+    /// Of older points it may be gone: what the next copy does not take is let go with its commit. So it counts only while no
+    /// point was made after it, be it one that is no more.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn live_spare(&mut self, head: &Head) -> Result<BlockMap> {
+        let is_newest = |point: &&RestorePoint| point.sequence.0.checked_add(1) == Some(head.next_sequence.0);
+        let Some(point) = head.chain.latest().filter(is_newest) else { return Ok(BlockMap::empty()) };
+        if point.machines.iter().all(MachineState::is_whole) {
+            return Ok(BlockMap::empty());
+        }
+        if !self.spares.contains_key(&point.index.id) {
+            self.load(&point.index, point).await?;
+        }
+        let spare = self.spares.get(&point.index.id).map_or_else(BlockMap::empty, |spare| BlockMap::clone(spare));
+        Ok(spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole())))
     }
 
     /// What a point says: the state of a full, the step of another.
@@ -172,6 +201,10 @@ impl Indexes {
         if let Some(known) = self.maps.get(&reference.id) {
             return Ok(Arc::clone(known));
         }
+        self.load(reference, point).await
+    }
+
+    async fn load(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<BlockMap>> {
         let key = self.layout.index(reference.id)?;
         let read = self.repository.backend().get(&key, reference.length).await;
         let bytes = self.loaded(read, reference, point)?;
@@ -182,6 +215,7 @@ impl Indexes {
         let index = Index::decode(&bytes).map_err(damaged)?;
         let map = Arc::new(index.map);
         self.maps.insert(reference.id, Arc::clone(&map));
+        self.spares.insert(reference.id, Arc::new(index.spare));
         Ok(map)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
-use offsite_core::{BlockSize, Chain, MachineName, ObjectId, Sequence, Timestamp};
+use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -141,6 +141,16 @@ impl Writer {
         self.head.last_selected = last_selected(&self.head, selected, self.head.clock);
     }
 
+    /// Takes note of what is known of machines, for the next commit. Machines that nothing is known of now are as they were.
+    pub(crate) fn label(&mut self, labels: &BTreeMap<MachineName, Labels>) {
+        for (name, labels) in labels {
+            match labels.is_empty() {
+                true => drop(self.head.labels.remove(name)),
+                false => drop(self.head.labels.insert(name.clone(), labels.clone())),
+            }
+        }
+    }
+
     /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
     ///
     /// # Errors
@@ -150,6 +160,7 @@ impl Writer {
         next.settled_policy = self.settled_policy;
         next.compacted = self.compacted;
         change(&mut next);
+        next.labels.retain(|name, _| next.machines.contains(name));
         check_retired(&next)?;
         self.heads.commit(&next).await?;
         let trimmed = self.head.boundary + 1..=next.boundary;
@@ -304,6 +315,7 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         clock: settings.now,
         machines: Vec::new(),
         last_selected: BTreeMap::new(),
+        labels: BTreeMap::new(),
         settled_policy: None,
         compacted: None,
         files: BTreeMap::new(),
@@ -334,7 +346,7 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
     }
 }
 
-/// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.
+/// Returns if the lease in `head` is free.
 async fn wait_for_lease(
     repository: &OpenRepository,
     layout: &Layout,
@@ -342,7 +354,22 @@ async fn wait_for_lease(
     head: &Head,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let Some(lease) = &head.lease else { return Ok(()) };
+    match is_held(repository, layout, heads, head, progress).await? {
+        true => Err(busy_with(repository, layout, head.lease.as_ref())),
+        false => Ok(()),
+    }
+}
+
+/// Whether the lease in `head` is held: it was not given back, its holder is not dead, and there was a sign of its life within its
+/// duration.
+pub(crate) async fn is_held(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<bool> {
+    let Some(lease) = &head.lease else { return Ok(false) };
     let is_free = match life_of(&lease.holder) {
         Life::Dead => true,
         Life::Alive => false,
@@ -355,7 +382,7 @@ async fn wait_for_lease(
             observe(repository, layout, heads, head, lease).await?
         }
     };
-    if is_free { Ok(()) } else { Err(busy_with(repository, layout, Some(lease))) }
+    Ok(!is_free)
 }
 
 /// The error for a run that came second.

@@ -156,7 +156,7 @@ async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
         assert_whole(&target, "Offsite Copy", &truth).await,
         assert_whole(&carried, "Offsite Copy", &truth).await
     );
-    let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().origin.unwrap();
+    let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().machines[0].origin.unwrap();
     assert_eq!(origin.folder, newest_head(&source, "nightly").folder);
     let next = copy_job(&primary, &second).keep(keep(9)).run(day(9)).await.unwrap().sync.unwrap();
     assert!(!next.full && next.tally.planned.blocks <= 3, "{next:?}");

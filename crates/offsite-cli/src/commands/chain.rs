@@ -176,10 +176,25 @@ pub(crate) fn draw(
             point.time.to_string(),
             format!("{kind}{flags}"),
             render::bytes(point.stored_bytes),
-            render::count(point.machines.len(), "machine", "machines"),
+            machines(point),
             departures.and_then(|all| all.get(position)).map_or(why, foretold),
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));
+    text
+}
+
+/// How many machines a point has, and which of them are not whole.
+fn machines(point: &RestorePoint) -> String {
+    let mut text = render::count(point.machines.len(), "machine", "machines");
+    for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {
+        let (done, left) = (machine.transferred.done_bytes, machine.transferred.left_bytes);
+        text.push_str(&format!(
+            ", {} incomplete ({} done, {} left)",
+            machine.name,
+            render::bytes(done),
+            render::bytes(left)
+        ));
+    }
     text
 }

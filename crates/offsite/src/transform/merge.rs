@@ -50,7 +50,12 @@ pub(super) async fn draft(
     let (method, why) = choose(drafting, method);
     let target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
     let reclaiming = drafting.reclaiming();
-    let merge = Merge { increments: &steps, full: &full_part, others: &others, reclaiming };
+    let machines = merged_machines(std::iter::once(full).chain(rest));
+    let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
+    let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
+    let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
+    let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
@@ -67,17 +72,16 @@ pub(super) async fn draft(
         }
     }
     let id = (drafting.mint)();
-    let machines = merged_machines(std::iter::once(full).chain(rest));
     let new_full = PointIndex {
         id,
         sequence: last.sequence,
         time: last.time,
         kind: PointKind::Full,
-        origin: last.origin,
         machines,
         below,
         stored: Some(stored),
         map,
+        spare,
         flags: last.flags,
     };
     let new_full = drafting.index(new_full, &files, &mut indexes)?;
@@ -124,6 +128,7 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
         for point in head.chain.all() {
             steps.push(drafting.indexes.step(point).await?);
         }
+        steps.push(drafting.indexes.live_spare(head).await?);
         let held = held_ranges(drafting).await?;
         free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
     }
@@ -161,11 +166,15 @@ fn stored_after(full: &RestorePoint, part: &BlockMap, plan: &Plan) -> Stored {
 fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone) -> Vec<MachineState> {
     let last = absorbed.clone().last().map(|point| point.sequence);
     let mut machines: BTreeMap<_, MachineState> = BTreeMap::new();
-    for point in absorbed {
+    for point in absorbed.clone() {
         for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
             machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
         }
+    }
+    // What has never arrived whole stays as far as it came in the last of them.
+    for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
+        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone());
     }
     machines.into_values().collect()
 }

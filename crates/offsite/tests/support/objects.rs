@@ -114,6 +114,15 @@ pub fn step(memory: &Memory, job: &str, point: &RestorePoint) -> BlockMap {
     step.project(|name| point.machine(name).is_some_and(|machine| machine.status != Status::Incomplete))
 }
 
+/// What arrived of the incomplete machines of the newest point, which the next copy may take.
+pub fn spare(memory: &Memory, job: &str, head: &Head) -> BlockMap {
+    let newest = head.chain.latest().filter(|point| point.sequence.0 + 1 == head.next_sequence.0);
+    let Some(point) = newest else { return BlockMap::empty() };
+    let bytes = bytes_of(memory, &key(&format!("{job}/index/{}", point.index.id)));
+    let is_incomplete = |name: &_| point.machine(name).is_some_and(|machine| !machine.is_whole());
+    Index::decode(&bytes).unwrap().spare.project(is_incomplete)
+}
+
 /// Bytes of backup files that take space, and bytes that they must take: headers, and frames that an index refers to.
 pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
     let head = newest_head(memory, job);
@@ -123,6 +132,9 @@ pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
         for (_, _, _, at) in step(memory, job, point).stored() {
             frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
         }
+    }
+    for (_, _, _, at) in spare(memory, job, &head).stored() {
+        frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
     }
     for (id, file) in &head.files {
         let live = frames.iter().filter(|((file, _), _)| file == id).map(|(_, bytes)| bytes).sum::<u64>();

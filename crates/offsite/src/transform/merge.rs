@@ -137,7 +137,7 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
 }
 
 /// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
+async fn held_ranges(drafting: &mut Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
     let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {

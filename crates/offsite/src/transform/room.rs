@@ -172,7 +172,7 @@ impl Layers {
 
 /// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that
 /// cannot be told.
-async fn held_ranges(drafting: &Drafting<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
+async fn held_ranges(drafting: &mut Drafting<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
     let mut held = Vec::new();
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {

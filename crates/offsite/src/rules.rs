@@ -155,6 +155,7 @@ mod tests {
             next_sequence: Sequence(1),
             clock: Timestamp::from_unix_secs(7).unwrap(),
             machines: Vec::new(),
+            labels: BTreeMap::new(),
             last_selected: BTreeMap::new(),
             settled_policy: None,
             compacted: None,

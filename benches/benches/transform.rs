@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use offsite::core::retention::{DeletedMachines, Gfs, Method, Policy, Regular, Simple};
+use offsite::core::retention::{Anchors, DeletedMachines, Gfs, Method, Policy, Regular, Simple};
 use offsite::core::{BlockSize, MachineName};
 use offsite::report::{Operation, TransformReport};
 use offsite::{
@@ -72,7 +72,9 @@ enum From {
 }
 
 fn policy(gfs: Option<Method>) -> Policy {
-    let gfs = gfs.map(|method| Gfs::new(2, 0, 0, 0).expect("a tier").with_method(method));
+    // An hour after the first point, which it flags as soon as there is another.
+    let anchors = Anchors::default().at_hour(23).expect("an hour");
+    let gfs = gfs.map(|method| Gfs::new(2, 0, 0, 0).expect("a tier").with_method(method).with_anchors(anchors));
     Policy { regular: Regular::Simple(Simple::new(VERSIONS - 1).expect("points")), gfs, ..Policy::default() }
 }
 

@@ -15,10 +15,12 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// 2026-11-01T22:00:00Z.
 const FIRST_EVENING_UNIX_SECS: i64 = 1_793_570_400;
-const BACKUP_JOB: &str = "nightly";
+/// The backup job's name.
+pub const BACKUP_JOB: &str = "nightly";
 /// The copy job's name.
 pub const COPY_JOB: &str = "Offsite Copy";
-const MACHINE: &str = "web01";
+/// The machine's name.
+pub const MACHINE: &str = "web01";
 /// What the disk's content is derived from.
 const SEED: u64 = 1;
 
@@ -89,12 +91,12 @@ pub async fn restore(repository: &OpenRepository, to: &Path) -> Result<RestoreRe
     Ok(Restore::new(repository, JobName::new(COPY_JOB)?, MachineName::new(MACHINE)?).run(to).await?)
 }
 
-/// The backup files of the backup job in the repository at `path`.
+/// The backup files of the backup job in the repository at `path`, oldest first.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub fn backup_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    files(&path.join(BACKUP_JOB).join("blocks"))
+    frames(&path.join(BACKUP_JOB))
 }
 
 /// The backup files of the copy job in the repository at `path`, oldest first.
@@ -102,7 +104,7 @@ pub fn backup_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// # Errors
 /// If the folder cannot be read.
 pub fn copied_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    files(&path.join(COPY_JOB).join("blocks"))
+    frames(&path.join(COPY_JOB))
 }
 
 /// The indexes of the backup job in the repository at `path`.
@@ -111,6 +113,13 @@ pub fn copied_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// If the folder cannot be read.
 pub fn indexes(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     files(&path.join(BACKUP_JOB).join("index"))
+}
+
+/// The files with blocks in a job's folder; the second copies beside them, which have an extension, are none.
+fn frames(job: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = files(&job.join("blocks"))?;
+    files.retain(|file| file.extension().is_none());
+    Ok(files)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {

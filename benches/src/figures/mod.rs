@@ -49,6 +49,7 @@ enum Section {
     Backup,
     Copy,
     Merge,
+    Flat,
     Restore,
     BlockSize,
     S3,
@@ -57,17 +58,13 @@ enum Section {
 /// Runs the command of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The server has a process of its own, so that its memory and its CPU time are told apart.
-    if std::env::args().nth(1).as_deref() == Some(s3_server::ARGUMENT) {
-        return match s3_server::serve() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("figures: {failure}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    match run(&Arguments::parse()) {
+    // What has a process of its own, so that its memory and its CPU time are told apart.
+    let alone = match std::env::args().nth(1).as_deref() {
+        Some(s3_server::ARGUMENT) => Some(s3_server::serve()),
+        Some(sections::flat::ARGUMENT) => Some(sections::flat::merge_once()),
+        _ => None,
+    };
+    match alone.map_or_else(|| run(&Arguments::parse()), |ended| ended.map(|()| true)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
@@ -91,6 +88,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             Section::Backup => sections::backup::measure(&mut bench, &mut pages)?,
             Section::Copy => sections::copy::measure(&mut bench, &mut pages)?,
             Section::Merge => sections::merge::measure(&mut bench, &mut pages)?,
+            Section::Flat => sections::flat::measure(&mut bench, &mut pages)?,
             Section::Restore => sections::restore::measure(&mut bench, &mut pages)?,
             Section::BlockSize => sections::block_size::measure(&mut bench, &mut pages)?,
             Section::S3 => sections::s3::measure(&mut bench, &mut pages)?,

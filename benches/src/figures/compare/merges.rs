@@ -3,11 +3,11 @@
 use offsite::MergeMethod;
 
 use super::floors::{in_place, oldest_files, rename_per_block, split};
-use super::workbench::Workbench;
+use super::workbench::{VERSIONS, Workbench};
 use super::{Contender, Group};
 use crate::figures::sample::tool;
 use crate::figures::sections::remove;
-use crate::jobs::Failure;
+use crate::jobs::{self, Failure};
 
 /// The seconds that are compared, as those of other tools have no parts.
 pub(super) const COMMIT: &str = "to the commit";
@@ -27,6 +27,10 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
             let release = ("release of space", report.release_duration.as_secs_f64());
             Ok(vec![(COMMIT, merge.tally.duration.as_secs_f64()), release])
         }),
+        // Of the points that are left.
+        check: Box::new(|| {
+            (1..VERSIONS).try_for_each(|version| bench.check_offsite(&bench.path("work"), jobs::COPY_JOB, version))
+        }),
     };
     let contenders = vec![
         offsite(ADOPT, MergeMethod::Adopt),
@@ -39,6 +43,7 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
                 tool("sync", [bench.path("work/p0.qcow2")])?;
                 Ok(Vec::new())
             }),
+            check: Box::new(|| bench.check_qcow2(&bench.path("work/p0.qcow2"), 1)),
         },
         Contender {
             name: RENAME.to_owned(),
@@ -48,6 +53,8 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
                 split(&full, &increment, &bench.path("work"))
             }),
             work: Box::new(|| rename_per_block(&bench.path("work")).map(|()| Vec::new())),
+            // The floors know nothing of what they move.
+            check: Box::new(|| Ok(())),
         },
         Contender {
             name: IN_PLACE.to_owned(),
@@ -56,6 +63,7 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
                 let (full, increment) = oldest_files(&bench.path("work"))?;
                 in_place(&full, &increment).map(|()| Vec::new())
             }),
+            check: Box::new(|| Ok(())),
         },
         Contender {
             name: "restic forget --prune".to_owned(),
@@ -64,6 +72,7 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
                 bench.restic(&bench.path("work"), ["forget", "-q", "--keep-last", "2", "--prune"])?;
                 bench.durable().map(|()| Vec::new())
             }),
+            check: Box::new(|| bench.check_restic(&bench.path("work"), VERSIONS - 1)),
         },
         Contender {
             name: "borg delete, compact".to_owned(),
@@ -73,6 +82,7 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
                 bench.borg(["compact"], &bench.path("work"), "", &[])?;
                 bench.durable().map(|()| Vec::new())
             }),
+            check: Box::new(|| (1..VERSIONS).try_for_each(|version| bench.check_borg(&bench.path("work"), version))),
         },
     ];
     let about = format!(

@@ -1,7 +1,8 @@
 //! The command `compare`: Offsite beside the tools that others use, on the same disk.
 //!
 //! In each round everything runs once, in turn (backwards in every second round), from dropped caches, until all of it is
-//! durable: after each tool its file system is synced within the time that is measured.
+//! durable: after each tool its file system is synced within the time that is measured. After the last round, what each has left
+//! is restored and compared with the disk.
 
 mod carries;
 mod floors;
@@ -67,6 +68,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Seconds of parts of what is measured, by their names.
 type Parts = Vec<(&'static str, f64)>;
 
+/// Looks at what was left by what was measured.
+type Check<'a> = Box<dyn Fn() -> Result<(), Failure> + 'a>;
+
 /// Something that is measured.
 struct Contender<'a> {
     name: String,
@@ -74,6 +78,8 @@ struct Contender<'a> {
     prepare: Box<dyn Fn() -> Result<(), Failure> + 'a>,
     /// What is measured. Seconds of a part of it are told by the name of the part.
     work: Box<dyn Fn() -> Result<Parts, Failure> + 'a>,
+    /// Fails if what it left is not what the disk says; not measured.
+    check: Check<'a>,
 }
 
 /// What came of a contender.
@@ -125,6 +131,9 @@ impl Group {
                 let after = storage_bytes();
                 outcome.storage_bytes = (after.0 - before.0, after.1 - before.1);
                 eprintln!("{title}, round {}: {} {:.3} s", round + 1, contender.name, sample.secs);
+                if round + 1 == rounds {
+                    (contender.check)().map_err(|failure| format!("{}, what it left: {failure}", contender.name))?;
+                }
                 outcome.samples.push(sample);
                 for (part, secs) in parts {
                     match outcome.parts.iter_mut().find(|(name, _)| *name == part) {

@@ -20,7 +20,8 @@ pub(super) fn render(bench: &Workbench, gib: f64, rounds: u32, groups: &[Group])
          --rounds {rounds}\n```\n\nThe disk is generated (seed {}): {} MiB. Each round runs everything once, in turn, and every second \
          round backwards; caches are {} before each sample; each ends when all is durable. Seconds are medians (min-max) of {rounds} \
          rounds; MB = 10^6 bytes. Read and written is what reached the storage, as the kernel counted it for the tool's processes in the last \
-         round. Foreign CPU is what everything else on the machine used meanwhile.\n\n",
+         round, after which what each had left was restored and found to be the disk, byte for byte. Foreign CPU is what everything else \
+         on the machine used meanwhile.\n\n",
         bench.disk.seed,
         bench.disk.size_mib,
         bench.caches.word(),

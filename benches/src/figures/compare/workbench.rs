@@ -6,10 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use offsite::core::BlockSize;
 use offsite::core::retention::{Policy, Regular, Simple};
+use offsite::core::{BlockSize, MachineName};
 use offsite::report::TransformReport;
-use offsite::{JobName, MergeMethod, TransformJob, Transforms};
+use offsite::{JobName, MergeMethod, PointSelector, Restore, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Disk};
 use tokio::runtime::Runtime;
 
@@ -164,7 +164,7 @@ impl Workbench {
             .env("RESTIC_PASSWORD2", "measured")
             .env("RESTIC_CACHE_DIR", self.path("restic-cache"));
         command.arg("-r").arg(repository).args(arguments);
-        self.quiet(command)
+        self.quiet(command, &self.folder)
     }
 
     /// `borg` with these arguments on an archive (or, without a name, on the repository), then `rest`.
@@ -186,12 +186,64 @@ impl Workbench {
             .env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes")
             .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         command.args(arguments).arg(place).args(rest);
-        self.quiet(command)
+        // What is extracted comes to the folder where `borg` is, and must not replace the image.
+        let is_extraction = command.get_args().next() == Some("extract".as_ref());
+        self.quiet(command, &if is_extraction { self.empty("checked")? } else { self.folder.clone() })
     }
 
-    /// Runs a tool in the folder; what it prints is shown if it fails.
-    fn quiet(&self, mut command: Command) -> Result<(), Failure> {
-        let output = command.current_dir(&self.folder).stdin(Stdio::null()).output();
+    /// An empty folder.
+    fn empty(&self, name: &str) -> Result<PathBuf, Failure> {
+        let path = self.path(name);
+        remove(&path)?;
+        std::fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Fails if the image at `path` is not the disk at `version`.
+    pub(super) fn check_image(&self, path: &Path, version: u32) -> Result<(), Failure> {
+        match self.disk.is_same(path, version).map_err(|error| format!("{}: {error}", path.display()))? {
+            true => Ok(()),
+            false => Err(format!("{} is not the disk at version {version}", path.display()).into()),
+        }
+    }
+
+    /// Fails if the point of that evening, in the folder of `job` in the repository at `repository`, is not the disk at `version`.
+    pub(super) fn check_offsite(&self, repository: &Path, job: &str, version: u32) -> Result<(), Failure> {
+        let to = self.empty("checked")?.join("disk.img");
+        self.runtime.block_on(async {
+            let repository = jobs::open_local(repository).await?;
+            let restore = Restore::new(&repository, JobName::new(job)?, MachineName::new(jobs::MACHINE)?);
+            Ok::<_, Failure>(restore.point(PointSelector::At(jobs::evening(version)?)).run(&to).await?)
+        })?;
+        self.check_image(&to, version)
+    }
+
+    /// Fails if the qcow2 image is not the disk at `version`.
+    pub(super) fn check_qcow2(&self, image: &Path, version: u32) -> Result<(), Failure> {
+        let to = self.empty("checked")?.join("disk.img");
+        tool("qemu-img", ["convert".as_ref(), "-O".as_ref(), "raw".as_ref(), image.as_os_str(), to.as_os_str()])?;
+        self.check_image(&to, version)
+    }
+
+    /// Fails if restic's newest snapshot is not the disk at `version`.
+    pub(super) fn check_restic(&self, repository: &Path, version: u32) -> Result<(), Failure> {
+        let to = self.empty("checked")?;
+        self.restic(
+            repository,
+            ["restore".as_ref(), "-q".as_ref(), "latest".as_ref(), "--target".as_ref(), to.as_os_str()],
+        )?;
+        self.check_image(&to.join("disk.img"), version)
+    }
+
+    /// Fails if the archive `p` and the version is not the disk at `version`.
+    pub(super) fn check_borg(&self, repository: &Path, version: u32) -> Result<(), Failure> {
+        self.borg(["extract"], repository, &format!("p{version}"), &[])?;
+        self.check_image(&self.path("checked/disk.img"), version)
+    }
+
+    /// Runs a tool in a folder; what it prints is shown if it fails.
+    fn quiet(&self, mut command: Command, folder: &Path) -> Result<(), Failure> {
+        let output = command.current_dir(folder).stdin(Stdio::null()).output();
         let output = output.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         if output.status.success() {
             return Ok(());

@@ -3,6 +3,7 @@
 pub(super) mod backup;
 pub(super) mod block_size;
 pub(super) mod copy;
+pub(super) mod flat;
 pub(super) mod merge;
 pub(super) mod restore;
 pub(super) mod s3;

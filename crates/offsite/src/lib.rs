@@ -31,6 +31,10 @@ mod progress;
 mod release;
 pub mod report;
 mod restore;
+mod seams;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod stack;
 mod transform;
 mod transform_job;

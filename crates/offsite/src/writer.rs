@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::pin::lowest_pinned;
+use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -86,8 +87,12 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
-                let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
+                let is_over = is_broken!(WallClockLease) && is_over_by_wall_clock(&head, settings.now);
+                if !is_over {
+                    wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
+                }
+                let epoch = head.epoch.checked_add(u32::from(!is_broken!(NumberReused)));
+                let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
                 let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
                 if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
@@ -151,12 +156,27 @@ impl Writer {
         next.compacted = self.compacted;
         change(&mut next);
         check_retired(&next)?;
-        self.heads.commit(&next).await?;
+        let committed = self.heads.commit(&next).await;
+        if is_broken!(CleanUpOnUnknown) && matches!(committed, Err(Error::CommitUnknown { .. })) {
+            self.clean_up_too_early().await?;
+        }
+        committed?;
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
             // The commit stands whatever becomes of an old head; the next writer looks for those that are left.
             let _ = self.delete(&self.layout.head(number)?).await;
+        }
+        Ok(())
+    }
+
+    /// A known-bad variant: removes what this writer wrote and its last certain commit does not refer to.
+    async fn clean_up_too_early(&self) -> Result<()> {
+        for id in (1..=self.minted).map(|count| ObjectId::new(self.head.epoch, count)) {
+            if !self.head.files.contains_key(&id) && !self.head.chain.indexes().any(|index| index.id == id) {
+                self.delete(&self.layout.backup_file(id)?).await?;
+                self.delete(&self.layout.index(id)?).await?;
+            }
         }
         Ok(())
     }
@@ -210,6 +230,9 @@ impl Writer {
     /// No later head can refer to them either: their writers can no longer commit, and ids are not used twice. So the listing
     /// only proposes; the head decides.
     async fn remove_orphans(&self) -> Result<()> {
+        if is_broken!(OrphansKept) {
+            return Ok(());
+        }
         let head = &self.head;
         let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
         known.extend(head.chain.indexes().map(|index| index.id));
@@ -332,6 +355,12 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
         ))),
         None => Ok(()),
     }
+}
+
+/// A known-bad variant: what the clocks of two hosts say of a lease.
+fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
+    let duration = head.lease.as_ref().map_or(0, |lease| lease.duration_secs);
+    now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
 }
 
 /// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.

@@ -10,8 +10,9 @@ use offsite_repository::{CloneRange, Repository};
 use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, clone_frames, fold, transfer};
 use crate::point::{PointIndex, encode_index, number_machines};
-use crate::release::prepare;
+use crate::release::{prepare, release_too_early};
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
+use crate::seams::is_broken;
 use crate::writer::Writer;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -138,11 +139,17 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
     let source_before = draft.source.as_ref().map(FrameSource::block_counts);
     carry(writer, &draft, progress).await?;
     let Draft { operation, plan, indexes: new_indexes, chain, files, source, .. } = draft;
+    let mut late = Vec::new();
     for (id, bytes, _) in new_indexes {
+        if is_broken!(CommitBeforeIndex) {
+            late.push((id, bytes));
+            continue;
+        }
         writer.put(&writer.layout().index(id)?, bytes).await?;
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;
+    release_too_early(writer, &retirements).await?;
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
@@ -150,6 +157,9 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
             head.retired.extend(retirements);
         })
         .await?;
+    for (id, bytes) in late {
+        writer.put(&writer.layout().index(id)?, bytes).await?;
+    }
     let target = BlockTraffic::between(before, writer.repository().block_counts());
     let source = source.zip(source_before).map(|(source, before)| BlockTraffic::between(before, source.block_counts()));
     let tally = Tally { planned, source: source.unwrap_or_default(), target, duration: start.elapsed() };

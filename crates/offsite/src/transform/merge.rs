@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::release::load_list;
 use crate::report::Operation;
+use crate::seams::is_broken;
 use crate::stack::stacked;
 use crate::{Error, Result};
 
@@ -134,6 +135,9 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
 /// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
 async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
     let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
+    if is_broken!(HeldRangesReused) {
+        return Ok(held);
+    }
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
             let layout: &Layout = drafting.indexes.layout();

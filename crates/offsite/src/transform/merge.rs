@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::RetiredObject;
+use offsite_core::format::head::{Head, RetiredObject};
 use offsite_core::format::index::Stored;
 use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold, free_ranges, references};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
@@ -18,7 +18,7 @@ use crate::release::load_list;
 use crate::report::Operation;
 use crate::seams::is_broken;
 use crate::stack::stacked;
-use crate::{Error, Result};
+use crate::{Error, OpenRepository, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
@@ -125,7 +125,7 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
         for point in head.chain.all() {
             steps.push(drafting.indexes.step(point).await?);
         }
-        let held = held_ranges(drafting).await?;
+        let held = held_ranges(drafting.repository, drafting.indexes.layout(), head).await?;
         free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
     }
     let length_max = drafting.repository.backend().limits().object_bytes_max;
@@ -133,17 +133,18 @@ async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result
 }
 
 /// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(drafting: &Drafting<'_>) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
+async fn held_ranges(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
     let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
     if is_broken!(HeldRangesReused) {
         return Ok(held);
     }
-    for retirement in &drafting.head.retired {
+    for retirement in &head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
-            let layout: &Layout = drafting.indexes.layout();
-            for (file, ranges) in
-                load_list(drafting.repository, layout, drafting.head.folder, id).await?.unwrap_or_default()
-            {
+            for (file, ranges) in load_list(repository, layout, head.folder, id).await?.unwrap_or_default() {
                 held.entry(file).or_default().extend(ranges);
             }
         }

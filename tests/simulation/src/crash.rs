@@ -204,7 +204,9 @@ impl Month<'_> {
         let visible_max = committed.max(in_doubt);
         let mut found = self.look(&image, job, committed, visible_max)?;
         // The process died and the host lives, or the host was started again.
-        let host = if numbers.one_in(2) { "host" } else { "host, started again" };
+        // A pin tells of its reader's death only to the host that saw it, and from elsewhere holds what it pins.
+        let is_pinned = contents(&image).keys().any(|name| name.contains("/pin/"));
+        let host = if is_pinned || numbers.one_in(2) { "host" } else { "host, started again" };
         let mut now = 1;
         if numbers.one_in(5) {
             self.counts.twice += 1;

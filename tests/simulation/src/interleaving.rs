@@ -123,9 +123,8 @@ enum Role {
 struct Ended {
     actor: Actor,
     role: Role,
-    now: Timestamp,
-    /// Whether it says that it has committed a restore point, or why it did not end well.
-    result: Result<bool, Error>,
+    /// The time of the restore point that it says it has committed, if any, or why it did not end well.
+    result: Result<Option<Timestamp>, Error>,
     /// What a restore delivered was wrong.
     wrong_bytes: Option<String>,
 }
@@ -254,8 +253,8 @@ impl<'a> Stage<'a> {
                 return said(Invariant::PinnedReaderReads, wrong.clone());
             }
             match (&end.result, history) {
-                (Ok(true), Some(history)) if end.role != Role::Restore => {
-                    if !history.points.contains(&(end.actor, end.now)) {
+                (Ok(Some(time)), Some(history)) => {
+                    if !history.points.contains(&(end.actor, *time)) {
                         return said(Invariant::SuccessIsTrue, "its restore point was never in the history".to_owned());
                     }
                 }
@@ -436,11 +435,11 @@ impl Play<'_> {
                     let retention = Some(Policy { regular: fewer, ..policy });
                     let transforms =
                         Transforms { retention, apply_changes_at_once: true, ..setting.transforms.clone() };
-                    transform(transforms, &target, COPY, now).await.map(|()| false)
+                    transform(transforms, &target, COPY, now).await.map(|()| None)
                 }
                 Role::Backup => {
                     let images = Arc::clone(&machines);
-                    back_up_shared(&setting, &images, &source, now).await.map(|()| true)
+                    back_up_shared(&setting, &images, &source, now).await.map(|()| Some(now))
                 }
                 Role::Restore => {
                     let folder = tempfile::TempDir::new_in(
@@ -456,11 +455,11 @@ impl Play<'_> {
                                 std::fs::read(&disk.path).is_ok_and(|delivered| delivered == truth.plain())
                             });
                         wrong_bytes = (!is_right).then(|| format!("point {point} of {of} came out wrong"));
-                        false
+                        None
                     })
                 }
             };
-            Ended { actor, role, now, result, wrong_bytes }
+            Ended { actor, role, result, wrong_bytes }
         };
         tokio::spawn(on_host(host, act))
     }

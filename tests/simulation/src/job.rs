@@ -174,7 +174,7 @@ pub async fn back_up<R: Repository + Clone + 'static>(
     job.run(now).await.map(drop)
 }
 
-/// One run of the copy job. From the tenth day on it leaves a machine out.
+/// One run of the copy job: the time of the point that it made, if there was anything new. From the tenth day on it leaves a machine out.
 ///
 /// # Errors
 /// Its own.
@@ -184,13 +184,13 @@ pub async fn copy<R: Repository + Clone + 'static>(
     target: &R,
     number: i64,
     now: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<Option<Timestamp>, Error> {
     let (source, target) = (open(source).await?, open(target).await?);
     let job = CopyJob::new(job(COPY), &source, job(BACKUP), &target)?.lease_duration(LEASE);
     let job = job.transforms(setting.transforms.clone());
     let selected = if number < 10 { vec!["vm0", "vm1", "vm2"] } else { vec!["vm0", "vm1"] };
     let job = job.select(Selection::machines(selected.into_iter().map(machine).collect()));
-    job.run(now).await.map(|report| report.sync.is_some())
+    job.run(now).await.map(|report| report.sync.map(|sync| sync.time))
 }
 
 /// Transforms of the copy alone.

@@ -5,6 +5,7 @@
 //! - [`interleaving`]: writers, a reader and a collector at once, in an order and a weather of the seed's.
 //! - [`machines`], [`job`]: what lives there.
 //! - [`proof`]: what must hold, told from the stored bytes alone.
+//! - [`variants`]: known-bad variants, each of which must be found.
 //!
 //! All of it is for tests.
 
@@ -16,6 +17,7 @@ pub mod numbers;
 pub mod proof;
 pub mod schedule;
 pub mod simulated;
+pub mod variants;
 
 /// How many: of this environment variable, or the number given.
 #[must_use]

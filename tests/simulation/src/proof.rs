@@ -321,7 +321,8 @@ pub async fn prove_tight(image: &CrashImage, stored: &Contents, job: &str, prove
     if let Some(stray) = stored.keys().find(|name| name.starts_with(&folder) && !known.contains(*name)) {
         return leaks(format!("nobody refers to {stray}"));
     }
-    if let Some(reclaim) = image.reclaim() {
+    // What a fold that was cut off wrote into free space stays there, until another fold writes over it.
+    if let (Some(reclaim), None) = (image.reclaim(), Repository::patch(image)) {
         let mut taken = 0;
         for id in head.files.keys() {
             let key = offsite_repository::Key::new(name("blocks", *id));

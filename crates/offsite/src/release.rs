@@ -173,5 +173,9 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
 
 /// Release rule 3: only the writer of the newest head releases.
 async fn check_fence(writer: &Writer) -> Result<()> {
-    if is_broken!(FenceNotChecked) || writer.is_newest().await? { Ok(()) } else { Err(Error::Fenced { job: writer.layout().job().clone() }) }
+    if is_broken!(FenceNotChecked) || writer.is_newest().await? {
+        Ok(())
+    } else {
+        Err(Error::Fenced { job: writer.layout().job().clone() })
+    }
 }

@@ -125,7 +125,9 @@ impl<F: Future> Future for OnHost<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let place = |host: &str| {
-            WORLD.with_borrow_mut(|world| world.as_mut().map(|world| std::mem::replace(&mut world.host, host.to_owned())))
+            WORLD.with_borrow_mut(|world| {
+                world.as_mut().map(|world| std::mem::replace(&mut world.host, host.to_owned()))
+            })
         };
         let before = place(&self.host);
         let answer = self.future.as_mut().poll(context);

@@ -129,7 +129,8 @@ impl Month<'_> {
                 self.machines.record(day(number, seconds).unix_secs());
             }
             for (position, step) in steps(number).into_iter().enumerate() {
-                let before = Sites { source: sites.source.fork(), target: sites.target.fork(), seed: sites.seed.fork() };
+                let before =
+                    Sites { source: sites.source.fork(), target: sites.target.fork(), seed: sites.seed.fork() };
                 sites.source.record_moments();
                 sites.target.record_moments();
                 let seed = self.plan.seed ^ (number as u64) << 8 ^ position as u64;
@@ -178,7 +179,8 @@ impl Month<'_> {
             let examined = self.examine(before, side, step, number, moment, seed).await;
             self.counts.states += 1;
             if let Err(violation) = examined {
-                let place = format!("{place}, {side:?} cut in call {} ({} {})", moment.call(), moment.action(), moment.key());
+                let place =
+                    format!("{place}, {side:?} cut in call {} ({} {})", moment.call(), moment.action(), moment.key());
                 return Err(self.failure(place, violation));
             }
         }

@@ -193,11 +193,8 @@ impl<'a> Stage<'a> {
         };
         let schedule = Schedule::new(numbers.draw(), weather, sleeper);
         let hosts = (0..6).map(|actor| (actor, if numbers.one_in(2) { "left" } else { "right" })).collect();
-        let sites = Sites {
-            source: self.sites.source.fork(),
-            target: self.sites.target.fork(),
-            seed: self.sites.seed.clone(),
-        };
+        let sites =
+            Sites { source: self.sites.source.fork(), target: self.sites.target.fork(), seed: self.sites.seed.clone() };
         let stage = &*self;
         let play = Play { stage, sites, schedule, heads: Default::default(), hosts };
         let granting = tokio::spawn(play.schedule.clone().grant());
@@ -442,9 +439,8 @@ impl Play<'_> {
                     back_up_shared(&setting, &images, &source, now).await.map(|()| Some(now))
                 }
                 Role::Restore => {
-                    let folder = tempfile::TempDir::new_in(
-                        machines.lock().unwrap_or_else(PoisonError::into_inner).folder(),
-                    );
+                    let folder =
+                        tempfile::TempDir::new_in(machines.lock().unwrap_or_else(PoisonError::into_inner).folder());
                     let folder = folder.unwrap_or_else(|error| panic!("no folder to restore to: {error}"));
                     let restored = restore(&target, COPY, of, PointSelector::Sequence(point), folder.path()).await;
                     restored.map(|report| {

@@ -71,7 +71,8 @@ impl DiskTruth {
     /// All of its bytes.
     #[must_use]
     pub fn plain(&self) -> Vec<u8> {
-        self.blocks.iter().enumerate().flat_map(|(block, content)| content.plain(self.length_of(block))).collect()
+        let blocks = self.blocks.iter().enumerate().map(|(block, content)| content.plain(self.length_of(block)));
+        blocks.collect::<Vec<_>>().concat()
     }
 }
 
@@ -157,10 +158,7 @@ impl Machines {
 
     /// The digest of a block.
     pub fn digest(&mut self, content: Content, length: usize) -> Digest {
-        *self
-            .digests
-            .entry((content, length))
-            .or_insert_with(|| Digest(Sha256::digest(content.plain(length)).into()))
+        *self.digests.entry((content, length)).or_insert_with(|| Digest(Sha256::digest(content.plain(length)).into()))
     }
 
     /// The machines with their images, for a backup job.

@@ -164,7 +164,8 @@ impl Prover {
         for id in head.files.keys() {
             let name = format!("{job}/blocks/{id}");
             let bytes = stored.get(&name).ok_or_else(|| broken(format!("{name} is missing")))?;
-            needed_bytes += self.header_bytes(bytes, alignment).ok_or_else(|| broken(format!("{name} has no header")))?;
+            needed_bytes +=
+                self.header_bytes(bytes, alignment).ok_or_else(|| broken(format!("{name} has no header")))?;
         }
         Ok(Some(Proven { head, needed_bytes }))
     }
@@ -190,9 +191,11 @@ impl Prover {
                 }
                 said = said.overlay(&index.map);
             }
-            state = state.overlay(
-                &said.project(|name| step.machine(name).is_some_and(|machine| machine.status != Status::Incomplete)),
-            );
+            state =
+                state
+                    .overlay(&said.project(|name| {
+                        step.machine(name).is_some_and(|machine| machine.status != Status::Incomplete)
+                    }));
         }
         for listed in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let what = format!("{job}, point {}, {}", point.sequence, listed.name);

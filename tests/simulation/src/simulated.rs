@@ -205,7 +205,6 @@ impl Repository for Simulated {
     }
 }
 
-
 struct SimulatedWriter {
     repository: Simulated,
     key: Key,

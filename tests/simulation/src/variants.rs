@@ -39,7 +39,11 @@ const BACKEND: BrokenBackend = BrokenBackend { failed_list_is_empty: false, conf
 pub const ALL: [KnownBad; 14] = [
     KnownBad { name: "no flush of the folder", fault: Fault::Disk(|disk| disk.flushes_entries = false), setting: 0 },
     KnownBad { name: "no flush of the data", fault: Fault::Disk(|disk| disk.flushes_data = false), setting: 0 },
-    KnownBad { name: "the entry before the data", fault: Fault::Disk(|disk| disk.data_before_entry = false), setting: 0 },
+    KnownBad {
+        name: "the entry before the data",
+        fault: Fault::Disk(|disk| disk.data_before_entry = false),
+        setting: 0,
+    },
     KnownBad { name: "a failed flush tried again", fault: Fault::Disk(retries_flush), setting: 0 },
     KnownBad { name: "release before commit", fault: Fault::Crash(Variant::ReleaseBeforeCommit), setting: 0 },
     KnownBad { name: "punch before commit", fault: Fault::Crash(Variant::PunchBeforeCommit), setting: 0 },
@@ -57,27 +61,23 @@ pub const ALL: [KnownBad; 14] = [
         fault: Fault::Backend(BrokenBackend { conflict_is_success: true, ..BACKEND }),
         setting: 0,
     },
-    KnownBad { name: "clean-up on an unknown outcome", fault: Fault::Interleaving(Variant::CleanUpOnUnknown), setting: 0 },
+    KnownBad {
+        name: "clean-up on an unknown outcome",
+        fault: Fault::Interleaving(Variant::CleanUpOnUnknown),
+        setting: 0,
+    },
     KnownBad { name: "pins ignored", fault: Fault::Interleaving(Variant::PinsIgnored), setting: 0 },
 ];
 
 /// Those that this harness does not find yet, within the same bounds.
 pub const UNPROVEN: [KnownBad; 3] = [
-    KnownBad {
-        name: "the boundary not checked",
-        fault: Fault::Interleaving(Variant::BoundaryNotChecked),
-        setting: 0,
-    },
+    KnownBad { name: "the boundary not checked", fault: Fault::Interleaving(Variant::BoundaryNotChecked), setting: 0 },
     KnownBad {
         name: "a failed list taken for empty",
         fault: Fault::Backend(BrokenBackend { failed_list_is_empty: true, ..BACKEND }),
         setting: 0,
     },
-    KnownBad {
-        name: "ranges on hold used again",
-        fault: Fault::Interleaving(Variant::HeldRangesReused),
-        setting: 1,
-    },
+    KnownBad { name: "ranges on hold used again", fault: Fault::Interleaving(Variant::HeldRangesReused), setting: 1 },
 ];
 
 fn retries_flush(disk: &mut CrashOptions) {

@@ -6,7 +6,8 @@ use offsite_simulation::crash::{CrashPlan, crash_everywhere};
 use offsite_simulation::job::Setting;
 use offsite_simulation::{count, seed};
 
-fn survives(position: usize, images_per_call: u64) {
+fn survives(position: usize) {
+    let images_per_call = count("OFFSITE_IMAGES", 3);
     let setting = Setting::all().remove(position);
     let days = i64::try_from(count("OFFSITE_DAYS", 30)).unwrap_or(30);
     let plan = CrashPlan { seed: seed(1 + position as u64), days, images_per_call, broken: None };
@@ -19,20 +20,20 @@ fn survives(position: usize, images_per_call: u64) {
 
 #[test]
 fn adopting_and_punching() {
-    survives(0, 1);
+    survives(0);
 }
 
 #[test]
 fn folding_and_compacting() {
-    survives(1, 1);
+    survives(1);
 }
 
 #[test]
 fn moving_whole_archives() {
-    survives(2, 1);
+    survives(2);
 }
 
 #[test]
 fn cloning_and_folding_into_holes() {
-    survives(3, 1);
+    survives(3);
 }

@@ -208,7 +208,7 @@ impl Month<'_> {
         // The process died and the host lives, or the host was started again.
         // A pin tells of its reader's death only to the host that saw it, and from elsewhere holds what it pins.
         let is_pinned = contents(&image).keys().any(|name| name.contains("/pin/"));
-        let host = if is_pinned || numbers.one_in(2) { "host" } else { "host, started again" };
+        let host = if is_pinned || numbers.one_in(2) { "host" } else { "host-started-again" };
         let mut now = 1;
         if numbers.one_in(5) {
             self.counts.twice += 1;

@@ -250,10 +250,8 @@ impl<'a> Stage<'a> {
                 return said(Invariant::PinnedReaderReads, wrong.clone());
             }
             match (&end.result, history) {
-                (Ok(Some(time)), Some(history)) => {
-                    if !history.points.contains(&(end.actor, *time)) {
-                        return said(Invariant::SuccessIsTrue, "its restore point was never in the history".to_owned());
-                    }
+                (Ok(Some(time)), Some(history)) if !history.points.contains(&(end.actor, *time)) => {
+                    return said(Invariant::SuccessIsTrue, "its restore point was never in the history".to_owned());
                 }
                 (Err(Error::Fenced { .. }), Some(history)) => {
                     if !history.is_overtaken(end.actor) {

@@ -73,7 +73,7 @@ fn name(machine: u32) -> MachineName {
 }
 
 fn index(map: BlockMap) -> Index {
-    let state = |name: &MachineName| MachineState { name: name.clone(), status: Status::Complete, captured: time() };
+    let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time());
     Index {
         folder: [7; 16],
         id: ObjectId::new(1, 9),
@@ -81,7 +81,6 @@ fn index(map: BlockMap) -> Index {
         time: time(),
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
-        origin: None,
         below: Vec::new(),
         stored: Stored::of(&map),
         files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),

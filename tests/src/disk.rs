@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::folder;
+use crate::cut::cut;
 use crate::tools::{describe, look_up, output_of};
 
 /// A kind of file system.
@@ -60,10 +60,6 @@ impl FileSystemKind {
 /// The smallest that all kinds can be made in; the image is sparse.
 const DISK_BYTES: u64 = 320 << 20;
 
-/// Stop now, and do not write the journal out: to the file system a power cut.
-const CUT: &str = "import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
-
 /// A mounted file system; unmounted and gone when the value is dropped.
 #[derive(Debug)]
 pub struct Disk {
@@ -80,7 +76,7 @@ impl Disk {
     /// Why this user or machine cannot: a sentence that names the package or privilege that is missing.
     pub fn new(kind: FileSystemKind) -> Result<Self, String> {
         kind.check_tools()?;
-        let mut disk = Self { kind, folder: folder(), device: None };
+        let mut disk = Self { kind, folder: memory_folder(), device: None };
         fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
         let image = File::create(disk.image()).map_err(|error| error.to_string())?;
         image.set_len(DISK_BYTES).map_err(|error| error.to_string())?;
@@ -108,6 +104,11 @@ impl Disk {
         self.folder.path().join("mount")
     }
 
+    /// Whether the device stays attached between mounts, which is quicker than a new one each time.
+    fn keeps_device(&self) -> bool {
+        matches!(self.kind, FileSystemKind::Ext4 | FileSystemKind::Xfs | FileSystemKind::Btrfs)
+    }
+
     fn image(&self) -> PathBuf {
         self.folder.path().join("image")
     }
@@ -120,7 +121,13 @@ impl Disk {
         let (image, path) = (self.image(), self.path());
         match self.kind {
             FileSystemKind::Ext4 | FileSystemKind::Xfs | FileSystemKind::Btrfs => {
-                attempt(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(path))
+                let device = match &self.device {
+                    Some(device) => device.clone(),
+                    None => attach(&image)?,
+                };
+                let mounted = attempt(Command::new("mount").arg(&device).arg(path));
+                self.device = Some(device);
+                mounted
             }
             FileSystemKind::Fat32 => {
                 // On one thread: on several, this driver now and then does not find a file that is there.
@@ -157,7 +164,9 @@ impl Disk {
     /// What the tool said: that something holds a file of it open, say.
     pub fn unmount(&mut self) -> Result<(), String> {
         attempt(Command::new("umount").arg(self.path()))?;
-        self.detach();
+        if !self.keeps_device() {
+            self.detach();
+        }
         Ok(())
     }
 
@@ -177,7 +186,7 @@ impl Disk {
     /// # Errors
     /// That there is no python3, for the one call that cannot be made from safe Rust.
     pub fn cut(&self) -> Result<(), String> {
-        attempt(Command::new("python3").args(["-c", CUT]).arg(self.path()))
+        cut(&self.path())
     }
 
     fn detach(&mut self) {
@@ -219,4 +228,9 @@ pub(crate) fn tool((name, package): (&str, &str)) -> Result<Command, String> {
 pub(crate) fn attempt(command: &mut Command) -> Result<(), String> {
     let output = output_of(command);
     if output.status.success() { Ok(()) } else { Err(describe(command, &output)) }
+}
+
+/// A new folder in memory where there is such a place: a device in memory flushes at once, and has all the same states.
+fn memory_folder() -> TempDir {
+    TempDir::new_in("/dev/shm").unwrap_or_else(|_| crate::folder())
 }

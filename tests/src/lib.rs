@@ -8,6 +8,7 @@
 //!
 //! All of it is for tests: what goes wrong panics, with what the tool said.
 
+mod cut;
 mod disk;
 pub mod ext4;
 pub mod qemu;

@@ -81,6 +81,17 @@ impl Yankable {
         File::create(self.folder.path().join("pulled")).unwrap_or_else(|error| panic!("the drive stays in: {error}"));
     }
 
+    /// As [`Yankable::plug_in`], if it was pulled out.
+    ///
+    /// # Panics
+    /// If something holds it, or if it cannot be mounted.
+    #[track_caller]
+    pub fn plug_in_if_out(&mut self) {
+        if self.folder.path().join("pulled").exists() {
+            self.plug_in();
+        }
+    }
+
     /// Puts it back in, with what was on it, and mounts it anew. Nothing may be open.
     ///
     /// # Panics

@@ -21,9 +21,18 @@ impl CpuSecs {
     }
 }
 
-/// utime, stime, cutime and cstime: fields 14 to 17, counted from the end of the name, which may hold spaces.
+/// CPU seconds of another process, user and system together; zero if it is gone.
+pub(super) fn cpu_secs_of(process: u32) -> f64 {
+    ticks_of(&process.to_string()).unwrap_or(0.0) / clock_ticks_per_second() as f64
+}
+
 fn own_ticks() -> Option<f64> {
-    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    ticks_of("self")
+}
+
+/// utime, stime, cutime and cstime: fields 14 to 17, counted from the end of the name, which may hold spaces.
+fn ticks_of(process: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     fields.split_ascii_whitespace().skip(11).take(4).map(|field| field.parse::<f64>().ok()).sum()
 }

@@ -4,22 +4,28 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use offsite_s3_server::{Operation, Server};
+use offsite_s3_server::{Behaviour, Operation, Server};
 
+use super::proc::cpu_secs_of;
 use crate::jobs::Failure;
 
 /// The argument that makes this program the server.
 pub(super) const ARGUMENT: &str = "--serve-s3";
+/// The argument after it that makes the server forget what it gets.
+const FORGETS: &str = "--forgets-content";
 
-/// Serves until standard input ends. Each line of it is a command: `latency MILLIS`, or `counts`, which starts counting anew.
+/// Serves until standard input ends. Each line of it is a command: `latency MILLIS`, `rate BYTES_A_SECOND`, or `counts`, which
+/// starts counting anew.
 pub(super) fn serve() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let server = runtime.block_on(Server::start());
+    let forgets_content = std::env::args().nth(2).as_deref() == Some(FORGETS);
+    let server = runtime.block_on(Server::start_with(Behaviour { forgets_content, ..Behaviour::default() }));
     println!("{}", server.endpoint());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
             Some(("latency", millis)) => server.set_latency_millis(millis.parse()?),
+            Some(("rate", rate)) => server.set_rate_bytes_per_sec(rate.parse()?),
             _ => {
                 let counts = server.counts();
                 server.reset_counts();
@@ -42,9 +48,20 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// A server that keeps all it gets in memory.
     pub(super) fn start() -> Result<Self, Failure> {
+        Self::start_with(&[])
+    }
+
+    /// A server that checks what it gets and forgets it: filling memory costs more than receiving.
+    pub(super) fn start_forgetful() -> Result<Self, Failure> {
+        Self::start_with(&[FORGETS])
+    }
+
+    fn start_with(arguments: &[&str]) -> Result<Self, Failure> {
         let program = std::env::current_exe()?;
-        let mut child = Command::new(program).arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut command = Command::new(program);
+        let mut child = command.arg(ARGUMENT).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("the server has no input")?;
         let output = BufReader::new(child.stdout.take().ok_or("the server has no output")?);
         let mut process = Self { child, input, output, endpoint: String::new() };
@@ -54,6 +71,15 @@ impl Process {
 
     pub(super) fn set_latency_millis(&mut self, millis: u64) -> Result<(), Failure> {
         Ok(writeln!(self.input, "latency {millis}")?)
+    }
+
+    pub(super) fn set_rate_bytes_per_sec(&mut self, rate: u64) -> Result<(), Failure> {
+        Ok(writeln!(self.input, "rate {rate}")?)
+    }
+
+    /// The CPU seconds that the server took so far.
+    pub(super) fn cpu_secs(&self) -> f64 {
+        cpu_secs_of(self.child.id())
     }
 
     /// The requests since the last call, by what they asked for.

@@ -16,7 +16,10 @@ mod removable;
 pub use local::{CreateBy, Local, LocalOptions};
 #[cfg(target_os = "linux")]
 pub use removable::{
-    Absent, Catalogue, Ejected, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable, RemovableOptions,
+    Absent, Catalogue, Ejected, KnownAbilities, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable,
+    RemovableOptions,
 };
 #[cfg(feature = "s3")]
-pub use s3::{S3, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location, S3Options, S3RetentionMode};
+pub use s3::{
+    S3, S3Checksum, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location, S3Options, S3RetentionMode,
+};

@@ -58,6 +58,14 @@ async fn a_medium_that_is_away_is_listed_and_what_was_kept_of_it_is_read() {
     let drive = desk.drive("Blue", 77).await;
     let objects = drive.list_all(&Prefix::root()).await.unwrap();
     let (medium, limits) = (drive.medium().clone(), drive.limits());
+    // What a plan asks of it.
+    let abilities = |repository: &dyn Repository| {
+        let punch = repository.reclaim().map(|reclaim| reclaim.granularity_bytes());
+        let clone = repository.clone_range().map(|cloner| cloner.granularity_bytes());
+        (punch, clone, repository.patch().is_some(), repository.retain().is_some())
+    };
+    let can = abilities(&drive);
+    assert!(can.2, "a folder can patch: {can:?}");
     fs::remove_dir_all(drive.path()).unwrap();
 
     let absent = desk.absent(medium.id).await;
@@ -87,7 +95,9 @@ async fn a_medium_that_is_away_is_listed_and_what_was_kept_of_it_is_read() {
         assert!(error.to_string().contains(&advice), "{error}");
     }
     assert_eq!(absent.get(&key("job/never"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(absent.reclaim().is_none() && absent.patch().is_none() && absent.clone_range().is_none());
+    assert_eq!(abilities(&absent), can);
+    let error = Repository::patch(&absent).unwrap().patch(&key("job/f"), Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_backends::{S3, S3CredentialSource, S3Credentials, S3Location};
+use offsite_backends::{S3, S3Checksum, S3CredentialSource, S3Credentials, S3Location};
 use offsite_repository::{ErrorKind, Key, Piece, Prefix, Read, Repository, RepositoryExt};
 use offsite_s3_server::{
     BUCKET, Behaviour, Conditions, Effect, Fault, Operation, READER_KEY_ID, SECRET_ACCESS_KEY, Server,
@@ -116,6 +116,24 @@ async fn parts_are_uploaded_at_once_and_no_more_than_allowed() {
     assert!(s3.get(&key("two"), u64::MAX).await.unwrap() == whole);
     assert_eq!(s3.list_all(&Prefix::root()).await.unwrap().len(), 2, "records are not listed");
     assert!(!server.names().iter().any(|name| name.contains("/.offsite/")), "{:?}", server.names());
+}
+
+#[tokio::test]
+async fn a_crc_takes_the_place_of_the_hash_where_the_store_checks_it() {
+    let server = Server::start().await;
+    let mut options = support::options(&server, "site a");
+    options.checksum = S3Checksum::Crc64Nvme;
+    let s3 = S3::open(options.clone()).await.unwrap();
+    assert_eq!(server.names(), [""; 0], "the probe left something");
+    for length in [0, 1, PART_BYTES, 2 * PART_BYTES + 3] {
+        let (key, whole) = (key(&format!("of-{length}")), content(length));
+        s3.put(&key, whole.clone()).await.unwrap();
+        assert!(s3.get(&key, u64::MAX).await.unwrap() == whole, "{length} bytes");
+    }
+    // A store that takes a wrong one.
+    server.inject(Fault::once(Operation::PutObject, Effect::StatusBefore(204)).of("/wrong"));
+    let error = S3::open(options).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("does not check"), "{error}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::{BackupMethod, ImageFormat, JobName};
 
-pub(crate) use carry::{Export, Import, Map};
+pub(crate) use carry::{Export, Import, Map, Repair};
 
 /// Backup copy jobs for virtual machine images.
 ///
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
+    /// Bring back a head or indexes that were lost or damaged.
+    Repair(Repair),
     /// Write one restore point to one file that stands for itself.
     Export(Export),
     /// Make an exported restore point the first of a copy job's chain.
@@ -109,6 +111,13 @@ pub(crate) struct Backup {
     /// Follow the names of backing files: for images from a trusted place only.
     #[arg(long)]
     pub(crate) allow_backing_files: bool,
+    /// Give a machine of this run a tag, by which copy jobs select. What is given for a machine is in place of all
+    /// its tags and containers; `MACHINE:` takes them away.
+    #[arg(long = "tag", value_name = "MACHINE:TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Say in which folder or host a machine of this run is, perhaps as a path, by which copy jobs select.
+    #[arg(long = "container", value_name = "MACHINE:PATH")]
+    pub(crate) containers: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -154,6 +163,9 @@ pub(crate) struct Chain {
     /// The job.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
+    /// Tell when each restore point will go, and what that frees, if the job goes on as it does.
+    #[arg(long)]
+    pub(crate) forecast: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -209,8 +221,14 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "FILE")]
     pub(crate) points: PathBuf,
     /// Print JSON: a line with the chain and the archive after each point.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "draw")]
     pub(crate) json: bool,
+    /// Draw the life of each restore point, in place of a line after each.
+    #[arg(long)]
+    pub(crate) draw: bool,
+    /// Draw it into this file as a picture, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// How a backup job's chain grows and ages.

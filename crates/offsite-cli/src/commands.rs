@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod points;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod simulate;

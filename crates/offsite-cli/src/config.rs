@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use offsite::core::MachineName;
-use offsite::{Budget, Compact, JobName, LiveShare, MergeMethod, Selection, Transforms};
-use serde::Deserialize;
+use offsite::core::selection::{Objects, Pattern};
+use offsite::{Budget, Compact, JobName, LiveShare, MergeMethod, OpenRepository, Selection, Source, Transforms};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::policy::RetentionConfig;
 use crate::status::Failure;
@@ -35,6 +37,8 @@ pub(crate) struct RepositoryConfig {
     /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
     #[serde(default)]
     pub(crate) single_writer: bool,
+    /// What the store checks the bodies of requests by; none: SHA-256.
+    pub(crate) checksum: Option<ChecksumConfig>,
     /// A file with access keys, as the tools of AWS have one. The keys themselves are never in a config.
     pub(crate) credentials_file: Option<PathBuf>,
     /// The profile in that file.
@@ -44,7 +48,20 @@ pub(crate) struct RepositoryConfig {
     places: Vec<PathBuf>,
     /// The folder that knows the drives that are away; none: `.offsite-media/NAME` beside the config.
     catalogue: Option<PathBuf>,
+    /// The longest file on a drive, in MiB; none: what its file system takes, and 1 GiB where that punches no holes. An index
+    /// is one file: some 50 bytes for each block.
+    file_mib_max: Option<u64>,
 }
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ChecksumConfig {
+    Sha256,
+    Crc64Nvme,
+}
+
+/// More than the largest block.
+const FILE_MIB_MIN: u64 = 8;
 
 impl RepositoryConfig {
     /// A key that only buckets have.
@@ -53,6 +70,7 @@ impl RepositoryConfig {
             ("endpoint", self.endpoint.is_some()),
             ("region", self.region.is_some()),
             ("single_writer", self.single_writer),
+            ("checksum", self.checksum.is_some()),
             ("credentials_file", self.credentials_file.is_some()),
             ("profile", self.profile.is_some()),
         ];
@@ -63,12 +81,19 @@ impl RepositoryConfig {
     fn media_fault(&self) -> Option<String> {
         let location = &self.location;
         let Some(name) = location.strip_prefix("removable:") else {
-            let keys = [("places", !self.places.is_empty()), ("catalogue", self.catalogue.is_some())];
+            let keys = [
+                ("places", !self.places.is_empty()),
+                ("catalogue", self.catalogue.is_some()),
+                ("file_mib_max", self.file_mib_max.is_some()),
+            ];
             let key = keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))?;
             return Some(format!("{key} is for drives (removable:NAME), and {location} is none"));
         };
         if JobName::new(name).is_err() {
             return Some(format!("{location}: name the set of drives as a job may be named: removable:weekly, say"));
+        }
+        if self.file_mib_max.is_some_and(|mib| mib < FILE_MIB_MIN) {
+            return Some(format!("file_mib_max: {FILE_MIB_MIN} or more"));
         }
         let no_place = self.places.is_empty() || self.places.iter().any(|place| place.as_os_str().is_empty());
         no_place.then(|| "add places: the folders at which its drives are mounted".to_owned())
@@ -78,9 +103,9 @@ impl RepositoryConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobConfig {
-    pub(crate) source: SourceConfig,
+    source: SourcesConfig,
     #[serde(default)]
-    pub(crate) select: SelectConfig,
+    select: SelectConfig,
     pub(crate) target: String,
     #[serde(default)]
     retention: RetentionConfig,
@@ -147,30 +172,160 @@ enum MergeConfig {
     Fold,
 }
 
-#[derive(Debug, Deserialize)]
+/// One source, or an array of several.
+#[derive(Debug)]
+struct SourcesConfig(Vec<SourceConfig>);
+
+impl<'de> Deserialize<'de> for SourcesConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let one = OneOrSeveral { expecting: "a source or an array of sources", one: |source| vec![source] };
+        deserializer.deserialize_any(one).map(Self)
+    }
+}
+
+/// A table, or an array in place of it; what is wrong in either is told as if there were only that.
+struct OneOrSeveral<T, U> {
+    expecting: &'static str,
+    one: fn(T) -> U,
+}
+
+impl<'de, T: Deserialize<'de>, U: Deserialize<'de>> Visitor<'de> for OneOrSeveral<T, U> {
+    type Value = U;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.expecting)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<U, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(self.one)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<U, A::Error> {
+        U::deserialize(SeqAccessDeserializer::new(array))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceConfig {
     pub(crate) repository: String,
-    #[expect(dead_code, reason = "its only value so far says what the two others mean")]
     #[serde(default)]
     from: From,
-    pub(crate) job: String,
+    job: Option<String>,
+    /// The machines of a backup.
+    #[serde(default)]
+    machines: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum From {
+    /// The restore points of a job.
     #[default]
     Job,
+    /// Chosen machines of a job.
+    Backup,
+    /// The newest of each machine in any job.
+    Infrastructure,
+}
+
+impl SourceConfig {
+    /// What is wrong with it.
+    fn fault(&self) -> Option<String> {
+        let from = match self.from {
+            From::Job => "job",
+            From::Backup => "backup",
+            From::Infrastructure => "infrastructure",
+        };
+        match (&self.job, self.from) {
+            (Some(_), From::Infrastructure) => Some(format!(
+                "source: from = {from:?} takes the newest restore points of any job: leave job out, or use from = \"job\""
+            )),
+            (None, From::Job | From::Backup) => Some(format!("source: from = {from:?} needs a job = \"NAME\"")),
+            (Some(job), _) if JobName::new(job).is_err() => {
+                JobName::new(job).err().map(|error| format!("source: {error}"))
+            }
+            _ if self.from == From::Backup && self.machines.is_empty() => {
+                Some("source: from = \"backup\" takes chosen machines: add machines, or use from = \"job\"".to_owned())
+            }
+            _ if self.from != From::Backup && !self.machines.is_empty() => {
+                Some("source: machines are chosen of a source from = \"backup\"; use select for all sources".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The source in its repository, which is open.
+    pub(crate) fn source(&self, repository: &OpenRepository) -> Result<Source, String> {
+        let job = self.job.as_deref().map(JobName::new).transpose().map_err(|error| error.to_string())?;
+        Ok(match job {
+            None => Source::infrastructure(repository),
+            Some(job) => Source::backup(repository, job, patterns(&self.machines)?),
+        })
+    }
+}
+
+/// Machines by name, tag or container. In each, `*` stands for any text and `?` for a character.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SelectConfig {
+    #[serde(default)]
+    machines: Vec<String>,
+    #[serde(default)]
+    containers: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    exclude: ExcludeConfig,
+}
+
+/// What is left out: names of machines, or a table of all that can be selected by.
+#[derive(Debug, Default)]
+struct ExcludeConfig(ObjectsConfig);
+
+impl<'de> Deserialize<'de> for ExcludeConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "names of machines, or a table with machines, containers, tags";
+        deserializer.deserialize_any(OneOrSeveral { expecting, one: Excluded::Objects }).map(
+            |excluded| match excluded {
+                Excluded::Machines(machines) => Self(ObjectsConfig { machines, ..ObjectsConfig::default() }),
+                Excluded::Objects(objects) => Self(objects),
+            },
+        )
+    }
+}
+
+enum Excluded {
+    Machines(Vec<String>),
+    Objects(ObjectsConfig),
+}
+
+impl<'de> Deserialize<'de> for Excluded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::Machines)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SelectConfig {
+struct ObjectsConfig {
     #[serde(default)]
     machines: Vec<String>,
     #[serde(default)]
-    exclude: Vec<String>,
+    containers: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+fn objects(machines: &[String], containers: &[String], tags: &[String]) -> Result<Objects, String> {
+    Ok(Objects { machines: patterns(machines)?, containers: patterns(containers)?, tags: patterns(tags)? })
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    match texts.iter().find(|text| text.trim().is_empty()) {
+        Some(text) => Err(format!("{text:?} selects nothing: give a name, or * for any")),
+        None => Ok(texts.iter().map(|text| Pattern::new(text)).collect()),
+    }
 }
 
 impl Config {
@@ -209,7 +364,13 @@ impl Config {
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
                 .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
-            for repository in [&job.source.repository, &job.target] {
+            if let Some(fault) = job.sources().iter().find_map(SourceConfig::fault) {
+                return Err(wrong(format!("job {name:?}: {fault}")));
+            }
+            if job.sources().is_empty() {
+                return Err(wrong(format!("job {name:?} has no source")));
+            }
+            for repository in job.sources().iter().map(|source| &source.repository).chain([&job.target]) {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
                         "job {name:?} names the repository {repository:?}; add [repositories.{repository}] with its location"
@@ -229,11 +390,12 @@ impl Config {
 
     /// Where the media of the repository `repo` show up, and the folder of their catalogue; none if the file does not have it.
     /// `name` is the set's.
-    pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf)> {
+    pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf, Option<u64>)> {
         let repository = self.repositories.get(repo)?;
         let catalogue = repository.catalogue.clone().unwrap_or_else(|| Path::new(".offsite-media").join(name));
         let places = repository.places.iter().map(|place| self.folder.join(place)).collect();
-        Some((places, self.folder.join(catalogue)))
+        let file_bytes_max = repository.file_mib_max.map(|mib| mib.saturating_mul(1 << 20));
+        Some((places, self.folder.join(catalogue), file_bytes_max))
     }
 }
 
@@ -252,11 +414,17 @@ fn explain(error: &toml::de::Error) -> String {
 }
 
 impl JobConfig {
+    /// Where the job takes restore points from.
+    pub(crate) fn sources(&self) -> &[SourceConfig] {
+        &self.source.0
+    }
+
     /// The machines that the job takes.
     pub(crate) fn selection(&self) -> Result<Selection, String> {
-        let parse = |names: &[String]| names.iter().map(|name| MachineName::new(name)).collect::<Result<Vec<_>, _>>();
-        let names = |names: &[String]| parse(names).map_err(|error| error.to_string());
-        Ok(Selection::machines(names(&self.select.machines)?).without(names(&self.select.exclude)?))
+        let SelectConfig { machines, containers, tags, exclude } = &self.select;
+        let ExcludeConfig(other) = exclude;
+        let exclude = objects(&other.machines, &other.containers, &other.tags)?;
+        Ok(Selection { include: objects(machines, containers, tags)?, exclude })
     }
 
     /// What the job keeps, and how its chain is transformed.

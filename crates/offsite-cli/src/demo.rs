@@ -159,7 +159,7 @@ impl Story {
             "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
         );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print!("{}", indent(&draw(&folder, Some(&policy()?), evening(DAYS - 1)?)));
+        print!("{}", indent(&draw(&folder, Some(&policy()?), None, evening(DAYS - 1)?)));
         Ok(())
     }
 

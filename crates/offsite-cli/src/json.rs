@@ -2,10 +2,10 @@
 
 use offsite::core::{MachineName, PointKind, RestorePoint, Status, retention::Verdict};
 use offsite::report::{
-    BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MapReport, Operation, RestoreReport, Tally,
-    TransformReport,
+    BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport,
+    Operation, RestoreReport, Tally, TransformReport,
 };
-use offsite::{RunPlan, VerifyReport};
+use offsite::{Basis, RepairReport, RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -49,6 +49,8 @@ pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
                 "name": machine.name.as_str(),
                 "status": status(machine.status),
                 "captured": machine.captured.to_string(),
+                "done_bytes": machine.transferred.done_bytes,
+                "left_bytes": machine.transferred.left_bytes,
             })
         })
         .collect();
@@ -106,6 +108,8 @@ pub(crate) fn copy(job: &str, report: &CopyReport) -> Value {
                     "name": machine.name.as_str(),
                     "captured": machine.captured.to_string(),
                     "source_sequence": machine.source.0,
+                    "source_job": machine.job.as_str(),
+                    "source_location": machine.location,
                 })
             })
             .collect();
@@ -121,7 +125,9 @@ pub(crate) fn copy(job: &str, report: &CopyReport) -> Value {
         "job": job,
         "sync": sync,
         "transform": transform(&report.transform),
-        "missing_machines": report.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "machines": report.machines.iter().map(machine).collect::<Vec<_>>(),
+        "missing_machines": report.absent().map(MachineName::as_str).collect::<Vec<_>>(),
+        "notes": report.notes,
     })
 }
 
@@ -138,8 +144,36 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
         "job": job,
         "sync": sync,
         "operations": operations.collect::<Vec<_>>(),
-        "missing_machines": plan.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
+        "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),
+        "notes": plan.notes,
     })
+}
+
+/// What became of a machine that a copy job selects.
+fn machine(report: &MachineReport) -> Value {
+    let mut value = json!({ "name": report.name.as_str() });
+    let (outcome, captured) = match &report.outcome {
+        MachineOutcome::Complete { captured } => ("complete", Some(captured)),
+        MachineOutcome::Incomplete { captured, transferred, why } => {
+            value["done_bytes"] = transferred.done_bytes.into();
+            value["left_bytes"] = transferred.left_bytes.into();
+            value["why"] = why.as_str().into();
+            ("incomplete", Some(captured))
+        }
+        MachineOutcome::Unchanged { captured } => ("unchanged", Some(captured)),
+        MachineOutcome::Waiting { job } => {
+            value["job"] = job.as_ref().map(|job| job.as_str()).into();
+            ("waiting", None)
+        }
+        MachineOutcome::Absent { why } => {
+            value["why"] = why.as_str().into();
+            ("absent", None)
+        }
+    };
+    value["outcome"] = outcome.into();
+    value["captured"] = captured.map(ToString::to_string).into();
+    value
 }
 
 fn transform(report: &TransformReport) -> Value {
@@ -246,6 +280,23 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         "disks": disks,
         "bytes_read": report.traffic.bytes_read,
         "duration_secs": report.duration.as_secs_f64(),
+    })
+}
+
+pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
+    let left_out = report.left_out.iter().map(|left| json!({ "sequence": left.sequence.0, "why": left.why }));
+    json!({
+        "job": job,
+        "basis": match report.basis {
+            Basis::Head => "head",
+            Basis::HeadCopy => "head copy",
+            Basis::Indexes => "indexes",
+        },
+        "damaged_heads": report.damaged_heads,
+        "restored": report.restored,
+        "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+        "left_out": left_out.collect::<Vec<_>>(),
+        "head": report.head,
     })
 }
 

@@ -57,6 +57,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Map(map) => commands::map::run(&map, &config).await,
         Command::Simulate(simulate) => commands::simulate::run(&simulate),
         Command::CheckRepository(check) => commands::check_repository::run(&check, config).await,
+        Command::Repair(repair) => commands::repair::run(&repair, &config).await,
         Command::Verify(verify) => commands::verify::run(&verify, &config).await,
     }
 }

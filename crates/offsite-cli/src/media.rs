@@ -25,6 +25,8 @@ pub(crate) struct MediaSet {
     pub(crate) places: Vec<PathBuf>,
     /// The folder of the catalogue.
     pub(crate) catalogue: PathBuf,
+    /// No file on them is to be longer.
+    pub(crate) file_bytes_max: Option<u64>,
 }
 
 /// One of a set that is there.
@@ -141,6 +143,7 @@ impl MediaSet {
             places: self.places.clone(),
             expected: known.iter().map(|known| known.medium.id).collect(),
             catalogue: Some(catalogue.clone()),
+            object_bytes_max: self.file_bytes_max,
             ..RemovableOptions::default()
         })
         .await

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use offsite::OpenRepository;
 use offsite::core::Timestamp;
 use offsite::repository::{Error, ErrorKind, Repository};
-use offsite_backends::{Local, S3, S3CredentialSource, S3Location, S3Options};
+use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
-use crate::config::{Config, RepositoryConfig};
+use crate::config::{ChecksumConfig, Config, RepositoryConfig};
 use crate::media::{Inserted, MediaSet, View};
 use crate::status::Failure;
 
@@ -22,6 +22,14 @@ enum Place {
 /// Opens the repository that `repo` names: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
     Ok(OpenRepository::open(backend(repo, config).await?).await?)
+}
+
+/// Opens the repository that `repo` names, even if its marker is lost; with `writes`, it gets a new one then.
+pub(crate) async fn recover(repo: &str, config: &Config, writes: bool) -> Result<OpenRepository, Failure> {
+    if !writes {
+        return open(repo, config).await;
+    }
+    Ok(OpenRepository::recover(backend(repo, config).await?, now()).await?)
 }
 
 /// Opens the place that `repo` names, whether it is an Offsite repository or not.
@@ -111,12 +119,12 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
         return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo))?)));
     }
     if let Some(name) = location.strip_prefix("removable:") {
-        let Some((places, catalogue)) = config.media(repo, name) else {
+        let Some((places, catalogue, file_bytes_max)) = config.media(repo, name) else {
             return Err(Failure::WrongUse(format!(
                 "{location}: where media show up is for the config to say: add [repositories.NAME] with this location and places"
             )));
         };
-        return Ok(Place::Media(MediaSet { repo: repo.to_owned(), places, catalogue }));
+        return Ok(Place::Media(MediaSet { repo: repo.to_owned(), places, catalogue, file_bytes_max }));
     }
     if location.contains("://") {
         return Err(Failure::WrongUse(format!(
@@ -144,6 +152,10 @@ fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options
     if let Some(region) = region.or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"])) {
         options.region = region;
     }
+    options.checksum = match config.and_then(|config| config.checksum) {
+        Some(ChecksumConfig::Crc64Nvme) => S3Checksum::Crc64Nvme,
+        Some(ChecksumConfig::Sha256) | None => S3Checksum::Sha256,
+    };
     options.single_writer = config.is_some_and(|config| config.single_writer);
     Ok(options)
 }

@@ -1,33 +1,49 @@
-//! `kill -9` at any moment of a backup or a copy: what was committed restores, and the next run needs no repair and leaves nothing.
+//! `kill -9` at any moment of a backup or a copy, to a folder and to a bucket: what was committed restores, and the next run needs no
+//! repair and leaves nothing.
 //!
-//! `OFFSITE_KILLS` sets how many kills, `OFFSITE_SEED` replays the moments (as far as the machine's own timing lets them).
+//! The runs that are killed are processes of the command; what comes of them is looked at in this process. `OFFSITE_KILLS` sets how
+//! many kills of each kind of place, `OFFSITE_SEED` replays the moments (as far as the machine's own timing lets them).
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offsite::core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite::core::retention::Simple;
+use offsite::core::{BlockSize, MachineName, Timestamp};
+use offsite::repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite::{
+    BackupJob, CopyJob, Error, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify,
+};
+use offsite_backends::{Local, S3, S3Credentials, S3Location, S3Options};
 use offsite_cli::workload::{Changes, Disk, Profile};
+use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY, Server};
 use offsite_tests::qemu::{self, Format};
-use serde_json::Value;
-use support::{Offsite, Ran, Random, assert_equal_bytes, hour, repository, seed};
+use support::{COPY_JOB, Offsite, Ran, Random, assert_equal_bytes, hour, repository, seed};
+use tokio::runtime::Runtime;
 
-const KILLS: u64 = 16;
+/// Of each kind of place.
+const KILLS: u64 = 100;
 /// Kills of one pair of chains; then the next starts from nothing, as the first runs are worth being killed too.
-const KILLS_OF_A_WORLD: u64 = 8;
-const SIZE_MIB: u64 = 6;
+const KILLS_OF_A_WORLD: u64 = 20;
+const SIZE_MIB: u64 = 4;
 /// Heads that a run commits at most: lease, point, merge, release, lease given back.
 const HEADS_OF_A_RUN: u64 = 5;
+const NIGHTLY: &str = "nightly";
+const COPY: &str = "Offsite Copy";
+const KEPT: u32 = 3;
 const BACKUP: [&str; 12] = [
     "backup",
     "--repo",
     "primary",
     "--job",
-    "nightly",
+    NIGHTLY,
     "--block-size",
     "256KiB",
     "--keep",
@@ -53,32 +69,62 @@ enum Moment {
     Heads(u64, u64),
     /// When the first new object appears in this folder of the job, after so many turns of a loop.
     Appears(&'static str, u64),
+    /// When it has made so many requests of the server, after so many turns of a loop.
+    Requests(u64, u64),
+}
+
+/// Where copies go.
+enum Place {
+    Folder,
+    Bucket(Server),
 }
 
 struct World {
     offsite: Offsite,
+    place: Place,
+    runtime: Arc<Runtime>,
+    /// As this process sees them.
+    backends: [Arc<dyn Repository>; 2],
+    primary: OpenRepository,
+    second: OpenRepository,
     disk: Disk,
     version: u32,
     hours: i64,
     /// The disk at each time that a backup was started, as long as a chain has it.
-    evenings: BTreeMap<String, Vec<u8>>,
-    /// How long each command takes if nobody kills it.
-    usual: BTreeMap<Command, Duration>,
+    evenings: BTreeMap<i64, Vec<u8>>,
+    /// How long a killed command was at work at most, and how many requests it made.
+    usual: Duration,
+    usual_requests: u64,
+    checked: BTreeSet<(&'static str, u64)>,
 }
 
 #[test]
-fn a_kill_at_any_moment_loses_nothing() {
+fn a_kill_at_any_moment_loses_nothing_in_a_folder() {
+    kill_and_look(|_| Place::Folder);
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_in_a_bucket() {
+    kill_and_look(|runtime| Place::Bucket(runtime.block_on(Server::start())));
+}
+
+fn kill_and_look(place: impl Fn(&Runtime) -> Place) {
     let seed = seed();
     let kills = std::env::var("OFFSITE_KILLS").map_or(KILLS, |text| text.parse().expect("OFFSITE_KILLS is a number"));
     let mut random = Random::new(seed);
+    let runtime = Arc::new(Runtime::new().unwrap());
     let mut heads_of_killed: BTreeMap<(Command, u64), u64> = BTreeMap::new();
-    let mut world = World::new(seed, true);
+    let start = Instant::now();
+    let mut world = World::new(seed, true, place(&runtime), &runtime);
     for kill in 0..kills {
         if kill > 0 && kill % KILLS_OF_A_WORLD == 0 {
-            world = World::new(seed + kill, random.below(2) == 0);
+            world = World::new(seed + kill, random.below(2) == 0, place(&runtime), &runtime);
         }
-        let command = if random.below(2) == 0 { Command::Backup } else { Command::Copy };
-        let moment = Moment::random(&mut random);
+        let command = match &world.place {
+            Place::Folder if random.below(2) == 0 => Command::Backup,
+            _ => Command::Copy,
+        };
+        let moment = world.moment(&mut random);
         let heads = world.kill(command, moment);
         println!("kill {kill}: {command:?} at {moment:?}, after {heads:?} heads");
         if let Some(heads) = heads {
@@ -88,9 +134,12 @@ fn a_kill_at_any_moment_loses_nothing() {
         world.run_again(command);
     }
     // Of so many, some hit each phase; the table tells a reader of the log where.
-    println!("kills by command and heads committed: {heads_of_killed:?}");
     let hit = heads_of_killed.values().sum::<u64>();
-    assert!(kills < 10 || hit * 2 > kills, "{hit} of {kills} kills met a running command");
+    let secs = start.elapsed().as_secs_f64();
+    println!(
+        "{kills} kills in {secs:.0} s, {hit} of a running command; by command and heads committed: {heads_of_killed:?}"
+    );
+    assert!(kills < 10 || hit * 3 > kills, "{hit} of {kills} kills met a running command");
 }
 
 /// A killed restore leaves no image under its name, and the next restore and the next backup remove the rest.
@@ -135,18 +184,73 @@ fn a_killed_restore_leaves_nothing() {
     repository::assert_tidy(&offsite.path("primary/nightly"));
 }
 
+fn job(name: &str) -> JobName {
+    JobName::new(name).unwrap()
+}
+
+fn machine() -> MachineName {
+    MachineName::new("web01").unwrap()
+}
+
+fn time(text: &str) -> Timestamp {
+    Timestamp::from_unix_secs(text.parse::<jiff::Timestamp>().unwrap().as_second()).unwrap()
+}
+
 impl World {
     /// Fresh repositories; with whole runs in them already, or without.
-    fn new(seed: u64, warm: bool) -> Self {
-        let profile = Profile { changes: Changes::WholeBlocks(3), ..Profile::for_size(SIZE_MIB) };
+    fn new(seed: u64, warm: bool, place: Place, runtime: &Arc<Runtime>) -> Self {
+        let profile = Profile { changes: Changes::WholeBlocks(2), ..Profile::for_size(SIZE_MIB) };
         let disk = Disk { name: "web01".to_owned(), seed, size_mib: SIZE_MIB, profile };
+        // A folder on a disk: a run in memory is over before anyone sees it begin.
+        let offsite = if matches!(place, Place::Folder) { Offsite::new() } else { Offsite::in_memory() };
+        let options = match &place {
+            Place::Folder => {
+                offsite.config(COPY_JOB);
+                None
+            }
+            Place::Bucket(server) => {
+                let location = format!("s3://{BUCKET}/copies");
+                let endpoint = server.endpoint();
+                let second = format!("location = \"{location}\"\nendpoint = \"{endpoint}\"");
+                offsite.config(&COPY_JOB.replace("location = \"second\"", &second));
+                let key = S3Credentials {
+                    access_key_id: ACCESS_KEY_ID.to_owned(),
+                    secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+                    session_token: None,
+                };
+                let mut options = S3Options::new(S3Location::parse(&location).unwrap(), key);
+                options.endpoint = Some(endpoint);
+                Some(options)
+            }
+        };
+        let (primary, second) = (offsite.path("primary"), offsite.path("second"));
+        let (backends, primary, second) = runtime.block_on(async {
+            let primary: Arc<dyn Repository> = Arc::new(Local::create(primary).await.unwrap());
+            let second: Arc<dyn Repository> = match options {
+                None => Arc::new(Local::create(second).await.unwrap()),
+                Some(options) => Arc::new(S3::open(options).await.unwrap()),
+            };
+            let begun = time(&hour(0));
+            let open = async |backend: &Arc<dyn Repository>| {
+                OpenRepository::initialise(Arc::clone(backend), begun).await.unwrap()
+            };
+            let (first, other) = (open(&primary).await, open(&second).await);
+            ([primary, second], first, other)
+        });
         let mut world = Self {
-            offsite: Offsite::with_copy_job(),
+            offsite,
+            place,
+            runtime: Arc::clone(runtime),
+            backends,
+            primary,
+            second,
             disk,
             version: 0,
             hours: 0,
             evenings: BTreeMap::new(),
-            usual: BTreeMap::new(),
+            usual: Duration::from_millis(100),
+            usual_requests: 60,
+            checked: BTreeSet::new(),
         };
         world.disk.write_full(&world.image(), 0).unwrap();
         // Enough for the copy to merge with each run from now on.
@@ -161,137 +265,119 @@ impl World {
         self.offsite.path("web01.img")
     }
 
-    fn job(&self, command: Command) -> PathBuf {
+    fn folder(&self, command: Command) -> PathBuf {
         self.offsite.path(match command {
             Command::Backup => "primary/nightly",
             Command::Copy => "second/Offsite Copy",
         })
     }
 
-    /// Changes the disk, and starts a command at a later time than any before.
-    fn arguments(&mut self, command: Command) -> Vec<String> {
-        self.hours += 1;
-        let now = hour(self.hours);
-        match command {
-            Command::Backup => {
-                self.version += 1;
-                self.disk.apply(&self.image(), self.version).unwrap();
-                self.evenings.insert(now.clone(), fs::read(self.image()).unwrap());
-                BACKUP.iter().map(|word| if *word == "TIME" { now.clone() } else { (*word).to_owned() }).collect()
-            }
-            Command::Copy => vec!["run".to_owned(), "--now".to_owned(), now],
+    fn moment(&self, random: &mut Random) -> Moment {
+        let turns = random.below(4) * random.below(20_000);
+        if let Place::Bucket(_) = self.place {
+            return match random.below(4) {
+                0 => Moment::Part(random.below(1_000)),
+                _ => Moment::Requests(1 + random.below(self.usual_requests), turns),
+            };
+        }
+        match random.below(4) {
+            0 => Moment::Part(random.below(1_000)),
+            1 => Moment::Appears(["head", "blocks", "index", "release"][random.below(4) as usize], turns),
+            _ => Moment::Heads(1 + random.below(HEADS_OF_A_RUN), turns),
         }
     }
 
-    /// A run that nobody kills. It needs no other command before it, and says nothing.
+    /// The time of a new run, later than any before. A backup's disk has changed by then.
+    fn begin(&mut self, command: Command) -> String {
+        self.hours += 1;
+        let now = hour(self.hours);
+        if command == Command::Backup {
+            self.version += 1;
+            self.disk.apply(&self.image(), self.version).unwrap();
+            self.evenings.insert(time(&now).unix_secs(), fs::read(self.image()).unwrap());
+        }
+        now
+    }
+
+    /// A run that nobody kills, in this process. It needs no other command before it.
     fn whole(&mut self, command: Command) {
-        let arguments = self.arguments(command);
-        let start = Instant::now();
-        self.offsite.ok(arguments);
-        self.usual.insert(command, start.elapsed());
+        let now = time(&self.begin(command));
+        let keep = Simple::new(KEPT).unwrap();
+        let ran = self.runtime.block_on(async {
+            match command {
+                Command::Backup => {
+                    let backup = BackupJob::new(&self.primary, job(NIGHTLY)).block_size(BlockSize::KiB256).keep(keep);
+                    let backup = backup.machine(machine(), vec![ImageSource::new(self.image())]);
+                    backup.run(now).await.map(drop)
+                }
+                Command::Copy => {
+                    let copy = CopyJob::new(job(COPY), &self.primary, job(NIGHTLY), &self.second).unwrap().keep(keep);
+                    copy.run(now).await.map(drop)
+                }
+            }
+        });
+        ran.unwrap_or_else(|error| panic!("{command:?}: {error:?}"));
     }
 
     /// Starts a command and kills it. Returns the heads that it had committed, or nothing if it had ended before.
     fn kill(&mut self, command: Command, moment: Moment) -> Option<u64> {
         if command == Command::Copy {
-            if !self.job(Command::Backup).exists() {
-                self.whole(Command::Backup);
-            }
             // There must be something to copy.
             self.whole(Command::Backup);
         }
-        let usual = self.usual.get(&command).copied().unwrap_or(Duration::from_millis(300));
-        let job = self.job(command);
-        let heads = heads(&job);
-        let arguments = self.arguments(command);
+        let now = self.begin(command);
+        let arguments: Vec<&str> = match command {
+            Command::Backup => BACKUP.iter().map(|word| if *word == "TIME" { now.as_str() } else { word }).collect(),
+            Command::Copy => vec!["run", "--now", &now],
+        };
+        let heads = self.heads(command);
+        let requests = self.requests();
+        let start = Instant::now();
         let mut running = self.offsite.command(&arguments);
+        for name in ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"] {
+            running.env_remove(name);
+        }
+        running.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
         let mut child = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let ended = moment.wait(&mut child, &job, usual);
+        let ended = self.wait(moment, &mut child, command, requests);
         // The standard library's kill is SIGKILL.
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         if ended && output.status.code().is_some() {
             Ran::new(&running, &output).expect(0);
+            self.usual = start.elapsed();
+            self.usual_requests = self.usual_requests.max(self.requests() - requests);
             return None;
         }
-        let after = self::heads(&job);
-        Some(after.unwrap_or(0) - heads.unwrap_or(0))
-    }
-
-    /// Every committed point restores byte for byte, right after a kill.
-    fn assert_nothing_lost(&mut self) {
-        let mut in_use = Vec::new();
-        for (repo, job) in [("primary", "nightly"), ("second", "Offsite Copy")] {
-            let points = self.offsite.json(["points", repo]);
-            for point in points["points"].as_array().unwrap() {
-                in_use.push(self.assert_restores(repo, job, point));
-            }
-            if heads(&self.offsite.path(repo).join(job)).is_some() {
-                let report = self.offsite.json(["verify", repo, job, "--read-data"]);
-                assert_eq!(report["damage"], serde_json::json!([]));
-            }
-        }
-        self.evenings.retain(|time, _| in_use.contains(time));
-    }
-
-    /// Restores a point and compares it with what the disk held when its backup was started, the time that is returned.
-    fn assert_restores(&self, repo: &str, job: &str, point: &Value) -> String {
-        let sequence = point["sequence"].as_u64().unwrap();
-        let captured = point["machines"][0]["captured"].as_str().unwrap().to_owned();
-        let restored = self.offsite.restore(repo, job, "web01", sequence, "restored.img");
-        let expected = self.evenings.get(&captured).unwrap_or_else(|| panic!("nothing was backed up at {captured}"));
-        assert_equal_bytes(&fs::read(&restored).unwrap(), expected, &format!("{repo} #{sequence}"));
-        fs::remove_file(restored).unwrap();
-        captured
-    }
-
-    /// The next run of each command succeeds, and leaves nothing but what its chain refers to.
-    fn run_again(&mut self, killed: Command) {
-        self.whole(Command::Backup);
-        self.whole(Command::Copy);
-        for command in [Command::Backup, Command::Copy] {
-            repository::assert_tidy(&self.job(command));
-        }
-        let hidden: Vec<String> = repository::files(self.offsite.root())
-            .into_iter()
-            .filter(|path| path.split('/').any(|part| part.starts_with('.')) || path.ends_with(".partial"))
-            .collect();
-        assert!(hidden.is_empty(), "left over after {killed:?}: {hidden:?}");
-        let newest = |repo: &str| self.offsite.json(["points", repo])["points"].as_array().unwrap().last().cloned();
-        let (backup, copy) = (newest("primary").unwrap(), newest("second").unwrap());
-        assert_eq!(backup["machines"], copy["machines"], "the copy has what the last backup made");
-        self.assert_restores("second", "Offsite Copy", &copy);
-    }
-}
-
-impl Moment {
-    fn random(random: &mut Random) -> Self {
-        let turns = random.below(4) * random.below(20_000);
-        match random.below(4) {
-            0 => Self::Part(random.below(1_000)),
-            1 => Self::Appears(["head", "blocks", "index", "release", "pin"][random.below(5) as usize], turns),
-            _ => Self::Heads(1 + random.below(HEADS_OF_A_RUN), turns),
-        }
+        Some(self.heads(command).unwrap_or(0) - heads.unwrap_or(0))
     }
 
     /// Waits for the moment; true if the process ended before.
-    fn wait(self, child: &mut Child, job: &Path, usual: Duration) -> bool {
-        let turns = match self {
-            Self::Part(part) => {
+    fn wait(&self, moment: Moment, child: &mut Child, command: Command, requests: u64) -> bool {
+        let folder = self.folder(command);
+        let turns = match moment {
+            Moment::Part(part) => {
                 // The delay is what is tested here, not a way to wait for something.
-                std::thread::sleep(usual.mul_f64(part as f64 / 1000.0));
+                std::thread::sleep(self.usual.mul_f64(part as f64 / 1000.0));
                 0
             }
-            Self::Heads(count, turns) => {
-                let before = heads(job).unwrap_or(0);
-                if !wait_until(child, || heads(job).unwrap_or(0) >= before + count) {
+            Moment::Heads(count, turns) => {
+                let heads = || repository::names(&folder, "head").pop_last().map_or(0, |name| name.parse().unwrap());
+                let before: u64 = heads();
+                if !wait_until(child, || heads() >= before + count) {
                     return true;
                 }
                 turns
             }
-            Self::Appears(part, turns) => {
-                let before = repository::names(job, part);
-                if !wait_until(child, || !repository::names(job, part).is_subset(&before)) {
+            Moment::Appears(part, turns) => {
+                let before = repository::names(&folder, part);
+                if !wait_until(child, || !repository::names(&folder, part).is_subset(&before)) {
+                    return true;
+                }
+                turns
+            }
+            Moment::Requests(count, turns) => {
+                if !wait_until(child, || self.requests() >= requests + count) {
                     return true;
                 }
                 turns
@@ -299,6 +385,104 @@ impl Moment {
         };
         (0..turns).for_each(|_| std::hint::spin_loop());
         child.try_wait().unwrap().is_some()
+    }
+
+    fn requests(&self) -> u64 {
+        match &self.place {
+            Place::Folder => 0,
+            Place::Bucket(server) => server.counts().all(),
+        }
+    }
+
+    fn place_of(&self, command: Command) -> (&Arc<dyn Repository>, &OpenRepository, &'static str) {
+        match command {
+            Command::Backup => (&self.backends[0], &self.primary, NIGHTLY),
+            Command::Copy => (&self.backends[1], &self.second, COPY),
+        }
+    }
+
+    /// The keys of a job's objects.
+    fn objects(&self, command: Command) -> BTreeSet<String> {
+        let (backend, _, name) = self.place_of(command);
+        let objects = self.runtime.block_on(backend.list_all(&Prefix::new(name).unwrap())).unwrap();
+        objects.into_iter().map(|object| object.key.to_string()).collect()
+    }
+
+    /// The number of the newest head of a job's folder.
+    fn heads(&self, command: Command) -> Option<u64> {
+        let head = format!("{}/head/", self.place_of(command).2);
+        self.objects(command).iter().filter_map(|key| key.strip_prefix(&head)?.parse().ok()).max()
+    }
+
+    /// Every committed point restores byte for byte, right after a kill: all are compared with their digests, and those that were not
+    /// seen before with what the disk held.
+    fn assert_nothing_lost(&mut self) {
+        let mut in_use = BTreeSet::new();
+        for command in [Command::Backup, Command::Copy] {
+            let (_, repository, name) = self.place_of(command);
+            let verified = self.runtime.block_on(Verify::new(repository, job(name)).read_data(true).run());
+            match verified {
+                Err(Error::UnknownJob { .. }) => continue,
+                answer => assert_eq!(answer.unwrap().damage, []),
+            }
+            let folder = self.runtime.block_on(JobFolder::open(repository, &job(name))).unwrap();
+            for point in folder.chain().all() {
+                let captured = point.machines[0].captured.unix_secs();
+                in_use.insert(captured);
+                if !self.checked.contains(&(name, point.sequence.0)) {
+                    let restore = Restore::new(repository, job(name), machine());
+                    let restore = restore.point(PointSelector::Sequence(point.sequence));
+                    let to = self.offsite.path("restored");
+                    fs::create_dir(&to).unwrap();
+                    let report = self.runtime.block_on(restore.run(&to)).unwrap();
+                    let expected = self.evenings.get(&captured);
+                    let expected = expected.unwrap_or_else(|| panic!("nothing was backed up at {}", point.time));
+                    let what = format!("{name} #{}", point.sequence);
+                    assert_equal_bytes(&fs::read(&report.disks[0].path).unwrap(), expected, &what);
+                    fs::remove_dir_all(to).unwrap();
+                }
+            }
+            let seen: Vec<_> = folder.chain().all().map(|point| (name, point.sequence.0)).collect();
+            self.checked.extend(seen);
+        }
+        self.evenings.retain(|time, _| in_use.contains(time));
+    }
+
+    /// The next run of each command succeeds, and leaves nothing but what its chain refers to.
+    fn run_again(&mut self, killed: Command) {
+        self.whole(Command::Backup);
+        self.whole(Command::Copy);
+        for command in [Command::Backup, Command::Copy] {
+            self.assert_tidy(command);
+        }
+        let hidden: Vec<String> = repository::files(self.offsite.root())
+            .into_iter()
+            .filter(|path| path.split('/').any(|part| part.starts_with('.')) || path.ends_with(".partial"))
+            .collect();
+        assert!(hidden.is_empty(), "left over after {killed:?}: {hidden:?}");
+        let newest = |command| {
+            let (_, repository, name) = self.place_of(command);
+            let folder = self.runtime.block_on(JobFolder::open(repository, &job(name))).unwrap();
+            folder.point(PointSelector::Latest).unwrap().machines[0].captured
+        };
+        assert_eq!(newest(Command::Backup), newest(Command::Copy), "the copy has what the last backup made");
+        self.assert_nothing_lost();
+    }
+
+    /// Nothing is left in a job's folder but what its newest head refers to.
+    fn assert_tidy(&self, command: Command) {
+        let (backend, _, name) = self.place_of(command);
+        let found = self.objects(command);
+        let number = self.heads(command).unwrap();
+        let key = Key::new(format!("{name}/head/{number:020}")).unwrap();
+        let head = Head::decode(&self.runtime.block_on(backend.get(&key, HEAD_BYTES_MAX)).unwrap()).unwrap();
+        assert!(head.retired.is_empty() && head.lease.is_none(), "{name}: the last run released all and ended");
+        let mut expected: BTreeSet<String> =
+            (head.boundary + 1..=head.number).map(|number| format!("{name}/head/{number:020}")).collect();
+        expected.extend(head.files.keys().map(|id| format!("{name}/blocks/{id}")));
+        expected.extend(head.chain.indexes().map(|index| format!("{name}/index/{}", index.id)));
+        let wrong: Vec<_> = found.symmetric_difference(&expected).collect();
+        assert!(wrong.is_empty(), "{name}: left over or lost {wrong:?}");
     }
 }
 
@@ -310,9 +494,4 @@ fn wait_until(child: &mut Child, happened: impl Fn() -> bool) -> bool {
         }
     }
     true
-}
-
-/// The number of the newest head of a job's folder.
-fn heads(job: &Path) -> Option<u64> {
-    repository::names(job, "head").pop_last().map(|name| name.parse().unwrap())
 }

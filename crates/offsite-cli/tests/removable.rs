@@ -91,6 +91,17 @@ impl World {
         report
     }
 
+    /// What a run on the drive of this label would do, wherever it is.
+    #[track_caller]
+    fn plan(&self, label: &str, number: i64) -> Value {
+        let ran = self.offsite.ok(["run", "--dry-run", "--json", "--now", &day(number)]);
+        let mut plans = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut plan =
+            plans.find(|plan| plan["medium"]["label"] == label).unwrap_or_else(|| panic!("no {label}: {ran}"));
+        plan.as_object_mut().unwrap().remove("medium");
+        plan
+    }
+
     /// What each drive holds, as `points` tells it: its label, whether it is away, and the times.
     #[track_caller]
     fn points(&self) -> BTreeMap<String, (bool, Vec<String>)> {
@@ -135,6 +146,12 @@ fn two_drives_in_turn() {
         world.work(number);
         world.insert(drives[at]);
         let away_before = world.points()[drives[1 - at]].1.clone();
+        if used[at] {
+            let there = world.plan(drives[at], number);
+            world.take_out();
+            assert_eq!(world.plan(drives[at], number), there, "day {number}: planned alike while the drive is away");
+            world.insert(drives[at]);
+        }
         let report = world.copy(number);
         let kind = if used[at] { "increment" } else { "full" };
         assert_eq!(report["sync"]["kind"], kind, "day {number}");
@@ -274,8 +291,11 @@ fn real_drives() {
         let Some(second) = offsite_tests::Disk::new_or_say(kind) else { continue };
         println!("{kind:?}");
         let (place, other) = (first.path(), second.path());
-        let mut world = World::new(24, &[place.to_str().unwrap()], 3);
+        let places = [place.to_str().unwrap()];
+        let mut world = World::new(24, &places, 3);
         let offsite = &world.offsite;
+        // The disk does not fit into one file.
+        offsite.config(&config(&places, 3).replace("places =", "file_mib_max = 8\nplaces ="));
         offsite.ok(["init", "rotation", "--label", "First"]);
         // The second shows up where the first does.
         second.bind_to(&place).unwrap();
@@ -305,14 +325,17 @@ fn real_drives() {
         fs::remove_file(place.join("filler")).unwrap();
         world.copy(3);
         world.check();
+        assert_in_parts(&place.join(COPY));
+        world.work(4);
+        let planned = world.plan("First", 4);
         if kind == FileSystemKind::Ext4 {
-            world.work(4);
             first.remount("ro").unwrap();
             let ran = world.offsite.run(["run", "--now", &day(4)]).expect(1);
             ran.says(&["medium \"First\"", "is write-protected: release its switch, or mount it writable"]);
             world.check();
         }
         first.unmount().unwrap();
+        assert_eq!(world.plan("First", 4), planned, "{kind:?}: planned alike while the drive is away");
         assert!(other.join(COPY).is_dir(), "the second has its chain");
         world
             .offsite
@@ -320,6 +343,18 @@ fn real_drives() {
             .expect(1)
             .says(&["insert and mount one of", "\"First\", last seen"]);
     }
+}
+
+/// Holds that the backup files in a job's folder are several, and none is longer than allowed.
+#[track_caller]
+fn assert_in_parts(job: &Path) {
+    let lengths: Vec<u64> = support::repository::names(job, "blocks")
+        .iter()
+        .map(|name| fs::metadata(job.join("blocks").join(name)).unwrap().len())
+        .collect();
+    println!("backup files of {lengths:?} bytes");
+    assert!(lengths.iter().filter(|length| **length > 4 << 20).count() >= 2, "{lengths:?}");
+    assert!(lengths.iter().all(|length| *length <= 8 << 20), "{lengths:?}");
 }
 
 fn unmount(place: &Path) {

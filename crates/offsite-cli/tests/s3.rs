@@ -159,7 +159,7 @@ fn from_a_bucket_to_another_server() {
     offsite.config(&format!(
         "{}{}{}{}{}",
         first.config("primary", "", ""),
-        second.config("second", "copies", ""),
+        second.config("second", "copies", "checksum = \"crc64nvme\""),
         third.config("third", "copies/of copies", "region = \"eu-central-1\""),
         copy_job("one", "primary", "nightly", "second"),
         copy_job("two", "second", "one", "third"),

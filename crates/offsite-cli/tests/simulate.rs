@@ -119,3 +119,41 @@ fn wrong_files_are_named_with_the_reason() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("none.toml"));
 }
+
+#[test]
+fn lives_are_drawn() {
+    let files = Files::new("keep = 5\ngfs = { weekly = 2, monthly = 1 }\n", &february());
+    let picture = files.path("life.svg");
+    let output = files.simulate(&["--draw", "--svg", picture.to_str().expect("text")]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("2015-02-")).count(), 28, "{text}");
+    assert!(text.lines().any(|line| line.starts_with("2015-02-08") && line.ends_with("weekly")), "{text}");
+    assert!(!text.contains("not drawn"), "{text}");
+    let picture_text = fs::read_to_string(&picture).unwrap();
+    assert!(picture_text.starts_with("<svg ") && picture_text.ends_with("</svg>\n"), "{picture_text}");
+    assert_eq!(picture_text.matches("class=\"archive\"").count(), 4, "one in the legend and three archives");
+    // The picture comes beside the lines, or beside JSON, too.
+    let output = files.simulate(&["--json", "--svg", picture.to_str().expect("text")]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 28);
+    assert!(!files.simulate(&["--json", "--draw"]).status.success());
+    let output = files.simulate(&["--svg", files.path("none/life.svg").to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none/life.svg"));
+}
+
+/// Long lives are drawn in the same room: what is kept and what was flagged, and how much is left out.
+#[test]
+fn long_lives_are_drawn_in_the_same_room() {
+    let days = |year: u32| (1..=12).flat_map(move |month| (1..=28).map(move |day| (year, month, day)));
+    let points: String = (2000..2010)
+        .flat_map(days)
+        .map(|(year, month, day)| format!("{year}-{month:02}-{day:02}T22:00:00Z\n"))
+        .collect();
+    let files = Files::new("keep = 7\ngfs = { weekly = 4, monthly = 12, yearly = 3 }\n", &points);
+    let output = files.simulate(&["--draw"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() <= 125 && text.lines().all(|line| line.chars().count() <= 130), "{text}");
+    assert!(text.contains("older restore points not drawn"), "{text}");
+    assert!(text.contains("2009-12-28  "), "{text}");
+}

@@ -25,6 +25,15 @@ pub enum Status {
     Carried,
 }
 
+/// How far the copy of an incomplete machine came, in bytes of stored blocks; zero for any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Transferred {
+    /// Bytes that are here.
+    pub done_bytes: u64,
+    /// Bytes that were still to come.
+    pub left_bytes: u64,
+}
+
 /// One machine in a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineState {
@@ -34,6 +43,24 @@ pub struct MachineState {
     pub status: Status,
     /// When the machine was in this state.
     pub captured: Timestamp,
+    /// The restore point that it is a copy of.
+    pub origin: Option<Origin>,
+    /// How far it came, if it is incomplete.
+    pub transferred: Transferred,
+}
+
+impl MachineState {
+    /// A machine that is a copy of nothing.
+    #[must_use]
+    pub fn new(name: MachineName, status: Status, captured: Timestamp) -> Self {
+        Self { name, status, captured, origin: None, transferred: Transferred::default() }
+    }
+
+    /// Whether a restore can use it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.status != Status::Incomplete
+    }
 }
 
 /// Which index describes a restore point.
@@ -66,18 +93,16 @@ pub struct RestorePoint {
     pub stored_blocks: u64,
     /// Their length in bytes, headers included.
     pub stored_bytes: u64,
-    /// The sequence number of the point that this one is a copy of, and the folder that holds it.
-    pub origin: Option<Origin>,
     /// The tiers of long-term retention that want it.
     pub flags: Flags,
 }
 
-/// Where a copied restore point came from.
+/// Where a copied machine came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The job folder it was read from.
     pub folder: [u8; 16],
-    /// Its number there.
+    /// The number of the restore point there.
     pub sequence: Sequence,
 }
 

@@ -1,14 +1,24 @@
 //! Which blocks a step touches, so that only those need to be looked up in what lies below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::{BlockMap, DiskMap, DiskNumber, MachineName};
+use crate::{BlockMap, DiskMap, DiskNumber, MachineName, Run};
 
-/// Blocks by machine and disk. Of a machine that is named, a disk that is not listed is covered as a whole.
+/// A piece of a disk has so many blocks: about what a page of an index speaks of.
+const PIECE_BLOCKS: u32 = 4096;
+
+/// Blocks by machine and disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Coverage {
-    machines: BTreeMap<MachineName, BTreeMap<DiskNumber, Vec<Range<u32>>>>,
+    machines: BTreeMap<MachineName, Disks>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Disks {
+    ranges: BTreeMap<DiskNumber, Vec<Range<u32>>>,
+    /// Whether disks that are not listed are covered as a whole; if not, nothing of them is.
+    others: bool,
 }
 
 impl Coverage {
@@ -17,29 +27,63 @@ impl Coverage {
     pub fn of(step: &BlockMap) -> Self {
         let machines = step.machines().iter().map(|(name, machine)| {
             let disks = machine.disks.iter().map(|(number, disk)| (*number, ranges_of(disk)));
-            (name.clone(), disks.collect())
+            (name.clone(), Disks { ranges: disks.collect(), others: true })
         });
         Self { machines: machines.collect() }
+    }
+
+    /// Blocks that `step` speaks of: those in at most `pieces_max` pieces of its disks, counted on from the `turn`-th such lot, so
+    /// that all have their turn. What a look-up of them costs has a bound, whatever the step.
+    #[must_use]
+    pub fn lot(step: &BlockMap, pieces_max: usize, turn: u64) -> Self {
+        let disks = || {
+            let machines = step.machines().iter();
+            machines.flat_map(|(name, machine)| machine.disks.iter().map(move |(number, disk)| (name, *number, disk)))
+        };
+        let pieces: BTreeSet<(&MachineName, DiskNumber, u32)> = disks()
+            .flat_map(|(name, number, disk)| {
+                disk.runs().iter().flat_map(move |run| pieces_of(run).map(move |piece| (name, number, piece)))
+            })
+            .collect();
+        let lots = pieces.len().div_ceil(pieces_max.max(1)).max(1);
+        let first = usize::try_from(turn % lots as u64).unwrap_or(0) * pieces_max;
+        let chosen: BTreeSet<_> = pieces.into_iter().skip(first).take(pieces_max).collect();
+        let mut machines: BTreeMap<MachineName, Disks> = BTreeMap::new();
+        for (name, number, disk) in disks() {
+            let ranges = disk.runs().iter().flat_map(|run| {
+                let end = u32::try_from(run.end()).unwrap_or(u32::MAX);
+                let pieces = pieces_of(run).filter(|piece| chosen.contains(&(name, number, *piece)));
+                pieces.map(move |piece| {
+                    let start = piece * PIECE_BLOCKS;
+                    run.first().max(start)..end.min(start.saturating_add(PIECE_BLOCKS))
+                })
+            });
+            let ranges = joined(ranges.collect());
+            if !ranges.is_empty() {
+                machines.entry(name.clone()).or_default().ranges.insert(number, ranges);
+            }
+        }
+        Self { machines }
     }
 
     /// These blocks and those.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
-        for (name, disks) in other.machines {
-            match self.machines.remove(&name) {
-                None => drop(self.machines.insert(name, disks)),
-                Some(mut own) => {
-                    // A disk that either does not list, it covers as a whole.
-                    own.retain(|number, _| disks.contains_key(number));
-                    for (number, ranges) in disks {
-                        if let Some(own) = own.get_mut(&number) {
-                            own.extend(ranges);
-                            *own = joined(std::mem::take(own));
-                        }
-                    }
-                    self.machines.insert(name, own);
-                }
+        for (name, mut disks) in other.machines {
+            let Some(mut own) = self.machines.remove(&name) else {
+                self.machines.insert(name, disks);
+                continue;
+            };
+            // A disk that either covers as a whole without listing it is covered as a whole.
+            own.ranges.retain(|number, _| !disks.others || disks.ranges.contains_key(number));
+            disks.ranges.retain(|number, _| !own.others || own.ranges.contains_key(number));
+            for (number, ranges) in disks.ranges {
+                let all = own.ranges.entry(number).or_default();
+                all.extend(ranges);
+                *all = joined(std::mem::take(all));
             }
+            own.others |= disks.others;
+            self.machines.insert(name, own);
         }
         self
     }
@@ -54,15 +98,25 @@ impl Coverage {
     #[must_use]
     pub fn touches(&self, machine: &MachineName, disk: DiskNumber, blocks: Range<u32>) -> bool {
         let Some(disks) = self.machines.get(machine) else { return false };
-        let Some(ranges) = disks.get(&disk) else { return true };
+        let Some(ranges) = disks.ranges.get(&disk) else { return disks.others };
         let after = ranges.partition_point(|range| range.end <= blocks.start);
         ranges.get(after).is_some_and(|range| range.start < blocks.end)
     }
 
     /// The covered ranges of a disk of a machine that is named, ascending; none: all of it.
     pub(crate) fn ranges(&self, machine: &MachineName, disk: DiskNumber) -> Option<&[Range<u32>]> {
-        self.machines.get(machine).and_then(|disks| disks.get(&disk)).map(Vec::as_slice)
+        let disks = self.machines.get(machine)?;
+        match disks.ranges.get(&disk) {
+            Some(ranges) => Some(ranges),
+            None if disks.others => None,
+            None => Some(&[]),
+        }
     }
+}
+
+fn pieces_of(run: &Run) -> impl Iterator<Item = u32> + use<> {
+    let last = u32::try_from(run.end().saturating_sub(1)).unwrap_or(u32::MAX);
+    (run.first() / PIECE_BLOCKS)..=(last / PIECE_BLOCKS)
 }
 
 /// What a step of a disk replaces, and what it lets go of because the disk was shorter meanwhile.

@@ -5,7 +5,8 @@
 //! its arguments, so that ten years of a job run in a test in seconds. The lints in its `clippy.toml` hold that wall.
 //!
 //! Where to start: [`BlockMap`] (the algebra), [`Chain`] (restore points in order), [`plan`] (operations as values),
-//! [`retention`] (what is kept, and why), [`format`](mod@format) (bytes).
+//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when),
+//! [`format`](mod@format) (bytes).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 mod block;
@@ -15,16 +16,23 @@ mod coverage;
 mod disk_map;
 pub mod format;
 mod id;
+mod labels;
 mod machine;
+pub mod phase;
 pub mod plan;
 pub mod retention;
+pub mod schedule;
+pub mod selection;
 mod time;
 
 pub use block::{BlockSize, BlockSizeError, Digest};
 pub use block_map::{BlockMap, Displaced, MachineMap};
-pub use chain::{Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status};
+pub use chain::{
+    Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status, Transferred,
+};
 pub use coverage::Coverage;
 pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
 pub use id::{ObjectId, Sequence};
+pub use labels::{Labels, LabelsError};
 pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};
 pub use time::{ParseTimestampError, Timestamp};

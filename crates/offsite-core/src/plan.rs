@@ -9,17 +9,19 @@ use std::ops::Range;
 use crate::format::head::FileState;
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
+mod arrival;
 mod merge;
 mod relocate;
 mod retire;
 mod space;
 mod sync;
 
+pub use arrival::Arrival;
 pub use merge::{Merge, adopt, fold};
 pub use relocate::{Relocation, relocate};
 pub use retire::{Files, Reclaiming, references, retire};
-pub use space::{FoldTarget, free_ranges};
-pub use sync::{Placement, Placer, sync};
+pub use space::{FoldTarget, free_ranges, places};
+pub use sync::{Placement, Placer, Sync, sync, sync_from};
 
 /// Which block of which disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,8 @@ pub struct Address {
 pub struct Move {
     /// Which block.
     pub address: Address,
+    /// Which of the folders that the plan reads from, where there are several; else 0.
+    pub source: u32,
     /// Where it lies now.
     pub from: StoredBlock,
     /// Where it will lie.
@@ -124,7 +128,7 @@ impl Plan {
     /// What carrying the plan out costs.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        let reads = batches(&self.moves, |step| step.from);
+        let reads = self.batches();
         let (bytes_read, bytes_written) = match () {
             () if self.cloned => (0, 0),
             // What is written into an existing file is what the frames take, and nothing between them.
@@ -144,6 +148,12 @@ impl Plan {
             read_requests: if self.cloned { 0 } else { reads.len() as u64 },
             peak_extra_bytes: if self.patched.is_empty() { self.files.values().sum() } else { bytes_written },
         }
+    }
+
+    /// What is read at once, in the order of the moves.
+    #[must_use]
+    pub fn batches(&self) -> Vec<Batch> {
+        move_batches(&self.moves)
     }
 
     fn is_written(&self, file: ObjectId) -> bool {
@@ -201,6 +211,19 @@ pub struct Batch {
 pub const BATCH_BYTES_MAX: u64 = 4 << 20;
 /// Padding between two frames that is cheaper to read than to skip.
 const GAP_BYTES_MAX: u64 = 16 << 10;
+
+/// The batches of moves, none of which reads from two folders.
+#[must_use]
+pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
+    let mut all = Vec::new();
+    let mut start = 0;
+    for part in moves.chunk_by(|left, right| left.source == right.source) {
+        let shift = |batch: Batch| Batch { items: batch.items.start + start..batch.items.end + start, ..batch };
+        all.extend(batches(part, |step| step.from).into_iter().map(shift));
+        start += part.len();
+    }
+    all
+}
 
 /// Groups neighbours in `items` whose frames follow each other in one file. Items keep their order.
 pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {

@@ -1,7 +1,8 @@
 //! Which restore points a policy keeps, why, and until when.
 //!
-//! Three questions have three functions: [`verdicts`] judges the points of a job by its [`Policy`], [`simple`] those of
-//! a job that only counts, and [`Simulation`] tells a chain's whole life from the times of its points. All of them
+//! Each question has its function: [`verdicts`] judges the points of a job by its [`Policy`], [`simple`] those of
+//! a job that only counts, and [`Simulation`] tells a chain's whole life from the times of its points; [`forecast`] says when
+//! each point of a chain will go. All of them
 //! are pure: the present is an argument, and the policy names its time zone.
 //!
 //! # What is decided here where the rules leave room
@@ -27,6 +28,7 @@
 mod anchor;
 mod calendar;
 mod due;
+mod forecast;
 mod machines;
 mod marking;
 mod policy;
@@ -38,6 +40,7 @@ mod verdicts;
 pub use anchor::{AnchorError, Anchors, MonthDay, QuarterMonth, Weekday};
 pub use calendar::{UnknownZone, Zone};
 pub use due::{Ageing, Due, due};
+pub use forecast::{Departure, Life, Lives, forecast};
 pub use machines::DeletedMachines;
 pub use marking::{Marks, mark, mark_full};
 pub use policy::{Days, DaysOutOfRange, Expiry, Gfs, GfsError, Marking, Method, Policy, Regular, Simple, TooFew};

@@ -14,6 +14,8 @@ pub struct Timestamp {
 pub struct ParseTimestampError(String);
 
 impl Timestamp {
+    /// The first time there is.
+    pub const MIN: Self = Self { unix_secs: -377_705_023_201 };
     /// The last time there is.
     pub const MAX: Self = Self { unix_secs: 253_402_207_200 };
 

@@ -9,10 +9,9 @@ use proptest::prelude::*;
 
 fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
     let time = Timestamp::from_unix_secs(0).expect("a time in range");
-    let machine = |letter: &u8| MachineState {
-        name: MachineName::new(&char::from(b'a' + letter).to_string()).expect("a plain name"),
-        status: Status::Complete,
-        captured: time,
+    let machine = |letter: &u8| {
+        let name = MachineName::new(&char::from(b'a' + letter).to_string()).expect("a plain name");
+        MachineState::new(name, Status::Complete, time)
     };
     RestorePoint {
         sequence: Sequence(sequence),
@@ -23,7 +22,6 @@ fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
         below: Vec::new(),
         stored_blocks: 0,
         stored_bytes: 0,
-        origin: None,
         flags: Flags::NONE,
     }
 }

@@ -83,8 +83,9 @@ impl<'a> Reader<'a> {
         (self.int(), self.int(), self.int())
     }
 
-    fn origin(&mut self) -> Option<([u8; 16], u64)> {
-        self.option(|reader| (reader.bytes16(), reader.int()))
+    /// Where a machine came from, and the bytes that are done and left of an incomplete one.
+    fn copied(&mut self) -> Copied {
+        (self.option(|reader| (reader.bytes16(), reader.int())), self.int(), self.int())
     }
 }
 
@@ -159,14 +160,23 @@ fn a_head_is_read() {
     assert_eq!((record.bytes16(), record.int(), record.bytes16()), (head.folder, head.number, head.commit));
     assert_eq!(record.vec(Reader::bytes16), head.ancestry);
     assert_eq!((record.int(), record.int()), (head.boundary, head.epoch.into()));
+    assert_eq!(record.int(), head.sealed_epoch.into());
     let lease = record.option(|reader| (reader.string(), reader.int()));
     assert_eq!(lease, head.lease.map(|lease| (lease.holder, lease.duration_secs.into())));
     assert_eq!(record.fixed(1), 1, "a copy job");
     assert_eq!((record.int(), record.int()), (1 << 20, head.alignment_bytes.into()));
     assert_eq!((record.int(), record.signed()), (head.next_sequence.0, head.clock.unix_secs()));
-    let machines = record.vec(|reader| (reader.string(), reader.option(Reader::signed)));
+    let machines = record.vec(|reader| {
+        let (name, selected) = (reader.string(), reader.option(Reader::signed));
+        (name, (selected, reader.vec(Reader::string), reader.vec(Reader::string)))
+    });
     let selected = |name| head.last_selected.get(name).map(|time| time.unix_secs());
-    let expected = head.machines.iter().map(|name| (name.as_str().to_owned(), selected(name)));
+    let labels = |name| head.labels.get(name).cloned().unwrap_or_default();
+    let texts = |texts: &mut dyn Iterator<Item = &str>| texts.map(str::to_owned).collect::<Vec<_>>();
+    let expected = head.machines.iter().map(|name| {
+        let (tags, containers) = (texts(&mut labels(name).tags()), texts(&mut labels(name).containers()));
+        (name.as_str().to_owned(), (selected(name), tags, containers))
+    });
     assert_eq!(machines, expected.collect::<Vec<_>>());
     assert_eq!(record.option(Reader::int), head.settled_policy);
     assert_eq!(record.option(Reader::signed), head.compacted.map(Timestamp::unix_secs));
@@ -183,13 +193,14 @@ fn a_head_is_read() {
             assert_eq!((read.sequence, read.time), (point.sequence.0, point.time.unix_secs()));
             assert_eq!((read.kind, read.flags), (kind(point.kind), point.flags.stored().into()));
             let machine = |machine: &offsite_core::MachineState| {
-                (machine.name.as_str().to_owned(), status(machine.status), machine.captured.unix_secs())
+                let copied = (machine.origin.map(|origin| (origin.folder, origin.sequence.0)), machine.transferred);
+                let copied = (copied.0, copied.1.done_bytes, copied.1.left_bytes);
+                (machine.name.as_str().to_owned(), status(machine.status), machine.captured.unix_secs(), copied)
             };
             assert_eq!(read.machines, point.machines.iter().map(machine).collect::<Vec<_>>());
             let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
             assert_eq!(read.indexes, point.indexes().map(reference).collect::<Vec<_>>());
             assert_eq!(read.stored, (point.stored_blocks, point.stored_bytes));
-            assert_eq!(read.origin, point.origin.map(|origin| (origin.folder, origin.sequence.0)));
         }
     }
 
@@ -225,17 +236,18 @@ struct Machine {
     disks: Option<Disks>,
 }
 
+type Copied = (Option<([u8; 16], u64)>, u64, u64);
+
 /// Section 6: a point of a head.
 struct Point {
     sequence: u64,
     time: i64,
     kind: u64,
     flags: u64,
-    machines: Vec<(String, u64, i64)>,
+    machines: Vec<(String, u64, i64, Copied)>,
     /// Those below and then its own.
     indexes: Vec<(u64, u64, u64)>,
     stored: (u64, u64),
-    origin: Option<([u8; 16], u64)>,
 }
 
 impl Point {
@@ -243,20 +255,11 @@ impl Point {
         let (sequence, time) = (reader.int(), reader.signed());
         let (kind, flags) = (reader.fixed(1), reader.fixed(1));
         let name = |number| names[usize::try_from(number).expect("a small number")].clone();
-        let machines = reader.vec(|reader| (name(reader.int()), reader.fixed(1), reader.signed()));
+        let machines = reader.vec(|reader| (name(reader.int()), reader.fixed(1), reader.signed(), reader.copied()));
         let index = reader.reference();
         let below = reader.vec(Reader::reference);
         let stored = (reader.int(), reader.int());
-        Self {
-            sequence,
-            time,
-            kind,
-            flags,
-            machines,
-            indexes: [below, vec![index]].concat(),
-            stored,
-            origin: reader.origin(),
-        }
+        Self { sequence, time, kind, flags, machines, indexes: [below, vec![index]].concat(), stored }
     }
 }
 
@@ -297,7 +300,6 @@ fn read_index(bytes: &[u8]) -> Step {
     assert_eq!(record.bytes16(), samples::FOLDER);
     let (id, sequence, time, kind) = (record.int(), record.int(), record.signed(), record.fixed(1));
     assert_eq!(record.int(), 1 << 20, "the block size");
-    record.origin();
     let below = record.vec(Reader::reference);
     let stored = (record.int(), record.int());
     let files = record.vec(|reader| {
@@ -309,6 +311,7 @@ fn read_index(bytes: &[u8]) -> Step {
     let mut machines = Vec::new();
     for _ in 0..count {
         let (name, number, status, captured) = (record.string(), record.int(), record.fixed(1), record.signed());
+        record.copied();
         let disks = record.option(|reader| {
             reader.vec(|reader| {
                 let disk = [(); 3].map(|()| reader.int());
@@ -403,12 +406,16 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     record.int();
     record.take(16);
     record.vec(Reader::bytes16);
-    let _skipped = [(); 2].map(|()| record.int());
+    let _skipped = [(); 3].map(|()| record.int());
     record.option(|reader| (reader.string(), reader.int()));
     record.fixed(1);
     let _skipped = [(); 3].map(|()| record.int());
     record.signed();
-    let names = record.vec(|reader| (reader.string(), reader.option(Reader::signed)).0);
+    let names = record.vec(|reader| {
+        let (name, _) = (reader.string(), reader.option(Reader::signed));
+        let _labels = (reader.vec(Reader::string), reader.vec(Reader::string));
+        name
+    });
     record.option(Reader::int);
     record.option(Reader::signed);
     record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
@@ -431,7 +438,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
         let mut layers = point.indexes.iter().map(|(id, length, sum)| {
             let bytes = &objects[id];
             assert_eq!((bytes.len() as u64, &bytes[32..40]), (*length, &sum.to_le_bytes()[..]));
-            let listed = |name: &String| point.machines.iter().any(|(other, status, _)| other == name && *status != 1);
+            let listed = |name: &String| point.machines.iter().any(|(other, status, ..)| other == name && *status != 1);
             let machines = read_index(bytes).machines.into_iter().filter(|machine| machine.status != 1);
             machines
                 .filter(|machine| listed(&machine.name))
@@ -442,7 +449,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
         overlay(&mut state, step.into_iter().collect());
     }
     let point = steps.last().expect("the point");
-    state.retain(|name, _| point.machines.iter().any(|(other, status, _)| other == name && *status != 1));
+    state.retain(|name, _| point.machines.iter().any(|(other, status, ..)| other == name && *status != 1));
     state
 }
 

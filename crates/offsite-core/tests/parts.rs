@@ -38,7 +38,8 @@ proptest! {
         let steps = steps(&days);
         let [cut, first, second] = cuts.map(|cut| cut.index(steps.len()));
         let (a, b) = (fold(&steps[..cut]), fold(&steps[cut..]));
-        for range in [Coverage::of(&b), Coverage::of(&steps[first]), Coverage::of(&steps[first]).union(Coverage::of(&steps[second]))] {
+        let lot = Coverage::lot(&steps[first], 2, second as u64);
+        for range in [lot, Coverage::of(&b), Coverage::of(&steps[first]), Coverage::of(&steps[first]).union(Coverage::of(&steps[second]))] {
             prop_assert_eq!(a.overlay(&b).restricted(&range), a.restricted(&range).overlay(&b.restricted(&range)));
         }
         let (a, b) = (&steps[first], &steps[second]);
@@ -63,6 +64,24 @@ proptest! {
             prop_assert!(touched || find(&state) == find(&after), "{} {} {:?}", name, block, at);
             // And as part of any range.
             prop_assert!(!touched || coverage.touches(name, disk, block.saturating_sub(2)..block + 2));
+        }
+    }
+
+    /// The lots of a step cover what it says, all together, and nothing that it says nothing of.
+    #[test]
+    fn each_piece_of_a_step_has_its_turn(days in history(6), which in any::<prop::sample::Index>(), pieces in 1..3usize) {
+        let steps = steps(&days);
+        let step = which.get(&steps);
+        // Disks of these histories are shorter than a piece.
+        let disks = step.machines().values().map(|machine| machine.disks.len()).sum::<usize>();
+        let lots: Vec<_> = (0..disks.div_ceil(pieces).max(1) as u64).map(|turn| Coverage::lot(step, pieces, turn)).collect();
+        for (name, disk, block, _) in step.stored() {
+            prop_assert!(lots.iter().any(|lot| lot.touches(name, disk, block..block + 1)));
+        }
+        for lot in &lots {
+            let part = step.restricted(lot);
+            let spoken = part.machines().values().flat_map(|machine| machine.disks.values());
+            prop_assert!(spoken.filter(|disk| !disk.runs().is_empty()).count() <= pieces);
         }
     }
 
@@ -177,7 +196,7 @@ proptest! {
             let disks = pair.iter().zip(0..).map(|((runs, seed), number)| (DiskNumber(number), long_disk(*runs, *seed, 1 + u32::from(number))));
             map.insert(name(machine), MachineMap { captured: time(5), disks: disks.collect() });
         }
-        let state = |name: &MachineName| MachineState { name: name.clone(), status: Status::Complete, captured: time(5) };
+        let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time(5));
         let index = Index {
             folder: [1; 16],
             id: ObjectId::new(1, 1),
@@ -185,7 +204,6 @@ proptest! {
             time: time(6),
             kind: PointKind::Increment,
             block_size: BlockSize::MiB1,
-            origin: None,
             below: vec![],
             stored: Stored::of(&map),
             files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),
@@ -230,11 +248,10 @@ fn a_small_coverage_has_few_pages() {
         time: time(6),
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
-        origin: None,
         below: vec![],
         stored: Stored::of(&map),
         files: BTreeMap::from([(ObjectId::new(1, 1), 1 << 40)]),
-        machines: vec![(MachineState { name: name(0), status: Status::Complete, captured: time(0) }, MachineNumber(0))],
+        machines: vec![(MachineState::new(name(0), Status::Complete, time(0)), MachineNumber(0))],
         map,
         spare: BlockMap::empty(),
     };

@@ -90,8 +90,9 @@ impl Target {
     fn fold_target(&self, placement: Placement) -> Option<FoldTarget> {
         let file = self.points[0].step.stored().next()?.3.file;
         let (length, alignment) = (self.files[&file].length, placement.alignment);
-        let live = references(&self.maps());
-        let free = free_ranges(&live, &self.held, file, placement.first_offset, length, alignment);
+        let live: Vec<_> = references(&self.maps()).into_iter().filter(|at| at.file == file).collect();
+        let held = self.held.get(&file).map(Vec::as_slice).unwrap_or_default();
+        let free = free_ranges([placement.first_offset..length], &live, held, alignment);
         Some(FoldTarget { file, length, length_max: u64::MAX, alignment, free })
     }
 }
@@ -236,7 +237,8 @@ fn merge(target: &mut Target, at_once: usize, folds: bool, archives: bool, place
     others.extend(archives.then(|| full.clone()));
     let files = target.files.clone();
     let reclaiming = Reclaiming { alignment, files: &files, punches: true };
-    let request = Merge { increments: &increments, full: &full, others: &others, reclaiming };
+    let request =
+        Merge { increments: &increments, full: &full, others: &others, dropped: &BlockMap::empty(), reclaiming };
     let step = increments.iter().fold(BlockMap::empty(), |step, increment| step.overlay(increment));
     let plan = match target.fold_target(placement).filter(|_| folds) {
         Some(place) => {

@@ -18,7 +18,6 @@ fn point(sequence: u64, secs: i64) -> RestorePoint {
         below: Vec::new(),
         stored_blocks: 0,
         stored_bytes: 0,
-        origin: None,
         flags: Flags::NONE,
     }
 }

@@ -11,13 +11,28 @@ use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retireme
 use offsite_core::format::index::{Index, Stored};
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, Chain, DiskMap, DiskNumber, MachineMap, MachineNumber, MachineState, ObjectId, Origin, PointKind,
-    Sequence, Status,
+    BlockMap, Chain, DiskMap, DiskNumber, Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
+    Origin, PointKind, Sequence, Status, Timestamp, Transferred,
 };
 use proptest::prelude::*;
 
 fn status(number: u8) -> Status {
     [Status::Complete, Status::Incomplete, Status::Carried][usize::from(number % 3)]
+}
+
+fn state(
+    name: &MachineName,
+    status: Status,
+    captured: Timestamp,
+    origin: Option<([u8; 16], u64)>,
+    bytes: u64,
+) -> MachineState {
+    let origin = origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) });
+    let transferred = match status {
+        Status::Incomplete => Transferred { done_bytes: bytes, left_bytes: bytes / 3 },
+        _ => Transferred::default(),
+    };
+    MachineState { origin, transferred, ..MachineState::new(name.clone(), status, captured) }
 }
 
 /// The index of the step between two random worlds.
@@ -47,8 +62,10 @@ fn index() -> impl Strategy<Value = Index> {
                 .zip(statuses)
                 .zip(0..)
                 .map(|((name, wish), number)| {
-                    let state = MachineState { name: name.clone(), status: status(wish), captured: model::time(secs) };
-                    (state, MachineNumber(100 - number))
+                    (
+                        state(name, status(wish), model::time(secs), origin, secs.unsigned_abs()),
+                        MachineNumber(100 - number),
+                    )
                 })
                 .collect();
             // Of a machine that is whole an index that stands on others need not speak.
@@ -65,7 +82,6 @@ fn index() -> impl Strategy<Value = Index> {
                 time: model::time(secs * 1000),
                 kind: [PointKind::Full, PointKind::Increment, PointKind::Rollback][usize::from(statuses[0] % 3)],
                 block_size: model::BLOCK_SIZE,
-                origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
                 below: if layered { samples::layered_index().below } else { vec![] },
                 stored: if layered { Stored { blocks: sequence, bytes: length } } else { Stored::of(&step) },
                 files: step.files().into_iter().map(|file| (file, length.max(1 << 40))).collect(),
@@ -103,32 +119,32 @@ fn head() -> impl Strategy<Value = Head> {
                     [&[PointKind::Full, PointKind::Rollback, PointKind::Full][..], &[PointKind::Increment; 8]].concat()
                 }
             };
-            let mut points: Vec<_> =
-                points
-                    .into_iter()
-                    .zip(0u64..)
-                    .map(|(([id, length, blocks, bytes], secs, origin, statuses), position)| {
-                        let states = machines.iter().rev().take(1 + usize::from(statuses % 3)).map(|name| {
-                            MachineState { name: name.clone(), status: status(statuses), captured: time(secs) }
-                        });
-                        offsite_core::RestorePoint {
-                            sequence: Sequence(position * 3),
-                            time: time(secs),
-                            kind: kinds[usize::try_from(position).expect("a few points")],
-                            machines: states.collect(),
-                            index: offsite_core::IndexReference {
-                                id: ObjectId::from_stored(id),
-                                length,
-                                directory_checksum: id ^ length,
-                            },
-                            below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
-                            flags: Flags::from_stored(statuses % 16).expect("four bits"),
-                            stored_blocks: blocks,
-                            stored_bytes: bytes,
-                            origin: origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
-                        }
-                    })
-                    .collect();
+            let mut points: Vec<_> = points
+                .into_iter()
+                .zip(0u64..)
+                .map(|(([id, length, blocks, bytes], secs, origin, statuses), position)| {
+                    let states = machines
+                        .iter()
+                        .rev()
+                        .take(1 + usize::from(statuses % 3))
+                        .map(|name| state(name, status(statuses), time(secs), origin, bytes));
+                    offsite_core::RestorePoint {
+                        sequence: Sequence(position * 3),
+                        time: time(secs),
+                        kind: kinds[usize::try_from(position).expect("a few points")],
+                        machines: states.collect(),
+                        index: offsite_core::IndexReference {
+                            id: ObjectId::from_stored(id),
+                            length,
+                            directory_checksum: id ^ length,
+                        },
+                        below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
+                        flags: Flags::from_stored(statuses % 16).expect("four bits"),
+                        stored_blocks: blocks,
+                        stored_bytes: bytes,
+                    }
+                })
+                .collect();
             let archives = if kinds[1] == PointKind::Rollback { vec![points.remove(0)] } else { vec![] };
             let number = number.max(1);
             let file = |(id, length, until, _): &(u64, u64, Option<i32>, u8)| {
@@ -153,6 +169,7 @@ fn head() -> impl Strategy<Value = Head> {
                 ancestry,
                 boundary: number / 2,
                 epoch,
+                sealed_epoch: epoch / 2,
                 lease: lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
                 role: if copy { Role::Copy } else { Role::Backup },
                 alignment_bytes: 1 << shift,
@@ -161,6 +178,17 @@ fn head() -> impl Strategy<Value = Head> {
                 files: objects.iter().map(file).collect(),
                 retired: objects.iter().map(retirement).collect(),
                 last_selected: machines.iter().step_by(2).map(|name| (name.clone(), time(-7))).collect(),
+                labels: machines
+                    .iter()
+                    .take(2)
+                    .map(|name| {
+                        (
+                            name.clone(),
+                            Labels::new([name.to_string()], (0..shift).map(|host| format!("site/host {host}")))
+                                .expect("labels"),
+                        )
+                    })
+                    .collect(),
                 settled_policy: copy.then_some(number),
                 compacted: copy.then_some(samples::time(-8)),
                 chain: match machines.is_empty() {
@@ -201,6 +229,7 @@ fn a_head_that_cannot_be_read_is_not_written() {
     };
     refused(|head| head.number = 0);
     refused(|head| head.boundary = head.number);
+    refused(|head| head.sealed_epoch = head.epoch + 1);
     refused(|head| head.alignment_bytes = 0);
     refused(|head| head.alignment_bytes = 3 << 10);
     refused(|head| head.next_sequence = Sequence(42));
@@ -257,11 +286,7 @@ fn a_directory_that_is_too_long_is_not_written() {
     let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
     let disks: BTreeMap<_, _> = (0..=u16::MAX).map(|number| (DiskNumber(number), disk.clone())).collect();
     for number in 0..30 {
-        let state = MachineState {
-            name: samples::name(&format!("{number:02}")),
-            status: Status::Complete,
-            captured: samples::time(0),
-        };
+        let state = MachineState::new(samples::name(&format!("{number:02}")), Status::Complete, samples::time(0));
         index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks: disks.clone() });
         index.machines.push((state, MachineNumber(number)));
     }

@@ -4,7 +4,7 @@ mod method;
 mod points;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use offsite_core::format::head::Role;
 use offsite_core::format::index::Stored;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
-use offsite_core::{BlockMap, BlockSize, MachineName, PointKind, Timestamp};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Timestamp};
 
 use crate::image::ImageSource;
 use crate::indexes::Indexes;
@@ -37,6 +37,7 @@ pub struct BackupJob {
     repository: OpenRepository,
     job: JobName,
     machines: Vec<(MachineName, Vec<ImageSource>)>,
+    labels: BTreeMap<MachineName, Labels>,
     block_size: Option<BlockSize>,
     method: BackupMethod,
     full: Option<FullKind>,
@@ -53,6 +54,7 @@ impl BackupJob {
             repository: repository.clone(),
             job,
             machines: Vec::new(),
+            labels: BTreeMap::new(),
             block_size: None,
             method: BackupMethod::default(),
             full: None,
@@ -66,6 +68,14 @@ impl BackupJob {
     #[must_use]
     pub fn machine(mut self, name: MachineName, disks: Vec<ImageSource>) -> Self {
         self.machines.push((name, disks));
+        self
+    }
+
+    /// The tags of a machine and the containers that it is in, by which copy jobs select. They are in place of what is known of it;
+    /// of a machine that is not named here that stays.
+    #[must_use]
+    pub fn labels(mut self, name: MachineName, labels: Labels) -> Self {
+        self.labels.insert(name, labels);
         self
     }
 
@@ -133,6 +143,7 @@ impl BackupJob {
     async fn run_with(&self, writer: &mut Writer, images: &Images, now: Timestamp) -> Result<BackupReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
+        writer.label(&self.labels);
         let block_size = writer.head().chain.block_size();
         if let Some(wanted) = self.block_size.filter(|wanted| *wanted != block_size) {
             return Err(Error::Settings(format!(

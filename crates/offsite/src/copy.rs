@@ -3,27 +3,31 @@
 mod dry_run;
 mod offer;
 mod selection;
+mod source;
+mod sync;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
-use offsite_core::{BlockMap, PointKind, Timestamp};
+use offsite_core::selection::Choice;
+use offsite_core::{BlockMap, BlockSize, Timestamp};
 
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{Checking, FrameSource, Headers, Output, transfer};
-use crate::point::commit_point;
-use crate::report::{BlockTraffic, CopyReport, OperationReport, SyncReport, Tally};
+use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
 use crate::transform::{Drafting, MergeMethod, Transforms, carry_out, transform, whole};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use selection::Selection;
+pub use source::Source;
+pub use sync::SyncRequest;
 
-use offer::{NewPoint, Offer};
+use selection::Asked;
+use source::Sources;
 
 /// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
 /// retention no longer asks for.
@@ -33,8 +37,7 @@ use offer::{NewPoint, Offer};
 #[derive(Clone)]
 pub struct CopyJob {
     name: JobName,
-    source: OpenRepository,
-    source_job: JobName,
+    sources: Vec<Source>,
     target: OpenRepository,
     selection: Selection,
     transforms: Transforms,
@@ -49,14 +52,24 @@ impl CopyJob {
     /// # Errors
     /// [`Error::SameRepository`]: a copy beside its original is no copy.
     pub fn new(name: JobName, source: &OpenRepository, source_job: JobName, target: &OpenRepository) -> Result<Self> {
-        if source.id() == target.id() {
-            let (source_location, target_location) = (source.location(), target.location());
+        Self::of(name, vec![Source::job(source, source_job)], target)
+    }
+
+    /// A job that copies the newest state of each machine that any of `sources` has.
+    ///
+    /// # Errors
+    /// [`Error::SameRepository`]: a copy beside its original is no copy. [`Error::Settings`] without a source.
+    pub fn of(name: JobName, sources: Vec<Source>, target: &OpenRepository) -> Result<Self> {
+        if let Some(source) = sources.iter().find(|source| source.repository().id() == target.id()) {
+            let (source_location, target_location) = (source.repository().location(), target.location());
             return Err(Error::SameRepository { source_location, target_location });
+        }
+        if sources.is_empty() {
+            return Err(Error::Settings(format!("copy job {name} has no source")));
         }
         Ok(Self {
             name,
-            source: source.clone(),
-            source_job,
+            sources,
             target: target.clone(),
             selection: Selection::all(),
             transforms: Transforms::keeping(Policy::default()),
@@ -117,74 +130,114 @@ impl CopyJob {
     ///
     /// # Errors
     /// [`Error::UnknownJob`] or [`Error::UnknownMachine`] for a source without what was selected; [`Error::Busy`] if the job is
-    /// running already; [`Error::Damaged`] if a block of the source is; those of the repositories. What was committed before the
-    /// error stays; the next run needs no repair.
+    /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
+    /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
     pub async fn run(&self, now: Timestamp) -> Result<CopyReport> {
-        let (source, pin) = JobFolder::pinned(&self.source, &self.source_job).await?;
-        let result = self.run_pinned(&source, now).await;
-        source.unpin(pin, result).await
+        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+        let result = self.run_pinned(&sources, now).await;
+        sources.unpin(result).await
     }
 
-    async fn run_pinned(&self, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {
-        let settings = WriterSettings {
-            role: Role::Copy,
-            block_size: source.chain().block_size(),
-            lease_duration: self.lease_duration,
-            now,
-        };
-        let mut writer = Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, source, now).await;
+    async fn run_pinned(&self, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
+        let mut writer = self.writer(sources.block_size(), now).await?;
+        let result = self.run_with(&mut writer, sources, now).await;
         writer.close(result).await
     }
 
-    async fn run_with(&self, writer: &mut Writer, source: &JobFolder, now: Timestamp) -> Result<CopyReport> {
-        let has_points = writer.head().chain.latest().is_some();
-        self.check_block_size(source, writer.head().chain.block_size(), has_points)?;
+    async fn run_with(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let latest = latest_state(writer.head(), &mut indexes).await?;
-        let head = writer.head().clone();
-        let offer = self.offer(&head, source, &latest, now, &mut || writer.mint()).await?;
-        drop(latest);
-        let Offer { stored, selected, missing } = offer;
-        let mut report = None;
-        if let Some(stored) = stored {
-            report = Some(self.store(writer, &mut indexes, source, stored).await?);
-        }
-        writer.select(&selected);
-        let added = u32::from(report.is_some());
-        let progress = self.progress.as_ref();
-        let (fulls, notes) = self.make_fulls(writer, &mut indexes, source).await?;
-        let mut transform = transform(writer, &mut indexes, &self.transforms, now, added, progress).await?;
-        transform.operations.splice(0..0, fulls);
-        transform.notes.splice(0..0, notes);
-        Ok(CopyReport { sync: report, transform, missing })
+        let synced = self.sync_with(writer, &mut indexes, sources, &SyncRequest::at(now)).await?;
+        let added = synced.added();
+        let folders: Vec<&JobFolder> = sources.folders().collect();
+        let transform = self.transform_with(writer, &mut indexes, &folders, now, added).await?;
+        let SyncOutcome { sync, machines, notes } = synced;
+        Ok(CopyReport { sync, machines, transform, notes })
     }
 
-    /// Copies what was chosen, and commits it as a restore point.
-    async fn store(
+    /// What becomes of each machine of the selection, if a sync is made now. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`] if no source is there; those of the repositories.
+    pub async fn look(&self, request: &SyncRequest) -> Result<Vec<Choice>> {
+        let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
+        let result = self.look_at(&sources, request).await;
+        sources.unpin(result).await
+    }
+
+    async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Vec<Choice>> {
+        let latest = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => BlockMap::empty(),
+            folder => {
+                let folder = folder?;
+                latest_state(folder.head(), &mut folder.indexes()).await?
+            }
+        };
+        let asked = Asked { sources: &self.sources, selection: &self.selection, target: &self.target, request };
+        Ok(asked.decide(sources, &latest).into_iter().map(|(choice, _)| choice).collect())
+    }
+
+    /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].
+    ///
+    /// # Errors
+    /// As for [`CopyJob::run`].
+    pub async fn sync(&self, request: &SyncRequest) -> Result<SyncOutcome> {
+        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+        let result = self.sync_pinned(&sources, request).await;
+        sources.unpin(result).await
+    }
+
+    async fn sync_pinned(&self, sources: &Sources, request: &SyncRequest) -> Result<SyncOutcome> {
+        let mut writer = self.writer(sources.block_size(), request.now).await?;
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        let result = self.sync_with(&mut writer, &mut indexes, sources, request).await;
+        writer.close(result).await
+    }
+
+    /// The second phase of a run: merges what retention no longer asks for, and gives its space back. `added` is how many restore
+    /// points the chain got since the last time. Nothing is done where nothing was ever copied.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the job is running already; those of the repositories.
+    pub async fn transform(&self, now: Timestamp, added: u32) -> Result<TransformReport> {
+        let block_size = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
+            folder => folder?.chain().block_size(),
+        };
+        let mut writer = self.writer(block_size, now).await?;
+        let result = self.transform_alone(&mut writer, now, added).await;
+        writer.close(result).await
+    }
+
+    async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        if whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_none() {
+            return self.transform_with(writer, &mut indexes, &[], now, added).await;
+        }
+        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+        let folders: Vec<&JobFolder> = sources.folders().collect();
+        let result = self.transform_with(writer, &mut indexes, &folders, now, added).await;
+        sources.unpin(result).await
+    }
+
+    async fn transform_with(
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
-        source: &JobFolder,
-        stored: NewPoint,
-    ) -> Result<SyncReport> {
-        let start = Instant::now();
-        let before = (self.source.block_counts(), self.target.block_counts());
-        let NewPoint { point, plan, header, predecessor, machines } = stored;
-        let (sequence, time, full) = (point.sequence, point.time, point.kind == PointKind::Full);
-        let frames = FrameSource::new(&self.source, source.layout(), source.head());
-        let output = Output::new(&self.target, writer.layout(), header);
-        transfer(&plan.moves, &frames, Headers::New, Checking::Stored, output, self.progress.as_ref()).await?;
-        let map = point.map.clone();
-        let point = commit_point(writer, None, point, &plan, predecessor).await?;
-        let tally = Tally {
-            planned: plan.cost(),
-            source: BlockTraffic::between(before.0, self.source.block_counts()),
-            target: BlockTraffic::between(before.1, self.target.block_counts()),
-            duration: start.elapsed(),
-        };
-        indexes.insert(point.index.id, map);
-        Ok(SyncReport { sequence, time, full, machines, tally })
+        sources: &[&JobFolder],
+        now: Timestamp,
+        added: u32,
+    ) -> Result<TransformReport> {
+        let progress = self.progress.as_ref();
+        let (fulls, notes) = self.make_fulls(writer, indexes, sources).await?;
+        let mut report = transform(writer, indexes, &self.transforms, now, added, progress).await?;
+        report.operations.splice(0..0, fulls);
+        report.notes.splice(0..0, notes);
+        Ok(report)
+    }
+
+    async fn writer(&self, block_size: BlockSize, now: Timestamp) -> Result<Writer> {
+        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now };
+        Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await
     }
 
     /// Makes fulls of the flagged increments that are to be read whole; what was done, and what could not be done as asked.
@@ -192,7 +245,7 @@ impl CopyJob {
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
-        source: &JobFolder,
+        sources: &[&JobFolder],
     ) -> Result<(Vec<OperationReport>, Vec<String>)> {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
@@ -201,28 +254,12 @@ impl CopyJob {
                 let mut mint = || writer.mint();
                 let indexes = &mut *indexes;
                 let mut drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
-                whole::draft(&mut drafting, source, sequence).await?
+                whole::draft(&mut drafting, sources, sequence).await?
             };
             notes.extend(whole::note(&draft.operation));
             done.push(carry_out(writer, draft, self.progress.as_ref()).await?);
         }
         Ok((done, notes))
-    }
-
-    fn check_block_size(
-        &self,
-        source: &JobFolder,
-        block_size: offsite_core::BlockSize,
-        has_points: bool,
-    ) -> Result<()> {
-        let of_source = source.chain().block_size();
-        if has_points && of_source != block_size {
-            return Err(Error::Settings(format!(
-                "copy job {} has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
-                self.name, self.source_job
-            )));
-        }
-        Ok(())
     }
 }
 
@@ -231,8 +268,7 @@ impl std::fmt::Debug for CopyJob {
         formatter
             .debug_struct("CopyJob")
             .field("name", &self.name)
-            .field("source", &self.source.location())
-            .field("source_job", &self.source_job)
+            .field("sources", &self.sources)
             .field("target", &self.target.location())
             .finish_non_exhaustive()
     }

@@ -197,6 +197,17 @@ impl<T> Context<T> for offsite_repository::Result<T> {
     }
 }
 
+/// An error with what caused it, on one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
 /// How many names an error lists.
 const KNOWN_MAX: usize = 12;
 

@@ -99,7 +99,9 @@ impl Export {
         };
         let plan = sync(&BlockMap::empty(), &state, header.bounded(u64::MAX), || FILE);
         let machines = header.machines.iter().zip(state.machines().values()).map(|((name, number), machine)| {
-            let state = MachineState { name: name.clone(), status: Status::Complete, captured: machine.captured };
+            let origin = Some(Origin { folder: folder.id(), sequence: point.sequence });
+            let state = MachineState::new(name.clone(), Status::Complete, machine.captured);
+            let state = MachineState { origin, ..state };
             (state, *number)
         });
         let index = Index {
@@ -109,7 +111,6 @@ impl Export {
             time: point.time,
             kind: PointKind::Full,
             block_size: header.block_size,
-            origin: Some(Origin { folder: folder.id(), sequence: point.sequence }),
             below: Vec::new(),
             stored: Stored::of(&plan.index),
             files: plan.files.clone(),
@@ -130,7 +131,7 @@ impl Export {
         let frames = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let output = Output::stream(Arc::clone(&sink), header);
         let progress = self.progress.as_ref();
-        transfer(&plan.moves, &frames, Headers::New, Checking::Stored, output, progress).await?;
+        transfer(&plan.moves, std::slice::from_ref(&frames), Headers::New, Checking::Stored, output, progress).await?;
         let mut sink = sink.lock().await;
         let written = sink.bytes() - file_start;
         let end = ExportEnd { id, frames: plan.moves.len() as u64, bytes: sink.bytes(), checksum: sink.checksum() };

@@ -1,7 +1,7 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Conditions, Policy, Verdict};
+use offsite_core::retention::{Ageing, Conditions, Departure, Lives, Policy, Verdict, forecast};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 use offsite_repository::ErrorKind;
 
@@ -10,7 +10,8 @@ use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::pin::Pin;
 use crate::transform::judge;
-use crate::{Error, JobName, OpenRepository, Result};
+use crate::writer::{Held, is_held};
+use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
 #[derive(Debug)]
@@ -84,6 +85,13 @@ impl JobFolder {
         result
     }
 
+    /// Whether a writer is at work in the folder. Of one on another host only waiting for a sign of its life tells.
+    pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
+        let heads = Heads::new(self.repository.clone(), self.layout.clone());
+        let held = is_held(&self.repository, &self.layout, &heads, &self.head, progress).await?;
+        Ok(held == Held::Yes)
+    }
+
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
     pub(crate) async fn is_expired(&self) -> bool {
         let Ok(newest) = Self::open(&self.repository, self.job()).await else { return false };
@@ -114,6 +122,25 @@ impl JobFolder {
     pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
         let conditions = Conditions { merges_carry: true, ..Conditions::default() };
         judge(&self.head, &[], policy, now, &conditions)
+    }
+
+    /// What becomes of each archive and point, oldest first, if `policy` stays as it is: when it goes, and what that frees. `next`
+    /// tells when the run after a time is. Reads the indexes of all points.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub async fn forecast(
+        &self,
+        policy: &Policy,
+        now: Timestamp,
+        next: impl Fn(Timestamp) -> Option<Timestamp>,
+    ) -> Result<Vec<Departure>> {
+        let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+        for point in self.chain().all() {
+            let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
+            lives.add(point.sequence, &indexes.state(&steps).await?);
+        }
+        Ok(forecast(self.chain(), policy, Ageing::Merge, &lives.finish(), now, next))
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

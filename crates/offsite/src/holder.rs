@@ -24,6 +24,7 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Alive,
+    /// The kernel says that the process is gone; or this one has dropped the claim.
     Dead,
     /// It ran on another host, in another container, or before a restart.
     Unknown,
@@ -111,7 +112,8 @@ impl fmt::Display for Process {
     }
 }
 
-/// When a process started, in clock ticks since the boot: the 22nd field of /proc/PID/stat (proc(5)). A zombie has ended.
+/// When a process started, in clock ticks since the boot: the 22nd field of /proc/PID/stat (proc(5)). A zombie has ended, once
+/// the last of its threads has: one may be in a system call still, in the middle of a write.
 fn start_of(pid: &str) -> Option<String> {
     if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -120,8 +122,10 @@ fn start_of(pid: &str) -> Option<String> {
     // The second field is the program's name in parentheses, which may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
-    let start = fields.nth(18)?.to_owned();
-    (!matches!(state, "Z" | "X")).then_some(start)
+    let threads = fields.nth(16)?;
+    let start = fields.nth(1)?.to_owned();
+    let has_ended = state == "X" || (state == "Z" && matches!(threads, "0" | "1"));
+    (!has_ended).then_some(start)
 }
 
 #[cfg(test)]

@@ -120,11 +120,11 @@ impl Import {
             sequence: writer.head().next_sequence,
             time: index.time,
             kind: PointKind::Full,
-            origin: index.origin,
             machines: index.machines.into_iter().map(|(state, _)| state).collect(),
             below: Vec::new(),
             stored: None,
             map: plan.index.clone(),
+            spare: BlockMap::empty(),
             flags: Flags::NONE,
         };
         let point = commit_point(writer, None, point, &plan, Flags::NONE).await?;

@@ -1,12 +1,13 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
-use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, ObjectId, RestorePoint, Status};
+use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -26,6 +27,8 @@ pub(crate) struct Indexes {
     folder: [u8; 16],
     directories: BTreeMap<ObjectId, Arc<Directory>>,
     maps: BTreeMap<ObjectId, Arc<BlockMap>>,
+    /// What arrived of incomplete machines.
+    spares: BTreeMap<ObjectId, Arc<BlockMap>>,
 }
 
 impl Indexes {
@@ -36,12 +39,48 @@ impl Indexes {
             folder,
             directories: BTreeMap::new(),
             maps: BTreeMap::new(),
+            spares: BTreeMap::new(),
         }
     }
 
     /// Takes note of an index that is not to be read, because it was just made, or is only imagined.
     pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
         self.maps.insert(id, Arc::new(map));
+    }
+
+    /// Takes note of what an index that is not to be read says of incomplete machines.
+    pub(crate) fn insert_spare(&mut self, id: ObjectId, spare: BlockMap) {
+        self.spares.insert(id, Arc::new(spare));
+    }
+
+    /// What arrived of the incomplete machines of the newest point, for the next copy to take.
+    ///
+    /// Of older points it may be gone: what the next copy does not take is let go with its commit. So it counts only while no
+    /// point was made after it, be it one that is no more.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn live_spare(&mut self, head: &Head) -> Result<BlockMap> {
+        let is_newest = |point: &&RestorePoint| point.sequence.0.checked_add(1) == Some(head.next_sequence.0);
+        let Some(point) = head.chain.latest().filter(is_newest) else { return Ok(BlockMap::empty()) };
+        if point.machines.iter().all(MachineState::is_whole) {
+            return Ok(BlockMap::empty());
+        }
+        if !self.spares.contains_key(&point.index.id) {
+            self.load(&point.index, point).await?;
+        }
+        let spare = self.spares.get(&point.index.id).map_or_else(BlockMap::empty, |spare| BlockMap::clone(spare));
+        Ok(spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole())))
+    }
+
+    /// Takes note of the directory of an index that is not to be read, whose bytes these are.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] if they are no index.
+    pub(crate) fn insert_directory(&mut self, id: ObjectId, bytes: &[u8]) -> Result<()> {
+        let directory = Directory::decode(bytes).map_err(|error| Error::Defect(error.to_string()))?;
+        self.directories.insert(id, Arc::new(directory));
+        Ok(())
     }
 
     /// What a point says: the state of a full, the step of another.
@@ -62,8 +101,22 @@ impl Indexes {
     /// # Errors
     /// As for [`Indexes::step`].
     pub(crate) async fn part(&mut self, point: &RestorePoint, coverage: &Coverage) -> Result<BlockMap> {
+        let stack: Vec<IndexReference> = point.indexes().copied().collect();
+        self.part_of_stack(&stack, point, coverage).await
+    }
+
+    /// What these indexes of a point, one above the other, say of the blocks of `coverage`.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn part_of_stack(
+        &mut self,
+        references: &[IndexReference],
+        point: &RestorePoint,
+        coverage: &Coverage,
+    ) -> Result<BlockMap> {
         let mut part = BlockMap::empty();
-        for reference in point.indexes() {
+        for reference in references {
             part = part.overlay(&self.part_of(reference, point, coverage).await?);
         }
         Ok(of_machines(part, point))
@@ -104,6 +157,34 @@ impl Indexes {
             return Ok(map.files().into_iter().collect());
         }
         Ok(self.directory(reference, point).await?.files().collect())
+    }
+
+    /// Where the rows of an index of a point end in a backup file, at the latest: the file's length when the index was written.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn file_end(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        file: ObjectId,
+    ) -> Result<u64> {
+        if let Some(map) = self.maps.get(&reference.id).filter(|_| !self.directories.contains_key(&reference.id)) {
+            let ends = map.stored().filter(|(_, _, _, at)| at.file == file);
+            return Ok(ends.map(|(_, _, _, at)| at.offset + u64::from(at.length)).max().unwrap_or(0));
+        }
+        Ok(self.directory(reference, point).await?.file_bytes(file).unwrap_or(0))
+    }
+
+    /// The machines that the point had for which an index was written; none, if that cannot be known.
+    pub(crate) async fn machines_then(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Option<BTreeSet<MachineName>> {
+        let directory = self.directory(reference, point).await.ok()?;
+        let whole = directory.machines.iter().filter(|(state, _)| state.status != Status::Incomplete);
+        Some(whole.map(|(state, _)| state.name.clone()).collect())
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -172,6 +253,10 @@ impl Indexes {
         if let Some(known) = self.maps.get(&reference.id) {
             return Ok(Arc::clone(known));
         }
+        self.load(reference, point).await
+    }
+
+    async fn load(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<BlockMap>> {
         let key = self.layout.index(reference.id)?;
         let read = self.repository.backend().get(&key, reference.length).await;
         let bytes = self.loaded(read, reference, point)?;
@@ -182,6 +267,7 @@ impl Indexes {
         let index = Index::decode(&bytes).map_err(damaged)?;
         let map = Arc::new(index.map);
         self.maps.insert(reference.id, Arc::clone(&map));
+        self.spares.insert(reference.id, Arc::new(index.spare));
         Ok(map)
     }
 

@@ -10,6 +10,11 @@ pub(crate) const MARKER: &str = "offsite-repository";
 /// The folder of backup files in a job folder.
 pub(crate) const BLOCKS: &str = "blocks";
 
+/// How the second copy of an index is told from a backup file, after the index's id.
+const TWIN: &str = ".index";
+/// How the second copy of a head is, after its epoch and its number.
+const HEAD_COPY: &str = ".head";
+
 /// The keys of one job folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -35,6 +40,16 @@ impl Layout {
 
     pub(crate) fn index(&self, id: ObjectId) -> Result<Key> {
         self.key("index", &id.to_string())
+    }
+
+    /// The second copy of an index. It lies among the backup files, so that these are enough to tell what they hold.
+    pub(crate) fn twin(&self, id: ObjectId) -> Result<Key> {
+        self.key(BLOCKS, &format!("{id}{TWIN}"))
+    }
+
+    /// The second copy of a head, beside the backup files.
+    pub(crate) fn head_copy(&self, epoch: u32, number: u64) -> Result<Key> {
+        self.key(BLOCKS, &format!("{epoch:08x}-{number:016x}{HEAD_COPY}"))
     }
 
     /// A small object that is gone again once another is made of it. It lies among the indexes, where the next writer looks
@@ -95,12 +110,25 @@ pub(crate) fn head_number(key: &Key) -> Option<u64> {
     if name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()) { name.parse().ok() } else { None }
 }
 
-/// The class of a key for counting: the folder below the job's.
-pub(crate) fn class_of(key: &Key) -> &'static str {
-    match key.as_str().split('/').nth(1) {
-        Some(BLOCKS) => BLOCKS,
-        _ => "",
+/// The epoch and the number in the key of a head's second copy.
+pub(crate) fn head_copy_number(key: &Key) -> Option<(u32, u64)> {
+    let (epoch, number) = key.name().strip_suffix(HEAD_COPY)?.split_once('-')?;
+    let is_plain = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_plain(epoch, 8) || !is_plain(number, 16) {
+        return None;
     }
+    Some((u32::from_str_radix(epoch, 16).ok()?, u64::from_str_radix(number, 16).ok()?))
+}
+
+/// The id in the key of an index's second copy.
+pub(crate) fn twin_id(key: &Key) -> Option<ObjectId> {
+    ObjectId::parse(key.name().strip_suffix(TWIN)?)
+}
+
+/// The class of a key for counting: backup files, or all else.
+pub(crate) fn class_of(key: &Key) -> &'static str {
+    let is_file = key.as_str().split('/').nth(1) == Some(BLOCKS) && ObjectId::parse(key.name()).is_some();
+    if is_file { BLOCKS } else { "" }
 }
 
 /// A generated key is valid for every valid job name.

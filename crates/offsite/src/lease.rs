@@ -92,16 +92,25 @@ pub(crate) async fn observe(
     head: &Head,
     lease: &Lease,
 ) -> Result<bool> {
-    let duration = Duration::from_secs(lease.duration_secs.into());
+    if heads.numbers().await?.last() != Some(&head.number) {
+        return Ok(false);
+    }
+    is_silent(repository, layout, heads, Duration::from_secs(lease.duration_secs.into())).await
+}
+
+/// Watches a job folder for `duration`: true if there was no sign of life of a writer.
+pub(crate) async fn is_silent(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    duration: Duration,
+) -> Result<bool> {
     let signs = || async {
         let renewals = repository.backend().list_all(&layout.lease_renewals()?).await;
         let renewals = renewals.while_doing(|| format!("watching the lease of job {}", layout.job()))?;
         Result::Ok((renewals, heads.numbers().await?))
     };
     let before = signs().await?;
-    if before.1.last() != Some(&head.number) {
-        return Ok(false);
-    }
     let end = Instant::now() + duration;
     while Instant::now() < end {
         sleep((duration / 10).min(Duration::from_secs(2))).await;

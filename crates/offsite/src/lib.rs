@@ -10,10 +10,12 @@
 //! run cleans up.
 
 mod backup;
+mod cleanup;
 mod copy;
 mod error;
 mod export;
 mod folder;
+mod gate;
 mod heads;
 mod holder;
 mod image;
@@ -29,8 +31,10 @@ mod pin;
 mod point;
 mod progress;
 mod release;
+mod repair;
 pub mod report;
 mod restore;
+mod rules;
 mod seams;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
@@ -42,10 +46,11 @@ mod verify;
 mod writer;
 
 pub use backup::{BackupJob, BackupMethod, FullKind};
-pub use copy::{CopyJob, PlannedSync, RunPlan, Selection};
+pub use copy::{CopyJob, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use error::{Error, Result};
 pub use export::Export;
 pub use folder::{JobFolder, PointSelector};
+pub use gate::{Gate, OpenGate, Passage};
 pub use image::{ImageFormat, ImageSource};
 pub use import::Import;
 pub use job_name::{JobName, JobNameError};
@@ -55,6 +60,7 @@ pub use offsite_repository as repository;
 pub use open_repository::OpenRepository;
 pub use progress::{Progress, Silent};
 pub use release::Released;
+pub use repair::{Basis, LeftOut, Repair, RepairReport};
 pub use restore::Restore;
 pub use transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
 pub use transform_job::TransformJob;

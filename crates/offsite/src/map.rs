@@ -8,7 +8,8 @@ use offsite_core::format::FormatError;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::{Address, Files, Move, Placer, Plan};
 use offsite_core::{
-    BlockMap, Chain, MachineNumber, ObjectId, Origin, RestorePoint, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, Chain, MachineNumber, MachineState, ObjectId, Origin, RestorePoint, Sequence, Status, StoredBlock,
+    Timestamp,
 };
 
 use crate::folder::{JobFolder, PointSelector};
@@ -115,21 +116,24 @@ impl MapSeed {
         let mut points: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
         for (point, step) in contents.steps {
             let map = step.relocated(|_, _, _, at| places.get(&(at.file, at.offset)).copied().unwrap_or(at));
-            let origin = point.origin.unwrap_or(Origin { folder: seed.id(), sequence: point.sequence });
+            let machines = point.machines.iter().map(|machine| {
+                let origin = machine.origin.unwrap_or(Origin { folder: seed.id(), sequence: point.sequence });
+                MachineState { origin: Some(origin), ..machine.clone() }
+            });
             let mapped = PointIndex {
                 id: writer.mint(),
                 sequence: point.sequence,
                 time: point.time,
                 kind: point.kind,
-                origin: Some(origin),
-                machines: whole(&point).cloned().collect(),
+                machines: machines.collect(),
                 below: Vec::new(),
                 stored: None,
                 map,
+                spare: BlockMap::empty(),
                 flags: point.flags,
             };
             let (mapped, bytes) = encode_index(&head, mapped, &files)?;
-            writer.put(&writer.layout().index(mapped.index.id)?, bytes).await?;
+            writer.put_index(mapped.index.id, bytes).await?;
             points.insert(mapped.sequence, mapped);
         }
         let take = |points: &mut BTreeMap<Sequence, RestorePoint>, from: &[RestorePoint]| -> Vec<RestorePoint> {
@@ -143,11 +147,13 @@ impl MapSeed {
         let chain = chain.map_err(|error| Error::Settings(format!("the seed is not taken over: {error}")))?;
         let next_sequence = seed.head().next_sequence;
         let last_selected = seed.head().last_selected.clone();
+        let labels = seed.head().labels.clone();
         writer
             .commit(|next| {
                 next.chain = chain;
                 next.machines = head.machines;
                 next.last_selected = last_selected;
+                next.labels = labels;
                 next.next_sequence = next_sequence;
                 next.files = files;
             })
@@ -183,12 +189,12 @@ impl MapSeed {
                 .map(|(_, block)| {
                     let (file, offset) = placer.place(block.at.length, || writer.mint());
                     let to = StoredBlock { file, offset, ..block.at };
-                    Move { address: block.address.clone(), from: block.at, to }
+                    Move { address: block.address.clone(), source: 0, from: block.at, to }
                 })
                 .collect();
             let output = Output::new(&self.repository, &layout, header);
             let progress = Within(self.progress.as_ref());
-            transfer(&moves, &frames, Headers::New, Checking::Digest, output, &progress).await?;
+            transfer(&moves, std::slice::from_ref(&frames), Headers::New, Checking::Digest, output, &progress).await?;
             plan.moves.extend(moves);
             plan.files.extend(placer.into_files());
         }

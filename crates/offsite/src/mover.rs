@@ -1,9 +1,10 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Six ways lead through it: [`ingest`] (image to backup file), [`transfer`] (backup file to new backup file or export), [`receive`]
+//! Seven ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
+//! (backup file to new backup file or export), [`receive`]
 //! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image) and [`scrub`] (backup
 //! file to nowhere, to see whether it is intact). [`clone_frames`] leads past it: the repository itself makes new backup files.
-//! Each of the six is a bounded pipeline: at most
+//! Each of the seven is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
@@ -11,6 +12,7 @@
 
 mod clone;
 mod codec;
+mod copy;
 mod extract;
 mod fold;
 mod ingest;
@@ -22,6 +24,7 @@ mod transfer;
 
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
+pub(crate) use copy::{Copied, Ending, copy};
 pub(crate) use extract::extract;
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
@@ -31,7 +34,7 @@ pub(crate) use scrub::{Flaw, scrub};
 pub(crate) use stream::{Sink, Source, bad_export};
 pub(crate) use transfer::{Checking, Headers, transfer};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use offsite_core::format::head::Head;
@@ -67,11 +70,6 @@ impl FrameSource {
     pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
         let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
-    }
-
-    /// What was read from and written to backup files of the repository so far.
-    pub(crate) fn block_counts(&self) -> Counts {
-        self.repository.block_counts()
     }
 
     /// The number that frames of a machine carry here.
@@ -110,6 +108,16 @@ impl FrameSource {
             source: Some(source),
         }
     }
+}
+
+/// What was read from and written to backup files of the folders' repositories so far, each repository counted once.
+pub(crate) fn block_counts(sources: &[FrameSource]) -> Counts {
+    let mut counted = BTreeSet::new();
+    let own = sources.iter().filter(|source| counted.insert(source.repository.id()));
+    own.fold(Counts::default(), |mut sum, source| {
+        sum += source.repository.block_counts();
+        sum
+    })
 }
 
 /// The bytes of one frame inside its batch's.

@@ -74,6 +74,34 @@ impl OpenRepository {
         Ok(Self::new(marker.id, backend))
     }
 
+    /// Opens a repository whose marker may be lost or damaged: one without a marker that can be read gets a new one, and with it a
+    /// new identity.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] if no folder of a job is there either; those of the repository.
+    pub async fn recover(backend: Arc<dyn Repository>, now: Timestamp) -> Result<Self> {
+        match Self::open(Arc::clone(&backend)).await {
+            Err(Error::NotARepository { .. } | Error::Damaged { .. }) => {}
+            answer => return answer,
+        }
+        let location = backend.location();
+        let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+        let repository = Self::new(marker.id, backend);
+        let mut is_repository = false;
+        for job in repository.jobs().await? {
+            let files = repository.backend.list(&Layout::new(job).backup_files()?, None, 1).await;
+            is_repository |= !files.while_doing(|| format!("looking into {location}"))?.objects.is_empty();
+        }
+        if !is_repository {
+            return Err(Error::NotARepository { location });
+        }
+        let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+        let while_doing = || format!("making {location} a repository again");
+        repository.backend.delete(&marker_key()?).await.while_doing(while_doing)?;
+        repository.backend.put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
+        Ok(repository)
+    }
+
     fn new(id: [u8; 16], backend: Arc<dyn Repository>) -> Self {
         Self { id, backend: Recording::classified(backend, class_of) }
     }

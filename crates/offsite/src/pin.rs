@@ -35,6 +35,12 @@ impl Pin {
         Ok(Self { repository: repository.clone(), key, _holder: holder })
     }
 
+    /// Whether the pin is still there. A writer that took its reader for dead removes it; in doubt it is there.
+    pub(crate) async fn is_held(&self) -> bool {
+        let found = self.repository.backend().get(&self.key, PIN_BYTES_MAX).await;
+        !found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
     /// Gives the pin back.
     pub(crate) async fn release(self) -> Result<()> {
         let deleted = self.repository.backend().delete(&self.key).await;
@@ -44,7 +50,7 @@ impl Pin {
 
 /// The lowest number of a head that a living reader has pinned. Pins of dead readers are removed on the way.
 ///
-/// A pin that cannot be read holds everything: in doubt nothing is released.
+/// A pin that cannot be read holds everything: in doubt nothing is released (release rule 7).
 pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) -> Result<Option<u64>> {
     if is_broken!(PinsIgnored) {
         return Ok(None);

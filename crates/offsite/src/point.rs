@@ -1,14 +1,14 @@
 //! The index of a restore point, and committing the point.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Index, Stored};
 use offsite_core::plan::{Files, Plan, Retired};
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, Chain, ChainError, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
-    RestorePoint, Sequence, Timestamp,
+    BlockMap, Chain, ChainError, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
+    PointKind, RestorePoint, Sequence, Timestamp,
 };
 
 use crate::release::prepare;
@@ -22,13 +22,14 @@ pub(crate) struct PointIndex {
     pub(crate) sequence: Sequence,
     pub(crate) time: Timestamp,
     pub(crate) kind: PointKind,
-    pub(crate) origin: Option<Origin>,
     pub(crate) machines: Vec<MachineState>,
     /// What the index stands on.
     pub(crate) below: Vec<IndexReference>,
     /// What the point has stored; none: what `map` has.
     pub(crate) stored: Option<Stored>,
     pub(crate) map: BlockMap,
+    /// What arrived of its incomplete machines.
+    pub(crate) spare: BlockMap,
     pub(crate) flags: Flags,
 }
 
@@ -52,7 +53,15 @@ pub(crate) fn number_machines<'a>(
 /// `files` knows every file that the index may refer to.
 pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Result<(RestorePoint, Vec<u8>)> {
     let (_, numbers) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
-    let listed = point.map.files().into_iter().map(|id| match files.get(&id) {
+    let mut spare =
+        point.spare.project(|name| point.machines.iter().any(|machine| machine.name == *name && !machine.is_whole()));
+    for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {
+        if spare.machine(&machine.name).is_none() {
+            spare.insert(machine.name.clone(), MachineMap { captured: machine.captured, disks: BTreeMap::new() });
+        }
+    }
+    let listed: BTreeSet<ObjectId> = point.map.files().union(&spare.files()).copied().collect();
+    let listed = listed.into_iter().map(|id| match files.get(&id) {
         Some(file) => Ok((id, file.length)),
         None => Err(Error::Defect(format!("the index refers to backup file {id}, which is not the chain's"))),
     });
@@ -63,9 +72,8 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         time: point.time,
         kind: point.kind,
         block_size: head.chain.block_size(),
-        origin: point.origin,
         below: point.below,
-        stored: point.stored.unwrap_or_else(|| Stored::of(&point.map)),
+        stored: point.stored.unwrap_or_else(|| Index::own(&point.map, &spare)),
         files: listed.collect::<Result<_>>()?,
         machines: point
             .machines
@@ -76,7 +84,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
             })
             .collect(),
         map: point.map,
-        spare: BlockMap::empty(),
+        spare,
     };
     let bytes = index.encode().map_err(|error| Error::Defect(error.to_string()))?;
     let described = index.point(&bytes).map_err(|error| Error::Defect(error.to_string()))?;
@@ -99,18 +107,20 @@ pub(crate) async fn commit_point(
     let mut points = before.points().to_vec();
     if let Some((rollback, latest)) = rollback.zip(points.last_mut()) {
         let (rollback, bytes) = encode_index(writer.head(), rollback, &files)?;
-        writer.put(&writer.layout().index(rollback.index.id)?, bytes).await?;
+        writer.put_index(rollback.index.id, bytes).await?;
         *latest = rollback;
     }
     let (point, bytes) = encode_index(writer.head(), point, &files)?;
-    writer.put(&writer.layout().index(point.index.id)?, bytes).await?;
+    writer.put_index(point.index.id, bytes).await?;
     let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
     let next_sequence = next_sequence.ok_or_else(|| used_up(writer.layout().job(), "numbers of restore points"))?;
+    // A point that was made before in the same interval is put in place of.
+    points.retain(|other| other.sequence != point.sequence);
     points.push(point.clone());
     let chain = Chain::with_archives(before.block_size(), before.archives().to_vec(), points).map_err(defect)?;
     let (machines, _) = number_machines(&writer.head().machines, point.machines.iter().map(|machine| &machine.name));
     // An index that was written again with the new one nobody stands on any more.
-    let mut retired = Retired { indexes: before.indexes().map(|index| index.id).collect(), ..Retired::default() };
+    let mut retired = Retired { indexes: before.indexes().map(|index| index.id).collect(), ..plan.retired.clone() };
     for index in chain.indexes() {
         retired.indexes.remove(&index.id);
     }

@@ -13,6 +13,7 @@ use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 use crate::error::Context;
 use crate::layout::Layout;
 use crate::pin::lowest_pinned;
+use crate::rules::check_release;
 use crate::seams::is_broken;
 use crate::writer::Writer;
 use crate::{Error, OpenRepository, Result};
@@ -71,10 +72,13 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     if writer.head().retired.is_empty() {
         return Ok(released);
     }
-    // The intent is committed; only now are the readers counted, so each either is seen here or sees the intent.
+    check_release(writer.head())?;
+    // The intent is committed (release rule 1); only now are the readers counted, so each either is seen here or sees the intent.
     let pinned = lowest_pinned(writer.repository(), writer.layout()).await?;
     let held = |retirement: &Retirement| pinned.is_some_and(|pinned| pinned < retirement.since);
-    let (holding, free): (Vec<_>, Vec<_>) = writer.head().retired.iter().copied().partition(held);
+    let (holding, mut free): (Vec<_>, Vec<_>) = writer.head().retired.iter().copied().partition(held);
+    // Objects last: where there is not a byte for the next commit, deleting them makes room for it, and punching cannot.
+    free.sort_by_key(|retirement| !matches!(retirement.what, RetiredObject::Ranges(_)));
     released.held_bytes = holding.iter().map(|retirement| retirement.bytes).sum();
     if free.is_empty() {
         return Ok(released);
@@ -83,7 +87,10 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
         check_fence(writer).await?;
         match retirement.what {
             RetiredObject::File(id) => writer.delete(&writer.layout().backup_file(id)?).await?,
-            RetiredObject::Index(id) => writer.delete(&writer.layout().index(id)?).await?,
+            RetiredObject::Index(id) => {
+                writer.delete(&writer.layout().index(id)?).await?;
+                writer.delete(&writer.layout().twin(id)?).await?;
+            }
             RetiredObject::Ranges(id) => {
                 released.ranges += punch(writer, id).await?;
                 released.bytes += retirement.bytes;
@@ -146,7 +153,7 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
     if writer.repository().backend_reclaim().is_none() {
         return Ok(0);
     }
-    // Nothing is released on the word of a list that cannot be read, and no run fails for it; the space comes back when the
+    // Release rule 7: nothing is released on the word of a list that cannot be read, and no run fails for it; the space comes back when the
     // files go.
     let files = load_list(writer.repository(), writer.layout(), writer.head().folder, list).await?;
     let mut punched = 0;

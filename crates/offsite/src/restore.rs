@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use offsite_core::plan::Address;
-use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, Sequence, Status};
+use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Status};
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::image::{DiskSink, ImageFormat, create};
@@ -126,8 +126,14 @@ impl Restore {
         };
         let state = point.machine(&self.machine).ok_or_else(unknown)?;
         if state.status == Status::Incomplete {
+            let has_it = |other: &&RestorePoint| other.machine(&self.machine).is_some_and(MachineState::is_whole);
+            let way_out = match folder.chain().all().rev().filter(|other| other.sequence < point.sequence).find(has_it)
+            {
+                Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
+                None => "no older restore point has it whole; a later copy may".to_owned(),
+            };
             return Err(Error::Settings(format!(
-                "machine {} is incomplete in restore point {}; choose an earlier point",
+                "machine {} is incomplete in restore point {}; {way_out}",
                 self.machine, point.sequence
             )));
         }

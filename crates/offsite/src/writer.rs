@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_core::format::head::{Head, Lease, RetiredObject, Role};
-use offsite_core::{BlockSize, Chain, MachineName, ObjectId, Sequence, Timestamp};
-use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite_core::format::head::{Head, Lease, Role};
+use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
+use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
+use crate::cleanup::{make_room, remove_orphans};
 use crate::error::Context;
 use crate::heads::Heads;
 use crate::holder::{Holder, Life, describe, life_of};
 use crate::layout::Layout;
 use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
-use crate::pin::lowest_pinned;
+use crate::release::release;
+use crate::rules::{check_successor, check_taking};
 use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
@@ -23,7 +25,7 @@ const ANCESTRY_MAX: usize = 64;
 /// How many of the newest heads are never removed.
 const HEADS_KEPT: u64 = 16;
 /// Frames start at multiples of this where the repository cannot punch holes.
-const ALIGNMENT_MIN_BYTES: u32 = 64;
+pub(crate) const ALIGNMENT_MIN_BYTES: u32 = 64;
 
 /// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
 const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
@@ -45,6 +47,8 @@ pub(crate) struct Writer {
     layout: Layout,
     heads: Heads,
     head: Head,
+    /// The number of the newest head that has a second copy.
+    copied: u64,
     minted: u32,
     now: Timestamp,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
@@ -74,7 +78,8 @@ impl Writer {
         let lease_duration = settings.lease_duration.max(LEASE_DURATION_MIN);
         let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
-        let next = match heads.newest_intact().await? {
+        let found = heads.newest_intact().await?;
+        let next = match &found {
             None => {
                 refuse_same_folder(&repository, job).await?;
                 first_head(&repository, &settings, Some(lease))?
@@ -87,21 +92,32 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                let is_over = is_broken!(WallClockLease) && is_over_by_wall_clock(&head, settings.now);
-                if !is_over {
-                    wait_for_lease(&repository, &layout, &heads, &head, progress).await?;
-                }
+                let sealed_epoch = match is_broken!(WallClockLease) && is_over_by_wall_clock(head, settings.now) {
+                    true => head.epoch,
+                    false => wait_for_lease(&repository, &layout, &heads, head, progress).await?,
+                };
                 let epoch = head.epoch.checked_add(u32::from(!is_broken!(NumberReused)));
                 let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
-                let mut next = Head { epoch, lease: Some(lease), ..successor(job, &head, settings.now)? };
+                let successor = successor(job, head, settings.now)?;
+                let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
                 if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
                 }
+                if !is_broken!(NumberReused) {
+                    check_taking(head, &next)?;
+                }
                 next
             }
         };
-        match heads.commit(&next).await {
+        let committed = match (heads.commit(&next).await, &found) {
+            (Err(error), Some(head)) if error.repository_kind() == Some(ErrorKind::NoSpace) => {
+                make_room(&repository, &layout, head).await?;
+                heads.commit(&next).await
+            }
+            (answer, _) => answer,
+        };
+        match committed {
             // Another run was faster between the look at the lease and its taking: this one has not begun.
             Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
             answer => answer?,
@@ -113,13 +129,20 @@ impl Writer {
             heads,
             settled_policy: next.settled_policy,
             compacted: next.compacted,
+            copied: next.number,
             head: next,
             minted: 0,
             now: settings.now,
             _holder: holder,
             renewal,
         };
-        writer.remove_orphans().await?;
+        match writer.put_copy(&writer.head).await {
+            // Nothing is lost: the copy before it stays, and room is made by the release to come.
+            Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
+            answer => answer?,
+        }
+        // Only those of earlier epochs: the objects of a writer at work carry the newest (release rule 6).
+        remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch - 1).await?;
         Ok(writer)
     }
 
@@ -135,7 +158,7 @@ impl Writer {
         &self.repository
     }
 
-    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will.
+    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
         self.minted += 1;
         ObjectId::new(self.head.epoch, self.minted)
@@ -144,6 +167,16 @@ impl Writer {
     /// Takes note of the machines that the job selects now, for the next commit.
     pub(crate) fn select(&mut self, selected: &[MachineName]) {
         self.head.last_selected = last_selected(&self.head, selected, self.head.clock);
+    }
+
+    /// Takes note of what is known of machines, for the next commit. Machines that nothing is known of now are as they were.
+    pub(crate) fn label(&mut self, labels: &BTreeMap<MachineName, Labels>) {
+        for (name, labels) in labels {
+            match labels.is_empty() {
+                true => drop(self.head.labels.remove(name)),
+                false => drop(self.head.labels.insert(name.clone(), labels.clone())),
+            }
+        }
     }
 
     /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
@@ -155,12 +188,24 @@ impl Writer {
         next.settled_policy = self.settled_policy;
         next.compacted = self.compacted;
         change(&mut next);
-        check_retired(&next)?;
+        next.labels.retain(|name, _| next.machines.contains(name));
+        check_successor(&self.head, &next, self.minted)?;
+        let is_copied = next.chain != self.head.chain || next.files != self.head.files;
+        if is_copied {
+            // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
+            // while: all that it refers to is durable, so taking it for committed loses nothing.
+            self.put_copy(&next).await?;
+        }
         let committed = self.heads.commit(&next).await;
         if is_broken!(CleanUpOnUnknown) && matches!(committed, Err(Error::CommitUnknown { .. })) {
             self.clean_up_too_early().await?;
         }
         committed?;
+        if is_copied {
+            let old = std::mem::replace(&mut self.copied, next.number);
+            // The next writer looks for those that are left.
+            let _ = self.delete(&self.layout.head_copy(next.epoch, old)?).await;
+        }
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
@@ -209,64 +254,50 @@ impl Writer {
             }
             result => result,
         };
+        if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
+            // What earlier runs have retired may be the room that the next one needs.
+            let _ = release(&mut self).await;
+        }
         self.renewal.stop().await;
         let closed = self.commit(|head| head.lease = None).await;
         let value = result?;
         closed.map(|()| value)
     }
 
-    pub(crate) async fn put(&self, key: &Key, bytes: Vec<u8>) -> Result<()> {
-        let stored = self.repository.backend().put(key, Bytes::from(bytes)).await;
+    pub(crate) async fn put(&self, key: &Key, bytes: impl Into<Bytes>) -> Result<()> {
+        let stored = self.repository.backend().put(key, bytes.into()).await;
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
+    }
+
+    /// Stores an index, and its second copy beside the backup files.
+    pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
+        let bytes = Bytes::from(bytes);
+        self.put(&self.layout.twin(id)?, bytes.clone()).await?;
+        self.put(&self.layout.index(id)?, bytes).await
+    }
+
+    /// Stores the second copy of a head.
+    async fn put_copy(&self, head: &Head) -> Result<()> {
+        put_head_copy(&self.repository, &self.layout, head).await
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<()> {
         let deleted = self.repository.backend().delete(key).await;
         deleted.while_doing(|| format!("cleaning up {}", self.repository.location()))
     }
+}
 
-    /// Removes objects that writers of earlier epochs left and that this head does not refer to.
-    ///
-    /// No later head can refer to them either: their writers can no longer commit, and ids are not used twice. So the listing
-    /// only proposes; the head decides.
-    async fn remove_orphans(&self) -> Result<()> {
-        if is_broken!(OrphansKept) {
-            return Ok(());
-        }
-        let head = &self.head;
-        let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
-        known.extend(head.chain.indexes().map(|index| index.id));
-        known.extend(head.retired.iter().map(|retirement| match retirement.what {
-            RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
-        }));
-        for folder in [self.layout.backup_files()?, self.layout.indexes()?, self.layout.release_lists()?] {
-            for key in self.list(&folder).await? {
-                if ObjectId::parse(key.name()).is_some_and(|id| id.epoch() < head.epoch && !known.contains(&id)) {
-                    self.delete(&key).await?;
-                }
-            }
-        }
-        // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
-        // made who was taken over and woke up late.
-        for number in self.heads.numbers().await? {
-            if number <= head.boundary {
-                self.delete(&self.layout.head(number)?).await?;
-            }
-        }
-        for key in self.list(&self.layout.lease_renewals()?).await? {
-            if key.name() < self.layout.lease_renewal(head.epoch, 0)?.name() {
-                self.delete(&key).await?;
-            }
-        }
-        // Counting the readers removes the pins of dead ones.
-        lowest_pinned(&self.repository, &self.layout).await.map(drop)
+/// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
+pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
+    let key = layout.head_copy(head.epoch, head.number)?;
+    let bytes = Bytes::from(head.encode().map_err(|error| Error::Defect(error.to_string()))?);
+    let while_doing = || format!("writing to {}", repository.location());
+    let mut stored = repository.backend().put(&key, bytes.clone()).await;
+    if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        repository.backend().delete(&key).await.while_doing(while_doing)?;
+        stored = repository.backend().put(&key, bytes).await;
     }
-
-    async fn list(&self, folder: &Prefix) -> Result<Vec<Key>> {
-        let objects = self.repository.backend().list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
-        Ok(objects.into_iter().map(|object| object.key).collect())
-    }
+    stored.while_doing(while_doing)
 }
 
 /// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
@@ -320,6 +351,7 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         ancestry: Vec::new(),
         boundary: 0,
         epoch: 1,
+        sealed_epoch: 0,
         lease,
         role: settings.role,
         alignment_bytes: granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES),
@@ -327,23 +359,13 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         clock: settings.now,
         machines: Vec::new(),
         last_selected: BTreeMap::new(),
+        labels: BTreeMap::new(),
         settled_policy: None,
         compacted: None,
         files: BTreeMap::new(),
         chain,
         retired: Vec::new(),
     })
-}
-
-/// Release rule 4 on names: nothing is retired and referred to at once. (Ranges are checked where they are planned.)
-fn check_retired(head: &Head) -> Result<()> {
-    let referred: BTreeSet<ObjectId> =
-        head.files.keys().copied().chain(head.chain.indexes().map(|index| index.id)).collect();
-    let clash = head.retired.iter().find_map(|retirement| match retirement.what {
-        RetiredObject::File(id) | RetiredObject::Index(id) => referred.contains(&id).then_some(id),
-        RetiredObject::Ranges(_) => None,
-    });
-    clash.map_or(Ok(()), |id| Err(Error::Defect(format!("{id} is retired and referred to"))))
 }
 
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
@@ -363,28 +385,54 @@ fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
     now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
 }
 
-/// Returns once the lease in `head` is free: given back, held by a dead process, or without a sign of life for its duration.
+/// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
 async fn wait_for_lease(
     repository: &OpenRepository,
     layout: &Layout,
     heads: &Heads,
     head: &Head,
     progress: &dyn Progress,
-) -> Result<()> {
-    let Some(lease) = &head.lease else { return Ok(()) };
-    let is_free = match life_of(&lease.holder) {
-        Life::Dead => true,
-        Life::Alive => false,
+) -> Result<u32> {
+    match is_held(repository, layout, heads, head, progress).await? {
+        Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
+        Held::No => Ok(head.sealed_epoch),
+        Held::Silent => Ok(head.epoch),
+    }
+}
+
+/// Whether somebody holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Its holder lives.
+    Yes,
+    /// It was given back, or its holder is dead by the kernel's word.
+    No,
+    /// No sign of life was seen for its duration. Its holder may yet wake up.
+    Silent,
+}
+
+/// Whether the lease in `head` is held. Of a holder that cannot be asked, signs of life are waited for.
+pub(crate) async fn is_held(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<Held> {
+    let Some(lease) = &head.lease else { return Ok(Held::No) };
+    match life_of(&lease.holder) {
+        Life::Dead => Ok(Held::No),
+        Life::Alive => Ok(Held::Yes),
         Life::Unknown => {
             progress.note(&format!(
                 "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
                 layout.job(),
                 lease.duration_secs
             ));
-            observe(repository, layout, heads, head, lease).await?
+            let is_silent = observe(repository, layout, heads, head, lease).await?;
+            Ok(if is_silent { Held::Silent } else { Held::Yes })
         }
-    };
-    if is_free { Ok(()) } else { Err(busy_with(repository, layout, Some(lease))) }
+    }
 }
 
 /// The error for a run that came second.
@@ -393,7 +441,7 @@ async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Re
     Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
 }
 
-fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }

@@ -13,7 +13,7 @@ use offsite::{
 };
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
-use support::objects::{keys, newest_head};
+use support::objects::{is_copy, keys, newest_head};
 use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, open_memory, restored};
 
@@ -156,7 +156,7 @@ async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
         assert_whole(&target, "Offsite Copy", &truth).await,
         assert_whole(&carried, "Offsite Copy", &truth).await
     );
-    let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().origin.unwrap();
+    let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().machines[0].origin.unwrap();
     assert_eq!(origin.folder, newest_head(&source, "nightly").folder);
     let next = copy_job(&primary, &second).keep(keep(9)).run(day(9)).await.unwrap().sync.unwrap();
     assert!(!next.full && next.tally.planned.blocks <= 3, "{next:?}");
@@ -190,7 +190,7 @@ async fn a_damaged_seed_is_refused_by_name() {
     let (source, ..) = chain().await;
     for key in keys(&source, "nightly") {
         let text = key.to_string();
-        if !text.contains("/blocks/") && !text.contains("/index/") {
+        if is_copy(&key) || !text.contains("/blocks/") && !text.contains("/index/") {
             continue;
         }
         let damaged = Memory::default();

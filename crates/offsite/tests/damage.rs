@@ -12,7 +12,7 @@ use offsite::core::{ObjectId, StoredBlock};
 use offsite::{Error, JobFolder, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
-use support::objects::{FOREIGN_HOLDER, bytes_of, fork, key, keys, newest_head, pin, stray};
+use support::objects::{FOREIGN_HOLDER, bytes_of, fork, is_copy, key, keys, newest_head, pin, stray};
 use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository, open_memory, seed};
 
@@ -239,7 +239,8 @@ async fn a_flipped_byte_of_a_backup_file() {
 async fn a_truncated_or_missing_object() {
     let scene = Scene::new().await;
     let newest = keys(&scene.target, &format!("{COPY}/head")).pop().unwrap();
-    for object in keys(&scene.target, COPY) {
+    // What becomes of second copies, the tests of repair tell.
+    for object in keys(&scene.target, COPY).into_iter().filter(|key| !is_copy(key)) {
         let whole = bytes_of(&scene.target, &object);
         let folder = object.as_str().split('/').nth(1).unwrap().to_owned();
         let length = whole.len() as u64;

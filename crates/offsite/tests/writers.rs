@@ -3,11 +3,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use offsite::{CopyJob, Error, JobFolder, OpenRepository, Verify};
+use offsite::{CopyJob, Error, JobFolder, OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, Verb};
 use support::drive::poll_times;
@@ -238,18 +239,21 @@ async fn a_reader_holds_what_it_reads() {
     assert!(held > 1, "{held}");
 }
 
-/// A reader that may not write has no pin: what it meets is exact, or it is told that its restore point is no more.
+/// A reader that may not write has no pin, and that of one that was taken for dead is gone: what it meets is exact, or it is told that its restore point is no more.
 #[tokio::test]
 async fn a_reader_without_a_pin_is_told_what_was_let_go() {
     let scene = Scene::new().await;
-    let (mut expired, mut polls) = ([0, 0], 0);
+    let (mut expired, mut polls) = ([[0, 0], [0, 0]], 0);
     loop {
         let mut done = true;
-        for verifies in [false, true] {
+        for (verifies, pins) in [(false, false), (true, false), (false, true), (true, true)] {
             let (_source, primary, target, second) = scene.fork().await;
             let faulty = Faulty::new(target.clone());
-            let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
-            faulty.inject(Fault::after_calls(0, ErrorKind::PermissionDenied).below(pins).on(Verb::Create).for_ever());
+            if !pins {
+                let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
+                let refused = Fault::after_calls(0, ErrorKind::PermissionDenied);
+                faulty.inject(refused.below(pins).on(Verb::Create).for_ever());
+            }
             let reader = OpenRepository::open(std::sync::Arc::new(faulty)).await.unwrap();
             let oldest = JobFolder::open(&reader, &job(COPY)).await.unwrap().chain().points()[0].clone();
             let to = support::scratch();
@@ -263,6 +267,9 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
                 Box::pin(scene.truth.restore(&reader, COPY, &oldest, "web01", to.path()))
             };
             let early = poll_times(&mut reading, polls).await;
+            for pin in keys(&target, &format!("{COPY}/pin")) {
+                assert!(target.remove(&pin));
+            }
             Scene::copy(&primary, &second).run(day(4)).await.unwrap();
             done &= early.is_some();
             let result = match early {
@@ -271,7 +278,7 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
             };
             match result {
                 Ok(()) | Err(Error::UnknownPoint { .. }) => {}
-                Err(Error::SnapshotExpired { .. }) => expired[usize::from(verifies)] += 1,
+                Err(Error::SnapshotExpired { .. }) => expired[usize::from(pins)][usize::from(verifies)] += 1,
                 Err(error) => panic!("{polls}: {}", causes(&error)),
             }
         }
@@ -280,7 +287,7 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
         }
         polls += 1;
     }
-    assert!(expired[0] > 0 && expired[1] > 0, "{expired:?}");
+    assert!(expired.iter().flatten().all(|count| *count > 0), "{expired:?}");
 }
 
 /// Of a process of this host the kernel knows that it is dead; of another host's nothing is known.
@@ -437,6 +444,35 @@ async fn heads_do_not_pile_up_and_numbers_are_not_used_again() {
     offsite_repository::RepositoryExt::put(&source, &late, bytes).await.unwrap();
     scene.machines.backup(&primary, &["web01"]).run(day(31)).await.unwrap();
     assert!(!keys(&source, "nightly/head").contains(&late));
+}
+
+/// Whatever a run was cut off in, the first run after it recovers all there is, and the second finds nothing to do: it takes the lease
+/// and gives it back.
+#[tokio::test]
+async fn recovery_is_done_once() {
+    let scene = Scene::new().await;
+    let mut polls = 0;
+    loop {
+        let (_, primary, target, second) = scene.fork().await;
+        let copy = Scene::copy(&primary, &second);
+        let mut run = Box::pin(copy.run(day(4)));
+        let ended = poll_times(&mut run, polls).await;
+        drop(run);
+        TransformJob::new(&open_memory(&target).await, job(COPY)).run(day(5)).await.unwrap();
+        let before: BTreeSet<_> = keys(&target, COPY).into_iter().collect();
+        let again = open_memory(&target).await;
+        TransformJob::new(&again, job(COPY)).run(day(5)).await.unwrap();
+        let (counts, after) = (again.counts(), keys(&target, COPY));
+        assert_eq!((counts.creates, counts.punches, counts.patches), (2, 0, 0), "{polls}");
+        assert!(counts.deletes <= 2, "{polls}: old heads alone");
+        let new: Vec<_> = after.iter().filter(|key| !before.contains(key)).collect();
+        assert!(new.len() == 2 && new.iter().all(|key| key.as_str().contains("/head/")), "{polls}: {new:?}");
+        if ended.is_some() {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 20, "{polls}");
 }
 
 /// A folder from elsewhere may claim any number: one that leaves none for the next is refused, and still read.

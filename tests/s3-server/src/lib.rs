@@ -47,6 +47,8 @@ pub struct Behaviour {
     pub forgets_metadata: bool,
     /// Whether the bucket keeps versions and locks objects.
     pub locks: bool,
+    /// Whether it checks what it gets, remembers its length, and forgets the bytes: for measurements of who sends them.
+    pub forgets_content: bool,
 }
 
 /// A running server.
@@ -63,6 +65,7 @@ struct Inner {
     script: Script,
     ledger: Ledger,
     latency_millis: AtomicU64,
+    rate_bytes_per_sec: AtomicU64,
     reader_key_id: String,
 }
 
@@ -80,18 +83,19 @@ impl Server {
     /// # Panics
     /// If there is no free port.
     pub async fn start_with(behaviour: Behaviour) -> Self {
-        let Behaviour { conditions, forgets_metadata, locks } = behaviour;
-        let store = Arc::new(Store::new(BUCKET.to_owned(), conditions, forgets_metadata, locks));
+        let forgets_content = behaviour.forgets_content;
+        let store = Arc::new(Store::new(BUCKET.to_owned(), behaviour));
         let inner = Arc::new(Inner {
             store: Arc::clone(&store),
             script: Script::default(),
             ledger: Ledger::default(),
             latency_millis: AtomicU64::new(0),
+            rate_bytes_per_sec: AtomicU64::new(0),
             reader_key_id: READER_KEY_ID.to_owned(),
         });
         let mut auth = SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
         auth.register(READER_KEY_ID.to_owned(), SECRET_ACCESS_KEY.into());
-        let mut builder = S3ServiceBuilder::new(protocol::Protocol(store));
+        let mut builder = S3ServiceBuilder::new(protocol::Protocol { store, forgets_content });
         builder.set_auth(auth);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no free port: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
@@ -123,6 +127,11 @@ impl Server {
     /// Lets each request wait so long before anything is done.
     pub fn set_latency_millis(&self, millis: u64) {
         self.inner.latency_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Lets each request wait, besides, as long as its body and that of its answer take at this rate; not at all at 0.
+    pub fn set_rate_bytes_per_sec(&self, rate: u64) {
+        self.inner.rate_bytes_per_sec.store(rate, Ordering::Relaxed);
     }
 
     /// Puts the server's clock forward.

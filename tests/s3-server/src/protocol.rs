@@ -14,7 +14,10 @@ use crate::store::{Content, Store};
 /// What a page of a listing has at most.
 const KEYS_MAX: usize = 1_000;
 
-pub(crate) struct Protocol(pub(crate) Arc<Store>);
+pub(crate) struct Protocol {
+    pub(crate) store: Arc<Store>,
+    pub(crate) forgets_content: bool,
+}
 
 type Answer<T> = S3Result<S3Response<T>>;
 
@@ -26,18 +29,20 @@ fn length(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
 
-async fn received(body: Option<StreamingBlob>, expected: Option<i64>) -> S3Result<Content> {
-    let mut content = Content::default();
-    if let Some(mut body) = body {
-        // Checks what the request says of its body, on the way.
-        while let Some(piece) = body.try_next().await.map_err(|error| s3_error!(InvalidRequest, "{error}"))? {
-            content.push(piece);
+impl Protocol {
+    async fn received(&self, body: Option<StreamingBlob>, expected: Option<i64>) -> S3Result<Content> {
+        let mut content = Content::default();
+        if let Some(mut body) = body {
+            // Checks what the request says of its body, on the way.
+            while let Some(piece) = body.try_next().await.map_err(|error| s3_error!(InvalidRequest, "{error}"))? {
+                if self.forgets_content { content.forget(&piece) } else { content.push(piece) }
+            }
         }
+        if expected.is_some_and(|expected| length(content.length) != Some(expected)) {
+            return Err(s3_error!(IncompleteBody, "The body is not as long as it was said to be."));
+        }
+        Ok(content)
     }
-    if expected.is_some_and(|expected| length(content.length) != Some(expected)) {
-        return Err(s3_error!(IncompleteBody, "The body is not as long as it was said to be."));
-    }
-    Ok(content)
 }
 
 fn streamed(pieces: Vec<Bytes>) -> StreamingBlob {
@@ -70,19 +75,19 @@ fn system_time(timestamp: Timestamp) -> SystemTime {
 impl S3 for Protocol {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
+        self.store.check_bucket(&input.bucket)?;
         let if_absent = is_any(input.if_none_match.as_ref());
-        self.0.check_early(&input.key, if_absent)?;
-        let content = received(input.body, input.content_length).await?;
+        self.store.check_early(&input.key, if_absent)?;
+        let content = self.received(input.body, input.content_length).await?;
         tokio::task::yield_now().await;
-        let object = self.0.put(&input.key, content, input.metadata, if_absent)?;
+        let object = self.store.put(&input.key, content, input.metadata, if_absent)?;
         answer(PutObjectOutput { e_tag: object.tag(), version_id: object.version, ..Default::default() })
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        let object = self.0.lock().get(&input.key)?.clone();
+        self.store.check_bucket(&input.bucket)?;
+        let object = self.store.lock().get(&input.key)?.clone();
         let whole = object.content.length;
         let range = match input.range {
             Some(range) => Some(range.check(whole)?),
@@ -104,8 +109,8 @@ impl S3 for Protocol {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        let object = self.0.lock().get(&input.key)?.clone();
+        self.store.check_bucket(&input.bucket)?;
+        let object = self.store.lock().get(&input.key)?.clone();
         answer(HeadObjectOutput {
             content_length: length(object.content.length),
             e_tag: object.tag(),
@@ -118,18 +123,18 @@ impl S3 for Protocol {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        self.0.delete(&input.key, input.version_id.as_deref())?;
+        self.store.check_bucket(&input.bucket)?;
+        self.store.delete(&input.key, input.version_id.as_deref())?;
         answer(DeleteObjectOutput::default())
     }
 
     async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
+        self.store.check_bucket(&input.bucket)?;
         let prefix = input.prefix.unwrap_or_default();
         let after = input.continuation_token.or(input.start_after);
         let limit = input.max_keys.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-        let state = self.0.lock();
+        let state = self.store.lock();
         let mut found: Vec<Object> = state
             .names()
             .filter(|(key, _)| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| *key > after))
@@ -162,19 +167,20 @@ impl S3 for Protocol {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> Answer<CreateMultipartUploadOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        let upload_id = Some(self.0.begin(&input.key, input.metadata));
+        self.store.check_bucket(&input.bucket)?;
+        let upload_id = Some(self.store.begin(&input.key, input.metadata));
         let (bucket, key) = (Some(input.bucket), Some(input.key));
         answer(CreateMultipartUploadOutput { bucket, key, upload_id, ..Default::default() })
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        let content = received(input.body, input.content_length).await?;
-        let e_tag = self.0.add_part(&input.key, &input.upload_id, input.part_number, content)?;
-        let checksum_sha256 = input.checksum_sha256;
-        answer(UploadPartOutput { e_tag: Some(ETag::Strong(e_tag)), checksum_sha256, ..Default::default() })
+        self.store.check_bucket(&input.bucket)?;
+        let content = self.received(input.body, input.content_length).await?;
+        let e_tag = self.store.add_part(&input.key, &input.upload_id, input.part_number, content)?;
+        let UploadPartInput { checksum_sha256, checksum_crc64nvme, .. } = input;
+        let e_tag = Some(ETag::Strong(e_tag));
+        answer(UploadPartOutput { e_tag, checksum_sha256, checksum_crc64nvme, ..Default::default() })
     }
 
     async fn upload_part_copy(&self, request: S3Request<UploadPartCopyInput>) -> Answer<UploadPartCopyOutput> {
@@ -182,15 +188,15 @@ impl S3 for Protocol {
         let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
             return Err(s3_error!(NotImplemented, "Only buckets are sources."));
         };
-        self.0.check_bucket(bucket)?;
-        let source = self.0.lock().get(key)?.content.clone();
+        self.store.check_bucket(bucket)?;
+        let source = self.store.lock().get(key)?.content.clone();
         let range = copied_range(input.copy_source_range.as_deref(), source.length)?;
         let mut content = Content::default();
         source.slice(range).into_iter().for_each(|piece| content.push(piece));
-        let e_tag = self.0.add_part(&input.key, &input.upload_id, input.part_number, content)?;
+        let e_tag = self.store.add_part(&input.key, &input.upload_id, input.part_number, content)?;
         let result = CopyPartResult {
             e_tag: Some(ETag::Strong(e_tag)),
-            last_modified: Some(Timestamp::from(self.0.now())),
+            last_modified: Some(Timestamp::from(self.store.now())),
             ..Default::default()
         };
         answer(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
@@ -201,13 +207,13 @@ impl S3 for Protocol {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
+        self.store.check_bucket(&input.bucket)?;
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let parts: Option<Vec<(i32, String)>> =
             parts.into_iter().map(|part| Some((part.part_number?, part.e_tag?.into_value()))).collect();
         let parts = parts.ok_or_else(|| s3_error!(MalformedXML, "A part has no number or tag."))?;
         let if_absent = is_any(input.if_none_match.as_ref());
-        let object = self.0.complete(&input.key, &input.upload_id, &parts, if_absent)?;
+        let object = self.store.complete(&input.key, &input.upload_id, &parts, if_absent)?;
         answer(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -222,8 +228,8 @@ impl S3 for Protocol {
         request: S3Request<AbortMultipartUploadInput>,
     ) -> Answer<AbortMultipartUploadOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
-        let mut state = self.0.lock();
+        self.store.check_bucket(&input.bucket)?;
+        let mut state = self.store.lock();
         state.upload(&input.key, &input.upload_id)?;
         state.uploads.remove(&input.upload_id);
         answer(AbortMultipartUploadOutput::default())
@@ -234,11 +240,11 @@ impl S3 for Protocol {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> Answer<ListMultipartUploadsOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
+        self.store.check_bucket(&input.bucket)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let marker = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
         let limit = input.max_uploads.and_then(|count| usize::try_from(count).ok()).unwrap_or(KEYS_MAX).min(KEYS_MAX);
-        let state = self.0.lock();
+        let state = self.store.lock();
         let mut found: Vec<(String, String, SystemTime)> = state
             .uploads
             .iter()
@@ -271,8 +277,8 @@ impl S3 for Protocol {
         &self,
         request: S3Request<GetObjectLockConfigurationInput>,
     ) -> Answer<GetObjectLockConfigurationOutput> {
-        self.0.check_bucket(&request.input.bucket)?;
-        if !self.0.locks {
+        self.store.check_bucket(&request.input.bucket)?;
+        if !self.store.locks {
             return Err(s3_error!(ObjectLockConfigurationNotFoundError, "Objects cannot be locked here."));
         }
         let enabled = Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED));
@@ -284,8 +290,8 @@ impl S3 for Protocol {
         &self,
         request: S3Request<GetObjectRetentionInput>,
     ) -> Answer<GetObjectRetentionOutput> {
-        self.0.check_bucket(&request.input.bucket)?;
-        let state = self.0.lock();
+        self.store.check_bucket(&request.input.bucket)?;
+        let state = self.store.lock();
         let until = state.get(&request.input.key)?.retained_until;
         let until = until.ok_or_else(|| s3_error!(NoSuchObjectLockConfiguration, "It is not locked."))?;
         let retention = ObjectLockRetention {
@@ -300,16 +306,16 @@ impl S3 for Protocol {
         request: S3Request<PutObjectRetentionInput>,
     ) -> Answer<PutObjectRetentionOutput> {
         let input = request.input;
-        self.0.check_bucket(&input.bucket)?;
+        self.store.check_bucket(&input.bucket)?;
         if input.content_md5.is_none() {
             return Err(s3_error!(InvalidRequest, "The request has no checksum."));
         }
         let until = input.retention.and_then(|retention| retention.retain_until_date).map(system_time);
         let until = until.ok_or_else(|| s3_error!(MalformedXML, "There is no date."))?;
-        if until <= self.0.now() {
+        if until <= self.store.now() {
             return Err(s3_error!(InvalidArgument, "The date is past."));
         }
-        let mut state = self.0.lock();
+        let mut state = self.store.lock();
         let object = state.newest_mut(&input.key).ok_or_else(|| s3_error!(NoSuchKey, "There is no such object."))?;
         // As for a user who may lift a lock: it is for the client to refuse.
         object.retained_until = Some(until);

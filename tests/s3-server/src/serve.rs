@@ -27,7 +27,21 @@ pub(crate) async fn answer(inner: Arc<Inner>, s3: S3Service, request: Request<In
     let mut counted = inner.ledger.begin(operation, request.body().size_hint().exact().unwrap_or(0));
     let answer = answer_counted(&inner, s3, request, operation, &query, &name).await;
     counted.bytes_out = answer.as_ref().map_or(0, announced_bytes);
+    let wait = inner.time_of(counted.bytes_out);
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
     answer
+}
+
+impl Inner {
+    /// How long bytes take at the rate that was set.
+    fn time_of(&self, bytes: u64) -> Duration {
+        match self.rate_bytes_per_sec.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+        }
+    }
 }
 
 async fn answer_counted(
@@ -38,9 +52,10 @@ async fn answer_counted(
     query: &str,
     name: &str,
 ) -> io::Result<Response<Body>> {
-    let latency = inner.latency_millis.load(Ordering::Relaxed);
-    if latency > 0 {
-        tokio::time::sleep(Duration::from_millis(latency)).await;
+    let latency = Duration::from_millis(inner.latency_millis.load(Ordering::Relaxed));
+    let wait = latency + inner.time_of(request.body().size_hint().exact().unwrap_or(0));
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
     }
     let head = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let by_reader = [head.unwrap_or_default(), query].iter().any(|text| text.contains(&inner.reader_key_id));

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use s3s::dto::{ETag, Metadata, Timestamp};
 use s3s::{S3Result, s3_error};
 
+use crate::Behaviour;
+
 /// The shortest part that is not the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
 
@@ -52,7 +54,13 @@ impl Content {
     }
 
     fn append(&mut self, other: &Self) {
-        other.pieces.iter().cloned().for_each(|piece| self.push(piece));
+        self.length += other.length;
+        self.pieces.extend(other.pieces.iter().cloned());
+    }
+
+    /// Takes note of bytes that are not kept.
+    pub(crate) fn forget(&mut self, piece: &Bytes) {
+        self.length += piece.len() as u64;
     }
 
     pub(crate) fn slice(&self, range: std::ops::Range<u64>) -> Vec<Bytes> {
@@ -100,7 +108,8 @@ pub(crate) struct State {
 }
 
 impl Store {
-    pub(crate) fn new(bucket: String, conditions: Conditions, forgets_metadata: bool, locks: bool) -> Self {
+    pub(crate) fn new(bucket: String, behaviour: Behaviour) -> Self {
+        let Behaviour { conditions, forgets_metadata, locks, .. } = behaviour;
         let conditions = Mutex::new(conditions);
         let (ahead_secs, numbers) = (AtomicI64::new(0), AtomicU64::new(0));
         Self { bucket, conditions, forgets_metadata, locks, ahead_secs, numbers, state: Mutex::default() }

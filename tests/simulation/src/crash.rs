@@ -9,7 +9,7 @@ use offsite_repository::testing::{CrashImage, CrashMoment};
 use crate::job::{BACKUP, COPY, Setting, Sites, Step, day, run, steps, transform, verify};
 use crate::machines::Machines;
 use crate::numbers::{Numbers, Trace};
-use crate::proof::{Invariant, Prover, Violation, contents, head_number, prove_tight};
+use crate::proof::{Invariant, Prover, Violation, contents, head_number, is_head_copy, prove_tight};
 
 /// How much is examined.
 #[derive(Debug, Clone)]
@@ -294,8 +294,8 @@ impl Month<'_> {
         }
         image.record_moments();
         open().await.map_err(failed)?;
-        let heads = format!("{job}/head/");
-        match image.take_moments().iter().find(|moment| !moment.key().as_str().starts_with(&heads)) {
+        let is_head = |name: &str| head_number(name, job).is_some() || is_head_copy(name, job);
+        match image.take_moments().iter().find(|moment| !is_head(moment.key().as_str())) {
             None => Ok(()),
             Some(moment) => {
                 let detail = format!("the second one did {} {}", moment.action(), moment.key());

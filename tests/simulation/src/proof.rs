@@ -94,7 +94,7 @@ impl fmt::Display for Violation {
 pub struct Proven {
     /// Its newest head.
     pub head: Arc<Head>,
-    /// Bytes that its backup files need: headers, and frames with their padding.
+    /// Bytes that its backup files need: headers, and frames with their padding, spare ones included.
     needed_bytes: u64,
 }
 
@@ -125,6 +125,12 @@ pub fn head_number(name: &str, job: &str) -> Option<u64> {
     name.strip_prefix(job)?.strip_prefix("/head/")?.parse().ok()
 }
 
+/// Whether a name is that of the second copy of a head.
+#[must_use]
+pub fn is_head_copy(name: &str, job: &str) -> bool {
+    name.strip_prefix(job).is_some_and(|rest| rest.starts_with("/blocks/") && rest.ends_with(".head"))
+}
+
 fn broken(detail: impl Into<String>) -> Violation {
     Violation::new(Invariant::PointsRestore, detail)
 }
@@ -142,25 +148,28 @@ impl Prover {
     ) -> Result<Option<Proven>, Violation> {
         let newest = stored.range(format!("{job}/head/")..format!("{job}/head0")).next_back();
         let Some((name, bytes)) = newest else { return Ok(None) };
-        let head = match self.heads.get(bytes) {
-            Some(head) => Arc::clone(head),
-            None => {
-                let head = Head::decode(bytes).map_err(|error| broken(format!("{name} is damaged: {error}")))?;
-                let head = Arc::new(head);
-                self.heads.insert(bytes.clone(), Arc::clone(&head));
-                head
-            }
-        };
+        let head = self.head(name, bytes)?;
         if head_number(name, job) != Some(head.number) {
             return Err(broken(format!("{name} is number {}", head.number)));
+        }
+        let blocks = stored.range(format!("{job}/blocks/")..format!("{job}/blocks0"));
+        let mut is_copied = head.chain.latest().is_none();
+        for (name, bytes) in blocks.filter(|(name, _)| is_head_copy(name, job)) {
+            let copy = self.head(name, bytes)?;
+            is_copied |= copy.chain == head.chain && copy.files == head.files;
+        }
+        if !is_copied {
+            return Err(broken(format!("no second copy of a head has the chain of {name}")));
         }
         let mut frames: BTreeMap<(ObjectId, u64), (StoredBlock, Content)> = BTreeMap::new();
         for point in head.chain.all() {
             self.point(stored, job, &head, point, machines, &mut frames)?;
         }
+        let mut needed: BTreeMap<(ObjectId, u64), u32> =
+            frames.into_iter().map(|(place, (at, _))| (place, at.length)).collect();
+        needed.extend(self.spare(stored, job, &head)?);
         let alignment = u64::from(head.alignment_bytes);
-        let mut needed_bytes: u64 =
-            frames.values().map(|(at, _)| u64::from(at.length).next_multiple_of(alignment)).sum();
+        let mut needed_bytes: u64 = needed.values().map(|length| u64::from(*length).next_multiple_of(alignment)).sum();
         for id in head.files.keys() {
             let name = format!("{job}/blocks/{id}");
             let bytes = stored.get(&name).ok_or_else(|| broken(format!("{name} is missing")))?;
@@ -186,6 +195,10 @@ impl Prover {
             for reference in step.indexes() {
                 let name = format!("{job}/index/{}", reference.id);
                 let index = self.index(stored, &name)?;
+                let copy = format!("{job}/blocks/{}.index", reference.id);
+                if stored.get(&copy) != stored.get(&name) {
+                    return Err(broken(format!("{copy} is not the same as {name}")));
+                }
                 if index.id != reference.id || index.folder != head.folder {
                     return Err(broken(format!("{name} is another index")));
                 }
@@ -227,6 +240,32 @@ impl Prover {
             }
         }
         Ok(())
+    }
+
+    fn head(&mut self, name: &str, bytes: &Bytes) -> Result<Arc<Head>, Violation> {
+        if let Some(head) = self.heads.get(bytes) {
+            return Ok(Arc::clone(head));
+        }
+        let head = Head::decode(bytes).map_err(|error| broken(format!("{name} is damaged: {error}")))?;
+        let head = Arc::new(head);
+        self.heads.insert(bytes.clone(), Arc::clone(&head));
+        Ok(head)
+    }
+
+    /// What arrived of the incomplete machines of the newest point, which the next copy may take.
+    fn spare(
+        &mut self,
+        stored: &Contents,
+        job: &str,
+        head: &Head,
+    ) -> Result<BTreeMap<(ObjectId, u64), u32>, Violation> {
+        let newest = head.chain.latest().filter(|point| point.sequence.0 + 1 == head.next_sequence.0);
+        let Some(point) = newest.filter(|point| point.machines.iter().any(|machine| !machine.is_whole())) else {
+            return Ok(BTreeMap::new());
+        };
+        let index = self.index(stored, &format!("{job}/index/{}", point.index.id))?;
+        let spare = index.spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole()));
+        Ok(spare.stored().map(|(_, _, _, at)| ((at.file, at.offset), at.length)).collect())
     }
 
     fn index(&mut self, stored: &Contents, name: &str) -> Result<Arc<Index>, Violation> {
@@ -311,6 +350,13 @@ pub async fn prove_tight(image: &CrashImage, stored: &Contents, job: &str, prove
     let name = |folder: &str, id: ObjectId| format!("{job}/{folder}/{id}");
     let mut known: BTreeSet<String> = head.files.keys().map(|id| name("blocks", *id)).collect();
     known.extend(head.chain.indexes().map(|index| name("index", index.id)));
+    // The second copies: one of each index, and one of the newest head that changed the chain.
+    known.extend(head.chain.indexes().map(|index| format!("{job}/blocks/{}.index", index.id)));
+    let copies: Vec<&String> = stored.keys().filter(|name| is_head_copy(name, job)).collect();
+    if copies.len() != 1 {
+        return Err(Violation::new(Invariant::NothingLeaks, format!("copies of heads: {copies:?}")));
+    }
+    known.extend(copies.into_iter().cloned());
     known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));
     let leaks = |detail: String| Err(Violation::new(Invariant::NothingLeaks, detail));
     if let Some(retirement) = head.retired.first() {

@@ -6,6 +6,7 @@ pub(super) mod copy;
 pub(super) mod merge;
 pub(super) mod restore;
 pub(super) mod s3;
+mod s3_upload;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

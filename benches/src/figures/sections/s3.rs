@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use offsite::OpenRepository;
 use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
-use offsite_repository::{Key, Repository};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Operation, SECRET_ACCESS_KEY};
 
 use super::{Bench, remove};
@@ -17,17 +16,11 @@ use crate::jobs::{self, Failure};
 /// What the target keeps.
 const KEEP: u32 = 2;
 const LATENCIES_MILLIS: [u64; 2] = [0, 50];
-const IN_FLIGHT: [usize; 3] = [1, 4, 16];
-/// How much faster many parts must be than one, where each request waits.
-const SPEED_UP_MIN: f64 = 10.0;
+pub(super) const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const RSS_MB_MAX: f64 = 268.4;
 /// What the mover reads at once.
 const BATCH_BYTES: u64 = 4 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;
-
-/// The object that is uploaded by itself, and the pieces that it is handed over in.
-const OBJECT_BYTES: u64 = 640 << 20;
-const PIECE_BYTES: usize = 4 << 20;
 
 /// Measures both with one, some and many requests in flight, from a server near and far.
 pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Result<(), Failure> {
@@ -87,14 +80,14 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
         format!("{:.0}", per_gib(copied_bytes.div_ceil(BATCH_BYTES))),
     ]);
     pages.table(&requests);
-    uploads(bench, pages)?;
+    super::s3_upload::measure(bench, pages)?;
     let equal = if same { "equal to the disk" } else { "DIFFERENT" };
     pages.check("Content restored from a bucket", equal.to_owned(), "equal to the disk".to_owned(), same);
     pages.bar("Peak RSS with a bucket", peak_mb, RSS_MB_MAX, |mb| format!("{mb:.0} MB"));
     Ok(())
 }
 
-fn options(server: &Process, in_flight: usize) -> Result<S3Options, Failure> {
+pub(super) fn options(server: &Process, in_flight: usize) -> Result<S3Options, Failure> {
     let credentials = S3Credentials {
         access_key_id: ACCESS_KEY_ID.to_owned(),
         secret_access_key: SECRET_ACCESS_KEY.to_owned(),
@@ -104,38 +97,4 @@ fn options(server: &Process, in_flight: usize) -> Result<S3Options, Failure> {
     options.endpoint = Some(server.endpoint.clone());
     options.parts_in_flight = in_flight;
     Ok(options)
-}
-
-/// One object by itself, far away: what parts in flight are worth, without the requests before and after.
-fn uploads(bench: &mut Bench, pages: &mut Pages) -> Result<(), Failure> {
-    let latency = LATENCIES_MILLIS[LATENCIES_MILLIS.len() - 1];
-    let mut table = Table::of_operations("object");
-    let mut secs = Vec::new();
-    for in_flight in IN_FLIGHT {
-        let mut samples = Samples::default();
-        for _ in 0..bench.runs {
-            let mut server = Process::start()?;
-            let s3 = bench.runtime.block_on(S3::open(options(&server, in_flight)?))?;
-            server.set_latency_millis(latency)?;
-            let work = || {
-                bench.runtime.block_on(async {
-                    let piece = bytes::Bytes::from(vec![7; PIECE_BYTES]);
-                    let mut writer = s3.create(&Key::new("object")?).await?;
-                    for _ in 0..OBJECT_BYTES / PIECE_BYTES as u64 {
-                        writer.write(vec![piece.clone()]).await?;
-                    }
-                    Ok(writer.finish().await?)
-                })
-            };
-            samples.push(sample(bench.caches, work)?.0);
-        }
-        secs.push(samples.secs().median);
-        table.operation(&format!("upload, {latency} ms, {in_flight} in flight"), &samples, OBJECT_BYTES);
-    }
-    pages.table(&table);
-    let speed_up = secs.first().zip(secs.last()).map_or(f64::NAN, |(one, many)| one / many);
-    let text = |factor: f64| format!("{factor:.1} x");
-    let bar = format!("at least {}", text(SPEED_UP_MIN));
-    pages.check("Upload at 50 ms, 16 parts beside 1", text(speed_up), bar, speed_up >= SPEED_UP_MIN);
-    Ok(())
 }

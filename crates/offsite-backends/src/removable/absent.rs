@@ -1,10 +1,12 @@
 //! A medium that is away, as the catalogue knows it.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix, Read,
+    Reclaim, Repository, Result, Retain,
 };
 
 use super::KnownMedium;
@@ -13,7 +15,8 @@ use crate::Local;
 /// A read-only repository of what a medium held when it was last seen, made by [`Catalogue::absent`](super::Catalogue::absent).
 ///
 /// It lists all objects, and reads those that were kept. For everything else, reading an object that was not kept as well as
-/// writing, it fails with `MediaAbsent` and tells which medium to insert.
+/// writing, it fails with `MediaAbsent` and tells which medium to insert. It has the limits and the capabilities of the medium,
+/// so that a run on it can be planned.
 #[derive(Debug, Clone)]
 pub struct Absent {
     known: KnownMedium,
@@ -85,18 +88,51 @@ impl Repository for Absent {
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
-        None
+        self.known.can.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }
 
     fn clone_range(&self) -> Option<&dyn CloneRange> {
-        None
+        self.known.can.clone_granularity_bytes.map(|_| self as &dyn CloneRange)
     }
 
     fn patch(&self) -> Option<&dyn Patch> {
-        None
+        self.known.can.patches.then_some(self)
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
         None
+    }
+}
+
+#[async_trait]
+impl Reclaim for Absent {
+    fn granularity_bytes(&self) -> u64 {
+        self.known.can.punch_granularity_bytes.unwrap_or(1)
+    }
+
+    async fn punch(&self, key: &Key, _: &[Range<u64>]) -> Result<()> {
+        Err(self.error("punch holes into", key))
+    }
+
+    async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
+        Err(self.error("measure", key))
+    }
+}
+
+#[async_trait]
+impl CloneRange for Absent {
+    fn granularity_bytes(&self) -> u64 {
+        self.known.can.clone_granularity_bytes.unwrap_or(1)
+    }
+
+    async fn create_from(&self, key: &Key, _: &[Piece]) -> Result<()> {
+        Err(self.error("clone", key))
+    }
+}
+
+#[async_trait]
+impl Patch for Absent {
+    async fn patch(&self, key: &Key, _: Vec<Extent>) -> Result<()> {
+        Err(self.error("patch", key))
     }
 }

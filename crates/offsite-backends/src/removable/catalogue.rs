@@ -36,8 +36,22 @@ pub struct KnownMedium {
     pub seen_unix_secs: i64,
     /// The largest object that it takes.
     pub object_bytes_max: u64,
+    /// What its file system can do beyond the four verbs.
+    pub can: KnownAbilities,
     /// Its objects, in ascending order of their keys.
     pub objects: Vec<ObjectInfo>,
+}
+
+/// What a medium can do, so that a run on it can be planned while it is away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownAbilities {
+    /// The granularity of [`Reclaim`](offsite_repository::Reclaim), if it punches holes.
+    pub punch_granularity_bytes: Option<u64>,
+    /// The granularity of [`CloneRange`](offsite_repository::CloneRange), if it clones ranges.
+    pub clone_granularity_bytes: Option<u64>,
+    /// Whether it writes into objects ([`Patch`](offsite_repository::Patch)).
+    pub patches: bool,
 }
 
 /// The stored form.
@@ -48,6 +62,7 @@ struct Entry {
     label: String,
     seen_unix_secs: i64,
     object_bytes_max: u64,
+    can: KnownAbilities,
     /// Keys and lengths.
     objects: Vec<(String, u64)>,
 }
@@ -155,6 +170,7 @@ impl Catalogue {
             medium: Medium { id, label: entry.label },
             seen_unix_secs: entry.seen_unix_secs,
             object_bytes_max: entry.object_bytes_max,
+            can: entry.can,
             objects,
         }))
     }
@@ -205,6 +221,7 @@ impl Catalogue {
             label: known.medium.label.clone(),
             seen_unix_secs: known.seen_unix_secs,
             object_bytes_max: known.object_bytes_max,
+            can: known.can,
             objects: known.objects.iter().map(|object| (object.key.to_string(), object.length)).collect(),
         };
         let path = self.entry(known.medium.id);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use offsite_repository::{Error, ErrorKind, Key, Limits, Prefix, Repository, RepositoryExt, Result};
 
 pub use self::absent::Absent;
-pub use self::catalogue::{Catalogue, KnownMedium};
+pub use self::catalogue::{Catalogue, KnownAbilities, KnownMedium};
 use self::guard::{Guard, Look};
 use self::marker::MARKER;
 pub use self::marker::{Medium, MediumId, MediumIdError};
@@ -37,6 +37,8 @@ pub struct RemovableOptions {
     pub expected: Vec<MediumId>,
     /// Knows the labels of media that are away, for messages.
     pub catalogue: Option<Catalogue>,
+    /// No object is longer, where the medium would take longer ones; larger backups are in more files then.
+    pub object_bytes_max: Option<u64>,
 }
 
 /// What of a medium to keep on the host, for the time when it is away.
@@ -73,9 +75,7 @@ pub struct Removable {
 #[derive(Debug, Clone, Copy)]
 struct Abilities {
     limits: Limits,
-    punch_granule: Option<u64>,
-    clone_granule: Option<u64>,
-    patches: bool,
+    beyond: KnownAbilities,
 }
 
 /// That a medium can be taken out. Shown, it says so.
@@ -129,16 +129,22 @@ impl Removable {
     /// `MediaAbsent` if there is no medium, `WrongMedia` if there are only others, or if two have one identity; `Corrupt`
     /// if the identity of the only one is damaged.
     pub async fn open_with(options: RemovableOptions) -> Result<Self> {
+        let bound = options.object_bytes_max;
         let (path, medium) = blocking("open", "a medium".to_owned(), move || find(&options)).await?;
         let mut local = Local::open(path).await?;
         if local.reclaim().is_none() {
             local.bound_objects(PART_BYTES_MAX);
         }
+        if let Some(bytes) = bound {
+            local.bound_objects(bytes);
+        }
         let can = Abilities {
             limits: local.limits(),
-            punch_granule: local.reclaim().map(|reclaim| reclaim.granularity_bytes()),
-            clone_granule: local.clone_range().map(|cloner| cloner.granularity_bytes()),
-            patches: local.patch().is_some(),
+            beyond: KnownAbilities {
+                punch_granularity_bytes: local.reclaim().map(|reclaim| reclaim.granularity_bytes()),
+                clone_granularity_bytes: local.clone_range().map(|cloner| cloner.granularity_bytes()),
+                patches: local.patch().is_some(),
+            },
         };
         let guard = blocking("open", medium.to_string(), move || Guard::new(local, medium)).await?;
         Ok(Self { guard: Arc::new(guard), can })
@@ -167,6 +173,7 @@ impl Removable {
             medium: self.medium().clone(),
             seen_unix_secs: what.seen_unix_secs,
             object_bytes_max: self.can.limits.object_bytes_max,
+            can: self.can.beyond,
             objects,
         };
         catalogue.keep(self, known, what).await

@@ -73,15 +73,15 @@ impl Repository for Removable {
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
-        self.can.punch_granule.map(|_| self as &dyn Reclaim)
+        self.can.beyond.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }
 
     fn clone_range(&self) -> Option<&dyn CloneRange> {
-        self.can.clone_granule.map(|_| self as &dyn CloneRange)
+        self.can.beyond.clone_granularity_bytes.map(|_| self as &dyn CloneRange)
     }
 
     fn patch(&self) -> Option<&dyn Patch> {
-        self.can.patches.then_some(self)
+        self.can.beyond.patches.then_some(self)
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
@@ -96,7 +96,7 @@ fn lacking(action: &'static str, key: &Key) -> Error {
 #[async_trait]
 impl Reclaim for Removable {
     fn granularity_bytes(&self) -> u64 {
-        self.can.punch_granule.unwrap_or(1)
+        self.can.beyond.punch_granularity_bytes.unwrap_or(1)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
@@ -115,7 +115,7 @@ impl Reclaim for Removable {
 #[async_trait]
 impl CloneRange for Removable {
     fn granularity_bytes(&self) -> u64 {
-        self.can.clone_granule.unwrap_or(1)
+        self.can.beyond.clone_granularity_bytes.unwrap_or(1)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::credentials::Asked;
 use super::errors;
-use super::options::S3Options;
+use super::options::{S3Checksum, S3Options};
 use super::wire::{Answer, Connected, Pace, Trace, Wire};
 
 /// The folder of what is no object of the repository's: no key has a component that starts with a dot.
@@ -96,7 +96,11 @@ impl Bucket {
             .with_region(&options.region)
             .with_credentials(Arc::new(Asked(Arc::clone(&options.credentials))))
             .with_allow_http(plain)
-            .with_checksum_algorithm(Checksum::SHA256)
+            .with_checksum_algorithm(match options.checksum {
+                S3Checksum::Sha256 => Checksum::SHA256,
+                S3Checksum::Crc64Nvme => Checksum::CRC64NVME,
+            })
+            .with_unsigned_payload(options.checksum == S3Checksum::Crc64Nvme)
             // Each store has the plain request; some lack the other, and it reports refusals in its body.
             .with_disable_bulk_delete(true)
             .with_retry(retry)

@@ -1,6 +1,7 @@
 //! A bucket of S3, or of a store that speaks its protocol, as a repository.
 
 mod bucket;
+mod calls;
 mod claim;
 mod clone;
 mod credentials;
@@ -17,6 +18,7 @@ mod truth;
 mod upload;
 mod wire;
 mod writer;
+mod xml;
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,7 +34,7 @@ use tokio::sync::{MutexGuard, Semaphore};
 use self::bucket::Bucket;
 pub use self::credentials::{S3CredentialProvider, S3CredentialSource, S3Credentials};
 pub use self::location::S3Location;
-pub use self::options::{S3Options, S3RetentionMode};
+pub use self::options::{S3Checksum, S3Options, S3RetentionMode};
 use self::writer::S3Writer;
 
 /// Names are finished in turn if they fall together here, where the store does not see to that itself.
@@ -48,7 +50,7 @@ const VERSIONS_MAX: usize = 10_000;
 /// - **The truth about a create** is read back where an answer leaves a doubt: each object says who wrote it.
 /// - Objects longer than [`S3Options::part_bytes`] are uploaded in parts, several at once. What a dead writer left of that
 ///   is ended by [`sweep`](Repository::sweep), by its record below `.offsite/`, a folder that no key reaches.
-/// - What is sent has a SHA-256 that the store checks. What was stored by one request and is read as a whole is compared
+/// - What is sent has a checksum that the store checks ([`S3Checksum`]). What was stored by one request and is read as a whole is compared
 ///   with the CRC-64/NVME in its metadata.
 /// - Requests are repeated a bounded number of times, and each may take as long as its bytes need on a slow link.
 /// - In a bucket that keeps versions, what is deleted is deleted for good.

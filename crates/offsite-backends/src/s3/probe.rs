@@ -9,15 +9,17 @@ use object_store::{PutMode, PutPayload};
 use offsite_repository::{Error, ErrorKind, Result};
 
 use super::bucket::{Bucket, CHECKSUM, HIDDEN, WRITER, random_name};
+use super::calls::Completion;
 use super::errors;
 use super::life::PROBE;
-use super::signed::Completion;
 use super::wire::Trace;
-use super::{Abilities, Conditions};
+use super::{Abilities, Conditions, S3Checksum};
 
 /// How many writers race for each of the names.
 const RACERS: usize = 4;
 const RACES: usize = 2;
+/// What is there after a wrong checksum was taken.
+const WRONG: &str = "wrong";
 
 /// Finds out what the bucket can do.
 ///
@@ -37,13 +39,25 @@ pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Abilities::reading()),
         Err(error) => return Err(error),
     }
-    let found = examine(bucket, &folder, &name, locks.unwrap_or(false)).await;
+    let wrong = format!("{folder}/{WRONG}");
+    let (found, checked) = futures::join!(examine(bucket, &folder, &name, locks.unwrap_or(false)), async {
+        match bucket.options.checksum {
+            // Each store checks what it is a part of the signature.
+            S3Checksum::Sha256 => Ok(true),
+            S3Checksum::Crc64Nvme => bucket.checks_crc64nvme(&wrong).await,
+        }
+    });
     let cleaned = clean_up(bucket, &folder, found.as_ref().is_ok_and(|abilities| abilities.versioned)).await;
     let abilities = found?;
     match cleaned {
         // A bucket may lock what is written to it for a time; a sweep removes it then.
         Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
         _ => {}
+    }
+    if !checked? {
+        let detail =
+            "the store does not check a CRC-64/NVME, so that damage on the way would go unnoticed; use SHA-256";
+        return Err(Error::new(ErrorKind::Unsupported, "open").with_place(bucket.location()).with_detail(detail));
     }
     if abilities.conditions == Conditions::Nowhere && !bucket.options.single_writer {
         let detail = "the store ignores conditions on writes (If-None-Match), so that two writers would destroy each other's \
@@ -133,6 +147,7 @@ async fn try_upload(bucket: &Bucket, name: &str, id: &str) -> Result<(bool, bool
 
 async fn clean_up(bucket: &Bucket, folder: &str, versioned: bool) -> Result<()> {
     let names = (0..RACES).map(|race| format!("{folder}/race-{race}")).chain([format!("{folder}/name")]);
+    let names = names.chain((bucket.options.checksum == S3Checksum::Crc64Nvme).then(|| format!("{folder}/{WRONG}")));
     for answer in join_all(names.map(async |name| bucket.remove(&name, versioned).await)).await {
         answer?;
     }

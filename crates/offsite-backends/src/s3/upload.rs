@@ -9,13 +9,15 @@ use offsite_repository::{Error, ErrorKind, Key, Limits, Result};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::calls::Completion;
 use super::claim;
 use super::errors;
 use super::life::Life;
 use super::options::PARTS_MAX;
-use super::signed::{Completion, UploadedPart, jittered};
+use super::signed::jittered;
 use super::truth::{Owner, doubtful, taken};
 use super::wire::Trace;
+use super::xml::UploadedPart;
 use super::{Conditions, Shared};
 
 /// The metadata that object_store calls [`WRITER`](super::bucket::WRITER).

@@ -32,6 +32,22 @@ pub(crate) struct Export {
     pub(crate) json: bool,
 }
 
+/// Give a job's folder back the head and the indexes that it lost, as far as what else is stored proves them.
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// The repository. One whose marker is lost gets a new one.
+    pub(crate) repo: String,
+    /// The job.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// Print what would be done; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The repository.

@@ -1,8 +1,10 @@
 //! `offsite backup`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use offsite::core::retention::Simple;
+use offsite::core::{Labels, MachineName};
 use offsite::report::BackupReport;
 use offsite::{BackupJob, FullKind, ImageSource};
 
@@ -23,6 +25,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
             twice[0]
         )));
     }
+    let labels = labels(arguments)?;
     let repository = place::open(&arguments.repo, &config).await?;
     let mut job =
         BackupJob::new(&repository, arguments.job.clone()).method(arguments.method.into()).progress(progress::bars());
@@ -42,6 +45,9 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         });
         job = job.machine(machine.clone(), images.collect());
     }
+    for (machine, labels) in labels {
+        job = job.labels(machine, labels);
+    }
     if let Some(block_size) = arguments.block_size {
         job = job.block_size(block_size);
     }
@@ -55,6 +61,30 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         print!("{}", summary(arguments.job.as_str(), &report));
     }
     Ok(if report.transform.notes.is_empty() { Status::Done } else { Status::Warnings })
+}
+
+/// The labels of the machines that any are given for.
+fn labels(arguments: &Backup) -> Result<BTreeMap<MachineName, Labels>, Failure> {
+    let mut texts: BTreeMap<&MachineName, [Vec<String>; 2]> = BTreeMap::new();
+    for (given, kind) in [(&arguments.tags, 0), (&arguments.containers, 1)] {
+        for text in given {
+            // Names and tags may have colons in them; the names are known.
+            let named = arguments.machines.iter().filter_map(|(name, _)| {
+                let label = text.strip_prefix(name.as_str())?.strip_prefix(':')?;
+                Some((name, label))
+            });
+            let (name, label) = named.max_by_key(|(name, _)| name.as_str().len()).ok_or_else(|| {
+                Failure::WrongUse(format!("{text:?}: write MACHINE:TAG, for a machine that this run backs up"))
+            })?;
+            let own = texts.entry(name).or_default();
+            own[kind].extend((!label.is_empty()).then(|| label.to_owned()));
+        }
+    }
+    let labels = texts.into_iter().map(|(name, [tags, containers])| {
+        let labels = Labels::new(tags, containers).map_err(|error| Failure::WrongUse(error.to_string()))?;
+        Ok((name.clone(), labels))
+    });
+    labels.collect()
 }
 
 /// The report in words.

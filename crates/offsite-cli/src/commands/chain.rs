@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use offsite::JobFolder;
-use offsite::core::retention::Policy;
-use offsite::core::{PointKind, Timestamp};
+use offsite::core::retention::{Departure, Policy};
+use offsite::core::{Chain as CoreChain, PointKind, RestorePoint, Timestamp};
 use serde_json::json;
 
 use crate::args::Chain;
@@ -61,11 +61,27 @@ async fn show(
         _ => None,
     };
     let now = place::now();
+    let departures: Option<Vec<Departure>> = match &policy {
+        _ if !arguments.forecast => None,
+        None => {
+            let why = format!("no forecast: the config has no retention of job {} in this repository", arguments.job);
+            return Err(Failure::WrongUse(why));
+        }
+        Some(policy) => {
+            let secs = rhythm_secs(folder.chain());
+            Some(folder.forecast(policy, now, |time| Some(time.saturating_add_secs(secs))).await?)
+        }
+    };
     if arguments.json {
         let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
-        let value = |(position, point)| {
+        let value = |(position, point): (usize, &RestorePoint)| {
             let mut value = json::point(point, verdicts.as_ref().and_then(|all| all.get(position)));
             value["archived"] = (position < folder.chain().archives().len()).into();
+            if let Some(departure) = departures.as_ref().and_then(|all| all.get(position)) {
+                value["becomes_archive"] = departure.archived.map(|time| time.to_string()).into();
+                value["goes"] = departure.goes.map(|time| time.to_string()).into();
+                value["frees_bytes"] = departure.freed_bytes.into();
+            }
             value
         };
         let points: Vec<_> = folder.chain().all().enumerate().map(value).collect();
@@ -83,13 +99,36 @@ async fn show(
         json::print(&value)?;
     } else {
         medium.iter().for_each(|medium| println!("{}", medium.words()));
-        print!("{}", draw(folder, policy.as_ref(), now));
+        print!("{}", draw(folder, policy.as_ref(), departures.as_deref(), now));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }
 
+/// How often points come: the median of the last gaps, or a day.
+fn rhythm_secs(chain: &CoreChain) -> i64 {
+    const GAPS_MAX: usize = 14;
+    let times: Vec<i64> = chain.points().iter().rev().take(GAPS_MAX + 1).map(|point| point.time.unix_secs()).collect();
+    let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[0] - pair[1]).filter(|gap| *gap > 0).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied().unwrap_or(86_400)
+}
+
+/// What becomes of a point, in words.
+fn foretold(departure: &Departure) -> String {
+    let archived = departure.archived.map(|time| format!("becomes an archive {time}, ")).unwrap_or_default();
+    match departure.goes {
+        Some(time) => format!("{archived}goes {time}, frees {}", render::bytes(departure.freed_bytes)),
+        None => format!("{archived}stays longer than can be told"),
+    }
+}
+
 /// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
-pub(crate) fn draw(folder: &JobFolder, policy: Option<&Policy>, now: Timestamp) -> String {
+pub(crate) fn draw(
+    folder: &JobFolder,
+    policy: Option<&Policy>,
+    departures: Option<&[Departure]>,
+    now: Timestamp,
+) -> String {
     let chain = folder.chain();
     let verdicts = policy.map(|policy| folder.verdicts(policy, now));
     let largest = chain.all().map(|point| point.stored_bytes).max().unwrap_or(0).max(1);
@@ -137,10 +176,25 @@ pub(crate) fn draw(folder: &JobFolder, policy: Option<&Policy>, now: Timestamp) 
             point.time.to_string(),
             format!("{kind}{flags}"),
             render::bytes(point.stored_bytes),
-            render::count(point.machines.len(), "machine", "machines"),
-            why,
+            machines(point),
+            departures.and_then(|all| all.get(position)).map_or(why, foretold),
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));
+    text
+}
+
+/// How many machines a point has, and which of them are not whole.
+fn machines(point: &RestorePoint) -> String {
+    let mut text = render::count(point.machines.len(), "machine", "machines");
+    for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {
+        let (done, left) = (machine.transferred.done_bytes, machine.transferred.left_bytes);
+        text.push_str(&format!(
+            ", {} incomplete ({} done, {} left)",
+            machine.name,
+            render::bytes(done),
+            render::bytes(left)
+        ));
+    }
     text
 }

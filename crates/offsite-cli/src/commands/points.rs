@@ -45,6 +45,12 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
                 .iter()
                 .map(|machine| match machine.status {
                     MachineStatus::Complete => machine.name.to_string(),
+                    MachineStatus::Incomplete => format!(
+                        "{} (incomplete: {} done, {} left)",
+                        machine.name,
+                        render::bytes(machine.transferred.done_bytes),
+                        render::bytes(machine.transferred.left_bytes),
+                    ),
                     other => format!("{} ({} of {})", machine.name, json::status(other), machine.captured),
                 })
                 .collect();

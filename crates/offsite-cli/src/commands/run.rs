@@ -1,11 +1,12 @@
 //! `offsite run`
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use offsite::core::Timestamp;
-use offsite::report::CopyReport;
-use offsite::{CopyJob, JobName, OpenRepository, RunPlan, Transforms};
+use offsite::report::{CopyReport, MachineOutcome, MachineReport};
+use offsite::{CopyJob, JobName, OpenRepository, RunPlan, Source, Transforms};
 use offsite_backends::Medium;
 use serde_json::json;
 
@@ -97,10 +98,10 @@ struct One<'a> {
 
 impl One<'_> {
     async fn run(&self, used: &mut Vec<Inserted>) -> Result<Status, Failure> {
-        let source = place::open(&self.job.source.repository, self.config).await?;
+        let sources = self.sources().await?;
         let (target, medium) = place::target(&self.job.target, self.config).await?;
         let (copy, counted) =
-            self.copy(&source, &target, medium.as_ref().map(|medium| medium.removable.medium())).await?;
+            self.copy(&sources, &target, medium.as_ref().map(|medium| medium.removable.medium())).await?;
         let report = copy.run(self.now).await;
         if let Some(medium) = medium {
             let remembered = medium.remember(self.now).await;
@@ -116,12 +117,12 @@ impl One<'_> {
         } else {
             print!("{}", summary(self.name, &report));
         }
-        Ok(warnings(&report.missing, &report.transform.notes).and(counted))
+        Ok(warnings(&report.machines, &[&report.transform.notes, &report.notes]).and(counted))
     }
 
     /// Plans on the medium that is there; if none is, on each that is away.
     async fn plan(&self) -> Result<Status, Failure> {
-        let source = place::open(&self.job.source.repository, self.config).await?;
+        let sources = self.sources().await?;
         let mut status = Status::Done;
         let views = place::views(&self.job.target, self.config).await?;
         let is_one_there = views.iter().any(|view| view.medium.as_ref().is_none_or(|medium| !medium.is_away()));
@@ -129,7 +130,7 @@ impl One<'_> {
             if is_one_there && medium.as_ref().is_some_and(Seen::is_away) {
                 continue;
             }
-            let (copy, counted) = self.copy(&source, &repository, medium.as_ref().map(|seen| &seen.medium)).await?;
+            let (copy, counted) = self.copy(&sources, &repository, medium.as_ref().map(|seen| &seen.medium)).await?;
             let plan = copy.plan(self.now).await?;
             if self.arguments.json {
                 let mut value = json::plan(self.name, &plan);
@@ -141,21 +142,34 @@ impl One<'_> {
                 medium.iter().for_each(|medium| println!("{}", medium.words()));
                 print!("{}", plan_summary(self.name, &plan));
             }
-            status = status.and(warnings(&plan.missing, &[])).and(counted);
+            status = status.and(warnings(&plan.machines, &[&plan.notes])).and(counted);
         }
         Ok(status)
+    }
+
+    /// The job's sources, each repository opened once.
+    async fn sources(&self) -> Result<Vec<Source>, Failure> {
+        let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
+        let mut sources = Vec::new();
+        for source in self.job.sources() {
+            let repository = match open.entry(&source.repository) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(place::open(&source.repository, self.config).await?),
+            };
+            sources.push(source.source(repository).map_err(Failure::WrongUse)?);
+        }
+        Ok(sources)
     }
 
     /// The job, and whether retention counts all it should.
     async fn copy(
         &self,
-        source: &OpenRepository,
+        sources: &[Source],
         target: &OpenRepository,
         medium: Option<&Medium>,
     ) -> Result<(CopyJob, Status), Failure> {
         let wrong = |error: offsite::JobNameError| Failure::WrongUse(error.to_string());
         let name = JobName::new(self.name).map_err(wrong)?;
-        let source_job = JobName::new(&self.job.source.job).map_err(wrong)?;
         let (mut elsewhere, mut status) = (Vec::new(), Status::Done);
         if let (Some(medium), Some(set)) = (medium, place::media(&self.job.target, self.config)?) {
             let (points, untold) = set.elsewhere(medium.id, &name).await?;
@@ -167,7 +181,7 @@ impl One<'_> {
         }
         let transforms = self.job.transforms().map_err(Failure::WrongUse)?;
         let transforms = Transforms { apply_changes_at_once: self.arguments.apply_policy, elsewhere, ..transforms };
-        let copy = CopyJob::new(name, source, source_job, target)?
+        let copy = CopyJob::of(name, sources.to_vec(), target)?
             .select(self.job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
             .progress(progress::bars());
@@ -175,8 +189,9 @@ impl One<'_> {
     }
 }
 
-fn warnings(missing: &[offsite::core::MachineName], notes: &[String]) -> Status {
-    if missing.is_empty() && notes.is_empty() { Status::Done } else { Status::Warnings }
+fn warnings(machines: &[MachineReport], notes: &[&Vec<String>]) -> Status {
+    let is_whole = machines.iter().all(|machine| machine.outcome.is_whole());
+    if is_whole && notes.iter().all(|notes| notes.is_empty()) { Status::Done } else { Status::Warnings }
 }
 
 /// The report in words.
@@ -203,7 +218,7 @@ pub(crate) fn summary(name: &str, report: &CopyReport) -> String {
     for line in transform_lines(&report.transform) {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&missing_line(&report.missing));
+    text.push_str(&machine_lines(&report.machines, &report.notes));
     text
 }
 
@@ -235,7 +250,7 @@ fn plan_summary(name: &str, plan: &RunPlan) -> String {
             render::bytes(planned.cost.peak_extra_bytes),
         ));
     }
-    text.push_str(&missing_line(&plan.missing));
+    text.push_str(&machine_lines(&plan.machines, &plan.notes));
     text
 }
 
@@ -243,10 +258,27 @@ fn requests(count: u64) -> String {
     render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
-fn missing_line(missing: &[offsite::core::MachineName]) -> String {
-    if missing.is_empty() {
-        return String::new();
+/// What is to be known of machines that are not as they should be, a line each.
+fn machine_lines(machines: &[MachineReport], notes: &[String]) -> String {
+    let mut text = String::new();
+    for MachineReport { name, outcome } in machines {
+        let line = match outcome {
+            MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } => continue,
+            MachineOutcome::Incomplete { transferred, why, .. } => format!(
+                "warning   {name} is incomplete, with {} done and {} left: {why}",
+                render::bytes(transferred.done_bytes),
+                render::bytes(transferred.left_bytes),
+            ),
+            MachineOutcome::Waiting { job } => {
+                let job = job.as_ref().map_or_else(String::new, |job| format!(" of job {job}"));
+                format!("waiting   {name}: a backup{job} is at work; run the copy again when it has ended")
+            }
+            MachineOutcome::Absent { why } => format!("warning   {name} was not copied: {why}"),
+        };
+        text.push_str(&format!("  {line}\n"));
     }
-    let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
-    format!("  warning   not copied, as the source has no whole restore point of them: {}\n", names.join(", "))
+    for note in notes {
+        text.push_str(&format!("  warning   {note}\n"));
+    }
+    text
 }

@@ -1,5 +1,9 @@
 //! `offsite simulate`
 
+mod draw;
+mod life;
+mod svg;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
@@ -20,6 +24,7 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let file = File::open(points).map_err(|error| wrong(points, format_args!("{error}")))?;
     let mut reader = BufReader::new(file);
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut life = (arguments.draw || arguments.svg.is_some()).then(life::Life::default);
     let (mut line, mut step, mut number, mut last) = (String::new(), String::new(), 0_u64, None);
     // One line at a time: the file may be longer than memory.
     loop {
@@ -36,6 +41,12 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
         let time = Timestamp::parse(text).map_err(|error| at(error.to_string()))?;
         simulation.add(time).map_err(|error| at(error.to_string()))?;
         last = Some(time);
+        if let Some(life) = &mut life {
+            life.add(time, &simulation);
+        }
+        if arguments.draw {
+            continue;
+        }
         step.clear();
         let told = if arguments.json {
             step_json(&mut step, time, &simulation)
@@ -51,9 +62,17 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let Some(last) = last else {
         return Err(wrong(points, format_args!("no restore point in it: write one RFC 3339 time a line")));
     };
-    if !arguments.json
-        && let Some(ended) = written(output.write_all(drawing(last, &simulation).as_bytes()))
-    {
+    let life = life.map(life::Life::finish);
+    if let (Some(life), Some(path)) = (&life, &arguments.svg) {
+        std::fs::write(path, svg::svg(life))
+            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    }
+    let text = match &life {
+        Some(life) if arguments.draw => draw::draw(life),
+        _ if arguments.json => String::new(),
+        _ => drawing(last, &simulation),
+    };
+    if let Some(ended) = written(output.write_all(text.as_bytes())) {
         return ended;
     }
     written(output.flush()).unwrap_or(Ok(Status::Done))

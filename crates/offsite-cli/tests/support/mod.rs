@@ -62,6 +62,12 @@ impl Offsite {
         Self { folder: offsite_tests::folder() }
     }
 
+    /// An empty folder in memory, where there is such a place: nothing there waits for a disk.
+    #[track_caller]
+    pub fn in_memory() -> Self {
+        Self { folder: TempDir::new_in("/dev/shm").unwrap_or_else(|_| offsite_tests::folder()) }
+    }
+
     /// A folder with the repositories `primary` and `second`, and the copy job `Offsite Copy` from the job `nightly` of the
     /// first to the second, which keeps three points.
     #[track_caller]

@@ -6,13 +6,12 @@ use std::ops::Range;
 use super::columns::{PageRecord, decode_disk, decode_page};
 use super::error::{FormatError, Result};
 use super::index::{
-    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, Stored, decode_kind, decode_status,
-    decode_time,
+    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, Stored, decode_kind, decode_time,
 };
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
     BlockMap, BlockSize, Coverage, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
-    MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, Timestamp,
+    MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
 };
 
 const WHAT: &str = "index";
@@ -32,8 +31,6 @@ pub struct Directory {
     pub kind: PointKind,
     /// The size of a block.
     pub block_size: BlockSize,
-    /// What the point is a copy of.
-    pub origin: Option<Origin>,
     /// The indexes that this one stands on, lowest first.
     pub below: Vec<IndexReference>,
     /// Frames that this index and those below refer to.
@@ -68,8 +65,7 @@ impl Directory {
         let mut parts = Vec::with_capacity(record.machines.len());
         for machine in record.machines {
             let name = MachineName::new(&machine.name).map_err(|error| FormatError::invalid(WHAT, error))?;
-            let captured = decode_time(machine.captured_unix_secs)?;
-            let state = MachineState { name, status: decode_status(machine.status)?, captured };
+            let state = machine.copy.state(WHAT, name, machine.status, machine.captured_unix_secs)?;
             machines.push((state, MachineNumber(machine.number)));
             let start = end;
             end += machine.part_bytes();
@@ -96,7 +92,6 @@ impl Directory {
             time: decode_time(record.time_unix_secs)?,
             kind: decode_kind(record.kind)?,
             block_size,
-            origin: record.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
             below: record.below.iter().map(IndexReferenceRecord::reference).collect(),
             stored: Stored { blocks: record.stored_blocks, bytes: record.stored_bytes },
             machines,
@@ -109,6 +104,12 @@ impl Directory {
     /// The backup files that hold the index's own blocks, oldest first.
     pub fn files(&self) -> impl Iterator<Item = ObjectId> + '_ {
         self.files.iter().map(|(id, _)| *id)
+    }
+
+    /// How long a backup file was when the index was written, if the index lists it. No row lies past that.
+    #[must_use]
+    pub fn file_bytes(&self, file: ObjectId) -> Option<u64> {
+        self.files.iter().find(|(id, _)| *id == file).map(|(_, length)| *length)
     }
 
     /// The length of the whole index.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::error::{FormatError, Result};
-use super::index::{IndexReferenceRecord, decode_kind, decode_status, decode_time, encode_kind, encode_status};
+use super::index::{CopyRecord, IndexReferenceRecord, decode_kind, decode_time, encode_kind, encode_status};
 use super::{Kind, decode_record, encode_record};
 use crate::retention::Flags;
-use crate::{BlockSize, Chain, MachineName, MachineState, ObjectId, Origin, RestorePoint, Sequence, Timestamp};
+use crate::{BlockSize, Chain, Labels, MachineName, MachineState, ObjectId, RestorePoint, Sequence, Timestamp};
 
 const WHAT: &str = "head";
 /// The longest head that is read.
@@ -81,6 +81,9 @@ pub struct Head {
     pub boundary: u64,
     /// The writer's epoch.
     pub epoch: u32,
+    /// Files of this epoch and earlier are not written into any more: a writer that was taken over without a sign of its end may
+    /// wake up in the middle of a call that does. 0: none was.
+    pub sealed_epoch: u32,
     /// The writer's claim, while it works.
     pub lease: Option<Lease>,
     /// What kind of job writes here.
@@ -95,6 +98,8 @@ pub struct Head {
     pub machines: Vec<MachineName>,
     /// When each machine was last in the job's selection; of machines that always are, nothing need be known.
     pub last_selected: BTreeMap<MachineName, Timestamp>,
+    /// What is known of machines for selecting them; those of which nothing is have no entry.
+    pub labels: BTreeMap<MachineName, Labels>,
     /// The fingerprint of the retention policy under which the last run left nothing to be done.
     pub settled_policy: Option<u64>,
     /// When a compaction on schedule last came to its end.
@@ -115,6 +120,7 @@ pub(super) struct HeadRecord {
     ancestry: Vec<[u8; 16]>,
     boundary: u64,
     epoch: u32,
+    sealed_epoch: u32,
     lease: Option<(String, u32)>,
     role: u8,
     block_bytes: u32,
@@ -134,6 +140,8 @@ pub(super) struct HeadRecord {
 struct MachineRecord {
     name: String,
     last_selected_unix_secs: Option<i64>,
+    tags: Vec<String>,
+    containers: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,7 +163,6 @@ struct PointRecord {
     below: Vec<IndexReferenceRecord>,
     stored_blocks: u64,
     stored_bytes: u64,
-    origin: Option<([u8; 16], u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -163,6 +170,7 @@ struct PointMachineRecord {
     number: u32,
     status: u8,
     captured_unix_secs: i64,
+    copy: CopyRecord,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -204,9 +212,19 @@ impl Head {
             };
             RetirementRecord { since: retirement.since, what, id: id.stored(), bytes: retirement.bytes }
         });
+        let texts = |name: &MachineName, containers: bool| -> Vec<String> {
+            let Some(labels) = self.labels.get(name) else { return Vec::new() };
+            if containers {
+                labels.containers().map(str::to_owned).collect()
+            } else {
+                labels.tags().map(str::to_owned).collect()
+            }
+        };
         let machine = |name: &MachineName| MachineRecord {
             name: name.as_str().to_owned(),
             last_selected_unix_secs: self.last_selected.get(name).map(|time| time.unix_secs()),
+            tags: texts(name, false),
+            containers: texts(name, true),
         };
         let record = HeadRecord {
             folder: self.folder,
@@ -215,6 +233,7 @@ impl Head {
             ancestry: self.ancestry.clone(),
             boundary: self.boundary,
             epoch: self.epoch,
+            sealed_epoch: self.sealed_epoch,
             lease: self.lease.as_ref().map(|lease| (lease.holder.clone(), lease.duration_secs)),
             role: match self.role {
                 Role::Backup => 0,
@@ -250,6 +269,9 @@ impl Head {
         if record.number == 0 || record.boundary >= record.number {
             return Err(invalid("its number is not above its boundary"));
         }
+        if record.sealed_epoch > record.epoch {
+            return Err(invalid("it was taken over from a writer that is yet to come"));
+        }
         if !record.alignment_bytes.is_power_of_two() {
             return Err(invalid("its alignment is no power of two"));
         }
@@ -262,6 +284,17 @@ impl Head {
         for (name, machine) in machines.iter().zip(&record.machines) {
             if let Some(secs) = machine.last_selected_unix_secs {
                 last_selected.insert(name.clone(), decode_time(secs)?);
+            }
+        }
+        let mut labels = BTreeMap::new();
+        for (name, machine) in machines.iter().zip(&record.machines) {
+            let own = Labels::new(machine.tags.iter().cloned(), machine.containers.iter().cloned());
+            let own = own.map_err(|error| FormatError::invalid(WHAT, error))?;
+            if !own.tags().eq(machine.tags.iter()) || !own.containers().eq(machine.containers.iter()) {
+                return Err(invalid("the labels of a machine are out of order"));
+            }
+            if !own.is_empty() {
+                labels.insert(name.clone(), own);
             }
         }
         if machines.iter().collect::<BTreeSet<_>>().len() != machines.len() {
@@ -304,6 +337,7 @@ impl Head {
             ancestry: record.ancestry,
             boundary: record.boundary,
             epoch: record.epoch,
+            sealed_epoch: record.sealed_epoch,
             lease: record.lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
             role: match record.role {
                 0 => Role::Backup,
@@ -315,6 +349,7 @@ impl Head {
             clock: decode_time(record.clock_unix_secs)?,
             machines,
             last_selected,
+            labels,
             settled_policy: record.settled_policy,
             compacted: record.compacted_unix_secs.map(decode_time).transpose()?,
             files: record.files.iter().map(file).collect::<Result<_>>()?,
@@ -333,6 +368,7 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
             number,
             status: encode_status(machine.status),
             captured_unix_secs: machine.captured.unix_secs(),
+            copy: CopyRecord::of(machine),
         })
     };
     Ok(PointRecord {
@@ -345,7 +381,6 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
         below: point.below.iter().map(IndexReferenceRecord::of).collect(),
         stored_blocks: point.stored_blocks,
         stored_bytes: point.stored_bytes,
-        origin: point.origin.map(|origin| (origin.folder, origin.sequence.0)),
     })
 }
 
@@ -353,8 +388,7 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
     let machine = |machine: &PointMachineRecord| {
         let name = names.get(machine.number as usize);
         let name = name.ok_or_else(|| FormatError::invalid(WHAT, "a point has a machine without a name"))?.clone();
-        let captured = decode_time(machine.captured_unix_secs)?;
-        Ok(MachineState { name, status: decode_status(machine.status)?, captured })
+        machine.copy.state(WHAT, name, machine.status, machine.captured_unix_secs)
     };
     Ok(RestorePoint {
         sequence: Sequence(point.sequence),
@@ -366,6 +400,5 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
         below: point.below.iter().map(IndexReferenceRecord::reference).collect(),
         stored_blocks: point.stored_blocks,
         stored_bytes: point.stored_bytes,
-        origin: point.origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) }),
     })
 }

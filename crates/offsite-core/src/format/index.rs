@@ -14,8 +14,8 @@ use super::error::{FormatError, Result};
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::retention::Flags;
 use crate::{
-    BlockMap, BlockSize, IndexReference, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
-    Sequence, Status, Timestamp,
+    BlockMap, BlockSize, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
+    RestorePoint, Sequence, Status, Timestamp, Transferred,
 };
 
 const WHAT: &str = "index";
@@ -37,8 +37,6 @@ pub struct Index {
     pub kind: PointKind,
     /// The size of a block.
     pub block_size: BlockSize,
-    /// What the point is a copy of.
-    pub origin: Option<Origin>,
     /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
     /// cost follows the increment and not the full.
     pub below: Vec<IndexReference>,
@@ -102,7 +100,6 @@ pub(super) struct DirectoryRecord {
     pub(super) time_unix_secs: i64,
     pub(super) kind: u8,
     pub(super) block_bytes: u32,
-    pub(super) origin: Option<([u8; 16], u64)>,
     pub(super) below: Vec<IndexReferenceRecord>,
     pub(super) stored_blocks: u64,
     pub(super) stored_bytes: u64,
@@ -124,8 +121,42 @@ pub(super) struct MachineRecord {
     pub(super) number: u32,
     pub(super) status: u8,
     pub(super) captured_unix_secs: i64,
+    pub(super) copy: CopyRecord,
     /// None: the indexes below say all there is to say of it.
     pub(super) disks: Option<Vec<DiskRecord>>,
+}
+
+/// What is said of a machine that is a copy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CopyRecord {
+    origin: Option<([u8; 16], u64)>,
+    done_bytes: u64,
+    left_bytes: u64,
+}
+
+impl CopyRecord {
+    pub(super) fn of(state: &MachineState) -> Self {
+        let Transferred { done_bytes, left_bytes } = state.transferred;
+        let origin = state.origin.map(|origin| (origin.folder, origin.sequence.0));
+        Self { origin, done_bytes, left_bytes }
+    }
+
+    /// The state of the machine that it is said of.
+    pub(super) fn state(
+        &self,
+        what: &'static str,
+        name: MachineName,
+        status: u8,
+        captured: i64,
+    ) -> Result<MachineState> {
+        let Self { origin, done_bytes, left_bytes } = *self;
+        let (status, captured) = (decode_status(status)?, decode_time(captured)?);
+        if status != Status::Incomplete && (done_bytes, left_bytes) != (0, 0) {
+            return Err(FormatError::invalid(what, "a whole machine has bytes left"));
+        }
+        let origin = origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) });
+        Ok(MachineState { name, status, captured, origin, transferred: Transferred { done_bytes, left_bytes } })
+    }
 }
 
 impl MachineRecord {
@@ -160,6 +191,7 @@ impl Index {
                 number: number.0,
                 status: encode_status(state.status),
                 captured_unix_secs: state.captured.unix_secs(),
+                copy: CopyRecord::of(state),
                 disks,
             });
         }
@@ -171,7 +203,6 @@ impl Index {
             time_unix_secs: self.time.unix_secs(),
             kind: encode_kind(self.kind),
             block_bytes: self.block_size.bytes(),
-            origin: self.origin.map(|origin| (origin.folder, origin.sequence.0)),
             below: self.below.iter().map(IndexReferenceRecord::of).collect(),
             stored_blocks: self.stored.blocks,
             stored_bytes: self.stored.bytes,
@@ -236,14 +267,12 @@ impl Index {
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory { folder, id, sequence, time, kind, block_size, origin, below, stored, files, machines, .. } =
-            directory;
+        let Directory { folder, id, sequence, time, kind, block_size, below, stored, files, machines, .. } = directory;
         if below.is_empty() && stored != Self::own(&map, &spare) {
             return Err(FormatError::invalid(WHAT, "it has not as many blocks as its directory says"));
         }
         let files = files.into_iter().collect();
-        let index =
-            Self { folder, id, sequence, time, kind, block_size, origin, below, stored, files, machines, map, spare };
+        let index = Self { folder, id, sequence, time, kind, block_size, below, stored, files, machines, map, spare };
         index.check_machines()?;
         Ok(index)
     }
@@ -267,7 +296,6 @@ impl Index {
             below: self.below.clone(),
             stored_blocks: self.stored.blocks,
             stored_bytes: self.stored.bytes,
-            origin: self.origin,
             flags: Flags::NONE,
         })
     }

@@ -19,6 +19,8 @@ pub struct Merge<'a> {
     pub full: &'a BlockMap,
     /// What the points say of those blocks that stay as they are: archives, and the full where it becomes one.
     pub others: &'a [BlockMap],
+    /// What no point says any more: blocks of machines that never arrived whole.
+    pub dropped: &'a BlockMap,
     /// How space comes back.
     pub reclaiming: Reclaiming<'a>,
 }
@@ -36,7 +38,8 @@ impl Merge<'_> {
     }
 
     fn plan(&self, index: BlockMap, moves: Vec<Move>) -> Plan {
-        let before = std::iter::once(self.full).chain(self.increments).chain(self.others);
+        let before =
+            std::iter::once(self.full).chain(self.increments).chain(self.others).chain(std::iter::once(self.dropped));
         let merged = self.full.overlay(&index);
         let retired = retire(before, std::iter::once(&merged).chain(self.others), self.reclaiming);
         Plan { index, moves, retired, ..Plan::default() }
@@ -70,7 +73,7 @@ pub fn fold(merge: Merge<'_>, mut target: FoldTarget) -> Option<Plan> {
     for (address, from) in frames {
         let offset = target.take(from.length)?;
         places.insert((from.file, from.offset), offset);
-        moves.push(Move { address, from, to: StoredBlock { file, offset, ..from } });
+        moves.push(Move { address, source: 0, from, to: StoredBlock { file, offset, ..from } });
     }
     let index = step.relocated(|_, _, _, at| match places.get(&(at.file, at.offset)) {
         Some(offset) => StoredBlock { file, offset: *offset, ..at },

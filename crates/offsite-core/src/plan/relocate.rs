@@ -43,7 +43,7 @@ pub fn relocate(
         let (file, offset) = placer.place(from.length, &mut mint);
         let to = StoredBlock { file, offset, ..from };
         places.insert(place, to);
-        Move { address, from, to }
+        Move { address, source: 0, from, to }
     });
     let steps: Vec<Move> = steps.collect();
     let place = |at: StoredBlock| places.get(&(at.file, at.offset)).copied();

@@ -1,7 +1,6 @@
 //! Space inside a file that nothing refers to. It is derived from the indexes each time and stored nowhere, so it cannot
 //! be wrong.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::{ObjectId, StoredBlock};
@@ -40,33 +39,48 @@ impl FoldTarget {
     }
 }
 
-/// The ranges of a file of `length` bytes from `first_offset` on in which no frame of `live` and no range of `held` lies.
+/// The parts of `domain` in which no frame of `live` and no range of `held` lies, ascending.
 ///
-/// `live` are frames of that file, by offset.
+/// All are of one file. Frames of `live` come by offset; `domain` may have ranges in any order, and more than once.
 #[must_use]
 pub fn free_ranges(
+    domain: impl IntoIterator<Item = Range<u64>>,
     live: &[StoredBlock],
-    held: &BTreeMap<ObjectId, Vec<Range<u64>>>,
-    file: ObjectId,
-    first_offset: u64,
-    length: u64,
+    held: &[Range<u64>],
     alignment: u64,
 ) -> Vec<Range<u64>> {
-    let mut taken =
-        joined(live.iter().copied().filter(|at| at.file == file), alignment).remove(&file).unwrap_or_default();
-    taken.extend(held.get(&file).into_iter().flatten().cloned());
+    let mut taken = places(live, alignment);
+    taken.extend(held.iter().cloned());
     taken.sort_unstable_by_key(|range| range.start);
-    let mut free = Vec::new();
-    let mut from = first_offset.next_multiple_of(alignment);
-    for range in taken {
-        if from < range.start {
-            free.push(from..range.start);
+    let mut domain: Vec<Range<u64>> = domain.into_iter().collect();
+    domain.sort_unstable_by_key(|range| range.start);
+    let mut taken = taken.into_iter().peekable();
+    let mut free: Vec<Range<u64>> = Vec::new();
+    // Nothing below is free any more: it is taken, or listed already.
+    let mut from = 0;
+    for range in domain {
+        let end = range.end - range.end % alignment;
+        from = range.start.next_multiple_of(alignment).max(from);
+        while let Some(next) = taken.next_if(|next| next.start < end) {
+            add(&mut free, from..next.start);
+            from = next.end.next_multiple_of(alignment).max(from);
         }
-        from = from.max(range.end.next_multiple_of(alignment));
-    }
-    let end = length - length % alignment;
-    if from < end {
-        free.push(from..end);
+        add(&mut free, from..end);
+        from = from.max(end);
     }
     free
+}
+
+/// The places of frames that come by offset, up to the next aligned byte.
+#[must_use]
+pub fn places(frames: &[StoredBlock], alignment: u64) -> Vec<Range<u64>> {
+    joined(frames.iter().copied(), alignment).into_values().flatten().collect()
+}
+
+fn add(free: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match free.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => free.push(range),
+    }
 }

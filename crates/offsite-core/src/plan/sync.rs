@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::{Address, Move, Plan};
-use crate::{BlockMap, ObjectId, StoredBlock};
+use crate::{BlockMap, MachineName, ObjectId, Run, StoredBlock};
 
 /// How frames are laid out in new backup files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +58,45 @@ impl Placer {
 ///
 /// Only blocks whose digest differs are carried. The index's blocks lie in new files, named by `mint`.
 #[must_use]
-pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mut mint: impl FnMut() -> ObjectId) -> Plan {
-    let step = latest.diff(wanted);
-    let mut placer = Placer::new(placement);
+pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mint: impl FnMut() -> ObjectId) -> Plan {
+    let (spare, sources) = (BlockMap::empty(), BTreeMap::new());
+    sync_from(Sync { latest, wanted, spare: &spare, sources: &sources, placement }, mint)
+}
+
+/// What a copy has to go by.
+#[derive(Debug, Clone, Copy)]
+pub struct Sync<'a> {
+    /// The newest state of the chain.
+    pub latest: &'a BlockMap,
+    /// The states to copy.
+    pub wanted: &'a BlockMap,
+    /// What arrived of machines that a copy before was cut off at. Blocks of it that are wanted are not carried again.
+    pub spare: &'a BlockMap,
+    /// Which of the folders that are read from each machine is in; those that are not named are in folder 0.
+    pub sources: &'a BTreeMap<MachineName, u32>,
+    /// How frames are laid out.
+    pub placement: Placement,
+}
+
+/// The plan that gives a chain a point with the content of `sync.wanted`, as [`sync`] does, from several folders, and taking
+/// what is there already.
+#[must_use]
+pub fn sync_from(sync: Sync<'_>, mut mint: impl FnMut() -> ObjectId) -> Plan {
+    let step = sync.latest.diff(sync.wanted);
+    let mut placer = Placer::new(sync.placement);
     let mut moves = Vec::new();
     let index = step.relocated(|machine, disk, block, from| {
+        let disks = sync.spare.machine(machine).map(|machine| &machine.disks);
+        let here = disks.and_then(|disks| disks.get(&disk)).and_then(|map| map.get(block));
+        if let Some(Run::Stored { at, .. }) = here
+            && at.digest == from.digest
+        {
+            return at;
+        }
         let (file, offset) = placer.place(from.length, &mut mint);
         let to = StoredBlock { file, offset, ..from };
-        moves.push(Move { address: Address { machine: machine.clone(), disk, block }, from, to });
+        let source = sync.sources.get(machine).copied().unwrap_or(0);
+        moves.push(Move { address: Address { machine: machine.clone(), disk, block }, source, from, to });
         to
     });
     Plan { index, moves, files: placer.into_files(), ..Plan::default() }

@@ -43,7 +43,7 @@ impl Zone {
     }
 
     /// The date at `time` here.
-    pub(super) fn date(&self, time: Timestamp) -> Date {
+    pub(crate) fn date(&self, time: Timestamp) -> Date {
         self.civil(time).date()
     }
 
@@ -54,18 +54,26 @@ impl Zone {
 
     /// When the clocks here show `civil`. If they skip it, the moment as much later as they skip; if they show it
     /// twice, the first.
-    pub(super) fn at(&self, civil: DateTime) -> Option<Timestamp> {
+    pub(crate) fn at(&self, civil: DateTime) -> Option<Timestamp> {
         let time = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
         Timestamp::from_unix_secs(time.as_second()).ok()
     }
 
     /// The same time of day so many days later; the last time there is, if that is past the calendar's end.
-    pub(super) fn days_later(&self, time: Timestamp, days: u32) -> Timestamp {
+    pub(crate) fn days_later(&self, time: Timestamp, days: u32) -> Timestamp {
         let later = |span: Span| self.at(self.civil(time).checked_add(span).ok()?);
         Span::new().try_days(days).ok().and_then(later).unwrap_or(Timestamp::MAX)
     }
 
-    fn civil(&self, time: Timestamp) -> DateTime {
+    /// When the clocks here are set for the first time after `time`, by rules that are known now.
+    pub(crate) fn next_set_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let time = jiff::Timestamp::from_second(time.unix_secs()).ok()?;
+        let set = self.zone.following(time).next()?;
+        Timestamp::from_unix_secs(set.timestamp().as_second()).ok()
+    }
+
+    /// What the clocks here show at `time`.
+    pub(crate) fn civil(&self, time: Timestamp) -> DateTime {
         let time = jiff::Timestamp::from_second(time.unix_secs()).unwrap_or(jiff::Timestamp::MAX);
         self.zone.to_datetime(time)
     }

@@ -12,18 +12,17 @@ use proptest::prelude::*;
 use crate::policy as simple_policy;
 use crate::properties::{config, histories, models, policy};
 
-fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
+pub(crate) fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
     let name = MachineName::new("machine").expect("it is valid");
     RestorePoint {
         sequence: Sequence(sequence),
         time,
         kind,
-        machines: vec![MachineState { name, status: Status::Complete, captured: time }],
+        machines: vec![MachineState::new(name, Status::Complete, time)],
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
         below: Vec::new(),
         stored_blocks: 0,
         stored_bytes: 0,
-        origin: None,
         flags,
     }
 }

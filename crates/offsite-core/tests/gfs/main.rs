@@ -3,6 +3,7 @@
 mod calendar;
 mod due;
 mod examples;
+mod forecast;
 mod goldens;
 mod model;
 mod properties;

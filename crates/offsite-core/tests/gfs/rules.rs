@@ -25,7 +25,7 @@ fn points() -> Vec<Subject> {
             kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
             flags: Flags::NONE,
             archived: false,
-            machines: vec![MachineState { name: machine("web01"), status: Status::Complete, captured: time }],
+            machines: vec![MachineState::new(machine("web01"), Status::Complete, time)],
             immutable_until: None,
             held: false,
             pinned: false,
@@ -81,7 +81,7 @@ fn the_last_complete_point_of_a_machine_stays() {
     let mut points = points();
     for (index, status) in [(2, Status::Complete), (4, Status::Incomplete)] {
         let captured = points[index].time;
-        points[index].machines.push(MachineState { name: machine("db01"), status, captured });
+        points[index].machines.push(MachineState::new(machine("db01"), status, captured));
     }
     let now = time(NOW);
     let policy = policy(3, None);

@@ -11,8 +11,9 @@ use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMa
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
-    BlockMap, BlockSize, Chain, Digest, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
-    MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Chain, Digest, DiskMap, DiskNumber, IndexReference, Labels, MachineMap, MachineName,
+    MachineNumber, MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
+    Transferred,
 };
 
 pub(crate) const FOLDER: [u8; 16] = *b"folder of a test";
@@ -40,7 +41,16 @@ fn machine(secs: i64, disks: Vec<(u16, DiskMap)>) -> MachineMap {
 }
 
 fn state(machine: &str, status: Status, secs: i64) -> MachineState {
-    MachineState { name: name(machine), status, captured: time(secs) }
+    MachineState::new(name(machine), status, time(secs))
+}
+
+fn copied(state: MachineState, sequence: u64) -> MachineState {
+    let origin = Some(Origin { folder: *b"where it is from", sequence: Sequence(sequence) });
+    MachineState { origin, ..state }
+}
+
+fn incomplete(state: MachineState) -> MachineState {
+    MachineState { transferred: Transferred { done_bytes: 164, left_bytes: 70_000 }, ..state }
 }
 
 /// A full of three machines that stands alone. An archive of the head.
@@ -61,7 +71,6 @@ pub(crate) fn full_index() -> Index {
         time: time(1_791_000_100),
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
-        origin: None,
         below: vec![],
         stored: Index::own(&map, &BlockMap::empty()),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000)]),
@@ -137,14 +146,13 @@ pub(crate) fn index() -> Index {
         time: time(1_792_000_200),
         kind: PointKind::Increment,
         block_size: BlockSize::MiB1,
-        origin: Some(Origin { folder: *b"where it is from", sequence: Sequence(300) }),
         below: vec![],
         stored: Index::own(&map, &spare),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000), (ObjectId::new(1, 2), 12_288)]),
         machines: vec![
-            (state("app", Status::Complete, 1_792_000_000), MachineNumber(1)),
+            (copied(state("app", Status::Complete, 1_792_000_000), 300), MachineNumber(1)),
             (state("db", Status::Carried, 1_792_000_060), MachineNumber(0)),
-            (state("web", Status::Incomplete, 1_792_000_120), MachineNumber(2)),
+            (incomplete(copied(state("web", Status::Incomplete, 1_792_000_120), 7)), MachineNumber(2)),
         ],
         map,
         spare,
@@ -172,6 +180,7 @@ pub(crate) fn head() -> Head {
         ancestry: vec![*b"the commit befor", *b"and one before i"],
         boundary: 2,
         epoch: 3,
+        sealed_epoch: 1,
         lease: Some(Lease { holder: "host-1/4711".to_owned(), duration_secs: 300 }),
         role: Role::Copy,
         alignment_bytes: 4096,
@@ -179,6 +188,7 @@ pub(crate) fn head() -> Head {
         clock: time(1_792_000_200),
         machines: vec![name("db"), name("app"), name("web"), name("old")],
         last_selected: BTreeMap::from([(name("old"), time(1_790_000_000)), (name("web"), time(1_792_000_200))]),
+        labels: BTreeMap::from([(name("app"), labels(&["gold", "linux"], &["site a/rack 4"]))]),
         settled_policy: Some(0x0123_4567_89ab_cdef),
         compacted: Some(time(1_791_000_000)),
         files: BTreeMap::from([
@@ -192,6 +202,11 @@ pub(crate) fn head() -> Head {
             Retirement { since: 9, what: RetiredObject::Ranges(ObjectId::new(3, 6)), bytes: 4096 },
         ],
     }
+}
+
+fn labels(tags: &[&str], containers: &[&str]) -> Labels {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Labels::new(texts(tags), texts(containers)).expect("labels")
 }
 
 pub(crate) fn marker() -> RepositoryMarker {

@@ -45,11 +45,11 @@ impl Place<'_> {
             sequence: self.sequence,
             time: self.now,
             kind: making.kind(),
-            origin: None,
             machines: self.machines(making, &plan.index),
             below: Vec::new(),
             stored: None,
             map: plan.index.clone(),
+            spare: BlockMap::empty(),
             flags: Flags::NONE,
         };
         match making {
@@ -82,11 +82,11 @@ impl Place<'_> {
             sequence: full.sequence,
             time: full.time,
             kind: PointKind::Rollback,
-            origin: full.origin,
             machines: full.machines,
             below: Vec::new(),
             stored: None,
             map: state.diff(self.latest),
+            spare: BlockMap::empty(),
             flags: full.flags,
         })
     }
@@ -101,7 +101,7 @@ impl Place<'_> {
             }
         }
         for name in step.machines().keys() {
-            let state = MachineState { name: name.clone(), status: Status::Complete, captured: self.now };
+            let state = MachineState::new(name.clone(), Status::Complete, self.now);
             machines.insert(name.clone(), state);
         }
         machines.into_values().collect()

@@ -2,28 +2,32 @@
 
 use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::Cost;
-use offsite_core::{MachineName, ObjectId, PointKind, Timestamp};
+use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
 
-use super::offer::{NewPoint, Offer};
-use super::{CopyJob, latest_state};
+use super::offer::{Offer, Settled};
+use super::source::Sources;
+use super::sync::is_fine;
+use super::{CopyJob, SyncRequest, latest_state};
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
-use crate::report::MachineCopy;
+use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
 use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
 use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunPlan {
     /// The copy, if anything is new.
     pub sync: Option<PlannedSync>,
     /// The transforms after it, in the order in which they will be done.
     pub operations: Vec<PlannedOperation>,
-    /// Selected machines that the source has no whole restore point of.
-    pub missing: Vec<MachineName>,
+    /// Each machine that the job selects, as it would be after the run.
+    pub machines: Vec<MachineReport>,
+    /// What else should be known: sources that could not be looked at.
+    pub notes: Vec<String>,
 }
 
 /// A copy that is planned.
@@ -37,32 +41,44 @@ pub struct PlannedSync {
     pub cost: Cost,
 }
 
+impl RunPlan {
+    /// Machines that the job selects and the sources have nothing of to copy.
+    pub fn absent(&self) -> impl Iterator<Item = &MachineName> {
+        absent(&self.machines)
+    }
+}
+
 impl CopyJob {
     /// What a run at `now` would do. Nothing is written, neither here nor there.
     ///
     /// # Errors
     /// As for [`CopyJob::run`], but for writing.
     pub async fn plan(&self, now: Timestamp) -> Result<RunPlan> {
-        let source = JobFolder::open(&self.source, &self.source_job).await?;
+        let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
         let target = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => None,
-            answer => Some(answer?),
+            Err(Error::UnknownJob { .. }) => Ok(None),
+            answer => answer.map(Some),
         };
-        let result = self.plan_with(&source, target.as_ref(), now).await;
-        let result = source.unpin(None, result).await;
-        match &target {
+        let result = match &target {
+            Ok(target) => self.plan_with(&sources, target.as_ref(), now).await,
+            Err(_) => Ok(RunPlan::default()),
+        };
+        let result = sources.unpin(result).await;
+        match target? {
             Some(target) => target.unpin(None, result).await,
             None => result,
         }
     }
 
-    async fn plan_with(&self, source: &JobFolder, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
+    async fn plan_with(&self, sources: &Sources, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
         let layout = Layout::new(self.name.clone());
         let mut head = match target {
             Some(target) => target.head().clone(),
-            None => imagined_head(&self.target, source, now)?,
+            None => imagined_head(&self.target, sources, now)?,
         };
-        self.check_block_size(source, head.chain.block_size(), head.chain.latest().is_some())?;
+        if head.chain.latest().is_none() {
+            head.chain = imagined_head(&self.target, sources, now)?.chain;
+        }
         let mut indexes = Indexes::new(&self.target, &layout, head.folder);
         let latest = latest_state(&head, &mut indexes).await?;
         // Ids that no writer will ever mint: nothing of this plan is carried out.
@@ -71,40 +87,58 @@ impl CopyJob {
             minted += 1;
             ObjectId::new(u32::MAX, minted)
         };
-        let Offer { stored, selected, missing } = self.offer(&head, source, &latest, now, &mut mint).await?;
+        let request = SyncRequest::at(now);
+        let offer = self.offer(&head, &mut indexes, sources, &latest, &request, &mut mint).await?;
+        let Offer { stored, selected, others: mut machines, failure, .. } = offer;
         let mut planned_sync = None;
-        if let Some(NewPoint { point, plan, predecessor, machines, .. }) = stored {
-            let (full, cost, map) = (point.kind == PointKind::Full, plan.cost(), point.map.clone());
+        if let Some(stored) = stored {
+            let (copies, predecessor) = (stored.machines.clone(), stored.predecessor);
+            let Settled { point, plan, .. } = stored.settle(&head, &self.target, None)?;
+            let (full, cost, map, spare) =
+                (point.kind == PointKind::Full, plan.cost(), point.map.clone(), point.spare.clone());
             let files = plan.files_after(&head.files, head.alignment_bytes.into());
             let (point, _) = encode_index(&head, point, &files)?;
             indexes.insert(point.index.id, map);
+            indexes.insert_spare(point.index.id, spare);
             (head.machines, _) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
+            head.next_sequence = Sequence(point.sequence.0.saturating_add(1));
             let chain = head.chain.flagged_latest(predecessor).and_then(|chain| chain.appended(point));
             head.chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
             head.files = files;
-            planned_sync = Some(PlannedSync { machines, full, cost });
+            let report = |copy: &MachineCopy| {
+                let outcome = MachineOutcome::Complete { captured: copy.captured };
+                MachineReport { name: copy.name.clone(), outcome }
+            };
+            machines.extend(copies.iter().map(report));
+            machines.sort_by(|left, right| left.name.cmp(&right.name));
+            planned_sync = Some(PlannedSync { machines: copies, full, cost });
+        } else if let Some(error) = failure
+            && !machines.iter().any(is_fine)
+        {
+            return Err(error);
         }
         head.last_selected = last_selected(&head, &selected, now.max(head.clock));
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();
+        let folders: Vec<&JobFolder> = sources.folders().collect();
         while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {
             let imagined = head.clone();
             let mut drafting =
                 Drafting { repository: &self.target, head: &imagined, indexes: &mut indexes, mint: &mut mint };
-            let draft = whole::draft(&mut drafting, source, sequence).await?;
+            let draft = whole::draft(&mut drafting, &folders, sequence).await?;
             operations.push(imagine(&mut head, draft));
         }
         let settings = &self.transforms;
         operations.extend(plan(&self.target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);
-        Ok(RunPlan { sync: planned_sync, operations, missing })
+        Ok(RunPlan { sync: planned_sync, operations, machines, notes: sources.notes.clone() })
     }
 }
 
 /// The head of a folder that is not there yet.
-fn imagined_head(target: &OpenRepository, source: &JobFolder, now: Timestamp) -> Result<Head> {
+fn imagined_head(target: &OpenRepository, sources: &Sources, now: Timestamp) -> Result<Head> {
     let settings = WriterSettings {
         role: Role::Copy,
-        block_size: source.chain().block_size(),
+        block_size: sources.block_size(),
         lease_duration: std::time::Duration::ZERO,
         now,
     };

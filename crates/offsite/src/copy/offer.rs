@@ -1,93 +1,168 @@
 //! What a copy job's run stores, planned to the byte.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use offsite_core::format::head::Head;
-use offsite_core::plan::{Plan, sync};
+use offsite_core::format::index::Stored;
+use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
 use offsite_core::retention::{Flags, Marks, Method, mark};
 use offsite_core::{
-    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, Sequence, Status, Timestamp,
+    BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
+    Status, StoredBlock, Timestamp, Transferred,
 };
 
 use super::CopyJob;
-use super::selection::Choice;
-use crate::Result;
-use crate::folder::JobFolder;
-use crate::mover::OutputHeader;
+use super::selection::{Asked, Choice};
+use super::source::Sources;
+use super::sync::SyncRequest;
+use crate::indexes::Indexes;
+use crate::mover::{Copied, OutputHeader};
 use crate::point::{PointIndex, number_machines};
-use crate::report::MachineCopy;
+use crate::report::{MachineCopy, MachineReport};
+use crate::{Error, OpenRepository, Result};
 
-/// What the source offers at one moment.
+/// What the sources offer at one moment.
 pub(super) struct Offer {
     /// The new restore point; none if nothing is new.
     pub(super) stored: Option<NewPoint>,
-    /// The machines that the job selects and the source has.
+    /// The machines that the job selects and a source has.
     pub(super) selected: Vec<MachineName>,
-    /// Selected machines that the source has no whole restore point of.
-    pub(super) missing: Vec<MachineName>,
+    /// What is known of these.
+    pub(super) labels: BTreeMap<MachineName, Labels>,
+    /// What becomes of selected machines that are not copied.
+    pub(super) others: Vec<MachineReport>,
+    /// Why a machine that was chosen cannot be copied.
+    pub(super) failure: Option<Error>,
 }
 
 /// A restore point that is about to be copied.
 pub(super) struct NewPoint {
-    pub(super) point: PointIndex,
+    id: ObjectId,
+    time: Timestamp,
+    kind: PointKind,
+    flags: Flags,
+    /// What is carried, and what the index says if all of it arrives.
     pub(super) plan: Plan,
     pub(super) header: OutputHeader,
     /// Flags for the point before it.
     pub(super) predecessor: Flags,
     /// The machines that are copied, and where they come from.
     pub(super) machines: Vec<MachineCopy>,
+    pub(super) sources: BTreeMap<MachineName, u32>,
+    origins: BTreeMap<MachineName, Origin>,
+    /// What was spare before.
+    spare: BlockMap,
+    /// That of selected machines that are not copied now, which stay as incomplete as they are.
+    waiting: (Vec<MachineState>, BlockMap),
+    /// The chain's newest state, for a new full to take over what the sources have no more.
+    carried: Option<BlockMap>,
+    /// The newest point, if this one is put in its place and holds what it holds; and what its own index says.
+    base: Option<(RestorePoint, BlockMap)>,
+    /// The newest state, where the point that is joined stands on other indexes.
+    base_state: BlockMap,
+    /// Whether it joins the newest point.
+    pub(super) joins: bool,
+}
+
+/// A restore point as it is once it is known what has arrived.
+pub(super) struct Settled {
+    pub(super) point: PointIndex,
+    pub(super) plan: Plan,
+    /// The machines that are not whole.
+    pub(super) transferred: BTreeMap<MachineName, Transferred>,
 }
 
 impl CopyJob {
-    /// What a run at `now` copies to a chain whose newest state is `latest`.
+    /// What a sync copies to a chain whose newest state is `latest`.
     pub(super) async fn offer(
         &self,
         head: &Head,
-        source: &JobFolder,
+        indexes: &mut Indexes,
+        sources: &Sources,
         latest: &BlockMap,
-        now: Timestamp,
+        request: &SyncRequest,
         mint: &mut (dyn FnMut() -> ObjectId + Send),
     ) -> Result<Offer> {
-        let mut choice = self.selection.choose(source, latest, now).await?;
-        let (selected, missing) = (choice.selected.clone(), choice.missing.clone());
-        if choice.machines.is_empty() {
-            return Ok(Offer { stored: None, selected, missing });
+        let asked = Asked { sources: &self.sources, selection: &self.selection, target: &self.target, request };
+        let block_size = head.chain.block_size();
+        let mut choice = asked.choose(sources, latest, block_size, false).await?;
+        if let Some(error) = asked.nothing(sources, &choice) {
+            return Err(error);
         }
-        let (time, origin) = newest(&choice.machines, source);
-        let marks = self.marks(head, time);
+        if choice.machines.is_empty() {
+            let Choice { selected, labels, others, failure, .. } = choice;
+            return Ok(Offer { stored: None, selected, labels, others, failure });
+        }
+        let base = self.joined(head, request, &choice);
+        let newest = head.chain.latest().map(|point| point.time);
+        // A point holds the newest states of all machines, so it is not older than the point before it.
+        let time = choice.time.max(newest).unwrap_or(request.now);
+        let marks = if base.is_some() { Marks::default() } else { self.marks(head, time) };
         let is_first = head.chain.latest().is_none();
         let is_active = !is_first && marks.point != Flags::NONE && self.reads_whole();
         let nothing = BlockMap::empty();
         if is_active {
             // All machines are read, those too that have not changed.
-            choice = self.selection.choose(source, &nothing, now).await?;
+            choice = asked.choose(sources, latest, block_size, true).await?;
         }
+        let spare = indexes.live_spare(head).await?;
+        let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
         let header = OutputHeader {
             folder: head.folder,
-            sequence: head.next_sequence,
+            sequence,
             time,
-            block_size: source.chain().block_size(),
+            block_size,
             alignment_bytes: head.alignment_bytes,
             machines: numbered(&head.machines, &choice),
         };
-        let base = if is_active { &nothing } else { latest };
-        let plan = sync(base, &choice.wanted, header.placement(&self.target), &mut *mint);
-        let (mut map, mut machines) = (plan.index.clone(), states(&choice));
-        if is_active {
-            carry_over(latest, &mut map, &mut machines);
-        }
-        let point = PointIndex {
-            id: mint(),
-            sequence: head.next_sequence,
-            time,
-            kind: if is_first || is_active { PointKind::Full } else { PointKind::Increment },
-            origin: Some(origin),
-            machines,
-            below: Vec::new(),
-            stored: None,
-            map,
-            flags: marks.point,
+        let placement = header.placement(&self.target);
+        let from = if is_active { &nothing } else { latest };
+        let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
+        let plan = sync_from(sync, &mut *mint);
+        let waiting = waiting(head, &choice, &spare);
+        let kind = match &base {
+            Some(base) => base.kind,
+            None if is_first || is_active => PointKind::Full,
+            None => PointKind::Increment,
         };
-        let stored = NewPoint { point, plan, header, predecessor: marks.predecessor, machines: choice.machines };
-        Ok(Offer { stored: Some(stored), selected, missing })
+        let base = match base {
+            Some(base) => {
+                let map = indexes.map(&base.index, &base).await?;
+                let map = map.project(|name| base.machine(name).is_some_and(MachineState::is_whole));
+                Some((base, map))
+            }
+            None => None,
+        };
+        let Choice { machines, sources, origins, labels, selected, others, failure, .. } = choice;
+        let stored = NewPoint {
+            id: mint(),
+            time,
+            kind,
+            flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
+            plan,
+            header,
+            predecessor: marks.predecessor,
+            machines,
+            sources,
+            origins,
+            spare,
+            waiting,
+            carried: is_active.then(|| latest.clone()),
+            base_state: if base.is_some() { latest.clone() } else { BlockMap::empty() },
+            joins: base.is_some(),
+            base,
+        };
+        Ok(Offer { stored: Some(stored), selected, labels, others, failure })
+    }
+
+    /// The newest point, if what is copied is to join it and can.
+    fn joined(&self, head: &Head, request: &SyncRequest, choice: &Choice) -> Option<RestorePoint> {
+        let is_newest = |sequence: &Sequence| sequence.0.checked_add(1) == Some(head.next_sequence.0);
+        let sequence = request.joins.filter(is_newest)?;
+        let latest = head.chain.latest().filter(|point| point.sequence == sequence)?;
+        let is_new = |copy: &MachineCopy| latest.machine(&copy.name).is_none_or(|machine| !machine.is_whole());
+        choice.machines.iter().all(is_new).then(|| latest.clone())
     }
 
     /// Whether points that stay as archives are read whole from the source.
@@ -107,38 +182,125 @@ impl CopyJob {
     }
 }
 
-/// Puts the machines that the source has no more into a new full, with the blocks that the chain has of them: a merge would carry
-/// them along too, and else the older chain could never go.
-fn carry_over(latest: &BlockMap, map: &mut BlockMap, machines: &mut Vec<MachineState>) {
-    for (name, machine) in latest.machines() {
-        if map.machine(name).is_none() {
-            map.insert(name.clone(), machine.clone());
-            machines.push(MachineState { name: name.clone(), status: Status::Carried, captured: machine.captured });
+impl NewPoint {
+    /// The point and its plan, where `copied` has arrived; none: all of it.
+    pub(super) fn settle(self, head: &Head, target: &OpenRepository, copied: Option<&Copied>) -> Result<Settled> {
+        let mut plan = self.plan;
+        if let Some(copied) = copied {
+            let places = plan.moves.iter().zip(&copied.places);
+            let places: BTreeMap<(ObjectId, u64), Option<(ObjectId, u64)>> =
+                places.map(|(step, place)| ((step.to.file, step.to.offset), *place)).collect();
+            let arrived = plan.moves.iter().zip(&copied.places).filter_map(|(step, place)| {
+                let (file, offset) = (*place)?;
+                Some(Move { to: StoredBlock { file, offset, ..step.to }, ..step.clone() })
+            });
+            let moves = arrived.collect();
+            (plan.moves, plan.files) = (moves, copied.files.clone());
+            let here = |at: &StoredBlock| match places.get(&(at.file, at.offset)) {
+                // Spare blocks of a copy before.
+                None => Some(*at),
+                Some(place) => place.map(|(file, offset)| StoredBlock { file, offset, ..*at }),
+            };
+            return Self { plan, ..self }.arrived(head, target, here);
         }
+        Self { plan, ..self }.arrived(head, target, |at| Some(*at))
     }
-    machines.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+
+    fn arrived(
+        self,
+        head: &Head,
+        target: &OpenRepository,
+        here: impl FnMut(&StoredBlock) -> Option<StoredBlock>,
+    ) -> Result<Settled> {
+        let Arrival { whole, mut spare, transferred } = Arrival::of(&self.plan.index, here);
+        let mut machines: BTreeMap<MachineName, MachineState> = BTreeMap::new();
+        let mut map = whole.clone();
+        let mut below = Vec::new();
+        let mut stored = None;
+        if let Some((base, own)) = &self.base {
+            machines.extend(base.machines.iter().map(|machine| (machine.name.clone(), machine.clone())));
+            map = own.overlay(&whole);
+            below.clone_from(&base.below);
+        }
+        for (name, state) in self.waiting.0.into_iter().map(|state| (state.name.clone(), state)) {
+            machines.insert(name, state);
+        }
+        for (name, machine) in self.waiting.1.machines() {
+            spare.insert(name.clone(), machine.clone());
+        }
+        for copy in &self.machines {
+            let (status, far) = match transferred.get(&copy.name) {
+                None => (Status::Complete, Transferred::default()),
+                Some(far) => (Status::Incomplete, *far),
+            };
+            let origin = self.origins.get(&copy.name).copied();
+            let state = MachineState::new(copy.name.clone(), status, copy.captured);
+            machines.insert(copy.name.clone(), MachineState { origin, transferred: far, ..state });
+        }
+        if let Some(latest) = &self.carried {
+            // A merge would carry what the sources have no more along too, and else the older chain could never go.
+            for (name, machine) in latest.machines() {
+                if let Entry::Vacant(unknown) = machines.entry(name.clone()) {
+                    map.insert(name.clone(), machine.clone());
+                    let origin = origin_in(head, name, machine.captured);
+                    let state = MachineState::new(name.clone(), Status::Carried, machine.captured);
+                    unknown.insert(MachineState { origin, ..state });
+                }
+            }
+        }
+        if !below.is_empty() {
+            let is_whole = |name: &MachineName| machines.get(name).is_some_and(MachineState::is_whole);
+            stored = Some(Stored::of(&self.base_state.overlay(&whole).project(is_whole)));
+        }
+        let reclaiming = Reclaiming {
+            alignment: head.alignment_bytes.into(),
+            files: &head.files,
+            punches: target.backend_granularity().is_some(),
+        };
+        let mut plan = self.plan;
+        plan.retired = retire([&self.spare], [&whole, &spare], reclaiming);
+        if let Some(at) = [&map, &spare].into_iter().find_map(|map| plan.retired.touches(map)) {
+            return Err(Error::Defect(format!(
+                "the frame at {} of {} is needed and would be released",
+                at.offset, at.file
+            )));
+        }
+        plan.index = whole;
+        let point = PointIndex {
+            id: self.id,
+            sequence: self.header.sequence,
+            time: self.time,
+            kind: self.kind,
+            machines: machines.into_values().collect(),
+            below,
+            stored,
+            map,
+            spare,
+            flags: self.flags,
+        };
+        Ok(Settled { point, plan, transferred })
+    }
 }
 
-/// The machines of a choice, as a point has them.
-fn states(choice: &Choice) -> Vec<MachineState> {
-    let states = choice.machines.iter().map(|machine| MachineState {
-        name: machine.name.clone(),
-        status: Status::Complete,
-        captured: machine.captured,
-    });
-    states.collect()
+/// The machines that a copy was cut off at before and that are not copied now, though the job still selects them, with what
+/// arrived of them. They stay as incomplete as they are.
+fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>, BlockMap) {
+    let is_left =
+        |name: &MachineName| choice.selected.contains(name) && !choice.machines.iter().any(|copy| copy.name == *name);
+    let spare = spare.project(is_left);
+    let machines = head.chain.latest().into_iter().flat_map(|point| &point.machines);
+    let states = machines.filter(|machine| !machine.is_whole() && spare.machine(&machine.name).is_some());
+    (states.cloned().collect(), spare)
+}
+
+/// Where the state of a machine in a chain came from.
+fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) -> Option<Origin> {
+    let states = head.chain.all().rev().filter_map(|point| point.machine(name));
+    states.filter(|state| state.captured == captured).find_map(|state| state.origin)
 }
 
 /// The machines that a choice copies, with their numbers in a folder that knows these already.
 fn numbered(known: &[MachineName], choice: &Choice) -> Vec<(MachineName, MachineNumber)> {
     let (_, numbers) = number_machines(known, choice.machines.iter().map(|machine| &machine.name));
     choice.machines.iter().map(|machine| (machine.name.clone(), numbers[&machine.name])).collect()
-}
-
-/// The time of the newest of the source's points that are copied, and that point.
-fn newest(machines: &[MachineCopy], source: &JobFolder) -> (Timestamp, Origin) {
-    let sequence = machines.iter().map(|machine| machine.source).max().unwrap_or(Sequence(0));
-    let captured = machines.iter().map(|machine| machine.captured).max();
-    let time = source.chain().get(sequence).map(|point| point.time).or(captured);
-    (time.unwrap_or(source.head().clock), Origin { folder: source.id(), sequence })
 }

@@ -1,23 +1,29 @@
-//! What a copy job takes of its source.
+//! What a copy job takes of its sources.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::{BlockMap, MachineName, Sequence, Timestamp};
+use offsite_core::selection::{self, Choice as Chosen, Decision, Objects, Pattern, Request, decide};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, Origin, Sequence, Timestamp};
 
+use super::source::{Source, Sources};
+use super::sync::SyncRequest;
+use crate::error::causes;
 use crate::folder::{JobFolder, PointSelector};
-use crate::report::MachineCopy;
-use crate::{Error, Result};
+use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::{Error, OpenRepository, Result};
 
-/// Which machines of the source a copy job takes.
+/// Which machines of the sources a copy job takes. New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    machines: Vec<MachineName>,
-    exclude: Vec<MachineName>,
+    /// Machines by name, tag or container; all, if there are none.
+    pub include: Objects,
+    /// Those of them that are left out.
+    pub exclude: Objects,
 }
 
 impl Selection {
-    /// All machines, new ones included.
+    /// All machines.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
@@ -26,81 +32,220 @@ impl Selection {
     /// These machines only.
     #[must_use]
     pub fn machines(machines: Vec<MachineName>) -> Self {
-        Self { machines, exclude: Vec::new() }
+        Self { include: named(&machines), exclude: Objects::default() }
     }
 
     /// Leaves these machines out.
     #[must_use]
     pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
-        self.exclude = exclude;
+        self.exclude = named(&exclude);
         self
-    }
-
-    fn takes(&self, name: &MachineName) -> bool {
-        !self.exclude.contains(name) && (self.machines.is_empty() || self.machines.contains(name))
-    }
-
-    /// The newest whole state of each selected machine, but for those that the chain has already.
-    pub(super) async fn choose(&self, source: &JobFolder, latest: &BlockMap, now: Timestamp) -> Result<Choice> {
-        let mut names: Vec<&MachineName> = source.head().machines.iter().filter(|name| self.takes(name)).collect();
-        names.sort();
-        let mut missing: Vec<MachineName> =
-            self.machines.iter().filter(|name| !names.contains(name)).cloned().collect();
-        let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
-        let (mut wanted, mut machines) = (BlockMap::empty(), Vec::new());
-        let mut selected: Vec<MachineName> = Vec::new();
-        for name in names {
-            let Some(point) = source.newest_whole(name, now) else {
-                missing.push(name.clone());
-                continue;
-            };
-            selected.push(name.clone());
-            let state = match states.entry(point.sequence) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(source.state_at(point.sequence).await?),
-            };
-            let Some(machine) = state.machine(name) else {
-                return Err(Error::Defect(format!(
-                    "restore point {} lists {name} and does not hold it",
-                    point.sequence
-                )));
-            };
-            let copied = latest
-                .machine(name)
-                .is_some_and(|copied| copied.captured == machine.captured && copied.has_content_of(machine));
-            if !copied {
-                machines.push(MachineCopy { name: name.clone(), captured: machine.captured, source: point.sequence });
-                wanted.insert(name.clone(), machine.clone());
-            }
-        }
-        if selected.is_empty() && source.chain().points().is_empty() {
-            // A first backup that was cut off leaves a folder without one.
-            source.point(PointSelector::Latest)?;
-        }
-        if selected.is_empty() {
-            return Err(nothing_selected(source, &missing));
-        }
-        Ok(Choice { wanted, machines, selected, missing })
     }
 }
 
-/// What there is to copy.
-#[derive(Debug)]
+fn named(machines: &[MachineName]) -> Objects {
+    let machines = machines.iter().map(|name| Pattern::new(name.as_str())).collect();
+    Objects { machines, ..Objects::default() }
+}
+
+/// What there is to copy, and what becomes of the machines that are not copied.
 pub(super) struct Choice {
     /// The states to copy.
     pub(super) wanted: BlockMap,
     /// Which these are, and where they come from.
     pub(super) machines: Vec<MachineCopy>,
-    /// The machines that the job selects and the source has, changed or not.
+    /// The folder of each.
+    pub(super) sources: BTreeMap<MachineName, u32>,
+    /// The point of each.
+    pub(super) origins: BTreeMap<MachineName, Origin>,
+    /// The newest of the times of these points.
+    pub(super) time: Option<Timestamp>,
+    /// What is known of the selected machines.
+    pub(super) labels: BTreeMap<MachineName, Labels>,
+    /// The machines that the job selects and a source has, changed or not.
     pub(super) selected: Vec<MachineName>,
-    /// Selected machines that the source has no whole restore point of.
-    pub(super) missing: Vec<MachineName>,
+    /// What becomes of selected machines that are not copied.
+    pub(super) others: Vec<MachineReport>,
+    /// Why a machine that was chosen cannot be copied: the first reason.
+    pub(super) failure: Option<Error>,
 }
 
-fn nothing_selected(source: &JobFolder, missing: &[MachineName]) -> Error {
-    Error::UnknownMachine {
-        machine: missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        place: format!("job {} in {}", source.job(), source.repository().location()),
-        known: source.head().machines.iter().map(ToString::to_string).collect(),
+/// The folder that a state is taken from, by its place among the open ones, the point in it, and both as they are stored.
+type Taken = (usize, Sequence, Origin);
+
+/// What the sources are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) sources: &'a [Source],
+    pub(super) selection: &'a Selection,
+    pub(super) target: &'a OpenRepository,
+    pub(super) request: &'a SyncRequest,
+}
+
+impl Asked<'_> {
+    /// What becomes of each selected machine, and where the state is that is taken of it.
+    pub(super) fn decide(&self, open: &Sources, latest: &BlockMap) -> Vec<(Chosen, Option<Taken>)> {
+        let selection = selection::Selection {
+            sources: self.sources.iter().map(Source::scope).collect(),
+            include: self.selection.include.clone(),
+            exclude: self.selection.exclude.clone(),
+        };
+        let copied = latest.machines().iter().map(|(name, machine)| (name.clone(), machine.captured)).collect();
+        let (candidates, places) = open.candidates();
+        let SyncRequest { range, take, .. } = *self.request;
+        let request = Request { target: self.target.id(), copied: &copied, range, take };
+        let place = |choice: &Chosen| match choice.decision {
+            Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
+            _ => None,
+        };
+        let origin = |choice: Chosen| {
+            let place = place(&choice).map(|(candidate, place)| {
+                (place.folder, place.sequence, Origin { folder: candidate.folder, sequence: candidate.sequence })
+            });
+            (choice, place)
+        };
+        decide(&selection, &candidates, &request).into_iter().map(origin).collect()
+    }
+
+    /// The states that are to be copied to a chain with these blocks whose newest state is `latest`.
+    ///
+    /// `again`: also of machines that have not changed since, as for a full that is read whole.
+    pub(super) async fn choose(
+        &self,
+        open: &Sources,
+        latest: &BlockMap,
+        block_size: BlockSize,
+        again: bool,
+    ) -> Result<Choice> {
+        let nothing = BlockMap::empty();
+        let decided = self.decide(open, if again { &nothing } else { latest });
+        let labels = open.labels();
+        let mut choice = Choice {
+            wanted: BlockMap::empty(),
+            machines: Vec::new(),
+            sources: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            time: None,
+            labels: BTreeMap::new(),
+            selected: Vec::new(),
+            others: Vec::new(),
+            failure: None,
+        };
+        let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
+        let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();
+        for (Chosen { machine, decision }, place) in decided {
+            let outcome = outcome(open, decision);
+            if !matches!(
+                decision,
+                Decision::Missing | Decision::InTarget | Decision::Incomplete | Decision::FutureDated { .. }
+            ) {
+                choice.selected.push(machine.clone());
+                choice.labels.insert(machine.clone(), labels.get(&machine).cloned().unwrap_or_default());
+            }
+            let Some((number, sequence, origin)) = place else {
+                choice.others.push(MachineReport { name: machine, outcome });
+                continue;
+            };
+            let Some(folder) = open.get(number) else { continue };
+            if self.request.machines.as_ref().is_some_and(|only| !only.contains(&machine)) {
+                continue;
+            }
+            let mut absent = |machine, why: String, error: Option<Error>| {
+                choice.failure = choice.failure.take().or(error);
+                choice.others.push(MachineReport { name: machine, outcome: MachineOutcome::Absent { why } });
+            };
+            let of_source = folder.chain().block_size();
+            if of_source != block_size {
+                let error = Error::Settings(format!(
+                    "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
+                    folder.job()
+                ));
+                absent(machine, error.to_string(), Some(error));
+                continue;
+            }
+            if let Some(why) = damaged.get(&(number, sequence)) {
+                absent(machine, why.clone(), None);
+                continue;
+            }
+            let state = match states.entry((number, sequence)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => match folder.state_at(sequence).await {
+                    Ok(state) => unknown.insert(state),
+                    Err(error) if error.is_loss() && !folder.is_expired().await => {
+                        damaged.insert((number, sequence), causes(&error));
+                        absent(machine, causes(&error), Some(error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            let Some(found) = state.machine(&machine) else {
+                return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
+            };
+            if let Some(captured) =
+                latest.machine(&machine).map(|here| here.captured).filter(|here| *here > found.captured)
+            {
+                // A source that has lost its newest points does not turn the copy back.
+                choice.others.push(MachineReport { name: machine, outcome: MachineOutcome::Unchanged { captured } });
+                continue;
+            }
+            let time = folder.chain().get(sequence).map(|point| point.time);
+            choice.time = choice.time.max(time);
+            choice.wanted.insert(machine.clone(), found.clone());
+            choice.sources.insert(machine.clone(), u32::try_from(number).unwrap_or(u32::MAX));
+            choice.origins.insert(machine.clone(), origin);
+            choice.machines.push(MachineCopy {
+                name: machine,
+                captured: found.captured,
+                source: sequence,
+                job: folder.job().clone(),
+                location: folder.repository().location(),
+            });
+        }
+        Ok(choice)
+    }
+
+    /// The error of a selection that no source has anything of.
+    pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
+        let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
+        let is_known = !choice.selected.is_empty() || choice.others.iter().any(is_waiting);
+        if is_known || open.locked().next().is_some() {
+            return None;
+        }
+        let folders: Vec<&JobFolder> = open.folders().collect();
+        if let [folder] = folders[..]
+            && folder.chain().points().is_empty()
+        {
+            // A first backup that was cut off leaves a folder without one.
+            return folder.point(PointSelector::Latest).err();
+        }
+        let places = folders.iter().map(|folder| format!("job {} in {}", folder.job(), folder.repository().location()));
+        let known: BTreeSet<String> =
+            folders.iter().flat_map(|folder| &folder.head().machines).map(ToString::to_string).collect();
+        let missing = choice.others.iter().map(|report| report.name.to_string());
+        Some(Error::UnknownMachine {
+            machine: missing.collect::<Vec<_>>().join(", "),
+            place: places.collect::<Vec<_>>().join(", "),
+            known: known.into_iter().collect(),
+        })
+    }
+}
+
+/// What a decision not to copy means for the report.
+fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
+    let locked = open.locked().next().cloned();
+    match decision {
+        Decision::Locked { .. } => MachineOutcome::Waiting { job: locked },
+        Decision::Missing if locked.is_some() => MachineOutcome::Waiting { job: locked },
+        Decision::AlreadyCopied { captured } => MachineOutcome::Unchanged { captured },
+        Decision::TooOld { captured } => {
+            MachineOutcome::Absent { why: format!("its newest restore point, of {captured}, is too old") }
+        }
+        Decision::FutureDated { captured } => {
+            MachineOutcome::Absent { why: format!("its restore points are dated in the future, from {captured} on") }
+        }
+        Decision::InTarget => MachineOutcome::Absent { why: "its restore points are in the target only".to_owned() },
+        Decision::Incomplete => MachineOutcome::Absent { why: "no restore point has it whole".to_owned() },
+        _ => MachineOutcome::Absent { why: "no source has it".to_owned() },
     }
 }

@@ -24,6 +24,12 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
+    /// The block of a frame, whose header and payload these are.
+    pub(super) fn of_frame(header: &Header, payload: Bytes) -> Self {
+        let Header { codec, plain_bytes, payload_checksum, digest, .. } = *header;
+        Self { codec, plain_bytes, payload, payload_checksum, digest }
+    }
+
     /// The header of this block under `identity`.
     pub(super) fn header(&self, identity: Identity) -> Header {
         Header {

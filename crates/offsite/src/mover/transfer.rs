@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Batch, Move, batches};
+use offsite_core::plan::{Batch, Move, move_batches};
 
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
@@ -35,13 +35,13 @@ pub(crate) enum Checking {
 /// Payloads are not decompressed: what was stored is what is stored again. What was written is durable on return, or gone.
 pub(crate) async fn transfer(
     moves: &[Move],
-    source: &FrameSource,
+    sources: &[FrameSource],
     headers: Headers,
     checking: Checking,
     mut output: Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    match carry(moves, source, headers, checking, &mut output, progress).await {
+    match carry(moves, sources, headers, checking, &mut output, progress).await {
         Ok(()) => output.finish().await,
         Err(error) => {
             output.abort().await;
@@ -52,7 +52,7 @@ pub(crate) async fn transfer(
 
 async fn carry(
     moves: &[Move],
-    source: &FrameSource,
+    sources: &[FrameSource],
     headers: Headers,
     checking: Checking,
     output: &mut Output<'_>,
@@ -64,8 +64,11 @@ async fn carry(
     };
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     progress.begin(activity, moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let mut reads = stream::iter(batches(moves, |step| step.from))
+    let mut reads = stream::iter(move_batches(moves))
         .map(|batch| async move {
+            let Some(source) = sources.get(source_of(moves, &batch)) else {
+                return (Err(no_source()), batch);
+            };
             let bytes = match source.read(&batch).await {
                 Ok(bytes) if checking == Checking::Digest => check(moves, source, &batch, bytes).await,
                 answer => answer,
@@ -75,6 +78,7 @@ async fn carry(
         .buffered(IN_FLIGHT);
     while let Some((bytes, batch)) = reads.next().await {
         let bytes = bytes?;
+        let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
         for step in &moves[batch.items.clone()] {
             let frame = frame_in(&bytes, &batch, step.from)?;
             let wanted = Wanted { address: step.address.clone(), at: step.from };
@@ -91,13 +95,7 @@ async fn carry(
                     let number = numbers.get(&step.address.machine).copied();
                     let number = number
                         .ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))?;
-                    let sealed = Sealed {
-                        codec: header.codec,
-                        plain_bytes: header.plain_bytes,
-                        payload: frame.slice(start..),
-                        payload_checksum: header.payload_checksum,
-                        digest: header.digest,
-                    };
+                    let sealed = Sealed::of_frame(&header, frame.slice(start..));
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                 }
             }
@@ -106,6 +104,15 @@ async fn carry(
     }
     progress.end();
     Ok(())
+}
+
+/// Which of the folders a batch is read from.
+pub(super) fn source_of(moves: &[Move], batch: &Batch) -> usize {
+    moves.get(batch.items.start).map_or(0, |step| step.source as usize)
+}
+
+pub(super) fn no_source() -> Error {
+    Error::Defect("a block of a folder that is not read from".to_owned())
 }
 
 /// Compares every block of a batch with its digest.

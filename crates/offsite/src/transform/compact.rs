@@ -255,10 +255,6 @@ impl Piece {
         let mut together: Option<BTreeSet<Sequence>> = None;
         for file in files {
             let points = layers.points(*file);
-            let archives: BTreeSet<Sequence> = points.intersection(&layers.archives).copied().collect();
-            if *together.get_or_insert_with(|| archives.clone()) != archives {
-                continue;
-            }
             for sequence in &points {
                 let Some(point) = drafting.head.chain.get(*sequence) else {
                     return Err(Error::Defect(format!("restore point {sequence} is none")));
@@ -270,7 +266,16 @@ impl Piece {
             let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
             let rows: Vec<BlockMap> =
                 points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
-            for at in references(&rows) {
+            let live = references(&rows);
+            if live.is_empty() {
+                // Nothing but what a copy that was cut off has left for the next one.
+                continue;
+            }
+            let archives: BTreeSet<Sequence> = points.intersection(&layers.archives).copied().collect();
+            if *together.get_or_insert_with(|| archives.clone()) != archives {
+                continue;
+            }
+            for at in live {
                 let bytes = u64::from(at.length).next_multiple_of(alignment);
                 let is_first = self.frames.is_empty();
                 if self.bytes + bytes > room || (self.bytes + bytes > piece_bytes && !is_first) {

@@ -5,10 +5,10 @@ use std::time::Instant;
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Files, Plan, Reclaiming};
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
-use offsite_repository::{CloneRange, Repository};
+use offsite_repository::{CloneRange, Counts, Repository};
 
 use crate::indexes::Indexes;
-use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, clone_frames, fold, transfer};
+use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
 use crate::point::{PointIndex, encode_index, number_machines};
 use crate::release::{prepare, release_too_early};
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
@@ -37,7 +37,7 @@ pub(crate) struct Draft {
     /// What the new files say of themselves, where there are any.
     pub(crate) header: Option<OutputHeader>,
     /// Where the moved blocks come from; none: out of the chain itself.
-    pub(crate) source: Option<FrameSource>,
+    pub(crate) sources: Vec<FrameSource>,
 }
 
 impl<'a> Drafting<'a> {
@@ -76,7 +76,7 @@ impl<'a> Drafting<'a> {
             )));
         }
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
-        Ok(Draft { operation, plan, indexes, chain, files, header: None, source: None })
+        Ok(Draft { operation, plan, indexes, chain, files, header: None, sources: Vec::new() })
     }
 
     /// What new files say of themselves that are written for `point` and hold blocks of these machines.
@@ -126,6 +126,7 @@ impl<'a> Drafting<'a> {
         indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
     ) -> Result<RestorePoint> {
         let (id, map) = (point.id, point.map.clone());
+        self.indexes.insert_spare(id, point.spare.clone());
         let (point, bytes) = encode_index(self.head, point, files)?;
         indexes.push((id, bytes, map));
         Ok(point)
@@ -136,16 +137,16 @@ impl<'a> Drafting<'a> {
 pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn Progress) -> Result<OperationReport> {
     let start = Instant::now();
     let before = writer.repository().block_counts();
-    let source_before = draft.source.as_ref().map(FrameSource::block_counts);
+    let source_before: Counts = block_counts(&draft.sources);
     carry(writer, &draft, progress).await?;
-    let Draft { operation, plan, indexes: new_indexes, chain, files, source, .. } = draft;
+    let Draft { operation, plan, indexes: new_indexes, chain, files, sources, .. } = draft;
     let mut late = Vec::new();
     for (id, bytes, _) in new_indexes {
         if is_broken!(CommitBeforeIndex) {
             late.push((id, bytes));
             continue;
         }
-        writer.put(&writer.layout().index(id)?, bytes).await?;
+        writer.put_index(id, bytes).await?;
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;
@@ -158,11 +159,11 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
         })
         .await?;
     for (id, bytes) in late {
-        writer.put(&writer.layout().index(id)?, bytes).await?;
+        writer.put_index(id, bytes).await?;
     }
     let target = BlockTraffic::between(before, writer.repository().block_counts());
-    let source = source.zip(source_before).map(|(source, before)| BlockTraffic::between(before, source.block_counts()));
-    let tally = Tally { planned, source: source.unwrap_or_default(), target, duration: start.elapsed() };
+    let source = BlockTraffic::between(source_before, block_counts(&sources));
+    let tally = Tally { planned, source, target, duration: start.elapsed() };
     Ok(OperationReport { operation, tally })
 }
 
@@ -186,8 +187,8 @@ async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> R
         return clone_frames(&plan.moves, &frames, &header, &scratch).await;
     }
     let output = Output::new(writer.repository(), writer.layout(), header);
-    match &draft.source {
-        Some(source) => transfer(&plan.moves, source, Headers::New, Checking::Stored, output, progress).await,
-        None => transfer(&plan.moves, &own(), Headers::Verbatim, Checking::Stored, output, progress).await,
+    match &draft.sources[..] {
+        [] => transfer(&plan.moves, &[own()], Headers::Verbatim, Checking::Stored, output, progress).await,
+        sources => transfer(&plan.moves, sources, Headers::New, Checking::Stored, output, progress).await,
     }
 }

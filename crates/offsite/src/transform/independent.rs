@@ -71,7 +71,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Re
     let map = relocation.indexes.iter().fold(own, |own, new| own.overlay(new));
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
     let mut indexes = Vec::new();
-    let archive = rewritten(drafting, archive, PointKind::Full, map.clone(), &files, &mut indexes)?;
+    let archive = rewritten(drafting, archive, PointKind::Full, map.clone(), &files, &mut indexes).await?;
     let archives = chain.archives().iter().map(|old| if old.sequence == sequence { &archive } else { old });
     let next = Chain::with_archives(chain.block_size(), archives.cloned().collect(), chain.points().to_vec());
     others.push(map);

@@ -56,6 +56,8 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
         kept.push(step.clone());
         left.insert(point.sequence, (point, step));
     }
+    let spare = drafting.indexes.live_spare(drafting.head).await?;
+    lost.push(spare.project(|name| machines.contains(name)));
     let plan =
         Plan { retired: retire(&lost, std::iter::empty::<&BlockMap>(), drafting.reclaiming()), ..Plan::default() };
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
@@ -66,7 +68,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
         // What it stood on had none of its machines, so its own rows are all there is to say.
         let whole = point.machines.iter().any(|machine| machine.status != Status::Incomplete);
         *point = match whole {
-            true => rewritten(drafting, point, PointKind::Full, step.clone(), &files, &mut indexes)?,
+            true => rewritten(drafting, point, PointKind::Full, step.clone(), &files, &mut indexes).await?,
             false => RestorePoint { kind: PointKind::Full, ..point.clone() },
         };
     }

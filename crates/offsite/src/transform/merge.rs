@@ -1,24 +1,19 @@
 //! Merging the oldest increments into the full.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::{Head, RetiredObject};
 use offsite_core::format::index::Stored;
-use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold, free_ranges, references};
-use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
+use offsite_core::plan::{Merge, Plan, adopt, fold};
+use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting};
-use crate::layout::Layout;
+use super::room::fold_target;
 use crate::point::PointIndex;
-use crate::release::load_list;
 use crate::report::Operation;
-use crate::seams::is_broken;
 use crate::stack::stacked;
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
@@ -51,11 +46,18 @@ pub(super) async fn draft(
     let (method, why) = choose(drafting, method);
     let target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
     let reclaiming = drafting.reclaiming();
-    let merge = Merge { increments: &steps, full: &full_part, others: &others, reclaiming };
+    let machines = merged_machines(std::iter::once(full).chain(rest));
+    let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
+    let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
+    let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
+    let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
-        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, "the full has no file of its own"),
+        None if method == MergeMethod::Fold => {
+            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
+        }
         None => (adopt(merge), method, why),
     };
     let stored = stored_after(full, &full_part, &plan);
@@ -68,17 +70,16 @@ pub(super) async fn draft(
         }
     }
     let id = (drafting.mint)();
-    let machines = merged_machines(std::iter::once(full).chain(rest));
     let new_full = PointIndex {
         id,
         sequence: last.sequence,
         time: last.time,
         kind: PointKind::Full,
-        origin: last.origin,
         machines,
         below,
         stored: Some(stored),
         map,
+        spare,
         flags: last.flags,
     };
     let new_full = drafting.index(new_full, &files, &mut indexes)?;
@@ -110,48 +111,6 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
     }
 }
 
-/// Where a fold writes to: the oldest file that the full lives in, and the free space in it.
-async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
-    let head = drafting.head;
-    let bottom = full.indexes().next().unwrap_or(&full.index);
-    let files = drafting.indexes.files(bottom, full).await?;
-    let Some((file, state)) = files.iter().find_map(|id| head.files.get_key_value(id)) else { return Ok(None) };
-    let alignment = u64::from(head.alignment_bytes);
-    // Machines are only ever added, so no file's header takes more room than one with all of them.
-    let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
-    let mut free = Vec::new();
-    if first_offset + state.live_bytes < state.length {
-        let mut steps = Vec::new();
-        for point in head.chain.all() {
-            steps.push(drafting.indexes.step(point).await?);
-        }
-        let held = held_ranges(drafting.repository, drafting.indexes.layout(), head).await?;
-        free = free_ranges(&references(&steps), &held, *file, first_offset, state.length, alignment);
-    }
-    let length_max = drafting.repository.backend().limits().object_bytes_max;
-    Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
-}
-
-/// What is listed for release: readers may still need it, and a release that was cut off may yet punch it.
-async fn held_ranges(
-    repository: &OpenRepository,
-    layout: &Layout,
-    head: &Head,
-) -> Result<BTreeMap<ObjectId, Vec<Range<u64>>>> {
-    let mut held: BTreeMap<ObjectId, Vec<Range<u64>>> = BTreeMap::new();
-    if is_broken!(HeldRangesReused) {
-        return Ok(held);
-    }
-    for retirement in &head.retired {
-        if let RetiredObject::Ranges(id) = retirement.what {
-            for (file, ranges) in load_list(repository, layout, head.folder, id).await?.unwrap_or_default() {
-                held.entry(file).or_default().extend(ranges);
-            }
-        }
-    }
-    Ok(held)
-}
-
 /// How much the new full has stored: what the full had, without what the increments displace, with what they bring.
 fn stored_after(full: &RestorePoint, part: &BlockMap, plan: &Plan) -> Stored {
     let before = Stored { blocks: full.stored_blocks, bytes: full.stored_bytes };
@@ -166,11 +125,15 @@ fn stored_after(full: &RestorePoint, part: &BlockMap, plan: &Plan) -> Stored {
 fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone) -> Vec<MachineState> {
     let last = absorbed.clone().last().map(|point| point.sequence);
     let mut machines: BTreeMap<_, MachineState> = BTreeMap::new();
-    for point in absorbed {
+    for point in absorbed.clone() {
         for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
             machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
         }
+    }
+    // What has never arrived whole stays as far as it came in the last of them.
+    for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
+        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone());
     }
     machines.into_values().collect()
 }

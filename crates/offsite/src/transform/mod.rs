@@ -8,6 +8,7 @@ mod machines;
 mod merge;
 mod proof;
 mod remove;
+mod room;
 mod stack;
 pub(crate) mod whole;
 
@@ -104,12 +105,15 @@ pub(crate) async fn plan(
     }
 }
 
-/// A draft whose indexes are known from now on, and which is proven to let go of no file that a point needs.
+/// A draft whose indexes are known from now on, and which is proven to let go of no file that a point needs, and to write over
+/// nothing that one needs.
 async fn proven(drafting: &mut Drafting<'_>, draft: Draft) -> Result<Draft> {
-    for (id, _, map) in &draft.indexes {
+    for (id, bytes, map) in &draft.indexes {
         drafting.indexes.insert(*id, map.clone());
+        drafting.indexes.insert_directory(*id, bytes)?;
     }
     proof::files_are_dead(drafting.indexes, &draft).await?;
+    proof::patched_ranges_are_free(drafting.head, drafting.indexes, &draft).await?;
     Ok(draft)
 }
 

@@ -1,11 +1,13 @@
-//! Proof that a file is dead, before it is let go.
+//! Proof that a file is dead, before it is let go, and that a range is free, before it is written over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite_core::format::head::Head;
 use offsite_core::{BlockMap, Coverage, ObjectId};
 
 use super::draft::Draft;
 use crate::indexes::Indexes;
+use crate::rules::check_patched;
 use crate::{Error, Result};
 
 /// Holds that no point of the chain after `draft` refers to a file that the draft lets go of (release rule 4).
@@ -42,6 +44,36 @@ pub(super) async fn files_are_dead(indexes: &mut Indexes, draft: &Draft) -> Resu
                 "restore point {} needs {}, which would be released",
                 point.sequence, at.file
             )));
+        }
+    }
+    Ok(())
+}
+
+/// Holds that what `draft` writes into files that are there, it writes where no point of the committed chain has a block
+/// (release rule 2: where a crash cuts it off, and where it is carried on late, nobody needs what is torn).
+///
+/// # Errors
+/// [`Error::Defect`] names the file.
+pub(super) async fn patched_ranges_are_free(head: &Head, indexes: &mut Indexes, draft: &Draft) -> Result<()> {
+    let Some(file) = draft.plan.patched.keys().next() else { return Ok(()) };
+    check_patched(head, *file)?;
+    let alignment = draft.plan.alignment;
+    let length = head.files.get(file).map_or(0, |file| file.length);
+    // Where written frames start, with their ends. Past the file's end nothing was ever committed.
+    let written = draft.plan.moves.iter().map(|step| step.to).filter(|to| to.offset < length);
+    let written: BTreeMap<u64, u64> = written.map(|to| (to.offset, to.offset + u64::from(to.length))).collect();
+    if written.is_empty() {
+        return Ok(());
+    }
+    for point in head.chain.all() {
+        for (_, _, _, at) in indexes.step(point).await?.stored().filter(|(_, _, _, at)| at.file == *file) {
+            let end = at.offset + u64::from(at.length).next_multiple_of(alignment.max(1));
+            if written.range(..end).next_back().is_some_and(|(_, written_end)| *written_end > at.offset) {
+                return Err(Error::Defect(format!(
+                    "restore point {} needs {} at {}, which would be written over",
+                    point.sequence, at.file, at.offset
+                )));
+            }
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use offsite_core::format::index::Stored;
 use offsite_core::plan::Files;
-use offsite_core::{BlockMap, IndexReference, ObjectId, PointKind, RestorePoint, Status};
+use offsite_core::{BlockMap, IndexReference, ObjectId, PointKind, RestorePoint};
 
 use super::draft::Drafting;
 use crate::Result;
@@ -21,11 +21,11 @@ pub(super) async fn restacked(
     let (below, map) = stacked(drafting.indexes, &[point], new).await?;
     let stored = Stored { blocks: point.stored_blocks, bytes: point.stored_bytes };
     let stored = (!below.is_empty()).then_some(stored);
-    write(drafting, point, Rows { kind: point.kind, below, stored, map }, files, indexes)
+    write(drafting, point, Rows { kind: point.kind, below, stored, map }, files, indexes).await
 }
 
 /// The point with an index that says all that it says, by itself.
-pub(super) fn rewritten(
+pub(super) async fn rewritten(
     drafting: &mut Drafting<'_>,
     point: &RestorePoint,
     kind: PointKind,
@@ -33,7 +33,7 @@ pub(super) fn rewritten(
     files: &Files,
     indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
 ) -> Result<RestorePoint> {
-    write(drafting, point, Rows { kind, below: Vec::new(), stored: None, map }, files, indexes)
+    write(drafting, point, Rows { kind, below: Vec::new(), stored: None, map }, files, indexes).await
 }
 
 struct Rows {
@@ -43,27 +43,27 @@ struct Rows {
     map: BlockMap,
 }
 
-fn write(
+async fn write(
     drafting: &mut Drafting<'_>,
     point: &RestorePoint,
     rows: Rows,
     files: &Files,
     indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
 ) -> Result<RestorePoint> {
-    // What arrived of machines that were cut off is no content; a new index does not speak of it.
-    let whole = point.machines.iter().filter(|machine| machine.status != Status::Incomplete);
+    // What arrived of machines that were cut off is of use to the next copy while the point is the newest.
+    let is_newest = drafting.head.chain.latest().is_some_and(|latest| latest.sequence == point.sequence);
+    let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
     let index = PointIndex {
         id: (drafting.mint)(),
         sequence: point.sequence,
         time: point.time,
         kind: rows.kind,
-        origin: point.origin,
-        machines: whole.cloned().collect(),
+        machines: point.machines.clone(),
         below: rows.below,
         stored: rows.stored,
         map: rows.map,
+        spare,
         flags: point.flags,
     };
-    let written = drafting.index(index, files, indexes)?;
-    Ok(RestorePoint { machines: point.machines.clone(), ..written })
+    drafting.index(index, files, indexes)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use offsite_core::format::head::Head;
-use offsite_core::plan::{Plan, relocate, retire, sync};
+use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
 use offsite_core::retention::{Method, Policy};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
@@ -28,9 +28,9 @@ pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> 
     waiting.find(|point| point.kind == PointKind::Increment).map(|point| point.sequence)
 }
 
-/// Makes the increment `sequence` a full: with blocks from `source` if that still has what the point has, and else with a copy of
+/// Makes the increment `sequence` a full: with blocks from `sources` if these still have what the point has, and else with a copy of
 /// the chain's own.
-pub(crate) async fn draft(drafting: &mut Drafting<'_>, source: &JobFolder, sequence: Sequence) -> Result<Draft> {
+pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], sequence: Sequence) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let (Some(point), Some(steps)) = (chain.get(sequence), chain.steps_to(sequence)) else {
         return Err(Error::Defect(format!("restore point {sequence} is none")));
@@ -44,10 +44,12 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, source: &JobFolder, seque
     let header = drafting.header(point, state.machines().keys());
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
-    let found = found_in(source, &state, point).await?;
+    let (found, folders) = found_in(sources, &state, point).await?;
     let has_own = own.machines().keys().all(|name| found.machine(name).is_some());
     let (mut plan, map, from) = if has_own {
-        let plan = sync(&BlockMap::empty(), &found, placement, &mut *drafting.mint);
+        let nothing = BlockMap::empty();
+        let sync = Sync { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
+        let plan = sync_from(sync, &mut *drafting.mint);
         // What the source has no more stays where it is: nothing is copied of what may have been damaged here.
         let mut map = state.clone();
         for (name, machine) in plan.index.machines() {
@@ -67,15 +69,16 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, source: &JobFolder, seque
     let files = files_after(drafting, &plan);
     let full = RestorePoint { machines: all_machines(&steps, point), ..point.clone() };
     let mut indexes = Vec::new();
-    let full = rewritten(drafting, &full, PointKind::Full, map.clone(), &files, &mut indexes)?;
+    let full = rewritten(drafting, &full, PointKind::Full, map.clone(), &files, &mut indexes).await?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &full } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
     others.push(map);
     let operation = Operation::MakeFull { sequence, from };
     let draft = drafting.draft(operation, plan, next, indexes, &others)?;
     let draft = proven(drafting, draft).await?;
-    let frames = FrameSource::new(source.repository(), source.layout(), source.head());
-    Ok(Draft { header: Some(header), source: (from == FullFrom::Source).then_some(frames), ..draft })
+    let frames = |source: &&JobFolder| FrameSource::new(source.repository(), source.layout(), source.head());
+    let frames = sources.iter().filter(|_| from == FullFrom::Source).map(frames);
+    Ok(Draft { header: Some(header), sources: frames.collect(), ..draft })
 }
 
 /// What a user should know of it: that the source was not read.
@@ -92,8 +95,24 @@ fn files_after(drafting: &Drafting<'_>, plan: &Plan) -> offsite_core::plan::File
     plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into())
 }
 
-/// The machines of `state` that the source still has in that very state.
-async fn found_in(source: &JobFolder, state: &BlockMap, point: &RestorePoint) -> Result<BlockMap> {
+/// The machines of `state` that a source still has in that very state, and which source has each.
+async fn found_in(
+    sources: &[&JobFolder],
+    state: &BlockMap,
+    point: &RestorePoint,
+) -> Result<(BlockMap, BTreeMap<MachineName, u32>)> {
+    let (mut found, mut folders) = (BlockMap::empty(), BTreeMap::new());
+    for (source, number) in sources.iter().zip(0..) {
+        let wanted = state.project(|name| found.machine(name).is_none());
+        for (name, machine) in found_here(source, &wanted, point).await?.machines() {
+            found.insert(name.clone(), machine.clone());
+            folders.insert(name.clone(), number);
+        }
+    }
+    Ok((found, folders))
+}
+
+async fn found_here(source: &JobFolder, state: &BlockMap, point: &RestorePoint) -> Result<BlockMap> {
     let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
     let mut found = BlockMap::empty();
     for (name, machine) in state.machines() {
@@ -101,7 +120,7 @@ async fn found_in(source: &JobFolder, state: &BlockMap, point: &RestorePoint) ->
             let held = candidate.machine(name);
             held.is_some_and(|held| held.status != Status::Incomplete && held.captured == machine.captured)
         };
-        let origin = point.origin.filter(|origin| origin.folder == source.id());
+        let origin = point.machine(name).and_then(|state| state.origin).filter(|origin| origin.folder == source.id());
         let origin = origin.and_then(|origin| source.chain().get(origin.sequence)).filter(has);
         let Some(candidate) = origin.or_else(|| source.chain().all().find(has)) else { continue };
         let state = match states.entry(candidate.sequence) {

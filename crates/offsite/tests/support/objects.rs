@@ -32,7 +32,19 @@ pub async fn fork(memory: &Memory) -> Memory {
 /// The keys below a folder.
 pub fn keys(memory: &Memory, folder: &str) -> Vec<Key> {
     let folder = format!("{folder}/");
-    memory.contents().into_iter().map(|(key, _)| key).filter(|key| key.as_str().starts_with(&folder)).collect()
+    // The second copies of indexes and heads are beside the backup files, and none.
+    let is_asked_for = |key: &Key| key.as_str().starts_with(&folder) && !(folder.ends_with("/blocks/") && is_copy(key));
+    memory.contents().into_iter().map(|(key, _)| key).filter(is_asked_for).collect()
+}
+
+/// Whether a key is that of the second copy of an index or a head.
+pub fn is_copy(key: &Key) -> bool {
+    key.name().ends_with(".index") || key.name().ends_with(".head")
+}
+
+/// The keys of the second copies in a job's folder.
+pub fn copies(memory: &Memory, job: &str) -> Vec<Key> {
+    keys(memory, job).into_iter().filter(is_copy).collect()
 }
 
 pub fn bytes_of(memory: &Memory, key: &Key) -> Bytes {
@@ -98,6 +110,13 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
         RetiredObject::Index(id) => name("index", id),
         RetiredObject::Ranges(id) => name("release", id),
     }));
+    // Each index has a second copy, and the newest head that changed the chain has one.
+    let twins: Vec<String> = known.iter().filter(|name| name.contains("/index/")).cloned().collect();
+    known.extend(twins.iter().map(|name| format!("{}.index", name.replace("/index/", "/blocks/"))));
+    let heads: Vec<String> =
+        copies(memory, job).iter().map(ToString::to_string).filter(|name| name.ends_with(".head")).collect();
+    assert!(heads.len() <= 1, "copies of heads pile up: {heads:?}");
+    known.extend(heads);
     known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));
     let present: BTreeSet<String> = keys(memory, job).iter().map(ToString::to_string).collect();
     assert!(keys(memory, &format!("{job}/head")).len() <= HEADS_MAX, "heads pile up: {present:?}");
@@ -114,6 +133,15 @@ pub fn step(memory: &Memory, job: &str, point: &RestorePoint) -> BlockMap {
     step.project(|name| point.machine(name).is_some_and(|machine| machine.status != Status::Incomplete))
 }
 
+/// What arrived of the incomplete machines of the newest point, which the next copy may take.
+pub fn spare(memory: &Memory, job: &str, head: &Head) -> BlockMap {
+    let newest = head.chain.latest().filter(|point| point.sequence.0 + 1 == head.next_sequence.0);
+    let Some(point) = newest else { return BlockMap::empty() };
+    let bytes = bytes_of(memory, &key(&format!("{job}/index/{}", point.index.id)));
+    let is_incomplete = |name: &_| point.machine(name).is_some_and(|machine| !machine.is_whole());
+    Index::decode(&bytes).unwrap().spare.project(is_incomplete)
+}
+
 /// Bytes of backup files that take space, and bytes that they must take: headers, and frames that an index refers to.
 pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
     let head = newest_head(memory, job);
@@ -124,6 +152,9 @@ pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
             frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
         }
     }
+    for (_, _, _, at) in spare(memory, job, &head).stored() {
+        frames.insert((at.file, at.offset), u64::from(at.length).next_multiple_of(alignment));
+    }
     for (id, file) in &head.files {
         let live = frames.iter().filter(|((file, _), _)| file == id).map(|(_, bytes)| bytes).sum::<u64>();
         assert_eq!(file.live_bytes, live, "what is live in {id}");
@@ -131,7 +162,7 @@ pub async fn space(memory: &Memory, job: &str) -> (u64, u64) {
     let mut needed = frames.values().sum::<u64>();
     let mut taken = 0;
     for (key, bytes) in memory.contents() {
-        if !key.as_str().starts_with(&format!("{job}/blocks/")) {
+        if !key.as_str().starts_with(&format!("{job}/blocks/")) || is_copy(&key) {
             continue;
         }
         let envelope = Envelope::decode(Kind::BackupFile, &bytes[..ENVELOPE_BYTES]).unwrap();

@@ -1,0 +1,82 @@
+//! What is known of a machine beside its disks: its tags, and the containers that it is in.
+
+use std::collections::BTreeSet;
+
+/// The longest tag or container, in bytes.
+const LABEL_BYTES_MAX: usize = 256;
+/// The most tags, and the most containers, of a machine.
+const LABELS_MAX: usize = 256;
+
+/// The tags of a machine, and the containers (folders, hosts) that it is in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    tags: BTreeSet<String>,
+    containers: BTreeSet<String>,
+}
+
+/// Why a text is no tag or container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelsError {
+    /// It is empty, too long, or has characters that nobody sees.
+    #[error(
+        "{0:?} is no tag or container: use 1 to 256 bytes without control characters and without blanks at the ends"
+    )]
+    Text(String),
+    /// There are too many.
+    #[error("{0} tags or containers of one machine: the limit is 256")]
+    Many(usize),
+}
+
+impl Labels {
+    /// These tags and containers. A container may be a path: `site/rack 4/host-2`.
+    ///
+    /// # Errors
+    /// [`LabelsError`] says what is wrong.
+    pub fn new(
+        tags: impl IntoIterator<Item = String>,
+        containers: impl IntoIterator<Item = String>,
+    ) -> Result<Self, LabelsError> {
+        let labels = Self { tags: tags.into_iter().collect(), containers: containers.into_iter().collect() };
+        for texts in [&labels.tags, &labels.containers] {
+            if texts.len() > LABELS_MAX {
+                return Err(LabelsError::Many(texts.len()));
+            }
+            let is_wrong = |text: &&String| {
+                text.is_empty()
+                    || text.len() > LABEL_BYTES_MAX
+                    || text.trim() != text.as_str()
+                    || text.chars().any(char::is_control)
+            };
+            if let Some(text) = texts.iter().find(is_wrong) {
+                return Err(LabelsError::Text(text.clone()));
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The tags, sorted.
+    pub fn tags(&self) -> impl Iterator<Item = &str> + Clone {
+        self.tags.iter().map(String::as_str)
+    }
+
+    /// The containers, sorted.
+    pub fn containers(&self) -> impl Iterator<Item = &str> + Clone {
+        self.containers.iter().map(String::as_str)
+    }
+
+    /// What either knows.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let joined = |own: &BTreeSet<String>, others: &BTreeSet<String>| -> BTreeSet<String> {
+            own.union(others).take(LABELS_MAX).cloned().collect()
+        };
+        Self { tags: joined(&self.tags, &other.tags), containers: joined(&self.containers, &other.containers) }
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.containers.is_empty()
+    }
+}

@@ -1,0 +1,146 @@
+//! What a job is told, and what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::outcome::{Outcome, RunResult};
+use crate::schedule::{PointRange, Span};
+use crate::selection::{Choice, Decision};
+use crate::{MachineName, Timestamp};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Time has passed.
+    Tick,
+    /// A source may have new restore points.
+    SourceChanged,
+    /// The answer to [`Action::LookAtSources`]: every machine of the selection.
+    SourcesSeen(Vec<Sighting>),
+    /// The sources could not be looked at. They are looked at again later.
+    LookFailed {
+        /// In words, for the report.
+        why: String,
+    },
+    /// So much of a machine has been copied in the running sync.
+    Progress {
+        /// Which machine.
+        machine: MachineName,
+        /// Bytes that have been copied.
+        bytes_done: u64,
+        /// Bytes that have not.
+        bytes_left: u64,
+    },
+    /// A machine is all there.
+    MachineCopied {
+        /// Which.
+        machine: MachineName,
+        /// The time of the state that was copied.
+        captured: Timestamp,
+    },
+    /// The running sync has come to its end. Machines of it that were not reported as copied are looked for again.
+    SyncEnded,
+    /// The running sync has failed. What was copied stays where it is, and is not transferred again.
+    SyncFailed {
+        /// Whether it may work later.
+        is_retryable: bool,
+        /// In words, for the report.
+        why: String,
+    },
+    /// The answer to [`Action::ClosePoint`]: no sync runs, and what there is of the restore point is durable.
+    PointClosed,
+    /// The restore point could not be committed.
+    CloseFailed {
+        /// Whether it may work later.
+        is_retryable: bool,
+        /// In words, for the report.
+        why: String,
+    },
+    /// The transforms are done.
+    TransformDone,
+    /// A transform failed.
+    TransformFailed {
+        /// Whether it may work later.
+        is_retryable: bool,
+        /// In words, for the report.
+        why: String,
+    },
+    /// The post-job activities have ended, well or not.
+    PostJobDone,
+}
+
+/// A machine, as a look at the sources found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Which.
+    pub machine: MachineName,
+    /// What there is of it.
+    pub seen: Seen,
+}
+
+/// What there is of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// A restore point that counts and is not copied yet.
+    Ready,
+    /// A restore point whose backup still runs.
+    Locked,
+    /// No new restore point that counts.
+    NoNewPoint,
+    /// Only restore points that are dated after the present.
+    FutureDated,
+    /// Nothing: it is named in the selection, and no source has it.
+    Missing,
+}
+
+impl From<&Choice> for Sighting {
+    fn from(choice: &Choice) -> Self {
+        let seen = match choice.decision {
+            Decision::Take { .. } => Seen::Ready,
+            Decision::Locked { .. } => Seen::Locked,
+            Decision::FutureDated { .. } => Seen::FutureDated,
+            Decision::Missing => Seen::Missing,
+            Decision::AlreadyCopied { .. } | Decision::TooOld { .. } | Decision::Incomplete | Decision::InTarget => {
+                Seen::NoNewPoint
+            }
+        };
+        Self { machine: choice.machine.clone(), seen }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Look which restore points there are, and answer with [`Event::SourcesSeen`] or [`Event::LookFailed`].
+    LookAtSources {
+        /// Which count.
+        range: PointRange,
+    },
+    /// Begin to copy these machines into the interval's restore point. Ends with [`Event::SyncEnded`] or [`Event::SyncFailed`].
+    StartSync {
+        /// Which restore points count.
+        range: PointRange,
+        /// Which machines. None of them has been copied in this interval.
+        machines: BTreeSet<MachineName>,
+    },
+    /// Stop transferring, in the middle of a file if need be, and keep what there is.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Stop the running sync, if one is, and commit the restore point of the interval, if it has anything. Answer with
+    /// [`Event::PointClosed`] or [`Event::CloseFailed`].
+    ClosePoint {
+        /// The interval.
+        span: Span,
+        /// What there is of each machine as far as the job knows; an event that comes before the answer still counts.
+        machines: BTreeMap<MachineName, Outcome>,
+    },
+    /// Bring the chain to what the policy asks for. Answer with [`Event::TransformDone`] or [`Event::TransformFailed`].
+    StartTransform,
+    /// Do what the user wants done after a run, and answer with [`Event::PostJobDone`].
+    RunPostJob {
+        /// What came of the interval.
+        result: RunResult,
+    },
+    /// Tell [`Event::Tick`] at that time, or soon after it; a later one replaces an earlier one.
+    WakeAt(Timestamp),
+}

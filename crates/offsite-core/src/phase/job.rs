@@ -1,0 +1,365 @@
+//! The state machine.
+
+mod take;
+
+use std::collections::BTreeMap;
+
+use super::attempts::Attempts;
+use super::event::{Action, Event};
+use super::machines::{LastRun, Machines, Past};
+use super::outcome::{Note, Outcome, RunResult, TransformResult};
+use super::settings::Settings;
+use crate::schedule::{Interval, PointRange, Schedule, Span};
+use crate::{MachineName, Timestamp};
+
+/// How long a job without intervals rests after it gave up.
+const REST_SECS: i64 = 3600;
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The next interval, or the next restore point, is waited for.
+    Idle,
+    /// Machines are waited for and copied.
+    Sync,
+    /// The restore point is being committed.
+    Closing,
+    /// Transforms.
+    Transform,
+    /// Post-job activities.
+    PostJob,
+}
+
+/// The running sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transfer {
+    None,
+    Runs,
+    Paused,
+}
+
+/// A copy job, as a state machine. See the [module](super) for what holds.
+#[derive(Debug, Clone)]
+pub struct Job {
+    settings: Settings,
+    phase: Phase,
+    /// The latest present that was told.
+    known: Timestamp,
+    /// The interval of the restore point that is open, or that was closed last.
+    span: Span,
+    /// When the next interval that has no restore point yet starts.
+    settled_until: Timestamp,
+    /// When the restore point was opened.
+    opened: Timestamp,
+    is_first_run: bool,
+    machines: Machines,
+    /// Of the restore point that was closed.
+    outcomes: BTreeMap<MachineName, Outcome>,
+    transfer: Transfer,
+    /// Whether a sync was started for the restore point that is open.
+    has_begun: bool,
+    /// Whether the answer to a look is waited for.
+    is_looking: bool,
+    /// Whether nothing was started since the last look.
+    is_fresh: bool,
+    next_look: Timestamp,
+    attempts: Attempts,
+    /// When what the phase does is no longer tried again.
+    deadline: Timestamp,
+    transform: TransformResult,
+    notes: Vec<Note>,
+}
+
+impl Job {
+    /// The job as it goes on at `now`, after a start or a restart of the runner, and what is to be done first.
+    ///
+    /// Whatever ran when the runner was stopped counts as stopped. A job whose current interval is not closed begins at once.
+    #[must_use]
+    pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
+        let current = match &settings.schedule {
+            Schedule::Interval(interval) => interval.at(now),
+            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
+        };
+        let is_first_run = past.last.is_none();
+        let last = past.last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
+        // The schedule may be another one since: what was closed in the interval of now is enough for it.
+        let is_current = last.span.contains(now);
+        let mut job = Self {
+            phase: Phase::Idle,
+            known: now.max(last.span.start),
+            span: last.span,
+            settled_until: if is_current { last.span.end.min(current.end) } else { last.span.end },
+            opened: now,
+            is_first_run,
+            machines: Machines::default(),
+            outcomes: last.machines,
+            transfer: Transfer::None,
+            has_begun: false,
+            is_looking: false,
+            is_fresh: false,
+            next_look: now,
+            attempts: Attempts::default(),
+            deadline: current.end,
+            transform: TransformResult::Done,
+            notes: Vec::new(),
+            settings,
+        };
+        let mut actions = Vec::new();
+        if !last.is_finished {
+            job.enter(Phase::Transform, now, &mut actions);
+        } else if is_first_run && job.settings.schedule.interval().is_some() {
+            job.open(job.span, now);
+        }
+        actions.extend(job.step(Event::Tick, now));
+        if job.phase == Phase::Sync {
+            past.copied.into_iter().for_each(|(machine, captured)| job.machines.complete(machine, captured));
+        }
+        (job, actions)
+    }
+
+    /// What the job is doing.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The interval of the restore point that is open, or that was closed last.
+    #[must_use]
+    pub const fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// What there is of each machine so far, in the restore point that is open or was closed last.
+    #[must_use]
+    pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
+        if self.phase == Phase::Sync { self.machines.outcomes() } else { self.outcomes.clone() }
+    }
+
+    /// When the job works.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Goes on: `event` happened, and it is `now`. The actions are to be begun in their order.
+    ///
+    /// An event that answers nothing that was asked (a late one) changes nothing.
+    pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.keep_time(now);
+        self.take(event, now, &mut actions);
+        loop {
+            let phase = self.phase;
+            match phase {
+                Phase::Idle => self.idle(now, &mut actions),
+                Phase::Sync => self.sync(now, &mut actions),
+                Phase::Closing | Phase::Transform | Phase::PostJob => self.try_again(now, &mut actions),
+            }
+            if self.phase == phase {
+                break;
+            }
+        }
+        actions.extend(self.wake(now).map(Action::WakeAt));
+        actions
+    }
+
+    /// Takes note of the present, which may be earlier than it was.
+    fn keep_time(&mut self, now: Timestamp) {
+        if now >= self.known {
+            self.known = now;
+            return;
+        }
+        // What was put off is put off from now.
+        let look_latest = now.saturating_add_secs(self.settings.look_every_secs.into());
+        self.next_look = self.next_look.min(look_latest.max(self.rest_until(now)));
+        self.attempts.move_back(now, &self.settings);
+        let tolerated = match &self.settings.schedule {
+            Schedule::Interval(interval) => interval.before(self.known),
+            Schedule::Immediate => self.known.saturating_add_secs(-REST_SECS),
+        };
+        if now >= tolerated {
+            return;
+        }
+        self.notes.push(Note::ClockRanBack { from: self.known, to: now });
+        self.known = now;
+        self.opened = self.opened.min(now);
+        if let Schedule::Interval(interval) = &self.settings.schedule {
+            let span = interval.at(now);
+            self.deadline = span.end;
+            // The interval that is open goes on as that of now; one that was closed is followed by that of now.
+            self.settled_until = span.start;
+            if self.phase == Phase::Sync {
+                self.span = span;
+            }
+        }
+    }
+
+    fn rest_until(&self, now: Timestamp) -> Timestamp {
+        if self.attempts.gave_up() { now.saturating_add_secs(REST_SECS) } else { now }
+    }
+
+    /// Opens the restore point of `span`.
+    fn open(&mut self, span: Span, now: Timestamp) {
+        self.phase = Phase::Sync;
+        self.span = span;
+        self.opened = now;
+        self.machines.clear();
+        self.attempts = Attempts::default();
+        self.has_begun = false;
+        self.is_looking = false;
+        self.is_fresh = false;
+        self.next_look = now;
+    }
+
+    /// Goes on to `phase`, and asks for what is to be done in it.
+    fn enter(&mut self, phase: Phase, now: Timestamp, actions: &mut Vec<Action>) {
+        if phase == Phase::Closing {
+            self.settled_until = self.span.end;
+        }
+        self.phase = phase;
+        self.attempts = Attempts::default();
+        self.is_looking = false;
+        if let Schedule::Interval(interval) = &self.settings.schedule {
+            self.deadline = interval.at(now).end;
+        }
+        actions.push(self.command());
+    }
+
+    /// What the phase asks for.
+    fn command(&self) -> Action {
+        match self.phase {
+            Phase::PostJob => Action::RunPostJob {
+                result: RunResult {
+                    span: self.span,
+                    machines: self.outcomes.clone(),
+                    transform: self.transform.clone(),
+                    notes: self.notes.clone(),
+                },
+            },
+            Phase::Transform => Action::StartTransform,
+            _ => Action::ClosePoint { span: self.span, machines: self.machines.outcomes() },
+        }
+    }
+
+    fn closed(&mut self, outcomes: BTreeMap<MachineName, Outcome>, now: Timestamp, actions: &mut Vec<Action>) {
+        self.transfer = Transfer::None;
+        self.machines.stop();
+        self.is_first_run &= !outcomes.values().any(|outcome| matches!(outcome, Outcome::Complete { .. }));
+        self.outcomes = outcomes;
+        self.enter(Phase::Transform, now, actions);
+    }
+
+    fn transformed(&mut self, result: TransformResult, now: Timestamp, actions: &mut Vec<Action>) {
+        self.transform = result;
+        self.enter(Phase::PostJob, now, actions);
+    }
+
+    fn idle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        match &self.settings.schedule {
+            Schedule::Interval(interval) if now >= self.settled_until => {
+                let span = interval.joined(interval.at(self.settled_until), now);
+                self.open(span, now);
+            }
+            Schedule::Interval(_) => {}
+            Schedule::Immediate => {
+                if !self.is_looking && now >= self.next_look && self.settings.window.is_open(now) {
+                    self.is_looking = true;
+                    actions.push(Action::LookAtSources { range: self.range(now) });
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let interval: Option<Interval> = self.settings.schedule.interval().cloned();
+        if let Some(interval) = interval.filter(|_| now >= self.span.end) {
+            let window = &self.settings.window;
+            if !self.has_begun
+                && !self.machines.has_complete()
+                && window.is_closed_throughout(self.opened, self.span.end)
+            {
+                self.span = interval.joined(self.span, now);
+            } else {
+                return self.enter(Phase::Closing, now, actions);
+            }
+        }
+        let is_open = self.settings.window.is_open(now);
+        match self.transfer {
+            Transfer::Runs if !is_open => {
+                self.transfer = Transfer::Paused;
+                actions.push(Action::Pause);
+            }
+            Transfer::Paused if is_open => {
+                self.transfer = Transfer::Runs;
+                actions.push(Action::Resume);
+            }
+            Transfer::Runs | Transfer::Paused => {}
+            Transfer::None if self.is_all_done() => {
+                if self.settings.schedule == Schedule::Immediate {
+                    self.span.end = now.max(self.span.start);
+                    // There may be more points to copy, each in its turn.
+                    self.next_look = self.rest_until(now);
+                }
+                self.enter(Phase::Closing, now, actions);
+            }
+            Transfer::None if !is_open || self.is_looking || !self.attempts.may_try(now) => {}
+            Transfer::None => {
+                let is_retry = self.attempts.take_retry();
+                let machines = if self.is_fresh { self.machines.ready() } else { Default::default() };
+                if !machines.is_empty() {
+                    self.transfer = Transfer::Runs;
+                    self.has_begun = true;
+                    self.is_fresh = false;
+                    self.machines.start(&machines);
+                    actions.push(Action::StartSync { range: self.range(now), machines });
+                } else if now >= self.next_look || is_retry {
+                    self.is_looking = true;
+                    actions.push(Action::LookAtSources { range: self.range(now) });
+                }
+            }
+        }
+    }
+
+    /// Whether nothing more is to come into the restore point that is open, while no sync runs.
+    fn is_all_done(&self) -> bool {
+        match self.settings.schedule {
+            Schedule::Interval(_) => self.machines.are_all_in(),
+            Schedule::Immediate => {
+                self.attempts.gave_up()
+                    || self.machines.are_all_in()
+                    || (self.is_fresh && self.machines.ready().is_empty())
+            }
+        }
+    }
+
+    fn try_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.attempts.may_try(now) && self.attempts.take_retry() {
+            actions.push(self.command());
+        }
+    }
+
+    fn range(&self, now: Timestamp) -> PointRange {
+        self.settings.lookup.range(&self.settings.schedule, &self.span, self.is_first_run, now)
+    }
+
+    /// When the job wants to be asked next.
+    fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = &self.settings.window;
+        match (self.phase, &self.settings.schedule) {
+            (Phase::Idle, Schedule::Interval(_)) => Some(self.settled_until),
+            (Phase::Idle, Schedule::Immediate) if self.is_looking => None,
+            (Phase::Idle, Schedule::Immediate) => {
+                let at = self.next_look.max(now);
+                if window.is_open(at) { Some(at) } else { window.next_change(at) }
+            }
+            (Phase::Sync, schedule) => {
+                let end = schedule.interval().map(|_| self.span.end);
+                let change = window.next_change(now);
+                let is_waiting = self.transfer == Transfer::None && !self.is_looking && window.is_open(now);
+                let look = is_waiting.then(|| self.attempts.next_try(self.next_look)).flatten();
+                [end, change, look].into_iter().flatten().min()
+            }
+            (Phase::Closing | Phase::Transform | Phase::PostJob, _) => self.attempts.retry_at(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What an event changes.
+
+use super::{Job, Phase, Transfer};
+use crate::phase::attempts::Verdict;
+use crate::phase::event::{Action, Event, Seen};
+use crate::phase::outcome::{Absence, Note, Outcome, TransformResult};
+use crate::schedule::{Schedule, Span};
+use crate::{MachineName, Timestamp};
+
+impl Job {
+    pub(super) fn take(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        let (is_sync, is_closing) = (self.phase == Phase::Sync, self.phase == Phase::Closing);
+        match event {
+            Event::SourceChanged => self.next_look = self.next_look.min(now),
+            Event::SourcesSeen(sightings) if std::mem::take(&mut self.is_looking) => {
+                self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
+                match self.settings.schedule {
+                    Schedule::Interval(_) => self.machines.see(sightings, true),
+                    Schedule::Immediate if is_sync => self.machines.see(sightings, false),
+                    Schedule::Immediate => {
+                        let ready = sightings.into_iter().filter(|sighting| sighting.seen == Seen::Ready);
+                        let ready: Vec<_> = ready.collect();
+                        if !ready.is_empty() {
+                            self.open(Span { start: now, end: now, intervals: 1 }, now);
+                            self.machines.see(ready, true);
+                        }
+                    }
+                }
+                self.is_fresh = true;
+            }
+            Event::LookFailed { why } if std::mem::take(&mut self.is_looking) => {
+                self.note_failure(now, why);
+                self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
+            }
+            Event::Progress { machine, bytes_done, bytes_left } if is_sync || is_closing => {
+                self.machines.progress(machine, bytes_done, bytes_left);
+            }
+            Event::MachineCopied { machine, captured } if is_sync || is_closing => {
+                self.machines.complete(machine, captured);
+            }
+            Event::SyncEnded if is_sync && self.transfer != Transfer::None => {
+                self.transfer = Transfer::None;
+                let cut_off: Vec<&str> = self.machines.stop().into_iter().map(MachineName::as_str).collect();
+                if cut_off.is_empty() {
+                    self.next_look = now;
+                } else {
+                    let why = format!("the sync ended without {}", cut_off.join(", "));
+                    self.fail(true, why, now);
+                }
+            }
+            Event::SyncFailed { is_retryable, why } if is_sync && self.transfer != Transfer::None => {
+                self.transfer = Transfer::None;
+                self.machines.stop();
+                self.fail(is_retryable, why, now);
+            }
+            Event::PointClosed if is_closing => self.closed(self.machines.outcomes(), now, actions),
+            Event::CloseFailed { is_retryable, why } if is_closing => {
+                self.transfer = Transfer::None;
+                if self.fail(is_retryable, why, now) == Verdict::GiveUp {
+                    let lost = |(machine, outcome)| match outcome {
+                        Outcome::Absent(_) => (machine, outcome),
+                        _ => (machine, Outcome::Absent(Absence::NotCommitted)),
+                    };
+                    let outcomes = self.machines.outcomes().into_iter().map(lost).collect();
+                    self.closed(outcomes, now, actions);
+                }
+            }
+            Event::TransformDone if self.phase == Phase::Transform => {
+                self.transformed(TransformResult::Done, now, actions)
+            }
+            Event::TransformFailed { is_retryable, why } if self.phase == Phase::Transform => {
+                let verdict = self.fail(is_retryable, why.clone(), now);
+                if verdict == Verdict::GiveUp {
+                    self.transformed(TransformResult::Failed { why }, now, actions);
+                }
+            }
+            Event::PostJobDone if self.phase == Phase::PostJob => {
+                self.phase = Phase::Idle;
+                self.is_looking = false;
+                self.notes.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes a failure. One that repeats the last (a source that is away all day) is noted once.
+    fn note_failure(&mut self, at: Timestamp, why: String) {
+        if !matches!(self.notes.last(), Some(Note::Failed { why: last, .. }) if *last == why) {
+            self.notes.push(Note::Failed { at, why });
+        }
+    }
+
+    fn fail(&mut self, is_retryable: bool, why: String, now: Timestamp) -> Verdict {
+        self.note_failure(now, why);
+        let is_late =
+            self.phase == Phase::Transform && self.settings.schedule.interval().is_some() && now >= self.deadline;
+        let verdict = self.attempts.fail(is_retryable && !is_late, now, &self.settings);
+        if verdict == Verdict::GiveUp {
+            self.notes.push(Note::GaveUp { at: now });
+        }
+        verdict
+    }
+}

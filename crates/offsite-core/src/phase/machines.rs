@@ -1,0 +1,137 @@
+//! The machines of an interval, and what is known of earlier ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{Seen, Sighting};
+use super::outcome::{Absence, Outcome};
+use crate::schedule::Span;
+use crate::{MachineName, Timestamp};
+
+/// What a runner knows of a job when it starts; by default, nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The last restore point that was closed.
+    pub last: Option<LastRun>,
+    /// Machines that were copied and committed in the interval of now, before its restore point was closed, with the time of
+    /// the state that was copied.
+    pub copied: BTreeMap<MachineName, Timestamp>,
+}
+
+/// A restore point that was closed before the runner started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// Its interval, or the several that became one. Where only a time in it is known: the span that [`Interval::at`] tells.
+    ///
+    /// [`Interval::at`]: crate::schedule::Interval::at
+    pub span: Span,
+    /// What there is of each machine in it.
+    pub machines: BTreeMap<MachineName, Outcome>,
+    /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.
+    pub is_finished: bool,
+}
+
+/// The machines of the restore point that is open. None that was ever in it leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Machines {
+    table: BTreeMap<MachineName, Work>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Work {
+    /// What the last look found; nothing, if the machine was not in it.
+    seen: Option<Seen>,
+    /// Bytes done and left.
+    progress: Option<(u64, u64)>,
+    captured: Option<Timestamp>,
+    is_in_sync: bool,
+}
+
+impl Work {
+    const fn new(seen: Option<Seen>) -> Self {
+        Self { seen, progress: None, captured: None, is_in_sync: false }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.captured, self.progress) {
+            (Some(captured), _) => Outcome::Complete { captured },
+            (None, Some((bytes_done, bytes_left))) => Outcome::Incomplete { bytes_done, bytes_left },
+            (None, None) => Outcome::Absent(match self.seen {
+                None => Absence::NotSelected,
+                Some(Seen::Ready) => Absence::NotStarted,
+                Some(Seen::Locked) => Absence::Locked,
+                Some(Seen::NoNewPoint) => Absence::NoNewPoint,
+                Some(Seen::FutureDated) => Absence::FutureDated,
+                Some(Seen::Missing) => Absence::Missing,
+            }),
+        }
+    }
+}
+
+impl Machines {
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    /// Takes in what a look found. If `joins`, machines that are new join.
+    pub(super) fn see(&mut self, sightings: Vec<Sighting>, joins: bool) {
+        for work in self.table.values_mut() {
+            work.seen = None;
+        }
+        for Sighting { machine, seen } in sightings {
+            match self.table.get_mut(&machine) {
+                Some(work) => work.seen = Some(seen),
+                None if joins => {
+                    self.table.insert(machine, Work::new(Some(seen)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Machines that can be copied.
+    pub(super) fn ready(&self) -> BTreeSet<MachineName> {
+        let ready = |work: &Work| work.captured.is_none() && work.seen == Some(Seen::Ready);
+        self.table.iter().filter(|(_, work)| ready(work)).map(|(machine, _)| machine.clone()).collect()
+    }
+
+    /// Whether there is a machine, and every machine of the selection that a source has is complete.
+    pub(super) fn are_all_in(&self) -> bool {
+        let is_in = |work: &Work| work.captured.is_some() || matches!(work.seen, None | Some(Seen::Missing));
+        self.table.values().any(|work| work.captured.is_some()) && self.table.values().all(is_in)
+    }
+
+    pub(super) fn has_complete(&self) -> bool {
+        self.table.values().any(|work| work.captured.is_some())
+    }
+
+    pub(super) fn start(&mut self, machines: &BTreeSet<MachineName>) {
+        for (machine, work) in &mut self.table {
+            work.is_in_sync = machines.contains(machine);
+        }
+    }
+
+    /// Ends the sync; the machines of it that are not complete.
+    pub(super) fn stop(&mut self) -> Vec<&MachineName> {
+        let mut cut_off = Vec::new();
+        for (machine, work) in &mut self.table {
+            if std::mem::take(&mut work.is_in_sync) && work.captured.is_none() {
+                cut_off.push(machine);
+            }
+        }
+        cut_off
+    }
+
+    pub(super) fn progress(&mut self, machine: MachineName, bytes_done: u64, bytes_left: u64) {
+        let work = self.table.entry(machine).or_insert(Work::new(Some(Seen::Ready)));
+        work.progress = Some((bytes_done, bytes_left));
+    }
+
+    pub(super) fn complete(&mut self, machine: MachineName, captured: Timestamp) {
+        let work = self.table.entry(machine).or_insert(Work::new(Some(Seen::Ready)));
+        work.captured.get_or_insert(captured);
+    }
+
+    pub(super) fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
+        self.table.iter().map(|(machine, work)| (machine.clone(), work.outcome())).collect()
+    }
+}

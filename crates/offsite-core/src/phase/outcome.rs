@@ -1,0 +1,141 @@
+//! What came of an interval.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::schedule::Span;
+use crate::{MachineName, Timestamp};
+
+/// What there is of a machine in the restore point of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it.
+    Complete {
+        /// The time of the state that was copied.
+        captured: Timestamp,
+    },
+    /// A part. The next interval takes the newer point, and transfers only blocks that are still missing.
+    Incomplete {
+        /// Bytes that were copied.
+        bytes_done: u64,
+        /// Bytes that were not.
+        bytes_left: u64,
+    },
+    /// Nothing.
+    Absent(Absence),
+}
+
+/// Why nothing of a machine is in a restore point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Absence {
+    /// No new restore point came.
+    NoNewPoint,
+    /// Its backup ran until the end of the interval.
+    Locked,
+    /// There was a restore point, and its copy had not begun to transfer.
+    NotStarted,
+    /// It had only restore points that are dated after the present.
+    FutureDated,
+    /// It is named in the selection, and no source has it.
+    Missing,
+    /// It left the selection, or its sources, during the interval.
+    NotSelected,
+    /// What was copied could not be committed.
+    NotCommitted,
+}
+
+/// What came of the transforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransformResult {
+    /// They are done, or there was nothing to do.
+    Done,
+    /// They are left for the next run.
+    Failed {
+        /// In words.
+        why: String,
+    },
+}
+
+/// What a report has to say beside the outcomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Something failed; what follows tells whether it was made good.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// In words.
+        why: String,
+    },
+    /// The job gave up until the end of the interval.
+    GaveUp {
+        /// When.
+        at: Timestamp,
+    },
+    /// The clock was set back.
+    ClockRanBack {
+        /// What it had said before.
+        from: Timestamp,
+        /// What it said then.
+        to: Timestamp,
+    },
+}
+
+/// What came of an interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunResult {
+    /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
+    pub span: Span,
+    /// Every machine of the selection.
+    pub machines: BTreeMap<MachineName, Outcome>,
+    /// What came of the transforms.
+    pub transform: TransformResult,
+    /// What else there is to say, in order.
+    pub notes: Vec<Note>,
+}
+
+impl RunResult {
+    /// Whether every machine is complete, and the transforms are done.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.transform == TransformResult::Done
+            && self.machines.values().all(|outcome| matches!(outcome, Outcome::Complete { .. }))
+    }
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NoNewPoint => "no new restore point came",
+            Self::Locked => "its backup ran until the end of the interval",
+            Self::NotStarted => "its copy had not begun to transfer",
+            Self::FutureDated => "its restore points are dated after the present",
+            Self::Missing => "no source has it",
+            Self::NotSelected => "it left the selection",
+            Self::NotCommitted => "what was copied could not be committed",
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete { captured } => write!(formatter, "complete, as of {captured}"),
+            Self::Incomplete { bytes_done, bytes_left } => {
+                write!(formatter, "incomplete, {bytes_done} bytes done and {bytes_left} left")
+            }
+            Self::Absent(absence) => write!(formatter, "absent: {absence}"),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { at, why } => write!(formatter, "{at}: {why}"),
+            Self::GaveUp { at } => write!(formatter, "{at}: gave up until the next interval"),
+            Self::ClockRanBack { from, to } => write!(formatter, "the clock was set back from {from} to {to}"),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a copy has brought when it ends, be it at its end or before.
+
+use std::collections::BTreeMap;
+
+use crate::{BlockMap, DiskMap, MachineMap, MachineName, Run, StoredBlock, Transferred};
+
+/// The machines of a copy's index, by whether all of their blocks are there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arrival {
+    /// What the index says of the machines that are whole.
+    pub whole: BlockMap,
+    /// The blocks of the others that are there. They are of no state; the next copy takes those that it wants.
+    pub spare: BlockMap,
+    /// How far the others came.
+    pub transferred: BTreeMap<MachineName, Transferred>,
+}
+
+impl Arrival {
+    /// What is there of `index`, where `place` says where a stored block that it was to have lies, or that it is not there.
+    #[must_use]
+    pub fn of(index: &BlockMap, mut place: impl FnMut(&StoredBlock) -> Option<StoredBlock>) -> Self {
+        let mut arrival = Self::default();
+        for (name, machine) in index.machines() {
+            let mut transferred = Transferred::default();
+            let mut disks = BTreeMap::new();
+            let mut spare = BTreeMap::new();
+            for (number, disk) in &machine.disks {
+                let mut places: BTreeMap<u32, StoredBlock> = BTreeMap::new();
+                for (block, at) in disk.stored() {
+                    match place(&at) {
+                        Some(here) => {
+                            transferred.done_bytes += u64::from(at.length);
+                            places.insert(block, here);
+                        }
+                        None => transferred.left_bytes += u64::from(at.length),
+                    }
+                }
+                let runs = places.iter().map(|(block, at)| Run::Stored { block: *block, at: *at }).collect();
+                spare.insert(*number, part(disk, runs));
+                disks.insert(*number, disk.clone().relocated(|block, at| places.get(&block).copied().unwrap_or(at)));
+            }
+            let captured = machine.captured;
+            if transferred.left_bytes == 0 {
+                arrival.whole.insert(name.clone(), MachineMap { captured, disks });
+            } else {
+                arrival.spare.insert(name.clone(), MachineMap { captured, disks: spare });
+                arrival.transferred.insert(name.clone(), transferred);
+            }
+        }
+        arrival
+    }
+}
+
+/// A disk of which only these runs are known.
+fn part(disk: &DiskMap, runs: Vec<Run>) -> DiskMap {
+    let count = u64::from(disk.block_count());
+    // The runs are some of the disk's own, in their order, so they are a map.
+    DiskMap::new(disk.size_bytes(), count, 0, runs).unwrap_or_else(|_| disk.clone())
+}

@@ -1,0 +1,204 @@
+//! When the points that there are will go, and what that frees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::due::{Ageing, Due, due};
+use super::marking::mark;
+use super::policy::{Method, Policy};
+use super::verdicts::{Conditions, Subject, verdicts};
+use crate::plan::references;
+use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp};
+
+/// So many runs are foretold: 27 years of a daily job.
+const RUNS_MAX: u32 = 10_000;
+
+/// Stored bytes that are in all states from one restore point to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// The oldest point that needs them.
+    pub first: Sequence,
+    /// The newest point that needs them.
+    pub last: Sequence,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// What becomes of a point that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// Which point.
+    pub sequence: Sequence,
+    /// The run in which it leaves the chain and becomes an archive, if it does.
+    pub archived: Option<Timestamp>,
+    /// The run in which it goes; none: not in the next 10,000.
+    pub goes: Option<Timestamp>,
+    /// The bytes that only it still keeps by then. Blocks that the newest point has are taken to stay as they are.
+    pub freed_bytes: u64,
+}
+
+/// Gathers the lives of blocks from the states of restore points.
+#[derive(Debug, Clone, Default)]
+pub struct Lives {
+    last: Option<Sequence>,
+    /// The frames of the last state by place, each with its length and the first point that had it.
+    open: Vec<(ObjectId, u64, u32, Sequence)>,
+    bytes: BTreeMap<(Sequence, Sequence), u64>,
+}
+
+impl Lives {
+    /// Takes in the state of the next newer point.
+    pub fn add(&mut self, sequence: Sequence, state: &BlockMap) {
+        let before = std::mem::take(&mut self.open);
+        let mut before = before.into_iter().peekable();
+        for at in references([state]) {
+            let place = (at.file, at.offset);
+            while let Some(ended) = before.next_if(|(file, offset, ..)| (*file, *offset) < place) {
+                self.end(ended);
+            }
+            let known = before.next_if(|(file, offset, ..)| (*file, *offset) == place);
+            let first = known.map_or(sequence, |(.., first)| first);
+            self.open.push((at.file, at.offset, at.length, first));
+        }
+        before.for_each(|ended| self.end(ended));
+        self.last = Some(sequence);
+    }
+
+    fn end(&mut self, (_, _, length, first): (ObjectId, u64, u32, Sequence)) {
+        if let Some(last) = self.last {
+            *self.bytes.entry((first, last)).or_default() += u64::from(length);
+        }
+    }
+
+    /// All lives, added up where they are of the same points.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Life> {
+        std::mem::take(&mut self.open).into_iter().for_each(|ended| self.end(ended));
+        self.bytes.into_iter().map(|((first, last), bytes)| Life { first, last, bytes }).collect()
+    }
+}
+
+/// What becomes of each point of `chain`, oldest first, if `policy` stays as it is and every machine is copied whole in each run;
+/// `next` tells when the run after a time is.
+#[must_use]
+pub fn forecast(
+    chain: &Chain,
+    policy: &Policy,
+    ageing: Ageing,
+    lives: &[Life],
+    now: Timestamp,
+    next: impl Fn(Timestamp) -> Option<Timestamp>,
+) -> Vec<Departure> {
+    let there =
+        |point: &RestorePoint| Departure { sequence: point.sequence, archived: None, goes: None, freed_bytes: 0 };
+    let mut oracle = Oracle {
+        archives: chain.archives().to_vec(),
+        points: chain.points().to_vec(),
+        departures: chain.all().map(|point| (point.sequence, there(point))).collect(),
+        kept: chain.all().map(|point| point.sequence).collect(),
+        lives: lives.to_vec(),
+        newest: chain.latest().map(|point| point.sequence),
+    };
+    let mut time = chain.latest().map_or(now, |latest| latest.time.max(now));
+    for _ in 0..RUNS_MAX {
+        let Some(later) = next(time).filter(|later| *later > time) else { break };
+        time = later;
+        oracle.add(policy, time);
+        if !oracle.age(chain, policy, ageing, time) || oracle.kept.is_empty() {
+            break;
+        }
+    }
+    oracle.departures.into_values().collect()
+}
+
+/// A chain without data, run by run.
+struct Oracle {
+    archives: Vec<RestorePoint>,
+    points: Vec<RestorePoint>,
+    departures: BTreeMap<Sequence, Departure>,
+    /// The points of today that are still there.
+    kept: BTreeSet<Sequence>,
+    /// What has not been freed.
+    lives: Vec<Life>,
+    /// The newest point of today.
+    newest: Option<Sequence>,
+}
+
+impl Oracle {
+    fn add(&mut self, policy: &Policy, time: Timestamp) {
+        let Some(last) = self.points.last_mut() else { return };
+        let mut point = RestorePoint { time, sequence: Sequence(last.sequence.0 + 1), ..last.clone() };
+        (point.kind, point.flags) = (PointKind::Increment, super::Flags::NONE);
+        for machine in point.machines.iter_mut().filter(|machine| machine.status != Status::Carried) {
+            (machine.status, machine.captured) = (Status::Complete, time);
+        }
+        if let Some(gfs) = &policy.gfs {
+            let marks = mark(gfs, &policy.zone, last.time, time);
+            last.flags = last.flags.union(marks.predecessor);
+            point.flags = marks.point;
+            if gfs.method() == Method::Active {
+                if !marks.predecessor.is_empty() && last.kind == PointKind::Increment {
+                    last.kind = PointKind::Full;
+                }
+                if !marks.point.is_empty() {
+                    point.kind = PointKind::Full;
+                }
+            }
+        }
+        self.points.push(point);
+    }
+
+    /// Does what is due at `now`. False, if it makes no chain: nothing more can be foretold.
+    fn age(&mut self, chain: &Chain, policy: &Policy, ageing: Ageing, now: Timestamp) -> bool {
+        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        let Ok(chain) = Chain::with_archives(chain.block_size(), self.archives.clone(), self.points.clone()) else {
+            return false;
+        };
+        let archived = chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
+        let subjects: Vec<Subject> = archived.chain(chain.points().iter().map(Subject::from)).collect();
+        for due in due(&chain, &verdicts(&subjects, policy, now, &conditions), ageing) {
+            match due {
+                Due::RemoveArchive(sequence) => {
+                    self.archives.retain(|archive| archive.sequence != sequence);
+                    self.depart(sequence, now);
+                }
+                Due::RemoveRollbacks(points) => self.leave(points.len(), &[], now),
+                Due::RemoveChain { points, archived } => self.leave(points.len(), &archived, now),
+                Due::Merge { increments, archived } => {
+                    self.leave(increments.len(), archived.as_slice(), now);
+                    if let Some(full) = self.points.first_mut() {
+                        full.kind = PointKind::Full;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// The oldest `count` points leave the chain; those of `archived` stay beside it.
+    fn leave(&mut self, count: usize, archived: &[Sequence], now: Timestamp) {
+        for point in self.points.drain(..count.min(self.points.len())).collect::<Vec<_>>() {
+            let sequence = point.sequence;
+            if archived.contains(&sequence) {
+                self.archives.push(RestorePoint { kind: PointKind::Full, ..point });
+                if let Some(departure) = self.departures.get_mut(&sequence) {
+                    departure.archived = Some(now);
+                }
+            } else {
+                self.depart(sequence, now);
+            }
+        }
+    }
+
+    fn depart(&mut self, sequence: Sequence, now: Timestamp) {
+        let Some(departure) = self.departures.get_mut(&sequence) else { return };
+        self.kept.remove(&sequence);
+        let (kept, newest) = (&self.kept, self.newest);
+        let mut freed_bytes = 0;
+        self.lives.retain(|life| {
+            let is_needed = Some(life.last) == newest || kept.range(life.first..=life.last).next().is_some();
+            freed_bytes += if is_needed { 0 } else { life.bytes };
+            is_needed
+        });
+        (departure.goes, departure.freed_bytes) = (Some(now), freed_bytes);
+    }
+}

@@ -1,0 +1,187 @@
+//! "Copy every ..." as people write it.
+
+use std::fmt;
+
+use jiff::civil::Time;
+
+const MINUTE_SECS: u32 = 60;
+const HOUR_SECS: u32 = 60 * MINUTE_SECS;
+pub(super) const DAY_SECS: u32 = 24 * HOUR_SECS;
+
+/// The longest period, in days.
+const DAYS_MAX: u32 = 366;
+
+/// How often a job copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// Whenever a new restore point appears.
+    Immediate,
+    /// Once in a period.
+    Period(Period),
+}
+
+/// The length of an interval: so many minutes or hours of elapsed time, or so many days of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period(Unit);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Elapsed time.
+    Secs(u32),
+    /// Days of the calendar, which are not all of 24 hours.
+    Days(u32),
+}
+
+/// A text or number that is no interval.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no interval: {fault}; write \"1 day\", \"6 hours\", \"15 minutes\" or \"immediate\"")]
+pub struct EveryError {
+    text: String,
+    fault: &'static str,
+}
+
+impl Period {
+    /// So many minutes.
+    ///
+    /// # Errors
+    /// [`EveryError`] for none, or more than 366 days.
+    pub fn minutes(count: u32) -> Result<Self, EveryError> {
+        Self::elapsed(count, MINUTE_SECS, "minutes")
+    }
+
+    /// So many hours.
+    ///
+    /// # Errors
+    /// [`EveryError`] for none, or more than 366 days.
+    pub fn hours(count: u32) -> Result<Self, EveryError> {
+        Self::elapsed(count, HOUR_SECS, "hours")
+    }
+
+    /// So many days of the calendar.
+    ///
+    /// # Errors
+    /// [`EveryError`] for none, or more than 366.
+    pub fn days(count: u32) -> Result<Self, EveryError> {
+        let text = || format!("{count} days");
+        match count {
+            0 => Err(EveryError { text: text(), fault: "it has no length" }),
+            1..=DAYS_MAX => Ok(Self(Unit::Days(count))),
+            _ => Err(EveryError { text: text(), fault: "it is longer than 366 days" }),
+        }
+    }
+
+    fn elapsed(count: u32, unit_secs: u32, unit: &str) -> Result<Self, EveryError> {
+        let refuse = |fault| Err(EveryError { text: format!("{count} {unit}"), fault });
+        match count.checked_mul(unit_secs) {
+            Some(0) => refuse("it has no length"),
+            Some(secs) if secs <= DAYS_MAX * DAY_SECS => Ok(Self(Unit::Secs(secs))),
+            _ => refuse("it is longer than 366 days"),
+        }
+    }
+
+    pub(super) const fn unit(self) -> Unit {
+        self.0
+    }
+
+    /// How long it is in seconds, where no clock is set meanwhile.
+    #[must_use]
+    pub const fn nominal_secs(self) -> i64 {
+        match self.0 {
+            Unit::Secs(secs) => secs as i64,
+            Unit::Days(days) => days as i64 * DAY_SECS as i64,
+        }
+    }
+}
+
+impl Every {
+    /// Parses "1 day", "6 hours", "15 minutes", "immediate".
+    ///
+    /// # Errors
+    /// [`EveryError`] with the text, what is wrong with it, and an example.
+    pub fn parse(text: &str) -> Result<Self, EveryError> {
+        let refuse = |fault| EveryError { text: text.to_owned(), fault };
+        let lower = text.trim().to_lowercase();
+        if lower == "immediate" {
+            return Ok(Self::Immediate);
+        }
+        let digits = lower.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(lower.len());
+        let (count, unit) = lower.split_at(digits);
+        if count.is_empty() {
+            return Err(refuse("it does not begin with a number"));
+        }
+        let count: u32 = count.parse().map_err(|_| refuse("it is longer than 366 days"))?;
+        let period = match unit.trim() {
+            "minute" | "minutes" => Period::minutes(count),
+            "hour" | "hours" => Period::hours(count),
+            "day" | "days" => Period::days(count),
+            "" => return Err(refuse("it has no unit")),
+            _ => return Err(refuse("its unit is none of minutes, hours and days")),
+        };
+        period.map(Self::Period).map_err(|error| refuse(error.fault))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self.0 {
+            Unit::Days(days) => (days, "day"),
+            Unit::Secs(secs) if secs.is_multiple_of(HOUR_SECS) => (secs / HOUR_SECS, "hour"),
+            Unit::Secs(secs) => (secs / MINUTE_SECS, "minute"),
+        };
+        write!(formatter, "{count} {unit}{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Immediate => formatter.write_str("immediate"),
+            Self::Period(period) => period.fmt(formatter),
+        }
+    }
+}
+
+/// What a wall clock shows when an interval starts. Midnight unless it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOfDay {
+    minutes: u16,
+}
+
+/// A text that is no time of day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no time of day: write it as \"22:00\", from \"00:00\" to \"23:59\"")]
+pub struct TimeOfDayError(pub String);
+
+impl TimeOfDay {
+    /// Parses "22:00".
+    ///
+    /// # Errors
+    /// [`TimeOfDayError`] with the text and an example.
+    pub fn parse(text: &str) -> Result<Self, TimeOfDayError> {
+        let minutes = parse_minutes(text.trim()).filter(|minutes| *minutes < 24 * 60);
+        minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError(text.to_owned()))
+    }
+
+    pub(super) fn civil(self) -> Time {
+        let part = |number: u16| i8::try_from(number).unwrap_or_default();
+        Time::constant(part(self.minutes / 60), part(self.minutes % 60), 0, 0)
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+/// "22:00" as minutes of a day, up to "24:00".
+pub(super) fn parse_minutes(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !(1..=2).contains(&hours.len()) || minutes.len() != 2 || !is_number(hours) || !is_number(minutes) {
+        return None;
+    }
+    let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let all = hours * 60 + minutes;
+    (minutes < 60 && all <= 24 * 60).then_some(all)
+}

@@ -1,0 +1,252 @@
+//! Which restore points of which machines a copy job takes.
+//!
+//! A caller lists the source repositories and hands over one [`Candidate`] for each machine of each restore point that is
+//! there, and [`decide`] says what becomes of each selected machine, and why:
+//!
+//! ```
+//! # use std::collections::BTreeMap;
+//! # use offsite_core::selection::*;
+//! # use offsite_core::schedule::PointRange;
+//! # use offsite_core::{MachineName, Sequence, Status, Timestamp};
+//! # let (primary, second, now) = ([1; 16], [2; 16], Timestamp::parse("2026-11-22T22:00:00Z")?);
+//! # let nightly = Candidate {
+//! #     repository: primary, folder: [3; 16], job: "nightly".into(), sequence: Sequence(7),
+//! #     machine: MachineName::new("web01")?, captured: Timestamp::parse("2026-11-21T22:20:00Z")?,
+//! #     status: Status::Complete, tags: vec!["gold".to_owned()], containers: Vec::new(), is_locked: false,
+//! # };
+//! let selection = Selection {
+//!     sources: vec![Source::infrastructure(primary)],
+//!     include: Objects { tags: vec![Pattern::new("gold")], ..Objects::default() },
+//!     exclude: Objects { machines: vec![Pattern::new("test*")], ..Objects::default() },
+//! };
+//! let range = PointRange { not_before: Timestamp::MIN, not_after: now };
+//! let copied = Copied::default();
+//! let choices = decide(&selection, &[nightly], &Request { target: second, copied: &copied, range, take: Take::Newest });
+//! assert_eq!(choices[0].decision, Decision::Take { candidate: 0 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Rules
+//!
+//! - *Scope.* A [`Source`] is a repository, and in it all jobs ("from infrastructure"), or one ("from job"; with machines chosen of
+//!   it: "from backup"). Several sources add up. A copy job's folder is a source like any other.
+//! - *Objects.* A machine is selected if its name, a tag or a container of it matches `include` (which, if empty, takes
+//!   all), and nothing of it matches `exclude`. Machines that appear later join by themselves.
+//! - *The newest.* Of the points of a machine, whichever job made them, the newest that counts is taken ([`Take::Newest`]);
+//!   at the same time, that which was made last in the repository and folder that come first.
+//! - *Locked.* If the newest point is one whose backup still runs, the machine waits for it, though older ones are there.
+//! - *Never copied*: points of the target repository; what the job has copied already, and anything not newer than that;
+//!   points that have the machine incomplete, or only carried along from an earlier one; points dated after the present.
+
+mod decide;
+mod pattern;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use decide::decide;
+pub use pattern::Pattern;
+
+use crate::schedule::PointRange;
+use crate::{MachineName, Sequence, Status, Timestamp};
+
+/// A machine in a restore point of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The identity of the repository that the point is in.
+    pub repository: [u8; 16],
+    /// The identity of the job folder that it is in.
+    pub folder: [u8; 16],
+    /// The job that made it.
+    pub job: Arc<str>,
+    /// Its number in the folder.
+    pub sequence: Sequence,
+    /// Which machine.
+    pub machine: MachineName,
+    /// When the machine was in this state; of a point that is being made, when its backup began.
+    pub captured: Timestamp,
+    /// How much of the machine the point has.
+    pub status: Status,
+    /// The machine's tags.
+    pub tags: Vec<String>,
+    /// The folders, hosts and the like that the machine is in, as paths: `berlin/esx-03`.
+    pub containers: Vec<String>,
+    /// Whether its backup still runs.
+    pub is_locked: bool,
+}
+
+/// Where restore points are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The identity of a repository.
+    pub repository: [u8; 16],
+    /// The one job whose points are taken; any, if there is none.
+    pub job: Option<Arc<str>>,
+    /// The machines that are chosen of it; all, if there are none.
+    pub machines: Vec<Pattern>,
+}
+
+/// Machines, by what they are called, how they are tagged, where they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Names of machines.
+    pub machines: Vec<Pattern>,
+    /// Names of containers; what is in a container of one that matches is in it too.
+    pub containers: Vec<Pattern>,
+    /// Tags.
+    pub tags: Vec<Pattern>,
+}
+
+/// What a copy job takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Where from.
+    pub sources: Vec<Source>,
+    /// Which machines; all, if this is empty.
+    pub include: Objects,
+    /// Which of them not.
+    pub exclude: Objects,
+}
+
+/// Which of several points of a machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Take {
+    /// The newest: a job with intervals copies one point per machine and interval.
+    #[default]
+    Newest,
+    /// The oldest that is newer than what was copied, so that every point is copied in turn: a job without intervals. The first time
+    /// it is the newest.
+    Next,
+}
+
+/// What a job has copied: the time of the newest whole state of each machine in its chain.
+pub type Copied = BTreeMap<MachineName, Timestamp>;
+
+/// What there is to know beside the selection.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The identity of the repository that is copied to.
+    pub target: [u8; 16],
+    /// What the job has copied.
+    pub copied: &'a Copied,
+    /// The time in which a point counts.
+    pub range: PointRange,
+    /// Which of several.
+    pub take: Take,
+}
+
+/// What becomes of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The machine; of one that is only named in the selection, that name.
+    pub machine: MachineName,
+    /// What becomes of it.
+    pub decision: Decision,
+}
+
+/// What becomes of a machine, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It is copied from the candidate at that place in the list.
+    Take {
+        /// Its place, from 0.
+        candidate: usize,
+    },
+    /// The backup that makes its newest point still runs.
+    Locked {
+        /// When that backup began.
+        captured: Timestamp,
+    },
+    /// Its newest point is copied already.
+    AlreadyCopied {
+        /// The time of what was copied.
+        captured: Timestamp,
+    },
+    /// Its newest point is too old to count; a newer one is waited for.
+    TooOld {
+        /// The time of the newest point.
+        captured: Timestamp,
+    },
+    /// All its points are dated after the present.
+    FutureDated {
+        /// The time of the earliest of them.
+        captured: Timestamp,
+    },
+    /// No point has it whole.
+    Incomplete,
+    /// Its points are in the target repository only.
+    InTarget,
+    /// It is named in the selection, and no source has it.
+    Missing,
+}
+
+impl Source {
+    /// All jobs of a repository.
+    #[must_use]
+    pub fn infrastructure(repository: [u8; 16]) -> Self {
+        Self { repository, job: None, machines: Vec::new() }
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(repository: [u8; 16], job: &str) -> Self {
+        Self { repository, job: Some(job.into()), machines: Vec::new() }
+    }
+
+    /// Chosen machines of a job.
+    #[must_use]
+    pub fn backup(repository: [u8; 16], job: &str, machines: Vec<Pattern>) -> Self {
+        Self { machines, ..Self::job(repository, job) }
+    }
+
+    fn has(&self, candidate: &Candidate) -> bool {
+        self.repository == candidate.repository
+            && self.job.as_ref().is_none_or(|job| *job == candidate.job)
+            && (self.machines.is_empty() || any(&self.machines, candidate.machine.as_str()))
+    }
+}
+
+impl Objects {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.containers.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether a machine is one of them.
+    #[must_use]
+    pub fn has(&self, machine: &MachineName, tags: &[String], containers: &[String]) -> bool {
+        // A machine in `berlin/esx-03` is in `berlin`.
+        let holders = |path: &str| {
+            let ends: Vec<usize> = path.match_indices('/').map(|(end, _)| end).chain([path.len()]).collect();
+            ends.into_iter().any(|end| any(&self.containers, &path[..end]))
+        };
+        any(&self.machines, machine.as_str())
+            || tags.iter().any(|tag| any(&self.tags, tag))
+            || containers.iter().any(|container| holders(container))
+    }
+}
+
+impl Selection {
+    /// Whether a candidate is of a source and of the selected machines.
+    #[must_use]
+    pub fn has(&self, candidate: &Candidate) -> bool {
+        let is_of = |objects: &Objects| objects.has(&candidate.machine, &candidate.tags, &candidate.containers);
+        self.sources.iter().any(|source| source.has(candidate))
+            && (self.include.is_empty() || is_of(&self.include))
+            && !is_of(&self.exclude)
+    }
+
+    /// The machines that are named in full, so that they are missed where they are not.
+    fn named(&self) -> impl Iterator<Item = MachineName> {
+        let of_sources = self.sources.iter().flat_map(|source| &source.machines);
+        let patterns = self.include.machines.iter().chain(of_sources);
+        let names = patterns.filter_map(|pattern| MachineName::new(pattern.as_name()?).ok());
+        names.filter(|name| !any(&self.exclude.machines, name.as_str()))
+    }
+}
+
+fn any(patterns: &[Pattern], text: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(text))
+}

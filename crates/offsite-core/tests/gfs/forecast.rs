@@ -1,0 +1,96 @@
+//! What is foretold, against what then happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::retention::{Ageing, Departure, Flags, Life, Lives, Policy, Simulation, forecast};
+use offsite_core::{BlockMap, BlockSize, Chain, PointKind, RestorePoint, Sequence, Timestamp};
+use proptest::prelude::*;
+
+use crate::due::point;
+use crate::properties::{config, histories, models, policy};
+use crate::{daily, policy as simple_policy, time};
+
+const DAY_SECS: i64 = 86_400;
+
+fn next_day(time: Timestamp) -> Option<Timestamp> {
+    Some(time.saturating_add_secs(DAY_SECS))
+}
+
+/// The chain that a simulation has come to, its points numbered by `numbers`.
+fn chain(simulation: &Simulation, numbers: &BTreeMap<Timestamp, u64>) -> Chain {
+    let point = |time: Timestamp, kind, flags: Flags| point(numbers[&time], time, kind, flags);
+    let archives: Vec<RestorePoint> =
+        simulation.archive().map(|archived| point(archived.time, PointKind::Full, archived.flags)).collect();
+    let points = simulation.chain().map(|member| point(member.time, member.kind, member.flags)).collect();
+    Chain::with_archives(BlockSize::MiB1, archives, points).expect("a chain")
+}
+
+fn present(simulation: &Simulation) -> (BTreeSet<Timestamp>, BTreeSet<Timestamp>) {
+    (simulation.archive().map(|one| one.time).collect(), simulation.chain().map(|one| one.time).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: config().cases.min(20_000) / 10, ..config() })]
+
+    #[test]
+    fn what_is_foretold_happens(model in models(), history in histories()) {
+        let policy: Policy = policy(&model);
+        let mut simulation = Simulation::new(policy.clone()).unwrap();
+        let mut numbers = BTreeMap::new();
+        for (secs, number) in history.into_iter().zip(1..) {
+            let now = Timestamp::from_unix_secs(secs).unwrap();
+            numbers.insert(now, number);
+            simulation.add(now).unwrap();
+        }
+        let Some((&last, _)) = numbers.last_key_value() else { return Ok(()) };
+        let chain = chain(&simulation, &numbers);
+        let foretold = forecast(&chain, &policy, Ageing::Merge, &[], last, next_day);
+        prop_assert_eq!(foretold.len(), chain.all().count());
+        let mut expected: BTreeMap<Timestamp, Departure> = chain.all().map(|point| {
+            (point.time, Departure { sequence: point.sequence, archived: None, goes: None, freed_bytes: 0 })
+        }).collect();
+        let mut now = last;
+        for _ in 0..200 {
+            let (archives, _) = present(&simulation);
+            now = now.saturating_add_secs(DAY_SECS);
+            simulation.add(now).unwrap();
+            let (later_archives, points) = present(&simulation);
+            for (time, departure) in expected.iter_mut().filter(|(_, departure)| departure.goes.is_none()) {
+                if later_archives.contains(time) && !archives.contains(time) {
+                    departure.archived = Some(now);
+                }
+                if !later_archives.contains(time) && !points.contains(time) {
+                    departure.goes = Some(now);
+                }
+            }
+        }
+        for departure in foretold {
+            let time = chain.get(departure.sequence).expect("it is there").time;
+            let soon = |at: Option<Timestamp>| at.filter(|at| *at <= now);
+            prop_assert_eq!(soon(departure.goes), expected[&time].goes);
+            prop_assert_eq!(soon(departure.archived), expected[&time].archived);
+        }
+    }
+}
+
+/// Three points of the newest two: the first goes tomorrow with what only it has, and what two shared with the second.
+#[test]
+fn bytes_go_with_the_last_point_that_needs_them() {
+    let days = daily("2026-11-01T22:00:00Z", 3);
+    let kinds = [PointKind::Full, PointKind::Increment, PointKind::Increment];
+    let points = (1..).zip(&days).zip(kinds).map(|((number, time), kind)| point(number, *time, kind, Flags::NONE));
+    let chain = Chain::new(BlockSize::MiB1, points.collect()).unwrap();
+    let life = |first, last, bytes| Life { first: Sequence(first), last: Sequence(last), bytes };
+    let lives = [life(1, 1, 10), life(1, 2, 20), life(2, 2, 3), life(1, 3, 500), life(3, 3, 70)];
+    let foretold = forecast(&chain, &simple_policy(3, None), Ageing::Merge, &lives, days[2], next_day);
+    let told: Vec<_> = foretold.iter().map(|one| (one.goes.unwrap().to_string(), one.freed_bytes)).collect();
+    let expected = [("2026-11-04T22:00:00Z", 10), ("2026-11-05T22:00:00Z", 23), ("2026-11-06T22:00:00Z", 0)];
+    assert_eq!(told, expected.map(|(time, bytes)| (time.to_owned(), bytes)));
+    // Nothing goes where nothing comes.
+    let never =
+        forecast(&chain, &simple_policy(3, None), Ageing::Merge, &lives, time("2026-12-01T00:00:00Z"), |_| None);
+    assert!(never.iter().all(|one| one.goes.is_none() && one.freed_bytes == 0));
+    let mut none = Lives::default();
+    none.add(Sequence(1), &BlockMap::empty());
+    assert_eq!(none.finish(), []);
+}

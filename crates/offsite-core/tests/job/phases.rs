@@ -1,0 +1,236 @@
+//! The state machine, step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::phase::{
+    Absence, Action, Event, Job, LastRun, Outcome, Past, Phase, RunResult, Seen, Settings, Sighting, TransformResult,
+};
+use offsite_core::schedule::{Span, Window};
+use offsite_core::{MachineName, Timestamp};
+
+use crate::{machine, schedule, time, zone};
+
+fn settings() -> Settings {
+    Settings::new(schedule("1 day", "22:00", "UTC"))
+}
+
+fn at(text: &str) -> Timestamp {
+    time(&format!("2026-11-{text}Z"))
+}
+
+fn seen(all: &[(&str, Seen)]) -> Event {
+    let sighting = |(name, seen): &(&str, Seen)| Sighting { machine: machine(name), seen: *seen };
+    Event::SourcesSeen(all.iter().map(sighting).collect())
+}
+
+fn copied(name: &str, captured: &str) -> Event {
+    Event::MachineCopied { machine: machine(name), captured: at(captured) }
+}
+
+fn failed() -> Event {
+    Event::SyncFailed { is_retryable: true, why: "the network is down".to_owned() }
+}
+
+/// The job in its first interval, which ends on the 23rd at 22:00.
+fn first(settings: Settings) -> Job {
+    let (job, actions) = Job::resume(settings, Past::default(), at("22T22:00:00"));
+    assert!(
+        matches!(actions[..], [Action::LookAtSources { .. }, Action::WakeAt(end)] if end == at("23T22:00:00")),
+        "{actions:?}"
+    );
+    job
+}
+
+fn starts(actions: &[Action]) -> Option<Vec<&str>> {
+    actions.iter().find_map(|action| match action {
+        Action::StartSync { machines, .. } => Some(machines.iter().map(MachineName::as_str).collect()),
+        _ => None,
+    })
+}
+
+fn wake(actions: &[Action]) -> Option<Timestamp> {
+    match actions.last() {
+        Some(Action::WakeAt(time)) => Some(*time),
+        _ => None,
+    }
+}
+
+fn result(actions: &[Action]) -> RunResult {
+    let [Action::RunPostJob { result }, ..] = actions else { panic!("{actions:?}") };
+    result.clone()
+}
+
+#[test]
+fn an_interval_from_start_to_end() {
+    let mut job = first(settings());
+    let now = at("22T22:00:05");
+    let actions = job.step(seen(&[("a", Seen::Ready), ("b", Seen::Locked)]), now);
+    assert_eq!(starts(&actions), Some(vec!["a"]));
+    job.step(copied("a", "22T21:00:00"), at("22T22:30:00"));
+    // The other is looked for again.
+    let actions = job.step(Event::SyncEnded, at("22T22:30:00"));
+    assert!(matches!(actions[0], Action::LookAtSources { .. }));
+    let actions = job.step(seen(&[("a", Seen::NoNewPoint), ("b", Seen::Locked)]), at("22T22:30:01"));
+    assert_eq!(actions, [Action::WakeAt(at("22T22:35:01"))]);
+    let actions = job.step(Event::SourceChanged, at("22T22:31:00"));
+    assert!(matches!(actions[0], Action::LookAtSources { .. }));
+    let actions = job.step(seen(&[("a", Seen::Ready), ("b", Seen::Ready)]), at("22T22:31:00"));
+    assert_eq!(starts(&actions), Some(vec!["b"]), "one point per machine and interval");
+    job.step(copied("b", "22T22:10:00"), at("22T23:00:00"));
+    let actions = job.step(Event::SyncEnded, at("22T23:00:00"));
+    let span = Span { start: at("22T22:00:00"), end: at("23T22:00:00"), intervals: 1 };
+    let machines: BTreeMap<MachineName, Outcome> = [
+        (machine("a"), Outcome::Complete { captured: at("22T21:00:00") }),
+        (machine("b"), Outcome::Complete { captured: at("22T22:10:00") }),
+    ]
+    .into();
+    assert_eq!(actions, [Action::ClosePoint { span, machines: machines.clone() }]);
+    assert_eq!(job.step(Event::PointClosed, at("22T23:00:10")), [Action::StartTransform]);
+    let actions = job.step(Event::TransformDone, at("22T23:10:00"));
+    let expected = RunResult { span, machines, transform: TransformResult::Done, notes: Vec::new() };
+    assert_eq!(actions, [Action::RunPostJob { result: expected }]);
+    assert_eq!(job.step(Event::PostJobDone, at("22T23:11:00")), [Action::WakeAt(at("23T22:00:00"))]);
+    assert_eq!(job.phase(), Phase::Idle);
+    let actions = job.step(Event::Tick, at("23T22:00:00"));
+    assert!(
+        matches!(actions[0], Action::LookAtSources { range } if range.not_before == at("22T22:00:00")),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn the_end_of_an_interval_closes_what_there_is() {
+    let mut job = first(settings());
+    job.step(seen(&[("a", Seen::Ready), ("b", Seen::NoNewPoint), ("c", Seen::Missing)]), at("22T22:00:05"));
+    job.step(Event::Progress { machine: machine("a"), bytes_done: 5, bytes_left: 7 }, at("23T21:00:00"));
+    let actions = job.step(Event::Tick, at("23T22:00:00"));
+    let expected: BTreeMap<MachineName, Outcome> = [
+        (machine("a"), Outcome::Incomplete { bytes_done: 5, bytes_left: 7 }),
+        (machine("b"), Outcome::Absent(Absence::NoNewPoint)),
+        (machine("c"), Outcome::Absent(Absence::Missing)),
+    ]
+    .into();
+    assert!(matches!(&actions[..], [Action::ClosePoint { machines, .. }] if *machines == expected), "{actions:?}");
+    // What arrives before the restore point is closed counts.
+    job.step(copied("a", "22T21:00:00"), at("23T22:00:01"));
+    job.step(Event::PointClosed, at("23T22:00:02"));
+    let actions = job.step(Event::TransformDone, at("23T22:00:03"));
+    assert_eq!(result(&actions).machines[&machine("a")], Outcome::Complete { captured: at("22T21:00:00") });
+    // The next interval has begun.
+    let actions = job.step(Event::PostJobDone, at("23T22:01:00"));
+    assert!(matches!(actions[0], Action::LookAtSources { .. }));
+    assert_eq!(*job.span(), Span { start: at("23T22:00:00"), end: at("24T22:00:00"), intervals: 1 });
+}
+
+#[test]
+fn five_retries_then_the_end_of_the_interval() {
+    let mut job = first(settings());
+    let mut now = at("22T22:00:05");
+    for minutes in [1, 2, 4, 8, 16] {
+        assert_eq!(starts(&job.step(seen(&[("a", Seen::Ready)]), now)), Some(vec!["a"]));
+        let actions = job.step(failed(), now);
+        now = now.saturating_add_secs(minutes * 60);
+        assert_eq!(actions, [Action::WakeAt(now)], "after {minutes} minutes");
+        assert!(matches!(job.step(Event::Tick, now)[0], Action::LookAtSources { .. }));
+    }
+    job.step(seen(&[("a", Seen::Ready)]), now);
+    assert_eq!(job.step(failed(), now), [Action::WakeAt(at("23T22:00:00"))]);
+    assert_eq!(job.step(Event::SourceChanged, now), [Action::WakeAt(at("23T22:00:00"))]);
+    job.step(Event::Tick, at("23T22:00:00"));
+    job.step(Event::PointClosed, at("23T22:00:00"));
+    let actions = job.step(Event::TransformDone, at("23T22:00:00"));
+    let result = result(&actions);
+    assert_eq!(result.machines[&machine("a")], Outcome::Absent(Absence::NotStarted));
+    assert!(!result.is_success());
+    let notes: Vec<String> = result.notes.iter().map(ToString::to_string).collect();
+    assert!(notes.last().unwrap().contains("gave up"), "{notes:?}");
+    // A reason that will not pass is not tried again.
+    let mut job = first(settings());
+    job.step(seen(&[("a", Seen::Ready)]), at("22T22:00:05"));
+    let event = Event::SyncFailed { is_retryable: false, why: "wrong password".to_owned() };
+    assert_eq!(job.step(event, at("22T22:00:06")), [Action::WakeAt(at("23T22:00:00"))]);
+}
+
+#[test]
+fn the_window_pauses_transfers_and_no_transforms() {
+    let window = Window::parse(&["22:00-23:00"], zone("UTC")).unwrap();
+    let mut job = Job::resume(Settings { window, ..settings() }, Past::default(), at("22T22:30:00")).0;
+    let actions = job.step(seen(&[("a", Seen::Ready)]), at("22T22:30:00"));
+    assert_eq!(wake(&actions), Some(at("22T23:00:00")));
+    assert_eq!(job.step(Event::Tick, at("22T23:00:00")), [Action::Pause, Action::WakeAt(at("23T22:00:00"))]);
+    // The interval ends in the moment the window opens again: the point is closed, and its transforms begin.
+    let actions = job.step(Event::Tick, at("23T22:00:00"));
+    assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "{actions:?}");
+    assert_eq!(job.step(Event::PointClosed, at("23T23:30:00")), [Action::StartTransform]);
+    job.step(Event::TransformDone, at("23T23:40:00"));
+    // Closed until tomorrow: nothing to look for before.
+    assert_eq!(job.step(Event::PostJobDone, at("23T23:40:00")), [Action::WakeAt(at("24T22:00:00"))]);
+    let mut job = Job::resume(
+        Settings { window: Window::parse(&["12:00-13:00"], zone("UTC")).unwrap(), ..settings() },
+        Past::default(),
+        at("22T12:30:00"),
+    )
+    .0;
+    job.step(seen(&[("a", Seen::Ready)]), at("22T12:30:00"));
+    assert_eq!(job.step(Event::Tick, at("22T13:00:00"))[0], Action::Pause);
+    assert_eq!(starts(&job.step(Event::Tick, at("22T20:00:00"))), None);
+}
+
+#[test]
+fn after_a_restart() {
+    let outcome = Outcome::Complete { captured: at("22T21:00:00") };
+    let last = |interval: &str, is_finished| LastRun {
+        span: settings().schedule.interval().unwrap().at(at(interval)),
+        machines: [(machine("a"), outcome)].into(),
+        is_finished,
+    };
+    let resume = |last, now: &str| Job::resume(settings(), Past { last: Some(last), copied: BTreeMap::new() }, at(now));
+    // The interval of now is done.
+    let (job, actions) = resume(last("22T22:00:00", true), "23T12:00:00");
+    assert_eq!((job.phase(), &actions[..]), (Phase::Idle, &[Action::WakeAt(at("23T22:00:00"))][..]));
+    // Its transforms are not.
+    let (mut job, actions) = resume(last("22T22:00:00", false), "23T12:00:00");
+    assert_eq!(actions, [Action::StartTransform]);
+    let actions = job.step(Event::TransformDone, at("23T12:00:00"));
+    assert_eq!(result(&actions).machines[&machine("a")], outcome);
+    // Three intervals passed: they are one.
+    let (job, _) = resume(last("22T22:00:00", true), "26T12:00:00");
+    assert_eq!(*job.span(), Span { start: at("23T22:00:00"), end: at("26T22:00:00"), intervals: 3 });
+    // What the interval has is not copied again.
+    let past = Past { last: Some(last("21T22:00:00", true)), copied: [(machine("a"), at("22T23:00:00"))].into() };
+    let (mut job, _) = Job::resume(settings(), past, at("23T12:00:00"));
+    let actions = job.step(seen(&[("a", Seen::Ready), ("b", Seen::Ready)]), at("23T12:00:00"));
+    assert_eq!(starts(&actions), Some(vec!["b"]));
+    assert_eq!(job.outcomes().keys().cloned().collect::<BTreeSet<_>>(), [machine("a"), machine("b")].into());
+}
+
+#[test]
+fn late_answers_change_nothing() {
+    let mut job = first(settings());
+    let now = at("22T22:00:05");
+    for event in [Event::PointClosed, Event::TransformDone, Event::PostJobDone, Event::SyncEnded, failed()] {
+        assert_eq!(job.step(event, now), [Action::WakeAt(at("23T22:00:00"))]);
+        assert_eq!(job.phase(), Phase::Sync);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back() {
+    let mut job = first(settings());
+    job.step(seen(&[("a", Seen::Ready)]), at("22T22:00:05"));
+    job.step(copied("a", "22T21:00:00"), at("22T22:00:05"));
+    job.step(Event::SyncEnded, at("22T22:00:05"));
+    job.step(Event::PointClosed, at("22T22:00:05"));
+    job.step(Event::TransformDone, at("22T22:00:05"));
+    job.step(Event::PostJobDone, at("22T22:00:05"));
+    // By an hour: the interval is done, and the next is waited for.
+    assert_eq!(job.step(Event::Tick, at("22T21:00:05")), [Action::WakeAt(at("23T22:00:00"))]);
+    // By a week: the job works by the new clock, and says so.
+    let actions = job.step(Event::Tick, at("15T22:00:05"));
+    assert!(matches!(actions[0], Action::LookAtSources { .. }), "{actions:?}");
+    assert_eq!(*job.span(), Span { start: at("15T22:00:00"), end: at("16T22:00:00"), intervals: 1 });
+    job.step(Event::Tick, at("16T22:00:00"));
+    job.step(Event::PointClosed, at("16T22:00:00"));
+    let notes = result(&job.step(Event::TransformDone, at("16T22:00:00"))).notes;
+    assert_eq!(notes[0].to_string(), "the clock was set back from 2026-11-22T22:00:05Z to 2026-11-15T22:00:05Z");
+}

@@ -1,0 +1,218 @@
+//! What a job takes.
+
+use offsite_core::schedule::PointRange;
+use offsite_core::selection::{
+    Candidate, Choice, Copied, Decision, Objects, Pattern, Request, Selection, Source, Take, decide,
+};
+use offsite_core::{Sequence, Status, Timestamp};
+use proptest::prelude::*;
+
+use crate::{machine, time};
+
+const PRIMARY: [u8; 16] = [1; 16];
+const SECOND: [u8; 16] = [2; 16];
+const TARGET: [u8; 16] = [9; 16];
+
+fn hour(number: i64) -> Timestamp {
+    time("2026-11-22T00:00:00Z").saturating_add_secs(number * 3600)
+}
+
+fn candidate(job: &str, name: &str, at: i64) -> Candidate {
+    Candidate {
+        repository: PRIMARY,
+        folder: [job.len().try_into().unwrap(); 16],
+        job: job.into(),
+        sequence: Sequence(at.unsigned_abs()),
+        machine: machine(name),
+        captured: hour(at),
+        status: Status::Complete,
+        tags: Vec::new(),
+        containers: Vec::new(),
+        is_locked: false,
+    }
+}
+
+fn all() -> Selection {
+    Selection { sources: vec![Source::infrastructure(PRIMARY)], ..Selection::default() }
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::new(text)).collect()
+}
+
+fn chosen(selection: &Selection, candidates: &[Candidate], copied: &Copied, take: Take) -> Vec<(String, Decision)> {
+    let range = PointRange { not_before: hour(0), not_after: hour(24) };
+    let choices = decide(selection, candidates, &Request { target: TARGET, copied, range, take });
+    choices.into_iter().map(|Choice { machine, decision }| (machine.to_string(), decision)).collect()
+}
+
+fn decisions(selection: &Selection, candidates: &[Candidate]) -> Vec<(String, Decision)> {
+    chosen(selection, candidates, &Copied::new(), Take::Newest)
+}
+
+fn only(candidates: &[Candidate], copied: Option<i64>, take: Take) -> Decision {
+    let copied = copied.map(|at| (machine("a"), hour(at))).into_iter().collect();
+    let mut all = chosen(&all(), candidates, &copied, take);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0).1
+}
+
+#[test]
+fn the_newest_of_any_job() {
+    let points = [candidate("nightly", "a", 3), candidate("weekly", "a", 5), candidate("nightly", "a", 4)];
+    assert_eq!(only(&points, None, Take::Newest), Decision::Take { candidate: 1 });
+    assert_eq!(only(&points, Some(5), Take::Newest), Decision::AlreadyCopied { captured: hour(5) });
+    assert_eq!(only(&points, Some(6), Take::Newest), Decision::AlreadyCopied { captured: hour(6) });
+    // Each in turn, where every point is copied; the first time the newest.
+    assert_eq!(only(&points, Some(3), Take::Next), Decision::Take { candidate: 2 });
+    assert_eq!(only(&points, Some(4), Take::Next), Decision::Take { candidate: 1 });
+    assert_eq!(only(&points, None, Take::Next), Decision::Take { candidate: 1 });
+}
+
+#[test]
+fn what_is_never_copied() {
+    let own = Candidate { repository: TARGET, ..candidate("nightly", "a", 9) };
+    let incomplete = Candidate { status: Status::Incomplete, ..candidate("nightly", "a", 8) };
+    let carried = Candidate { status: Status::Carried, ..candidate("nightly", "a", 8) };
+    let future = candidate("nightly", "a", 25);
+    let good = candidate("nightly", "a", 2);
+    let sources = vec![Source::infrastructure(PRIMARY), Source::infrastructure(TARGET)];
+    let both = Selection { sources, ..Selection::default() };
+    let points = [own.clone(), incomplete.clone(), carried.clone(), future.clone(), good];
+    assert_eq!(decisions(&both, &points), [("a".to_owned(), Decision::Take { candidate: 4 })]);
+    assert_eq!(decisions(&both, &[own]), [("a".to_owned(), Decision::InTarget)]);
+    assert_eq!(only(&[incomplete, carried], None, Take::Newest), Decision::Incomplete);
+    assert_eq!(only(&[future], None, Take::Newest), Decision::FutureDated { captured: hour(25) });
+    assert_eq!(only(&[candidate("n", "a", -1)], None, Take::Newest), Decision::TooOld { captured: hour(-1) });
+}
+
+#[test]
+fn a_locked_point_is_waited_for() {
+    let running = Candidate { is_locked: true, status: Status::Incomplete, ..candidate("nightly", "a", 5) };
+    let older = candidate("nightly", "a", 4);
+    let points = [older.clone(), running.clone()];
+    assert_eq!(only(&points, None, Take::Newest), Decision::Locked { captured: hour(5) });
+    let done = Candidate { is_locked: false, status: Status::Complete, ..running.clone() };
+    assert_eq!(only(&[older.clone(), done], None, Take::Newest), Decision::Take { candidate: 1 });
+    // Another job's point that is newer need not wait for it.
+    let newer = candidate("weekly", "a", 6);
+    assert_eq!(only(&[older.clone(), running.clone(), newer], None, Take::Newest), Decision::Take { candidate: 2 });
+    // Each in turn: the older one first.
+    assert_eq!(only(&points, Some(3), Take::Next), Decision::Take { candidate: 0 });
+    assert_eq!(only(&points, Some(4), Take::Next), Decision::Locked { captured: hour(5) });
+}
+
+#[test]
+fn objects_and_exclusions() {
+    let tagged = Candidate { tags: vec!["gold".to_owned()], ..candidate("nightly", "db01", 1) };
+    let placed = Candidate { containers: vec!["berlin/esx-03".to_owned()], ..candidate("nightly", "mail", 1) };
+    let points = [candidate("nightly", "web01", 1), candidate("nightly", "web-test", 1), tagged, placed];
+    let names = |include: Objects, exclude: Objects| -> Vec<String> {
+        let selection = Selection { include, exclude, ..all() };
+        decisions(&selection, &points).into_iter().map(|(name, _)| name).collect()
+    };
+    let machines = |texts: &[&str]| Objects { machines: patterns(texts), ..Objects::default() };
+    let tags = |texts: &[&str]| Objects { tags: patterns(texts), ..Objects::default() };
+    let containers = |texts: &[&str]| Objects { containers: patterns(texts), ..Objects::default() };
+    let none = Objects::default;
+    assert_eq!(names(none(), none()), ["db01", "mail", "web-test", "web01"]);
+    assert_eq!(names(machines(&["web??"]), none()), ["web01"]);
+    assert_eq!(names(machines(&["web*"]), machines(&["*-test"])), ["web01"]);
+    assert_eq!(names(tags(&["g*"]), none()), ["db01"]);
+    assert_eq!(names(none(), tags(&["gold"])), ["mail", "web-test", "web01"]);
+    assert_eq!(names(containers(&["berlin"]), none()), ["mail"]);
+    assert_eq!(names(containers(&["*/esx-03"]), none()), ["mail"]);
+    assert_eq!(names(containers(&["esx-03", "berlin/esx-0"]), none()), [] as [&str; 0]);
+    let several = Objects { machines: patterns(&["web01"]), tags: patterns(&["gold"]), containers: Vec::new() };
+    assert_eq!(names(several, none()), ["db01", "web01"]);
+    // Named and not there is missed, a pattern is not; what is excluded is not missed.
+    let selection = Selection { include: machines(&["web01", "erp", "x*"]), ..all() };
+    assert_eq!(decisions(&selection, &points)[0], ("erp".to_owned(), Decision::Missing));
+    let selection = Selection { include: machines(&["erp"]), exclude: machines(&["e*"]), ..all() };
+    assert_eq!(decisions(&selection, &points), []);
+}
+
+#[test]
+fn scopes() {
+    let second = Candidate { repository: SECOND, ..candidate("nightly", "c", 7) };
+    let points = [candidate("nightly", "a", 1), candidate("weekly", "b", 2), candidate("weekly", "c", 3), second];
+    let taken = |sources: Vec<Source>| -> Vec<(String, Decision)> {
+        decisions(&Selection { sources, ..Selection::default() }, &points)
+    };
+    let take = |name: &str, candidate| (name.to_owned(), Decision::Take { candidate });
+    assert_eq!(taken(vec![Source::infrastructure(PRIMARY)]), [take("a", 0), take("b", 1), take("c", 2)]);
+    assert_eq!(taken(vec![Source::job(PRIMARY, "weekly")]), [take("b", 1), take("c", 2)]);
+    assert_eq!(taken(vec![Source::backup(PRIMARY, "weekly", patterns(&["b"]))]), [take("b", 1)]);
+    let several = vec![Source::job(PRIMARY, "nightly"), Source::infrastructure(SECOND)];
+    assert_eq!(taken(several), [take("a", 0), take("c", 3)]);
+    let missed = taken(vec![Source::backup(PRIMARY, "nightly", patterns(&["b", "a"]))]);
+    assert_eq!(missed, [take("a", 0), ("b".to_owned(), Decision::Missing)]);
+}
+
+/// Tries everything.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, _) => name.is_empty(),
+        (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+        (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
+        (Some((letter, rest)), Some((first, name))) => letter == first && matches(rest, name),
+        (Some(_), None) => false,
+    }
+}
+
+fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let one = (0..3_u8, 0..3_usize, 0..3_usize, -4..30_i64, 0..6_u8, any::<bool>()).prop_map(
+        |(repository, job, name, at, status, locks)| Candidate {
+            repository: [[1; 16], [2; 16], [9; 16]][usize::from(repository)],
+            status: [Status::Complete, Status::Incomplete, Status::Carried][usize::from(status.saturating_sub(3))],
+            is_locked: locks && status == 0,
+            ..candidate(["n", "we", "mon"][job], ["a", "b", "c"][name], at)
+        },
+    );
+    prop::collection::vec(one, 0..16)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn patterns_match_as_by_trying(pattern in "[ab*?]{0,7}", name in "[ab]{0,8}") {
+        prop_assert_eq!(Pattern::new(&pattern).matches(&name), matches(pattern.as_bytes(), name.as_bytes()));
+    }
+
+    #[test]
+    fn what_is_taken_counts_and_is_the_newest(
+        candidates in candidates(),
+        copied in prop::collection::btree_map(prop::sample::select(&["a", "b", "c"][..]), -4..30_i64, 0..3),
+        takes_next in any::<bool>(),
+    ) {
+        let copied: Copied = copied.into_iter().map(|(name, at)| (machine(name), hour(at))).collect();
+        let range = PointRange { not_before: hour(0), not_after: hour(24) };
+        let take = if takes_next { Take::Next } else { Take::Newest };
+        let sources = vec![Source::infrastructure(PRIMARY), Source::job(SECOND, "we"), Source::infrastructure(TARGET)];
+        let selection = Selection { sources, ..Selection::default() };
+        let request = Request { target: TARGET, copied: &copied, range, take };
+        let choices = decide(&selection, &candidates, &request);
+        prop_assert!(choices.is_sorted_by(|left, right| left.machine < right.machine));
+        let there: std::collections::BTreeSet<_> = candidates.iter()
+            .filter(|one| one.repository != SECOND || &*one.job == "we").map(|one| &one.machine).collect();
+        prop_assert_eq!(choices.iter().map(|choice| &choice.machine).collect::<std::collections::BTreeSet<_>>(), there);
+        for Choice { machine, decision } in &choices {
+            let counts = |one: &&Candidate| {
+                one.machine == *machine && selection.has(one) && one.repository != TARGET && range.contains(one.captured)
+                    && (one.is_locked || one.status == Status::Complete)
+                    && copied.get(machine).is_none_or(|copied| one.captured > *copied)
+            };
+            let times = candidates.iter().filter(counts).map(|one| one.captured);
+            let best = if takes_next && copied.contains_key(machine) { times.min() } else { times.max() };
+            match *decision {
+                Decision::Take { candidate } => {
+                    let one = &candidates[candidate];
+                    prop_assert!(counts(&one) && !one.is_locked && Some(one.captured) == best);
+                }
+                Decision::Locked { captured } => prop_assert_eq!(Some(captured), best),
+                _ => prop_assert_eq!(best, None),
+            }
+        }
+    }
+}

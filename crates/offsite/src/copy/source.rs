@@ -1,0 +1,251 @@
+//! Where a copy job takes restore points from.
+
+use std::collections::BTreeMap;
+
+use offsite_core::format::head::Head;
+use offsite_core::selection::{self, Candidate, Pattern};
+use offsite_core::{BlockSize, Labels, MachineName, Sequence, Status, Timestamp};
+
+use crate::error::causes;
+use crate::folder::JobFolder;
+use crate::mover::FrameSource;
+use crate::pin::Pin;
+use crate::{Error, JobName, OpenRepository, Progress, Result};
+
+/// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
+///
+/// Folders of copy jobs are sources like those of backup jobs.
+#[derive(Debug, Clone)]
+pub struct Source {
+    repository: OpenRepository,
+    scope: Scope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Scope {
+    Job { job: JobName, machines: Vec<Pattern> },
+    Infrastructure,
+}
+
+impl Source {
+    /// The restore points of one job.
+    #[must_use]
+    pub fn job(repository: &OpenRepository, job: JobName) -> Self {
+        Self::backup(repository, job, Vec::new())
+    }
+
+    /// Chosen machines of a job.
+    #[must_use]
+    pub fn backup(repository: &OpenRepository, job: JobName, machines: Vec<Pattern>) -> Self {
+        Self { repository: repository.clone(), scope: Scope::Job { job, machines } }
+    }
+
+    /// The newest point of each machine in any job of a repository.
+    #[must_use]
+    pub fn infrastructure(repository: &OpenRepository) -> Self {
+        Self { repository: repository.clone(), scope: Scope::Infrastructure }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &OpenRepository {
+        &self.repository
+    }
+
+    /// In the terms of the decisions.
+    pub(super) fn scope(&self) -> selection::Source {
+        let id = self.repository.id();
+        match &self.scope {
+            Scope::Infrastructure => selection::Source::infrastructure(id),
+            Scope::Job { job, machines } => selection::Source::backup(id, job.as_str(), machines.clone()),
+        }
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobName>> {
+        match &self.scope {
+            Scope::Infrastructure => self.repository.jobs().await,
+            Scope::Job { job, .. } => Ok(vec![job.clone()]),
+        }
+    }
+}
+
+/// A job folder that is read from.
+pub(super) struct SourceFolder {
+    pub(super) folder: JobFolder,
+    pin: Option<Pin>,
+    /// When the backup began that is writing to it now.
+    locked: Option<Timestamp>,
+}
+
+/// The folders of a job's sources, as they are at one moment.
+pub(super) struct Sources {
+    folders: Vec<SourceFolder>,
+    /// Folders that cannot be read, in words.
+    pub(super) notes: Vec<String>,
+}
+
+/// The newest point that holds a machine in one state, and the folder.
+pub(super) struct Place {
+    pub(super) folder: usize,
+    pub(super) sequence: Sequence,
+}
+
+impl Sources {
+    /// Opens the folders so that nothing in them is released until the pins are given back.
+    pub(super) async fn pinned(sources: &[Source], progress: &dyn Progress) -> Result<Self> {
+        Self::open_all(sources, true, progress).await
+    }
+
+    /// Opens the folders to look at them.
+    pub(super) async fn opened(sources: &[Source], progress: &dyn Progress) -> Result<Self> {
+        Self::open_all(sources, false, progress).await
+    }
+
+    async fn open_all(sources: &[Source], with_pins: bool, progress: &dyn Progress) -> Result<Self> {
+        let mut open = Self { folders: Vec::new(), notes: Vec::new() };
+        match open.add(sources, with_pins, progress).await {
+            Ok(()) => Ok(open),
+            Err(error) => open.unpin(Err(error)).await,
+        }
+    }
+
+    async fn add(&mut self, sources: &[Source], with_pins: bool, progress: &dyn Progress) -> Result<()> {
+        let mut first_error = None;
+        for source in sources {
+            let repository = &source.repository;
+            for job in source.jobs().await? {
+                let is_here =
+                    |open: &SourceFolder| open.folder.repository().id() == repository.id() && *open.folder.job() == job;
+                if self.folders.iter().any(is_here) {
+                    continue;
+                }
+                match SourceFolder::open(repository, &job, with_pins, progress).await {
+                    Ok(folder) => self.folders.push(folder),
+                    // A folder that has no head yet: its first run is only beginning, or was cut off.
+                    Err(Error::UnknownJob { .. }) if source.scope == Scope::Infrastructure => {}
+                    Err(error) => {
+                        self.notes.push(format!("not looked at: {}", causes(&error)));
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        match first_error {
+            Some(error) if self.folders.is_empty() => Err(error),
+            _ if self.folders.is_empty() => {
+                let places: Vec<String> = sources.iter().map(|source| source.repository.location()).collect();
+                Err(Error::Settings(format!("there is no job with restore points in {}", places.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a reading that came to `result`: gives the pins back, and tells what was let go from what is damaged.
+    pub(super) async fn unpin<T>(self, mut result: Result<T>) -> Result<T> {
+        for SourceFolder { folder, pin, .. } in self.folders {
+            result = folder.unpin(pin, result).await;
+        }
+        result
+    }
+
+    pub(super) fn get(&self, folder: usize) -> Option<&JobFolder> {
+        self.folders.get(folder).map(|open| &open.folder)
+    }
+
+    pub(super) fn folders(&self) -> impl Iterator<Item = &JobFolder> {
+        self.folders.iter().map(|open| &open.folder)
+    }
+
+    /// What the blocks are read from, in the order of the folders.
+    pub(super) fn frames(&self) -> Vec<FrameSource> {
+        let frames = |folder: &JobFolder| FrameSource::new(folder.repository(), folder.layout(), folder.head());
+        self.folders().map(frames).collect()
+    }
+
+    /// The size of the blocks of a copy that begins with these.
+    pub(super) fn block_size(&self) -> BlockSize {
+        let has_points = |folder: &&JobFolder| folder.chain().latest().is_some();
+        let folder = self.folders().find(has_points).or_else(|| self.folders().next());
+        folder.map_or_else(BlockSize::default, |folder| folder.chain().block_size())
+    }
+
+    /// Which jobs are being written to now.
+    pub(super) fn locked(&self) -> impl Iterator<Item = &JobName> {
+        self.folders.iter().filter(|open| open.locked.is_some()).map(|open| open.folder.job())
+    }
+
+    /// What is known of each machine, from all the folders that have it.
+    pub(super) fn labels(&self) -> BTreeMap<MachineName, Labels> {
+        let mut all: BTreeMap<MachineName, Labels> = BTreeMap::new();
+        for (name, labels) in self.folders().flat_map(|folder| &folder.head().labels) {
+            let joined = all.get(name).map_or_else(|| labels.clone(), |known| known.union(labels));
+            all.insert(name.clone(), joined);
+        }
+        all
+    }
+
+    /// Each state of each machine that the folders have, once, and where it is; those that are being made are there, too.
+    ///
+    /// A state that is an earlier point's, and which that point is gone, counts as that point's would.
+    pub(super) fn candidates(&self) -> (Vec<Candidate>, Vec<Place>) {
+        let labels = self.labels();
+        let (mut candidates, mut places) = (Vec::new(), Vec::new());
+        for (number, open) in self.folders.iter().enumerate() {
+            let folder = &open.folder;
+            let candidate = |machine: &MachineName, sequence, captured, status, is_locked| Candidate {
+                repository: folder.repository().id(),
+                folder: folder.id(),
+                job: folder.job().as_str().into(),
+                sequence,
+                machine: machine.clone(),
+                captured,
+                status,
+                tags: labels.get(machine).map_or_else(Vec::new, |labels| labels.tags().map(str::to_owned).collect()),
+                containers: labels
+                    .get(machine)
+                    .map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
+                is_locked,
+            };
+            let mut newest: BTreeMap<(&MachineName, Timestamp, bool), Sequence> = BTreeMap::new();
+            for point in folder.chain().all() {
+                for machine in &point.machines {
+                    newest.insert((&machine.name, machine.captured, machine.is_whole()), point.sequence);
+                }
+            }
+            for ((machine, captured, is_whole), sequence) in newest {
+                let status = if is_whole { Status::Complete } else { Status::Incomplete };
+                candidates.push(candidate(machine, sequence, captured, status, false));
+                places.push(Place { folder: number, sequence });
+            }
+            for machine in open.locked.iter().flat_map(|_| present(folder.head())) {
+                let began = open.locked.unwrap_or(folder.head().clock);
+                let sequence = folder.head().next_sequence;
+                candidates.push(candidate(machine, sequence, began, Status::Complete, true));
+                places.push(Place { folder: number, sequence });
+            }
+        }
+        (candidates, places)
+    }
+}
+
+/// The machines of the newest point: those that a run which is at work may be about to bring.
+fn present(head: &Head) -> impl Iterator<Item = &MachineName> {
+    let machines = head.chain.latest().into_iter().flat_map(|point| &point.machines);
+    machines.filter(|machine| machine.status != Status::Carried).map(|machine| &machine.name)
+}
+
+impl SourceFolder {
+    async fn open(repository: &OpenRepository, job: &JobName, with_pin: bool, progress: &dyn Progress) -> Result<Self> {
+        let (folder, pin) = match with_pin {
+            true => JobFolder::pinned(repository, job).await?,
+            false => (JobFolder::open(repository, job).await?, None),
+        };
+        match folder.is_being_written(progress).await {
+            Ok(is_locked) => {
+                let locked = is_locked.then_some(folder.head().clock);
+                Ok(Self { folder, pin, locked })
+            }
+            Err(error) => folder.unpin(pin, Err(error)).await,
+        }
+    }
+}

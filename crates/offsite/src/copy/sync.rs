@@ -1,0 +1,190 @@
+//! The sync phase: what is new in the sources becomes a restore point of the copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use offsite_core::plan::{Cost, Plan};
+use offsite_core::schedule::PointRange;
+use offsite_core::selection::Take;
+use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
+
+use super::offer::{NewPoint, Offer};
+use super::source::Sources;
+use super::{CopyJob, latest_state};
+use crate::gate::{Gate, OpenGate};
+use crate::indexes::Indexes;
+use crate::mover::{Copied, Ending, Output, block_counts, copy};
+use crate::point::commit_point;
+use crate::report::{BlockTraffic, MachineOutcome, MachineReport, SyncOutcome, SyncReport, Tally};
+use crate::writer::Writer;
+use crate::{Error, Result};
+
+/// What a sync is to do.
+#[derive(Clone)]
+pub struct SyncRequest {
+    /// The present.
+    pub now: Timestamp,
+    /// Which states count, by the time at which a machine was in them.
+    pub range: PointRange,
+    /// Which of several states of a machine is taken.
+    pub take: Take,
+    /// Only these of the selected machines; none: all.
+    pub machines: Option<BTreeSet<MachineName>>,
+    /// The restore point that this interval has made already: what is copied joins it, as long as it is the newest and has
+    /// none of the machines whole. Else a new one is made.
+    pub joins: Option<Sequence>,
+    /// What transfers pass through.
+    pub gate: Arc<dyn Gate>,
+}
+
+impl SyncRequest {
+    /// The newest state of each machine, not newer than `now`, into a restore point of its own, without waiting.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            range: PointRange { not_before: Timestamp::MIN, not_after: now },
+            take: Take::Newest,
+            machines: None,
+            joins: None,
+            gate: Arc::new(OpenGate),
+        }
+    }
+}
+
+impl std::fmt::Debug for SyncRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SyncRequest")
+            .field("now", &self.now)
+            .field("range", &self.range)
+            .field("take", &self.take)
+            .field("machines", &self.machines)
+            .field("joins", &self.joins)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CopyJob {
+    /// Copies what is new, and commits it, be it only in part.
+    pub(super) async fn sync_with(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+    ) -> Result<SyncOutcome> {
+        let head = writer.head().clone();
+        let latest = latest_state(&head, indexes).await?;
+        let offer = self.offer(&head, indexes, sources, &latest, request, &mut || writer.mint()).await?;
+        drop(latest);
+        let Offer { stored, selected, labels, others, failure } = offer;
+        writer.label(&labels);
+        writer.select(&selected);
+        let mut outcome = SyncOutcome { sync: None, machines: others, notes: sources.notes.clone() };
+        let Some(stored) = stored else {
+            return match failure {
+                Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
+                _ => Ok(outcome),
+            };
+        };
+        let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
+        outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
+        let is_all_lost = !outcome.machines.iter().any(is_fine);
+        match (copied.ending, copied.damage.or(failure)) {
+            (Ending::Failed(error), _) => Err(error),
+            (Ending::Done, Some(error)) if is_all_lost => Err(error),
+            _ => Ok(outcome),
+        }
+    }
+
+    /// Copies what was chosen, as far as it comes, and commits it as a restore point.
+    async fn store(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+        stored: NewPoint,
+        outcome: &mut SyncOutcome,
+    ) -> Result<Copied> {
+        let start = Instant::now();
+        let frames = sources.frames();
+        let before = (block_counts(&frames), self.target.block_counts());
+        let layout = writer.layout().clone();
+        let placement = stored.header.placement(&self.target);
+        let output = Output::new(&self.target, &layout, stored.header.clone());
+        let gate = request.gate.as_ref();
+        let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
+        let reasons = reasons(&stored, &copied, sources).await;
+        let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
+        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        for machine in &machines {
+            let result = match settled.transferred.get(&machine.name) {
+                None => MachineOutcome::Complete { captured: machine.captured },
+                Some(transferred) => MachineOutcome::Incomplete {
+                    captured: machine.captured,
+                    transferred: *transferred,
+                    why: reasons.get(&machine.name).cloned().unwrap_or_else(|| "the transfer was ended".to_owned()),
+                },
+            };
+            outcome.machines.push(MachineReport { name: machine.name.clone(), outcome: result });
+        }
+        let has_whole = settled.transferred.len() < machines.len();
+        if !has_whole && copied.places.iter().all(Option::is_none) {
+            // Nothing arrived, and what had arrived before is still there.
+            return Ok(copied);
+        }
+        let planned = planned(&settled.plan, &copied);
+        let (sequence, time, full) =
+            (settled.point.sequence, settled.point.time, settled.point.kind == PointKind::Full);
+        let (id, map, spare): (ObjectId, _, _) =
+            (settled.point.id, settled.point.map.clone(), settled.point.spare.clone());
+        commit_point(writer, None, settled.point, &settled.plan, predecessor).await?;
+        indexes.insert(id, map);
+        indexes.insert_spare(id, spare);
+        let tally = Tally {
+            planned,
+            source: BlockTraffic::between(before.0, block_counts(&frames)),
+            target: BlockTraffic::between(before.1, self.target.block_counts()),
+            duration: start.elapsed(),
+        };
+        let machines =
+            machines.into_iter().filter(|machine| !settled.transferred.contains_key(&machine.name)).collect();
+        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally });
+        Ok(copied)
+    }
+}
+
+/// Whether a machine needs no look.
+pub(super) fn is_fine(report: &MachineReport) -> bool {
+    matches!(
+        report.outcome,
+        MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } | MachineOutcome::Waiting { .. }
+    )
+}
+
+/// What a copy was to cost, given how far it came.
+fn planned(plan: &Plan, copied: &Copied) -> Cost {
+    let cost = plan.cost();
+    match &copied.ending {
+        Ending::Done | Ending::Stopped if copied.damaged.is_empty() => cost,
+        // What was left out lies among what was read.
+        _ => Cost { bytes_read: copied.bytes_read, read_requests: copied.read_requests, ..cost },
+    }
+}
+
+/// Why machines are not whole, as far as that is the sources' doing.
+async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTreeMap<MachineName, String> {
+    let mut reasons = copied.damaged.clone();
+    for (name, why) in &mut reasons {
+        let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
+        if let Some(folder) = folder
+            && folder.is_expired().await
+        {
+            *why = Error::SnapshotExpired { job: folder.job().clone() }.to_string();
+        }
+    }
+    reasons
+}

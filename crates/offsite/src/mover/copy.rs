@@ -1,0 +1,185 @@
+//! Backup files of several folders into new backup files, as far as it comes.
+//!
+//! A copy may be made to wait or to end between two requests, and a block that cannot be read is left out. What has been asked
+//! for is written in any case, so that what a copy costs follows from how far it came.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
+use offsite_core::{MachineName, ObjectId};
+
+use super::codec::{Sealed, open_frame};
+use super::output::Output;
+use super::transfer::{no_source, source_of};
+use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
+use crate::error::causes;
+use crate::gate::{Gate, Passage};
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// What a copy has brought.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// For each move, in their order, where its frame lies; none: it is not there.
+    pub(crate) places: Vec<Option<(ObjectId, u64)>>,
+    /// The new files and their lengths.
+    pub(crate) files: BTreeMap<ObjectId, u64>,
+    /// Bytes of the requests that were answered, and how many these are.
+    pub(crate) bytes_read: u64,
+    pub(crate) read_requests: u64,
+    /// Machines of which blocks cannot be read, with the reason.
+    pub(crate) damaged: BTreeMap<MachineName, String>,
+    /// The first of these reasons.
+    pub(crate) damage: Option<Error>,
+    pub(crate) ending: Ending,
+}
+
+/// How a copy ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// All that could be read is there.
+    Done,
+    /// The gate ended it.
+    Stopped,
+    /// A source could not be reached any more.
+    Failed(Error),
+}
+
+/// Carries the blocks of a plan, each read once, checked as it was stored, and written once.
+///
+/// What was written is durable on return. An error is one of the target's, and nothing was written then.
+pub(crate) async fn copy(
+    plan: &Plan,
+    sources: &[FrameSource],
+    placement: Placement,
+    gate: &dyn Gate,
+    mut output: Output<'_>,
+    progress: &dyn Progress,
+) -> Result<Copied> {
+    match carry(plan, sources, placement, gate, &mut output, progress).await {
+        Ok(copied) => output.finish().await.map(|()| copied),
+        Err(error) => {
+            output.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn carry(
+    plan: &Plan,
+    sources: &[FrameSource],
+    placement: Placement,
+    gate: &dyn Gate,
+    output: &mut Output<'_>,
+    progress: &dyn Progress,
+) -> Result<Copied> {
+    let moves = &plan.moves;
+    let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
+    let batches = move_batches(moves);
+    let asked = batches.len();
+    let halted = AtomicBool::new(false);
+    progress.begin("copying", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let mut reads = stream::iter(batches)
+        .then(|batch| async {
+            let is_open = !halted.load(Ordering::Relaxed)
+                && gate.pass(batch.range.end - batch.range.start).await == Passage::Go
+                && !halted.load(Ordering::Relaxed);
+            is_open.then_some(batch)
+        })
+        .take_while(|batch| std::future::ready(batch.is_some()))
+        .filter_map(std::future::ready)
+        .map(|batch| async move {
+            let answer = match sources.get(source_of(moves, &batch)) {
+                Some(source) => source.read(&batch).await,
+                None => Err(no_source()),
+            };
+            (answer, batch)
+        })
+        .buffered(IN_FLIGHT)
+        .boxed();
+    // Frames that are left out move those after them forward, into no more files than were planned.
+    let mut placer = Placer::new(placement);
+    let mut ids: VecDeque<ObjectId> = plan.files.keys().copied().collect();
+    let mut copied = Copied {
+        places: vec![None; moves.len()],
+        files: BTreeMap::new(),
+        bytes_read: 0,
+        read_requests: 0,
+        damaged: BTreeMap::new(),
+        damage: None,
+        ending: Ending::Done,
+    };
+    let mut answered = 0;
+    while let Some((answer, batch)) = reads.next().await {
+        answered += 1;
+        let steps = &moves[batch.items.clone()];
+        let bytes = match answer {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_loss() => {
+                steps.iter().for_each(|step| copied.note(&step.address.machine, &error));
+                copied.damage.get_or_insert(error);
+                continue;
+            }
+            Err(error) => {
+                halted.store(true, Ordering::Relaxed);
+                if !matches!(copied.ending, Ending::Failed(_)) {
+                    copied.ending = Ending::Failed(error);
+                }
+                continue;
+            }
+        };
+        copied.bytes_read += bytes.len() as u64;
+        copied.read_requests += 1;
+        let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
+        for (step, position) in steps.iter().zip(batch.items.clone()) {
+            match opened(&bytes, &batch, step, source) {
+                Ok(sealed) => {
+                    let mut is_short = false;
+                    let place = placer.place(step.from.length, || {
+                        ids.pop_front().unwrap_or_else(|| {
+                            is_short = true;
+                            ObjectId::from_stored(0)
+                        })
+                    });
+                    let number = numbers.get(&step.address.machine).copied().filter(|_| !is_short);
+                    let number = number.ok_or_else(|| {
+                        Error::Defect(format!("a block of {} that was not planned", step.address.machine))
+                    })?;
+                    output.append(place, number, step.address.disk, step.address.block, sealed).await?;
+                    copied.places[position] = Some(place);
+                }
+                Err(error @ Error::Damaged { .. }) => {
+                    copied.note(&step.address.machine, &error);
+                    copied.damage.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+            progress.advance(u64::from(step.from.length));
+        }
+    }
+    drop(reads);
+    progress.end();
+    if answered < asked && matches!(copied.ending, Ending::Done) {
+        copied.ending = Ending::Stopped;
+    }
+    copied.files = placer.into_files();
+    Ok(copied)
+}
+
+impl Copied {
+    fn note(&mut self, machine: &MachineName, error: &Error) {
+        self.damaged.entry(machine.clone()).or_insert_with(|| causes(error));
+    }
+}
+
+/// The block of a move out of what was read, ready to be stored under a new header.
+fn opened(bytes: &Bytes, batch: &Batch, step: &Move, source: &FrameSource) -> Result<Sealed> {
+    let frame = frame_in(bytes, batch, step.from)?;
+    let wanted = Wanted { address: step.address.clone(), at: step.from };
+    let number = source.number(&step.address.machine)?;
+    let (header, start) = open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
+    Ok(Sealed::of_frame(&header, frame.slice(start..)))
+}

@@ -1,0 +1,147 @@
+//! What is left of a job folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::ObjectId;
+use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
+
+use crate::error::Context;
+use crate::heads::Heads;
+use crate::layout::{Layout, head_copy_number, twin_id};
+use crate::{Error, OpenRepository, Result};
+
+/// What is there, without looking into indexes and backup files.
+pub(super) struct Survey {
+    pub(super) repository: OpenRepository,
+    pub(super) layout: Layout,
+    pub(super) heads: Heads,
+    /// The newest head that can be read.
+    head: Option<Head>,
+    /// Those with greater numbers, which cannot be.
+    pub(super) damaged_heads: Vec<String>,
+    /// The newest copy of a head that can be read.
+    copy: Option<Head>,
+    /// The newest copy that cannot be.
+    damaged_copy: Option<(u32, u64)>,
+    /// Every index of which there is an object or a second copy.
+    pub(super) indexes: BTreeSet<ObjectId>,
+    /// The backup files and their lengths.
+    pub(super) files: BTreeMap<ObjectId, u64>,
+    pub(super) number_max: u64,
+    pub(super) epoch_max: u32,
+}
+
+impl Survey {
+    pub(super) async fn of(repository: &OpenRepository, layout: &Layout) -> Result<Self> {
+        let heads = Heads::new(repository.clone(), layout.clone());
+        let mut survey = Self {
+            repository: repository.clone(),
+            layout: layout.clone(),
+            heads,
+            head: None,
+            damaged_heads: Vec::new(),
+            copy: None,
+            damaged_copy: None,
+            indexes: BTreeSet::new(),
+            files: BTreeMap::new(),
+            number_max: 0,
+            epoch_max: 0,
+        };
+        survey.look_at_heads().await?;
+        let mut copies = BTreeMap::new();
+        for (key, length) in survey.list(&layout.backup_files()?).await? {
+            if let Some(number) = head_copy_number(&key) {
+                copies.insert(number, key);
+            } else if let Some(id) = twin_id(&key) {
+                survey.indexes.insert(id);
+            } else if let Some(id) = ObjectId::parse(key.name()) {
+                survey.files.insert(id, length);
+            }
+        }
+        survey.look_at_copies(copies).await?;
+        for (key, _) in survey.list(&layout.indexes()?).await? {
+            survey.indexes.extend(ObjectId::parse(key.name()));
+        }
+        let mut ids: BTreeSet<ObjectId> = survey.indexes.iter().chain(survey.files.keys()).copied().collect();
+        for (key, _) in survey.list(&layout.release_lists()?).await? {
+            ids.extend(ObjectId::parse(key.name()));
+        }
+        let renewals = survey.list(&layout.lease_renewals()?).await?;
+        let epochs = renewals.iter().filter_map(|(key, _)| key.name().get(..10)?.parse().ok());
+        survey.epoch_max = ids.iter().map(|id| id.epoch()).chain(epochs).fold(survey.epoch_max, u32::max);
+        Ok(survey)
+    }
+
+    async fn look_at_heads(&mut self) -> Result<()> {
+        for number in self.heads.numbers().await?.into_iter().rev() {
+            self.number_max = self.number_max.max(number);
+            match self.heads.load(number).await {
+                Ok(head) => {
+                    self.epoch_max = self.epoch_max.max(head.epoch);
+                    self.head = Some(head);
+                    break;
+                }
+                Err(Error::Damaged { object, .. }) => self.damaged_heads.push(object),
+                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_copies(&mut self, copies: BTreeMap<(u32, u64), Key>) -> Result<()> {
+        for ((epoch, number), key) in copies.into_iter().rev() {
+            (self.epoch_max, self.number_max) = (self.epoch_max.max(epoch), self.number_max.max(number));
+            let decoded = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => None,
+                answer => Head::decode(&answer.while_doing(|| format!("reading {key}"))?).ok(),
+            };
+            match decoded.filter(|head| (head.epoch, head.number) == (epoch, number)) {
+                Some(head) => {
+                    self.copy = Some(head);
+                    break;
+                }
+                None => self.damaged_copy = self.damaged_copy.max(Some((epoch, number))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self, folder: &Prefix) -> Result<Vec<(Key, u64)>> {
+        let objects = self.repository.backend().list_all(folder).await;
+        let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
+        Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.number_max == 0 && self.indexes.is_empty() && self.files.is_empty()
+    }
+
+    /// The newest head that can be read, be it the head itself or a copy.
+    pub(super) fn newest(&self) -> Option<&Head> {
+        [&self.head, &self.copy]
+            .into_iter()
+            .flatten()
+            .max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
+    }
+
+    /// Whether the newest head that can be read is itself one, with none after it.
+    pub(super) fn is_head_intact(&self) -> bool {
+        let is_own = self.head.as_ref().zip(self.newest()).is_some_and(|(head, newest)| head.number == newest.number);
+        is_own && self.damaged_heads.is_empty()
+    }
+
+    /// Whether something may have been committed that neither a head nor a copy tells. A commit that changes the chain has a
+    /// copy, so a head that is lost is no reason for doubt as long as the copies are there.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let Some(newest) = self.newest() else { return true };
+        self.damaged_copy.is_some_and(|copy| copy > (newest.epoch, newest.number))
+            || (!self.damaged_heads.is_empty() && self.copy.is_none())
+    }
+
+    /// Whether the newest copy says of the chain what `head` says.
+    pub(super) fn has_copy_of(&self, head: &Head) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.chain == head.chain && copy.files == head.files)
+    }
+}

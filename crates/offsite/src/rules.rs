@@ -1,0 +1,235 @@
+//! The rules of commit and release that a head must keep, held in every build before it is committed and before anything of it
+//! is given back. The table in ARCHITECTURE.md says where the others are kept.
+//!
+//! To break one takes a defect of this library: then nothing is changed.
+
+use std::collections::BTreeSet;
+
+use offsite_core::ObjectId;
+use offsite_core::format::head::{Head, RetiredObject, Retirement};
+
+use crate::{Error, Result};
+
+/// Holds that `next` may follow `head`, whose writer has made ids up to the count `minted`.
+///
+/// # Errors
+/// [`Error::Defect`] names the rule.
+pub(crate) fn check_successor(head: &Head, next: &Head, minted: u32) -> Result<()> {
+    check_numbers(head, next)?;
+    if next.epoch != head.epoch || next.sealed_epoch != head.sealed_epoch {
+        return broken("epoch", "a writer commits in the epoch that it has taken");
+    }
+    let (before, after) = (referred(head), referred(next));
+    let (was_retired, is_retired) = (retired(head), retired(next));
+    if let Some(id) = after.iter().find(|id| is_retired.contains(id)) {
+        return broken("release rule 4", &format!("{id} is retired and referred to"));
+    }
+    if let Some(id) = after.iter().find(|id| was_retired.contains(id)) {
+        return broken("release rule 2", &format!("{id} was retired and is referred to again"));
+    }
+    if let Some(id) = before.iter().find(|id| !after.contains(id) && !is_retired.contains(id)) {
+        return broken(
+            "release rule 3",
+            &format!("{id} is no more and is not listed, so that no reader could hold it"),
+        );
+    }
+    let own = ObjectId::new(head.epoch, 1)..=ObjectId::new(head.epoch, minted);
+    if let Some(id) = after.difference(&before).find(|id| !own.contains(id)) {
+        return broken("release rule 5", &format!("{id} is new and not of this writer"));
+    }
+    let listed = next.retired.iter().filter(|retirement| !head.retired.contains(retirement));
+    check_intents(listed, |since| since == next.number)
+}
+
+/// Holds that `next` may take the folder over from `head`.
+///
+/// # Errors
+/// [`Error::Defect`] names the rule.
+pub(crate) fn check_taking(head: &Head, next: &Head) -> Result<()> {
+    check_numbers(head, next)?;
+    if next.epoch.checked_sub(1) != Some(head.epoch) {
+        return broken("epoch", "a writer takes the epoch after the last one");
+    }
+    if next.sealed_epoch != head.sealed_epoch && next.sealed_epoch != head.epoch {
+        return broken("epoch", "what is sealed is the epoch that was taken over");
+    }
+    if referred(head) != referred(next) || head.retired != next.retired {
+        return broken("epoch", "taking a folder over changes nothing in it");
+    }
+    Ok(())
+}
+
+/// Holds that what `head` lists may be given back, once no reader holds it.
+///
+/// # Errors
+/// [`Error::Defect`] names the rule.
+pub(crate) fn check_release(head: &Head) -> Result<()> {
+    check_intents(&head.retired, |since| since <= head.number)?;
+    match referred(head).intersection(&retired(head)).next() {
+        Some(id) => broken("release rule 4", &format!("{id} is to be released and is referred to")),
+        None => Ok(()),
+    }
+}
+
+/// Holds that the file of `id` may be written into.
+///
+/// # Errors
+/// [`Error::Defect`] names the rule.
+pub(crate) fn check_patched(head: &Head, id: ObjectId) -> Result<()> {
+    if id.epoch() <= head.sealed_epoch {
+        return broken("epoch", &format!("{id} is sealed: a writer that was taken over may still write into it"));
+    }
+    Ok(())
+}
+
+fn check_numbers(head: &Head, next: &Head) -> Result<()> {
+    if next.folder != head.folder || next.number.checked_sub(1) != Some(head.number) {
+        return broken("commit", "a commit takes the next number of its folder");
+    }
+    if next.ancestry.first() != Some(&head.commit) || next.commit == head.commit || head.ancestry.contains(&next.commit)
+    {
+        return broken("commit", "a commit has an id of its own and knows the one before it");
+    }
+    if next.boundary < head.boundary || next.boundary >= next.number {
+        return broken("boundary", "it never goes back and never reaches the newest head");
+    }
+    if next.clock < head.clock {
+        return broken("clock", "the time that is known never goes back");
+    }
+    Ok(())
+}
+
+/// Release rule 1: what is retired is so since a commit that is durable when anything of it is touched.
+fn check_intents<'a>(
+    retired: impl IntoIterator<Item = &'a Retirement>,
+    is_committed: impl Fn(u64) -> bool,
+) -> Result<()> {
+    match retired.into_iter().find(|retirement| !is_committed(retirement.since)) {
+        Some(Retirement { since, .. }) => {
+            broken("release rule 1", &format!("something is listed as retired since head {since}"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn referred(head: &Head) -> BTreeSet<ObjectId> {
+    head.files.keys().copied().chain(head.chain.indexes().map(|index| index.id)).collect()
+}
+
+/// Retired objects. (Release lists name ranges of objects that may well be referred to; those are checked where they are planned.)
+fn retired(head: &Head) -> BTreeSet<ObjectId> {
+    let object = |retirement: &Retirement| match retirement.what {
+        RetiredObject::File(id) | RetiredObject::Index(id) => Some(id),
+        RetiredObject::Ranges(_) => None,
+    };
+    head.retired.iter().filter_map(object).collect()
+}
+
+fn broken(rule: &str, what: &str) -> Result<()> {
+    Err(Error::Defect(format!("{rule}: {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use offsite_core::format::head::{FileState, Role};
+    use offsite_core::{BlockSize, Chain, Sequence, Timestamp};
+
+    use super::*;
+
+    fn head() -> Head {
+        let file = FileState { length: 9, live_bytes: 9, retain_until: None };
+        let waiting = Retirement { since: 4, what: RetiredObject::File(ObjectId::new(2, 1)), bytes: 9 };
+        Head {
+            folder: [1; 16],
+            number: 5,
+            commit: [5; 16],
+            ancestry: vec![[4; 16]],
+            boundary: 1,
+            epoch: 3,
+            sealed_epoch: 1,
+            lease: None,
+            role: Role::Copy,
+            alignment_bytes: 64,
+            next_sequence: Sequence(1),
+            clock: Timestamp::from_unix_secs(7).unwrap(),
+            machines: Vec::new(),
+            last_selected: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            settled_policy: None,
+            compacted: None,
+            files: BTreeMap::from([(ObjectId::new(1, 1), file), (ObjectId::new(3, 1), file)]),
+            chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
+            retired: vec![waiting],
+        }
+    }
+
+    fn next() -> Head {
+        Head { number: 6, commit: [6; 16], ancestry: vec![[5; 16], [4; 16]], ..head() }
+    }
+
+    #[track_caller]
+    fn refused(answer: Result<()>, rule: &str) {
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains(rule), "{error}");
+    }
+
+    #[test]
+    fn a_commit_that_keeps_the_rules_is_let_through() {
+        let mut next = next();
+        check_successor(&head(), &next, 1).unwrap();
+        let file = next.files.remove(&ObjectId::new(1, 1)).unwrap();
+        next.retired.push(Retirement { since: 6, what: RetiredObject::File(ObjectId::new(1, 1)), bytes: 9 });
+        next.files.insert(ObjectId::new(3, 2), file);
+        check_successor(&head(), &next, 2).unwrap();
+        check_release(&next).unwrap();
+        check_taking(&head(), &Head { epoch: 4, sealed_epoch: 3, ..self::next() }).unwrap();
+        check_patched(&head(), ObjectId::new(2, 7)).unwrap();
+    }
+
+    #[test]
+    fn each_rule_that_is_broken_is_named() {
+        let broken = |rule: &str, change: fn(&mut Head)| {
+            let mut next = next();
+            change(&mut next);
+            refused(check_successor(&head(), &next, 1), rule);
+        };
+        broken("commit", |next| next.number = 7);
+        broken("commit", |next| next.folder = [2; 16]);
+        broken("commit", |next| next.ancestry = vec![[4; 16]]);
+        broken("commit", |next| next.commit = [4; 16]);
+        broken("boundary", |next| next.boundary = 0);
+        broken("boundary", |next| next.boundary = 6);
+        broken("clock", |next| next.clock = Timestamp::from_unix_secs(6).unwrap());
+        broken("epoch", |next| next.epoch = 4);
+        broken("epoch", |next| next.sealed_epoch = 3);
+        let retire = |since, id| Retirement { since, what: RetiredObject::File(id), bytes: 9 };
+        let file = head().files[&ObjectId::new(1, 1)];
+        let mut next = next();
+        next.retired.push(retire(6, ObjectId::new(1, 1)));
+        refused(check_successor(&head(), &next, 1), "release rule 4");
+        refused(check_release(&next), "release rule 4");
+        let mut next = self::next();
+        next.retired.clear();
+        next.files.insert(ObjectId::new(2, 1), file);
+        refused(check_successor(&head(), &next, 1), "release rule 2");
+        let mut next = self::next();
+        next.files.remove(&ObjectId::new(1, 1));
+        refused(check_successor(&head(), &next, 1), "release rule 3");
+        for id in [ObjectId::new(3, 2), ObjectId::new(2, 9), ObjectId::new(4, 1), ObjectId::new(3, 0)] {
+            let mut next = self::next();
+            next.files.insert(id, file);
+            refused(check_successor(&head(), &next, 1), "release rule 5");
+        }
+        let mut next = self::next();
+        next.files.remove(&ObjectId::new(1, 1));
+        next.retired.push(retire(7, ObjectId::new(1, 1)));
+        refused(check_successor(&head(), &next, 1), "release rule 1");
+        refused(check_release(&next), "release rule 1");
+        refused(check_taking(&head(), &Head { epoch: 5, ..self::next() }), "epoch");
+        refused(check_taking(&head(), &Head { epoch: 4, sealed_epoch: 2, ..self::next() }), "epoch");
+        refused(check_taking(&head(), &Head { epoch: 4, retired: Vec::new(), ..self::next() }), "epoch");
+        refused(check_patched(&head(), ObjectId::new(1, 7)), "epoch");
+    }
+}

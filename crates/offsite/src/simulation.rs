@@ -39,6 +39,8 @@ pub enum Variant {
     PinsIgnored,
     /// A fold writes into ranges that are still listed for release.
     HeldRangesReused,
+    /// Folds go on in files that a writer who was taken over may still write into.
+    FilesNotSealed,
     /// A writer releases without looking whether it is still the newest.
     FenceNotChecked,
     /// Objects that a cut-off run left are not looked for.

@@ -248,10 +248,13 @@ impl Writer {
     /// That of the run; else as for [`Heads::commit`].
     pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
         let result = match result {
-            // Whoever took the job over may have let go what this run was about to read.
-            Err(error) if error.is_loss() && matches!(self.is_newest().await, Ok(false)) => {
-                Err(Error::Fenced { job: self.layout.job().clone() })
-            }
+            // Whoever took the job over may have let go what this run was about to read. Where that cannot be told, damage is not
+            // told either.
+            Err(error) if error.is_loss() => match self.is_newest().await {
+                Ok(true) => Err(error),
+                Ok(false) => Err(Error::Fenced { job: self.layout.job().clone() }),
+                Err(unknown) => Err(unknown),
+            },
             result => result,
         };
         if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
@@ -396,6 +399,7 @@ async fn wait_for_lease(
     match is_held(repository, layout, heads, head, progress).await? {
         Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
         Held::No => Ok(head.sealed_epoch),
+        Held::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
         Held::Silent => Ok(head.epoch),
     }
 }
@@ -444,4 +448,41 @@ async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Re
 pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use offsite_repository::Verb;
+    use offsite_repository::testing::{Fault, Faulty, Memory};
+
+    use super::*;
+    use crate::Silent;
+
+    /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
+    #[tokio::test]
+    async fn a_writer_that_cannot_look_tells_of_no_damage() {
+        let now = Timestamp::from_unix_secs(1_793_570_400).unwrap();
+        let job: JobName = "second".parse().unwrap();
+        let faulty = Faulty::new(Memory::new());
+        let repository = OpenRepository::initialise(Arc::new(faulty.clone()), now).await.unwrap();
+        let lease_duration = Duration::from_secs(30);
+        let damage = || Error::Damaged {
+            object: "second/index/1".to_owned(),
+            location: "memory".to_owned(),
+            advice: String::new(),
+            source: None,
+        };
+        for (is_reachable, expected) in [(true, None), (false, Some(ErrorKind::Unavailable))] {
+            let settings = WriterSettings { role: Role::Copy, block_size: BlockSize::MiB1, lease_duration, now };
+            let writer = Writer::open(repository.clone(), &job, settings, &Silent).await.unwrap();
+            if !is_reachable {
+                faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::List));
+            }
+            let error = writer.close::<()>(Err(damage())).await.unwrap_err();
+            assert_eq!(error.repository_kind(), expected, "{error}");
+            assert_eq!(error.is_loss(), is_reachable, "{error}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::job::{BACKUP, COPY, Setting, Sites, back_up, copy, day, restore, run,
 use crate::machines::Machines;
 use crate::numbers::{Numbers, Trace};
 use crate::proof::{Invariant, Prover, Violation, contents, prove_tight};
-use crate::schedule::{Actor, Schedule, Suffered, Weather};
+use crate::schedule::{Actor, Schedule, Sleeper, Suffered, Weather};
 use crate::simulated::{BrokenBackend, Simulated, StoredHead};
 
 /// The day on which they all act.
@@ -116,6 +116,8 @@ enum Role {
     Backup,
     Restore,
     Collect,
+    /// Takes the lease, and has nothing to do.
+    Idle,
 }
 
 /// How an actor's run ended.
@@ -185,14 +187,20 @@ impl<'a> Stage<'a> {
         let faults = [0, 0, 70, 25][numbers.position(4)];
         let kills = [0, 0, 0, 150][numbers.position(4)];
         let weather = Weather { pauses, faults, kills };
-        let kind = numbers.below(5);
+        let kind = numbers.below(6);
         let sleeper = match kind {
-            0 => Some((0, 1 + numbers.below(90))),
-            1 => Some((3, 1 + numbers.below(25))),
+            0 => Some(Sleeper { actor: 0, action: None, call: 1 + numbers.below(90) }),
+            1 => Some(Sleeper { actor: 3, action: None, call: 1 + numbers.below(25) }),
+            2 => {
+                let action = ["finish", "finish", "patch", "punch", "delete"][numbers.position(5)];
+                Some(Sleeper { actor: 0, action: Some(action), call: 1 + numbers.below(6) })
+            }
             _ => None,
         };
         let schedule = Schedule::new(numbers.draw(), weather, sleeper);
-        let hosts = (0..6).map(|actor| (actor, if numbers.one_in(2) { "left" } else { "right" })).collect();
+        // Of a claim by the same host it is known that it lives: nobody takes over from a sleeper there.
+        let is_left = |actor, numbers: &mut Numbers| if kind == 2 { actor == 0 } else { numbers.one_in(2) };
+        let hosts = (0..6).map(|actor| (actor, if is_left(actor, &mut numbers) { "left" } else { "right" })).collect();
         let sites =
             Sites { source: self.sites.source.fork(), target: self.sites.target.fork(), seed: self.sites.seed.clone() };
         let stage = &*self;
@@ -376,6 +384,19 @@ impl Play<'_> {
                 self.schedule.wake_all();
                 self.wait(vec![(sleeper, asleep)], &mut ended).await;
             }
+            // A writer that sleeps before a call that changes something, until its head is long trimmed.
+            2 => {
+                let asleep = self.spawn(0, Role::Copy, numbers);
+                let idle = [(5, Role::Idle); 6];
+                for (actor, role) in
+                    [(1, Role::Collect), (2, Role::Copy)].into_iter().chain(idle).chain([(4, Role::Collect)])
+                {
+                    let running = self.spawn(actor, role, numbers);
+                    self.wait(vec![(actor, running)], &mut ended).await;
+                }
+                self.schedule.wake_all();
+                self.wait(vec![(0, asleep)], &mut ended).await;
+            }
             _ => {
                 let mut running = Vec::new();
                 for (actor, role) in
@@ -432,6 +453,7 @@ impl Play<'_> {
                         Transforms { retention, apply_changes_at_once: true, ..setting.transforms.clone() };
                     transform(transforms, &target, COPY, now).await.map(|()| None)
                 }
+                Role::Idle => transform(Transforms::default(), &target, COPY, now).await.map(|()| None),
                 Role::Backup => {
                     let images = Arc::clone(&machines);
                     back_up_shared(&setting, &images, &source, now).await.map(|()| Some(now))

@@ -73,14 +73,24 @@ pub struct Suffered {
     pub killed: bool,
 }
 
+/// An actor that stops at one of its calls until all others have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sleeper {
+    /// The actor.
+    pub actor: Actor,
+    /// Calls of this kind count; none: all do.
+    pub action: Option<&'static str>,
+    /// It stops before the call of this number, from one.
+    pub call: u64,
+}
+
 #[derive(Debug)]
 struct State {
     numbers: Numbers,
     weather: Weather,
     waiting: Vec<Waiting>,
     paused_until: BTreeMap<Actor, Instant>,
-    /// An actor that stops at its so many-th call until all others have ended.
-    sleeper: Option<(Actor, u64)>,
+    sleeper: Option<Sleeper>,
     suffered: BTreeMap<Actor, Suffered>,
     /// An outage that an actor sees: so many calls that fail.
     outage: BTreeMap<Actor, u64>,
@@ -99,7 +109,7 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a seed.
     #[must_use]
-    pub fn new(seed: u64, weather: Weather, sleeper: Option<(Actor, u64)>) -> Self {
+    pub fn new(seed: u64, weather: Weather, sleeper: Option<Sleeper>) -> Self {
         let state = State {
             numbers: Numbers::new(seed),
             weather,
@@ -196,7 +206,7 @@ impl State {
         let now = Instant::now();
         let is_ready = |state: &Self, actor: Actor| {
             !state.suffered.get(&actor).is_some_and(|suffered| suffered.killed)
-                && state.sleeper.is_none_or(|(sleeper, calls)| sleeper != actor || calls > 0)
+                && state.sleeper.is_none_or(|sleeper| sleeper.actor != actor || sleeper.call > 0)
                 && state.paused_until.get(&actor).is_none_or(|until| *until <= now)
         };
         let ready: Vec<usize> =
@@ -219,11 +229,13 @@ impl State {
             self.suffered.entry(actor).or_default().killed = true;
             return Next::Granted;
         }
-        if let Some((sleeper, calls)) = &mut self.sleeper
-            && *sleeper == actor
+        let action = self.waiting[position].what.split(' ').nth(1);
+        if let Some(sleeper) = &mut self.sleeper
+            && sleeper.actor == actor
+            && (sleeper.action.is_none() || sleeper.action == action)
         {
-            *calls -= 1;
-            if *calls == 0 {
+            sleeper.call -= 1;
+            if sleeper.call == 0 {
                 self.suffered.entry(actor).or_default().pauses += 1;
                 return Next::Granted;
             }

@@ -7,7 +7,7 @@ use offsite_simulation::job::Setting;
 use offsite_simulation::{count, seed};
 
 fn survives(position: usize) {
-    let images_per_call = count("OFFSITE_IMAGES", 3);
+    let images_per_call = count("OFFSITE_IMAGES", 2);
     let setting = Setting::all().remove(position);
     let days = i64::try_from(count("OFFSITE_DAYS", 30)).unwrap_or(30);
     let plan = CrashPlan { seed: seed(1 + position as u64), days, images_per_call, broken: None };

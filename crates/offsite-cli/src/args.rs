@@ -33,8 +33,12 @@ pub(crate) enum Command {
     Init(Init),
     /// Make one restore point of machines from their disk images.
     Backup(Backup),
-    /// Run one interval of the copy jobs: sync, transform, release.
+    /// Run one interval of the copy jobs now: sync, transform, release, post-job activities.
     Run(Run),
+    /// Run the copy jobs on their schedules until stopped; SIGHUP reads the config again.
+    Daemon(Daemon),
+    /// Tell what the daemon is doing, and what came of each job's last interval.
+    Status(Status),
     /// List restore points.
     Points(Points),
     /// Draw a job's chain, with what is kept why and until when.
@@ -140,6 +144,20 @@ pub(crate) struct Run {
     /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// Log from this level on: error, warn, info, debug, trace or off (default: OFFSITE_LOG, or info).
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

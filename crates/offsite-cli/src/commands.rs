@@ -12,6 +12,7 @@ pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod simulate;
+pub(crate) mod status;
 pub(crate) mod verify;
 
 use offsite::{JobName, OpenRepository};
@@ -28,7 +29,7 @@ async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<Jo
 }
 
 /// What a transform phase did, a line each.
-fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
+pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {
         let (verb, what) = operation::words(&report.operation);

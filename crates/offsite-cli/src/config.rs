@@ -1,16 +1,27 @@
 //! The config file.
 
+mod daemon;
+mod timing;
+mod transform;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use offsite::core::phase::Settings;
 use offsite::core::selection::{Objects, Pattern};
-use offsite::{Budget, Compact, JobName, LiveShare, MergeMethod, OpenRepository, Selection, Source, Transforms};
+use offsite::{JobName, OpenRepository, Selection, Source, Transforms};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 use crate::policy::RetentionConfig;
+use crate::post_job::Script;
 use crate::status::Failure;
+
+use daemon::DaemonConfig;
+use timing::{AfterConfig, Fault, Timing, WindowConfig};
+use transform::TransformConfig;
 
 /// `offsite.toml`. A key that this version does not know is refused, never ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +31,11 @@ pub(crate) struct Config {
     pub(crate) repositories: BTreeMap<String, RepositoryConfig>,
     #[serde(default)]
     pub(crate) jobs: BTreeMap<String, JobConfig>,
+    #[serde(default)]
+    pub(crate) daemon: DaemonConfig,
+    /// Its tables as they are in the file, to see what has changed.
+    #[serde(skip)]
+    tables: toml::Table,
     /// Where the file lies: its relative paths start there.
     #[serde(skip)]
     folder: PathBuf,
@@ -111,65 +127,13 @@ pub(crate) struct JobConfig {
     retention: RetentionConfig,
     #[serde(default)]
     transform: TransformConfig,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TransformConfig {
-    #[serde(default)]
-    merge: MergeConfig,
-    compact: Option<CompactConfig>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CompactConfig {
-    below_live: Option<f64>,
-    every: Option<String>,
-    budget_mib: Option<u64>,
-}
-
-/// Many times the largest block.
-const BUDGET_MIB_MIN: u64 = 64;
-
-impl CompactConfig {
-    fn compact(&self) -> Result<Compact, String> {
-        // Without a share, nothing is below it: there is the schedule alone.
-        let below_live =
-            LiveShare::new(self.below_live.unwrap_or(0.0)).map_err(|error| format!("below_live: {error}"))?;
-        if self.below_live.is_none() && self.every.is_none() {
-            return Err("give below_live, every or both".to_owned());
-        }
-        let every_days = self.every.as_deref().map(days).transpose().map_err(|error| format!("every: {error}"))?;
-        if let Some(mib) = self.budget_mib.filter(|mib| *mib < BUDGET_MIB_MIN) {
-            return Err(format!("budget_mib = {mib}: use at least {BUDGET_MIB_MIN}, so that each run gets somewhere"));
-        }
-        let budget = self.budget_mib.map(|mib| Budget::Bytes(mib.saturating_mul(1 << 20)));
-        Ok(Compact { every_days, budget, ..Compact::below(below_live) })
-    }
-}
-
-/// The days of a text like `10 days`, `2 weeks` or `1 month` (30 days).
-fn days(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?}: write a number of days, weeks or months, as in \"2 weeks\"");
-    let (count, unit) = text.split_once(' ').ok_or_else(wrong)?;
-    let count: u32 = count.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)?;
-    let days = match unit {
-        "day" | "days" => 1,
-        "week" | "weeks" => 7,
-        "month" | "months" => 30,
-        _ => return Err(wrong()),
-    };
-    count.checked_mul(days).ok_or_else(wrong)
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum MergeConfig {
-    #[default]
-    Auto,
-    Adopt,
-    Fold,
+    every: Option<Spanned<String>>,
+    at: Option<Spanned<String>>,
+    time_zone: Option<Spanned<String>>,
+    lookup: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+    window: Option<Spanned<WindowConfig>>,
+    after: Option<AfterConfig>,
 }
 
 /// One source, or an array of several.
@@ -343,7 +307,13 @@ impl Config {
             Err(error) => return Err(wrong(error.to_string())),
         };
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(explain(&error)))?;
+        config.tables = toml::from_str(&text).map_err(|error| wrong(explain(&error)))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let wrong_at = |what: &str, fault: Fault| {
+            let line = text.get(..fault.span.start).map_or(1, |before| before.matches('\n').count() + 1);
+            Failure::WrongUse(format!("config {}, line {line}: {what}{}", path.display(), fault.why))
+        };
+        config.daemon.jobs_at_once().map_err(|fault| wrong_at("", fault))?;
         for (name, repository) in &mut config.repositories {
             if let Some(key) = repository.bucket_key().filter(|_| !repository.location.starts_with("s3://")) {
                 let location = &repository.location;
@@ -364,6 +334,9 @@ impl Config {
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
                 .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
+            job.settings()
+                .and_then(|_| job.script(&config.folder).map(drop))
+                .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             if let Some(fault) = job.sources().iter().find_map(SourceConfig::fault) {
                 return Err(wrong(format!("job {name:?}: {fault}")));
             }
@@ -379,6 +352,27 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Where the file lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file that knows the state of the jobs.
+    pub(crate) fn status_path(&self) -> PathBuf {
+        self.daemon.status(&self.folder)
+    }
+
+    /// Whether the job `name` is the same in both, its repositories included.
+    pub(crate) fn has_same_job(&self, other: &Self, name: &str) -> bool {
+        let job = |config: &Self| config.tables.get("jobs").and_then(|jobs| jobs.get(name)).cloned();
+        let repository =
+            |config: &Self, repo: &str| config.tables.get("repositories").and_then(|all| all.get(repo)).cloned();
+        let Some(own) = self.jobs.get(name) else { return false };
+        let mut repositories =
+            own.sources().iter().map(|source| source.repository.as_str()).chain([own.target.as_str()]);
+        job(self) == job(other) && repositories.all(|repo| repository(self, repo) == repository(other, repo))
     }
 
     /// The location behind `name`, if the file has it; a relative path starts at the file.
@@ -414,6 +408,27 @@ fn explain(error: &toml::de::Error) -> String {
 }
 
 impl JobConfig {
+    fn timing(&self) -> Timing<'_> {
+        Timing {
+            every: self.every.as_ref(),
+            at: self.at.as_ref(),
+            time_zone: self.time_zone.as_ref(),
+            lookup: self.lookup.as_ref(),
+            mode: self.mode.as_ref(),
+            window: self.window.as_ref(),
+        }
+    }
+
+    /// When the job works.
+    pub(crate) fn settings(&self) -> Result<Settings, Fault> {
+        self.timing().settings()
+    }
+
+    /// What is run after each interval, if anything is; a relative path starts in `folder`.
+    pub(crate) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
+        self.after.as_ref().map(|after| after.script(folder)).transpose()
+    }
+
     /// Where the job takes restore points from.
     pub(crate) fn sources(&self) -> &[SourceConfig] {
         &self.source.0
@@ -429,14 +444,8 @@ impl JobConfig {
 
     /// What the job keeps, and how its chain is transformed.
     pub(crate) fn transforms(&self) -> Result<Transforms, String> {
-        let merge = match self.transform.merge {
-            MergeConfig::Auto => MergeMethod::Auto,
-            MergeConfig::Adopt => MergeMethod::Adopt,
-            MergeConfig::Fold => MergeMethod::Fold,
-        };
-        let compact = self.transform.compact.as_ref().map(CompactConfig::compact).transpose();
-        let compact = compact.map_err(|error| format!("transform.compact: {error}"))?;
-        let deleted_machines = self.retention.deleted_machines()?;
-        Ok(Transforms { merge, compact, deleted_machines, ..Transforms::keeping(self.retention.policy()?) })
+        let zone = self.timing().zone().map_err(|fault| fault.why)?;
+        let (policy, deleted_machines) = (self.retention.policy_in(zone)?, self.retention.deleted_machines()?);
+        Ok(Transforms { deleted_machines, ..self.transform.transforms(policy)? })
     }
 }

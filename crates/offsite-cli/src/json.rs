@@ -1,5 +1,7 @@
 //! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
 
+mod interval;
+
 use offsite::core::{MachineName, PointKind, RestorePoint, Status, retention::Verdict};
 use offsite::report::{
     BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport,
@@ -11,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::operation;
 use crate::status::Failure;
+
+pub(crate) use interval::{interval, typed};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
@@ -99,28 +103,7 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
 }
 
 pub(crate) fn copy(job: &str, report: &CopyReport) -> Value {
-    let sync = report.sync.as_ref().map(|sync| {
-        let machines: Vec<Value> = sync
-            .machines
-            .iter()
-            .map(|machine| {
-                json!({
-                    "name": machine.name.as_str(),
-                    "captured": machine.captured.to_string(),
-                    "source_sequence": machine.source.0,
-                    "source_job": machine.job.as_str(),
-                    "source_location": machine.location,
-                })
-            })
-            .collect();
-        json!({
-            "sequence": sync.sequence.0,
-            "time": sync.time.to_string(),
-            "kind": if sync.full { "full" } else { "increment" },
-            "machines": machines,
-            "io": tally(&sync.tally),
-        })
-    });
+    let sync = report.sync.as_ref().map(interval::sync);
     json!({
         "job": job,
         "sync": sync,

@@ -3,14 +3,19 @@
 //! A thin user of the library: it parses what was typed, opens repositories, runs one operation, and prints what came of it.
 
 mod args;
+mod clock;
 mod commands;
 mod config;
+mod daemon;
 mod demo;
+mod job;
 mod json;
+mod log;
 mod media;
 mod operation;
 mod place;
 mod policy;
+mod post_job;
 mod progress;
 mod render;
 mod status;
@@ -49,6 +54,8 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Init(init) => commands::init::run(&init, &config).await,
         Command::Backup(backup) => commands::backup::run(&backup, &config).await,
         Command::Run(run) => commands::run::run(&run, &config).await,
+        Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
+        Command::Status(status) => commands::status::run(&status, &config),
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,

@@ -54,6 +54,14 @@ impl RetentionConfig {
     /// # Errors
     /// What makes no sense, in words.
     pub(crate) fn policy(&self) -> Result<Policy, String> {
+        self.policy_in(Zone::utc())
+    }
+
+    /// What these keys ask for, reckoned in `zone` unless they name another.
+    ///
+    /// # Errors
+    /// What makes no sense, in words.
+    pub(crate) fn policy_in(&self, zone: Zone) -> Result<Policy, String> {
         let regular = match (self.keep, self.keep_days) {
             (Some(_), Some(_)) => return Err("keep and keep_days exclude each other: give one of them".to_owned()),
             (Some(keep), None) => Regular::Simple(Simple::new(keep).map_err(|error| format!("keep: {error}"))?),
@@ -63,7 +71,7 @@ impl RetentionConfig {
         self.deleted_machines()?;
         let gfs = self.gfs.as_ref().map(GfsConfig::gfs).transpose().map_err(|error| format!("gfs: {error}"))?;
         let zone = match &self.time_zone {
-            None => Zone::utc(),
+            None => zone,
             Some(name) => Zone::named(name).map_err(|error| format!("time_zone: {error}"))?,
         };
         Ok(Policy { regular, gfs, zone })

@@ -14,6 +14,15 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// As a script is told it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "success",
+            Self::Warnings => "warning",
+            Self::Failed => "failed",
+        }
+    }
+
     /// The worse of two.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {

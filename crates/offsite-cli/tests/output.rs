@@ -41,6 +41,8 @@ fn help_says_what_there_is() {
         "init",
         "backup",
         "run",
+        "daemon",
+        "status",
         "points",
         "chain",
         "restore",

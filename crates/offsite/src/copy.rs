@@ -126,6 +126,14 @@ impl CopyJob {
         self
     }
 
+    pub(crate) fn name(&self) -> &JobName {
+        &self.name
+    }
+
+    pub(crate) fn target(&self) -> &OpenRepository {
+        &self.target
+    }
+
     /// Copies what is new at `now`, then merges what retention no longer asks for, then gives its space back.
     ///
     /// # Errors

@@ -464,7 +464,7 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_cannot_look_tells_of_no_damage() {
         let now = Timestamp::from_unix_secs(1_793_570_400).unwrap();
-        let job: JobName = "second".parse().unwrap();
+        let job = JobName::new("second").unwrap();
         let faulty = Faulty::new(Memory::new());
         let repository = OpenRepository::initialise(Arc::new(faulty.clone()), now).await.unwrap();
         let lease_duration = Duration::from_secs(30);

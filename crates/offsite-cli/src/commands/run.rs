@@ -1,21 +1,22 @@
 //! `offsite run`
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use offsite::core::Timestamp;
 use offsite::report::{CopyReport, MachineOutcome, MachineReport};
-use offsite::{CopyJob, JobName, OpenRepository, RunPlan, Source, Transforms};
+use offsite::{CopyJob, OpenRepository, RunPlan, Source};
 use offsite_backends::Medium;
 use serde_json::json;
 
 use crate::args::Run;
 use crate::commands::transform_lines;
 use crate::config::{Config, JobConfig};
+use crate::job::Opening;
 use crate::media::{Inserted, Seen, View};
+use crate::post_job::Told;
 use crate::status::{Failure, Status, chain_of};
-use crate::{json, operation, place, progress, render};
+use crate::{job, json, operation, place, progress, render};
 
 pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failure> {
     let path = config;
@@ -96,8 +97,28 @@ struct One<'a> {
     now: Timestamp,
 }
 
+/// A run that came to its end.
+struct Done {
+    report: CopyReport,
+    status: Status,
+}
+
 impl One<'_> {
     async fn run(&self, used: &mut Vec<Inserted>) -> Result<Status, Failure> {
+        let done = self.run_copy(used).await;
+        if let Ok(done) = &done {
+            if self.arguments.json {
+                json::print(&json::copy(self.name, &done.report))?;
+            } else {
+                print!("{}", summary(self.name, &done.report));
+            }
+        }
+        let after = self.after(&done).await;
+        Ok(done?.status.and(after))
+    }
+
+    /// Sync and transform.
+    async fn run_copy(&self, used: &mut Vec<Inserted>) -> Result<Done, Failure> {
         let sources = self.sources().await?;
         let (target, medium) = place::target(&self.job.target, self.config).await?;
         let (copy, counted) =
@@ -112,12 +133,8 @@ impl One<'_> {
             }
         }
         let report = report?;
-        if self.arguments.json {
-            json::print(&json::copy(self.name, &report))?;
-        } else {
-            print!("{}", summary(self.name, &report));
-        }
-        Ok(warnings(&report.machines, &[&report.transform.notes, &report.notes]).and(counted))
+        let status = warnings(&report.machines, &[&report.transform.notes, &report.notes]).and(counted);
+        Ok(Done { report, status })
     }
 
     /// Plans on the medium that is there; if none is, on each that is away.
@@ -150,15 +167,12 @@ impl One<'_> {
     /// The job's sources, each repository opened once.
     async fn sources(&self) -> Result<Vec<Source>, Failure> {
         let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
-        let mut sources = Vec::new();
         for source in self.job.sources() {
-            let repository = match open.entry(&source.repository) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(place::open(&source.repository, self.config).await?),
-            };
-            sources.push(source.source(repository).map_err(Failure::WrongUse)?);
+            if !open.contains_key(source.repository.as_str()) {
+                open.insert(&source.repository, place::open(&source.repository, self.config).await?);
+            }
         }
-        Ok(sources)
+        job::sources(self.job, &open)
     }
 
     /// The job, and whether retention counts all it should.
@@ -168,24 +182,36 @@ impl One<'_> {
         target: &OpenRepository,
         medium: Option<&Medium>,
     ) -> Result<(CopyJob, Status), Failure> {
-        let wrong = |error: offsite::JobNameError| Failure::WrongUse(error.to_string());
-        let name = JobName::new(self.name).map_err(wrong)?;
-        let (mut elsewhere, mut status) = (Vec::new(), Status::Done);
-        if let (Some(medium), Some(set)) = (medium, place::media(&self.job.target, self.config)?) {
-            let (points, untold) = set.elsewhere(medium.id, &name).await?;
-            elsewhere = points;
-            for why in untold {
+        let opening = Opening {
+            name: self.name,
+            job: self.job,
+            config: self.config,
+            apply_changes_at_once: self.arguments.apply_policy,
+            progress: progress::bars(),
+        };
+        let (copy, untold) = opening.copy(sources, target, medium).await?;
+        untold.iter().for_each(|why| eprintln!("offsite: warning: {why}"));
+        Ok((copy, if untold.is_empty() { Status::Done } else { Status::Warnings }))
+    }
+
+    /// The post-job activities: the script, told of the end as it is.
+    async fn after(&self, done: &Result<Done, Failure>) -> Status {
+        let Ok(Some(script)) = self.job.script(self.config.folder()) else { return Status::Done };
+        let ended = place::now().to_string();
+        let (result, report) = match done {
+            Ok(done) => (done.status.word(), Ok(&done.report)),
+            Err(Failure::Failed(why) | Failure::WrongUse(why)) => (Status::Failed.word(), Err(why.as_str())),
+        };
+        let point = report.ok().and_then(|report| report.sync.as_ref()).map(|sync| sync.sequence.0);
+        let told = Told { job: self.name, result, point };
+        let log = |line: &str| eprintln!("offsite: {}: script: {line}", self.name);
+        match script.run(told, &json::typed(self.name, result, &ended, report), &log).await {
+            Ok(()) => Status::Done,
+            Err(why) => {
                 eprintln!("offsite: warning: {why}");
-                status = Status::Warnings;
+                Status::Warnings
             }
         }
-        let transforms = self.job.transforms().map_err(Failure::WrongUse)?;
-        let transforms = Transforms { apply_changes_at_once: self.arguments.apply_policy, elsewhere, ..transforms };
-        let copy = CopyJob::of(name, sources.to_vec(), target)?
-            .select(self.job.selection().map_err(Failure::WrongUse)?)
-            .transforms(transforms)
-            .progress(progress::bars());
-        Ok((copy, status))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running the built command in a folder of its own, and reading what it says.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod daemons;
 pub mod golden;
 pub mod repository;
 

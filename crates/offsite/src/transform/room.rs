@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::{Head, RetiredObject};
+use offsite_core::format::head::RetiredObject;
 use offsite_core::plan::{FoldTarget, free_ranges, places, references};
 use offsite_core::{BlockMap, Coverage, IndexReference, ObjectId, PointKind, RestorePoint, StoredBlock};
 use offsite_repository::Repository;
 
 use super::draft::Drafting;
+use crate::Result;
 use crate::layout::Layout;
 use crate::release::load_list;
 use crate::seams::is_broken;
-use crate::{OpenRepository, Result};
 
 /// Indexes of so many bytes are read whole: some 160,000 blocks.
 const READ_BYTES_MAX: u64 = 8 << 20;
@@ -49,7 +49,7 @@ pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint
             some(drafting, full, *file, first_offset..state.length).await?
         };
         // Release rule 7: what a list that cannot be read may hold is not free.
-        if let Some(held) = held_ranges(drafting.repository, drafting.indexes.layout(), head, *file).await? {
+        if let Some(held) = held_ranges(drafting, *file).await? {
             free = free_ranges(room.domain, &room.live, &held, alignment);
         }
     }
@@ -173,19 +173,15 @@ impl Layers {
 
 /// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that
 /// cannot be told.
-async fn held_ranges(
-    repository: &OpenRepository,
-    layout: &Layout,
-    head: &Head,
-    file: ObjectId,
-) -> Result<Option<Vec<Range<u64>>>> {
+async fn held_ranges(drafting: &mut Drafting<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
     let mut held = Vec::new();
     if is_broken!(HeldRangesReused) {
         return Ok(Some(held));
     }
-    for retirement in &head.retired {
+    for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
-            let Some(mut list) = load_list(repository, layout, head.folder, id).await? else {
+            let layout: &Layout = drafting.indexes.layout();
+            let Some(mut list) = load_list(drafting.repository, layout, drafting.head.folder, id).await? else {
                 return Ok(None);
             };
             held.extend(list.remove(&file).unwrap_or_default());

@@ -1,0 +1,161 @@
+//! When a job works, and what is done after it: the keys `every` to `after` of `[jobs.NAME]`.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use offsite::core::phase::Settings;
+use offsite::core::retention::Zone;
+use offsite::core::schedule::{Every, Lookup, Period, Schedule, TimeOfDay, Window};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::post_job::Script;
+
+/// How long a script may take if nothing is said.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// The keys, as they are in the file. `JobConfig` has them beside its own, as a table cannot be two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing<'a> {
+    pub(super) every: Option<&'a Spanned<String>>,
+    pub(super) at: Option<&'a Spanned<String>>,
+    pub(super) time_zone: Option<&'a Spanned<String>>,
+    pub(super) lookup: Option<&'a Spanned<String>>,
+    pub(super) mode: Option<&'a Spanned<String>>,
+    pub(super) window: Option<&'a Spanned<WindowConfig>>,
+}
+
+/// One text, or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "hours like \"mon-fri 20:00-06:00\", or an array of such")]
+pub(super) enum WindowConfig {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What is done after each interval.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AfterConfig {
+    script: Spanned<PathBuf>,
+    time_limit: Option<Spanned<String>>,
+}
+
+/// A key whose value makes no sense.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(super) why: String,
+    /// Where the value stands in the file.
+    pub(super) span: Range<usize>,
+}
+
+/// Names the key and the place of a value that is wrong.
+fn fault<T>(key: &str, value: &Spanned<T>, why: impl ToString) -> Fault {
+    Fault { why: format!("{key}: {}", why.to_string()), span: value.span() }
+}
+
+impl Timing<'_> {
+    /// Where the job's days and hours are reckoned; UTC unless it is said.
+    pub(super) fn zone(&self) -> Result<Zone, Fault> {
+        let named =
+            |name: &Spanned<String>| Zone::named(name.get_ref()).map_err(|error| fault("time_zone", name, error));
+        self.time_zone.map_or_else(|| Ok(Zone::utc()), named)
+    }
+
+    /// When the job works.
+    pub(super) fn settings(&self) -> Result<Settings, Fault> {
+        let zone = self.zone()?;
+        let is_immediate = match self.mode {
+            None => false,
+            Some(mode) => match mode.get_ref().as_str() {
+                "immediate" => true,
+                "interval" => false,
+                other => {
+                    let why = format!(
+                        "{other:?} is no mode: write \"interval\", or \"immediate\" to copy each point as it appears"
+                    );
+                    return Err(fault("mode", mode, why));
+                }
+            },
+        };
+        if is_immediate {
+            let keys = [("every", self.every), ("at", self.at), ("lookup", self.lookup)];
+            if let Some((key, value)) = keys.into_iter().find_map(|(key, value)| Some((key, value?))) {
+                let why = format!(
+                    "{:?} is for intervals, and mode = \"immediate\" has none: leave one of them out",
+                    value.get_ref()
+                );
+                return Err(fault(key, value, why));
+            }
+        }
+        let every = match self.every {
+            _ if is_immediate => Every::Immediate,
+            None => Every::Period(Period::days(1).map_err(|error| Fault { why: error.to_string(), span: 0..0 })?),
+            Some(every) => Every::parse(every.get_ref()).map_err(|error| fault("every", every, error))?,
+        };
+        let parse_at = |at: &Spanned<String>| TimeOfDay::parse(at.get_ref()).map_err(|error| fault("at", at, error));
+        let at = self.at.map_or_else(|| Ok(TimeOfDay::default()), parse_at)?;
+        let mut settings = Settings::new(Schedule::new(every, at, zone.clone()));
+        if let Some(lookup) = self.lookup {
+            settings.lookup = Lookup::parse(lookup.get_ref()).map_err(|error| fault("lookup", lookup, error))?;
+        }
+        if let Some(window) = self.window {
+            let texts = match window.get_ref() {
+                WindowConfig::One(text) => std::slice::from_ref(text),
+                WindowConfig::Several(texts) => texts,
+            };
+            settings.window = Window::parse(texts, zone).map_err(|error| fault("window", window, error))?;
+        }
+        Ok(settings)
+    }
+}
+
+impl AfterConfig {
+    /// The script; a relative path starts in `folder`, where it is run.
+    pub(super) fn script(&self, folder: &Path) -> Result<Script, Fault> {
+        if self.script.get_ref().as_os_str().is_empty() {
+            return Err(fault("after.script", &self.script, "it is empty: name a program, or leave after out"));
+        }
+        let time_limit = match &self.time_limit {
+            None => TIME_LIMIT,
+            Some(limit) => duration(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,
+        };
+        // The script is started in that folder, so its path must not depend on where this process is.
+        let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
+        Ok(Script { path: folder.join(self.script.get_ref()), folder, time_limit })
+    }
+}
+
+/// `90 seconds`, `10 minutes`, `2 hours`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("{text:?} is no time limit: write \"90 seconds\", \"10 minutes\" or \"2 hours\", at most a week");
+    let (count, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
+    let count: u64 = count.parse().map_err(|_| wrong())?;
+    let unit_secs = match unit.trim() {
+        "second" | "seconds" => 1,
+        "minute" | "minutes" => 60,
+        "hour" | "hours" => 3600,
+        _ => return Err(wrong()),
+    };
+    let limit = Duration::from_secs(count.checked_mul(unit_secs).ok_or_else(wrong)?);
+    if limit.is_zero() || limit > TIME_LIMIT_MAX { Err(wrong()) } else { Ok(limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_are_read_as_people_write_them() {
+        assert_eq!(duration("10 minutes"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("1 second"), Ok(Duration::from_secs(1)));
+        for text in
+            ["", "10", "0 seconds", "10 fortnights", "-1 hours", "8 days", "169 hours", "18446744073709551615 hours"]
+        {
+            assert!(duration(text).unwrap_err().contains("10 minutes"), "{text}");
+        }
+    }
+}

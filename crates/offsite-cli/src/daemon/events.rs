@@ -1,0 +1,155 @@
+//! What runners tell, as lines of the log and in the status file.
+
+use std::sync::Arc;
+
+use offsite::core::phase::{Outcome, Phase};
+use offsite::report::MachineOutcome;
+use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
+use offsite::{JobName, Progress};
+use tracing::{debug, error, info, warn};
+
+use super::record::FailureRecord;
+use super::store::{Store, Weight};
+use crate::commands::transform_lines;
+use crate::{json, render};
+
+/// Writes down what it hears.
+pub(super) struct Listener {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl RunnerEvents for Listener {
+    fn tell(&self, job: &JobName, event: RunnerEvent<'_>) {
+        let name = job.as_str();
+        match event {
+            RunnerEvent::Phase { phase, span } => {
+                debug!(job = name, "{}, in the interval from {} to {}", word(phase), span.start, span.end);
+                self.store.job(name, Weight::Shown, |record| {
+                    let interval = Some(span.into());
+                    if record.interval != interval {
+                        record.transferred_bytes = 0;
+                    }
+                    record.interval = interval;
+                    record.phase = word(phase).to_owned();
+                    record.is_paused = false;
+                });
+            }
+            RunnerEvent::Waiting { until } => {
+                self.store.job(name, Weight::Shown, |record| record.next_wake = until.map(|until| until.to_string()));
+            }
+            RunnerEvent::SyncStarted { machines } => {
+                let names: Vec<&str> = machines.iter().map(offsite::core::MachineName::as_str).collect();
+                info!(job = name, "copying {}", names.join(", "));
+            }
+            RunnerEvent::Transferring { bytes } => {
+                self.store.job(name, Weight::Progress, |record| record.transferred_bytes += bytes);
+            }
+            RunnerEvent::Paused => {
+                info!(job = name, "the window is closed: the transfer waits");
+                self.store.job(name, Weight::Shown, |record| record.is_paused = true);
+            }
+            RunnerEvent::Resumed => {
+                info!(job = name, "the window is open: the transfer goes on");
+                self.store.job(name, Weight::Shown, |record| record.is_paused = false);
+            }
+            RunnerEvent::SyncEnded(outcome) => {
+                if let Some(sync) = &outcome.sync {
+                    let kind = if sync.full { "full" } else { "increment" };
+                    info!(
+                        job = name,
+                        "restore point #{} of {} ({kind}): {} written in {}, {}",
+                        sync.sequence,
+                        sync.time,
+                        render::bytes(sync.tally.target.bytes_written),
+                        render::duration(sync.tally.duration),
+                        render::kept(&sync.tally),
+                    );
+                }
+                for machine in &outcome.machines {
+                    if let MachineOutcome::Incomplete { transferred, why, .. } = &machine.outcome {
+                        let (done, left) = (transferred.done_bytes, transferred.left_bytes);
+                        let (done, left) = (render::bytes(done), render::bytes(left));
+                        warn!(job = name, "{} is incomplete, with {done} done and {left} left: {why}", machine.name);
+                    }
+                }
+                outcome.notes.iter().for_each(|note| warn!(job = name, "{note}"));
+            }
+            RunnerEvent::Failed { why, is_retryable } => {
+                let follow = if is_retryable { "it is tried again" } else { "trying again would not help" };
+                error!(job = name, "{why}; {follow}");
+                let at = self.clock.now().to_string();
+                self.store.job(name, Weight::Shown, |record| {
+                    record.last_failure = Some(FailureRecord { at, why: why.to_owned(), is_retried: is_retryable });
+                });
+            }
+            RunnerEvent::Closed { machines } => {
+                for (machine, outcome) in machines {
+                    if !matches!(outcome, Outcome::Complete { .. }) {
+                        warn!(job = name, "{machine} is {outcome}");
+                    }
+                }
+            }
+            RunnerEvent::Transformed(report) => {
+                transform_lines(report).iter().for_each(|line| info!(job = name, "{line}"));
+            }
+            RunnerEvent::Ended(report) => self.ended(name, report),
+            RunnerEvent::Remember(memory) => {
+                self.store.job(name, Weight::Durable, |record| record.memory = memory.into());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Listener {
+    fn ended(&self, name: &str, report: &RunReport) {
+        let intervals = match report.result.span.intervals {
+            0 | 1 => String::new(),
+            count => format!(", which stands for {count} intervals"),
+        };
+        let span = report.result.span;
+        let text = format!("the interval from {} to {}{intervals} is done", span.start, span.end);
+        match report.status() {
+            RunStatus::Success => info!(job = name, "{text}: success"),
+            RunStatus::Warning => warn!(job = name, "{text}: warning"),
+            RunStatus::Failed => error!(job = name, "{text}: failed"),
+        }
+        report.notes.iter().for_each(|note| warn!(job = name, "{note}"));
+        self.store.job(name, Weight::Durable, |record| {
+            record.last = Some(json::interval(report));
+            if report.status() == RunStatus::Success {
+                record.last_failure = None;
+            }
+        });
+    }
+}
+
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Idle => "idle",
+        Phase::Sync => "sync",
+        Phase::Closing => "closing",
+        Phase::Transform => "transform",
+        Phase::PostJob => "post-job",
+    }
+}
+
+/// Logs what explains why nothing moves; how far an activity is, the status file tells.
+pub(super) struct Notes {
+    pub(super) job: JobName,
+}
+
+impl Progress for Notes {
+    fn begin(&self, activity: &str, total_bytes: u64) {
+        debug!(job = self.job.as_str(), "{activity}: {}", render::bytes(total_bytes));
+    }
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+
+    fn note(&self, text: &str) {
+        info!(job = self.job.as_str(), "{text}");
+    }
+}

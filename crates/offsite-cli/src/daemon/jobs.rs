@@ -1,0 +1,110 @@
+//! The jobs that a daemon runs, each in a task of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use offsite::JobName;
+use offsite::runner::{Clock, JobRunner, Slots};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::events::Listener;
+use super::host::Host;
+use super::store::{Store, Weight};
+use crate::config::Config;
+
+pub(super) struct Jobs {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    listener: Arc<Listener>,
+    slots: Slots,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    /// That of its start; another may be in force for other jobs.
+    config: Arc<Config>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn end(self, job: &str) {
+        // Received or not: a task that has ended is ended.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.task.await {
+            error!(job, "the job ended by a defect in Offsite: {error}; please report it");
+        }
+    }
+}
+
+impl Jobs {
+    pub(super) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+        let listener = Arc::new(Listener { store: store.clone(), clock: clock.clone() });
+        Self { store, clock, listener, slots: Slots::new(1), running: BTreeMap::new() }
+    }
+
+    /// Puts a config in force: jobs that are not in it end, those that are new or have changed start, all others go on.
+    pub(super) async fn apply(&mut self, config: Config) {
+        let config = Arc::new(config);
+        // A config with a fault is not in force.
+        self.slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
+        let is_same = |name: &String, running: &Running| config.has_same_job(&running.config, name);
+        let changed: Vec<String> = self
+            .running
+            .iter()
+            .filter(|(name, running)| !is_same(name, running))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let ending: Vec<(String, Running)> =
+            changed.into_iter().filter_map(|name| self.running.remove_entry(&name)).collect();
+        end_all(ending).await;
+        self.store.keep(|name| config.jobs.contains_key(name));
+        for (name, job) in &config.jobs {
+            if self.running.contains_key(name) {
+                continue;
+            }
+            let (Ok(job_name), Ok(settings)) = (JobName::new(name), job.settings()) else { continue };
+            info!(job = name.as_str(), "started");
+            self.store.job(name, Weight::Shown, |record| {
+                record.phase = "starting".to_owned();
+                record.next_wake = None;
+                record.is_paused = false;
+            });
+            let host = Host {
+                name: job_name.clone(),
+                config: config.clone(),
+                clock: self.clock.clone(),
+                buckets: Mutex::new(BTreeMap::new()),
+            };
+            let runner = JobRunner::new(job_name, settings, Arc::new(host))
+                .memory(self.store.memory(name))
+                .clock(self.clock.clone())
+                .events(self.listener.clone())
+                .slots(self.slots.clone());
+            let (stop, mut stopped) = watch::channel(false);
+            let task = tokio::spawn(runner.run(async move {
+                // An error is a sender that is gone, which is a stop too.
+                let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+            }));
+            self.running.insert(name.clone(), Running { config: config.clone(), stop, task });
+        }
+    }
+
+    /// Ends all jobs, at the same time.
+    pub(super) async fn stop(&mut self) {
+        end_all(std::mem::take(&mut self.running).into_iter().collect()).await;
+    }
+}
+
+/// Ends jobs, at the same time.
+async fn end_all(jobs: Vec<(String, Running)>) {
+    for (_, running) in &jobs {
+        let _ = running.stop.send(true);
+    }
+    for (name, running) in jobs {
+        running.end(&name).await;
+        info!(job = name.as_str(), "ended");
+    }
+}

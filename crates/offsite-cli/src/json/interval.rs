@@ -1,0 +1,99 @@
+//! The report of one interval of a job: what a script gets on its standard input, and what the status keeps.
+//!
+//! `offsite run` and the daemon give the same fields.
+
+use offsite::core::phase::{Outcome, TransformResult};
+use offsite::core::schedule::Span;
+use offsite::report::{CopyReport, SyncReport};
+use offsite::runner::RunReport;
+use serde_json::{Value, json};
+
+use super::{machine, tally, transform};
+
+/// Of a daemon's interval.
+pub(crate) fn interval(report: &RunReport) -> Value {
+    let machines = report.result.machines.iter().map(|(name, outcome)| {
+        let mut value = json!({ "name": name.as_str() });
+        match outcome {
+            Outcome::Complete { captured } => {
+                value["outcome"] = "complete".into();
+                value["captured"] = captured.to_string().into();
+            }
+            Outcome::Incomplete { bytes_done, bytes_left } => {
+                value["outcome"] = "incomplete".into();
+                value["done_bytes"] = (*bytes_done).into();
+                value["left_bytes"] = (*bytes_left).into();
+            }
+            Outcome::Absent(absence) => {
+                value["outcome"] = "absent".into();
+                value["why"] = absence.to_string().into();
+            }
+        }
+        value
+    });
+    let failure = match &report.result.transform {
+        TransformResult::Done => None,
+        TransformResult::Failed { why } => Some(why),
+    };
+    let notes = report.result.notes.iter().map(ToString::to_string).chain(report.notes.iter().cloned());
+    json!({
+        "job": report.job.as_str(),
+        "result": report.status().word(),
+        "interval": span(&report.result.span),
+        "ended": report.ended.to_string(),
+        "point": report.point.map(|point| point.0),
+        "machines": machines.collect::<Vec<_>>(),
+        "syncs": report.syncs.iter().map(sync).collect::<Vec<_>>(),
+        "transform": report.transform.as_ref().map(transform),
+        "transform_failure": failure,
+        "failure": Value::Null,
+        "notes": notes.collect::<Vec<_>>(),
+    })
+}
+
+/// Of a run that somebody typed.
+pub(crate) fn typed(job: &str, result: &str, ended: &str, report: Result<&CopyReport, &str>) -> Value {
+    let done = report.ok();
+    let syncs: Vec<&SyncReport> = done.and_then(|report| report.sync.as_ref()).into_iter().collect();
+    json!({
+        "job": job,
+        "result": result,
+        "interval": Value::Null,
+        "ended": ended,
+        "point": syncs.last().map(|sync| sync.sequence.0),
+        "machines": done.map_or_else(Vec::new, |report| report.machines.iter().map(machine).collect()),
+        "syncs": syncs.into_iter().map(sync).collect::<Vec<_>>(),
+        "transform": done.map(|report| transform(&report.transform)),
+        "transform_failure": Value::Null,
+        "failure": report.err(),
+        "notes": done.map_or_else(Vec::new, |report| report.notes.clone()),
+    })
+}
+
+/// A restore point that was made.
+pub(crate) fn sync(sync: &SyncReport) -> Value {
+    let machines: Vec<Value> = sync
+        .machines
+        .iter()
+        .map(|machine| {
+            json!({
+                "name": machine.name.as_str(),
+                "captured": machine.captured.to_string(),
+                "source_sequence": machine.source.0,
+                "source_job": machine.job.as_str(),
+                "source_location": machine.location,
+            })
+        })
+        .collect();
+    json!({
+        "sequence": sync.sequence.0,
+        "time": sync.time.to_string(),
+        "kind": if sync.full { "full" } else { "increment" },
+        "machines": machines,
+        "io": tally(&sync.tally),
+    })
+}
+
+fn span(span: &Span) -> Value {
+    json!({ "start": span.start.to_string(), "end": span.end.to_string(), "count": span.intervals })
+}

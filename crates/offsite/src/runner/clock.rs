@@ -1,0 +1,39 @@
+//! What a runner takes the time from.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use offsite_core::Timestamp;
+
+/// The longest wait in one go: a clock that is set meanwhile, or a host that slept, is noticed by then.
+const WAIT_MAX_SECS: i64 = 60;
+
+/// The wall clock, and waiting by it.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The present.
+    fn now(&self) -> Timestamp;
+
+    /// Returns when it is `time`, or earlier: whoever waits looks at the clock again.
+    async fn wait_until(&self, time: Timestamp);
+}
+
+/// The clock of this host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let secs = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            Err(error) => i64::try_from(error.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
+        };
+        Timestamp::from_unix_secs(secs).unwrap_or(if secs < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    }
+
+    async fn wait_until(&self, time: Timestamp) {
+        let left_secs = time.unix_secs().saturating_sub(self.now().unix_secs()).clamp(0, WAIT_MAX_SECS);
+        tokio::time::sleep(Duration::from_secs(left_secs.unsigned_abs())).await;
+    }
+}

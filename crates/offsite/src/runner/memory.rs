@@ -1,0 +1,125 @@
+//! What a runner must know of a job when it starts again.
+
+use std::collections::BTreeMap;
+
+use offsite_core::phase::{LastRun, Outcome, Past};
+use offsite_core::schedule::{Schedule, Span};
+use offsite_core::{Chain, MachineName, Sequence, Status, Timestamp};
+
+use crate::folder::JobFolder;
+
+/// What is known of a job between two starts of its runner; by default, nothing.
+///
+/// The chain tells the rest. Without a memory, a runner takes the interval of the chain's newest restore point for the last
+/// that was closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The last restore point that was closed.
+    pub last: Option<LastRun>,
+    /// The interval whose restore point is open.
+    pub open: Option<OpenInterval>,
+    /// How many restore points the chain got that no transform has counted yet.
+    pub added: u32,
+}
+
+/// An interval in which a sync has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenInterval {
+    /// When it starts.
+    pub start: Timestamp,
+    /// When the next one starts.
+    pub end: Timestamp,
+    /// The identity of the target repository. Of drives that are used in turn, each has its own chain.
+    pub target: [u8; 16],
+    /// The number of the chain's newest point before the first sync: later ones belong to this interval.
+    pub after: Sequence,
+}
+
+/// What an interval has brought to a chain so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Arrived {
+    /// The newest point of the interval.
+    pub(super) point: Option<Sequence>,
+    /// How many points there are.
+    pub(super) points: u32,
+    /// Machines that are whole, and when they were in that state.
+    pub(super) copied: BTreeMap<MachineName, Timestamp>,
+    /// Bytes done and left of machines that are not.
+    pub(super) partial: BTreeMap<MachineName, (u64, u64)>,
+}
+
+/// The target as it is at one moment.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) id: [u8; 16],
+    /// None: nothing was copied to it yet.
+    pub(super) folder: Option<JobFolder>,
+}
+
+impl Target {
+    fn chain(&self) -> Option<&Chain> {
+        self.folder.as_ref().map(JobFolder::chain)
+    }
+
+    /// The number of the newest point; 0 if there is none.
+    pub(super) fn newest(&self) -> Sequence {
+        self.chain().and_then(Chain::latest).map_or(Sequence(0), |point| point.sequence)
+    }
+
+    /// What an interval has brought; nothing, if it began with another target.
+    pub(super) fn arrived(&self, open: &OpenInterval) -> Arrived {
+        let mut arrived = Arrived::default();
+        if self.id != open.target {
+            return arrived;
+        }
+        for point in self.chain().into_iter().flat_map(Chain::points).filter(|point| point.sequence > open.after) {
+            arrived.point = Some(point.sequence);
+            arrived.points = arrived.points.saturating_add(1);
+            for machine in &point.machines {
+                let name = machine.name.clone();
+                match machine.status {
+                    Status::Complete => {
+                        arrived.partial.remove(&name);
+                        arrived.copied.insert(name, machine.captured);
+                    }
+                    Status::Incomplete => {
+                        let part = machine.transferred;
+                        arrived.partial.insert(name, (part.done_bytes, part.left_bytes));
+                    }
+                    Status::Carried => {}
+                }
+            }
+        }
+        arrived
+    }
+}
+
+impl Memory {
+    /// What the state machine is to know, given the target.
+    pub(super) fn past(&self, schedule: &Schedule, target: Option<&Target>, now: Timestamp) -> Past {
+        let last = self.last.clone().or_else(|| {
+            // With an open interval, the newest point may be of that one; then nothing was closed before.
+            let point = target.filter(|_| self.open.is_none())?.chain()?.latest()?;
+            let outcome = |state: &offsite_core::MachineState| match state.status {
+                Status::Incomplete => Outcome::Incomplete {
+                    bytes_done: state.transferred.done_bytes,
+                    bytes_left: state.transferred.left_bytes,
+                },
+                _ => Outcome::Complete { captured: state.captured },
+            };
+            let machines = point.machines.iter().map(|state| (state.name.clone(), outcome(state))).collect();
+            let time = point.time.min(now);
+            let span = match schedule {
+                Schedule::Interval(interval) => interval.at(time),
+                Schedule::Immediate => Span { start: time, end: time, intervals: 1 },
+            };
+            Some(LastRun { span, machines, is_finished: true })
+        });
+        let is_current = |open: &&OpenInterval| open.start <= now && now < open.end;
+        let copied = match (self.open.as_ref().filter(is_current), target) {
+            (Some(open), Some(target)) => target.arrived(open).copied,
+            _ => BTreeMap::new(),
+        };
+        Past { last, copied }
+    }
+}

@@ -1,0 +1,66 @@
+//! What an interval came to.
+
+use offsite_core::phase::{Note, Outcome, RunResult, TransformResult};
+use offsite_core::{Sequence, Timestamp};
+
+use crate::JobName;
+use crate::report::{SyncReport, TransformReport};
+
+/// An interval that is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// The job.
+    pub job: JobName,
+    /// When its restore point was closed, transforms and post-job activities were done.
+    pub ended: Timestamp,
+    /// The interval, what there is of each machine, and what failed meanwhile.
+    pub result: RunResult,
+    /// The newest restore point that was made; none if nothing was copied.
+    pub point: Option<Sequence>,
+    /// What was copied, in order; after a restart, since then.
+    pub syncs: Vec<SyncReport>,
+    /// What was done to the chain; none, if that failed, or was done before a restart.
+    pub transform: Option<TransformReport>,
+    /// What else should be known: sources that could not be looked at, post-job activities that failed.
+    pub notes: Vec<String>,
+}
+
+/// How an interval ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// Every machine is complete, and the transforms are done.
+    Success,
+    /// Something needs a look.
+    Warning,
+    /// Nothing was copied because something failed, or the transforms failed.
+    Failed,
+}
+
+impl RunReport {
+    /// In one word.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        let has_failed = self.result.notes.iter().any(|note| matches!(note, Note::Failed { .. }));
+        let is_complete = |outcome: &Outcome| matches!(outcome, Outcome::Complete { .. });
+        let has_complete = self.result.machines.values().any(is_complete);
+        let notes = self.transform.iter().flat_map(|transform| &transform.notes).chain(&self.notes);
+        match &self.result.transform {
+            TransformResult::Failed { .. } => RunStatus::Failed,
+            TransformResult::Done if has_failed && !has_complete => RunStatus::Failed,
+            TransformResult::Done if self.result.is_success() && notes.count() == 0 => RunStatus::Success,
+            TransformResult::Done => RunStatus::Warning,
+        }
+    }
+}
+
+impl RunStatus {
+    /// `success`, `warning` or `failed`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}

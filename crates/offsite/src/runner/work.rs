@@ -1,0 +1,139 @@
+//! The activities of a job: each opens the job anew, and ends with what there is to tell.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use offsite_core::schedule::PointRange;
+use offsite_core::selection::{Choice, Take};
+use offsite_core::{MachineName, Timestamp};
+use offsite_repository::ErrorKind;
+
+use super::memory::{Arrived, OpenInterval, Target};
+use super::passage::WindowGate;
+use super::{Clock, JobHost, OpenFailure, Slots};
+use crate::error::causes;
+use crate::folder::JobFolder;
+use crate::report::{SyncOutcome, TransformReport};
+use crate::{CopyJob, Error, SyncRequest};
+
+/// Why an activity failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) why: String,
+    pub(super) is_retryable: bool,
+}
+
+impl From<OpenFailure> for Failure {
+    fn from(failure: OpenFailure) -> Self {
+        Self { why: failure.why, is_retryable: failure.is_retryable }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { why: causes(&error), is_retryable: is_retryable(&error) }
+    }
+}
+
+/// Whether what failed may work later, without anybody doing something about it.
+fn is_retryable(error: &Error) -> bool {
+    let is_fixed = matches!(
+        error,
+        Error::Settings(_)
+            | Error::SameRepository { .. }
+            | Error::NotARepository { .. }
+            | Error::Damaged { .. }
+            | Error::Defect(_)
+    );
+    let kind = error.repository_kind();
+    !is_fixed && !matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::PermissionDenied))
+}
+
+/// What a look found.
+pub(super) struct Looked {
+    pub(super) choices: Vec<Choice>,
+    pub(super) target: Target,
+}
+
+/// What a sync came to: what it says, and, where it says nothing or failed, what the chain says.
+pub(super) struct Synced {
+    pub(super) result: Result<SyncOutcome, Failure>,
+    pub(super) arrived: Option<Arrived>,
+}
+
+/// An activity that is done.
+pub(super) enum Done {
+    Synced(Synced),
+    Transformed(Result<TransformReport, Failure>),
+    PostJob(Vec<String>),
+}
+
+/// The target of a job.
+pub(super) async fn target(job: &CopyJob) -> Result<Target, Error> {
+    let folder = match JobFolder::open(job.target(), job.name()).await {
+        Err(Error::UnknownJob { .. }) => None,
+        folder => Some(folder?),
+    };
+    Ok(Target { id: job.target().id(), folder })
+}
+
+pub(super) async fn look(
+    host: Arc<dyn JobHost>,
+    now: Timestamp,
+    range: PointRange,
+    take: Take,
+) -> Result<Looked, Failure> {
+    let job = host.open().await?;
+    let choices = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await?;
+    Ok(Looked { choices, target: target(&job).await? })
+}
+
+/// What a sync is to do.
+pub(super) struct SyncOrder {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) range: PointRange,
+    pub(super) take: Take,
+    pub(super) machines: BTreeSet<MachineName>,
+    pub(super) open: OpenInterval,
+    pub(super) gate: Arc<WindowGate>,
+}
+
+pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
+    let gate = order.gate.clone();
+    if !gate.enter().await {
+        // Stopped before it had begun.
+        return Synced {
+            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new() }),
+            arrived: None,
+        };
+    }
+    let synced = match host.open().await {
+        Err(failure) => Synced { result: Err(failure.into()), arrived: None },
+        Ok(job) => sync_opened(&job, order).await,
+    };
+    gate.leave();
+    synced
+}
+
+async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
+    let SyncOrder { clock, range, take, machines, open, gate } = order;
+    let joins = match target(job).await {
+        Ok(target) => target.arrived(&open).point,
+        Err(error) => return Synced { result: Err(error.into()), arrived: None },
+    };
+    let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
+    match job.sync(&request).await {
+        Ok(outcome) => Synced { result: Ok(outcome), arrived: None },
+        // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
+        Err(error) => {
+            let arrived = target(job).await.ok().map(|target| target.arrived(&open));
+            Synced { result: Err(error.into()), arrived }
+        }
+    }
+}
+
+pub(super) async fn transform(host: Arc<dyn JobHost>, slots: Slots, clock: Arc<dyn Clock>, added: u32) -> Done {
+    let _slot = slots.take().await;
+    let transformed = async { Ok(host.open().await?.transform(clock.now(), added).await?) };
+    Done::Transformed(transformed.await)
+}

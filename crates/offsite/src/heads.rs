@@ -65,10 +65,9 @@ impl Heads {
         head.map_err(|source| Error::Damaged {
             object: key.to_string(),
             location: self.repository.location(),
-            advice: format!(
-                "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
+            advice: "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
                  written again"
-            ),
+                .to_owned(),
             source: Some(source),
         })
     }

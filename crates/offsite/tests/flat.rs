@@ -55,7 +55,7 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     let runs = (0..blocks).map(|block| Run::Stored { block, at: at(block) }).collect();
     let disk = DiskMap::new(u64::from(blocks) * BLOCK as u64, blocks.into(), 0, runs).unwrap();
     let mut index = Index::decode(&bytes_of(memory, &key(&format!("{JOB}/index/{}", full.index.id)))).unwrap();
-    let state_of = MachineState { name: machine("bulk"), status: Status::Complete, captured: full.time };
+    let state_of = MachineState::new(machine("bulk"), Status::Complete, full.time);
     index.id = ObjectId::new(head.epoch, 1_000_000);
     index
         .map

@@ -83,7 +83,8 @@ async fn all(drafting: &mut Drafting<'_>, file: ObjectId, frames: Range<u64>) ->
 async fn some(drafting: &mut Drafting<'_>, full: &RestorePoint, file: ObjectId, frames: Range<u64>) -> Result<Room> {
     let alignment = u64::from(drafting.head.alignment_bytes);
     let layers = Layers::of(drafting, full, file).await?;
-    let mut domain = vec![layers.tail_start.max(frames.start).next_multiple_of(alignment)..frames.end];
+    let tail = layers.tail_start.max(frames.start).next_multiple_of(alignment)..frames.end;
+    let mut domain = vec![tail];
     let mut maps = Vec::new();
     for point in drafting.head.chain.all() {
         let newest: Vec<IndexReference> =

@@ -215,7 +215,7 @@ impl BackupJob {
             });
             machines.collect::<Result<_>>()
         };
-        tokio::task::spawn_blocking(open).await.map_err(|error| Error::Defect(error.to_string()))?
+        crate::seams::blocking(open).await?
     }
 }
 

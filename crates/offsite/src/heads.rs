@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::error::Context;
 use crate::layout::{Layout, head_number};
+use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
 /// How often a commit with an unknown outcome is looked up and tried again.
@@ -64,31 +65,42 @@ impl Heads {
         head.map_err(|source| Error::Damaged {
             object: key.to_string(),
             location: self.repository.location(),
-            advice: format!(
-                "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
+            advice: "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
                  written again"
-            ),
+                .to_owned(),
             source: Some(source),
         })
     }
 
     /// The newest head that can be read, if the folder has any.
     pub(crate) async fn newest(&self) -> Result<Option<Newest>> {
-        let mut damaged = Vec::new();
-        let mut last = None;
-        for number in self.numbers().await?.into_iter().rev() {
-            match self.load(number).await {
-                Ok(head) => return Ok(Some(Newest { head, damaged })),
-                Err(error @ Error::Damaged { .. }) => {
-                    damaged.push((number, error.to_string()));
-                    last.get_or_insert(error);
+        for _ in 0..TRIES {
+            let mut damaged = Vec::new();
+            let mut last = None;
+            let numbers = self.numbers().await?;
+            let is_new = numbers.is_empty();
+            for number in numbers.into_iter().rev() {
+                match self.load(number).await {
+                    Ok(head) => return Ok(Some(Newest { head, damaged })),
+                    Err(error @ Error::Damaged { .. }) => {
+                        damaged.push((number, error.to_string()));
+                        last.get_or_insert(error);
+                    }
+                    // Someone trimmed old heads meanwhile; a newer one is there.
+                    Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+                    Err(error) => return Err(error),
                 }
-                // Someone trimmed old heads meanwhile; a newer one is there.
-                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
+            }
+            match last {
+                Some(error) => return Err(error),
+                None if is_new => return Ok(None),
+                // All that were listed are trimmed, as this process stood still for many commits: look again.
+                None => {}
             }
         }
-        last.map_or(Ok(None), Err)
+        let source = offsite_repository::Error::new(ErrorKind::Unavailable, "read")
+            .with_detail("every head that is listed is gone when it is read");
+        Err(source).while_doing(|| format!("looking for the head of job {}", self.layout.job()))
     }
 
     /// The newest head, if none after it is damaged: what a writer must build on.
@@ -112,6 +124,14 @@ impl Heads {
         let mut last = None;
         for attempt in 0..TRIES {
             let stored = self.repository.backend().put(&key, bytes.clone()).await;
+            if is_broken!(BoundaryNotChecked) && stored.is_ok() {
+                return Ok(());
+            }
+            if is_broken!(ConflictTakenForLoss)
+                && stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
+            {
+                return Err(Error::Fenced { job: self.layout.job().clone() });
+            }
             match (self.is_committed(next).await?, stored) {
                 (Some(true), _) => return Ok(()),
                 (Some(false), _) => return Err(Error::Fenced { job: self.layout.job().clone() }),

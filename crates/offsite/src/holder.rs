@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Result, open_repository::random_id};
+use crate::open_repository::random_id;
+use crate::{Result, seams};
 
 /// The claims of this process, by nonce: a claim outlives its holder's value only by mistake, never by plan.
 static LIVING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -33,8 +34,10 @@ impl Holder {
     pub(crate) fn new() -> Result<Self> {
         let nonce: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let process = Process::current();
+        let text = format!("{process} {nonce}");
+        let nonce = seams::world() + &nonce;
         LIVING.lock().unwrap_or_else(PoisonError::into_inner).insert(nonce.clone());
-        Ok(Self { text: format!("{process} {nonce}"), nonce })
+        Ok(Self { text, nonce })
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -61,7 +64,7 @@ pub(crate) fn life_of(text: &str) -> Life {
         return Life::Unknown;
     }
     let alive = if pid == here.pid && start == here.start {
-        LIVING.lock().unwrap_or_else(PoisonError::into_inner).contains(nonce)
+        LIVING.lock().unwrap_or_else(PoisonError::into_inner).contains(&(seams::world() + nonce))
     } else {
         start_of(pid).is_some_and(|current| current == start)
     };
@@ -86,6 +89,10 @@ struct Process {
 
 impl Process {
     fn current() -> Self {
+        if let Some(boot) = seams::simulated_host() {
+            let [namespace, pid, start] = ["-", "1", "1"].map(str::to_owned);
+            return Self { boot, namespace, pid, start };
+        }
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let pid = std::process::id().to_string();

@@ -36,6 +36,10 @@ pub mod report;
 mod restore;
 mod rules;
 pub mod runner;
+mod seams;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod stack;
 mod transform;
 mod transform_job;

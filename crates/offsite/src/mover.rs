@@ -132,8 +132,5 @@ fn frame_in(bytes: &Bytes, batch: &Batch, at: StoredBlock) -> Result<Bytes> {
 
 /// Runs `work` on a blocking thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::Defect(format!("a worker ended: {error}"))),
-    }
+    crate::seams::blocking(work).await?
 }

@@ -185,10 +185,7 @@ impl OpenRepository {
 
 /// 16 random bytes.
 pub(crate) fn random_id() -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)
-        .map_err(|error| Error::Settings(format!("the operating system gives no random numbers: {error}")))?;
-    Ok(id)
+    crate::seams::random_bytes()
 }
 
 fn marker_key() -> Result<Key> {

@@ -86,8 +86,7 @@ impl Restore {
             Ok(()) => {}
             Err(error) => {
                 let sinks: Vec<_> = sinks.into_values().collect();
-                let discarded = tokio::task::spawn_blocking(move || sinks.iter().for_each(|sink| sink.discard()));
-                discarded.await.map_err(|error| Error::Defect(error.to_string()))?;
+                crate::seams::blocking(move || sinks.iter().for_each(|sink| sink.discard())).await?;
                 return Err(error);
             }
         }
@@ -192,7 +191,7 @@ impl Restore {
             }
             Ok(sinks)
         };
-        tokio::task::spawn_blocking(create_all).await.map_err(|error| Error::Defect(error.to_string()))?
+        crate::seams::blocking(create_all).await?
     }
 
     async fn fill(
@@ -211,7 +210,7 @@ impl Restore {
             sinks.iter().try_for_each(|sink| sink.finish())?;
             sinks.iter().try_for_each(|sink| sink.keep())
         };
-        tokio::task::spawn_blocking(finish).await.map_err(|error| Error::Defect(error.to_string()))?
+        crate::seams::blocking(finish).await?
     }
 }
 

@@ -17,6 +17,7 @@ use crate::lease::{Renewal, observe};
 use crate::open_repository::random_id;
 use crate::release::release;
 use crate::rules::{check_successor, check_taking};
+use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -91,15 +92,21 @@ impl Writer {
                         if head.role == Role::Backup { "backup" } else { "copy" },
                     )));
                 }
-                let sealed_epoch = wait_for_lease(&repository, &layout, &heads, head, progress).await?;
-                let epoch = head.epoch.checked_add(1).ok_or_else(|| used_up(job, "epochs"))?;
+                let sealed_epoch = match is_broken!(WallClockLease) && is_over_by_wall_clock(head, settings.now) {
+                    true => head.epoch,
+                    false => wait_for_lease(&repository, &layout, &heads, head, progress).await?,
+                };
+                let epoch = head.epoch.checked_add(u32::from(!is_broken!(NumberReused)));
+                let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
                 let successor = successor(job, head, settings.now)?;
                 let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
                 if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
                 }
-                check_taking(head, &next)?;
+                if !is_broken!(NumberReused) {
+                    check_taking(head, &next)?;
+                }
                 next
             }
         };
@@ -189,7 +196,11 @@ impl Writer {
             // while: all that it refers to is durable, so taking it for committed loses nothing.
             self.put_copy(&next).await?;
         }
-        self.heads.commit(&next).await?;
+        let committed = self.heads.commit(&next).await;
+        if is_broken!(CleanUpOnUnknown) && matches!(committed, Err(Error::CommitUnknown { .. })) {
+            self.clean_up_too_early().await?;
+        }
+        committed?;
         if is_copied {
             let old = std::mem::replace(&mut self.copied, next.number);
             // The next writer looks for those that are left.
@@ -200,6 +211,17 @@ impl Writer {
         for number in trimmed {
             // The commit stands whatever becomes of an old head; the next writer looks for those that are left.
             let _ = self.delete(&self.layout.head(number)?).await;
+        }
+        Ok(())
+    }
+
+    /// A known-bad variant: removes what this writer wrote and its last certain commit does not refer to.
+    async fn clean_up_too_early(&self) -> Result<()> {
+        for id in (1..=self.minted).map(|count| ObjectId::new(self.head.epoch, count)) {
+            if !self.head.files.contains_key(&id) && !self.head.chain.indexes().any(|index| index.id == id) {
+                self.delete(&self.layout.backup_file(id)?).await?;
+                self.delete(&self.layout.index(id)?).await?;
+            }
         }
         Ok(())
     }
@@ -226,10 +248,13 @@ impl Writer {
     /// That of the run; else as for [`Heads::commit`].
     pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
         let result = match result {
-            // Whoever took the job over may have let go what this run was about to read.
-            Err(error) if error.is_loss() && matches!(self.is_newest().await, Ok(false)) => {
-                Err(Error::Fenced { job: self.layout.job().clone() })
-            }
+            // Whoever took the job over may have let go what this run was about to read. Where that cannot be told, damage is not
+            // told either.
+            Err(error) if error.is_loss() => match self.is_newest().await {
+                Ok(true) => Err(error),
+                Ok(false) => Err(Error::Fenced { job: self.layout.job().clone() }),
+                Err(unknown) => Err(unknown),
+            },
             result => result,
         };
         if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
@@ -357,6 +382,12 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
     }
 }
 
+/// A known-bad variant: what the clocks of two hosts say of a lease.
+fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
+    let duration = head.lease.as_ref().map_or(0, |lease| lease.duration_secs);
+    now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
+}
+
 /// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
 async fn wait_for_lease(
     repository: &OpenRepository,
@@ -368,6 +399,7 @@ async fn wait_for_lease(
     match is_held(repository, layout, heads, head, progress).await? {
         Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
         Held::No => Ok(head.sealed_epoch),
+        Held::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
         Held::Silent => Ok(head.epoch),
     }
 }
@@ -416,4 +448,41 @@ async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Re
 pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use offsite_repository::Verb;
+    use offsite_repository::testing::{Fault, Faulty, Memory};
+
+    use super::*;
+    use crate::Silent;
+
+    /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
+    #[tokio::test]
+    async fn a_writer_that_cannot_look_tells_of_no_damage() {
+        let now = Timestamp::from_unix_secs(1_793_570_400).unwrap();
+        let job = JobName::new("second").unwrap();
+        let faulty = Faulty::new(Memory::new());
+        let repository = OpenRepository::initialise(Arc::new(faulty.clone()), now).await.unwrap();
+        let lease_duration = Duration::from_secs(30);
+        let damage = || Error::Damaged {
+            object: "second/index/1".to_owned(),
+            location: "memory".to_owned(),
+            advice: String::new(),
+            source: None,
+        };
+        for (is_reachable, expected) in [(true, None), (false, Some(ErrorKind::Unavailable))] {
+            let settings = WriterSettings { role: Role::Copy, block_size: BlockSize::MiB1, lease_duration, now };
+            let writer = Writer::open(repository.clone(), &job, settings, &Silent).await.unwrap();
+            if !is_reachable {
+                faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::List));
+            }
+            let error = writer.close::<()>(Err(damage())).await.unwrap_err();
+            assert_eq!(error.repository_kind(), expected, "{error}");
+            assert_eq!(error.is_loss(), is_reachable, "{error}");
+        }
+    }
 }

@@ -214,9 +214,8 @@ impl World {
             }
             if !dies {
                 // The machine lives on for a while, and meets what a dead disk says.
-                match running.await {
-                    Err(error @ Error::Defect(_)) => panic!("{run:?}: {}", causes(&error)),
-                    Err(_) | Ok(()) => {}
+                if let Err(error @ Error::Defect(_)) = running.await {
+                    panic!("{run:?}: {}", causes(&error));
                 }
             }
             true

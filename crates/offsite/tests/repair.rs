@@ -1,5 +1,5 @@
 //! Repair: whatever is lost of heads and indexes comes back as far as it is proven, and nothing else does.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -12,7 +12,7 @@ mod gate;
 mod memory;
 mod memory_capabilities;
 
-pub use crash::{CrashImage, CrashOptions};
+pub use crash::{CrashImage, CrashMoment, CrashOptions};
 pub use faulty::{Fault, Faulty, Moment};
 pub use gate::Gate;
 pub use memory::{Memory, MemoryOptions};

@@ -10,8 +10,9 @@ use offsite_repository::{CloneRange, Counts, Repository};
 use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
 use crate::point::{PointIndex, encode_index, number_machines};
-use crate::release::prepare;
+use crate::release::{prepare, release_too_early};
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
+use crate::seams::is_broken;
 use crate::writer::Writer;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -139,11 +140,17 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
     let source_before: Counts = block_counts(&draft.sources);
     carry(writer, &draft, progress).await?;
     let Draft { operation, plan, indexes: new_indexes, chain, files, sources, .. } = draft;
+    let mut late = Vec::new();
     for (id, bytes, _) in new_indexes {
+        if is_broken!(CommitBeforeIndex) {
+            late.push((id, bytes));
+            continue;
+        }
         writer.put_index(id, bytes).await?;
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;
+    release_too_early(writer, &retirements).await?;
     writer
         .commit(|head: &mut Head| {
             head.chain = chain;
@@ -151,6 +158,9 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
             head.retired.extend(retirements);
         })
         .await?;
+    for (id, bytes) in late {
+        writer.put_index(id, bytes).await?;
+    }
     let target = BlockTraffic::between(before, writer.repository().block_counts());
     let source = BlockTraffic::between(source_before, block_counts(&sources));
     let tally = Tally { planned, source, target, duration: start.elapsed() };

@@ -59,6 +59,20 @@ impl Disk {
         self.files_made
     }
 
+    /// A new file of this length whose data was given up by the system: it reads as zeros after a cut, and nothing of it is
+    /// ever written.
+    pub(super) fn write_lost(&mut self, length: usize) -> File {
+        self.files_made += 1;
+        let object = Object { bytes: Bytes::from(vec![0; length]), ..Object::default() };
+        self.files.insert(self.files_made, object);
+        self.files_made
+    }
+
+    /// The names that the running system sees.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.seen.keys().cloned().collect()
+    }
+
     pub(super) fn link(&mut self, name: &str, file: File) {
         self.seen.insert(name.to_owned(), file);
         self.pending.push(Change::Link { name: name.to_owned(), file });

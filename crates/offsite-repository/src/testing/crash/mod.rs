@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod disk;
+mod moment;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use self::disk::Disk;
+pub use self::moment::CrashMoment;
 use super::{Memory, MemoryOptions};
 use crate::numbers::Numbers;
 use crate::{
@@ -29,6 +31,11 @@ pub struct CrashOptions {
     /// Whether data is on the disk before its entry may be. Without, a cut during `finish` may leave a torn object under
     /// its name; what `finish` returned is durable all the same. The contract forbids that: such a repository is broken.
     pub data_before_entry: bool,
+    /// How often flushing a new object's data fails: each so many-th time; never, for zero. What was to be flushed is lost then,
+    /// however often it is flushed again, as it is with real kernels. An honest repository fails the call.
+    pub failing_flush_every: u64,
+    /// Whether the repository flushes again after such a failure, and believes the second answer. The contract forbids that.
+    pub retries_failed_flush: bool,
     /// Whether it has [`Reclaim`].
     pub reclaim: bool,
     /// Whether it has [`CloneRange`].
@@ -50,6 +57,8 @@ impl Default for CrashOptions {
             flushes_data: true,
             flushes_entries: true,
             data_before_entry: true,
+            failing_flush_every: 0,
+            retries_failed_flush: false,
             reclaim: true,
             clone_range: true,
             patch: true,
@@ -130,6 +139,10 @@ struct State {
     cut_at: Option<u64>,
     /// How often the power came back: writers of before are dead.
     boots: u64,
+    /// Data of new objects that was flushed, or was to be.
+    flushes: u64,
+    /// The moments that are recorded.
+    moments: Option<Vec<CrashMoment>>,
 }
 
 impl CrashImage {
@@ -154,7 +167,7 @@ impl CrashImage {
     }
 
     fn on(seed: u64, memory: Memory, disk: Disk, options: CrashOptions) -> Self {
-        let state = State { memory, disk, is_on: true, calls: 0, cut_at: None, boots: 0 };
+        let state = State { memory, disk, is_on: true, calls: 0, cut_at: None, boots: 0, flushes: 0, moments: None };
         Self { shared: Arc::new(Shared { options, seed, state: Mutex::new(state) }) }
     }
 
@@ -196,6 +209,31 @@ impl CrashImage {
         state.memory = state.memory.with_objects(state.disk.objects());
         (state.is_on, state.cut_at) = (true, None);
         state.boots += 1;
+    }
+
+    /// An image of its own with the same content and the same in doubt; its power is on.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.lock();
+        Self::on(self.shared.seed, state.memory.fork(), state.disk.clone(), self.shared.options.clone())
+    }
+
+    /// Another seed for what cuts leave, and for nothing else.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Self {
+        let state = self.lock();
+        Self::on(seed, state.memory.fork(), state.disk.clone(), self.shared.options.clone())
+    }
+
+    /// Records each call from now on that changes something, as a moment at which the power could have been cut.
+    pub fn record_moments(&self) {
+        self.lock().moments = Some(Vec::new());
+    }
+
+    /// The moments since recording began, in order. Recording ends.
+    #[must_use]
+    pub fn take_moments(&self) -> Vec<CrashMoment> {
+        self.lock().moments.take().unwrap_or_default()
     }
 
     /// Stops the clock that retention goes by at this date; before, it is the system's.
@@ -249,18 +287,31 @@ impl CrashImage {
     ) -> Result<()> {
         let (mut state, is_cut) = self.begin(action)?;
         state.check_boots(boots, key, action)?;
+        let CrashOptions { failing_flush_every, retries_failed_flush, .. } = self.shared.options;
+        state.flushes += 1;
+        let is_lost = failing_flush_every > 0 && state.flushes % failing_flush_every == 0 && !is_cut;
+        if is_lost && !retries_failed_flush {
+            let error = Error::new(ErrorKind::Unavailable, action).with_key(key);
+            return Err(error.with_detail("its data could not be flushed; write it anew"));
+        }
+        let before = state.moments.as_ref().map(|_| state.disk.names());
         let done = call(&state.memory);
         let bytes = state.memory.lock().objects.get(key.as_str()).map(|object| object.bytes.clone());
         if let (Ok(()), Some(bytes)) = (&done, bytes) {
-            let State { disk, calls, .. } = &mut *state;
-            let file = disk.write_new(bytes);
+            let State { disk, calls, moments, .. } = &mut *state;
+            let file = if is_lost { disk.write_lost(bytes.len()) } else { disk.write_new(bytes) };
             // The cut came before the entry was written, or after.
             let is_early = is_cut && Numbers::new(self.shared.seed ^ *calls).coin();
             if is_cut && !self.shared.options.data_before_entry {
                 disk.link(key.as_str(), file);
             } else if !is_early {
-                disk.flush_data(file);
+                if self.shared.options.data_before_entry {
+                    disk.flush_data(file);
+                }
                 disk.link(key.as_str(), file);
+            }
+            if let Some((moments, before)) = moments.as_mut().zip(before) {
+                moments.push(CrashMoment::new(self, *calls, action, key, disk, before));
             }
             if !is_cut {
                 disk.flush_data(file);
@@ -281,9 +332,14 @@ impl CrashImage {
     ) -> Result<()> {
         let (mut state, is_cut) = self.begin(action)?;
         let file = state.disk.file(key.as_str());
+        let before = state.moments.as_ref().map(|_| state.disk.names());
         let done = call(&state.memory);
         if let (Ok(()), Some(file)) = (&done, file) {
             log(&mut state.disk, file);
+            let State { disk, calls, moments, .. } = &mut *state;
+            if let Some((moments, before)) = moments.as_mut().zip(before) {
+                moments.push(CrashMoment::new(self, *calls, action, key, disk, before));
+            }
             if !is_cut {
                 flush(&mut state.disk, file);
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::RetiredObject;
+use offsite_core::format::head::{Head, RetiredObject};
 use offsite_core::plan::{FoldTarget, free_ranges, places, references};
 use offsite_core::{BlockMap, Coverage, IndexReference, ObjectId, PointKind, RestorePoint, StoredBlock};
 use offsite_repository::Repository;
@@ -20,7 +20,7 @@ use crate::release::load_list;
 use crate::seams::is_broken;
 
 /// Indexes of so many bytes are read whole: some 160,000 blocks.
-const READ_BYTES_MAX: u64 = 8 << 20;
+pub(super) const READ_BYTES_MAX: u64 = 8 << 20;
 /// Pieces of disks of 4,096 blocks, about a page each, that are looked up in larger indexes.
 const PIECES_MAX: usize = 256;
 
@@ -42,8 +42,7 @@ pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint
     let first_offset = region_bytes(head.machines.iter().map(|name| name.as_str()), alignment);
     let mut free = Vec::new();
     if first_offset + state.live_bytes < state.length {
-        let bytes: u64 = head.chain.indexes().map(|index| index.length).sum();
-        let room = if bytes <= READ_BYTES_MAX {
+        let room = if index_bytes(head) <= READ_BYTES_MAX {
             all(drafting, *file, first_offset..state.length).await?
         } else {
             some(drafting, full, *file, first_offset..state.length).await?
@@ -55,6 +54,11 @@ pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint
     }
     let length_max = drafting.repository.backend().limits().object_bytes_max;
     Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
+}
+
+/// The length of all indexes of a chain.
+pub(super) fn index_bytes(head: &Head) -> u64 {
+    head.chain.indexes().map(|index| index.length).sum()
 }
 
 /// Parts of a file, and what lies in them.

@@ -66,7 +66,9 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     index.stored = Index::own(&index.map, &index.spare);
     let bytes = index.encode().unwrap();
     let point = index.point(&bytes).unwrap();
-    memory.put(&key(&format!("{JOB}/index/{}", index.id)), bytes.into()).await.unwrap();
+    let bytes = bytes::Bytes::from(bytes);
+    memory.put(&key(&format!("{JOB}/blocks/{}.index", index.id)), bytes.clone()).await.unwrap();
+    memory.put(&key(&format!("{JOB}/index/{}", index.id)), bytes).await.unwrap();
     let name = key(&format!("{JOB}/blocks/{file}"));
     let mut frames = bytes_of(memory, &name).to_vec();
     frames.resize(start as usize, 0);

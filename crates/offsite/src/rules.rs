@@ -157,7 +157,6 @@ mod tests {
             machines: Vec::new(),
             labels: BTreeMap::new(),
             last_selected: BTreeMap::new(),
-            labels: BTreeMap::new(),
             settled_policy: None,
             compacted: None,
             files: BTreeMap::from([(ObjectId::new(1, 1), file), (ObjectId::new(3, 1), file)]),

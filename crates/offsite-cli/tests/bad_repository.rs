@@ -259,7 +259,7 @@ fn a_full_disk_loses_nothing() {
         "$offsite" restore small nightly web01 --to restored-2.img || exit 14
         cmp restored-2.img kept-2.img || exit 15
         find small -name '.*' -not -path small -o -name '*.partial' > left.txt
-        ls small/nightly/blocks > blocks.txt
+        ls small/nightly/blocks | grep -v '[.]' > blocks.txt
         "$offsite" restore small nightly web01 --to small/restored.img 2> restore.txt
         echo $? > restore.status
         ls -A small > after.txt
@@ -356,7 +356,9 @@ fn a_second_run_of_the_same_job() {
     transcript.compare(&offsite, "busy.txt");
     // Others are not kept from working: readers of the same job, and writers of another.
     assert_restores(&offsite, 1..=3);
-    offsite.ok(["run", "--now", &day(number)]);
+    // A copy waits for the point that is being made, and says so.
+    let waiting = offsite.run(["run", "--now", &day(number)]).expect(3);
+    assert!(waiting.out.contains("web01: a backup of job nightly is at work"), "{waiting}");
     offsite.ok(["backup", "--repo", "primary", "--job", "other", "web01=kept-1.img"]);
     assert_eq!(Ran::new(&first, &child.output()).status, 0);
     assert_restores(&offsite, 1..=3);

@@ -171,7 +171,15 @@ fn assert_copy(report: &Value, number: i64) {
     assert_eq!(sync["sequence"], number + 1);
     assert_eq!(sync["time"], day(number));
     assert_eq!(sync["kind"], if number == 0 { "full" } else { "increment" });
-    let machine = |name: &str| json!({ "name": name, "captured": day(number), "source_sequence": number + 1 });
+    let machine = |name: &str| {
+        json!({
+            "name": name,
+            "captured": day(number),
+            "source_location": "primary",
+            "source_job": "nightly",
+            "source_sequence": number + 1,
+        })
+    };
     assert_eq!(sync["machines"], json!([machine("db01"), machine("web01")]));
     assert_eq!(sync["io"]["as_planned"], true, "{sync}");
     let operations = report["transform"]["operations"].as_array().unwrap();
@@ -225,7 +233,10 @@ fn assert_listings(offsite: &Offsite) {
         assert_eq!(point["sequence"], sequence);
         assert_eq!(point["time"], day(sequence - 1));
         assert_eq!(point["kind"], if sequence == DAYS + 1 - KEEP { "full" } else { "increment" });
-        let machine = |name| json!({ "name": name, "status": "complete", "captured": day(sequence - 1) });
+        let machine = |name| {
+            let captured = day(sequence - 1);
+            json!({ "name": name, "status": "complete", "captured": captured, "done_bytes": 0, "left_bytes": 0 })
+        };
         assert_eq!(point["machines"], json!([machine("db01"), machine("web01")]));
         assert!(point["stored_bytes"].as_u64().unwrap() > 0 && point["stored_blocks"].as_u64().unwrap() > 0, "{point}");
     }

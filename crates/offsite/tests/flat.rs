@@ -12,12 +12,12 @@ use offsite::core::retention::{Policy, Regular};
 use offsite::core::{
     Digest, DiskMap, DiskNumber, MachineMap, MachineNumber, MachineState, ObjectId, Run, Status, StoredBlock,
 };
-use offsite::{MergeMethod, OpenRepository, TransformJob, Transforms};
+use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Repository, RepositoryExt};
 use support::objects::{bytes_of, key, newest_head, put_successor, stray};
 use support::truth::Truth;
-use support::{BLOCK, Machines, Random, day, job, keep, machine, memory_repository, open_memory};
+use support::{BLOCK, Machines, Random, day, job, keep, machine, memory_repository, open_memory, scratch};
 
 const JOB: &str = "nightly";
 const KEPT: u32 = 3;
@@ -159,7 +159,12 @@ async fn folds_into_a_large_full_harm_nothing_and_use_space_again() {
         assert!(is_intact(&memory, file, bulk), "day {today}: what another block needs was written over");
         assert_eq!(stray(&memory, JOB), [""; 0]);
         let repository = open_memory(&memory).await;
-        assert_eq!(truth.check(&repository, JOB).await.len(), KEPT as usize, "day {today}");
+        let chain = JobFolder::open(&repository, &job(JOB)).await.unwrap().chain().clone();
+        assert_eq!(chain.points().len(), KEPT as usize, "day {today}");
+        let to = scratch();
+        for point in chain.points() {
+            truth.restore(&repository, JOB, point, "web01", to.path()).await.unwrap();
+        }
     }
     let grown = (newest_head(&memory, JOB).files[&file].length - start) / (BLOCK as u64);
     println!("the file grew by {grown} blocks in 27 folds of up to 4");

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use s3s::dto::*;
@@ -30,16 +32,29 @@ fn length(bytes: u64) -> Option<i64> {
 }
 
 impl Protocol {
-    async fn received(&self, body: Option<StreamingBlob>, expected: Option<i64>) -> S3Result<Content> {
+    /// The body of a request, if it has the length and the CRC-64/NVME that the request says. A hash is checked on the way.
+    async fn received(
+        &self,
+        body: Option<StreamingBlob>,
+        expected: Option<i64>,
+        checksum: Option<&String>,
+    ) -> S3Result<Content> {
         let mut content = Content::default();
+        let mut digest = crc64fast_nvme::Digest::new();
         if let Some(mut body) = body {
             // Checks what the request says of its body, on the way.
             while let Some(piece) = body.try_next().await.map_err(|error| s3_error!(InvalidRequest, "{error}"))? {
+                if checksum.is_some() {
+                    digest.write(&piece);
+                }
                 if self.forgets_content { content.forget(&piece) } else { content.push(piece) }
             }
         }
         if expected.is_some_and(|expected| length(content.length) != Some(expected)) {
             return Err(s3_error!(IncompleteBody, "The body is not as long as it was said to be."));
+        }
+        if checksum.is_some_and(|checksum| *checksum != BASE64_STANDARD.encode(digest.sum64().to_be_bytes())) {
+            return Err(s3_error!(BadDigest, "The body has not the CRC-64/NVME that it was said to have."));
         }
         Ok(content)
     }
@@ -78,7 +93,7 @@ impl S3 for Protocol {
         self.store.check_bucket(&input.bucket)?;
         let if_absent = is_any(input.if_none_match.as_ref());
         self.store.check_early(&input.key, if_absent)?;
-        let content = self.received(input.body, input.content_length).await?;
+        let content = self.received(input.body, input.content_length, input.checksum_crc64nvme.as_ref()).await?;
         tokio::task::yield_now().await;
         let object = self.store.put(&input.key, content, input.metadata, if_absent)?;
         answer(PutObjectOutput { e_tag: object.tag(), version_id: object.version, ..Default::default() })
@@ -176,7 +191,7 @@ impl S3 for Protocol {
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
         let input = request.input;
         self.store.check_bucket(&input.bucket)?;
-        let content = self.received(input.body, input.content_length).await?;
+        let content = self.received(input.body, input.content_length, input.checksum_crc64nvme.as_ref()).await?;
         let e_tag = self.store.add_part(&input.key, &input.upload_id, input.part_number, content)?;
         let UploadPartInput { checksum_sha256, checksum_crc64nvme, .. } = input;
         let e_tag = Some(ETag::Strong(e_tag));

@@ -81,15 +81,17 @@ impl CopyJob {
         drop(latest);
         let Offer { stored, selected, labels, others, failure } = offer;
         writer.label(&labels);
-        writer.select(&selected);
         let mut outcome = SyncOutcome { sync: None, machines: others, notes: sources.notes.clone() };
         let Some(stored) = stored else {
+            writer.select(&selected);
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
                 _ => Ok(outcome),
             };
         };
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
+        // Only now does the chain have the machines that are new.
+        writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
         match (copied.ending, copied.damage.or(failure)) {

@@ -81,7 +81,7 @@ pub(super) async fn rebuild(survey: &Survey, progress: &dyn Progress) -> Result<
         // A copy's points say what they are copies of.
         role: known.map_or_else(|| role(&chain), |head| head.role),
         alignment_bytes,
-        next_sequence: next_sequence(&all, known),
+        next_sequence: without_spare(next_sequence(&all, known), chain.latest()),
         clock: known.map_or(time_max, |head| head.clock.max(time_max)),
         labels: known.map(|head| head.labels.clone()).unwrap_or_default(),
         machines: machines(&all, known)?,
@@ -204,7 +204,7 @@ fn role(chain: &Chain) -> Role {
 
 fn next_sequence(all: &BTreeMap<ObjectId, Described>, known: Option<&Head>) -> Sequence {
     let highest = all.values().map(|described| described.index.sequence.0).max().unwrap_or(0);
-    without_spare(Sequence(known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1))))
+    Sequence(known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1)))
 }
 
 /// The machines by number. One that no index names any more has frames of no point; it keeps its number under another name.

@@ -37,14 +37,15 @@ pub(super) async fn check(survey: &Survey, indexes: &mut Indexes, head: &Head, m
     let kept: Vec<&BlockMap> = chain.all().filter_map(|point| steps.get(&point.sequence)).collect();
     let mut files = head.files.clone();
     recount(&mut files, &kept, head.alignment_bytes.into());
-    let next_sequence = without_spare(head.next_sequence);
+    let next_sequence = without_spare(head.next_sequence, head.chain.latest());
     let head = Head { chain, files, next_sequence, ..head.clone() };
     Ok(Target { basis, head, is_new: true, left_out })
 }
 
 /// The number of the next point, such that nothing of an incomplete machine counts as spare: what arrived of it is not recounted.
-pub(super) fn without_spare(next: Sequence) -> Sequence {
-    Sequence(next.0.saturating_add(1))
+pub(super) fn without_spare(next: Sequence, latest: Option<&RestorePoint>) -> Sequence {
+    let has_spare = latest.is_some_and(|latest| latest.machines.iter().any(|machine| !machine.is_whole()));
+    Sequence(next.0.saturating_add(u64::from(has_spare)))
 }
 
 /// A file that a step needs and that is not there as far as it needs it.

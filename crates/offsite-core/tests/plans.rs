@@ -92,7 +92,7 @@ impl Target {
         let (length, alignment) = (self.files[&file].length, placement.alignment);
         let live: Vec<_> = references(&self.maps()).into_iter().filter(|at| at.file == file).collect();
         let held = self.held.get(&file).map(Vec::as_slice).unwrap_or_default();
-        let free = free_ranges([placement.first_offset..length], &live, held, alignment);
+        let free = free_ranges(std::iter::once(placement.first_offset..length), &live, held, alignment);
         Some(FoldTarget { file, length, length_max: u64::MAX, alignment, free })
     }
 }

@@ -140,8 +140,12 @@ impl Interval {
             Unit::Secs(secs) => time.saturating_add_secs(-i64::from(secs)),
             Unit::Days(days) => {
                 let civil = self.zone.civil(time);
-                let earlier = jiff::Span::new().try_days(days).ok().and_then(|span| civil.checked_sub(span).ok());
-                earlier.and_then(|earlier| self.zone.at(earlier)).unwrap_or(Timestamp::MIN)
+                let earlier = |days: u32| {
+                    let earlier = jiff::Span::new().try_days(days).ok().and_then(|span| civil.checked_sub(span).ok());
+                    earlier.and_then(|earlier| self.zone.at(earlier)).unwrap_or(Timestamp::MIN)
+                };
+                // A day that a zone has skipped is the day after it; then it is the day before that.
+                (days..days.saturating_add(3)).map(earlier).find(|earlier| *earlier < time).unwrap_or(Timestamp::MIN)
             }
         }
     }

@@ -196,6 +196,14 @@ proptest! {
     }
 }
 
+/// The day before the last of 2011 is missing in Samoa: a day earlier than its successor is its predecessor.
+#[test]
+fn a_skipped_day_is_no_day_earlier() {
+    let interval = interval("1 day", "00:00", "Pacific/Apia");
+    assert_eq!(interval.before(time("2011-12-30T10:00:00Z")), time("2011-12-29T10:00:00Z"));
+    assert_eq!(interval.before(time("2012-01-01T10:00:00Z")), time("2011-12-31T10:00:00Z"));
+}
+
 /// The last moments that there are neither hang nor panic.
 #[test]
 fn the_ends_of_the_calendar() {

@@ -1,4 +1,6 @@
 //! When a copy job works, what it takes, and what follows what.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_macros, reason = "a test prints its seed")]
 
 mod clock;
 mod interval;

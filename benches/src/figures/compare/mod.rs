@@ -1,7 +1,7 @@
 //! The command `compare`: Offsite beside the tools that others use, on the same disk.
 //!
 //! In each round everything runs once, in turn (backwards in every second round), from dropped caches, until all of it is
-//! durable: after each tool its file system is synced within the time that is measured. After the last round, what each has left
+//! durable: after each tool its file system is synced within the time that is measured. After its last round, what each has left
 //! is restored and compared with the disk.
 
 mod carries;
@@ -65,6 +65,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The rounds of restic and borg, at most.
+const SLOW_ROUNDS_MAX: u32 = 3;
+
 /// Seconds of parts of what is measured, by their names.
 type Parts = Vec<(&'static str, f64)>;
 
@@ -80,6 +83,14 @@ struct Contender<'a> {
     work: Box<dyn Fn() -> Result<Parts, Failure> + 'a>,
     /// Fails if what it left is not what the disk says; not measured.
     check: Check<'a>,
+}
+
+impl Contender<'_> {
+    /// How many of the rounds it takes part in: what takes minutes a round is measured less often.
+    fn rounds(&self, rounds: u32) -> u32 {
+        let is_slow = ["restic", "borg"].iter().any(|tool| self.name.starts_with(tool));
+        if is_slow { rounds.min(SLOW_ROUNDS_MAX) } else { rounds }
+    }
 }
 
 /// What came of a contender.
@@ -118,7 +129,8 @@ impl Group {
         };
         let mut outcomes: Vec<Outcome> = contenders.iter().map(new).collect();
         for round in 0..rounds {
-            let mut order: Vec<usize> = (0..contenders.len()).collect();
+            let takes_part = |number: &usize| round < contenders[*number].rounds(rounds);
+            let mut order: Vec<usize> = (0..contenders.len()).filter(takes_part).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -131,7 +143,7 @@ impl Group {
                 let after = storage_bytes();
                 outcome.storage_bytes = (after.0 - before.0, after.1 - before.1);
                 eprintln!("{title}, round {}: {} {:.3} s", round + 1, contender.name, sample.secs);
-                if round + 1 == rounds {
+                if round + 1 == contender.rounds(rounds) {
                     (contender.check)().map_err(|failure| format!("{}, what it left: {failure}", contender.name))?;
                 }
                 outcome.samples.push(sample);

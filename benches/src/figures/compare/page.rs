@@ -2,7 +2,7 @@
 
 use super::merges::{ADOPT, COMMIT, FOLD, IN_PLACE, QEMU, RENAME};
 use super::workbench::Workbench;
-use super::{Group, Outcome};
+use super::{Group, Outcome, SLOW_ROUNDS_MAX};
 use crate::figures::machine::{answer, cpu_model, cpus};
 use crate::figures::sample::Spread;
 use crate::figures::table::Table;
@@ -19,7 +19,7 @@ pub(super) fn render(bench: &Workbench, gib: f64, rounds: u32, groups: &[Group])
         "# Performance\n\nMeasured side by side by one command, which also wrote this page:\n\n```sh\nbenches/compare/run --gib {gib} \
          --rounds {rounds}\n```\n\nThe disk is generated (seed {}): {} MiB. Each round runs everything once, in turn, and every second \
          round backwards; caches are {} before each sample; each ends when all is durable. Seconds are medians (min-max) of {rounds} \
-         rounds; MB = 10^6 bytes. Read and written is what reached the storage, as the kernel counted it for the tool's processes in the last \
+         rounds, of restic and borg at most {SLOW_ROUNDS_MAX}; MB = 10^6 bytes. Read and written is what reached the storage, as the kernel counted it for the tool's processes in its last \
          round, after which what each had left was restored and found to be the disk, byte for byte. Foreign CPU is what everything else \
          on the machine used meanwhile.\n\n",
         bench.disk.seed,

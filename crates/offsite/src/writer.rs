@@ -274,9 +274,9 @@ impl Writer {
 
     /// Stores an index, and its second copy beside the backup files.
     pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
-        let bytes = Bytes::from(bytes);
-        self.put(&self.layout.twin(id)?, bytes.clone()).await?;
-        self.put(&self.layout.index(id)?, bytes).await
+        let (bytes, twin, index) = (Bytes::from(bytes), self.layout.twin(id)?, self.layout.index(id)?);
+        tokio::try_join!(self.put(&twin, bytes.clone()), self.put(&index, bytes))?;
+        Ok(())
     }
 
     /// Stores the second copy of a head.

@@ -103,7 +103,7 @@ fn bars(groups: &[Group]) -> String {
         let ratio = median(FOLD) / median(other);
         row(what, ratio, format!("at most {bar} x"), ratio <= bar);
     }
-    format!("\n## Bars\n\nTimes of Offsite are those to the commit.\n\n{}", table.render())
+    format!("\n## Bars\n\nTimes of Offsite are those from the plan to the commit.\n\n{}", table.render())
 }
 
 /// The seconds to the commit, where it is known; else all.

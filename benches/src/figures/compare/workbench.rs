@@ -23,6 +23,10 @@ const CLUSTER_BYTES: usize = 64 << 10;
 pub(super) const VERSIONS: u32 = 3;
 const KEPT: u32 = 2;
 
+/// What `borg` keeps for itself. It refuses a repository that is older than this.
+pub(super) const BORG_BASE: &str = "borg-base";
+pub(super) const BORG_BASE_OF_CHAIN: &str = "borg-base-of-chain";
+
 /// A folder with the disk's images and chains of its first versions.
 pub(super) struct Workbench {
     pub(super) folder: PathBuf,
@@ -82,6 +86,7 @@ impl Workbench {
                 tool("cp", ["-r".into(), restic.clone(), self.path("restic-of-first")])?;
             }
         }
+        tool("cp", ["-r".into(), self.path(BORG_BASE), self.path(BORG_BASE_OF_CHAIN)])?;
         self.disk.write_full(&image, 0)?;
         Ok(())
     }
@@ -182,7 +187,7 @@ impl Workbench {
         };
         let mut command = Command::new("borg");
         command
-            .env("BORG_BASE_DIR", self.path("borg-base"))
+            .env("BORG_BASE_DIR", self.path(BORG_BASE))
             .env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes")
             .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         command.args(arguments).arg(place).args(rest);

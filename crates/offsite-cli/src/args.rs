@@ -2,6 +2,7 @@
 
 mod carry;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -225,6 +226,9 @@ pub(crate) struct Verify {
     /// Read every block and compare it with its digest.
     #[arg(long)]
     pub(crate) read_data: bool,
+    /// Read about so many MiB of each chain's blocks, going on where the last such verification ended.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) budget_mib: Option<NonZeroU64>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

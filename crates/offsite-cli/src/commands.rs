@@ -29,6 +29,14 @@ async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<Jo
 }
 
 /// What a transform phase did, a line each.
+/// What a verification with a budget leaves for the next one.
+pub(crate) fn left(report: &offsite::VerifyReport) -> String {
+    match report.bytes_left {
+        0 => String::new(),
+        left => format!(" ({} left for the next ones)", render::bytes(left)),
+    }
+}
+
 pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {
@@ -55,6 +63,15 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
         lines.push(format!(
             "held      {} until readers end; the next run releases them",
             render::bytes(released.held_bytes)
+        ));
+    }
+    if let Some(found) = &report.verification {
+        lines.push(format!(
+            "verified  {} of blocks{}, in {}{}",
+            render::bytes(found.bytes_read),
+            left(found),
+            render::duration(found.duration),
+            render::rate(found.bytes_read, found.duration),
         ));
     }
     lines.extend(report.notes.iter().map(|note| format!("note      {note}")));

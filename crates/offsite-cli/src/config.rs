@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use offsite::core::phase::Settings;
+use offsite::core::schedule::clock::ahead_max_secs;
 use offsite::core::selection::{Objects, Pattern};
 use offsite::{JobName, OpenRepository, Selection, Source, Transforms};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -446,6 +447,9 @@ impl JobConfig {
     pub(crate) fn transforms(&self) -> Result<Transforms, String> {
         let zone = self.timing().zone().map_err(|fault| fault.why)?;
         let (policy, deleted_machines) = (self.retention.policy_in(zone)?, self.retention.deleted_machines()?);
-        Ok(Transforms { deleted_machines, ..self.transform.transforms(policy)? })
+        // Who has not said how often the job runs may start it by hand, a few times a year.
+        let settings = self.every.as_ref().map(|_| self.settings()).transpose().map_err(|fault| fault.why)?;
+        let clock_ahead_max_secs = settings.map(|settings| ahead_max_secs(&settings.schedule));
+        Ok(Transforms { deleted_machines, clock_ahead_max_secs, ..self.transform.transforms(policy)? })
     }
 }

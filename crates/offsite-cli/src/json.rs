@@ -168,6 +168,7 @@ fn transform(report: &TransformReport) -> Value {
         "released_objects": report.released.objects,
         "held_bytes": report.released.held_bytes,
         "release_secs": report.release_duration.as_secs_f64(),
+        "verification": report.verification.as_ref().map(verification),
         "notes": report.notes,
     })
 }
@@ -284,6 +285,12 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
 }
 
 pub(crate) fn verify(job: &str, report: &VerifyReport) -> Value {
+    let mut value = verification(report);
+    value["job"] = job.into();
+    value
+}
+
+fn verification(report: &VerifyReport) -> Value {
     let damage: Vec<Value> = report
         .damage
         .iter()
@@ -302,12 +309,13 @@ pub(crate) fn verify(job: &str, report: &VerifyReport) -> Value {
         })
         .collect();
     json!({
-        "job": job,
         "points": report.points,
         "files": report.files,
         "blocks": report.blocks,
         "bytes_read": report.bytes_read,
+        "bytes_left": report.bytes_left,
         "damage": damage,
+        "notes": report.notes,
         "duration_secs": report.duration.as_secs_f64(),
     })
 }

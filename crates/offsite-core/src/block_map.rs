@@ -201,6 +201,17 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
+    /// This state without the stored blocks that `is_lost` says are lost: its [`diff`](Self::diff) to a state that has them
+    /// brings them again.
+    #[must_use]
+    pub fn without(&self, mut is_lost: impl FnMut(&StoredBlock) -> bool) -> Self {
+        let machines = self.machines.iter().map(|(name, machine)| {
+            let disks = machine.disks.iter().map(|(number, disk)| (*number, disk.without(&mut is_lost))).collect();
+            (name.clone(), MachineMap { captured: machine.captured, disks })
+        });
+        Self { machines: machines.collect() }
+    }
+
     /// This map with each stored block's place replaced.
     #[must_use]
     pub fn relocated(

@@ -219,7 +219,8 @@ impl DiskMap {
         Self::normal(upper.size_bytes, upper.block_count, self.keeps_blocks.min(upper.keeps_blocks), runs)
     }
 
-    /// The smallest step from `self` to `next`, both full: the blocks whose content differs, told by digest alone.
+    /// The smallest step from `self` to `next`, which is full: the blocks whose content differs, told by digest alone, and those
+    /// that `self` has not.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Self {
         let keeps_blocks = self.block_count.min(next.block_count);
@@ -284,6 +285,14 @@ impl DiskMap {
     pub(crate) fn picked(&self, mut place: impl FnMut(u32, StoredBlock) -> Option<StoredBlock>) -> Self {
         let runs = self.stored().filter_map(|(block, at)| Some(Run::Stored { block, at: place(block, at)? }));
         Self::normal(self.size_bytes, self.block_count, self.block_count, runs.collect())
+    }
+
+    /// This map without the stored blocks that `is_lost` says are lost.
+    pub(crate) fn without(&self, mut is_lost: impl FnMut(&StoredBlock) -> bool) -> Self {
+        let is_kept = |run: &Run| !matches!(run, Run::Stored { at, .. } if is_lost(at));
+        let mut map = self.clone();
+        map.runs.retain(is_kept);
+        map
     }
 
     /// The step that leads from `self` ⊕ `step` back to `self`, which is a state.

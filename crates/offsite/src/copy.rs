@@ -244,7 +244,8 @@ impl CopyJob {
     }
 
     async fn writer(&self, block_size: BlockSize, now: Timestamp) -> Result<Writer> {
-        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now };
+        let clock = self.transforms.clock();
+        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
         Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await
     }
 

@@ -18,7 +18,7 @@ use crate::folder::JobFolder;
 use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
 use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BlockTraffic, ImportReport, Tally};
-use crate::writer::{Writer, WriterSettings};
+use crate::writer::{ClockRule, Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// An import of an exported restore point.
@@ -62,7 +62,8 @@ impl Import {
             Err(error) => return Err(error),
         }
         let block_size = index.block_size;
-        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now };
+        let clock = ClockRule::default();
+        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
         let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, &mut source, header, index).await;
         writer.close(result).await

@@ -62,13 +62,17 @@ impl Layout {
         self.key("release", &id.to_string())
     }
 
-    pub(crate) fn pin(&self, nonce: [u8; 16]) -> Result<Key> {
-        let name: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.key("pin", &name)
+    pub(crate) fn pin(&self, nonce: [u8; 16], renewals: u32) -> Result<Key> {
+        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.key("pin", &format!("{nonce}-{renewals:010}"))
     }
 
     pub(crate) fn lease_renewal(&self, epoch: u32, count: u64) -> Result<Key> {
         self.key("lease", &format!("{epoch:010}-{count:020}"))
+    }
+
+    pub(crate) fn verification(&self, number: u64) -> Result<Key> {
+        self.key("verify", &format!("{number:020}"))
     }
 
     pub(crate) fn heads(&self) -> Result<Prefix> {
@@ -91,6 +95,10 @@ impl Layout {
         self.folder("pin")
     }
 
+    pub(crate) fn verifications(&self) -> Result<Prefix> {
+        self.folder("verify")
+    }
+
     pub(crate) fn lease_renewals(&self) -> Result<Prefix> {
         self.folder("lease")
     }
@@ -106,6 +114,16 @@ impl Layout {
 
 /// The number in a head's key.
 pub(crate) fn head_number(key: &Key) -> Option<u64> {
+    plain_number(key)
+}
+
+/// The number in the key of what verification found.
+pub(crate) fn verification_number(key: &Key) -> Option<u64> {
+    plain_number(key)
+}
+
+/// A name of 20 digits.
+fn plain_number(key: &Key) -> Option<u64> {
     let name = key.name();
     if name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()) { name.parse().ok() } else { None }
 }
@@ -118,6 +136,11 @@ pub(crate) fn head_copy_number(key: &Key) -> Option<(u32, u64)> {
         return None;
     }
     Some((u32::from_str_radix(epoch, 16).ok()?, u64::from_str_radix(number, 16).ok()?))
+}
+
+/// What tells the pin of a reader from those of others, in each of its names.
+pub(crate) fn pin_nonce(key: &Key) -> Option<&str> {
+    key.name().split_once('-').map(|(nonce, _)| nonce)
 }
 
 /// The id in the key of an index's second copy.

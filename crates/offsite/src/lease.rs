@@ -24,20 +24,28 @@ const RENEWALS_PER_DURATION: u32 = 3;
 
 /// A task that gives signs of life until it is stopped or dropped.
 #[derive(Debug)]
-pub(crate) struct Renewal {
+pub(crate) struct Signs {
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
 
-impl Renewal {
-    pub(crate) fn start(repository: OpenRepository, layout: Layout, head: &Head, duration: Duration) -> Self {
+impl Signs {
+    /// Signs that `give` gives until it is told to end.
+    pub(crate) fn start<F>(give: impl FnOnce(oneshot::Receiver<()>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (stop, stopped) = oneshot::channel();
-        let (folder, epoch) = (head.folder, head.epoch);
-        let task = tokio::spawn(renew(repository, layout, folder, epoch, duration / RENEWALS_PER_DURATION, stopped));
-        Self { stop: Some(stop), task: Some(task) }
+        Self { stop: Some(stop), task: Some(tokio::spawn(give(stopped))) }
     }
 
-    /// Ends the signs of life and removes the last of them.
+    /// Those of the writer of `head`.
+    pub(crate) fn of_writer(repository: OpenRepository, layout: Layout, head: &Head, duration: Duration) -> Self {
+        let (folder, epoch) = (head.folder, head.epoch);
+        Self::start(|stopped| renew(repository, layout, folder, epoch, duration / RENEWALS_PER_DURATION, stopped))
+    }
+
+    /// Ends the signs of life and waits for what ends with them.
     pub(crate) async fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // The task may have ended by itself.
@@ -49,7 +57,7 @@ impl Renewal {
     }
 }
 
-impl Drop for Renewal {
+impl Drop for Signs {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

@@ -14,6 +14,7 @@ mod cleanup;
 mod copy;
 mod error;
 mod export;
+mod findings;
 mod folder;
 mod gate;
 mod heads;

@@ -16,7 +16,7 @@ use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, Wanted, transfer};
 use crate::point::{PointIndex, encode_index};
 use crate::report::{BlockTraffic, MapReport, Tally};
-use crate::writer::{Writer, WriterSettings};
+use crate::writer::{ClockRule, Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
@@ -98,6 +98,7 @@ impl MapSeed {
             block_size: seed.chain().block_size(),
             lease_duration: self.lease_duration,
             now,
+            clock: ClockRule::default(),
         };
         let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, seed, contents).await;

@@ -6,9 +6,9 @@ use offsite_core::plan::Cost;
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
-use crate::JobName;
 use crate::release::Released;
 use crate::transform::MergeMethod;
+use crate::{JobName, VerifyReport};
 
 /// What was done to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +151,8 @@ pub struct TransformReport {
     pub released: Released,
     /// How long the release took.
     pub release_duration: Duration,
+    /// What the verification at the end of the phase found, if one was asked for.
+    pub verification: Option<VerifyReport>,
     /// Why less was pruned than the policy asks for, if so.
     pub notes: Vec<String>,
 }
@@ -291,6 +293,8 @@ pub struct SyncReport {
     pub joined: bool,
     /// The machines that are whole.
     pub machines: Vec<MachineCopy>,
+    /// Blocks that had not changed and were carried again, as verification had found them damaged in the target.
+    pub healed: u64,
     /// Plan and count.
     pub tally: Tally,
 }

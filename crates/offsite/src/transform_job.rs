@@ -65,7 +65,8 @@ impl TransformJob {
     /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
     pub async fn run(&self, now: Timestamp) -> Result<TransformReport> {
         let (role, block_size) = self.known().await?;
-        let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now };
+        let clock = self.transforms.clock();
+        let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
         let mut writer = Writer::open(self.repository.clone(), &self.name, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, now).await;
         writer.close(result).await

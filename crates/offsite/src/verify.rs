@@ -11,9 +11,10 @@ use offsite_core::{BlockMap, MachineName, ObjectId, RestorePoint, Run, Sequence,
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::error::Context;
+use crate::findings::{Findings, Place};
 use crate::folder::JobFolder;
 use crate::heads::Heads;
-use crate::mover::{Flaw, FrameSource, scrub};
+use crate::mover::{Flaw, FrameSource, Wanted, scrub};
 use crate::restore::wanted;
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -23,6 +24,7 @@ pub struct Verify {
     repository: OpenRepository,
     job: JobName,
     read_data: bool,
+    budget_bytes: Option<u64>,
     progress: Arc<dyn Progress>,
 }
 
@@ -59,6 +61,10 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// What is damaged. None: everything restores.
     pub damage: Vec<Damage>,
+    /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
+    pub bytes_left: u64,
+    /// What else should be known.
+    pub notes: Vec<String>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -67,13 +73,22 @@ impl Verify {
     /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
-        Self { repository: repository.clone(), job, read_data: false, progress: Arc::new(Silent) }
+        Self { repository: repository.clone(), job, read_data: false, budget_bytes: None, progress: Arc::new(Silent) }
     }
 
     /// Also reads every block and compares it with its digest.
     #[must_use]
     pub fn read_data(mut self, read_data: bool) -> Self {
         self.read_data = read_data;
+        self
+    }
+
+    /// Reads blocks, and no more than about so many bytes of them: it goes on where the verification before it ended, and starts
+    /// over when it has read all. Blocks that come to be written meanwhile are read in this pass or in the next one.
+    #[must_use]
+    pub fn budget_bytes(mut self, bytes: u64) -> Self {
+        self.budget_bytes = Some(bytes);
+        self.read_data = true;
         self
     }
 
@@ -113,7 +128,7 @@ impl Verify {
         let states = self.verify_indexes(folder, &mut report).await?;
         self.verify_copies(folder, &mut report).await?;
         let cut = self.verify_files(folder, &states, &mut report).await?;
-        let mut blocks: BTreeMap<(ObjectId, u64), crate::mover::Wanted> = BTreeMap::new();
+        let mut blocks: BTreeMap<Place, Wanted> = BTreeMap::new();
         for (_, state) in &states {
             for (name, machine) in state.machines() {
                 let wanted = wanted(name, machine.disks.iter()).into_iter();
@@ -123,16 +138,46 @@ impl Verify {
         report.blocks = blocks.len() as u64;
         if self.read_data {
             // What is gone was reported with its file.
-            let is_there =
-                |at: &StoredBlock| cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end);
-            let blocks: Vec<_> = blocks.into_values().filter(|block| is_there(&block.at)).collect();
-            report.bytes_read = blocks.iter().map(|block| u64::from(block.at.length)).sum();
-            let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-            let flaws = scrub(Arc::new(blocks), &source, self.progress.as_ref()).await?;
-            report_flaws(folder, &flaws, &states, &mut report);
+            let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| {
+                let at = &block.at;
+                cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
+            });
+            self.read(folder, &states, there, &gone, &mut report).await?;
         }
         report.duration = start.elapsed();
         Ok(report)
+    }
+
+    /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, and remembers what it
+    /// found. Frames that were damaged and are not read now are damaged still, as long as a point has them.
+    async fn read(
+        &self,
+        folder: &JobFolder,
+        states: &[(Sequence, BlockMap)],
+        there: Vec<Wanted>,
+        gone: &[Wanted],
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
+        let Share { read_before, due, left } = match self.budget_bytes {
+            Some(bytes) => Share::of(there, before.next, bytes),
+            None => Share { due: there, ..Share::default() },
+        };
+        report.bytes_read = bytes_of(&due);
+        report.bytes_left = bytes_of(&left);
+        let next = left.first().map(place);
+        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
+        let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
+        report_flaws(folder, &flaws, states, report);
+        let unread = read_before.iter().chain(&left).filter(|block| before.names(&block.at));
+        let damaged = flaws.iter().map(|flaw| &flaw.block).chain(gone).chain(unread);
+        let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect() };
+        if found != before
+            && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
+        {
+            report.notes.push(format!("the next verification, and the next copy, know nothing of this one: {error}"));
+        }
+        Ok(())
     }
 
     /// Reads every head. A damaged old one touches nothing; a damaged newest one hides what it committed.
@@ -296,6 +341,45 @@ impl std::fmt::Debug for Verify {
             .field("read_data", &self.read_data)
             .finish_non_exhaustive()
     }
+}
+
+/// The blocks of a pass over all of them, in the order of their places.
+#[derive(Default)]
+struct Share {
+    /// Those that earlier verifications of the pass have read.
+    read_before: Vec<Wanted>,
+    due: Vec<Wanted>,
+    /// Those for the next ones.
+    left: Vec<Wanted>,
+}
+
+impl Share {
+    /// From `next` on as many blocks are due as there are bytes for, but one at least, so that each pass ends.
+    fn of(mut blocks: Vec<Wanted>, next: Option<Place>, bytes: u64) -> Self {
+        let start = next.map_or(0, |next| blocks.partition_point(|block| place(block) < next));
+        // If all from there on is gone, the pass is over.
+        let start = if start == blocks.len() { 0 } else { start };
+        let (mut end, mut budget) = (start, bytes);
+        for block in &blocks[start..] {
+            let length = u64::from(block.at.length);
+            if length > budget && end > start {
+                break;
+            }
+            budget = budget.saturating_sub(length);
+            end += 1;
+        }
+        let left = blocks.split_off(end);
+        let due = blocks.split_off(start);
+        Self { read_before: blocks, due, left }
+    }
+}
+
+fn place(block: &Wanted) -> Place {
+    (block.at.file, block.at.offset)
+}
+
+fn bytes_of(blocks: &[Wanted]) -> u64 {
+    blocks.iter().map(|block| u64::from(block.at.length)).sum()
 }
 
 /// The points and machines whose state has a block that `is_lost` says is lost.

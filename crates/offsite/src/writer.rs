@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::try_join;
 use offsite_core::format::head::{Head, Lease, Role};
+use offsite_core::schedule::clock::{AHEAD_MAX_SECS, Clock};
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
@@ -13,8 +15,9 @@ use crate::error::Context;
 use crate::heads::Heads;
 use crate::holder::{Holder, Life, describe, life_of};
 use crate::layout::Layout;
-use crate::lease::{Renewal, observe};
+use crate::lease::{Signs, observe};
 use crate::open_repository::random_id;
+use crate::pin::remove_silent;
 use crate::release::release;
 use crate::rules::{check_successor, check_taking};
 use crate::seams::is_broken;
@@ -38,6 +41,31 @@ pub(crate) struct WriterSettings {
     pub(crate) block_size: BlockSize,
     pub(crate) lease_duration: Duration,
     pub(crate) now: Timestamp,
+    pub(crate) clock: ClockRule,
+}
+
+/// What the clock is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClockRule {
+    /// How far ahead of what is known it may be.
+    pub(crate) ahead_max_secs: i64,
+    /// A time that is known from elsewhere.
+    pub(crate) known: Option<Timestamp>,
+}
+
+impl Default for ClockRule {
+    fn default() -> Self {
+        Self { ahead_max_secs: AHEAD_MAX_SECS, known: None }
+    }
+}
+
+impl ClockRule {
+    /// What to make of `now`, where `committed` is the latest time that a commit knows.
+    pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> Clock {
+        // What claims to be of the future proves nothing.
+        let known = self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed));
+        Clock::judge(Some(known), now, self.ahead_max_secs)
+    }
 }
 
 /// The holder of a job folder's lease: the only one whose commits win.
@@ -50,14 +78,16 @@ pub(crate) struct Writer {
     /// The number of the newest head that has a second copy.
     copied: u64,
     minted: u32,
-    now: Timestamp,
+    clock: Clock,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
     settled_policy: Option<u64>,
     /// When compaction came to its end, for the next commit to note.
     compacted: Option<Timestamp>,
     // Dropped with the writer: the claim ends, and so do its signs of life.
     _holder: Holder,
-    renewal: Renewal,
+    signs: Signs,
+    /// Whether this writer has waited for readers that cannot be asked.
+    has_waited: bool,
 }
 
 impl Writer {
@@ -79,6 +109,10 @@ impl Writer {
         let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
         let found = heads.newest_intact().await?;
+        let clock = match &found {
+            Some(head) => settings.clock.judge(head.clock, settings.now),
+            None => Clock::Steady { now: settings.now },
+        };
         let next = match &found {
             None => {
                 refuse_same_folder(&repository, job).await?;
@@ -98,7 +132,7 @@ impl Writer {
                 };
                 let epoch = head.epoch.checked_add(u32::from(!is_broken!(NumberReused)));
                 let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
-                let successor = successor(job, head, settings.now)?;
+                let successor = successor(job, head, clock.mark())?;
                 let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
                 if head.chain.latest().is_none() {
                     // A first run that failed binds nobody to its block size.
@@ -122,7 +156,7 @@ impl Writer {
             Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
             answer => answer?,
         }
-        let renewal = Renewal::start(repository.clone(), layout.clone(), &next, lease_duration);
+        let signs = Signs::of_writer(repository.clone(), layout.clone(), &next, lease_duration);
         let writer = Self {
             repository,
             layout,
@@ -132,9 +166,10 @@ impl Writer {
             copied: next.number,
             head: next,
             minted: 0,
-            now: settings.now,
+            clock,
             _holder: holder,
-            renewal,
+            signs,
+            has_waited: false,
         };
         match writer.put_copy(&writer.head).await {
             // Nothing is lost: the copy before it stays, and room is made by the release to come.
@@ -148,6 +183,11 @@ impl Writer {
 
     pub(crate) fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// What this run makes of the present.
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -184,7 +224,7 @@ impl Writer {
     /// # Errors
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
-        let mut next = successor(self.layout.job(), &self.head, self.now)?;
+        let mut next = successor(self.layout.job(), &self.head, self.clock.mark())?;
         next.settled_policy = self.settled_policy;
         next.compacted = self.compacted;
         change(&mut next);
@@ -236,6 +276,14 @@ impl Writer {
         self.settled_policy = policy.or(self.settled_policy);
     }
 
+    /// Removes, once in a run, the pins of readers that are silent for too long; whether there were any.
+    pub(crate) async fn remove_silent_pins(&mut self, progress: &dyn Progress) -> Result<bool> {
+        if std::mem::replace(&mut self.has_waited, true) {
+            return Ok(false);
+        }
+        remove_silent(&self.repository, &self.layout, progress).await
+    }
+
     /// Whether this writer's commit is still the newest.
     pub(crate) async fn is_newest(&self) -> Result<bool> {
         let newest = self.heads.newest().await?;
@@ -261,7 +309,7 @@ impl Writer {
             // What earlier runs have retired may be the room that the next one needs.
             let _ = release(&mut self).await;
         }
-        self.renewal.stop().await;
+        self.signs.stop().await;
         let closed = self.commit(|head| head.lease = None).await;
         let value = result?;
         closed.map(|()| value)
@@ -275,7 +323,7 @@ impl Writer {
     /// Stores an index, and its second copy beside the backup files.
     pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
         let (bytes, twin, index) = (Bytes::from(bytes), self.layout.twin(id)?, self.layout.index(id)?);
-        tokio::try_join!(self.put(&twin, bytes.clone()), self.put(&index, bytes))?;
+        try_join(self.put(&twin, bytes.clone()), self.put(&index, bytes)).await?;
         Ok(())
     }
 
@@ -316,8 +364,8 @@ pub(crate) fn last_selected(head: &Head, selected: &[MachineName], now: Timestam
     head.machines.iter().filter_map(date).collect()
 }
 
-/// The head after `head`, so far with the same content.
-fn successor(job: &JobName, head: &Head, now: Timestamp) -> Result<Head> {
+/// The head after `head`, so far with the same content. Time is known up to `mark`.
+fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
     let mut ancestry = head.ancestry.clone();
     ancestry.insert(0, head.commit);
@@ -327,7 +375,7 @@ fn successor(job: &JobName, head: &Head, now: Timestamp) -> Result<Head> {
         commit: random_id()?,
         ancestry,
         boundary: number.saturating_sub(HEADS_KEPT).max(head.boundary),
-        clock: head.clock.max(now),
+        clock: head.clock.max(mark),
         ..head.clone()
     })
 }
@@ -475,7 +523,8 @@ mod tests {
             source: None,
         };
         for (is_reachable, expected) in [(true, None), (false, Some(ErrorKind::Unavailable))] {
-            let settings = WriterSettings { role: Role::Copy, block_size: BlockSize::MiB1, lease_duration, now };
+            let (role, block_size, clock) = (Role::Copy, BlockSize::MiB1, ClockRule::default());
+            let settings = WriterSettings { role, block_size, lease_duration, now, clock };
             let writer = Writer::open(repository.clone(), &job, settings, &Silent).await.unwrap();
             if !is_reachable {
                 faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::List));

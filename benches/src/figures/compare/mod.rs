@@ -32,9 +32,20 @@ struct Arguments {
     /// Where the measurements make their own folder, which is removed afterwards. Needs eight times the disk's size.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// What is compared.
+    #[arg(long, value_delimiter = ',', default_value = "merges,carries")]
+    only: Vec<What>,
     /// The page that is written.
     #[arg(long, default_value = "docs/performance.md")]
     out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Merges of an increment.
+    Merges,
+    /// Backups, copies and restores.
+    Carries,
 }
 
 /// Runs the command of this process. It fails if something cannot be measured; whether a bar is held is said by the page.
@@ -54,7 +65,13 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("offsite-compare-").tempdir_in(&arguments.dir)?;
     let workbench = Workbench::new(folder.path(), arguments.gib)?;
     let rounds = arguments.rounds;
-    let groups = [merges::groups(&workbench, rounds)?, carries::groups(&workbench, rounds)?].concat();
+    let mut groups = Vec::new();
+    for what in &arguments.only {
+        groups.extend(match what {
+            What::Merges => merges::groups(&workbench, rounds)?,
+            What::Carries => carries::groups(&workbench, rounds)?,
+        });
+    }
     let text = page::render(&workbench, arguments.gib, rounds, &groups);
     if let Some(parent) = arguments.out.parent() {
         std::fs::create_dir_all(parent)?;

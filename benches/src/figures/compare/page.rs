@@ -35,7 +35,10 @@ pub(super) fn render(bench: &Workbench, gib: f64, rounds: u32, groups: &[Group])
     for group in groups {
         text += &format!("\n## {}\n\n{}\n\n{}", group.title, group.about, table(group).render());
     }
-    text + &bars(groups)
+    match groups.iter().any(|group| group.outcomes.iter().any(|outcome| outcome.name == ADOPT)) {
+        true => text + &bars(groups),
+        false => text,
+    }
 }
 
 fn machine(bench: &Workbench) -> Vec<String> {

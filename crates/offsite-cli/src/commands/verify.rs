@@ -5,7 +5,7 @@ use std::path::Path;
 use offsite::{Damage, Verify as VerifyJob, VerifyReport};
 
 use crate::args::Verify;
-use crate::commands::jobs;
+use crate::commands::{jobs, left};
 use crate::config::Config;
 use crate::status::{Failure, Status};
 use crate::{json, place, progress, render};
@@ -16,11 +16,15 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     let mut status = Status::Done;
     for job in jobs(&repository, arguments.job.as_deref()).await? {
         let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::bars());
+        let verify = match arguments.budget_mib {
+            Some(mib) => verify.budget_bytes(mib.get().saturating_mul(1 << 20)),
+            None => verify,
+        };
         let report = verify.run().await?;
         if arguments.json {
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
-            print!("{}", summary(job.as_str(), &report, arguments.read_data));
+            print!("{}", summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
         }
         // Damage that touches no restore point is a warning; any other is a failure.
         status = report.damage.iter().fold(status, |status, damage| {
@@ -33,7 +37,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
 fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let looked = if read_data {
-        format!("{} read and compared with their digests", render::bytes(report.bytes_read))
+        format!("{} read and compared with their digests{}", render::bytes(report.bytes_read), left(report))
     } else {
         "presence only; --read-data reads every block".to_owned()
     };
@@ -48,6 +52,9 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     );
     if report.damage.is_empty() {
         text.push_str("  intact\n");
+    }
+    for note in &report.notes {
+        text.push_str(&format!("  warning   {note}\n"));
     }
     for damage in &report.damage {
         text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));

@@ -1,5 +1,7 @@
 //! How a chain is transformed: the table `[jobs.NAME.transform]`.
 
+use std::num::NonZeroU64;
+
 use offsite::core::retention::Policy;
 use offsite::{Budget, Compact, LiveShare, MergeMethod, Transforms};
 use serde::Deserialize;
@@ -10,6 +12,8 @@ pub(super) struct TransformConfig {
     #[serde(default)]
     merge: MergeConfig,
     compact: Option<CompactConfig>,
+    /// Of the chain's blocks, so many MiB are read and compared in each run, in turn.
+    verify_mib: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -33,7 +37,8 @@ impl TransformConfig {
         };
         let compact = self.compact.as_ref().map(CompactConfig::compact).transpose();
         let compact = compact.map_err(|error| format!("transform.compact: {error}"))?;
-        Ok(Transforms { merge, compact, ..Transforms::keeping(policy) })
+        let verify_bytes = self.verify_mib.map(|mib| mib.get().saturating_mul(1 << 20));
+        Ok(Transforms { merge, compact, verify_bytes, ..Transforms::keeping(policy) })
     }
 }
 

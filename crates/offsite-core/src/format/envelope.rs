@@ -33,6 +33,8 @@ pub enum Kind {
     Export = 8,
     /// The end of an exported restore point.
     ExportEnd = 9,
+    /// How far verification has come, and what it has found.
+    Verification = 10,
 }
 
 impl Kind {
@@ -47,7 +49,8 @@ impl Kind {
             | Self::Pin
             | Self::LeaseRenewal
             | Self::Export
-            | Self::ExportEnd => 1,
+            | Self::ExportEnd
+            | Self::Verification => 1,
         }
     }
 
@@ -63,6 +66,7 @@ impl Kind {
             Self::LeaseRenewal => "lease renewal",
             Self::Export => "export",
             Self::ExportEnd => "end of the export",
+            Self::Verification => "state of verification",
         }
     }
 
@@ -70,6 +74,7 @@ impl Kind {
     pub(super) const fn record_bytes_max(self) -> u64 {
         match self {
             Self::Repository | Self::Pin | Self::LeaseRenewal | Self::Export | Self::ExportEnd => 4 << 10,
+            Self::Verification => 4 << 20,
             Self::Head | Self::Index | Self::BackupFile => 16 << 20,
             Self::ReleaseList => 64 << 20,
         }

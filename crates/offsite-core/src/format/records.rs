@@ -42,6 +42,17 @@ pub struct LeaseRenewal {
     pub count: u64,
 }
 
+/// How far the verification of a job folder has come, and what it has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The job folder.
+    pub folder: [u8; 16],
+    /// The backup file and the offset in it of the frame that comes next; none: all has been read, and it starts over.
+    pub next: Option<(u64, u64)>,
+    /// Frames that are damaged: the backup file, the offset in it, and the digest of the block that ought to be there.
+    pub damaged: Vec<(u64, u64, [u8; 32])>,
+}
+
 /// The start of an exported restore point. An index, a backup file and an [`ExportEnd`] follow, each at the next multiple of
 /// [`EXPORT_ALIGNMENT_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@
 //! *deleted*; copying goes on in any case, as a copy too many harms nobody.
 //!
 //! - The clock runs *back* behind the mark: nothing is pruned, since points look newer or older than they are. The mark stays.
-//! - It jumps *too far* ahead: further than ten intervals, and at least a day, since the last run. A job at work is seen within
+//! - It jumps *too far* ahead: further than ten intervals, and at least a day, since the last run; further than a hundred days where
+//!   there are no intervals. A job at work is seen within
 //!   one interval; ten are an outage that somebody has noticed, and more is as likely a clock that is wrong as a host that was
 //!   off. Nothing is pruned, and the mark follows by no more than that bound in each run. So a host that was off for a month goes
 //!   back to pruning after three daily runs, while a clock that is a year ahead has to be wrong in forty runs, each of which
@@ -19,6 +20,8 @@ use crate::Timestamp;
 /// How many intervals a clock may have gone on since the last run.
 const INTERVALS_MAX: i64 = 10;
 const DAY_SECS: i64 = 86_400;
+/// How far it may have gone on where nobody has said how often the job runs: more than a quarter, so that a run by hand in each is enough.
+pub const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// What to make of the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,8 @@ pub enum Clock {
 /// How far ahead of the mark the clock of a job may be, in seconds.
 #[must_use]
 pub fn ahead_max_secs(schedule: &Schedule) -> i64 {
-    let period_secs = schedule.interval().map_or(DAY_SECS, |interval| interval.period().nominal_secs());
-    period_secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS)
+    let of_interval = |secs: i64| secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS);
+    schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }
 
 impl Clock {

@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
 use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
-use crate::writer::{WriterSettings, first_head, last_selected};
+use crate::writer::{ClockRule, WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
@@ -141,6 +141,7 @@ fn imagined_head(target: &OpenRepository, sources: &Sources, now: Timestamp) -> 
         block_size: sources.block_size(),
         lease_duration: std::time::Duration::ZERO,
         now,
+        clock: ClockRule::default(),
     };
     first_head(target, &settings, None)
 }

@@ -16,7 +16,9 @@ use super::CopyJob;
 use super::selection::{Asked, Choice};
 use super::source::Sources;
 use super::sync::SyncRequest;
+use crate::findings::Findings;
 use crate::indexes::Indexes;
+use crate::layout::Layout;
 use crate::mover::{Copied, OutputHeader};
 use crate::point::{PointIndex, number_machines};
 use crate::report::{MachineCopy, MachineReport};
@@ -45,6 +47,8 @@ pub(super) struct NewPoint {
     /// What is carried, and what the index says if all of it arrives.
     pub(super) plan: Plan,
     pub(super) header: OutputHeader,
+    /// How many of the blocks are carried because they are damaged here.
+    pub(super) healed: u64,
     /// Flags for the point before it.
     pub(super) predecessor: Flags,
     /// The machines that are copied, and where they come from.
@@ -117,9 +121,14 @@ impl CopyJob {
             machines: numbered(&head.machines, &choice),
         };
         let placement = header.placement(&self.target);
-        let from = if is_active { &nothing } else { latest };
+        let findings = Findings::load(&self.target, &Layout::new(self.name.clone()), head.folder).await?;
+        // What is damaged here is carried again.
+        let intact = (!findings.damaged.is_empty()).then(|| latest.without(|at| findings.names(at)));
+        let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);
+        let is_healed = |step: &&Move| findings.heals(latest, step);
+        let healed = plan.moves.iter().filter(is_healed).count() as u64;
         let waiting = waiting(head, &choice, &spare);
         let kind = match &base {
             Some(base) => base.kind,
@@ -142,6 +151,7 @@ impl CopyJob {
             flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
             plan,
             header,
+            healed,
             predecessor: marks.predecessor,
             machines,
             sources,

@@ -121,6 +121,7 @@ impl CopyJob {
         let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
         let reasons = reasons(&stored, &copied, sources).await;
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
+        let healed = stored.healed;
         let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
         for machine in &machines {
             let result = match settled.transferred.get(&machine.name) {
@@ -154,7 +155,7 @@ impl CopyJob {
         };
         let machines =
             machines.into_iter().filter(|machine| !settled.transferred.contains_key(&machine.name)).collect();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally });
+        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, healed, tally });
         Ok(copied)
     }
 }

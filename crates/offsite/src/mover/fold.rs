@@ -1,7 +1,8 @@
 //! Backup files into another file that is there already.
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::future::try_join;
+use futures::{Stream, StreamExt, stream};
 use offsite_core::ObjectId;
 use offsite_core::plan::{BATCH_BYTES_MAX, Batch, Move};
 use offsite_repository::{Extent, Repository};
@@ -25,36 +26,57 @@ pub(crate) async fn fold(
     progress: &dyn Progress,
 ) -> Result<()> {
     progress.begin("folding", moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut pending_bytes = 0;
     let mut reads = stream::iter(batches(moves, alignment))
         .map(|batch| async move { (frames.read(&batch).await, batch) })
         .buffered(IN_FLIGHT);
-    while let Some((bytes, batch)) = reads.next().await {
-        let bytes = bytes?;
-        for step in &moves[batch.items.clone()] {
-            let frame = frame_in(&bytes, &batch, step.from)?;
-            let wanted = Wanted { address: step.address.clone(), at: step.from };
-            let number = frames.number(&step.address.machine)?;
-            open_frame(&frame, &wanted, number).map_err(|error| frames.damaged(&wanted, error))?;
-            if step.to.file != file || step.to.length != step.from.length {
-                return Err(Error::Defect(format!("a fold into {file} that moves a block to {}", step.to.file)));
-            }
-            let start = usize::try_from(step.from.offset - batch.range.start).unwrap_or(usize::MAX);
-            let padded = u64::from(step.from.length).next_multiple_of(alignment);
-            let end = start.saturating_add(usize::try_from(padded).unwrap_or(usize::MAX)).min(bytes.len());
-            add(&mut extents, step.to.offset, bytes.slice(start..end));
-            pending_bytes += padded;
-            progress.advance(u64::from(step.from.length));
-        }
-        if pending_bytes >= PATCH_BYTES {
-            pending_bytes = 0;
-            patch(frames, file, std::mem::take(&mut extents)).await?;
-        }
+    let folder = Folder { moves, alignment, frames, file, progress };
+    let mut lot = folder.next_lot(&mut reads).await?;
+    while !lot.is_empty() {
+        // While one lot is made durable, the next one is read and checked.
+        let ((), next) = try_join(patch(frames, file, lot), folder.next_lot(&mut reads)).await?;
+        lot = next;
     }
-    patch(frames, file, extents).await?;
     progress.end();
     Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Folder<'a> {
+    moves: &'a [Move],
+    alignment: u64,
+    frames: &'a FrameSource,
+    file: ObjectId,
+    progress: &'a dyn Progress,
+}
+
+impl Folder<'_> {
+    /// What is written with one flush; nothing at the end.
+    async fn next_lot(&self, reads: &mut (impl Stream<Item = (Result<Bytes>, Batch)> + Unpin)) -> Result<Vec<Extent>> {
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut lot_bytes = 0;
+        while lot_bytes < PATCH_BYTES
+            && let Some((bytes, batch)) = reads.next().await
+        {
+            let bytes = bytes?;
+            for step in &self.moves[batch.items.clone()] {
+                let frame = frame_in(&bytes, &batch, step.from)?;
+                let wanted = Wanted { address: step.address.clone(), at: step.from };
+                let number = self.frames.number(&step.address.machine)?;
+                open_frame(&frame, &wanted, number).map_err(|error| self.frames.damaged(&wanted, error))?;
+                if step.to.file != self.file || step.to.length != step.from.length {
+                    let (file, to) = (self.file, step.to.file);
+                    return Err(Error::Defect(format!("a fold into {file} that moves a block to {to}")));
+                }
+                let start = usize::try_from(step.from.offset - batch.range.start).unwrap_or(usize::MAX);
+                let padded = u64::from(step.from.length).next_multiple_of(self.alignment);
+                let end = start.saturating_add(usize::try_from(padded).unwrap_or(usize::MAX)).min(bytes.len());
+                add(&mut extents, step.to.offset, bytes.slice(start..end));
+                lot_bytes += padded;
+                self.progress.advance(u64::from(step.from.length));
+            }
+        }
+        Ok(extents)
+    }
 }
 
 /// Frames that follow each other without a gap are read together; nothing else is read.
@@ -86,9 +108,6 @@ fn add(extents: &mut Vec<Extent>, offset: u64, bytes: Bytes) {
 }
 
 async fn patch(frames: &FrameSource, file: ObjectId, mut extents: Vec<Extent>) -> Result<()> {
-    if extents.is_empty() {
-        return Ok(());
-    }
     extents.sort_unstable_by_key(|extent| extent.offset);
     let key = frames.layout.backup_file(file)?;
     let Some(patch) = frames.repository.backend().patch() else {

@@ -17,13 +17,14 @@ use std::time::Instant;
 use offsite_core::format::head::Head;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
+use offsite_core::schedule::clock::AHEAD_MAX_SECS;
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::indexes::Indexes;
 use crate::release::{Released, release};
 use crate::report::{Operation, TransformReport};
-use crate::writer::Writer;
-use crate::{OpenRepository, Progress, Result};
+use crate::writer::{ClockRule, Writer};
+use crate::{OpenRepository, Progress, Result, Verify};
 
 use agenda::Agenda;
 
@@ -60,6 +61,12 @@ pub struct Transforms {
     pub deleted_machines: Option<DeletedMachines>,
     /// When files that are mostly superseded are emptied; none: never.
     pub compact: Option<Compact>,
+    /// How many bytes of blocks are read and compared with their digests after everything else, going on where the run before
+    /// ended; none: none are.
+    pub verify_bytes: Option<u64>,
+    /// How far ahead of all that the job has known the clock may be before nothing is pruned by it, in seconds; none: a hundred days. See
+    /// [`ahead_max_secs`](offsite_core::schedule::clock::ahead_max_secs) for a job with a schedule.
+    pub clock_ahead_max_secs: Option<i64>,
     /// The job's restore points in other repositories, where it writes to several in turn (removable drives): they are counted
     /// by retention, and not touched.
     pub elsewhere: Vec<RestorePoint>,
@@ -70,6 +77,12 @@ impl Transforms {
     #[must_use]
     pub fn keeping(policy: Policy) -> Self {
         Self { retention: Some(policy), ..Self::default() }
+    }
+
+    /// What the clock is judged by. Of a drive that comes back after months, the points elsewhere tell that these have passed.
+    pub(crate) fn clock(&self) -> ClockRule {
+        let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or(AHEAD_MAX_SECS);
+        ClockRule { ahead_max_secs, known: self.elsewhere.iter().map(|point| point.time).max() }
     }
 }
 
@@ -93,7 +106,7 @@ pub(crate) async fn plan(
     mint: &mut (dyn FnMut() -> ObjectId + Send),
 ) -> Result<Vec<PlannedOperation>> {
     let mut planned = Vec::new();
-    if now < head.clock {
+    if !settings.clock().judge(head.clock, now).may_prune() {
         return Ok(planned);
     }
     // The run itself will be of the next epoch.
@@ -133,11 +146,8 @@ pub(crate) async fn transform(
     progress: &dyn Progress,
 ) -> Result<TransformReport> {
     let mut report = TransformReport::default();
-    let clock = writer.head().clock;
-    if now < clock {
-        // A clock that ran back makes every point look newer than it is; nothing is lost by waiting.
-        report.notes.push(format!("the clock says {now} and has said {clock} before: nothing was pruned"));
-    } else {
+    let clock = writer.clock();
+    if clock.may_prune() {
         let mut agenda = Agenda::new(settings, now, added, writer.head(), writer.head().epoch);
         loop {
             let head = writer.head().clone();
@@ -152,7 +162,7 @@ pub(crate) async fn transform(
             let done = carry_out(writer, draft, progress).await?;
             if agenda::releases(&done.operation) {
                 // The next piece may need the room that this one leaves.
-                give_back(writer, &mut report).await?;
+                give_back(writer, &mut report, progress).await?;
             }
             report.operations.push(done);
         }
@@ -163,19 +173,39 @@ pub(crate) async fn transform(
         } else {
             writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
+    } else {
+        // By a clock that is wrong, every point looks newer or older than it is; nothing is lost by waiting.
+        report.notes.push(clock.to_string());
     }
-    give_back(writer, &mut report).await?;
+    give_back(writer, &mut report, progress).await?;
+    if let Some(bytes) = settings.verify_bytes {
+        let verify = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
+        let found = verify.run().await?;
+        if !found.damage.is_empty() {
+            report.notes.push(format!(
+                "verification found damage in {} places: `offsite verify` tells what it touches; blocks that the newest states still \
+                 have, the next copy carries again",
+                found.damage.len()
+            ));
+        }
+        report.verification = Some(found);
+    }
     Ok(report)
 }
 
 /// Releases what no reader holds.
-async fn give_back(writer: &mut Writer, report: &mut TransformReport) -> Result<()> {
+async fn give_back(writer: &mut Writer, report: &mut TransformReport, progress: &dyn Progress) -> Result<()> {
     let start = Instant::now();
-    let Released { bytes, ranges, objects, held_bytes } = release(writer).await?;
-    report.released.bytes += bytes;
-    report.released.ranges += ranges;
-    report.released.objects += objects;
-    report.released.held_bytes = held_bytes;
+    loop {
+        let Released { bytes, ranges, objects, held_bytes } = release(writer).await?;
+        report.released.bytes += bytes;
+        report.released.ranges += ranges;
+        report.released.objects += objects;
+        report.released.held_bytes = held_bytes;
+        if writer.head().retired.is_empty() || !writer.remove_silent_pins(progress).await? {
+            break;
+        }
+    }
     report.release_duration += start.elapsed();
     Ok(())
 }

@@ -1,0 +1,106 @@
+//! What verification remembers: how far it has come, and which frames it has found damaged.
+//!
+//! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
+//! it is to carry blocks again that it holds already.
+
+use std::collections::BTreeMap;
+
+use offsite_core::format::records::Verification;
+use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_core::plan::Move;
+use offsite_core::{BlockMap, Digest, ObjectId, Run, StoredBlock};
+use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
+
+use crate::error::Context;
+use crate::layout::{Layout, verification_number};
+use crate::{Error, OpenRepository, Result};
+
+/// The longest object that is read.
+const BYTES_MAX: u64 = (4 << 20) + 4096;
+/// As many damaged frames are remembered; a chain that has more is past being healed block by block.
+const DAMAGED_MAX: usize = 50_000;
+
+/// Where a frame lies: its file, and its offset there.
+pub(crate) type Place = (ObjectId, u64);
+
+/// What is remembered of a job folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Findings {
+    /// Where verification goes on; none: at the start.
+    pub(crate) next: Option<Place>,
+    /// Damaged frames, and the digests of the blocks that they ought to hold.
+    pub(crate) damaged: BTreeMap<Place, Digest>,
+}
+
+impl Findings {
+    /// Whether this frame is known to be damaged. One that was written to the same place since is another.
+    pub(crate) fn names(&self, at: &StoredBlock) -> bool {
+        self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
+    }
+
+    /// Whether `step` brings a block again that the state `latest` has damaged.
+    pub(crate) fn heals(&self, latest: &BlockMap, step: &Move) -> bool {
+        let address = &step.address;
+        let disk = latest.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
+        match disk.and_then(|disk| disk.get(address.block)) {
+            Some(Run::Stored { at, .. }) => at.digest == step.to.digest && self.names(&at),
+            _ => false,
+        }
+    }
+
+    /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.
+    pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+        for (key, _) in numbered(repository, layout).await?.into_iter().rev() {
+            let bytes = match repository.backend().get(&key, BYTES_MAX).await {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
+                answer => answer.while_doing(|| format!("reading what verification found of job {}", layout.job()))?,
+            };
+            let Ok(record) = decode_record::<Verification>(Kind::Verification, &bytes) else { continue };
+            if record.folder != folder {
+                continue;
+            }
+            let damaged = record.damaged.into_iter();
+            return Ok(Self {
+                next: record.next.map(|(file, offset)| (ObjectId::from_stored(file), offset)),
+                damaged: damaged
+                    .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
+                    .collect(),
+            });
+        }
+        Ok(Self::default())
+    }
+
+    /// Writes it, and removes what was written before.
+    ///
+    /// # Errors
+    /// Those of the repository. `AlreadyExists`: another verification ended at the same time.
+    pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<()> {
+        let record = Verification {
+            folder,
+            next: self.next.map(|(file, offset)| (file.stored(), offset)),
+            damaged: self
+                .damaged
+                .iter()
+                .take(DAMAGED_MAX)
+                .map(|((file, offset), digest)| (file.stored(), *offset, digest.0))
+                .collect(),
+        };
+        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let older = numbered(repository, layout).await?;
+        let number = older.last().map_or(0, |(_, number)| *number).saturating_add(1);
+        let while_doing = || format!("noting what verification found of job {}", layout.job());
+        repository.backend().put(&layout.verification(number)?, bytes.into()).await.while_doing(while_doing)?;
+        for (key, _) in older {
+            repository.backend().delete(&key).await.while_doing(while_doing)?;
+        }
+        Ok(())
+    }
+}
+
+/// The objects in which verification remembers, oldest first.
+async fn numbered(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, u64)>> {
+    let listed = repository.backend().list_all(&layout.verifications()?).await;
+    let listed = listed.while_doing(|| format!("looking for what verification found of job {}", layout.job()))?;
+    let named = listed.into_iter().filter_map(|object| verification_number(&object.key).map(|number| (object.key, number)));
+    Ok(named.collect())
+}

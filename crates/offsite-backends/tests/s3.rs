@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use offsite_backends::{S3, S3Checksum, S3CredentialSource, S3Credentials, S3Location};
+use offsite_backends::{S3, S3Checksum, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location};
 use offsite_repository::{ErrorKind, Key, Piece, Prefix, Read, Repository, RepositoryExt};
 use offsite_s3_server::{
     BUCKET, Behaviour, Conditions, Effect, Fault, Operation, READER_KEY_ID, SECRET_ACCESS_KEY, Server,
@@ -332,6 +335,55 @@ async fn foreign_objects_are_not_listed_and_do_not_end_a_listing() {
         }
     }
     assert_eq!(found, ["a", "b/z"]);
+}
+
+/// A provider of a user's own: a key that comes from elsewhere, and may be taken back.
+#[derive(Debug, Default)]
+struct Vault {
+    asked: AtomicU32,
+    is_locked: AtomicBool,
+}
+
+#[async_trait]
+impl S3CredentialProvider for Vault {
+    async fn credentials(&self) -> offsite_repository::Result<S3Credentials> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_locked.load(Ordering::Relaxed) {
+            let error = offsite_repository::Error::new(ErrorKind::PermissionDenied, "sign a request");
+            return Err(error.with_detail("the vault is locked"));
+        }
+        Ok(support::credentials())
+    }
+}
+
+#[tokio::test]
+async fn a_provider_of_ones_own_is_asked_for_each_request() {
+    let server = Server::start_with(Behaviour::default()).await;
+    let vault = Arc::new(Vault::default());
+    let mut options = support::options(&server, "vault");
+    options.credentials = vault.clone();
+    let s3 = S3::open(options).await.unwrap();
+    s3.put(&key("a"), content(10)).await.unwrap();
+    let asked = vault.asked.load(Ordering::Relaxed);
+    assert_eq!(s3.get(&key("a"), 10).await.unwrap(), content(10));
+    assert!(vault.asked.load(Ordering::Relaxed) > asked);
+    vault.is_locked.store(true, Ordering::Relaxed);
+    let piece = Piece { key: key("a"), range: 0..10 };
+    let refused = [
+        s3.put(&key("b"), content(10)).await.unwrap_err(),
+        s3.get(&key("a"), 10).await.unwrap_err(),
+        s3.list_all(&Prefix::root()).await.unwrap_err(),
+        s3.delete(&key("a")).await.unwrap_err(),
+        // Signed by ourselves.
+        s3.clone_range().unwrap().create_from(&key("c"), &[piece]).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(format!("{error:?}").contains("the vault is locked"), "{error:?}");
+    }
+    vault.is_locked.store(false, Ordering::Relaxed);
+    assert_eq!(s3.get(&key("a"), 10).await.unwrap(), content(10), "what was refused was not done");
+    assert_eq!(s3.get(&key("b"), 10).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// Neither what is printed for debugging, nor any error, nor the location has a word of a key.

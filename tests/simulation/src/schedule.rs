@@ -67,10 +67,20 @@ struct Waiting {
 pub struct Suffered {
     /// It was stopped for a while.
     pub pauses: u64,
+    /// It was stopped for longer than a pin waits for a sign of life.
+    pub stood_still: bool,
     /// Calls that were not simply done.
     pub faults: u64,
     /// It is dead.
     pub killed: bool,
+}
+
+impl Suffered {
+    /// Whether a reader may have been silent for so long that its pin was taken away.
+    #[must_use]
+    pub const fn may_be_taken_for_dead(&self) -> bool {
+        self.stood_still || self.pauses > 2 || self.faults > 2
+    }
 }
 
 /// An actor that stops at one of its calls until all others have ended.
@@ -82,6 +92,16 @@ pub struct Sleeper {
     pub action: Option<&'static str>,
     /// It stops before the call of this number, from one.
     pub call: u64,
+    /// Whether it is only slow, and gives signs of life meanwhile.
+    pub is_only_slow: bool,
+}
+
+impl Sleeper {
+    /// Whether it is this call that waits for the others to end.
+    fn holds(&self, waiting: &Waiting) -> bool {
+        let is_sign_of_life = waiting.what.contains("/pin/");
+        self.actor == waiting.actor && self.call == 0 && !(self.is_only_slow && is_sign_of_life)
+    }
 }
 
 #[derive(Debug)]
@@ -204,13 +224,14 @@ impl State {
     fn next(&mut self) -> Next {
         self.waiting.retain(|waiting| !waiting.turn.is_closed());
         let now = Instant::now();
-        let is_ready = |state: &Self, actor: Actor| {
+        let is_ready = |state: &Self, waiting: &Waiting| {
+            let actor = waiting.actor;
             !state.suffered.get(&actor).is_some_and(|suffered| suffered.killed)
-                && state.sleeper.is_none_or(|sleeper| sleeper.actor != actor || sleeper.call > 0)
+                && !state.sleeper.is_some_and(|sleeper| sleeper.holds(waiting))
                 && state.paused_until.get(&actor).is_none_or(|until| *until <= now)
         };
         let ready: Vec<usize> =
-            (0..self.waiting.len()).filter(|position| is_ready(self, self.waiting[*position].actor)).collect();
+            (0..self.waiting.len()).filter(|position| is_ready(self, &self.waiting[*position])).collect();
         if ready.is_empty() {
             let later = self.waiting.iter().filter_map(|waiting| self.paused_until.get(&waiting.actor));
             return Next::Nobody(later.filter(|until| **until > now).min().copied());
@@ -222,7 +243,9 @@ impl State {
             // From a moment to far beyond any lease.
             let millis = [200, 1_500, 4_000, 20_000, 300_000][self.numbers.position(5)];
             self.paused_until.insert(actor, now + Duration::from_millis(millis));
-            self.suffered.entry(actor).or_default().pauses += 1;
+            let suffered = self.suffered.entry(actor).or_default();
+            suffered.pauses += 1;
+            suffered.stood_still |= millis > 60_000;
             return Next::Granted;
         }
         if self.numbers.one_in(kills) {
@@ -232,11 +255,14 @@ impl State {
         let action = self.waiting[position].what.split(' ').nth(1);
         if let Some(sleeper) = &mut self.sleeper
             && sleeper.actor == actor
+            && sleeper.call > 0
             && (sleeper.action.is_none() || sleeper.action == action)
         {
             sleeper.call -= 1;
             if sleeper.call == 0 {
-                self.suffered.entry(actor).or_default().pauses += 1;
+                let suffered = self.suffered.entry(actor).or_default();
+                suffered.pauses += 1;
+                suffered.stood_still |= !sleeper.is_only_slow;
                 return Next::Granted;
             }
         }

@@ -4,7 +4,7 @@ use offsite::core::{ObjectId, StoredBlock};
 use offsite_repository::{Key, RepositoryExt};
 
 use crate::support::objects::{key, step};
-use crate::{COPY, Failing, Look, PAGE, Part, Scene, end, range, unused};
+use crate::{COPY, Failing, Look, PAGE, Part, Scene, end, look_at, range, unused};
 
 fn place(at: &StoredBlock) -> (ObjectId, u64) {
     (at.file, at.offset)
@@ -90,12 +90,13 @@ async fn a_doubled_object() {
     let objects = scene.objects();
     for object in &objects {
         let whole = scene.bytes(object);
-        for other in objects.iter().filter(|other| *other != object && is_alike(object, other)) {
+        let others = objects.iter().filter(|other| *other != object && is_alike(object, other));
+        for (number, other) in (0..).zip(others) {
             let lost = scene.bytes(other);
             scene.replace(other, whole.clone()).await;
             let what = format!("{object} as {other}");
             let part = scene.part(other);
-            let look = if part == Part::Head { Look::Data } else { Look::Restore };
+            let look = if part == Part::Head { look_at(number) } else { Look::Restore };
             match part {
                 Part::File(id) => {
                     scene.is_told(&[other], &scene.needing(|at| at.file == id), look, &what).await;

@@ -1,5 +1,5 @@
 //! Pins of readers on other hosts: one that lives keeps what it reads, one that is dead keeps nothing, and one that slept too long is
-//! told so. Where `OFFSITE_STOPS` is set, readers sleep at every moment and not at some of them.
+//! told so.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
@@ -19,7 +19,7 @@ use support::drive::poll_times;
 use support::elsewhere::Elsewhere;
 use support::objects::{FOREIGN_HOLDER, fork, key, keys, pin, space, stray};
 use support::truth::{Truth, causes};
-use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository_with, open_memory, scratch};
+use support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository_with, open_memory, scratch};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
@@ -232,8 +232,6 @@ async fn a_dead_reader_and_one_that_lives() {
 #[test]
 fn a_reader_that_sleeps_too_long_is_told() {
     let scene = runtime().block_on(Scene::new());
-    let is_exhaustive = std::env::var("OFFSITE_STOPS").is_ok();
-    let mut random = Random::new(support::seed(62));
     let (mut expired, mut moments) = ([0, 0], 0);
     for verifies in [false, true] {
         let mut polls = 0;
@@ -277,7 +275,7 @@ fn a_reader_that_sleeps_too_long_is_told() {
                 scene.truth.check(&second, COPY).await;
             });
             moments += 1;
-            polls += if is_exhaustive { 1 } else { 1 + random.below(4) };
+            polls += 1;
         }
     }
     println!("slept at {moments} moments; told that it is no more: {expired:?}");

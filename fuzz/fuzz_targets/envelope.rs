@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Envelope, Kind, decode_record, encode_record};
 use offsite_fuzz::{kind, mended, object};
 
@@ -21,7 +21,8 @@ fn read(bytes: &[u8]) {
     same!(ReleaseList, ReleaseList, bytes);
     same!(Pin, Pin, bytes);
     same!(LeaseRenewal, LeaseRenewal, bytes);
-    for number in 0..7 {
+    same!(Verification, Verification, bytes);
+    for number in 0..8 {
         if let Ok(envelope) = Envelope::decode(kind(number), bytes) {
             assert_eq!(envelope.encode(), bytes[..64]);
             let _ = envelope.record(bytes);

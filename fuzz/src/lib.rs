@@ -4,8 +4,16 @@ use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum};
 
 /// The kinds of objects, by a number.
 pub fn kind(number: u8) -> Kind {
-    const KINDS: [Kind; 7] =
-        [Kind::Repository, Kind::Head, Kind::Index, Kind::BackupFile, Kind::ReleaseList, Kind::Pin, Kind::LeaseRenewal];
+    const KINDS: [Kind; 8] = [
+        Kind::Repository,
+        Kind::Head,
+        Kind::Index,
+        Kind::BackupFile,
+        Kind::ReleaseList,
+        Kind::Pin,
+        Kind::LeaseRenewal,
+        Kind::Verification,
+    ];
     KINDS[usize::from(number) % KINDS.len()]
 }
 

@@ -28,7 +28,6 @@ async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<Jo
     }
 }
 
-/// What a transform phase did, a line each.
 /// What a verification with a budget leaves for the next one.
 pub(crate) fn left(report: &offsite::VerifyReport) -> String {
     match report.bytes_left {
@@ -37,6 +36,7 @@ pub(crate) fn left(report: &offsite::VerifyReport) -> String {
     }
 }
 
+/// What a transform phase did, a line each.
 pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {

@@ -7,7 +7,7 @@ use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{ENVELOPE_BYTES, FormatError, Kind, Result, checksum, decode_record};
 
 /// Reads an object as what its name says, and writes what was read again.
@@ -26,6 +26,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         "pin" => record::<Pin>(Kind::Pin, bytes),
         "release-list" => record::<ReleaseList>(Kind::ReleaseList, bytes),
         "repository" => record::<RepositoryMarker>(Kind::Repository, bytes),
+        "verification" => record::<Verification>(Kind::Verification, bytes),
         other => panic!("{other} has no reader"),
     }
 }

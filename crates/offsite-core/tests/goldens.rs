@@ -12,7 +12,7 @@ use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Index;
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Kind, checksum, decode_record};
 
 fn directory() -> PathBuf {
@@ -68,6 +68,8 @@ fn the_golden_bytes_are_read() {
     assert_eq!(renewal, samples::lease_renewal());
     let list: ReleaseList = decode_record(Kind::ReleaseList, &golden("release-list")).unwrap();
     assert_eq!(list, samples::release_list());
+    let verification: Verification = decode_record(Kind::Verification, &golden("verification")).unwrap();
+    assert_eq!(verification, samples::verification());
     let header: BackupFileHeader = decode_record(Kind::BackupFile, &golden("backup-file-header")).unwrap();
     assert_eq!(header, samples::backup_file());
     for (name, codec) in [("frame-plain", Codec::Plain), ("frame-zstd", Codec::Zstd)] {

@@ -11,7 +11,7 @@ use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
 use proptest::prelude::*;
 
@@ -68,6 +68,7 @@ fn read_as_all(bytes: &[u8]) {
     let _ = decode_record::<Pin>(Kind::Pin, bytes);
     let _ = decode_record::<ReleaseList>(Kind::ReleaseList, bytes);
     let _ = decode_record::<RepositoryMarker>(Kind::Repository, bytes);
+    let _ = decode_record::<Verification>(Kind::Verification, bytes);
     if let Ok(head) = Head::decode(bytes) {
         assert_eq!(head.encode().expect("a head that was read"), bytes);
     }
@@ -95,8 +96,16 @@ fn object(kind: Kind, record: &[u8], rest: &[u8]) -> Vec<u8> {
     [&Envelope::of(kind, record).encode()[..], record, rest].concat()
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Repository, Kind::Head, Kind::Index, Kind::BackupFile, Kind::ReleaseList, Kind::Pin, Kind::LeaseRenewal];
+const KINDS: [Kind; 8] = [
+    Kind::Repository,
+    Kind::Head,
+    Kind::Index,
+    Kind::BackupFile,
+    Kind::ReleaseList,
+    Kind::Pin,
+    Kind::LeaseRenewal,
+    Kind::Verification,
+];
 
 /// The record of a sample with some bytes replaced, removed or put in.
 fn bent(sample: usize, edits: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {

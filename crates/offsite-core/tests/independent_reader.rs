@@ -151,6 +151,18 @@ fn the_page_shows_the_golden_pin() {
 }
 
 #[test]
+fn a_verification_is_read() {
+    let bytes = samples::all().into_iter().find(|(name, _)| *name == "verification").expect("a verification").1;
+    let (mut record, rest) = open(&bytes, 10);
+    let expected = samples::verification();
+    assert_eq!(record.bytes16(), expected.folder);
+    assert_eq!(record.option(|reader| (reader.int(), reader.int())), expected.next);
+    let damaged = record.vec(|reader| (reader.int(), reader.int(), reader.take(32).try_into().expect("32 bytes")));
+    assert_eq!(damaged, expected.damaged);
+    assert!(record.0.is_empty() && rest.is_empty());
+}
+
+#[test]
 fn a_head_is_read() {
     let head = samples::head();
     let bytes = head.encode().expect("a head");

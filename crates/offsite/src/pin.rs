@@ -4,7 +4,7 @@
 //! holds asks the kernel first. Of a reader that ran on another host, or before a restart, only time tells: if its pin keeps its
 //! name for longer than a living reader would let it, it goes. Clocks of different hosts are never compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Claim {
 struct State {
     /// How often the pin was renewed, which is part of its name.
     renewals: u32,
+    /// Whether its next name may be there already: a renewal has begun.
+    is_renewing: bool,
     /// Whether somebody took the reader for dead.
     is_lost: bool,
 }
@@ -96,9 +98,13 @@ impl Pin {
     /// Gives the pin back.
     pub(crate) async fn release(mut self) -> Result<()> {
         self.signs.stop().await;
-        let key = self.claim.key(self.claim.state().renewals)?;
-        let deleted = self.claim.repository.backend().delete(&key).await;
-        deleted.while_doing(|| format!("giving a pin back in {}", self.claim.repository.location()))
+        let state = self.claim.state();
+        let names = state.renewals..=state.renewals.saturating_add(u32::from(state.is_renewing));
+        for renewals in names {
+            let deleted = self.claim.repository.backend().delete(&self.claim.key(renewals)?).await;
+            deleted.while_doing(|| format!("giving a pin back in {}", self.claim.repository.location()))?;
+        }
+        Ok(())
     }
 }
 
@@ -128,13 +134,15 @@ impl Claim {
     /// Puts the pin under its next name, then takes the old one away.
     ///
     /// Whoever takes this reader for dead deletes the old name and only then looks which pins there are; here the new name is put and
-    /// only then the old one is looked for. So at least one of the two sees the other.
+    /// only then the old one is looked for. So at least one of the two sees the other. Where the answer is lost, the same is done again
+    /// at the next time, under the same names.
     async fn renew(&self) -> Result<()> {
         let backend = self.repository.backend();
         let state = self.state();
-        let next = State { renewals: state.renewals.saturating_add(1), is_lost: false };
+        let next = State { renewals: state.renewals.saturating_add(1), ..State::default() };
         let (old, new) = (self.key(state.renewals)?, self.key(next.renewals)?);
         let while_doing = || format!("renewing a pin of job {}", self.layout.job());
+        self.set(State { is_renewing: true, ..state });
         match backend.put(&new, self.bytes.clone()).await {
             // The name is nobody else's: an answer was lost.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -145,6 +153,8 @@ impl Claim {
                 self.set(State { is_lost: true, ..next });
                 backend.delete(&new).await.while_doing(while_doing)
             }
+            // Whatever it holds by now, it is there.
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error).while_doing(while_doing),
             _ => {
                 self.set(next);
                 backend.delete(&old).await.while_doing(while_doing)
@@ -172,19 +182,23 @@ pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) 
     if is_broken!(PinsIgnored) { Ok(None) } else { Ok(lowest) }
 }
 
-/// Removes the pins of readers that cannot be asked and give no sign of life for as long as a living one may be silent. Whether
-/// there were any. Returns as soon as all others have given one.
+/// Removes the pins of readers that cannot be asked and give no sign of life for as long as a living one may be silent: all their names
+/// stay as they are. Returns as soon as all others have given one; whether any has gone meanwhile, be it by itself.
 pub(crate) async fn remove_silent(
     repository: &OpenRepository,
     layout: &Layout,
     progress: &dyn Progress,
 ) -> Result<bool> {
-    let mut silent: BTreeSet<Key> = BTreeSet::new();
+    // A reader that died in the middle of a renewal has left two names.
+    let mut silent: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
     for (key, pin) in pins(repository, layout).await? {
-        if pin.is_some_and(|pin| life_of(&pin.holder) == Life::Unknown) && pin_nonce(&key).is_some() {
-            silent.insert(key);
+        if let Some(nonce) = pin_nonce(&key)
+            && pin.is_some_and(|pin| life_of(&pin.holder) == Life::Unknown)
+        {
+            silent.entry(nonce.to_owned()).or_default().insert(key);
         }
     }
+    let mut has_gone = false;
     if silent.is_empty() {
         return Ok(false);
     }
@@ -198,16 +212,17 @@ pub(crate) async fn remove_silent(
         sleep(PIN_DURATION / 30).await;
         let listed = repository.backend().list_all(&layout.pins()?).await;
         let listed = listed.while_doing(|| format!("watching the readers of job {}", layout.job()))?;
-        let is_silent = |key: &Key| {
-            let mut names = listed.iter().filter(|object| pin_nonce(&object.key) == pin_nonce(key));
-            names.next().is_some_and(|object| object.key == *key) && names.next().is_none()
-        };
-        silent.retain(is_silent);
+        silent.retain(|nonce, names| {
+            let of_reader = listed.iter().filter(|object| pin_nonce(&object.key) == Some(nonce));
+            let now: BTreeSet<Key> = of_reader.map(|object| object.key.clone()).collect();
+            has_gone |= now.is_empty();
+            now == *names
+        });
     }
-    for key in &silent {
+    for key in silent.values().flatten() {
         remove(repository, layout, key).await?;
     }
-    Ok(!silent.is_empty())
+    Ok(has_gone || !silent.is_empty())
 }
 
 /// The pins of a job folder, by key; none for one that cannot be read.

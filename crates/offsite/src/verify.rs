@@ -169,7 +169,10 @@ impl Verify {
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
         report_flaws(folder, &flaws, states, report);
-        let unread = read_before.iter().chain(&left).filter(|block| before.names(&block.at));
+        let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
+        if !unread.is_empty() {
+            report.notes.push(format!("{} more blocks were found damaged before and not read again now", unread.len()));
+        }
         let damaged = flaws.iter().map(|flaw| &flaw.block).chain(gone).chain(unread);
         let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect() };
         if found != before

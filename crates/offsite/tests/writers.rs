@@ -13,7 +13,8 @@ use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, Verb};
 use support::drive::poll_times;
 use support::objects::{
-    HEADS_MAX, dead_holder, foreign_lease, fork, key, keys, newest_head, pin, put_successor, renew, space, stray,
+    HEADS_MAX, Living, dead_holder, foreign_lease, fork, key, keys, newest_head, pin, put_successor, renew, space,
+    stray,
 };
 use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository_with, open_memory};
@@ -290,7 +291,7 @@ async fn a_reader_without_a_pin_is_told_what_was_let_go() {
     assert!(expired.iter().flatten().all(|count| *count > 0), "{expired:?}");
 }
 
-/// Of a process of this host the kernel knows that it is dead; of another host's nothing is known.
+/// Of a process of this host the kernel knows whether it is dead. Of those of other hosts the tests of pins tell.
 #[tokio::test]
 async fn pins_of_dead_readers_hold_nothing_and_others_do() {
     let scene = Scene::new().await;
@@ -301,7 +302,8 @@ async fn pins_of_dead_readers_hold_nothing_and_others_do() {
     assert!(!keys(&target, COPY).contains(&dead));
 
     let (_, primary, target, second) = scene.fork().await;
-    let alive = pin(&target, COPY, support::objects::FOREIGN_HOLDER).await;
+    let reader = Living::new();
+    let alive = pin(&target, COPY, &reader.holder).await;
     let report = Scene::copy(&primary, &second).run(day(4)).await.unwrap();
     assert!(report.transform.released.bytes == 0 && report.transform.released.held_bytes > 0);
     target.remove(&alive);

@@ -7,7 +7,7 @@ use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
 use offsite_core::format::index::{Index, Stored};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
@@ -226,6 +226,12 @@ pub(crate) fn lease_renewal() -> LeaseRenewal {
     LeaseRenewal { folder: FOLDER, epoch: 3, count: 251 }
 }
 
+pub(crate) fn verification() -> Verification {
+    let damaged =
+        vec![(ObjectId::new(1, 1).stored(), 12_288, [0xa2; 32]), (ObjectId::new(1, 2).stored(), 1 << 33, [9; 32])];
+    Verification { folder: FOLDER, next: Some((ObjectId::new(1, 2).stored(), 4096)), damaged }
+}
+
 pub(crate) fn backup_file() -> BackupFileHeader {
     let label = |number, name: &str| MachineLabel { number, name: name.to_owned() };
     BackupFileHeader {
@@ -271,5 +277,6 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("pin", made(encode_record(Kind::Pin, &pin()))),
         ("release-list", made(encode_record(Kind::ReleaseList, &release_list()))),
         ("repository", made(encode_record(Kind::Repository, &marker()))),
+        ("verification", made(encode_record(Kind::Verification, &verification()))),
     ]
 }

@@ -47,8 +47,8 @@ pub(super) struct NewPoint {
     /// What is carried, and what the index says if all of it arrives.
     pub(super) plan: Plan,
     pub(super) header: OutputHeader,
-    /// How many of the blocks are carried because they are damaged here.
-    pub(super) healed: u64,
+    /// How many of the blocks of each machine are carried because they are damaged here.
+    pub(super) healed: BTreeMap<MachineName, u64>,
     /// Flags for the point before it.
     pub(super) predecessor: Flags,
     /// The machines that are copied, and where they come from.
@@ -127,8 +127,10 @@ impl CopyJob {
         let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);
-        let is_healed = |step: &&Move| findings.heals(latest, step);
-        let healed = plan.moves.iter().filter(is_healed).count() as u64;
+        let mut healed: BTreeMap<MachineName, u64> = BTreeMap::new();
+        for step in plan.moves.iter().filter(|step| findings.heals(latest, step)) {
+            *healed.entry(step.address.machine.clone()).or_default() += 1;
+        }
         let waiting = waiting(head, &choice, &spare);
         let kind = match &base {
             Some(base) => base.kind,

@@ -13,6 +13,7 @@ use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence,
 
 use super::draft::{Draft, Drafting};
 use super::stack::restacked;
+use crate::findings::Findings;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 
@@ -118,10 +119,15 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
     let layers = Layers::of(drafting).await?;
     let mut piece = Piece::default();
-    let sparse = sparse(drafting.head, settings, bounds.epoch);
+    // A damaged block cannot be moved; its file goes when no point needs the block any more.
+    let findings = Findings::load(drafting.repository, drafting.indexes.layout(), drafting.head.folder).await?;
+    let is_sound = |id: &ObjectId| !findings.is_in(*id);
+    let mut sparse = sparse(drafting.head, settings, bounds.epoch);
+    sparse.retain(is_sound);
     if !sparse.is_empty() {
         piece.fill(drafting, &layers, &sparse, (settings.piece_bytes, room)).await?;
-    } else if let Some(scattered) = scattered(drafting, settings, bounds.epoch).await? {
+    } else if let Some(mut scattered) = scattered(drafting, settings, bounds.epoch).await? {
+        scattered.retain(is_sound);
         piece.fill(drafting, &layers, &scattered, (settings.piece_bytes, room)).await?;
         if piece.emptied < 2 {
             return Ok(None);

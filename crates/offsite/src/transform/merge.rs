@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use offsite_core::format::index::Stored;
-use offsite_core::plan::{Merge, Plan, adopt, fold};
+use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
-use offsite_repository::Repository;
+use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting};
 use super::room::fold_target;
+use crate::error::Context;
+use crate::findings::Findings;
+use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::report::Operation;
 use crate::stack::stacked;
-use crate::{Error, Result};
+use crate::{Error, OpenRepository, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
@@ -43,8 +46,14 @@ pub(super) async fn draft(
     if archived.is_some() {
         others.push(full_part.clone());
     }
-    let (method, why) = choose(drafting, method);
-    let target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    let (mut method, mut why) = choose(drafting, method);
+    let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    if let Some(into) = &target
+        && let Some(hindrance) =
+            hindrance(drafting.repository, drafting.indexes.layout(), drafting.head.folder, &steps, into).await?
+    {
+        (method, why, target) = (MergeMethod::Adopt, hindrance, None);
+    }
     let reclaiming = drafting.reclaiming();
     let machines = merged_machines(std::iter::once(full).chain(rest));
     let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
@@ -108,6 +117,31 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
             (MergeMethod::Fold, "the repository cannot punch holes, and can write into files")
         }
         MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
+    }
+}
+
+/// Why known damage leaves no room for a fold of `steps`, if so. Adopting moves nothing, and lets the chain go on.
+async fn hindrance(
+    repository: &OpenRepository,
+    layout: &Layout,
+    folder: [u8; 16],
+    steps: &[BlockMap],
+    into: &FoldTarget,
+) -> Result<Option<&'static str>> {
+    let findings = Findings::load(repository, layout, folder).await?;
+    if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
+        return Ok(Some("a block of the increments is damaged and cannot be moved"));
+    }
+    if !findings.is_in(into.file) {
+        return Ok(None);
+    }
+    let key = layout.backup_file(into.file)?;
+    let last = into.length.saturating_sub(1)..into.length;
+    match repository.backend().get_range(&key, last).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            Ok(Some("the full's file is lost or cut off"))
+        }
+        answer => answer.while_doing(|| format!("looking at backup file {key}")).map(|_| None),
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod drive;
+pub mod elsewhere;
 pub mod gates;
 pub mod objects;
 pub mod truth;

@@ -82,11 +82,37 @@ pub fn dead_holder() -> String {
     format!("{} {} {pid} 1 00", boot.trim(), namespace.display())
 }
 
+/// A process of this host that lives as long as this value: by the kernel's word, what it pins is held.
+pub struct Living {
+    process: std::process::Child,
+    pub holder: String,
+}
+
+impl Living {
+    pub fn new() -> Self {
+        // It waits for the end of its input, which comes with ours at the latest.
+        let process = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = process.id();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let start = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().to_owned();
+        Self { process, holder: format!("{} {} {pid} {start} 00", boot.trim(), namespace.display()) }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
 /// Pins the newest head of a job for `holder`.
 pub async fn pin(memory: &Memory, job: &str, holder: &str) -> Key {
     let head = newest_head(memory, job);
     let pin = records::Pin { folder: head.folder, head: head.number, holder: holder.to_owned() };
-    let key = key(&format!("{job}/pin/{:032x}", head.number));
+    let key = key(&format!("{job}/pin/{:032x}-{:010}", head.number, 0));
     memory.put(&key, encode_record(Kind::Pin, &pin).unwrap().into()).await.unwrap();
     key
 }
@@ -117,6 +143,9 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
         copies(memory, job).iter().map(ToString::to_string).filter(|name| name.ends_with(".head")).collect();
     assert!(heads.len() <= 1, "copies of heads pile up: {heads:?}");
     known.extend(heads);
+    let findings = keys(memory, &format!("{job}/verify"));
+    assert!(findings.len() <= 1, "what verification remembers piles up: {findings:?}");
+    known.extend(findings.iter().map(ToString::to_string));
     known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));
     let present: BTreeSet<String> = keys(memory, job).iter().map(ToString::to_string).collect();
     assert!(keys(memory, &format!("{job}/head")).len() <= HEADS_MAX, "heads pile up: {present:?}");

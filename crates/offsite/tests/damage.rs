@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind};
-use offsite::core::{ObjectId, StoredBlock};
-use offsite::{Error, JobFolder, OpenRepository, Verify, VerifyReport};
+use offsite::core::{Chain, ObjectId, StoredBlock};
+use offsite::{Error, JobFolder, OpenRepository, Restore, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
-use support::objects::{FOREIGN_HOLDER, bytes_of, fork, is_copy, key, keys, newest_head, pin, stray};
+use support::objects::{FOREIGN_HOLDER, bytes_of, fork, is_copy, key, keys, newest_head, pin, put_successor, shortened, stray};
 use support::truth::{Truth, causes};
-use support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository, open_memory, seed};
+use support::{
+    BLOCK, Machines, Random, copy_job, day, files_in, job, keep, machine, memory_repository, open_memory, scratch, seed,
+};
 
 const COPY: &str = "Offsite Copy";
 const FRAME_HEADER_BYTES: u64 = 96;
@@ -451,4 +453,29 @@ async fn a_chain_with_a_damaged_file_goes_on() {
             assert!(report.damage.iter().all(|damage| damage.object == file.as_str()), "{:?}", report.damage);
         }
     }
+}
+
+/// An index that is whole and says that a disk is shorter than its blocks: no block is written over what is behind it.
+#[tokio::test]
+async fn a_block_that_is_longer_than_its_place_is_not_restored() {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(62);
+    machines.add("web01", &[BLOCK]);
+    machines.fill_with_noise("web01");
+    machines.overwrite("web01", |disk| disk[0] = 1);
+    machines.backup(&repository, &["web01"]).run(day(0)).await.unwrap();
+    let point = newest_head(&memory, "nightly").chain.points()[0].clone();
+    let index_key = key(&format!("nightly/index/{}", point.index.id));
+    let mut index = Index::decode(&bytes_of(&memory, &index_key)).unwrap();
+    index.map = shortened(&index.map);
+    let bytes = index.encode().unwrap();
+    let point = index.point(&bytes).unwrap();
+    memory.remove(&index_key);
+    memory.put(&index_key, bytes.into()).await.unwrap();
+    put_successor(&memory, "nightly", |head| head.chain = Chain::new(index.block_size, vec![point]).unwrap()).await;
+    let repository = open_memory(&memory).await;
+    let to = scratch();
+    let error = Restore::new(&repository, job("nightly"), machine("web01")).run(to.path()).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }) && causes(&error).contains("not the length"), "{}", causes(&error));
+    assert_eq!(files_in(to.path()), 0);
 }

@@ -3,7 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::records::{ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{
+    ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification,
+};
 use offsite_core::format::{Envelope, Kind, decode_record, encode_record};
 use offsite_fuzz::{KINDS, kind, mended, object};
 

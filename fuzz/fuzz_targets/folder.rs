@@ -19,16 +19,53 @@ use offsite_repository::{Key, Repository, RepositoryExt};
 /// What is put into the folder. Folders are named rightly where that is asked for.
 #[derive(Debug, Arbitrary)]
 enum Thing {
-    Pin { nonce: [u8; 16], renewals: u32, is_ours: bool, head: u64, holder: String },
-    Lease { epoch: u32, count: u64, is_ours: bool },
-    Verification { number: u64, next: Option<(u64, u64)>, damaged: Vec<(u64, u64, [u8; 32])>, frames: u8 },
-    Release { files: Vec<(u8, Vec<(u64, u64)>)>, is_lost: bool },
-    Retired { kind: u8, id: u64, since: u8, bytes: u64 },
-    Taken { holder: String, duration_secs: u16 },
-    Record { folder: u8, name: String, kind: u8, record: Vec<u8> },
+    Pin {
+        nonce: [u8; 16],
+        renewals: u32,
+        is_ours: bool,
+        head: u64,
+        holder: String,
+    },
+    Lease {
+        epoch: u32,
+        count: u64,
+        is_ours: bool,
+    },
+    Verification {
+        number: u64,
+        next: Option<(u64, u64)>,
+        damaged: Vec<(u64, u64, [u8; 32])>,
+        frames: u8,
+    },
+    Release {
+        files: Vec<(u8, Vec<(u64, u64)>)>,
+        is_lost: bool,
+    },
+    Retired {
+        kind: u8,
+        id: u64,
+        since: u8,
+        bytes: u64,
+    },
+    Taken {
+        holder: String,
+        duration_secs: u16,
+    },
+    Record {
+        folder: u8,
+        name: String,
+        kind: u8,
+        record: Vec<u8>,
+    },
     /// The object, the byte of it and what that is changed by.
-    Change { object: u8, changes: Vec<(u32, u8)>, is_mended: bool },
-    Gone { object: u8 },
+    Change {
+        object: u8,
+        changes: Vec<(u32, u8)>,
+        is_mended: bool,
+    },
+    Gone {
+        object: u8,
+    },
 }
 
 const FOLDERS: [&str; 7] = ["head", "index", "blocks", "release", "pin", "lease", "verify"];

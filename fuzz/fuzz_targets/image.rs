@@ -32,7 +32,11 @@ struct Built {
 impl Built {
     fn bytes(&self) -> Vec<u8> {
         // Mostly the smallest clusters, so that images are small; now and then others.
-        let bits = if self.cluster_bits < 200 { 9 + u32::from(self.cluster_bits % 4) } else { u32::from(self.cluster_bits % 24) };
+        let bits = if self.cluster_bits < 200 {
+            9 + u32::from(self.cluster_bits % 4)
+        } else {
+            u32::from(self.cluster_bits % 24)
+        };
         let cluster = 1_u64 << bits.clamp(9, 13);
         let length = (u64::from(self.clusters % 24) + 1) * cluster;
         let mut bytes = vec![0; length as usize];

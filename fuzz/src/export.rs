@@ -57,7 +57,8 @@ pub struct Disk {
 impl Built {
     /// Two machines and nothing wrong.
     pub fn plain() -> Self {
-        let disk = |size_bytes, fills: &[u8]| Disk { size_bytes, blocks: fills.iter().map(|fill| (*fill, 0)).collect() };
+        let disk =
+            |size_bytes, fills: &[u8]| Disk { size_bytes, blocks: fills.iter().map(|fill| (*fill, 0)).collect() };
         let machines = vec![vec![disk(600_000, &[1, 0, 3]), disk(5, &[9])], vec![disk(262_144, &[1])]];
         Self { machines, ..Self::default() }
     }
@@ -82,7 +83,10 @@ impl Built {
             let disks = machine.iter().take(3).zip(0..).map(|(disk, disk_number)| {
                 Some((DiskNumber(disk_number), disk.frames(number, disk_number, &mut placer, &mut frames)?))
             });
-            map.insert(name.clone(), MachineMap { captured: time(), disks: disks.collect::<Option<BTreeMap<_, _>>>()? });
+            map.insert(
+                name.clone(),
+                MachineMap { captured: time(), disks: disks.collect::<Option<BTreeMap<_, _>>>()? },
+            );
             let status = [Status::Complete, Status::Incomplete, Status::Carried][usize::from(self.index_off[2] % 3)];
             states.push((MachineState::new(name, status, time()), MachineNumber(number)));
         }

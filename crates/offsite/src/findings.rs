@@ -101,6 +101,7 @@ impl Findings {
 async fn numbered(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, u64)>> {
     let listed = repository.backend().list_all(&layout.verifications()?).await;
     let listed = listed.while_doing(|| format!("looking for what verification found of job {}", layout.job()))?;
-    let named = listed.into_iter().filter_map(|object| verification_number(&object.key).map(|number| (object.key, number)));
+    let named =
+        listed.into_iter().filter_map(|object| verification_number(&object.key).map(|number| (object.key, number)));
     Ok(named.collect())
 }

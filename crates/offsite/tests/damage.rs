@@ -12,7 +12,9 @@ use offsite::core::{Chain, ObjectId, StoredBlock};
 use offsite::{Error, JobFolder, OpenRepository, Restore, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
-use support::objects::{FOREIGN_HOLDER, bytes_of, fork, is_copy, key, keys, newest_head, pin, put_successor, shortened, stray};
+use support::objects::{
+    FOREIGN_HOLDER, bytes_of, fork, is_copy, key, keys, newest_head, pin, put_successor, shortened, stray,
+};
 use support::truth::{Truth, causes};
 use support::{
     BLOCK, Machines, Random, copy_job, day, files_in, job, keep, machine, memory_repository, open_memory, scratch, seed,

@@ -67,7 +67,8 @@ impl Disk {
         let mut end = 0_u32;
         let half = self.blocks.len() / 2;
         for (position, what) in self.blocks.iter().enumerate() {
-            let block = u32::try_from(position).expect("a short list") + if position < half { 0 } else { far };
+            let position_on = if position < half { 0 } else { far };
+            let block = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(position_on);
             if block >= count || block < end {
                 continue;
             }

@@ -3,9 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{
+    ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification,
+};
 use offsite_core::format::{Envelope, Kind, decode_record, encode_record};
-use offsite_fuzz::{kind, mended, object};
+use offsite_fuzz::{KINDS, kind, mended, object};
 
 macro_rules! same {
     ($record:ty, $kind:ident, $bytes:expr) => {
@@ -21,9 +23,11 @@ fn read(bytes: &[u8]) {
     same!(ReleaseList, ReleaseList, bytes);
     same!(Pin, Pin, bytes);
     same!(LeaseRenewal, LeaseRenewal, bytes);
+    same!(ExportHeader, Export, bytes);
+    same!(ExportEnd, ExportEnd, bytes);
     same!(Verification, Verification, bytes);
-    for number in 0..8 {
-        if let Ok(envelope) = Envelope::decode(kind(number), bytes) {
+    for kind in KINDS {
+        if let Ok(envelope) = Envelope::decode(kind, bytes) {
             assert_eq!(envelope.encode(), bytes[..64]);
             let _ = envelope.record(bytes);
         }

@@ -1,19 +1,26 @@
-//! What the fuzz targets share: objects whose checksums are right, so that a fuzzer gets past them.
+//! What the fuzz targets share: objects whose checksums are right, so that a fuzzer gets past them, and a world for the engine.
 
+pub mod export;
+
+use offsite_core::Timestamp;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum};
+
+/// The kinds of objects.
+pub const KINDS: [Kind; 10] = [
+    Kind::Repository,
+    Kind::Head,
+    Kind::Index,
+    Kind::BackupFile,
+    Kind::ReleaseList,
+    Kind::Pin,
+    Kind::LeaseRenewal,
+    Kind::Export,
+    Kind::ExportEnd,
+    Kind::Verification,
+];
 
 /// The kinds of objects, by a number.
 pub fn kind(number: u8) -> Kind {
-    const KINDS: [Kind; 8] = [
-        Kind::Repository,
-        Kind::Head,
-        Kind::Index,
-        Kind::BackupFile,
-        Kind::ReleaseList,
-        Kind::Pin,
-        Kind::LeaseRenewal,
-        Kind::Verification,
-    ];
     KINDS[usize::from(number) % KINDS.len()]
 }
 
@@ -36,4 +43,21 @@ pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
     let sum = checksum(&bytes[..56]);
     bytes[56..64].copy_from_slice(&sum.to_le_bytes());
     Some(bytes)
+}
+
+/// A small file that tells what it is, as media and catalogues have them: a line with kind and checksum, then the body.
+pub fn sealed(kind: &str, body: &str) -> Vec<u8> {
+    format!("{kind} 1 {:016x}\n{body}", checksum(body.as_bytes())).into_bytes()
+}
+
+/// A time by which all that is made here is in the past.
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_secs(1_800_000_000).expect("a time in range")
+}
+
+/// Runs the engine to its end: in this thread, by a clock that never waits, with the same random numbers each time.
+pub fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let _world = offsite::simulation::enter(1);
+    runtime.expect("a runtime").block_on(work)
 }

@@ -14,6 +14,9 @@ mod removable;
 
 #[cfg(target_os = "linux")]
 pub use local::{CreateBy, Local, LocalOptions};
+#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+#[doc(hidden)]
+pub use removable::fuzzing;
 #[cfg(target_os = "linux")]
 pub use removable::{
     Absent, Catalogue, Ejected, KnownAbilities, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable,

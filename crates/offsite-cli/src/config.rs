@@ -296,7 +296,7 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
 impl Config {
     /// Reads the file. A missing one is empty: locations can be typed.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::WrongUse(format!("config {}: {why}", path.display()));
+        let wrong = |why: String| wrong(path, why);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("offsite.toml") => {
@@ -307,8 +307,14 @@ impl Config {
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
-        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(explain(&error)))?;
-        config.tables = toml::from_str(&text).map_err(|error| wrong(explain(&error)))?;
+        Self::parse(&text, path)
+    }
+
+    /// What the file at `path`, with this text, says.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let wrong = |why: String| wrong(path, why);
+        let mut config: Self = toml::from_str(text).map_err(|error| wrong(explain(&error)))?;
+        config.tables = toml::from_str(text).map_err(|error| wrong(explain(&error)))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let wrong_at = |what: &str, fault: Fault| {
             let line = text.get(..fault.span.start).map_or(1, |before| before.matches('\n').count() + 1);
@@ -392,6 +398,10 @@ impl Config {
         let file_bytes_max = repository.file_mib_max.map(|mib| mib.saturating_mul(1 << 20));
         Some((places, self.folder.join(catalogue), file_bytes_max))
     }
+}
+
+fn wrong(path: &Path, why: String) -> Failure {
+    Failure::WrongUse(format!("config {}: {why}", path.display()))
 }
 
 /// What is wrong with the file. The line is shown, but not one that may hold a key: it belongs elsewhere, and whoever

@@ -8,6 +8,9 @@ mod commands;
 mod config;
 mod daemon;
 mod demo;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod job;
 mod json;
 mod log;

@@ -1,6 +1,6 @@
 //! Which blocks a step touches, so that only those need to be looked up in what lies below it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::{BlockMap, DiskMap, DiskNumber, MachineName, Run};
@@ -40,25 +40,27 @@ impl Coverage {
             let machines = step.machines().iter();
             machines.flat_map(|(name, machine)| machine.disks.iter().map(move |(number, disk)| (name, *number, disk)))
         };
-        let pieces: BTreeSet<(&MachineName, DiskNumber, u32)> = disks()
-            .flat_map(|(name, number, disk)| {
-                disk.runs().iter().flat_map(move |run| pieces_of(run).map(move |piece| (name, number, piece)))
-            })
-            .collect();
-        let lots = pieces.len().div_ceil(pieces_max.max(1)).max(1);
-        let first = usize::try_from(turn % lots as u64).unwrap_or(0) * pieces_max;
-        let chosen: BTreeSet<_> = pieces.into_iter().skip(first).take(pieces_max).collect();
+        // Counted, not listed: a run of zeros in a small index may have any length.
+        let count: u64 = disks().flat_map(|(_, _, disk)| numbered(disk)).map(|run| run.fresh).sum();
+        let pieces_max = pieces_max.max(1) as u64;
+        let first = turn % count.div_ceil(pieces_max).max(1) * pieces_max;
         let mut machines: BTreeMap<MachineName, Disks> = BTreeMap::new();
+        let mut before = 0;
         for (name, number, disk) in disks() {
-            let ranges = disk.runs().iter().flat_map(|run| {
-                let end = u32::try_from(run.end()).unwrap_or(u32::MAX);
-                let pieces = pieces_of(run).filter(|piece| chosen.contains(&(name, number, *piece)));
-                pieces.map(move |piece| {
-                    let start = piece * PIECE_BLOCKS;
-                    run.first().max(start)..end.min(start.saturating_add(PIECE_BLOCKS))
-                })
-            });
-            let ranges = joined(ranges.collect());
+            let mut ranges = Vec::new();
+            for Numbered { run, pieces, position, .. } in numbered(disk) {
+                let start = before + position;
+                let from = pieces.start + first.saturating_sub(start);
+                let to = pieces.end.min((pieces.start + first + pieces_max).saturating_sub(start));
+                if from < to {
+                    let block = |piece: u64| piece * u64::from(PIECE_BLOCKS);
+                    let blocks = u64::from(run.first()).max(block(from))..run.end().min(block(to));
+                    let number = |block: u64| u32::try_from(block).unwrap_or(u32::MAX);
+                    ranges.push(number(blocks.start)..number(blocks.end));
+                }
+            }
+            before += numbered(disk).map(|run| run.fresh).sum::<u64>();
+            let ranges = joined(ranges);
             if !ranges.is_empty() {
                 machines.entry(name.clone()).or_default().ranges.insert(number, ranges);
             }
@@ -114,9 +116,27 @@ impl Coverage {
     }
 }
 
-fn pieces_of(run: &Run) -> impl Iterator<Item = u32> + use<> {
-    let last = u32::try_from(run.end().saturating_sub(1)).unwrap_or(u32::MAX);
-    (run.first() / PIECE_BLOCKS)..=(last / PIECE_BLOCKS)
+/// A run, the pieces of its disk that it lies in, and where the first of these stands among all that the disk's runs lie in.
+struct Numbered<'a> {
+    run: &'a Run,
+    pieces: Range<u64>,
+    position: u64,
+    /// Pieces that no run before lies in.
+    fresh: u64,
+}
+
+fn numbered(disk: &DiskMap) -> impl Iterator<Item = Numbered<'_>> {
+    let (mut counted, mut end) = (0_u64, 0_u64);
+    disk.runs().iter().map(move |run| {
+        let piece = |block: u64| block / u64::from(PIECE_BLOCKS);
+        let pieces = piece(run.first().into())..piece(run.end().saturating_sub(1)) + 1;
+        // Only the last piece of the run before can be one of this run's.
+        let shared = end.saturating_sub(pieces.start).min(1);
+        let position = counted - shared;
+        let fresh = pieces.end - pieces.start - shared;
+        (counted, end) = (counted + fresh, pieces.end);
+        Numbered { run, pieces, position, fresh }
+    })
 }
 
 /// What a step of a disk replaces, and what it lets go of because the disk was shorter meanwhile.

@@ -10,7 +10,7 @@ use offsite_core::format::head::Role;
 use offsite_core::format::index::{INDEX_BYTES_MAX, Index};
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, decode_record};
-use offsite_core::plan::{Placement, Placer, Plan, sync};
+use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, PointKind, Status, Timestamp};
 
@@ -80,13 +80,14 @@ impl Import {
         let before = self.repository.block_counts();
         let head = writer.head();
         self.refuse_points(head.chain.latest().is_some())?;
+        let block_size = index.block_size;
         let names: Vec<_> = index.machines.iter().map(|(state, _)| state.name.clone()).collect();
         let (_, numbers) = number_machines(&head.machines, names.iter());
         let output_header = OutputHeader {
             folder: head.folder,
             sequence: head.next_sequence,
             time: index.time,
-            block_size: index.block_size,
+            block_size,
             alignment_bytes: head.alignment_bytes,
             machines: names.iter().map(|name| (name.clone(), numbers[name])).collect(),
         };
@@ -100,7 +101,12 @@ impl Import {
             if header.file_bytes > 0 {
                 let position = file_header(source, &header).await?;
                 let numbers = |name: &_| theirs.get(name).copied().zip(numbers.get(name).copied());
-                receive(&plan.moves, source, position, numbers, &mut output, self.progress.as_ref()).await?;
+                let plain_bytes = |address: &Address| {
+                    let disk = index.map.machine(&address.machine)?.disks.get(&address.disk)?;
+                    Some(block_size.length_at(address.block, disk.size_bytes()))
+                };
+                let progress = self.progress.as_ref();
+                receive(&plan.moves, source, position, numbers, plain_bytes, &mut output, progress).await?;
                 let left = (file_start + header.file_bytes).saturating_sub(source.bytes());
                 source.read("export", left).await?;
             }

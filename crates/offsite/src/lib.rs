@@ -16,6 +16,9 @@ mod error;
 mod export;
 mod findings;
 mod folder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod heads;
 mod holder;

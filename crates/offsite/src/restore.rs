@@ -202,7 +202,10 @@ impl Restore {
     ) -> Result<()> {
         let wanted = wanted(&self.machine, machine.disks.iter());
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let sink_of = |disk: DiskNumber| sinks.get(&disk).cloned();
+        let sink_of = |disk: DiskNumber| {
+            let size_bytes = machine.disks.get(&disk)?.size_bytes();
+            sinks.get(&disk).map(|sink| (Arc::clone(sink), size_bytes))
+        };
         extract(Arc::new(wanted), &source, folder.chain().block_size(), sink_of, self.progress.as_ref()).await?;
         let sinks: Vec<_> = sinks.values().cloned().collect();
         // All of them are whole before one has its name.

@@ -7,13 +7,17 @@ use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
 use offsite::core::PointKind;
+use offsite::core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite::core::format::head::Role;
+use offsite::core::format::index::Index;
+use offsite::core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
+use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record, encode_record};
 use offsite::{
     BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
 };
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
-use support::objects::{is_copy, keys, newest_head};
+use support::objects::{is_copy, keys, newest_head, shortened};
 use support::truth::{Truth, causes};
 use support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, open_memory, restored};
 
@@ -135,6 +139,51 @@ async fn what_is_no_export_is_refused() {
     Import::new(&second, job("in")).run(Cursor::new(bytes), day(9)).await.unwrap();
     // What the failed ones left was cleaned up.
     assert_eq!(keys(&target, "in/blocks").len(), 1);
+}
+
+/// The export with another index and another backup file, and the end that belongs to them.
+fn rebuilt(bytes: &[u8], change: impl FnOnce(&mut Index, &mut Vec<u8>)) -> Vec<u8> {
+    let padded = |length: usize| length.next_multiple_of(EXPORT_ALIGNMENT_BYTES as usize);
+    let record = ENVELOPE_BYTES + Envelope::decode(Kind::Export, bytes).unwrap().record_bytes as usize;
+    let mut header: ExportHeader = decode_record(Kind::Export, &bytes[..record]).unwrap();
+    let index_end = padded(record) + header.index_bytes as usize;
+    let mut index = Index::decode(&bytes[padded(record)..index_end]).unwrap();
+    let mut file = bytes[padded(index_end)..][..header.file_bytes as usize].to_vec();
+    change(&mut index, &mut file);
+    let index_bytes = index.encode().unwrap();
+    header.index_bytes = index_bytes.len() as u64;
+    let mut rebuilt = Vec::new();
+    for part in [encode_record(Kind::Export, &header).unwrap(), index_bytes] {
+        rebuilt.extend(part);
+        rebuilt.resize(padded(rebuilt.len()), 0);
+    }
+    rebuilt.extend(file);
+    let (bytes, checksum) = (rebuilt.len() as u64, checksum(&rebuilt));
+    let end = ExportEnd { id: header.id, frames: index.stored.blocks, bytes, checksum };
+    rebuilt.extend(encode_record(Kind::ExportEnd, &end).unwrap());
+    rebuilt
+}
+
+/// Exports of which every checksum is right and something else is wrong: what a fuzzer makes.
+#[tokio::test]
+async fn an_export_that_contradicts_itself_is_refused() {
+    let (_, repository, ..) = chain().await;
+    let bytes = exported(&repository, PointSelector::Latest, &[]).await;
+    let (target, second) = memory_repository().await;
+    let blocks_too_long = rebuilt(&bytes, |index, _| index.map = shortened(&index.map));
+    let header_too_long = rebuilt(&bytes, |_, file| {
+        let length = ENVELOPE_BYTES + Envelope::decode(Kind::BackupFile, file).unwrap().record_bytes as usize;
+        let mut header: BackupFileHeader = decode_record(Kind::BackupFile, &file[..length]).unwrap();
+        header.machines.extend((9..99).map(|number| MachineLabel { number, name: "one too many".to_owned() }));
+        let header = encode_record(Kind::BackupFile, &header).unwrap();
+        file[..header.len()].copy_from_slice(&header);
+    });
+    for (wrong, why) in [(blocks_too_long, "not the length"), (header_too_long, "inside the header")] {
+        let error = Import::new(&second, job("in")).run(Cursor::new(wrong), day(9)).await.unwrap_err();
+        assert!(matches!(error, Error::Export { .. }) && causes(&error).contains(why), "{}", causes(&error));
+        assert!(keys(&target, "in/head").is_empty() || newest_head(&target, "in").chain.latest().is_none());
+    }
+    Import::new(&second, job("in")).run(Cursor::new(rebuilt(&bytes, |_, _| {})), day(9)).await.unwrap();
 }
 
 #[tokio::test]

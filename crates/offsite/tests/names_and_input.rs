@@ -218,6 +218,43 @@ async fn images_that_are_none() {
     refused(ImageSource::new(path("noise.qcow2")).allow_backing_files()).await;
 }
 
+/// A qcow2 image of four clusters of 512 bytes: its header, its first table with these entries, a second table, a cluster of data.
+fn small_qcow2(size_bytes: u64, first_table: &[u64]) -> Vec<u8> {
+    let mut image = vec![0; 4 * 512];
+    let mut put = |at: usize, field: &[u8]| image[at..at + field.len()].copy_from_slice(field);
+    put(0, b"QFI\xfb\0\0\0\x02");
+    put(20, &9_u32.to_be_bytes());
+    put(24, &size_bytes.to_be_bytes());
+    put(36, &u32::try_from(first_table.len()).unwrap().to_be_bytes());
+    put(40, &512_u64.to_be_bytes());
+    for (number, entry) in first_table.iter().enumerate() {
+        put(512 + number * 8, &entry.to_be_bytes());
+    }
+    put(2 * 512, &(3 * 512_u64).to_be_bytes());
+    put(3 * 512, &[7; 512]);
+    image
+}
+
+/// Images of a few clusters that would keep a reader busy for years.
+#[tokio::test]
+async fn small_qcow2_images_with_much_to_read() {
+    let folder = support::scratch();
+    let path = folder.path().join("small.qcow2");
+    for (size_bytes, first_table, word) in [
+        (1 << 62, &[1024][..], "too short"),
+        (32_769, &[1024], "too short"),
+        (65_536, &[1024, 1024], "twice"),
+        (65_536, &[1024, 1024 | 1 << 63], "twice"),
+    ] {
+        std::fs::write(&path, small_qcow2(size_bytes, first_table)).unwrap();
+        let text = refused(ImageSource::new(&path)).await;
+        assert!(text.contains(word), "{text}");
+    }
+    std::fs::write(&path, small_qcow2(65_536, &[1024, 0])).unwrap();
+    let (_, repository) = memory_repository().await;
+    backup_of(&repository, ImageSource::new(&path)).run(day(0)).await.unwrap();
+}
+
 fn qemu_img(arguments: &[&str], folder: &Path) -> bool {
     match Command::new("qemu-img").args(arguments).current_dir(folder).output() {
         Ok(output) => {

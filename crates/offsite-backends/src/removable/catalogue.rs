@@ -9,7 +9,7 @@ use offsite_repository::{Error, ErrorKind, Key, ObjectInfo, Prefix, Repository, 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::marker::{Medium, MediumId};
+use super::marker::{Medium, MediumId, check_label};
 use super::sealed::{Unsealed, seal, unseal};
 use super::{Absent, Remember, Removable};
 use crate::local::{blocking, fault};
@@ -150,29 +150,7 @@ impl Catalogue {
             Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_fault("read", &path, &error)),
         };
-        let damaged = || {
-            let error = Error::new(ErrorKind::Corrupt, "read").with_place(&place);
-            error.with_detail("remove this file: it comes back when the medium is next used")
-        };
-        let entry: Entry = unseal(KIND, VERSION, &file).map_err(|why| match why {
-            Unsealed::Damaged => damaged(),
-            Unsealed::Newer => Error::new(ErrorKind::Unsupported, "read")
-                .with_place(&place)
-                .with_detail("a later version of this program wrote it: use that one"),
-        })?;
-        let objects = entry.objects.into_iter().map(|(key, length)| Ok(ObjectInfo { key: Key::new(key)?, length }));
-        let objects = objects.collect::<std::result::Result<Vec<_>, offsite_repository::KeyError>>();
-        let objects = objects.map_err(|_| damaged())?;
-        if entry.id != id.to_string() || !objects.is_sorted_by(|left, right| left.key < right.key) {
-            return Err(damaged());
-        }
-        Ok(Some(KnownMedium {
-            medium: Medium { id, label: entry.label },
-            seen_unix_secs: entry.seen_unix_secs,
-            object_bytes_max: entry.object_bytes_max,
-            can: entry.can,
-            objects,
-        }))
+        known_of(id, &place, &file).map(Some)
     }
 
     /// Takes down what is `known`, after copying from `source` what is to be kept.
@@ -216,18 +194,8 @@ impl Catalogue {
     }
 
     fn store(&self, known: &KnownMedium) -> Result<()> {
-        let entry = Entry {
-            id: known.medium.id.to_string(),
-            label: known.medium.label.clone(),
-            seen_unix_secs: known.seen_unix_secs,
-            object_bytes_max: known.object_bytes_max,
-            can: known.can,
-            objects: known.objects.iter().map(|object| (object.key.to_string(), object.length)).collect(),
-        };
         let path = self.entry(known.medium.id);
-        let sealed = seal(KIND, VERSION, &entry).map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "write").with_place(path.display().to_string()).with_source(error)
-        })?;
+        let sealed = entry_of(known, &path.display().to_string())?;
         // Of one process; what a killed one leaves is replaced when its number comes round.
         let new = self.folder.join(format!(".{}-{}", known.medium.id, std::process::id()));
         let written = (|| {
@@ -256,6 +224,48 @@ impl Catalogue {
     }
 }
 
+/// What the entry of the medium `id` at `place` says.
+pub(super) fn known_of(id: MediumId, place: &str, file: &[u8]) -> Result<KnownMedium> {
+    let damaged = || {
+        let error = Error::new(ErrorKind::Corrupt, "read").with_place(place);
+        error.with_detail("remove this file: it comes back when the medium is next used")
+    };
+    let entry: Entry = unseal(KIND, VERSION, file).map_err(|why| match why {
+        Unsealed::Damaged => damaged(),
+        Unsealed::Newer => Error::new(ErrorKind::Unsupported, "read")
+            .with_place(place)
+            .with_detail("a later version of this program wrote it: use that one"),
+    })?;
+    let objects = entry.objects.into_iter().map(|(key, length)| Ok(ObjectInfo { key: Key::new(key)?, length }));
+    let objects = objects.collect::<std::result::Result<Vec<_>, offsite_repository::KeyError>>();
+    let objects = objects.map_err(|_| damaged())?;
+    if entry.id != id.to_string() || !objects.is_sorted_by(|left, right| left.key < right.key) {
+        return Err(damaged());
+    }
+    check_label(&entry.label).map_err(|_| damaged())?;
+    Ok(KnownMedium {
+        medium: Medium { id, label: entry.label },
+        seen_unix_secs: entry.seen_unix_secs,
+        object_bytes_max: entry.object_bytes_max,
+        can: entry.can,
+        objects,
+    })
+}
+
+/// The entry of a medium, which is to lie at `place`.
+pub(super) fn entry_of(known: &KnownMedium, place: &str) -> Result<Vec<u8>> {
+    let entry = Entry {
+        id: known.medium.id.to_string(),
+        label: known.medium.label.clone(),
+        seen_unix_secs: known.seen_unix_secs,
+        object_bytes_max: known.object_bytes_max,
+        can: known.can,
+        objects: known.objects.iter().map(|object| (object.key.to_string(), object.length)).collect(),
+    };
+    seal(KIND, VERSION, &entry)
+        .map_err(|error| Error::new(ErrorKind::Unsupported, "write").with_place(place).with_source(error))
+}
+
 fn io_fault(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
     fault(action, path.display(), Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
@@ -264,5 +274,34 @@ fn absent_is_fine(answer: std::io::Result<()>) -> std::io::Result<()> {
     match answer {
         Err(error) if error.kind() == IoErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_back_and_one_that_contradicts_itself_is_damaged() {
+        let id: MediumId = "00112233445566778899aabbccddeeff".parse().expect("an id");
+        let object = |key: &str| ObjectInfo { key: Key::new(key).expect("a key"), length: 7 };
+        let known = KnownMedium {
+            medium: Medium { id, label: "Blue 1".to_owned() },
+            seen_unix_secs: 77,
+            object_bytes_max: 1 << 30,
+            can: KnownAbilities::default(),
+            objects: vec![object("a"), object("b")],
+        };
+        let read = |known: &KnownMedium| known_of(id, "/catalogue", &entry_of(known, "/catalogue").expect("an entry"));
+        assert_eq!(read(&known).expect("the medium"), known);
+        let mut unlabelled = known.clone();
+        unlabelled.medium.label = "Blue\u{1b}[2J".to_owned();
+        let mut unordered = known.clone();
+        unordered.objects.reverse();
+        let mut other = known;
+        other.medium.id = "10112233445566778899aabbccddeeff".parse().expect("an id");
+        for wrong in [unlabelled, unordered, other] {
+            assert_eq!(read(&wrong).expect_err("damaged").kind(), ErrorKind::Corrupt);
+        }
     }
 }

@@ -114,7 +114,8 @@ impl Medium {
     }
 }
 
-fn check_label(label: &str) -> std::result::Result<(), &'static str> {
+/// Holds that a label can be told from others at a glance.
+pub(super) fn check_label(label: &str) -> std::result::Result<(), &'static str> {
     if label.trim() != label || label.is_empty() {
         return Err("a label has at least one character, and no blank at either end");
     }

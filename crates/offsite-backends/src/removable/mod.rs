@@ -2,6 +2,8 @@
 
 mod absent;
 mod catalogue;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod marker;
 mod operations;

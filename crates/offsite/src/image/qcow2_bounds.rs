@@ -4,6 +4,7 @@
 //! an emptier disk. Here the tables are walked first: everything that they point at must lie inside the file.
 //! Layout: QEMU's docs/interop/qcow2.rst.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -95,11 +96,26 @@ fn check_one(path: &Path) -> Result<Option<PathBuf>> {
     if l1_entries * 8 > L1_BYTES_MAX {
         return Err(Error::image(path, "its header is damaged: its first table is too long", None));
     }
+    // As QEMU refuses it; where tables are missing, zeros are read, a few clusters at a time up to whatever size is claimed.
+    let size_bytes = be64(&header, 24);
+    if l1_entries < size_bytes.div_ceil(cluster_bytes * (cluster_bytes / 8)) {
+        return Err(Error::image(
+            path,
+            format!("its header is damaged: its first table is too short for {size_bytes} bytes"),
+            None,
+        ));
+    }
     let l1 = read_table(&file, l1_offset, l1_entries * 8).ok_or_else(|| truncated("its first table", l1_offset))?;
+    let mut seen = BTreeSet::new();
     for entry in l1.as_chunks::<8>().0 {
         let l2_offset = u64::from_be_bytes(*entry) & OFFSET_MASK;
         if l2_offset == 0 {
             continue;
+        }
+        // Otherwise a small file could have more to be read than any large one.
+        if !l2_offset.is_multiple_of(cluster_bytes) || !seen.insert(l2_offset) {
+            let detail = format!("its first table is damaged: it has a wrong offset, {l2_offset}, or has it twice");
+            return Err(Error::image(path, detail, None));
         }
         let l2 = read_table(&file, l2_offset, cluster_bytes)
             .ok_or_else(|| truncated("a second table", l2_offset + cluster_bytes))?;

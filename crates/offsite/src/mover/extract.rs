@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use offsite_core::format::FormatError;
 use offsite_core::plan::batches;
 use offsite_core::{BlockSize, DiskNumber};
 
@@ -19,12 +20,12 @@ thread_local! {
 /// Writes the wanted blocks to the images of their disks, each checked against its digest first.
 ///
 /// `wanted` is ordered by file and offset, so that each file is read once and in order; blocks that are zero are not in it,
-/// as a new image is zero.
+/// as a new image is zero. `sink_of` tells a disk's image and its size in bytes.
 pub(crate) async fn extract(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
     block_size: BlockSize,
-    sink_of: impl Fn(DiskNumber) -> Option<Arc<dyn DiskSink>>,
+    sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)>,
     progress: &dyn Progress,
 ) -> Result<()> {
     progress.begin("restoring", wanted.iter().map(|block| u64::from(block.at.length)).sum());
@@ -43,10 +44,15 @@ pub(crate) async fn extract(
             let length: u64 = wanted[batch.items.clone()].iter().map(|block| u64::from(block.at.length)).sum();
             blocking(move || {
                 PLAIN.with_borrow_mut(|plain| {
-                    for (block, sink) in wanted[batch.items.clone()].iter().zip(sinks) {
+                    for (block, (sink, size_bytes)) in wanted[batch.items.clone()].iter().zip(sinks) {
                         let frame = frame_in(&bytes, &batch, block.at)?;
                         let number = source.number(&block.address.machine)?;
                         unseal(&frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
+                        // A longer one would be written over the next.
+                        if plain.len() as u64 != u64::from(block_size.length_at(block.address.block, size_bytes)) {
+                            let why = "its block has not the length that the disk has it in".to_owned();
+                            return Err(source.damaged(block, FormatError::Invalid { what: "frame", why }));
+                        }
                         sink.write_at(plain, block_size.offset(block.address.block))?;
                     }
                     Ok(())

@@ -1,7 +1,8 @@
 //! An export's frames into backup files.
 
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Batch, Move, batches};
+use offsite_core::format::FormatError;
+use offsite_core::plan::{Address, Batch, Move, batches};
 use offsite_core::{MachineName, MachineNumber};
 
 use super::codec::{Sealed, open_frame, unseal};
@@ -13,11 +14,13 @@ use crate::{Error, Result};
 
 /// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and
 /// written at the place planned for it. The moves come in the order of the file, without anything but padding between them.
+/// `numbers` tells a machine's number in the stream and here; `plain_bytes`, how long the block at an address is.
 pub(crate) async fn receive(
     moves: &[Move],
     source: &mut Source,
     start: u64,
     numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)>,
+    plain_bytes: impl Fn(&Address) -> Option<u32>,
     output: &mut Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -32,7 +35,10 @@ pub(crate) async fn receive(
             let wanted = read.as_ref().ok().map(|(_, batch)| {
                 let moves = moves[batch.items.clone()].iter();
                 moves
-                    .map(|step| Ok((Wanted { address: step.address.clone(), at: step.from }, numbered(step)?.0)))
+                    .map(|step| {
+                        let wanted = Wanted { address: step.address.clone(), at: step.from };
+                        Ok((wanted, numbered(step)?.0, plain_bytes(&step.address)))
+                    })
                     .collect::<Result<Vec<_>>>()
             });
             async move {
@@ -41,10 +47,15 @@ pub(crate) async fn receive(
                 let items = batch.items.clone();
                 let sealed = blocking(move || {
                     let mut plain = Vec::new();
-                    let sealed = wanted.iter().map(|(block, number)| {
+                    let sealed = wanted.iter().map(|(block, number, plain_bytes)| {
                         let frame = frame_in(&bytes, &batch, block.at)?;
                         unseal(&frame, block, *number, &mut plain).map_err(bad_export)?;
                         let (header, start) = open_frame(&frame, block, *number).map_err(bad_export)?;
+                        // Its digest says so, but a restore would write past the block.
+                        if *plain_bytes != Some(header.plain_bytes) {
+                            let why = "its block has not the length that the disk has it in".to_owned();
+                            return Err(bad_export(FormatError::Invalid { what: "frame", why }));
+                        }
                         Ok(Sealed {
                             codec: header.codec,
                             plain_bytes: header.plain_bytes,
@@ -80,7 +91,12 @@ async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Rea
     let batch = rest.next()?;
     let length = batch.range.end - batch.range.start;
     let read = async {
-        source.read("export", batch.range.start - at).await?;
+        // The header before the frames may claim the bytes of the first.
+        let Some(padding) = batch.range.start.checked_sub(at) else {
+            let why = "its frames start inside the header of their backup file".to_owned();
+            return Err(bad_export(FormatError::Invalid { what: "export", why }));
+        };
+        source.read("export", padding).await?;
         source.read("export", length).await
     };
     match read.await {

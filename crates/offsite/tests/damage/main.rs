@@ -8,6 +8,7 @@
 mod cuts;
 mod flips;
 mod later;
+mod lengths;
 mod places;
 #[path = "../support/mod.rs"]
 mod support;

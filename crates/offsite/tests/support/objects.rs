@@ -7,7 +7,7 @@ use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite::core::format::head::{Head, Lease, RetiredObject};
 use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
-use offsite::core::{BlockMap, ObjectId, RestorePoint, Status};
+use offsite::core::{BlockMap, DiskMap, MachineMap, ObjectId, RestorePoint, Status};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
@@ -70,6 +70,19 @@ pub async fn put_successor(memory: &Memory, job: &str, change: impl FnOnce(&mut 
 
 pub fn foreign_lease(duration_secs: u32) -> Lease {
     Lease { holder: FOREIGN_HOLDER.to_owned(), duration_secs }
+}
+
+/// The map, each disk of which claims to be a byte shorter than its blocks are.
+pub fn shortened(map: &BlockMap) -> BlockMap {
+    let mut shorter = BlockMap::empty();
+    for (name, machine) in map.machines() {
+        let disks = machine.disks.iter().map(|(number, disk)| {
+            let (size, count) = (disk.size_bytes() - 1, disk.block_count().into());
+            (*number, DiskMap::new(size, count, disk.keeps_blocks(), disk.runs().to_vec()).unwrap())
+        });
+        shorter.insert(name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() });
+    }
+    shorter
 }
 
 /// The words for a process of this host that has ended.

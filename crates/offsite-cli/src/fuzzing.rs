@@ -1,0 +1,20 @@
+//! What the fuzz targets reach into. No part of the stable interface.
+
+use std::path::Path;
+
+use offsite::core::retention::Policy;
+
+use crate::config::Config;
+use crate::policy::RetentionConfig;
+
+/// How many jobs a config file with this text has; none if it is refused.
+#[must_use]
+pub fn config(text: &str) -> Option<usize> {
+    Config::parse(text, Path::new("/etc/offsite.toml")).ok().map(|config| config.jobs.len())
+}
+
+/// What a policy file with this text asks for; none if it is refused.
+#[must_use]
+pub fn policy(text: &str) -> Option<Policy> {
+    toml::from_str::<RetentionConfig>(text).ok()?.policy().ok()
+}

@@ -6,7 +6,12 @@ use std::task::{Context, Poll};
 
 /// Polls `future` at most `polls` times: its value, or `None` if it was not done by then. It can be polled on, or dropped.
 pub async fn poll_times<F: Future + Unpin>(future: &mut F, polls: usize) -> Option<F::Output> {
-    Times { future, polls }.await
+    let output = Times { future, polls }.await;
+    if output.is_none() {
+        // What yielded is woken when the runtime next rests; were it left now, it would sleep for ever.
+        tokio::task::yield_now().await;
+    }
+    output
 }
 
 struct Times<'a, F> {

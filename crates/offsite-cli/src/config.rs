@@ -338,12 +338,12 @@ impl Config {
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
             // Before any job runs: one with a wrong number would stop the runs of those after it.
-            job.selection()
-                .and_then(|_| job.transforms().map(drop))
-                .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
             job.settings()
                 .and_then(|_| job.script(&config.folder).map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
+            job.selection()
+                .and_then(|_| job.transforms().map(drop))
+                .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
             if let Some(fault) = job.sources().iter().find_map(SourceConfig::fault) {
                 return Err(wrong(format!("job {name:?}: {fault}")));
             }

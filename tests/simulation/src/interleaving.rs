@@ -275,11 +275,10 @@ impl<'a> Stage<'a> {
                 (Err(error @ (Error::Damaged { .. } | Error::Defect(_))), _) => {
                     return said(Invariant::NoFalseAlarm, words(error));
                 }
+                // A reader that was silent for too long hears of it, and reads nothing wrong.
+                (Err(Error::SnapshotExpired { .. }), _) if suffered.may_be_taken_for_dead() => {}
                 (Err(error @ Error::SnapshotExpired { .. }), _) => {
-                    // A reader that was silent for too long hears of it, and reads nothing wrong.
-                    if !suffered.may_be_taken_for_dead() {
-                        return said(Invariant::PinnedReaderReads, words(error));
-                    }
+                    return said(Invariant::PinnedReaderReads, words(error));
                 }
                 (Err(error), _) if end.role == Role::Restore => {
                     let pruned = matches!(error, Error::UnknownPoint { .. } | Error::UnknownMachine { .. });

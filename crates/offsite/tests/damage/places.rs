@@ -32,7 +32,7 @@ async fn two_blocks_in_each_others_place() {
             let expected = scene.needing(|at| place(at) == place(left) || place(at) == place(right));
             let what = format!("{} of {left_file} and {} of {right_file}", left.offset, right.offset);
             scene.is_told(&objects, &expected, Look::Restore, &what).await;
-            let _ = if is_one { within += 1 } else { between += 1 };
+            *(if is_one { &mut within } else { &mut between }) += 1;
             scene.replace(left_file, left_whole).await;
             scene.replace(right_file, right_whole).await;
         }
@@ -55,7 +55,7 @@ async fn a_page_of_zeros() {
             let is_change = range(&whole, page, stop) != zeros;
             scene.patch(&object, page, zeros.into()).await;
             let what = format!("{object}: page at {page} is zero");
-            let look = if page / PAGE % 5 == 0 { Look::Restore } else { Look::Data };
+            let look = if (page / PAGE).is_multiple_of(5) { Look::Restore } else { Look::Data };
             match part {
                 Part::File(id) => {
                     let expected = scene.needing(|at| at.file == id && at.offset < stop && page < end(at));

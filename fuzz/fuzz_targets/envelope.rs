@@ -7,7 +7,7 @@ use offsite_core::format::records::{
     ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification,
 };
 use offsite_core::format::{Envelope, Kind, decode_record, encode_record};
-use offsite_fuzz::{KINDS, kind, mended, object};
+use offsite_fuzz::{kind, mended, object};
 
 macro_rules! same {
     ($record:ty, $kind:ident, $bytes:expr) => {
@@ -26,7 +26,7 @@ fn read(bytes: &[u8]) {
     same!(ExportHeader, Export, bytes);
     same!(ExportEnd, ExportEnd, bytes);
     same!(Verification, Verification, bytes);
-    for kind in KINDS {
+    for kind in Kind::ALL {
         if let Ok(envelope) = Envelope::decode(kind, bytes) {
             assert_eq!(envelope.encode(), bytes[..64]);
             let _ = envelope.record(bytes);

@@ -5,23 +5,9 @@ pub mod export;
 use offsite_core::Timestamp;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum};
 
-/// The kinds of objects.
-pub const KINDS: [Kind; 10] = [
-    Kind::Repository,
-    Kind::Head,
-    Kind::Index,
-    Kind::BackupFile,
-    Kind::ReleaseList,
-    Kind::Pin,
-    Kind::LeaseRenewal,
-    Kind::Export,
-    Kind::ExportEnd,
-    Kind::Verification,
-];
-
 /// The kinds of objects, by a number.
 pub fn kind(number: u8) -> Kind {
-    KINDS[usize::from(number) % KINDS.len()]
+    Kind::ALL[usize::from(number) % Kind::ALL.len()]
 }
 
 /// `record` in a valid envelope, and what follows it.

@@ -96,17 +96,6 @@ fn object(kind: Kind, record: &[u8], rest: &[u8]) -> Vec<u8> {
     [&Envelope::of(kind, record).encode()[..], record, rest].concat()
 }
 
-const KINDS: [Kind; 8] = [
-    Kind::Repository,
-    Kind::Head,
-    Kind::Index,
-    Kind::BackupFile,
-    Kind::ReleaseList,
-    Kind::Pin,
-    Kind::LeaseRenewal,
-    Kind::Verification,
-];
-
 /// The record of a sample with some bytes replaced, removed or put in.
 fn bent(sample: usize, edits: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
     let (_, mut bytes) = samples::all().swap_remove(sample);
@@ -132,7 +121,7 @@ proptest! {
 
     #[test]
     fn random_records_in_a_valid_envelope(
-        kind in prop::sample::select(&KINDS[..]),
+        kind in prop::sample::select(&Kind::ALL[..]),
         record in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(1), 0xfau8..], 0..300),
         rest in prop::collection::vec(any::<u8>(), 0..100),
     ) {
@@ -156,7 +145,7 @@ proptest! {
             bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
             read_as_all(&bytes);
         } else {
-            let kind = KINDS.into_iter().find(|kind| *kind as u16 == u16::from(original[8])).unwrap();
+            let kind = Kind::ALL.into_iter().find(|kind| *kind as u16 == u16::from(original[8])).unwrap();
             let record = original[24..32].try_into().map(u64::from_le_bytes).unwrap();
             let parts = original.len() - ENVELOPE_BYTES - usize::try_from(record).unwrap();
             let end = bytes.len().saturating_sub(parts).max(ENVELOPE_BYTES);
@@ -201,7 +190,7 @@ fn a_claim_allocates_nothing() {
     let powers = (20..64u32).map(|power| [&[0xfd][..], &(1u64 << power).to_le_bytes(), &[0; 64]].concat());
     for claim in claims.into_iter().chain(powers) {
         for (name, bytes) in samples::all().into_iter().filter(|(name, _)| !name.starts_with("frame")) {
-            let kind = KINDS.into_iter().find(|kind| *kind as u16 == u16::from(bytes[8])).unwrap();
+            let kind = Kind::ALL.into_iter().find(|kind| *kind as u16 == u16::from(bytes[8])).unwrap();
             for at in ENVELOPE_BYTES..bytes.len() {
                 let hostile = object(kind, &[&bytes[ENVELOPE_BYTES..at], &claim].concat(), &[]);
                 let peak = peak_of(|| read_as_all(&hostile));

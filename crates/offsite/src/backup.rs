@@ -19,7 +19,7 @@ use crate::indexes::Indexes;
 use crate::point::commit_point;
 use crate::report::{BackupReport, BlockTraffic, Tally};
 use crate::transform::{Transforms, transform};
-use crate::writer::{ClockRule, Writer, WriterSettings};
+use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use method::{BackupMethod, FullKind};
@@ -134,7 +134,7 @@ impl BackupJob {
             block_size: self.block_size.unwrap_or_default(),
             lease_duration: self.lease_duration,
             now,
-            clock: ClockRule::default(),
+            clock: self.transforms.clock(),
         };
         let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
         let result = self.run_with(&mut writer, &images, now).await;

@@ -8,9 +8,9 @@ use offsite_repository::ErrorKind;
 use crate::heads::Heads;
 use crate::indexes::Indexes;
 use crate::layout::Layout;
+use crate::lease::{Held, is_held};
 use crate::pin::Pin;
 use crate::transform::judge;
-use crate::writer::{Held, is_held};
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.

@@ -14,11 +14,12 @@ use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, PointKind, Status, Timestamp};
 
+use crate::clock_rule::ClockRule;
 use crate::folder::JobFolder;
 use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
 use crate::point::{PointIndex, commit_point, number_machines};
 use crate::report::{BlockTraffic, ImportReport, Tally};
-use crate::writer::{ClockRule, Writer, WriterSettings};
+use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// An import of an exported restore point.

@@ -1,4 +1,4 @@
-//! Signs of life of a writer, and watching for another's.
+//! Who holds a job folder: signs of life of its writer, and watching for another's.
 //!
 //! A lease is stale only if no sign of life appeared for a whole lease duration on the observer's own monotonic clock. Clocks of
 //! different hosts are never compared. And whoever judges wrongly loses nothing: the commit decides who writes.
@@ -6,63 +6,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use offsite_core::Timestamp;
 use offsite_core::format::head::{Head, Lease};
 use offsite_core::format::records::LeaseRenewal;
 use offsite_core::format::{Kind, encode_record};
 use offsite_repository::{Repository, RepositoryExt};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Context;
 use crate::heads::Heads;
+use crate::holder::{Life, describe, life_of};
 use crate::layout::Layout;
-use crate::{OpenRepository, Result};
+use crate::seams::is_broken;
+use crate::signs::Signs;
+use crate::{Error, OpenRepository, Progress, Result};
 
 /// Signs of life within one lease duration.
 const RENEWALS_PER_DURATION: u32 = 3;
 
-/// A task that gives signs of life until it is stopped or dropped.
-#[derive(Debug)]
-pub(crate) struct Signs {
-    stop: Option<oneshot::Sender<()>>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Signs {
-    /// Signs that `give` gives until it is told to end.
-    pub(crate) fn start<F>(give: impl FnOnce(oneshot::Receiver<()>) -> F) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (stop, stopped) = oneshot::channel();
-        Self { stop: Some(stop), task: Some(tokio::spawn(give(stopped))) }
-    }
-
-    /// Those of the writer of `head`.
-    pub(crate) fn of_writer(repository: OpenRepository, layout: Layout, head: &Head, duration: Duration) -> Self {
-        let (folder, epoch) = (head.folder, head.epoch);
-        Self::start(|stopped| renew(repository, layout, folder, epoch, duration / RENEWALS_PER_DURATION, stopped))
-    }
-
-    /// Ends the signs of life and waits for what ends with them.
-    pub(crate) async fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The task may have ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Signs {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+/// Those of the writer of `head`, until they are stopped.
+pub(crate) fn signs_of_life(repository: OpenRepository, layout: Layout, head: &Head, duration: Duration) -> Signs {
+    let (folder, epoch) = (head.folder, head.epoch);
+    Signs::start(|stopped| renew(repository, layout, folder, epoch, duration / RENEWALS_PER_DURATION, stopped))
 }
 
 async fn renew(
@@ -92,8 +58,76 @@ async fn renew(
     }
 }
 
+/// A known-bad variant: what the clocks of two hosts say of a lease.
+pub(crate) fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
+    let duration = head.lease.as_ref().map_or(0, |lease| lease.duration_secs);
+    now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
+}
+
+/// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
+pub(crate) async fn wait_for_lease(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<u32> {
+    match is_held(repository, layout, heads, head, progress).await? {
+        Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
+        Held::No => Ok(head.sealed_epoch),
+        Held::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
+        Held::Silent => Ok(head.epoch),
+    }
+}
+
+/// Whether somebody holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Its holder lives.
+    Yes,
+    /// It was given back, or its holder is dead by the kernel's word.
+    No,
+    /// No sign of life was seen for its duration. Its holder may yet wake up.
+    Silent,
+}
+
+/// Whether the lease in `head` is held. Of a holder that cannot be asked, signs of life are waited for.
+pub(crate) async fn is_held(
+    repository: &OpenRepository,
+    layout: &Layout,
+    heads: &Heads,
+    head: &Head,
+    progress: &dyn Progress,
+) -> Result<Held> {
+    let Some(lease) = &head.lease else { return Ok(Held::No) };
+    match life_of(&lease.holder) {
+        Life::Dead => Ok(Held::No),
+        Life::Alive => Ok(Held::Yes),
+        Life::Unknown => {
+            progress.note(&format!(
+                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
+                layout.job(),
+                lease.duration_secs
+            ));
+            let is_silent = observe(repository, layout, heads, head, lease).await?;
+            Ok(if is_silent { Held::Silent } else { Held::Yes })
+        }
+    }
+}
+
+/// The error for a run that came second.
+pub(crate) async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Result<Error> {
+    let newest = heads.newest().await?;
+    Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
+}
+
+pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
+    let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
+    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
+}
+
 /// Watches the holder of `lease` for its whole duration: true if there was no sign of life.
-pub(crate) async fn observe(
+async fn observe(
     repository: &OpenRepository,
     layout: &Layout,
     heads: &Heads,

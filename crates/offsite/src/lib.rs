@@ -11,6 +11,7 @@
 
 mod backup;
 mod cleanup;
+mod clock_rule;
 mod copy;
 mod error;
 mod export;
@@ -41,6 +42,7 @@ mod restore;
 mod rules;
 pub mod runner;
 mod seams;
+mod signs;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;

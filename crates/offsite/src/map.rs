@@ -12,11 +12,12 @@ use offsite_core::{
     Timestamp,
 };
 
+use crate::clock_rule::ClockRule;
 use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, Wanted, transfer};
 use crate::point::{PointIndex, encode_index};
 use crate::report::{BlockTraffic, MapReport, Tally};
-use crate::writer::{ClockRule, Writer, WriterSettings};
+use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::Context;
 use crate::holder::{Holder, Life, life_of};
 use crate::layout::{Layout, pin_nonce};
-use crate::lease::Signs;
 use crate::open_repository::random_id;
 use crate::seams::is_broken;
+use crate::signs::Signs;
 use crate::{Error, OpenRepository, Progress, Result};
 
 /// The longest pin that is read.

@@ -19,9 +19,9 @@ use offsite_core::{Sequence, Timestamp};
 use crate::holder::{Life, life_of};
 use crate::indexes::Indexes;
 use crate::layout::Layout;
-use crate::lease::is_silent;
+use crate::lease::{busy_with, is_silent};
 use crate::open_repository::random_id;
-use crate::writer::{busy_with, put_head_copy, used_up};
+use crate::writer::{put_head_copy, used_up};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
 use survey::Survey;

@@ -6,21 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join;
 use offsite_core::format::head::{Head, Lease, Role};
-use offsite_core::schedule::clock::{AHEAD_MAX_SECS, Clock};
+use offsite_core::schedule::clock::Clock;
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::cleanup::{make_room, remove_orphans};
+use crate::clock_rule::ClockRule;
 use crate::error::Context;
 use crate::heads::Heads;
-use crate::holder::{Holder, Life, describe, life_of};
+use crate::holder::Holder;
 use crate::layout::Layout;
-use crate::lease::{Signs, observe};
+use crate::lease::{busy, is_over_by_wall_clock, signs_of_life, wait_for_lease};
 use crate::open_repository::random_id;
 use crate::pin::remove_silent;
 use crate::release::release;
 use crate::rules::{check_successor, check_taking};
 use crate::seams::is_broken;
+use crate::signs::Signs;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// How many commit ids a head remembers: far more than the heads that are kept.
@@ -42,30 +44,6 @@ pub(crate) struct WriterSettings {
     pub(crate) lease_duration: Duration,
     pub(crate) now: Timestamp,
     pub(crate) clock: ClockRule,
-}
-
-/// What the clock is judged by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClockRule {
-    /// How far ahead of what is known it may be.
-    pub(crate) ahead_max_secs: i64,
-    /// A time that is known from elsewhere.
-    pub(crate) known: Option<Timestamp>,
-}
-
-impl Default for ClockRule {
-    fn default() -> Self {
-        Self { ahead_max_secs: AHEAD_MAX_SECS, known: None }
-    }
-}
-
-impl ClockRule {
-    /// What to make of `now`, where `committed` is the latest time that a commit knows.
-    pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> Clock {
-        // What claims to be of the future proves nothing.
-        let known = self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed));
-        Clock::judge(Some(known), now, self.ahead_max_secs)
-    }
 }
 
 /// The holder of a job folder's lease: the only one whose commits win.
@@ -156,7 +134,7 @@ impl Writer {
             Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
             answer => answer?,
         }
-        let signs = Signs::of_writer(repository.clone(), layout.clone(), &next, lease_duration);
+        let signs = signs_of_life(repository.clone(), layout.clone(), &next, lease_duration);
         let writer = Self {
             repository,
             layout,
@@ -428,74 +406,6 @@ async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Resul
         ))),
         None => Ok(()),
     }
-}
-
-/// A known-bad variant: what the clocks of two hosts say of a lease.
-fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
-    let duration = head.lease.as_ref().map_or(0, |lease| lease.duration_secs);
-    now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
-}
-
-/// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
-async fn wait_for_lease(
-    repository: &OpenRepository,
-    layout: &Layout,
-    heads: &Heads,
-    head: &Head,
-    progress: &dyn Progress,
-) -> Result<u32> {
-    match is_held(repository, layout, heads, head, progress).await? {
-        Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
-        Held::No => Ok(head.sealed_epoch),
-        Held::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
-        Held::Silent => Ok(head.epoch),
-    }
-}
-
-/// Whether somebody holds a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// Its holder lives.
-    Yes,
-    /// It was given back, or its holder is dead by the kernel's word.
-    No,
-    /// No sign of life was seen for its duration. Its holder may yet wake up.
-    Silent,
-}
-
-/// Whether the lease in `head` is held. Of a holder that cannot be asked, signs of life are waited for.
-pub(crate) async fn is_held(
-    repository: &OpenRepository,
-    layout: &Layout,
-    heads: &Heads,
-    head: &Head,
-    progress: &dyn Progress,
-) -> Result<Held> {
-    let Some(lease) = &head.lease else { return Ok(Held::No) };
-    match life_of(&lease.holder) {
-        Life::Dead => Ok(Held::No),
-        Life::Alive => Ok(Held::Yes),
-        Life::Unknown => {
-            progress.note(&format!(
-                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
-                layout.job(),
-                lease.duration_secs
-            ));
-            let is_silent = observe(repository, layout, heads, head, lease).await?;
-            Ok(if is_silent { Held::Silent } else { Held::Yes })
-        }
-    }
-}
-
-/// The error for a run that came second.
-async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Result<Error> {
-    let newest = heads.newest().await?;
-    Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
-}
-
-pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
-    let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
-    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         } else {
             print!("{}", summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
         }
+        if !report.notes.is_empty() {
+            status = status.and(Status::Warnings);
+        }
         // Damage that touches no restore point is a warning; any other is a failure.
         status = report.damage.iter().fold(status, |status, damage| {
             status.and(if damage.touches.is_empty() { Status::Warnings } else { Status::Failed })
@@ -50,7 +53,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
         render::duration(report.duration),
         render::rate(report.bytes_read, report.duration),
     );
-    if report.damage.is_empty() {
+    if report.damage.is_empty() && report.notes.is_empty() {
         text.push_str("  intact\n");
     }
     for note in &report.notes {

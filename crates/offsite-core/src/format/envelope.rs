@@ -38,6 +38,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::Repository,
+        Self::Head,
+        Self::Index,
+        Self::BackupFile,
+        Self::ReleaseList,
+        Self::Pin,
+        Self::LeaseRenewal,
+        Self::Export,
+        Self::ExportEnd,
+        Self::Verification,
+    ];
+
     /// The version that is written, which is also the newest that is read.
     const fn version(self) -> u16 {
         match self {

@@ -8,13 +8,14 @@ use super::offer::{Offer, Settled};
 use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
+use crate::clock_rule::ClockRule;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
 use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
-use crate::writer::{ClockRule, WriterSettings, first_head, last_selected};
+use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.

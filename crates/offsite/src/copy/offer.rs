@@ -18,7 +18,6 @@ use super::source::Sources;
 use super::sync::SyncRequest;
 use crate::findings::Findings;
 use crate::indexes::Indexes;
-use crate::layout::Layout;
 use crate::mover::{Copied, OutputHeader};
 use crate::point::{PointIndex, number_machines};
 use crate::report::{MachineCopy, MachineReport};
@@ -121,7 +120,7 @@ impl CopyJob {
             machines: numbered(&head.machines, &choice),
         };
         let placement = header.placement(&self.target);
-        let findings = Findings::load(&self.target, &Layout::new(self.name.clone()), head.folder).await?;
+        let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
         // What is damaged here is carried again.
         let intact = (!findings.damaged.is_empty()).then(|| latest.without(|at| findings.names(at)));
         let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };

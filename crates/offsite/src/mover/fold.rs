@@ -29,19 +29,19 @@ pub(crate) async fn fold(
     let mut reads = stream::iter(batches(moves, alignment))
         .map(|batch| async move { (frames.read(&batch).await, batch) })
         .buffered(IN_FLIGHT);
-    let folder = Folder { moves, alignment, frames, file, progress };
-    let mut lot = folder.next_lot(&mut reads).await?;
+    let fold = Fold { moves, alignment, frames, file, progress };
+    let mut lot = fold.next_lot(&mut reads).await?;
     while !lot.is_empty() {
         // While one lot is made durable, the next one is read and checked.
-        let ((), next) = try_join(patch(frames, file, lot), folder.next_lot(&mut reads)).await?;
+        let ((), next) = try_join(patch(frames, file, lot), fold.next_lot(&mut reads)).await?;
         lot = next;
     }
     progress.end();
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-struct Folder<'a> {
+/// What is carried, from where and to where.
+struct Fold<'a> {
     moves: &'a [Move],
     alignment: u64,
     frames: &'a FrameSource,
@@ -49,7 +49,7 @@ struct Folder<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Folder<'_> {
+impl Fold<'_> {
     /// What is written with one flush; nothing at the end.
     async fn next_lot(&self, reads: &mut (impl Stream<Item = (Result<Bytes>, Batch)> + Unpin)) -> Result<Vec<Extent>> {
         let mut extents: Vec<Extent> = Vec::new();

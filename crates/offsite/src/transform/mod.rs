@@ -20,10 +20,11 @@ use offsite_core::retention::{Ageing, DeletedMachines, Policy};
 use offsite_core::schedule::clock::AHEAD_MAX_SECS;
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
+use crate::clock_rule::ClockRule;
 use crate::indexes::Indexes;
 use crate::release::{Released, release};
 use crate::report::{Operation, TransformReport};
-use crate::writer::{ClockRule, Writer};
+use crate::writer::Writer;
 use crate::{OpenRepository, Progress, Result, Verify};
 
 use agenda::Agenda;
@@ -179,18 +180,27 @@ pub(crate) async fn transform(
     }
     give_back(writer, &mut report, progress).await?;
     if let Some(bytes) = settings.verify_bytes {
-        let verify = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
-        let found = verify.run().await?;
-        if !found.damage.is_empty() {
-            report.notes.push(format!(
-                "verification found damage in {} places: `offsite verify` tells what it touches; blocks that the newest states still \
-                 have, the next copy carries again",
-                found.damage.len()
-            ));
-        }
-        report.verification = Some(found);
+        verify(writer, bytes, &mut report).await;
     }
     Ok(report)
+}
+
+/// Verifies a share of the chain. What the phase has done stays done, whatever comes of it.
+async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
+    let share = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
+    let found = match share.run().await {
+        Ok(found) => found,
+        Err(error) => return report.notes.push(format!("the chain was not verified: {error}")),
+    };
+    if !found.damage.is_empty() {
+        report.notes.push(format!(
+            "verification found damage in {} places: `offsite verify` tells what it touches; blocks that the newest states still have, \
+             the next copy carries again",
+            found.damage.len()
+        ));
+    }
+    report.notes.extend(found.notes.iter().cloned());
+    report.verification = Some(found);
 }
 
 /// Releases what no reader holds.

@@ -1,0 +1,28 @@
+//! How a run judges the present.
+
+use offsite_core::Timestamp;
+use offsite_core::schedule::clock::{AHEAD_MAX_SECS, Clock};
+
+/// What the clock is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClockRule {
+    /// How far ahead of what is known it may be.
+    pub(crate) ahead_max_secs: i64,
+    /// A time that is known from elsewhere.
+    pub(crate) known: Option<Timestamp>,
+}
+
+impl Default for ClockRule {
+    fn default() -> Self {
+        Self { ahead_max_secs: AHEAD_MAX_SECS, known: None }
+    }
+}
+
+impl ClockRule {
+    /// What to make of `now`, where `committed` is the latest time that a commit knows.
+    pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> Clock {
+        // What claims to be of the future proves nothing.
+        let known = self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed));
+        Clock::judge(Some(known), now, self.ahead_max_secs)
+    }
+}

@@ -411,3 +411,45 @@ fn stopped_in_the_middle(offsite: &Offsite, mut child: Child) -> Option<Stopped>
 fn signal(child: &Child, name: &str) {
     offsite_tests::run(Command::new("kill").args([name, &child.id().to_string()]));
 }
+
+/// Verification in shares, by hand and with each run, and a copy that brings again what was found damaged.
+#[test]
+fn damage_is_found_share_by_share_and_healed() {
+    let offsite = with_points();
+    let mut config = OpenOptions::new().append(true).open(offsite.path("offsite.toml")).unwrap();
+    config.write_all(b"[jobs.\"Offsite Copy\".transform]\nverify_mib = 1\n").unwrap();
+    let run = offsite.json(["run", "--now", &day(3)]);
+    let first = &run["transform"]["verification"];
+    assert!(first["bytes_read"].as_u64().unwrap() > 0 && first["bytes_left"].as_u64().unwrap() > 0, "{run}");
+    let job = offsite.path("second/Offsite Copy");
+    let file = job.join("blocks").join(repository::names(&job, "blocks").pop_first().unwrap());
+    repository::flip(&file, 8192);
+    // The share in which it lies, and all after it, know of it.
+    let mut statuses = Vec::new();
+    loop {
+        let ran = offsite.run(["verify", "second", "Offsite Copy", "--budget-mib", "1", "--json"]);
+        let report: Value = ran.json();
+        statuses.push((
+            ran.status,
+            report["damage"].as_array().unwrap().len(),
+            report["notes"].as_array().unwrap().len(),
+        ));
+        if report["bytes_left"] == 0 && statuses.iter().any(|(_, damage, _)| *damage > 0) {
+            break;
+        }
+        assert!(statuses.len() < 20, "{statuses:?}");
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == (1, 1, 0)).count(), 1, "{statuses:?}");
+    let after = statuses.iter().skip_while(|(_, damage, _)| *damage == 0).skip(1);
+    after.for_each(|status| assert_eq!(*status, (3, 0, 1), "{statuses:?}"));
+    // A change elsewhere on the disk, so that the damaged block itself has not changed.
+    let image = OpenOptions::new().write(true).open(offsite.path("web01.img")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&image, b"the last block", (4 << 20) - 4096).unwrap();
+    offsite.backup(&day(4), &["web01=web01.img"]);
+    let ran = offsite.run(["run", "--now", &day(4)]).expect(3);
+    assert!(ran.out.contains("healed    1 block that verification had found damaged"), "{ran}");
+    let restored = offsite.restore("second", "Offsite Copy", "web01", 2, "restored.img");
+    assert_same_bytes(&restored, &offsite.path("web01.img"));
+    let ran = offsite.run(["verify", "second", "Offsite Copy", "--read-data", "--json"]).expect(1);
+    assert_eq!(touched(&ran), [1], "the older point has no other block to take");
+}

@@ -238,7 +238,7 @@ pub(crate) fn summary(name: &str, report: &CopyReport) -> String {
                 render::duration(sync.tally.duration),
                 render::rate(sync.tally.target.bytes_written, sync.tally.duration),
                 render::kept(&sync.tally),
-            )
+            ) + &healed(sync.healed)
         }
     };
     for line in transform_lines(&report.transform) {
@@ -246,6 +246,16 @@ pub(crate) fn summary(name: &str, report: &CopyReport) -> String {
     }
     text.push_str(&machine_lines(&report.machines, &report.notes));
     text
+}
+
+/// Blocks that came again because they were damaged.
+fn healed(blocks: u64) -> String {
+    match usize::try_from(blocks).unwrap_or(usize::MAX) {
+        0 => String::new(),
+        blocks => {
+            format!("  healed    {} that verification had found damaged\n", render::count(blocks, "block", "blocks"))
+        }
+    }
 }
 
 fn plan_summary(name: &str, plan: &RunPlan) -> String {

@@ -12,7 +12,7 @@ use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, Verification
 use offsite_core::format::{Kind, encode_record};
 use offsite_core::{MachineName, ObjectId};
 use offsite_fuzz::export::{Built, import, job};
-use offsite_fuzz::{KINDS, mended, now, object, run};
+use offsite_fuzz::{mended, now, object, run};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
 
@@ -153,7 +153,7 @@ async fn put_thing(memory: &Memory, thing: Thing) {
         }
         Thing::Record { folder, name, kind, record } => {
             let folder = FOLDERS[usize::from(folder) % FOLDERS.len()];
-            let kind = KINDS[usize::from(kind) % KINDS.len()];
+            let kind = offsite_fuzz::kind(kind);
             put(memory, &format!("{folder}/{name}"), object(kind, &record, &[])).await;
         }
         Thing::Change { object, changes, is_mended } => {

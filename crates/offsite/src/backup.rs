@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::Role;
 use offsite_core::format::index::Stored;
 use offsite_core::plan::Cost;
@@ -127,18 +128,20 @@ impl BackupJob {
     /// [`Error::Image`] before anything is written if an image cannot be used; [`Error::Settings`] for settings that do not fit the
     /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
     /// those of the repository. What was committed before the error stays; the next run needs no repair.
-    pub async fn run(&self, now: Timestamp) -> Result<BackupReport> {
-        let images = self.open_images().await?;
-        let settings = WriterSettings {
-            role: Role::Backup,
-            block_size: self.block_size.unwrap_or_default(),
-            lease_duration: self.lease_duration,
-            now,
-            clock: self.transforms.clock(),
-        };
-        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, &images, now).await;
-        writer.close(result).await
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
+        Box::pin(async move {
+            let images = self.open_images().await?;
+            let settings = WriterSettings {
+                role: Role::Backup,
+                block_size: self.block_size.unwrap_or_default(),
+                lease_duration: self.lease_duration,
+                now,
+                clock: self.transforms.clock(),
+            };
+            let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, &images, now).await;
+            writer.close(result).await
+        })
     }
 
     async fn run_with(&self, writer: &mut Writer, images: &Images, now: Timestamp) -> Result<BackupReport> {

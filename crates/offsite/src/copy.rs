@@ -9,6 +9,7 @@ mod sync;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::Choice;
@@ -140,10 +141,12 @@ impl CopyJob {
     /// [`Error::UnknownJob`] or [`Error::UnknownMachine`] for a source without what was selected; [`Error::Busy`] if the job is
     /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
     /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
-    pub async fn run(&self, now: Timestamp) -> Result<CopyReport> {
-        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
-        let result = self.run_pinned(&sources, now).await;
-        sources.unpin(result).await
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
+        Box::pin(async move {
+            let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+            let result = self.run_pinned(&sources, now).await;
+            sources.unpin(result).await
+        })
     }
 
     async fn run_pinned(&self, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
@@ -166,10 +169,12 @@ impl CopyJob {
     ///
     /// # Errors
     /// [`Error::UnknownJob`] if no source is there; those of the repositories.
-    pub async fn look(&self, request: &SyncRequest) -> Result<Vec<Choice>> {
-        let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
-        let result = self.look_at(&sources, request).await;
-        sources.unpin(result).await
+    pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Vec<Choice>>> {
+        Box::pin(async move {
+            let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
+            let result = self.look_at(&sources, request).await;
+            sources.unpin(result).await
+        })
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Vec<Choice>> {
@@ -188,10 +193,12 @@ impl CopyJob {
     ///
     /// # Errors
     /// As for [`CopyJob::run`].
-    pub async fn sync(&self, request: &SyncRequest) -> Result<SyncOutcome> {
-        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
-        let result = self.sync_pinned(&sources, request).await;
-        sources.unpin(result).await
+    pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
+        Box::pin(async move {
+            let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+            let result = self.sync_pinned(&sources, request).await;
+            sources.unpin(result).await
+        })
     }
 
     async fn sync_pinned(&self, sources: &Sources, request: &SyncRequest) -> Result<SyncOutcome> {
@@ -206,14 +213,16 @@ impl CopyJob {
     ///
     /// # Errors
     /// [`Error::Busy`] if the job is running already; those of the repositories.
-    pub async fn transform(&self, now: Timestamp, added: u32) -> Result<TransformReport> {
-        let block_size = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
-            folder => folder?.chain().block_size(),
-        };
-        let mut writer = self.writer(block_size, now).await?;
-        let result = self.transform_alone(&mut writer, now, added).await;
-        writer.close(result).await
+    pub fn transform(&self, now: Timestamp, added: u32) -> BoxFuture<'_, Result<TransformReport>> {
+        Box::pin(async move {
+            let block_size = match JobFolder::open(&self.target, &self.name).await {
+                Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
+                folder => folder?.chain().block_size(),
+            };
+            let mut writer = self.writer(block_size, now).await?;
+            let result = self.transform_alone(&mut writer, now, added).await;
+            writer.close(result).await
+        })
     }
 
     async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use offsite_core::format::index::{Index, Stored};
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{FormatError, Kind, encode_record};
@@ -76,10 +77,16 @@ impl Export {
     /// # Errors
     /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Damaged`] for a block that is not what was
     /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
-    pub async fn run(&self, writer: impl Write + Send + 'static) -> Result<ExportReport> {
-        let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-        let result = self.run_pinned(&folder, Sink::new(writer)).await;
-        folder.unpin(pin, result).await
+    pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
+        self.run_to(Sink::new(writer))
+    }
+
+    fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
+        Box::pin(async move {
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.run_pinned(&folder, sink).await;
+            folder.unpin(pin, result).await
+        })
     }
 
     async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<ExportReport> {

@@ -1,5 +1,6 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::retention::{Ageing, Conditions, Departure, Lives, Policy, Verdict, forecast};
 use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
@@ -39,15 +40,17 @@ impl JobFolder {
     ///
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read.
-    pub async fn open(repository: &OpenRepository, job: &JobName) -> Result<Self> {
-        let layout = Layout::new(job.clone());
-        let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
-        let Some(newest) = newest else {
-            let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
-            return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
-        };
-        let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
-        Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+    pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let layout = Layout::new(job.clone());
+            let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            let Some(newest) = newest else {
+                let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
+                return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
+            };
+            let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
+            Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+        })
     }
 
     /// Opens the folder of `job` so that nothing in it is released until the pin is given back.
@@ -135,12 +138,18 @@ impl JobFolder {
         now: Timestamp,
         next: impl Fn(Timestamp) -> Option<Timestamp>,
     ) -> Result<Vec<Departure>> {
-        let (mut indexes, mut lives) = (self.indexes(), Lives::default());
-        for point in self.chain().all() {
-            let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
-            lives.add(point.sequence, &indexes.state(&steps).await?);
-        }
-        Ok(forecast(self.chain(), policy, Ageing::Merge, &lives.finish(), now, next))
+        Ok(forecast(self.chain(), policy, Ageing::Merge, &self.lives().await?.finish(), now, next))
+    }
+
+    fn lives(&self) -> BoxFuture<'_, Result<Lives>> {
+        Box::pin(async move {
+            let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+            for point in self.chain().all() {
+                let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
+                lives.add(point.sequence, &indexes.state(&steps).await?);
+            }
+            Ok(lives)
+        })
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::head::Role;
 use offsite_core::format::index::{INDEX_BYTES_MAX, Index};
@@ -54,20 +55,26 @@ impl Import {
     /// # Errors
     /// [`Error::Export`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Stream`] if
     /// `reader` fails; [`Error::Settings`] if the job has restore points; those of the repository.
-    pub async fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> Result<ImportReport> {
-        let mut source = Source::new(reader);
-        let (header, index) = start(&mut source).await?;
-        match JobFolder::open(&self.repository, &self.job).await {
-            Ok(folder) => self.refuse_points(folder.chain().latest().is_some())?,
-            Err(Error::UnknownJob { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let block_size = index.block_size;
-        let clock = ClockRule::default();
-        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
-        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, &mut source, header, index).await;
-        writer.close(result).await
+    pub fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
+        self.run_from(Source::new(reader), now)
+    }
+
+    fn run_from(&self, mut source: Source, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
+        Box::pin(async move {
+            let (header, index) = start(&mut source).await?;
+            match JobFolder::open(&self.repository, &self.job).await {
+                Ok(folder) => self.refuse_points(folder.chain().latest().is_some())?,
+                Err(Error::UnknownJob { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let block_size = index.block_size;
+            let clock = ClockRule::default();
+            let settings =
+                WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
+            let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, &mut source, header, index).await;
+            writer.close(result).await
+        })
     }
 
     async fn run_with(

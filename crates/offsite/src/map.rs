@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::{Address, Files, Move, Placer, Plan};
@@ -75,10 +76,12 @@ impl MapSeed {
     /// # Errors
     /// [`Error::Settings`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
     /// [`Error::UnknownJob`] or [`Error::UnknownPoint`] for a seed without restore points; those of the repositories.
-    pub async fn run(&self, now: Timestamp) -> Result<MapReport> {
-        let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
-        let result = self.run_pinned(&seed, now).await;
-        seed.unpin(pin, result).await
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
+        Box::pin(async move {
+            let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
+            let result = self.run_pinned(&seed, now).await;
+            seed.unpin(pin, result).await
+        })
     }
 
     async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {

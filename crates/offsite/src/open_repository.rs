@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use offsite_core::Timestamp;
 use offsite_core::format::records::RepositoryMarker;
 use offsite_core::format::{Kind, decode_record, encode_record};
@@ -29,49 +30,55 @@ impl OpenRepository {
     ///
     /// # Errors
     /// [`Error::AlreadyARepository`], or [`Error::NotEmpty`] if anything is there.
-    pub async fn initialise(backend: Arc<dyn Repository>, now: Timestamp) -> Result<Self> {
-        let location = backend.location();
-        let key = marker_key()?;
-        let listing = |text: &str| format!("{text} {location}");
-        let page = backend.list(&Prefix::root(), None, 1).await.while_doing(|| listing("looking into"))?;
-        if let Some(object) = page.objects.first() {
-            // The marker need not be the first key, so ask for it by name.
-            return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
-                Ok(_) => Error::AlreadyARepository { location },
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    Error::NotEmpty { location, found: object.key.to_string() }
-                }
-                Err(source) => Error::Repository { while_doing: listing("looking into"), source },
-            });
-        }
-        let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
-        let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
-        match backend.put(&key, Bytes::from(bytes)).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
-            answer => {
-                answer.while_doing(|| listing("making a repository of"))?;
-                Ok(Self::new(marker.id, backend))
+    pub fn initialise(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let location = backend.location();
+            let key = marker_key()?;
+            let listing = |text: &str| format!("{text} {location}");
+            let page = backend.list(&Prefix::root(), None, 1).await.while_doing(|| listing("looking into"))?;
+            if let Some(object) = page.objects.first() {
+                // The marker need not be the first key, so ask for it by name.
+                return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
+                    Ok(_) => Error::AlreadyARepository { location },
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        Error::NotEmpty { location, found: object.key.to_string() }
+                    }
+                    Err(source) => Error::Repository { while_doing: listing("looking into"), source },
+                });
             }
-        }
+            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            match backend.put(&key, Bytes::from(bytes)).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
+                answer => {
+                    answer.while_doing(|| listing("making a repository of"))?;
+                    Ok(Self::new(marker.id, backend))
+                }
+            }
+        })
     }
 
     /// Opens a repository.
     ///
     /// # Errors
     /// [`Error::NotARepository`] if it has no marker, [`Error::Damaged`] if the marker cannot be read.
-    pub async fn open(backend: Arc<dyn Repository>) -> Result<Self> {
-        let location = backend.location();
-        let bytes = match backend.get(&marker_key()?, MARKER_BYTES_MAX).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotARepository { location }),
-            answer => answer.while_doing(|| format!("opening repository {location}"))?,
-        };
-        let marker: RepositoryMarker = decode_record(Kind::Repository, &bytes).map_err(|source| Error::Damaged {
-            object: MARKER.to_owned(),
-            location,
-            advice: "the restore points are untouched: put the marker back from a copy of the repository".to_owned(),
-            source: Some(source),
-        })?;
-        Ok(Self::new(marker.id, backend))
+    pub fn open(backend: Arc<dyn Repository>) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let location = backend.location();
+            let bytes = match backend.get(&marker_key()?, MARKER_BYTES_MAX).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotARepository { location }),
+                answer => answer.while_doing(|| format!("opening repository {location}"))?,
+            };
+            let marker: RepositoryMarker =
+                decode_record(Kind::Repository, &bytes).map_err(|source| Error::Damaged {
+                    object: MARKER.to_owned(),
+                    location,
+                    advice: "the restore points are untouched: put the marker back from a copy of the repository"
+                        .to_owned(),
+                    source: Some(source),
+                })?;
+            Ok(Self::new(marker.id, backend))
+        })
     }
 
     /// Opens a repository whose marker may be lost or damaged: one without a marker that can be read gets a new one, and with it a
@@ -79,27 +86,29 @@ impl OpenRepository {
     ///
     /// # Errors
     /// [`Error::NotARepository`] if no folder of a job is there either; those of the repository.
-    pub async fn recover(backend: Arc<dyn Repository>, now: Timestamp) -> Result<Self> {
-        match Self::open(Arc::clone(&backend)).await {
-            Err(Error::NotARepository { .. } | Error::Damaged { .. }) => {}
-            answer => return answer,
-        }
-        let location = backend.location();
-        let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
-        let repository = Self::new(marker.id, backend);
-        let mut is_repository = false;
-        for job in repository.jobs().await? {
-            let files = repository.backend.list(&Layout::new(job).backup_files()?, None, 1).await;
-            is_repository |= !files.while_doing(|| format!("looking into {location}"))?.objects.is_empty();
-        }
-        if !is_repository {
-            return Err(Error::NotARepository { location });
-        }
-        let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
-        let while_doing = || format!("making {location} a repository again");
-        repository.backend.delete(&marker_key()?).await.while_doing(while_doing)?;
-        repository.backend.put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
-        Ok(repository)
+    pub fn recover(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            match Self::open(Arc::clone(&backend)).await {
+                Err(Error::NotARepository { .. } | Error::Damaged { .. }) => {}
+                answer => return answer,
+            }
+            let location = backend.location();
+            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let repository = Self::new(marker.id, backend);
+            let mut is_repository = false;
+            for job in repository.jobs().await? {
+                let files = repository.backend.list(&Layout::new(job).backup_files()?, None, 1).await;
+                is_repository |= !files.while_doing(|| format!("looking into {location}"))?.objects.is_empty();
+            }
+            if !is_repository {
+                return Err(Error::NotARepository { location });
+            }
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            let while_doing = || format!("making {location} a repository again");
+            repository.backend.delete(&marker_key()?).await.while_doing(while_doing)?;
+            repository.backend.put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
+            Ok(repository)
+        })
     }
 
     fn new(id: [u8; 16], backend: Arc<dyn Repository>) -> Self {
@@ -122,23 +131,25 @@ impl OpenRepository {
     ///
     /// # Errors
     /// Those of the repository.
-    pub async fn jobs(&self) -> Result<Vec<JobName>> {
-        let mut jobs: Vec<JobName> = Vec::new();
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.backend.list(&Prefix::root(), after.as_ref(), 1).await;
-            let page = page.while_doing(|| format!("listing the jobs of {}", self.location()))?;
-            let Some(object) = page.objects.first() else { return Ok(jobs) };
-            let mut components = object.key.as_str().split('/');
-            let folder = components.next().unwrap_or_default();
-            let is_job = components.next().is_some();
-            if let (true, Ok(job)) = (is_job, JobName::new(folder)) {
-                jobs.push(job);
+    pub fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
+        Box::pin(async move {
+            let mut jobs: Vec<JobName> = Vec::new();
+            let mut after: Option<Key> = None;
+            loop {
+                let page = self.backend.list(&Prefix::root(), after.as_ref(), 1).await;
+                let page = page.while_doing(|| format!("listing the jobs of {}", self.location()))?;
+                let Some(object) = page.objects.first() else { return Ok(jobs) };
+                let mut components = object.key.as_str().split('/');
+                let folder = components.next().unwrap_or_default();
+                let is_job = components.next().is_some();
+                if let (true, Ok(job)) = (is_job, JobName::new(folder)) {
+                    jobs.push(job);
+                }
+                // Skip what else the folder holds: 0 is the byte after the slash.
+                let skip = if is_job { Key::new(format!("{folder}0")).ok() } else { None };
+                after = Some(skip.unwrap_or_else(|| object.key.clone()));
             }
-            // Skip what else the folder holds: 0 is the byte after the slash.
-            let skip = if is_job { Key::new(format!("{folder}0")).ok() } else { None };
-            after = Some(skip.unwrap_or_else(|| object.key.clone()));
-        }
+        })
     }
 
     /// What to keep of the repository to see its restore points, and to plan, while it is away: single objects, and the folders
@@ -146,13 +157,15 @@ impl OpenRepository {
     ///
     /// # Errors
     /// Those of the repository.
-    pub async fn overview(&self) -> Result<(Vec<Key>, Vec<Prefix>)> {
-        let mut folders = Vec::new();
-        for job in self.jobs().await? {
-            let layout = Layout::new(job);
-            folders.extend([layout.heads()?, layout.indexes()?]);
-        }
-        Ok((vec![marker_key()?], folders))
+    pub fn overview(&self) -> BoxFuture<'_, Result<(Vec<Key>, Vec<Prefix>)>> {
+        Box::pin(async move {
+            let mut folders = Vec::new();
+            for job in self.jobs().await? {
+                let layout = Layout::new(job);
+                folders.extend([layout.heads()?, layout.indexes()?]);
+            }
+            Ok((vec![marker_key()?], folders))
+        })
     }
 
     pub(crate) fn backend(&self) -> &Recording<Arc<dyn Repository>> {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::{Sequence, Timestamp};
 
@@ -111,8 +112,8 @@ impl Repair {
     ///
     /// # Errors
     /// As for [`Repair::run`], but for those of writing.
-    pub async fn plan(&self) -> Result<RepairReport> {
-        self.repair(None).await
+    pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
+        Box::pin(async move { self.repair(None).await })
     }
 
     /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
@@ -120,8 +121,8 @@ impl Repair {
     /// # Errors
     /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
     /// one that no older writer can commit after; [`Error::Settings`] if nothing is left to repair from; those of the repository.
-    pub async fn run(&self, now: Timestamp) -> Result<RepairReport> {
-        self.repair(Some(now)).await
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<RepairReport>> {
+        Box::pin(async move { self.repair(Some(now)).await })
     }
 
     async fn repair(&self, now: Option<Timestamp>) -> Result<RepairReport> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use offsite_core::plan::Address;
 use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Status};
 
@@ -70,10 +71,12 @@ impl Restore {
     /// # Errors
     /// [`Error::UnknownMachine`], [`Error::UnknownPoint`]; [`Error::Image`] for a path that is taken or cannot be written;
     /// [`Error::Damaged`] for a block that is not what was stored. After an error no image has its name.
-    pub async fn run(&self, to: &Path) -> Result<RestoreReport> {
-        let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-        let result = self.run_pinned(&folder, to).await;
-        folder.unpin(pin, result).await
+    pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
+        Box::pin(async move {
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.run_pinned(&folder, to).await;
+            folder.unpin(pin, result).await
+        })
     }
 
     async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {

@@ -19,6 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use offsite_core::phase::Settings;
 
 use crate::{CopyJob, JobName};
@@ -117,8 +118,8 @@ impl JobRunner {
     /// not done within ten seconds is cut off, and done again by the next runner. What is to be remembered was told before.
     ///
     /// Dropping the future stops the job too, as a power cut would.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send) {
-        drive::run(self, Box::pin(stop)).await;
+    pub fn run<'a>(self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
+        drive::run(self, Box::pin(stop))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::Role;
 use offsite_core::{BlockSize, ObjectId, Timestamp};
 
@@ -63,13 +64,16 @@ impl TransformJob {
     /// # Errors
     /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
     /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
-    pub async fn run(&self, now: Timestamp) -> Result<TransformReport> {
-        let (role, block_size) = self.known().await?;
-        let clock = self.transforms.clock();
-        let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
-        let mut writer = Writer::open(self.repository.clone(), &self.name, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, now).await;
-        writer.close(result).await
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformReport>> {
+        Box::pin(async move {
+            let (role, block_size) = self.known().await?;
+            let clock = self.transforms.clock();
+            let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
+            let mut writer =
+                Writer::open(self.repository.clone(), &self.name, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, now).await;
+            writer.close(result).await
+        })
     }
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
@@ -87,17 +91,19 @@ impl TransformJob {
     ///
     /// # Errors
     /// As for [`TransformJob::run`], but for writing.
-    pub async fn plan(&self, now: Timestamp) -> Result<Vec<PlannedOperation>> {
-        let folder = JobFolder::open(&self.repository, &self.name).await?;
-        let (mut head, mut indexes) = (folder.head().clone(), folder.indexes());
-        // Ids that no writer will ever mint: nothing of this plan is carried out.
-        let mut minted = 0;
-        let mut mint = || {
-            minted += 1;
-            ObjectId::new(u32::MAX, minted)
-        };
-        let planned = plan(&self.repository, &mut head, &mut indexes, &self.transforms, now, 0, &mut mint).await;
-        folder.unpin(None, planned).await
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
+        Box::pin(async move {
+            let folder = JobFolder::open(&self.repository, &self.name).await?;
+            let (mut head, mut indexes) = (folder.head().clone(), folder.indexes());
+            // Ids that no writer will ever mint: nothing of this plan is carried out.
+            let mut minted = 0;
+            let mut mint = || {
+                minted += 1;
+                ObjectId::new(u32::MAX, minted)
+            };
+            let planned = plan(&self.repository, &mut head, &mut indexes, &self.transforms, now, 0, &mut mint).await;
+            folder.unpin(None, planned).await
+        })
     }
 }
 

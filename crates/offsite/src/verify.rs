@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::index::Index;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind};
@@ -103,21 +104,23 @@ impl Verify {
     ///
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
-    pub async fn run(&self) -> Result<VerifyReport> {
-        let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-        let result = self.run_pinned(&folder).await;
-        // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
-        let is_held = match &pin {
-            Some(pin) => pin.is_held().await,
-            None => false,
-        };
-        let result = match result {
-            Ok(report) if !is_held && !report.damage.is_empty() && folder.is_expired().await => {
-                Err(Error::SnapshotExpired { job: self.job.clone() })
-            }
-            result => result,
-        };
-        folder.unpin(pin, result).await
+    pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
+        Box::pin(async move {
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.run_pinned(&folder).await;
+            // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
+            let is_held = match &pin {
+                Some(pin) => pin.is_held().await,
+                None => false,
+            };
+            let result = match result {
+                Ok(report) if !is_held && !report.damage.is_empty() && folder.is_expired().await => {
+                    Err(Error::SnapshotExpired { job: self.job.clone() })
+                }
+                result => result,
+            };
+            folder.unpin(pin, result).await
+        })
     }
 
     async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {

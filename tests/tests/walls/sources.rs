@@ -155,6 +155,18 @@ fn block_bytes_pass_through_the_mover() {
     assert_none(&findings);
 }
 
+// The body of an `async fn` is compiled anew in every crate that awaits it; one behind `BoxFuture` is compiled once, and is `Send`.
+#[test]
+fn operations_of_the_engine_are_compiled_once() {
+    let mut findings = Vec::new();
+    for source in sources_in("crates/offsite/src/") {
+        if source.has(&["pub", "async", "fn"]) {
+            findings.push(format!("{}: has a pub async fn, which is to return a BoxFuture", source.path));
+        }
+    }
+    assert_none(&findings);
+}
+
 #[test]
 fn backends_do_not_know_what_they_store() {
     let mut findings = Vec::new();

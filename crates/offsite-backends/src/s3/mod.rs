@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use offsite_repository::{
     CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Prefix, Read, Repository, Result, Retain,
 };
@@ -111,12 +112,14 @@ impl S3 {
     /// `NotFound` if there is no such bucket; `PermissionDenied` if the key does not fit or may not read;
     /// `Unsupported` if the store ignores conditions on writes and [`S3Options::single_writer`] is not set, or if an option
     /// makes no sense.
-    pub async fn open(options: S3Options) -> Result<Self> {
-        let bucket = Bucket::new(options)?;
-        let abilities = probe::probe(&bucket).await?;
-        let parts = Arc::new(Semaphore::new(bucket.options.parts_in_flight));
-        let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Ok(Self { shared: Arc::new(Shared { bucket, abilities, parts, turns, dropped: Mutex::default() }) })
+    pub fn open(options: S3Options) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let bucket = Bucket::new(options)?;
+            let abilities = probe::probe(&bucket).await?;
+            let parts = Arc::new(Semaphore::new(bucket.options.parts_in_flight));
+            let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
+            Ok(Self { shared: Arc::new(Shared { bucket, abilities, parts, turns, dropped: Mutex::default() }) })
+        })
     }
 
     /// Whether the store keeps several writers apart by itself. If not, [`S3Options::single_writer`] was needed to open it.

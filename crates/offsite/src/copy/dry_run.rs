@@ -1,5 +1,6 @@
 //! What the next run of a copy job will do, without doing it.
 
+use futures::future::BoxFuture;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::Cost;
 use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
@@ -54,21 +55,23 @@ impl CopyJob {
     ///
     /// # Errors
     /// As for [`CopyJob::run`], but for writing.
-    pub async fn plan(&self, now: Timestamp) -> Result<RunPlan> {
-        let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
-        let target = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => Ok(None),
-            answer => answer.map(Some),
-        };
-        let result = match &target {
-            Ok(target) => self.plan_with(&sources, target.as_ref(), now).await,
-            Err(_) => Ok(RunPlan::default()),
-        };
-        let result = sources.unpin(result).await;
-        match target? {
-            Some(target) => target.unpin(None, result).await,
-            None => result,
-        }
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
+        Box::pin(async move {
+            let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
+            let target = match JobFolder::open(&self.target, &self.name).await {
+                Err(Error::UnknownJob { .. }) => Ok(None),
+                answer => answer.map(Some),
+            };
+            let result = match &target {
+                Ok(target) => self.plan_with(&sources, target.as_ref(), now).await,
+                Err(_) => Ok(RunPlan::default()),
+            };
+            let result = sources.unpin(result).await;
+            match target? {
+                Some(target) => target.unpin(None, result).await,
+                None => result,
+            }
+        })
     }
 
     async fn plan_with(&self, sources: &Sources, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {

@@ -19,8 +19,8 @@ pub(crate) async fn receive(
     moves: &[Move],
     source: &mut Source,
     start: u64,
-    numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)>,
-    plain_bytes: impl Fn(&Address) -> Option<u32>,
+    numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)> + Sync,
+    plain_bytes: impl Fn(&Address) -> Option<u32> + Sync,
     output: &mut Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -70,7 +70,7 @@ pub(crate) async fn receive(
             }
         })
         .buffered(IN_FLIGHT)
-        .boxed_local();
+        .boxed();
     while let Some(batch) = checked.next().await {
         let (items, sealed) = batch?;
         for (step, sealed) in moves[items].iter().zip(sealed) {

@@ -68,50 +68,52 @@ enum Woken {
     Done(Done),
 }
 
-pub(super) async fn run(runner: JobRunner, mut stop: Stop<'_>) {
-    let memory = runner.memory.clone();
-    let target = match resumed_target(&runner, &mut stop).await {
-        Ok(target) => target,
-        Err(Stopped) => return,
-    };
-    let now = runner.clock.now();
-    let point = match (&target, &memory.open) {
-        (Some(target), Some(open)) => target.arrived(open).point,
-        _ => None,
-    };
-    let past = memory.past(&runner.settings.schedule, target.as_ref(), now);
-    let (job, actions) = Job::resume(runner.settings.clone(), past, now);
-    let mut drive = Drive {
-        runner,
-        memory,
-        job,
-        told: None,
-        events: VecDeque::new(),
-        wake: None,
-        look: None,
-        task: None,
-        gate: None,
-        ordered: BTreeSet::new(),
-        is_closing: false,
-        target,
-        syncs: Vec::new(),
-        point,
-        transform: None,
-        notes: Vec::new(),
-        result: None,
-    };
-    drive.carry_out(actions);
-    loop {
-        while let Some(event) = drive.events.pop_front() {
-            drive.step(event);
+pub(super) fn run(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let memory = runner.memory.clone();
+        let target = match resumed_target(&runner, &mut stop).await {
+            Ok(target) => target,
+            Err(Stopped) => return,
+        };
+        let now = runner.clock.now();
+        let point = match (&target, &memory.open) {
+            (Some(target), Some(open)) => target.arrived(open).point,
+            _ => None,
+        };
+        let past = memory.past(&runner.settings.schedule, target.as_ref(), now);
+        let (job, actions) = Job::resume(runner.settings.clone(), past, now);
+        let mut drive = Drive {
+            runner,
+            memory,
+            job,
+            told: None,
+            events: VecDeque::new(),
+            wake: None,
+            look: None,
+            task: None,
+            gate: None,
+            ordered: BTreeSet::new(),
+            is_closing: false,
+            target,
+            syncs: Vec::new(),
+            point,
+            transform: None,
+            notes: Vec::new(),
+            result: None,
+        };
+        drive.carry_out(actions);
+        loop {
+            while let Some(event) = drive.events.pop_front() {
+                drive.step(event);
+            }
+            match drive.next(&mut stop).await {
+                Woken::Stopped => return drive.wind_up().await,
+                Woken::Time => drive.events.push_back(Event::Tick),
+                Woken::Looked(looked) => drive.looked(looked),
+                Woken::Done(done) => drive.done(done),
+            }
         }
-        match drive.next(&mut stop).await {
-            Woken::Stopped => return drive.wind_up().await,
-            Woken::Time => drive.events.push_back(Event::Tick),
-            Woken::Looked(looked) => drive.looked(looked),
-            Woken::Done(done) => drive.done(done),
-        }
-    }
+    })
 }
 
 struct Stopped;

@@ -137,25 +137,27 @@ pub async fn check_cases(factory: impl Factory + 'static, options: &Options, nam
 }
 
 #[doc(hidden)]
-pub async fn check_shared(factory: Arc<dyn Factory>, options: &Options, names: &[&str]) -> Report {
-    let mut report = Report { location: String::new(), folder: String::new(), cases: Vec::new() };
-    let (folder, (repository, location)) = match begin(&factory).await {
-        Ok(begun) => begun,
-        Err(why) => {
-            report.cases.push(CaseReport { name: "open", outcome: Outcome::Failed(why) });
-            return report;
+pub fn check_shared<'a>(factory: Arc<dyn Factory>, options: &'a Options, names: &'a [&str]) -> BoxFuture<'a, Report> {
+    Box::pin(async move {
+        let mut report = Report { location: String::new(), folder: String::new(), cases: Vec::new() };
+        let (folder, (repository, location)) = match begin(&factory).await {
+            Ok(begun) => begun,
+            Err(why) => {
+                report.cases.push(CaseReport { name: "open", outcome: Outcome::Failed(why) });
+                return report;
+            }
+        };
+        for case in CASES.iter().filter(|case| names.contains(&case.name)) {
+            let context = Context::new(Arc::clone(&repository), Arc::clone(&factory), options.clone());
+            let outcome = run(case, context, &folder).await;
+            report.cases.push(CaseReport { name: case.name, outcome });
         }
-    };
-    for case in CASES.iter().filter(|case| names.contains(&case.name)) {
-        let context = Context::new(Arc::clone(&repository), Arc::clone(&factory), options.clone());
-        let outcome = run(case, context, &folder).await;
-        report.cases.push(CaseReport { name: case.name, outcome });
-    }
-    for name in names.iter().filter(|name| !CASES.iter().any(|case| case.name == **name)) {
-        let outcome = Outcome::Failed(format!("there is no case {name:?}"));
-        report.cases.push(CaseReport { name: "unknown", outcome });
-    }
-    Report { location, folder, ..report }
+        for name in names.iter().filter(|name| !CASES.iter().any(|case| case.name == **name)) {
+            let outcome = Outcome::Failed(format!("there is no case {name:?}"));
+            report.cases.push(CaseReport { name: "unknown", outcome });
+        }
+        Report { location, folder, ..report }
+    })
 }
 
 /// A folder to work below, the place, and its location.

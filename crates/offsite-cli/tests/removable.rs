@@ -14,8 +14,9 @@ use std::process::Stdio;
 use offsite_cli::workload::{Changes, Disk, Profile};
 use offsite_tests::FileSystemKind;
 use serde_json::Value;
+use support::daemons::Daemon;
 use support::golden::Transcript;
-use support::{Offsite, Ran, assert_same_bytes, copy_sparse, day};
+use support::{Offsite, Ran, assert_same_bytes, copy_sparse, day, hour};
 
 const COPY: &str = "Offsite Copy";
 const BACKUP: [&str; 7] = ["backup", "--repo", "primary", "--job", "nightly", "--block-size", "256KiB"];
@@ -180,6 +181,56 @@ fn two_drives_in_turn() {
     let points = world.points();
     assert_eq!(points["blue"].1.len(), 4, "the catalogue knows it still: {points:?}");
     assert!(!points["red"].1.is_empty(), "{points:?}");
+}
+
+/// A daemon copies to the drive that is there, says what to insert while none is, and goes on with the one that comes.
+#[test]
+fn a_daemon_goes_on_with_the_drive_that_comes() {
+    let mut world = World::new(8, &["mount"], 4);
+    let target = "target = \"rotation\"\n";
+    world
+        .offsite
+        .config(&config(&["mount"], 4).replace(target, &format!("{target}every = \"1 day\"\nat = \"23:00\"\n")));
+    let drives = ["blue", "red"];
+    drives.iter().for_each(|drive| world.prepare(drive));
+    // All evenings beforehand: a daemon copies no point of the future.
+    (0..4).for_each(|number| world.work(number));
+    world.insert("blue");
+    world.offsite.set_clock(&hour(1));
+    let mut daemon = world.offsite.daemon("log");
+    let mut left = 0;
+    let mut wait_for_the_drive = |daemon: &mut Daemon<'_>| {
+        left += 1;
+        daemon.wait_for("drive that can be taken out", |offsite| {
+            let log = fs::read_to_string(offsite.path("log")).unwrap();
+            let is_idle = offsite.status()?["jobs"][0]["phase"] == "idle";
+            (log.matches("everything is on medium").count() == left && is_idle).then_some(())
+        });
+    };
+    wait_for_the_drive(&mut daemon);
+    world.insert("red");
+    world.offsite.set_clock(&hour(25));
+    wait_for_the_drive(&mut daemon);
+    world.take_out();
+    world.offsite.set_clock(&hour(49));
+    daemon.wait_for_line("no medium is at mount; insert and mount one of:");
+    let failure = daemon.wait_for("failure in the status", |offsite| {
+        offsite.status()?["jobs"][0]["last_failure"]["why"].as_str().map(str::to_owned)
+    });
+    for text in ["\"blue\", last seen 2026-11-01T23:00:00Z", "\"red\", last seen 2026-11-02T23:00:00Z"] {
+        assert!(failure.contains(text), "no {text:?} in {failure}");
+    }
+    world.insert("blue");
+    world.offsite.set_clock(&hour(50));
+    wait_for_the_drive(&mut daemon);
+    world.offsite.set_clock(&hour(73));
+    wait_for_the_drive(&mut daemon);
+    let (status, log) = daemon.stop("TERM");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("(full)").count(), drives.len(), "{log}");
+    assert_eq!(world.check(), [0, 2, 3], "{log}");
+    world.insert("red");
+    assert_eq!(world.check(), [1], "{log}");
 }
 
 /// A rotation in the words of the command.

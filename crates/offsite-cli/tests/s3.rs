@@ -10,8 +10,8 @@ use std::fs;
 use std::process::Command;
 
 use offsite_cli::workload::Disk;
-use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Behaviour, Conditions, SECRET_ACCESS_KEY, Server};
-use support::{Offsite, Ran, assert_same_bytes, copy_sparse, day};
+use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Behaviour, Conditions, Counts, SECRET_ACCESS_KEY, Server};
+use support::{Offsite, Ran, assert_same_bytes, copy_sparse, day, hour};
 use tokio::runtime::Runtime;
 
 const KEEP: u32 = 2;
@@ -27,7 +27,7 @@ struct Store {
     bucket: String,
     key: (String, String),
     /// Lives as long.
-    _server: Option<(Server, Runtime)>,
+    server: Option<(Server, Runtime)>,
 }
 
 impl Store {
@@ -38,7 +38,7 @@ impl Store {
             endpoint: server.endpoint(),
             bucket: BUCKET.to_owned(),
             key: (ACCESS_KEY_ID.to_owned(), SECRET_ACCESS_KEY.to_owned()),
-            _server: Some((server, runtime)),
+            server: Some((server, runtime)),
         }
     }
 
@@ -49,8 +49,16 @@ impl Store {
             endpoint: variable("OFFSITE_S3_ENDPOINT")?,
             bucket: variable("OFFSITE_S3_BUCKET")?,
             key: (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?),
-            _server: None,
+            server: None,
         })
+    }
+
+    /// What the server in this process was asked for since the last call.
+    fn counts(&self) -> Counts {
+        let (server, _) = self.server.as_ref().unwrap();
+        let counts = server.counts();
+        server.reset_counts();
+        counts
     }
 
     fn config(&self, name: &str, prefix: &str, more: &str) -> String {
@@ -165,6 +173,53 @@ fn from_a_bucket_to_another_server() {
         copy_job("two", "second", "one", "third"),
     ));
     tell_the_story(&first, &offsite);
+}
+
+/// A daemon opens the bucket once, and copies each evening.
+#[test]
+fn a_daemon_copies_to_a_bucket_each_evening() {
+    let store = Store::start(Behaviour::default());
+    let offsite = Offsite::new();
+    let schedule = "target = \"second\"\nevery = \"1 day\"\nat = \"23:00\"\n";
+    offsite.config(&format!(
+        "[repositories.primary]\nlocation = \"primary\"\n{}{}",
+        store.config("second", "copies", ""),
+        copy_job("one", "primary", "nightly", "second").replace("target = \"second\"\n", schedule),
+    ));
+    ["primary", "second"].iter().for_each(|repository| drop(store.run(&offsite, 0, ["init", repository])));
+    let image = offsite.path("web01.img");
+    disk().write_full(&image, 0).unwrap();
+    // All evenings beforehand: a daemon copies no point of the future.
+    for number in 0..3 {
+        if number > 0 {
+            disk().apply(&image, u32::try_from(number).unwrap()).unwrap();
+        }
+        copy_sparse(&image, &offsite.path(&format!("day-{number}.img")));
+        offsite.ok(["backup", "--repo", "primary", "--job", "nightly", "--at", &day(number), "web01=web01.img"]);
+    }
+    offsite.set_clock(&hour(1));
+    let mut daemon = offsite.daemon_with("log", |command| {
+        command.env("AWS_ACCESS_KEY_ID", &store.key.0).env("AWS_SECRET_ACCESS_KEY", &store.key.1);
+        command.env_remove("AWS_SESSION_TOKEN").env_remove("AWS_ENDPOINT_URL").env_remove("AWS_ENDPOINT_URL_S3");
+    });
+    daemon.wait_for_point("one", 1);
+    store.counts();
+    offsite.set_clock(&hour(25));
+    daemon.wait_for_point("one", 2);
+    let of_one_evening = store.counts();
+    offsite.set_clock(&hour(49));
+    daemon.wait_for_point("one", 3);
+    let (status, log) = daemon.stop("TERM");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains(&store.key.1), "the log has the secret key");
+    // Opening a bucket anew would take twenty requests to find out what the store can do.
+    assert!(of_one_evening.all() < 60, "{of_one_evening:?}");
+    for point in 2..=3 {
+        let number = point.to_string();
+        store.run(&offsite, 0, ["restore", "second", "one", "web01", "--point", &number, "--to", "restored.img"]);
+        assert_same_bytes(&offsite.path("restored.img"), &offsite.path(&format!("day-{}.img", point - 1)));
+        fs::remove_file(offsite.path("restored.img")).unwrap();
+    }
 }
 
 #[test]

@@ -132,13 +132,14 @@ impl JobFolder {
     ///
     /// # Errors
     /// [`Error::Damaged`] names an index that cannot be used.
-    pub async fn forecast(
-        &self,
-        policy: &Policy,
+    pub fn forecast<'a>(
+        &'a self,
+        policy: &'a Policy,
         now: Timestamp,
-        next: impl Fn(Timestamp) -> Option<Timestamp>,
-    ) -> Result<Vec<Departure>> {
-        Ok(forecast(self.chain(), policy, Ageing::Merge, &self.lives().await?.finish(), now, next))
+        next: impl Fn(Timestamp) -> Option<Timestamp> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Vec<Departure>>> {
+        let lives = self.lives();
+        Box::pin(async move { Ok(forecast(self.chain(), policy, Ageing::Merge, &lives.await?.finish(), now, next)) })
     }
 
     fn lives(&self) -> BoxFuture<'_, Result<Lives>> {

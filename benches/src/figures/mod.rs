@@ -62,6 +62,7 @@ pub fn main() -> ExitCode {
     let alone = match std::env::args().nth(1).as_deref() {
         Some(s3_server::ARGUMENT) => Some(s3_server::serve()),
         Some(sections::flat::ARGUMENT) => Some(sections::flat::merge_once()),
+        Some(sections::s3_once::ARGUMENT) => Some(sections::s3_once::once()),
         _ => None,
     };
     match alone.map_or_else(|| run(&Arguments::parse()), |ended| ended.map(|()| true)) {

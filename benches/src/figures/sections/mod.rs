@@ -7,6 +7,7 @@ pub(super) mod flat;
 pub(super) mod merge;
 pub(super) mod restore;
 pub(super) mod s3;
+pub(super) mod s3_once;
 mod s3_upload;
 
 use std::os::unix::fs::MetadataExt;

@@ -6,15 +6,16 @@ use offsite::OpenRepository;
 use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Operation, SECRET_ACCESS_KEY};
 
+use super::s3_once::{Work, in_process};
 use super::{Bench, remove};
 use crate::figures::pages::Pages;
 use crate::figures::s3_server::{Process, count_of};
-use crate::figures::sample::{Samples, measure as sample};
+use crate::figures::sample::Samples;
 use crate::figures::table::Table;
 use crate::jobs::{self, Failure};
 
 /// What the target keeps.
-const KEEP: u32 = 2;
+pub(super) const KEEP: u32 = 2;
 const LATENCIES_MILLIS: [u64; 2] = [0, 50];
 pub(super) const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const RSS_MB_MAX: f64 = 268.4;
@@ -24,7 +25,8 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Measures both with one, some and many requests in flight, from a server near and far.
 pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Result<(), Failure> {
-    let source = bench.source_with(0)?;
+    bench.source_with(0)?;
+    let source = bench.source_folder();
     pages.heading(3, "Copy of a first full to a bucket, and restore from it");
     let mut table = Table::of_operations("stored");
     let mut peak_mb: f64 = 0.0;
@@ -37,21 +39,19 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
             for _ in 0..bench.runs {
                 // A new one each time, as it keeps all it gets in memory.
                 let mut server = Process::start()?;
-                let options = options(&server, in_flight)?;
+                let options = options(&server.endpoint, in_flight)?;
                 part_bytes = options.part_bytes;
-                let target = bench.runtime.block_on(async {
+                bench.runtime.block_on(async {
                     let backend = Arc::new(S3::open(options).await?);
                     Ok::<_, Failure>(OpenRepository::initialise(backend, jobs::evening(0)?).await?)
                 })?;
                 server.set_latency_millis(latency)?;
-                server.counts()?;
-                let (taken, report) =
-                    sample(bench.caches, || bench.runtime.block_on(jobs::copy(&source, &target, 0, KEEP)))?;
+                let (taken, bytes) = in_process(&mut server, in_flight, bench.caches, Work::Copy(&source))?;
                 copies.push(taken);
-                copied_bytes = report.sync.map_or(0, |sync| sync.tally.target.bytes_written);
+                copied_bytes = bytes;
                 asked_to_copy = server.counts()?.values().sum();
                 let image = bench.free_path("restored.img")?;
-                let (taken, _) = sample(bench.caches, || bench.runtime.block_on(jobs::restore(&target, &image)))?;
+                let (taken, _) = in_process(&mut server, in_flight, bench.caches, Work::Restore(&image))?;
                 restores.push(taken);
                 let counts = server.counts()?;
                 asked_to_restore = counts.values().sum();
@@ -87,14 +87,14 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
     Ok(())
 }
 
-pub(super) fn options(server: &Process, in_flight: usize) -> Result<S3Options, Failure> {
+pub(super) fn options(endpoint: &str, in_flight: usize) -> Result<S3Options, Failure> {
     let credentials = S3Credentials {
         access_key_id: ACCESS_KEY_ID.to_owned(),
         secret_access_key: SECRET_ACCESS_KEY.to_owned(),
         session_token: None,
     };
     let mut options = S3Options::new(S3Location::parse(&format!("s3://{BUCKET}/dr"))?, credentials);
-    options.endpoint = Some(server.endpoint.clone());
+    options.endpoint = Some(endpoint.to_owned());
     options.parts_in_flight = in_flight;
     Ok(options)
 }

@@ -58,7 +58,7 @@ fn of_setting(setting: &Setting, bench: &mut Bench, pages: &mut Pages) -> Result
         let mut samples = Samples::default();
         for _ in 0..bench.runs {
             let mut server = Process::start_forgetful()?;
-            let mut options = options(&server, in_flight)?;
+            let mut options = options(&server.endpoint, in_flight)?;
             options.checksum = checksum;
             let s3 = bench.runtime.block_on(S3::open(options))?;
             server.set_latency_millis(LATENCY_MILLIS)?;

@@ -9,7 +9,7 @@ use offsite_simulation::{count, seed};
 fn holds(position: usize) {
     let setting = Setting::all().remove(position);
     let start = Instant::now();
-    let interleavings = count("OFFSITE_INTERLEAVINGS", 4_000) / 4;
+    let interleavings = count("OFFSITE_INTERLEAVINGS", 20_000) / 4;
     match interleave(&setting, seed(1 + position as u64 * 10_000_000), interleavings, Broken::default()) {
         Ok(counts) => println!("{}: {counts:?} in {:?}", setting.name, start.elapsed()),
         Err(failure) => panic!("{failure}"),

@@ -1,0 +1,29 @@
+//! The tests of the engine, in one binary: each more would compile what they share anew, and wait for the one before it.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
+mod support;
+
+mod carrying;
+mod damage;
+mod failed_flush;
+mod faults;
+mod flat;
+mod fold;
+mod healing;
+mod history;
+mod main_job;
+mod methods;
+mod names_and_input;
+mod partial;
+mod pins;
+mod power_cuts;
+mod repair;
+mod rotation;
+mod runner;
+mod schedule;
+mod sources;
+mod stopped;
+mod transform_job;
+mod transforms;
+mod week;
+mod writers;

@@ -1,0 +1,302 @@
+//! Pins of readers on other hosts: one that lives keeps what it reads, one that is dead keeps nothing, and one that slept too long is
+//! told so.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offsite::core::RestorePoint;
+use offsite::report::CopyReport;
+use offsite::{Error, JobFolder, OpenRepository, Verify};
+use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
+use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use crate::support::drive::poll_times;
+use crate::support::elsewhere::Elsewhere;
+use crate::support::objects::{FOREIGN_HOLDER, fork, key, keys, pin, space, stray};
+use crate::support::truth::{Truth, causes};
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository_with, open_memory, scratch};
+
+const COPY: &str = "Offsite Copy";
+/// A reader is silent for so long at most.
+const RENEWAL: Duration = Duration::from_secs(15);
+const PIN: Duration = Duration::from_secs(60);
+
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
+/// A copy of three days whose next runs merge, and a source of many days.
+struct Scene {
+    source: Memory,
+    target: Memory,
+    truth: Truth,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let yields = || MemoryOptions { yields: true, ..MemoryOptions::default() };
+        let (source, primary) = memory_repository_with(yields()).await;
+        let (target, second) = memory_repository_with(yields()).await;
+        let (mut machines, mut truth) = (Machines::new(crate::support::seed(61)), Truth::default());
+        machines.add("web01", &[3 * BLOCK + 777]);
+        for number in 0..3 {
+            machines.change("web01", 2);
+            truth.record(&machines, &["web01"], day(number));
+            machines.backup(&primary, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
+            copy_job(&primary, &second).keep(keep(3)).run(day(number)).await.unwrap();
+        }
+        // For each day to come there is something that the copy has not.
+        for number in 3..9 {
+            machines.change("web01", 3);
+            truth.record(&machines, &["web01"], day(number));
+            machines.backup(&primary, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
+        }
+        Self { source: (*source).clone(), target: (*target).clone(), truth }
+    }
+
+    async fn fork(&self) -> (OpenRepository, Memory, OpenRepository) {
+        let (source, target) = (fork(&self.source).await, fork(&self.target).await);
+        let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
+        (primary, target, second)
+    }
+
+    /// A reader on another host, restoring the oldest point or verifying all.
+    async fn reader<'a>(&'a self, target: &Memory, verifies: bool, to: &'a Path) -> (Faulty<Elsewhere>, Reading<'a>) {
+        let faulty = Faulty::new(Elsewhere(target.clone()));
+        let reader = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+        let oldest = oldest(&reader).await;
+        let reading: Reading<'a> = if verifies {
+            Box::pin(async move {
+                let report = Verify::new(&reader, job(COPY)).read_data(true).run().await?;
+                assert_eq!(report.damage, [], "what was let go is not damaged");
+                Ok(())
+            })
+        } else {
+            Box::pin(async move { self.truth.restore(&reader, COPY, &oldest, "web01", to).await })
+        };
+        (faulty, reading)
+    }
+}
+
+async fn oldest(repository: &OpenRepository) -> RestorePoint {
+    JobFolder::open(repository, &job(COPY)).await.unwrap().chain().points()[0].clone()
+}
+
+/// The state of a day goes into the copy, which keeps three.
+async fn copy(primary: &OpenRepository, second: &OpenRepository, number: i64) -> CopyReport {
+    copy_job(primary, second).keep(keep(3)).run(day(number)).await.unwrap_or_else(|error| panic!("{}", causes(&error)))
+}
+
+/// Brings a reading to its first block, and holds it there.
+async fn hold(faulty: &Faulty<Elsewhere>, reading: &mut Reading<'_>) -> Gate {
+    let gate = Gate::new();
+    let blocks = Prefix::new(format!("{COPY}/blocks")).unwrap();
+    faulty.inject(Fault::holding(0, &gate).on(Verb::Read).below(blocks));
+    tokio::select! {
+        ended = reading => panic!("it read nothing: {ended:?}"),
+        () = gate.reached() => gate,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_lives_keeps_what_it_reads() {
+    let scene = Scene::new().await;
+    for loses_an_answer in [false, true] {
+        let (primary, target, second) = scene.fork().await;
+        let to = scratch();
+        let (faulty, mut reading) = scene.reader(&target, false, to.path()).await;
+        let gate = hold(&faulty, &mut reading).await;
+        if loses_an_answer {
+            // Of every second renewal: what was put is not known to be there.
+            let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
+            for spare in [0, 2, 4, 6] {
+                let lost = Fault::after_calls(spare, ErrorKind::Unavailable).on(Verb::Finish).below(pins.clone());
+                faulty.inject(lost.losing_the_answer());
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for number in 3..9 {
+            let start = Instant::now();
+            let report = copy(&primary, &second, number).await;
+            let waited = start.elapsed();
+            assert_eq!((report.transform.released.bytes, report.transform.operations.len()), (0, 1), "day {number}");
+            assert!(report.transform.released.held_bytes > 0, "day {number}");
+            assert!(waited <= RENEWAL + Duration::from_secs(3), "day {number}: {waited:?}");
+            let now = keys(&target, &format!("{COPY}/pin"));
+            assert!(now.len() <= 2, "{now:?}");
+            names.extend(now);
+        }
+        assert!(names.len() > 3, "{names:?}");
+        assert_eq!(faulty.failures() > 1, loses_an_answer);
+        gate.release();
+        reading.await.unwrap_or_else(|error| panic!("{}", causes(&error)));
+        assert_eq!(keys(&target, &format!("{COPY}/pin")), [], "given back under all its names");
+        let report = copy(&primary, &second, 9).await;
+        assert!(report.transform.released.bytes > 0 && report.transform.released.held_bytes == 0);
+        assert_eq!(stray(&target, COPY), [""; 0]);
+        let (taken, needed) = space(&target, COPY).await;
+        assert_eq!(taken, needed);
+    }
+}
+
+/// A reader that ends while a writer waits for a sign of its life holds nothing any more.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_ends_meanwhile_is_not_waited_for() {
+    let scene = Scene::new().await;
+    let (primary, target, second) = scene.fork().await;
+    let to = scratch();
+    let (faulty, mut reading) = scene.reader(&target, false, to.path()).await;
+    let gate = hold(&faulty, &mut reading).await;
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        gate.release();
+        reading.await.unwrap();
+    };
+    let start = Instant::now();
+    let (report, ()) = tokio::join!(copy(&primary, &second, 3), ending);
+    assert!(start.elapsed() < RENEWAL, "{:?}", start.elapsed());
+    assert!(report.transform.released.bytes > 0 && report.transform.released.held_bytes == 0);
+}
+
+/// A runtime of its own stands still whenever it is not driven.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Two readers: one whose host falls silent at any moment of a renewal, for ever; and nobody waits for it twice.
+#[test]
+fn a_dead_reader_holds_nothing_after_one_run() {
+    let scene = runtime().block_on(Scene::new());
+    let mut names_left = std::collections::BTreeSet::new();
+    for steps in 0..12 {
+        let (dying, other) = (runtime(), runtime());
+        let (primary, target, second) = other.block_on(scene.fork());
+        let to = scratch();
+        let (faulty, mut reading) = dying.block_on(scene.reader(&target, false, to.path()));
+        dying.block_on(async {
+            hold(&faulty, &mut reading).await;
+            tokio::time::advance(RENEWAL).await;
+            for _ in 0..steps {
+                tokio::task::yield_now().await;
+            }
+        });
+        let left = keys(&target, &format!("{COPY}/pin"));
+        names_left.insert(left.len());
+        other.block_on(async {
+            let start = Instant::now();
+            let report = copy(&primary, &second, 3).await;
+            let waited = start.elapsed();
+            assert!((PIN..PIN + Duration::from_secs(6)).contains(&waited), "{steps} steps: {waited:?}");
+            assert_eq!(keys(&target, &format!("{COPY}/pin")), [], "{steps} steps, of {left:?}");
+            assert!(report.transform.released.bytes > 0, "{steps} steps: {:?}", report.transform.released);
+            assert_eq!(report.transform.released.held_bytes, 0, "{steps} steps");
+            assert_eq!(stray(&target, COPY), [""; 0], "{steps} steps");
+            let (taken, needed) = space(&target, COPY).await;
+            assert_eq!(taken, needed, "{steps} steps");
+            let start = Instant::now();
+            copy(&primary, &second, 4).await;
+            assert!(start.elapsed() < Duration::from_secs(3), "{steps} steps: {:?}", start.elapsed());
+        });
+        // Its host never comes back.
+        drop(reading);
+        dying.shutdown_background();
+    }
+    assert_eq!(names_left.into_iter().collect::<Vec<_>>(), [1, 2], "in the middle of a renewal there are two names");
+}
+
+/// One of several readers is dead: the other is waited for no longer than it is silent, and both are told apart.
+#[tokio::test(start_paused = true)]
+async fn a_dead_reader_and_one_that_lives() {
+    let scene = Scene::new().await;
+    let (primary, target, second) = scene.fork().await;
+    let dead = pin(&target, COPY, FOREIGN_HOLDER).await;
+    let to = scratch();
+    let (faulty, mut reading) = scene.reader(&target, false, to.path()).await;
+    let gate = hold(&faulty, &mut reading).await;
+    let report = copy(&primary, &second, 3).await;
+    assert!(report.transform.released.held_bytes > 0 && report.transform.released.bytes == 0);
+    let left = keys(&target, &format!("{COPY}/pin"));
+    assert!(!left.contains(&dead) && left.len() == 1, "{left:?}");
+    gate.release();
+    reading.await.unwrap();
+    let report = copy(&primary, &second, 4).await;
+    assert!(report.transform.released.held_bytes == 0 && report.transform.released.bytes > 0);
+}
+
+/// Readers that sleep at any moment for longer than their pins last: what they deliver is right, or they say that it is no more.
+#[test]
+fn a_reader_that_sleeps_too_long_is_told() {
+    let scene = runtime().block_on(Scene::new());
+    let (mut expired, mut moments) = ([0, 0], 0);
+    for verifies in [false, true] {
+        let mut polls = 0;
+        loop {
+            let (sleeping, waking) = (runtime(), runtime());
+            let (primary, target, second) = waking.block_on(scene.fork());
+            let to = scratch();
+            let (_, mut reading) = sleeping.block_on(scene.reader(&target, verifies, to.path()));
+            let ended = sleeping.block_on(async {
+                let ended = poll_times(&mut reading, polls).await;
+                // What yielded is woken before all sleep, as nobody wakes it afterwards.
+                tokio::task::yield_now().await;
+                ended
+            });
+            if let Some(ended) = ended {
+                ended.unwrap();
+                break;
+            }
+            // Every second one has just begun to renew its pin.
+            if polls % 2 == 1 {
+                sleeping.block_on(async {
+                    tokio::time::advance(RENEWAL).await;
+                    for _ in 0..polls % 9 {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+            waking.block_on(async {
+                copy(&primary, &second, 3).await;
+                let report = copy(&primary, &second, 4).await;
+                assert_eq!(report.transform.released.held_bytes, 0, "{polls}");
+            });
+            match sleeping.block_on(reading) {
+                Ok(()) | Err(Error::UnknownPoint { .. }) => {}
+                Err(Error::SnapshotExpired { .. }) => expired[usize::from(verifies)] += 1,
+                Err(error) => panic!("{polls}, verifies {verifies}: {}", causes(&error)),
+            }
+            waking.block_on(async {
+                copy(&primary, &second, 5).await;
+                assert_eq!(keys(&target, &format!("{COPY}/pin")), [], "{polls}");
+                scene.truth.check(&second, COPY).await;
+            });
+            moments += 1;
+            polls += 1;
+        }
+    }
+    println!("slept at {moments} moments; told that it is no more: {expired:?}");
+    assert!(expired.iter().all(|count| *count > 0), "{expired:?}");
+}
+
+/// Who holds a pin that cannot be read, and what, nobody knows: it holds everything, and nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_pin_that_cannot_be_read_holds_everything() {
+    let scene = Scene::new().await;
+    let (primary, target, second) = scene.fork().await;
+    let damaged = pin(&target, COPY, FOREIGN_HOLDER).await;
+    assert!(target.corrupt(&damaged, 70, 1));
+    for (number, name) in [(3, "0123456789abcdef0123456789abcdef-0000000000"), (4, "nonsense")] {
+        target.put(&key(&format!("{COPY}/pin/{name}")), vec![7; 90].into()).await.unwrap();
+        let start = Instant::now();
+        let report = copy(&primary, &second, number).await;
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert!(report.transform.released.bytes == 0 && report.transform.released.held_bytes > 0);
+    }
+    let pins = keys(&target, &format!("{COPY}/pin"));
+    assert_eq!(pins.len(), 3, "{pins:?}");
+    pins.iter().for_each(|pin| assert!(target.remove(pin)));
+    let report = copy(&primary, &second, 5).await;
+    assert!(report.transform.released.bytes > 0 && report.transform.released.held_bytes == 0);
+}

@@ -1,0 +1,298 @@
+//! The transforms of a copy's chain, one after the other through a year: whatever is mixed, every kept point restores, what is
+//! stored is what the points refer to, and nothing dangles.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use offsite::OpenRepository;
+use offsite::core::retention::{Ageing, Anchors, DeletedMachines, Gfs, Method, Policy, Regular};
+use offsite::core::{PointKind, Sequence};
+use offsite::report::Operation;
+use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
+use offsite_repository::ErrorKind;
+use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
+
+use crate::support::objects::{newest_head, space, step, stray};
+use crate::support::truth::Truth;
+use crate::support::{
+    BLOCK, Machines, Random, copy_job, day, keep, machine, memory_repository_with, open_memory, seed,
+};
+
+const JOB: &str = "Offsite Copy";
+/// Kinds of transforms that the year has.
+const KINDS: usize = 7;
+
+/// What an index says and the head counts, what is there, and what is stored: all must agree.
+async fn check(memory: &Memory, options: &MemoryOptions, number: i64) {
+    assert_eq!(stray(memory, JOB), [""; 0], "day {number}");
+    let (taken, needed) = space(memory, JOB).await;
+    if options.reclaim {
+        assert_eq!(taken, needed, "day {number}");
+    } else {
+        assert!(taken >= needed, "day {number}");
+    }
+    let head = newest_head(memory, JOB);
+    for point in head.chain.all() {
+        for (_, _, _, at) in step(memory, JOB, point).stored() {
+            assert!(head.files.contains_key(&at.file), "day {number}: #{} refers to {}", point.sequence, at.file);
+        }
+        assert!(point.below.len() < 12, "day {number}: #{} stands on {} indexes", point.sequence, point.below.len());
+    }
+}
+
+/// No archive has a file in common with any other point.
+fn independent(memory: &Memory, number: i64) {
+    let head = newest_head(memory, JOB);
+    for archive in head.chain.archives() {
+        let own = step(memory, JOB, archive).files();
+        for other in head.chain.all().filter(|other| other.sequence != archive.sequence) {
+            let shared = step(memory, JOB, other).files().intersection(&own).count();
+            assert_eq!(shared, 0, "day {number}: #{} and #{}", archive.sequence, other.sequence);
+        }
+    }
+}
+
+fn settings(seed: u64, random: &mut Random) -> Transforms {
+    let method = [Method::Shared, Method::Independent, Method::Active][(seed % 3) as usize];
+    // Copies are of 22 hours, so that an anchor at 23 flags the point that is there already.
+    let anchors = Anchors::default().at_hour(22 + (seed as u32 / 3) % 2).unwrap();
+    let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method).with_anchors(anchors);
+    let policy = Policy { regular: Regular::Simple(keep(5)), gfs: Some(gfs), ..Policy::default() };
+    let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
+    let compact = Compact { piece_bytes: 600 << 10, budget, ..Compact::below(LiveShare::new(0.6).unwrap()) };
+    Transforms {
+        merge: [MergeMethod::Auto, MergeMethod::Adopt, MergeMethod::Fold][random.below(3)],
+        deleted_machines: Some(DeletedMachines::after_days(10).unwrap()),
+        compact: [None, Some(compact), Some(compact)][random.below(3)],
+        ageing: Ageing::Merge,
+        ..Transforms::keeping(policy)
+    }
+}
+
+async fn year(seed: u64, days: i64, done: &mut BTreeMap<String, u64>) {
+    let mut random = Random::new(seed);
+    let options = MemoryOptions {
+        reclaim: seed & 1 == 0,
+        clone_range: seed & 2 == 0,
+        patch: seed & 4 == 0,
+        ..MemoryOptions::default()
+    };
+    let transforms = settings(seed, &mut random);
+    let can = [options.reclaim, options.clone_range, options.patch];
+    println!("OFFSITE_SEED={seed}: punch, clone, patch {can:?}, {transforms:?}");
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(options.clone()).await;
+    let mut machines = Machines::new(seed);
+    let names = ["vm0", "vm1", "vm2"];
+    for name in names {
+        machines.add(name, &[BLOCK * (1 + random.below(3)) + random.below(BLOCK)]);
+    }
+    let mut truth = Truth::default();
+    let mut selected = vec![true; names.len()];
+    for number in 0..days {
+        let now = day(number);
+        if random.below(12) == 0 {
+            let which = random.below(names.len());
+            selected[which] ^= true;
+        }
+        machines.change(names[random.below(names.len())], 1 + random.below(2));
+        truth.record(&machines, &names, now);
+        machines.backup(&primary, &names).keep(keep(3)).run(now).await.unwrap();
+        let mut chosen: Vec<_> = names.iter().zip(&selected).filter(|(_, selected)| **selected).collect();
+        if chosen.is_empty() {
+            selected[0] = true;
+            chosen = vec![(&names[0], &true)];
+        }
+        let selection = Selection::machines(chosen.into_iter().map(|(name, _)| machine(name)).collect());
+        let job = copy_job(&primary, &second).select(selection).transforms(transforms.clone());
+        let plan = job.plan(now).await.unwrap();
+        let report = job.run(now).await.unwrap_or_else(|error| panic!("day {number}: {error:?}"));
+        assert!(report.sync.is_none_or(|sync| sync.tally.kept_to_plan()), "day {number}");
+        for operation in &report.transform.operations {
+            assert!(operation.tally.kept_to_plan(), "day {number}: {operation:?}");
+            if matches!(operation.operation, Operation::RemoveMachines { .. }) {
+                assert_eq!((operation.tally.target.bytes_read, operation.tally.target.bytes_written), (0, 0));
+            }
+        }
+        let planned: Vec<_> = plan.operations.iter().map(|planned| &planned.operation).collect();
+        let ran: Vec<_> = report.transform.operations.iter().map(|report| &report.operation).collect();
+        assert_eq!(planned, ran, "day {number}");
+        let written =
+            report.transform.operations.iter().filter(|done| matches!(done.operation, Operation::Compact { .. }));
+        let written: u64 = written.map(|done| done.tally.target.bytes_written).sum();
+        if let Some(Budget::Bytes(bytes)) = transforms.compact.and_then(|compact| compact.budget) {
+            assert!(written <= bytes, "day {number}");
+        }
+        for report in &report.transform.operations {
+            let name = format!("{:?}", report.operation);
+            *done.entry(name.split_whitespace().next().unwrap().to_owned()).or_default() += 1;
+            if name.contains("Cloned") {
+                assert_eq!((report.tally.target.bytes_read, report.tally.target.bytes_written), (0, 0), "{name}");
+            }
+        }
+        if seed % 3 == 1 {
+            independent(&target, number);
+        }
+        check(&target, &options, number).await;
+        if number % 30 == 29 || number + 1 == days {
+            assert!(!truth.check(&open_memory(&target).await, JOB).await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_year_of_transforms_leaks_nothing_and_loses_nothing() {
+    let seed = seed(41);
+    let mut done = BTreeMap::new();
+    for seed in seed..seed + 12 {
+        year(seed, 120, &mut done).await;
+    }
+    println!("{done:?}");
+    assert!(done.values().sum::<u64>() >= 1000, "{done:?}");
+    assert_eq!(done.len(), KINDS, "each kind of transform is among them: {done:?}");
+}
+
+/// One call fails, or that and all after it: what is committed restores, and the next run goes on.
+#[tokio::test]
+async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
+    for (method, punches) in [(Method::Independent, false), (Method::Active, true), (Method::Independent, true)] {
+        let options = MemoryOptions { reclaim: punches, clone_range: false, ..MemoryOptions::default() };
+        let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+        let (target, second) = memory_repository_with(options.clone()).await;
+        let mut machines = Machines::new(7);
+        let names = ["vm0", "vm1"];
+        names.iter().for_each(|name| machines.add(name, &[BLOCK + 5000]));
+        let mut truth = Truth::default();
+        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(method);
+        let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
+        let compact = Compact { piece_bytes: 300 << 10, ..Compact::all() };
+        let calm = Transforms { merge: MergeMethod::Adopt, ..Transforms::keeping(policy.clone()) };
+        let wild = Transforms {
+            compact: Some(compact),
+            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
+            ..calm.clone()
+        };
+        // The last days are copied without archives becoming independent, so that much is left to be done.
+        for number in 0..13 {
+            machines.change("vm0", 1);
+            machines.change("vm1", 1);
+            truth.record(&machines, &names, day(number));
+            machines.backup(&primary, &names).run(day(number)).await.unwrap();
+            let gfs = gfs.with_method(Method::Shared);
+            let settings = Transforms { retention: Some(Policy { gfs: Some(gfs), ..policy.clone() }), ..calm.clone() };
+            copy_job(&primary, &second).transforms(settings).run(day(number)).await.unwrap();
+        }
+        let now = day(14);
+        machines.change("vm0", 1);
+        truth.record(&machines, &names, now);
+        machines.backup(&primary, &names).run(now).await.unwrap();
+        let only = Selection::machines(vec![machine("vm0")]);
+        let run = async |repository: &OpenRepository| {
+            copy_job(&primary, repository).select(only.clone()).transforms(wild.clone()).run(now).await
+        };
+        let calls = {
+            let whole = Faulty::new(target.fork());
+            let opened = OpenRepository::open(Arc::new(whole.clone())).await.unwrap();
+            let before = whole.calls();
+            let report = run(&opened).await.unwrap();
+            let done = report.transform.operations.iter().map(|done| &done.operation);
+            assert!(done.clone().any(|done| matches!(done, Operation::Compact { .. })), "{:?}", report.transform);
+            assert!(done.clone().any(|done| matches!(done, Operation::RemoveMachines { .. })));
+            assert_eq!(
+                done.clone().any(|done| matches!(done, Operation::MakeIndependent { .. })),
+                method == Method::Independent
+            );
+            whole.calls() - before
+        };
+        println!("{calls} calls");
+        for call in 0..calls {
+            let once = Fault::after_calls(call, ErrorKind::Unavailable);
+            for fault in [once.clone(), once.for_ever()] {
+                let memory = target.fork();
+                let faulty = Faulty::new(memory.clone());
+                let opened = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+                faulty.inject(fault);
+                let result = run(&opened).await;
+                faulty.heal();
+                truth.check(&open_memory(&memory).await, JOB).await;
+                let again = run(&open_memory(&memory).await).await;
+                again.unwrap_or_else(|error| panic!("call {call}, {result:?}: {error:?}"));
+                truth.check(&open_memory(&memory).await, JOB).await;
+                check(&memory, &options, call as i64).await;
+                if method == Method::Independent {
+                    independent(&memory, call as i64);
+                }
+                let head = newest_head(&memory, JOB);
+                assert!(head.chain.all().all(|point| point.machine(&machine("vm1")).is_none()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_full_that_goes_makes_the_next_increment_the_full() {
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(MemoryOptions::default()).await;
+    let mut machines = Machines::new(3);
+    machines.add("vm0", &[BLOCK * 2]);
+    machines.add("vm1", &[BLOCK * 2]);
+    let mut truth = Truth::default();
+    let transforms =
+        Transforms { deleted_machines: Some(DeletedMachines::after_days(3).unwrap()), ..Transforms::default() };
+    for number in 0..4 {
+        machines.change("vm1", 1);
+        truth.record(&machines, &["vm0", "vm1"], day(number));
+        machines.backup(&primary, &["vm0", "vm1"]).run(day(number)).await.unwrap();
+        let name = if number == 0 { "vm0" } else { "vm1" };
+        let job = copy_job(&primary, &second).select(Selection::machines(vec![machine(name)]));
+        let report = job.transforms(transforms.clone()).run(day(number)).await.unwrap();
+        let done: Vec<_> = report.transform.operations.iter().map(|done| done.operation.clone()).collect();
+        let expected = Operation::RemoveMachines {
+            machines: vec![machine("vm0")],
+            points: vec![Sequence(1)],
+            fulls: vec![Sequence(2)],
+        };
+        assert_eq!(done, if number == 3 { vec![expected] } else { Vec::new() });
+    }
+    assert_eq!(truth.check(&open_memory(&target).await, JOB).await, [2, 3, 4]);
+    check(&target, &MemoryOptions::default(), 4).await;
+}
+
+/// A full that adoption has spread over many files gets few, and each block is read and written once on the way.
+#[tokio::test]
+async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
+    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(options.clone()).await;
+    let mut machines = Machines::new(5);
+    machines.add("vm0", &[BLOCK * 12]);
+    machines.fill_with_noise("vm0");
+    let mut truth = Truth::default();
+    let compact = Compact { files_max: Some(3), ..Compact::below(LiveShare::new(0.0).unwrap()) };
+    for number in 0..9 {
+        machines.change("vm0", 2);
+        truth.record(&machines, &["vm0"], day(number));
+        machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
+        let transforms = Transforms {
+            compact: (number == 8).then_some(compact),
+            ..Transforms::keeping(Policy { regular: Regular::Simple(keep(2)), ..Policy::default() })
+        };
+        let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+        for done in &report.transform.operations {
+            assert!(done.tally.kept_to_plan(), "{done:?}");
+        }
+    }
+    let head = newest_head(&target, JOB);
+    let full = head.chain.points().iter().find(|point| point.kind == PointKind::Full).unwrap();
+    assert!(step(&target, JOB, full).files().len() <= 3);
+    truth.check(&open_memory(&target).await, JOB).await;
+    check(&target, &options, 9).await;
+}
+
+#[test]
+fn a_share_is_from_nothing_to_everything() {
+    for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        assert!(LiveShare::new(share).is_err());
+    }
+    assert_eq!(LiveShare::new(1.0).unwrap(), LiveShare::ALL);
+}

@@ -1,0 +1,125 @@
+//! Heads: numbers, recovery, and commits whose outcome is in doubt.
+
+use std::collections::BTreeSet;
+
+use offsite::{OpenRepository, TransformJob};
+use offsite_repository::testing::{Fault, Faulty};
+use offsite_repository::{ErrorKind, Prefix, Verb};
+
+use super::{COPY, Scene};
+use crate::support::drive::poll_times;
+use crate::support::objects::{HEADS_MAX, fork, key, keys, newest_head, put_successor};
+use crate::support::truth::causes;
+use crate::support::{day, job, keep, open_memory};
+
+/// Old heads are trimmed, and their numbers are not used again.
+#[tokio::test]
+async fn heads_do_not_pile_up_and_numbers_are_not_used_again() {
+    let scene = Scene::new().await;
+    let (source, primary, _, _) = scene.fork().await;
+    let mut last = 0;
+    let mut commits = std::collections::BTreeSet::new();
+    for number in 4..30 {
+        scene.machines.backup(&primary, &["web01"]).keep(keep(2)).run(day(number)).await.unwrap();
+        let heads = keys(&source, "nightly/head");
+        assert!(heads.len() <= HEADS_MAX, "{heads:?}");
+        let head = newest_head(&source, "nightly");
+        assert!(head.number > last && commits.insert(head.commit));
+        last = head.number;
+    }
+    assert!(last > 60);
+    // A head that a late writer stored below the boundary misleads nobody, and goes.
+    let late = key(&format!("nightly/head/{:020}", 3));
+    let bytes = crate::support::objects::bytes_of(&scene.source, keys(&scene.source, "nightly/head").last().unwrap());
+    offsite_repository::RepositoryExt::put(&source, &late, bytes).await.unwrap();
+    scene.machines.backup(&primary, &["web01"]).run(day(31)).await.unwrap();
+    assert!(!keys(&source, "nightly/head").contains(&late));
+}
+
+/// Whatever a run was cut off in, the first run after it recovers all there is, and the second finds nothing to do: it takes the lease
+/// and gives it back.
+#[tokio::test]
+async fn recovery_is_done_once() {
+    let scene = Scene::new().await;
+    let mut polls = 0;
+    loop {
+        let (_, primary, target, second) = scene.fork().await;
+        let copy = Scene::copy(&primary, &second);
+        let mut run = Box::pin(copy.run(day(4)));
+        let ended = poll_times(&mut run, polls).await;
+        drop(run);
+        TransformJob::new(&open_memory(&target).await, job(COPY)).run(day(5)).await.unwrap();
+        let before: BTreeSet<_> = keys(&target, COPY).into_iter().collect();
+        let again = open_memory(&target).await;
+        TransformJob::new(&again, job(COPY)).run(day(5)).await.unwrap();
+        let (counts, after) = (again.counts(), keys(&target, COPY));
+        assert_eq!((counts.creates, counts.punches, counts.patches), (3, 0, 0), "{polls}: two heads and a second copy");
+        assert!(counts.deletes <= 3, "{polls}: old heads and an old copy alone");
+        let new: Vec<_> = after.iter().filter(|key| !before.contains(key)).collect();
+        let is_head = |key: &str| key.contains("/head/") || key.ends_with(".head");
+        assert!(new.len() == 3 && new.iter().all(|key| is_head(key.as_str())), "{polls}: {new:?}");
+        if ended.is_some() {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 20, "{polls}");
+}
+
+/// A folder from elsewhere may claim any number: one that leaves none for the next is refused, and still read.
+#[tokio::test]
+async fn a_folder_whose_numbers_are_used_up_is_refused() {
+    let scene = Scene::new().await;
+    let cases: [fn(&mut offsite::core::format::head::Head); 3] = [
+        |head| head.number = u64::MAX,
+        |head| head.epoch = u32::MAX,
+        |head| head.next_sequence = offsite::core::Sequence(u64::MAX),
+    ];
+    for change in cases {
+        let (source, primary, _, _) = scene.fork().await;
+        put_successor(&source, "nightly", change).await;
+        let points = scene.truth.check(&primary, "nightly").await;
+        let error = scene.machines.backup(&primary, &["web01"]).run(day(4)).await.unwrap_err();
+        assert!(error.to_string().contains("used up"), "{}", causes(&error));
+        assert_eq!(scene.truth.check(&primary, "nightly").await, points);
+    }
+}
+
+/// `AlreadyExists` may be this writer's own earlier try, and a lost answer may have been a yes.
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_won() {
+    let scene = Scene::new().await;
+    for kind in [ErrorKind::AlreadyExists, ErrorKind::Indeterminate, ErrorKind::Unavailable] {
+        for spare in 0.. {
+            let source = fork(&scene.source).await;
+            let faulty = Faulty::new(source.clone());
+            let primary = OpenRepository::open(std::sync::Arc::new(faulty.clone())).await.unwrap();
+            let heads = Prefix::new("nightly/head").unwrap();
+            faulty.inject(Fault::after_calls(spare, kind).on(Verb::Finish).below(heads).losing_the_answer());
+            scene.machines.backup(&primary, &["web01"]).keep(keep(3)).run(day(4)).await.unwrap();
+            scene.truth.check(&open_memory(&source).await, "nightly").await;
+            if faulty.failures() == 0 {
+                assert!(spare >= 4, "lease, point, merge, release and end of the lease are commits");
+                break;
+            }
+        }
+    }
+}
+
+/// A commit that was not stored, or may not have been, is tried again.
+#[tokio::test]
+async fn a_commit_that_was_not_stored_is_tried_again() {
+    let scene = Scene::new().await;
+    for kind in [ErrorKind::AlreadyExists, ErrorKind::Indeterminate, ErrorKind::Unavailable] {
+        for spare in 0..5 {
+            let source = fork(&scene.source).await;
+            let faulty = Faulty::new(source.clone());
+            let primary = OpenRepository::open(std::sync::Arc::new(faulty.clone())).await.unwrap();
+            let heads = Prefix::new("nightly/head").unwrap();
+            faulty.inject(Fault::after_calls(spare, kind).on(Verb::Finish).below(heads));
+            scene.machines.backup(&primary, &["web01"]).keep(keep(3)).run(day(4)).await.unwrap();
+            assert_eq!(faulty.failures(), 1, "{kind:?} {spare}");
+            assert_eq!(scene.truth.check(&open_memory(&source).await, "nightly").await, [3, 4, 5]);
+        }
+    }
+}

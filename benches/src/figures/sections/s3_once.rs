@@ -16,6 +16,9 @@ use crate::jobs::{self, Failure};
 /// The argument that makes this program do one of both, and tell what that took.
 pub(in crate::figures) const ARGUMENT: &str = "--once-with-bucket";
 
+/// What the process says when the bucket is open.
+const OPEN: &str = "open";
+
 /// What is done.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work<'a> {
@@ -25,7 +28,8 @@ pub(super) enum Work<'a> {
     Restore(&'a Path),
 }
 
-/// Does it with so many requests in flight. The server counts anew when the bucket is open.
+/// Does it with so many requests in flight, and tells how many bytes were written to the bucket. The server counts anew when the
+/// bucket is open.
 pub(super) fn in_process(
     server: &mut Process,
     in_flight: usize,
@@ -62,9 +66,6 @@ pub(super) fn in_process(
         _ => Err(format!("a {word} ended with {status}: {line}").into()),
     }
 }
-
-/// What the process says when the bucket is open.
-const OPEN: &str = "open";
 
 /// What the process does: one copy or restore, when its input has ended.
 pub(in crate::figures) fn once() -> Result<(), Failure> {

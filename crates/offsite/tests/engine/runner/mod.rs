@@ -5,13 +5,14 @@ mod world;
 
 use std::time::Duration;
 
-use crate::support::{BLOCK, machine};
 use offsite::core::phase::{Absence, Note, Outcome, Phase};
 use offsite::core::schedule::Lookup;
 use offsite::runner::{RunReport, RunStatus};
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
-use world::{Backup, Said, World, settings, time, window};
+
+use self::world::{Backup, Said, World, settings, time, window};
+use crate::support::{BLOCK, machine};
 
 const BOTH: &[&str] = &["db01", "web01"];
 const BLOCKS: &str = "nightly/blocks";

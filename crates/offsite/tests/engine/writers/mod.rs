@@ -3,6 +3,7 @@
 mod commits;
 mod leases;
 mod readers;
+
 use offsite::{CopyJob, Error, OpenRepository, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 

@@ -76,9 +76,12 @@ impl JobFolder {
     /// Ends a reading that came to `result`: gives the pin back, and tells what was let go from what is damaged.
     pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
         let result = match result {
-            Err(error) if error.is_loss() && self.is_expired().await => {
-                Err(Error::SnapshotExpired { job: self.job().clone() })
-            }
+            Err(error) if error.is_loss() => match self.is_expired().await {
+                Ok(true) => Err(Error::SnapshotExpired { job: self.job().clone() }),
+                Ok(false) => Err(error),
+                // Nobody knows whether it is damage; that one cannot look is certain.
+                Err(outage) => Err(outage),
+            },
             result => result,
         };
         if let Some(pin) = pin {
@@ -96,10 +99,16 @@ impl JobFolder {
     }
 
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
-    pub(crate) async fn is_expired(&self) -> bool {
-        let Ok(newest) = Self::open(&self.repository, self.job()).await else { return false };
+    ///
+    /// # Errors
+    /// Those of the repository, if one cannot look.
+    pub(crate) async fn is_expired(&self) -> Result<bool> {
+        let newest = match Self::open(&self.repository, self.job()).await {
+            Err(error) if error.is_loss() || matches!(error, Error::UnknownJob { .. }) => return Ok(false),
+            answer => answer?,
+        };
         let is_kept = |id| newest.chain().all().any(|point| point.index.id == id);
-        !self.chain().all().all(|point| is_kept(point.index.id))
+        Ok(!self.chain().all().all(|point| is_kept(point.index.id)))
     }
 
     /// The job's name.

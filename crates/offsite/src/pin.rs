@@ -226,20 +226,24 @@ pub(crate) async fn remove_silent(
 }
 
 /// The pins of a job folder, by key; none for one that cannot be read.
+///
+/// A pin that is listed and then not there was given back, or has its next name by now, which only another listing tells.
 async fn pins(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, Option<records::Pin>)>> {
-    let listed = repository.backend().list_all(&layout.pins()?).await;
-    let listed = listed.while_doing(|| format!("looking for readers of job {}", layout.job()))?;
-    let mut pins = Vec::new();
-    for object in listed {
-        match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            answer => {
-                let bytes = answer.while_doing(|| format!("reading a pin of job {}", layout.job()))?;
-                pins.push((object.key, decode_record(Kind::Pin, &bytes).ok()));
+    'listing: loop {
+        let listed = repository.backend().list_all(&layout.pins()?).await;
+        let listed = listed.while_doing(|| format!("looking for readers of job {}", layout.job()))?;
+        let mut pins = Vec::new();
+        for object in listed {
+            match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue 'listing,
+                answer => {
+                    let bytes = answer.while_doing(|| format!("reading a pin of job {}", layout.job()))?;
+                    pins.push((object.key, decode_record(Kind::Pin, &bytes).ok()));
+                }
             }
         }
+        return Ok(pins);
     }
-    Ok(pins)
 }
 
 async fn remove(repository: &OpenRepository, layout: &Layout, key: &Key) -> Result<()> {

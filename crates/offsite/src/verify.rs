@@ -114,9 +114,11 @@ impl Verify {
                 None => false,
             };
             let result = match result {
-                Ok(report) if !is_held && !report.damage.is_empty() && folder.is_expired().await => {
-                    Err(Error::SnapshotExpired { job: self.job.clone() })
-                }
+                Ok(report) if !is_held && !report.damage.is_empty() => match folder.is_expired().await {
+                    Ok(true) => Err(Error::SnapshotExpired { job: self.job.clone() }),
+                    Ok(false) => Ok(report),
+                    Err(outage) => Err(outage),
+                },
                 result => result,
             };
             folder.unpin(pin, result).await

@@ -171,7 +171,7 @@ impl Asked<'_> {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => match folder.state_at(sequence).await {
                     Ok(state) => unknown.insert(state),
-                    Err(error) if error.is_loss() && !folder.is_expired().await => {
+                    Err(error) if error.is_loss() && !folder.is_expired().await? => {
                         damaged.insert((number, sequence), causes(&error));
                         absent(machine, causes(&error), Some(error));
                         continue;

@@ -184,10 +184,11 @@ async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTree
     let mut reasons = copied.damaged.clone();
     for (name, why) in &mut reasons {
         let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
-        if let Some(folder) = folder
-            && folder.is_expired().await
-        {
-            *why = Error::SnapshotExpired { job: folder.job().clone() }.to_string();
+        let Some(folder) = folder else { continue };
+        match folder.is_expired().await {
+            Ok(true) => *why = Error::SnapshotExpired { job: folder.job().clone() }.to_string(),
+            Ok(false) => {}
+            Err(outage) => *why = outage.to_string(),
         }
     }
     reasons

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::support::drive::poll_times;
 use crate::support::elsewhere::Elsewhere;
-use crate::support::objects::{FOREIGN_HOLDER, fork, key, keys, pin, space, stray};
+use crate::support::objects::{FOREIGN_HOLDER, Living, fork, key, keys, pin, space, stray};
 use crate::support::truth::{Truth, causes};
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository_with, open_memory, scratch};
 
@@ -205,6 +205,57 @@ fn a_dead_reader_holds_nothing_after_one_run() {
         dying.shutdown_background();
     }
     assert_eq!(names_left.into_iter().collect::<Vec<_>>(), [1, 2], "in the middle of a renewal there are two names");
+}
+
+/// Whether what such a reader misses was let go or is damaged, it cannot tell during an outage. Then it tells of the outage.
+#[test]
+fn a_reader_that_slept_calls_nothing_damaged_when_it_cannot_look() {
+    let scene = runtime().block_on(Scene::new());
+    for verifies in [false, true] {
+        let (sleeping, waking) = (runtime(), runtime());
+        let (primary, target, second) = waking.block_on(scene.fork());
+        let to = scratch();
+        let (faulty, mut reading) = sleeping.block_on(scene.reader(&target, verifies, to.path()));
+        let gate = sleeping.block_on(hold(&faulty, &mut reading));
+        waking.block_on(async {
+            for number in 3..6 {
+                copy(&primary, &second, number).await;
+            }
+        });
+        let heads = Prefix::new(format!("{COPY}/head")).unwrap();
+        faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::List).below(heads).for_ever());
+        gate.release();
+        let error = sleeping.block_on(reading).unwrap_err();
+        assert_eq!(error.repository_kind(), Some(ErrorKind::Unavailable), "{}", causes(&error));
+    }
+}
+
+/// A reader on this host renews its pin just before any call of the run that would release what it reads: between being listed and
+/// being read, too, when the name that was listed is gone.
+#[tokio::test(start_paused = true)]
+async fn a_pin_that_is_renewed_at_any_moment_holds() {
+    let scene = Scene::new().await;
+    let reader = Living::new();
+    let (mut moments, mut is_done) = (0, false);
+    while !is_done {
+        let (primary, target, second) = scene.fork().await;
+        let old = pin(&target, COPY, &reader.holder).await;
+        let next = key(&old.as_str().replace("-0000000000", "-0000000001"));
+        let mut run = Box::pin(copy(&primary, &second, 3));
+        let ended = poll_times(&mut run, moments).await;
+        is_done = ended.is_some();
+        target.put(&next, target.get(&old, 1 << 10).await.unwrap()).await.unwrap();
+        assert!(target.remove(&old));
+        let report = match ended {
+            Some(report) => report,
+            None => run.await,
+        };
+        let released = report.transform.released;
+        assert!(released.bytes == 0 && released.held_bytes > 0, "before call {moments}: {released:?}");
+        moments += 1;
+    }
+    println!("renewed at {moments} moments");
+    assert!(moments > 50);
 }
 
 /// One of several readers is dead: the other is waited for no longer than it is silent, and both are told apart.

@@ -117,6 +117,9 @@ struct State {
     trace: Trace,
     calls: u64,
     activity: u64,
+    begin: Instant,
+    /// Whether each call is told as it happens.
+    is_printed: bool,
 }
 
 /// The order of all things.
@@ -141,6 +144,8 @@ impl Schedule {
             trace: Trace::default(),
             calls: 0,
             activity: 0,
+            begin: Instant::now(),
+            is_printed: std::env::var_os("OFFSITE_TRACE").is_some(),
         };
         Self { state: Arc::new(Mutex::new(state)), news: Arc::new(Notify::new()) }
     }
@@ -243,6 +248,9 @@ impl State {
             // From a moment to far beyond any lease.
             let millis = [200, 1_500, 4_000, 20_000, 300_000][self.numbers.position(5)];
             self.paused_until.insert(actor, now + Duration::from_millis(millis));
+            if self.is_printed {
+                println!("{:>9.3} s {actor} stops for {millis} ms", self.begin.elapsed().as_secs_f64());
+            }
             let suffered = self.suffered.entry(actor).or_default();
             suffered.pauses += 1;
             suffered.stood_still |= millis > 60_000;
@@ -269,6 +277,9 @@ impl State {
         let Waiting { call, what, turn, .. } = self.waiting.remove(position);
         let fate = self.fate(actor, call);
         self.calls += 1;
+        if self.is_printed {
+            println!("{:>9.3} s {what}: {fate:?}", self.begin.elapsed().as_secs_f64());
+        }
         self.trace.note(what.as_bytes());
         self.trace.note(format!("{fate:?}").as_bytes());
         self.activity += 1;

@@ -278,6 +278,7 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
         },
         "damaged_heads": report.damaged_heads,
         "restored": report.restored,
+        "salvaged": report.salvaged,
         "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "left_out": left_out.collect::<Vec<_>>(),
         "head": report.head,

@@ -3,7 +3,7 @@
 //! Seven ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
 //! (backup file to new backup file or export), [`receive`]
 //! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image) and [`scrub`] (backup
-//! file to nowhere, to see whether it is intact). [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
 //! Each of the seven is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
@@ -14,6 +14,7 @@ mod clone;
 mod codec;
 mod copy;
 mod extract;
+mod find;
 mod fold;
 mod ingest;
 mod output;
@@ -26,6 +27,7 @@ pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use copy::{Copied, Ending, copy};
 pub(crate) use extract::extract;
+pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};

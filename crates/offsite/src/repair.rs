@@ -1,11 +1,12 @@
 //! Repair: a job folder that lost its head, or indexes, gets them back from what else is stored.
 //!
-//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). What they do not
-//! tell, the indexes alone tell, as far as the blocks prove it. What nothing proves is left out and named; nothing is made up,
-//! and no data is deleted.
+//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). An index that is
+//! lost with its copy is made again from the headers of frames, as far as the head proves it. Where there is no head and no copy of one,
+//! the indexes alone tell, as far as the blocks prove it. What nothing proves is left out and named; nothing is made up, and no data is deleted.
 
 mod mend;
 mod rebuild;
+mod salvage;
 mod survey;
 mod whole;
 
@@ -25,6 +26,7 @@ use crate::open_repository::random_id;
 use crate::writer::{put_head_copy, used_up};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
+use mend::{Mended, mend};
 use survey::Survey;
 
 /// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
@@ -69,6 +71,9 @@ pub struct RepairReport {
     pub damaged_heads: Vec<String>,
     /// Objects that were put back from their second copies, or the other way round.
     pub restored: Vec<String>,
+    /// Indexes that were lost with their second copies and made again from the headers of frames. Each is what it was, to the last byte: the
+    /// head knows its checksum.
+    pub salvaged: Vec<String>,
     /// The restore points that the folder has now.
     pub points: Vec<Sequence>,
     /// Those that it had, and that nothing proves any more. Their backup files stay where they are.
@@ -81,7 +86,7 @@ impl RepairReport {
     /// Whether there was nothing to repair; then nothing was written.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.restored.is_empty() && self.head.is_none()
+        self.restored.is_empty() && self.salvaged.is_empty() && self.head.is_none()
     }
 }
 
@@ -137,16 +142,17 @@ impl Repair {
         }
         let folder = survey.newest().map_or([0; 16], |head| head.folder);
         let mut indexes = Indexes::new(&self.repository, &layout, folder);
-        let mut restored = Vec::new();
+        let mut mended = Mended::default();
+        let progress = self.progress.as_ref();
         let target = match survey.newest().filter(|_| !survey.is_doubtful()) {
             Some(head) => {
-                let lost = mend::mend(&survey, &mut indexes, head, now.is_some(), &mut restored).await?;
+                let lost = mend(&survey, &mut indexes, head, now.is_some(), &mut mended, progress).await?;
                 whole::check(&survey, &mut indexes, head, lost).await?
             }
             None => {
-                let rebuilt = rebuild::rebuild(&survey, self.progress.as_ref()).await?;
+                let rebuilt = rebuild::rebuild(&survey, progress).await?;
                 let mut indexes = Indexes::new(&self.repository, &layout, rebuilt.head.folder);
-                mend::mend(&survey, &mut indexes, &rebuilt.head, now.is_some(), &mut restored).await?;
+                mend(&survey, &mut indexes, &rebuilt.head, now.is_some(), &mut mended, progress).await?;
                 rebuilt
             }
         };
@@ -154,7 +160,8 @@ impl Repair {
         let mut report = RepairReport {
             basis,
             damaged_heads: survey.damaged_heads.clone(),
-            restored,
+            restored: mended.restored,
+            salvaged: mended.salvaged,
             points: head.chain.all().map(|point| point.sequence).collect(),
             left_out,
             head: None,

@@ -39,6 +39,9 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
     for object in &report.restored {
         text.push_str(&format!("  restored  {object}\n"));
     }
+    for index in &report.salvaged {
+        text.push_str(&format!("  salvaged  {index}, from the frames of its blocks\n"));
+    }
     for left in &report.left_out {
         text.push_str(&format!("  LEFT OUT  #{}: {}\n", left.sequence, left.why));
     }

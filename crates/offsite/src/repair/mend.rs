@@ -1,4 +1,7 @@
-//! Indexes that are lost or damaged, put back from their second copies, and second copies from indexes.
+//! Indexes that are lost or damaged, put back from their second copies, and second copies from indexes; both from the frames, where
+//! these prove them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use offsite_core::format::head::Head;
@@ -8,44 +11,85 @@ use offsite_core::{IndexReference, RestorePoint};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use super::Lost;
+use super::salvage::{Frames, Neighbours};
 use super::survey::Survey;
-use crate::Result;
 use crate::error::Context;
 use crate::indexes::Indexes;
+use crate::{Progress, Result};
+
+/// What was put back.
+#[derive(Debug, Default)]
+pub(super) struct Mended {
+    /// The objects that were made from their second copies, or the other way round.
+    pub(super) restored: Vec<String>,
+    /// The indexes that were made from frames.
+    pub(super) salvaged: Vec<String>,
+}
 
 /// Looks at every index that `head` refers to and at its second copy; what of the two is lost or damaged is put back, and named in
-/// `restored`. Returns the points that need an index of which neither is left.
+/// `mended`. Returns the points that need an index of which neither is left, and which the frames do not prove.
 pub(super) async fn mend(
     survey: &Survey,
     indexes: &mut Indexes,
     head: &Head,
     writes: bool,
-    restored: &mut Vec<String>,
+    mended: &mut Mended,
+    progress: &dyn Progress,
 ) -> Result<Lost> {
-    let mut lost = Lost::new();
+    let mut sequences = BTreeMap::new();
+    let mut gone = BTreeSet::new();
     for reference in head.chain.indexes() {
         let (own, twin) = (survey.layout.index(reference.id)?, survey.layout.twin(reference.id)?);
         let found = (load(survey, &own, reference, head).await?, load(survey, &twin, reference, head).await?);
         let (key, (bytes, index)) = match found {
             (Some((_, index)), Some(_)) => {
+                sequences.insert(reference.id, index.sequence);
                 indexes.insert(reference.id, index.map);
                 continue;
             }
             (Some(good), None) => (twin, good),
             (None, Some(good)) => (own, good),
             (None, None) => {
-                let needs = |point: &&RestorePoint| point.indexes().any(|index| index.id == reference.id);
-                for point in head.chain.all().filter(needs) {
-                    lost.insert(point.sequence, format!("its index {own} is lost, and so is the second copy"));
-                }
+                gone.insert(reference.id);
                 continue;
             }
         };
+        sequences.insert(reference.id, index.sequence);
         indexes.insert(reference.id, index.map);
         if writes {
             put_back(survey, &key, bytes).await?;
         }
-        restored.push(key.to_string());
+        mended.restored.push(key.to_string());
+    }
+    if !gone.is_empty() {
+        let frames = Frames::of(survey, head, progress).await?;
+        for point in head.chain.all() {
+            let known = |point: &&RestorePoint| point.indexes().all(|index| !gone.contains(&index.id));
+            let is_own_alone = point.indexes().filter(|index| gone.contains(&index.id)).eq([&point.index]);
+            if !is_own_alone {
+                continue;
+            }
+            let beside = Neighbours::of(indexes, head, point, &sequences, known).await?;
+            let Some((bytes, map)) = frames.salvage(head, point, &beside) else { continue };
+            let (own, twin) = (survey.layout.index(point.index.id)?, survey.layout.twin(point.index.id)?);
+            if writes {
+                // The copy last: as long as it is missing, the folder is not taken for repaired.
+                put_back(survey, &own, bytes.clone().into()).await?;
+                put_back(survey, &twin, bytes.into()).await?;
+            }
+            gone.remove(&point.index.id);
+            sequences.insert(point.index.id, point.sequence);
+            indexes.insert(point.index.id, map);
+            mended.salvaged.push(own.to_string());
+        }
+    }
+    let mut lost = Lost::new();
+    for point in head.chain.all() {
+        if let Some(index) = point.indexes().find(|index| gone.contains(&index.id)) {
+            let own = survey.layout.index(index.id)?;
+            let why = format!("its index {own} is lost, and so is the second copy; the frames alone do not prove it");
+            lost.insert(point.sequence, why);
+        }
     }
     Ok(lost)
 }

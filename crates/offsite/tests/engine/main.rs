@@ -20,6 +20,7 @@ mod power_cuts;
 mod repair;
 mod rotation;
 mod runner;
+mod salvage;
 mod schedule;
 mod sources;
 mod stopped;

@@ -32,6 +32,9 @@ impl Scene {
         for number in 0..7 {
             machines.change("web01", 2);
             machines.change("db01", 1);
+            if number == 5 {
+                machines.overwrite("web01", |disk| disk.iter_mut().take(BLOCK).for_each(|byte| *byte = 0));
+            }
             truth.record(&machines, &["web01", "db01"], day(number));
             machines.backup(&primary, &["web01", "db01"]).keep(keep(4)).run(day(number)).await.unwrap();
             copy_job(&primary, &second).keep(keep(4)).run(day(number)).await.unwrap();
@@ -243,6 +246,7 @@ async fn a_point_that_nothing_proves_is_left_out_with_those_that_stand_on_it() {
     let mut scene = Scene::new().await;
     let head = newest_head(&scene.target, COPY);
     let points = head.chain.points();
+    // A block became zero with it, and of zeros there is no frame.
     let lost = &points[2];
     let is_lost = |key: &Key| key.name().starts_with(&lost.index.id.to_string());
     let memory = scene.without(is_lost).await;

@@ -1,0 +1,53 @@
+//! Frames told without any index, by the headers that they carry.
+
+use offsite_core::format::frame::{HEADER_BYTES, Header};
+use offsite_core::{ObjectId, StoredBlock};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use super::FrameSource;
+use crate::Result;
+use crate::error::Context;
+
+/// What is read at a time.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// A frame that an intact header tells of; its payload has not been looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) header: Header,
+    pub(crate) at: StoredBlock,
+}
+
+/// The frames of a backup file, in the order in which they lie there, whether any point needs them or not.
+///
+/// What a payload holds is not taken for a frame, as long as the header before it is intact.
+pub(crate) async fn find(source: &FrameSource, file: ObjectId, length: u64, alignment: u64) -> Result<Vec<Found>> {
+    let key = source.layout.backup_file(file)?;
+    let mut found = Vec::new();
+    let mut start = 0;
+    while start + HEADER_BYTES as u64 <= length {
+        let end = length.min(start + WINDOW_BYTES);
+        let window = match source.repository.backend().get_range(&key, start..end).await {
+            // Cut off: what lies before the cut has been found.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
+            answer => answer.while_doing(|| format!("reading backup file {key}"))?,
+        };
+        let mut offset = start;
+        while let Some(bytes) = usize::try_from(offset - start).ok().and_then(|from| window.get(from..))
+            && bytes.len() >= HEADER_BYTES
+        {
+            let mut next = offset + alignment;
+            if let Ok(header) = Header::decode(bytes) {
+                let frame_bytes = header.frame_bytes();
+                if offset + u64::from(frame_bytes) <= length {
+                    let at = StoredBlock { file, offset, length: frame_bytes, digest: header.digest };
+                    found.push(Found { header, at });
+                    next = (offset + u64::from(frame_bytes)).next_multiple_of(alignment);
+                }
+            }
+            offset = next;
+        }
+        start = offset;
+    }
+    Ok(found)
+}

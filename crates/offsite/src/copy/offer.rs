@@ -1,7 +1,7 @@
 //! What a copy job's run stores, planned to the byte.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Stored;
@@ -89,7 +89,12 @@ impl CopyJob {
     ) -> Result<Offer> {
         let asked = Asked { sources: &self.sources, selection: &self.selection, target: &self.target, request };
         let block_size = head.chain.block_size();
-        let mut choice = asked.choose(sources, latest, block_size, false).await?;
+        let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
+        // A machine that has not changed is copied again if blocks of it are damaged here.
+        let damaged: BTreeSet<&MachineName> =
+            latest.stored().filter(|(_, _, _, at)| findings.names(at)).map(|(name, ..)| name).collect();
+        let sound = latest.project(|name| !damaged.contains(name));
+        let mut choice = asked.choose(sources, latest, &sound, block_size).await?;
         if let Some(error) = asked.nothing(sources, &choice) {
             return Err(error);
         }
@@ -107,7 +112,7 @@ impl CopyJob {
         let nothing = BlockMap::empty();
         if is_active {
             // All machines are read, those too that have not changed.
-            choice = asked.choose(sources, latest, block_size, true).await?;
+            choice = asked.choose(sources, latest, &nothing, block_size).await?;
         }
         let spare = indexes.live_spare(head).await?;
         let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
@@ -120,9 +125,8 @@ impl CopyJob {
             machines: numbered(&head.machines, &choice),
         };
         let placement = header.placement(&self.target);
-        let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
         // What is damaged here is carried again.
-        let intact = (!findings.damaged.is_empty()).then(|| latest.without(|at| findings.names(at)));
+        let intact = (!damaged.is_empty()).then(|| latest.without(|at| findings.names(at)));
         let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);

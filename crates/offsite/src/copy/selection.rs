@@ -109,16 +109,15 @@ impl Asked<'_> {
 
     /// The states that are to be copied to a chain with these blocks whose newest state is `latest`.
     ///
-    /// `again`: also of machines that have not changed since, as for a full that is read whole.
+    /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
     pub(super) async fn choose(
         &self,
         open: &Sources,
         latest: &BlockMap,
+        copied: &BlockMap,
         block_size: BlockSize,
-        again: bool,
     ) -> Result<Choice> {
-        let nothing = BlockMap::empty();
-        let decided = self.decide(open, if again { &nothing } else { latest });
+        let decided = self.decide(open, copied);
         let labels = open.labels();
         let mut choice = Choice {
             wanted: BlockMap::empty(),

@@ -7,6 +7,7 @@ use offsite::core::format::records::Verification;
 use offsite::core::format::{Kind, decode_record, encode_record};
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{BlockMap, Sequence, StoredBlock};
+use offsite::report::MachineOutcome;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms, Verify, VerifyReport};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt, Verb};
@@ -295,6 +296,54 @@ async fn the_next_copy_brings_what_is_damaged_and_nothing_else() {
                 assert_eq!(taken, needed, "{what}");
             }
         }
+    }
+}
+
+/// A machine that nothing new is known of is healed all the same, once, and the others are left alone.
+#[tokio::test]
+async fn a_machine_that_has_not_changed_is_healed() {
+    let scene = Scene::new(MergeMethod::Adopt).await;
+    let (primary, second) = (open_memory(&scene.source).await, open_memory(&scene.target).await);
+    let state = newest(&scene.target, COPY);
+    let (machine, _, _, at) = state.stored().nth(2).unwrap();
+    flip(&scene.target, COPY, &at);
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let planned = scene.copy(&primary, &second).plan(day(3)).await.unwrap().sync.unwrap();
+    let sync = scene.copy(&primary, &second).run(day(3)).await.unwrap().sync.unwrap();
+    assert_eq!((sync.healed, sync.tally.planned.blocks, planned.cost), (1, 1, sync.tally.planned));
+    let head = newest_head(&scene.target, COPY);
+    let newest_point = head.chain.latest().unwrap();
+    let names: Vec<_> = newest_point.machines.iter().map(|machine| &machine.name).collect();
+    assert_eq!(names, [machine]);
+    let to = scratch();
+    scene.truth.restore(&second, COPY, newest_point, machine.as_str(), to.path()).await.unwrap();
+    let again = scene.copy(&primary, &second).run(day(4)).await.unwrap();
+    assert!(again.sync.is_none(), "{:?}", again.sync);
+}
+
+/// What the source has damaged too cannot be healed; that is told each time, and makes no restore point after the other.
+#[tokio::test]
+async fn what_is_damaged_in_both_is_told_and_piles_up_nothing() {
+    for others in [0, 1] {
+        let scene = Scene::new(MergeMethod::Adopt).await;
+        let (primary, second) = (open_memory(&scene.source).await, open_memory(&scene.target).await);
+        let state = newest(&scene.target, COPY);
+        let of_db: Vec<_> = state.stored().filter(|(name, ..)| name.as_str() == "db01").collect();
+        of_db[..=others].iter().for_each(|(_, _, _, at)| flip(&scene.target, COPY, at));
+        assert_eq!(verify(&second, COPY).await.damage.len(), 1 + others);
+        let there = newest(&scene.source, JOB);
+        let is_meant = |name: &str, block| (name, block) == ("db01", of_db[0].2);
+        let (_, _, _, at) = there.stored().find(|(name, _, block, _)| is_meant(name.as_str(), *block)).unwrap();
+        flip(&scene.source, JOB, &at);
+        let before = newest_head(&scene.target, COPY).chain.points().len();
+        for number in 3..7 {
+            let report = scene.copy(&primary, &second).run(day(number)).await.unwrap();
+            let of_db = report.machines.iter().find(|machine| machine.name.as_str() == "db01").unwrap();
+            assert!(matches!(of_db.outcome, MachineOutcome::Incomplete { .. }), "{others}, day {number}: {report:?}");
+        }
+        let points = newest_head(&scene.target, COPY).chain.points().len();
+        assert!(points <= before + others, "{others}: {before} became {points}");
+        assert_eq!(stray(&scene.target, COPY), [""; 0]);
     }
 }
 

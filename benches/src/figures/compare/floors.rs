@@ -41,16 +41,29 @@ pub(super) fn rename_per_block(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads `increment` once and writes it once, over pieces of `full` that lie apart from each other, with one flush.
-pub(super) fn in_place(full: &Path, increment: &Path) -> Result<(), Failure> {
+/// Where the pieces of the increment go in the full's file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room {
+    /// Over pieces that lie apart from each other, whose space is allocated.
+    Allocated,
+    /// Past the end, one after the other: the first fold has no other room.
+    End,
+}
+
+/// Reads `increment` once and writes it once into the file of `full`, with one flush.
+pub(super) fn in_place(full: &Path, increment: &Path, room: Room) -> Result<(), Failure> {
     let to = OpenOptions::new().write(true).open(full)?;
     let mut from = File::open(increment)?;
     let pieces = from.metadata()?.len().div_ceil(PIECE_BYTES as u64).max(1);
-    let stride = (to.metadata()?.len() / pieces) & !4095;
+    let end = to.metadata()?.len().next_multiple_of(4096);
+    let (start, stride) = match room {
+        Room::Allocated => (0, (end / pieces) & !4095),
+        Room::End => (end, PIECE_BYTES as u64),
+    };
     let mut piece = vec![0; PIECE_BYTES];
     for number in 0..pieces {
         let length = read_up_to(&mut from, &mut piece)?;
-        to.write_all_at(&piece[..length], number * stride)?;
+        to.write_all_at(&piece[..length], start + number * stride)?;
     }
     to.sync_data()?;
     Ok(())

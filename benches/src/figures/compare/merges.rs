@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use offsite::MergeMethod;
 
-use super::floors::{in_place, oldest_files, rename_per_block, split};
+use super::floors::{Room, in_place, oldest_files, rename_per_block, split};
 use super::workbench::{BORG_BASE, BORG_BASE_OF_CHAIN, VERSIONS, Workbench};
 use super::{Contender, Group};
 use crate::figures::sample::tool;
@@ -40,6 +40,15 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
             (1..VERSIONS).try_for_each(|version| bench.check_offsite(&bench.path("work"), jobs::COPY_JOB, version))
         }),
     };
+    let overwriting = |name: &str, room: Room| Contender {
+        name: name.to_owned(),
+        prepare: Box::new(|| bench.fresh("chain", "work")),
+        work: Box::new(move || {
+            let (full, increment) = oldest_files(&bench.path("work"))?;
+            in_place(&full, &increment, room).map(|()| Vec::new())
+        }),
+        check: Box::new(|| Ok(())),
+    };
     let contenders = vec![
         offsite(ADOPT, MergeMethod::Adopt),
         offsite(FOLD, MergeMethod::Fold),
@@ -64,15 +73,8 @@ pub(super) fn groups(bench: &Workbench, rounds: u32) -> Result<Vec<Group>, Failu
             // The floors know nothing of what they move.
             check: Box::new(|| Ok(())),
         },
-        Contender {
-            name: IN_PLACE.to_owned(),
-            prepare: Box::new(|| bench.fresh("chain", "work")),
-            work: Box::new(|| {
-                let (full, increment) = oldest_files(&bench.path("work"))?;
-                in_place(&full, &increment).map(|()| Vec::new())
-            }),
-            check: Box::new(|| Ok(())),
-        },
+        overwriting(IN_PLACE, Room::Allocated),
+        overwriting("floor: the same, past the end of the file", Room::End),
         Contender {
             name: "restic forget --prune".to_owned(),
             prepare: Box::new(|| bench.fresh("restic", "work")),

@@ -66,6 +66,11 @@ fn main() {
     }
     write("folder", "noise", (0..=255_u8).cycle().step_by(11).take(400).collect::<Vec<_>>());
     write("block_map", "noise", (0..=255_u8).cycle().step_by(13).take(600).collect::<Vec<_>>());
+    // Many operations each, as every few bytes are one.
+    for number in 0..6_u64 {
+        let noise = (1..400_u64).map(|at| (at * (2 * number + 3) * 0x9e37_79b9 >> 13) as u8);
+        write("chain", &format!("noise-{number}"), noise.collect::<Vec<_>>());
+    }
     write("image", "qcow2-version-2", qcow2(2));
     write("image", "qcow2-version-3", qcow2(3));
     write("image", "raw", [7; 100]);

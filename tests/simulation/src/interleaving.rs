@@ -355,9 +355,10 @@ impl History {
         Ok(history)
     }
 
-    /// Whether another actor has committed after this one's last.
+    /// Whether another actor has committed after this one. One that runs several times has several epochs, and which of its runs
+    /// ended is not known here: any may have been overtaken.
     fn is_overtaken(&self, actor: Actor) -> bool {
-        let own = self.epochs.iter().rev().find(|(_, holder)| **holder == actor).map(|(epoch, _)| *epoch);
+        let own = self.epochs.iter().find(|(_, holder)| **holder == actor).map(|(epoch, _)| *epoch);
         self.epochs.iter().any(|(epoch, holder)| *holder != actor && Some(*epoch) > own)
     }
 }

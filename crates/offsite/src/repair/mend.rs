@@ -64,16 +64,16 @@ pub(super) async fn mend(
     if !gone.is_empty() {
         let frames = Frames::of(survey, head, progress).await?;
         for point in head.chain.all() {
-            let known = |point: &&RestorePoint| point.indexes().all(|index| !gone.contains(&index.id));
-            let is_own_alone = point.indexes().filter(|index| gone.contains(&index.id)).eq([&point.index]);
-            if !is_own_alone {
+            // Of an index that points merely stand on, the head does not say enough.
+            if !point.indexes().filter(|index| gone.contains(&index.id)).eq([&point.index]) {
                 continue;
             }
-            let beside = Neighbours::of(indexes, head, point, &sequences, known).await?;
+            let is_there = |other: &&RestorePoint| other.indexes().all(|index| !gone.contains(&index.id));
+            let beside = Neighbours::of(indexes, head, point, &sequences, is_there).await?;
             let Some((bytes, map)) = frames.salvage(head, point, &beside) else { continue };
             let (own, twin) = (survey.layout.index(point.index.id)?, survey.layout.twin(point.index.id)?);
             if writes {
-                // The copy last: as long as it is missing, the folder is not taken for repaired.
+                // Cut off between the two, the next repair finds one of them.
                 put_back(survey, &own, bytes.clone().into()).await?;
                 put_back(survey, &twin, bytes.into()).await?;
             }

@@ -36,16 +36,16 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Those of `point`, as far as `known` says that their indexes are there. `sequences` are the points that indexes were written for.
+    /// Those of `point`, as far as `is_there` says that their indexes are. `sequences` are the points that indexes were written for.
     pub(super) async fn of(
         indexes: &mut Indexes,
         head: &Head,
         point: &RestorePoint,
         sequences: &BTreeMap<ObjectId, Sequence>,
-        known: impl Fn(&&RestorePoint) -> bool,
+        is_there: impl Fn(&&RestorePoint) -> bool,
     ) -> Result<Self> {
         let predecessor = head.chain.all().rev().find(|other| other.sequence < point.sequence);
-        let next = head.chain.all().find(|other| other.sequence > point.sequence).filter(&known);
+        let next = head.chain.all().find(|other| other.sequence > point.sequence).filter(&is_there);
         let next = match next {
             Some(next) => Some(indexes.step(next).await?),
             None => None,
@@ -55,7 +55,7 @@ impl Neighbours {
             return Ok(Self { after, before: Some(indexes.rows(&point.below, point).await?), next });
         }
         let steps = predecessor.and_then(|other| head.chain.steps_to(other.sequence)).unwrap_or_default();
-        let before = match steps.iter().all(&known) {
+        let before = match steps.iter().all(&is_there) {
             true => Some(indexes.state(&steps).await?),
             false => None,
         };

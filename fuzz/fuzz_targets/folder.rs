@@ -190,8 +190,9 @@ fn told<T>(answer: Result<T, Error>) -> Option<T> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(things) = Vec::<Thing>::arbitrary(&mut Unstructured::new(bytes)) else { return };
+    // Made outside: the first time, it needs a runtime of its own.
+    let memory = Arc::new(FOLDER.fork());
     run(async {
-        let memory = Arc::new(FOLDER.fork());
         for thing in things.into_iter().take(RETIRED_MAX) {
             put_thing(&memory, thing).await;
         }

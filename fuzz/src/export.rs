@@ -19,7 +19,7 @@ use offsite_core::{
 use offsite_repository::testing::Memory;
 use sha2::Digest as _;
 
-use crate::{mended, now, run};
+use crate::{mended, now, run_with};
 
 const BLOCK: u64 = 256 << 10;
 const ID: [u8; 16] = [7; 16];
@@ -220,7 +220,7 @@ pub fn job() -> JobName {
 /// Imports these bytes: they are refused as a bad export and leave no restore point, or they are proven. The repository, if there
 /// is a point in it.
 pub fn import(bytes: Vec<u8>) -> Option<Arc<Memory>> {
-    run(async {
+    run_with(2, async {
         let memory = Arc::new(Memory::new());
         let repository = OpenRepository::initialise(memory.clone(), now()).await.expect("an empty place");
         match Import::new(&repository, job()).run(Cursor::new(bytes), now()).await {

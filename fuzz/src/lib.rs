@@ -43,7 +43,12 @@ pub fn now() -> Timestamp {
 
 /// Runs the engine to its end: in this thread, by a clock that never waits, with the same random numbers each time.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
+    run_with(1, work)
+}
+
+/// The same with the random numbers of a seed. What goes on in one run where another ended needs others, as ids are never used twice.
+pub fn run_with<T>(seed: u64, work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let _world = offsite::simulation::enter(1);
+    let _world = offsite::simulation::enter(seed);
     runtime.expect("a runtime").block_on(work)
 }

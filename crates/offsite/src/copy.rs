@@ -113,7 +113,7 @@ impl CopyJob {
         self
     }
 
-    /// How long another host waits for a sign of life before it takes the job over (default: a minute).
+    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;

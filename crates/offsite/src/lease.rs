@@ -107,7 +107,7 @@ pub(crate) async fn is_held(
             progress.note(&format!(
                 "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
                 layout.job(),
-                lease.duration_secs
+                lease.silence().as_secs()
             ));
             let is_silent = observe(repository, layout, heads, head, lease).await?;
             Ok(if is_silent { Held::Silent } else { Held::Yes })
@@ -137,7 +137,7 @@ async fn observe(
     if heads.numbers().await?.last() != Some(&head.number) {
         return Ok(false);
     }
-    is_silent(repository, layout, heads, Duration::from_secs(lease.duration_secs.into())).await
+    is_silent(repository, layout, heads, lease.silence()).await
 }
 
 /// Watches a job folder for `duration`: true if there was no sign of life of a writer.
@@ -155,7 +155,7 @@ pub(crate) async fn is_silent(
     let before = signs().await?;
     let end = Instant::now() + duration;
     while Instant::now() < end {
-        sleep((duration / 10).min(Duration::from_secs(2))).await;
+        sleep((duration / 10).min(Duration::from_secs(2)).max(duration / 360)).await;
         if signs().await? != before {
             return Ok(false);
         }

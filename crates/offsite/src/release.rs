@@ -143,9 +143,19 @@ pub(crate) async fn load_list(
         Ok(list) if list.folder == folder => list,
         _ => return Ok(None),
     };
-    let range = |(offset, length): (u64, u64)| offset..offset.saturating_add(length);
-    let files = list.files.into_iter();
-    Ok(Some(files.map(|(id, ranges)| (ObjectId::from_stored(id), ranges.into_iter().map(range).collect())).collect()))
+    let files = list.files.iter().map(|(id, ranges)| Some((ObjectId::from_stored(*id), ascending(ranges)?)));
+    Ok(files.collect())
+}
+
+/// Ranges given by offset and length; none, if they are empty, out of order, overlap or end nowhere.
+fn ascending(ranges: &[(u64, u64)]) -> Option<Vec<Range<u64>>> {
+    let mut end = 0;
+    let ranges = ranges.iter().map(|(offset, length)| {
+        let is_after = *offset >= end && *length > 0;
+        end = offset.checked_add(*length)?;
+        is_after.then_some(*offset..end)
+    });
+    ranges.collect()
 }
 
 /// Punches the ranges of a release list; the number of holes.

@@ -12,7 +12,6 @@ mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
@@ -216,10 +215,10 @@ impl Repair {
             Life::Unknown => {
                 self.progress.note(&format!(
                     "job {} was held by a run on another host, or before a restart; waiting {} s for a sign of its life",
-                    self.job, lease.duration_secs
+                    self.job,
+                    lease.silence().as_secs()
                 ));
-                let duration = Duration::from_secs(lease.duration_secs.into());
-                is_silent(&self.repository, &survey.layout, &survey.heads, duration).await?
+                is_silent(&self.repository, &survey.layout, &survey.heads, lease.silence()).await?
             }
         };
         if is_free { Ok(()) } else { Err(busy_with(&self.repository, &survey.layout, Some(lease))) }

@@ -83,8 +83,9 @@ impl Writer {
         let heads = Heads::new(repository.clone(), layout.clone());
         repository.backend().sweep().await.while_doing(|| format!("cleaning up {}", repository.location()))?;
         let holder = Holder::new()?;
-        let lease_duration = settings.lease_duration.max(LEASE_DURATION_MIN);
-        let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(u32::MAX);
+        let longest = Duration::from_secs(Lease::SECS_MAX.into());
+        let lease_duration = settings.lease_duration.clamp(LEASE_DURATION_MIN, longest);
+        let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(Lease::SECS_MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
         let found = heads.newest_intact().await?;
         let clock = match &found {

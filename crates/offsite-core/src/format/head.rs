@@ -28,8 +28,19 @@ pub enum Role {
 pub struct Lease {
     /// Who holds it, in a form that the same host can test for life.
     pub holder: String,
-    /// It is stale once no sign of life was seen for so long.
+    /// It is stale once no sign of life was seen for so long, or for [`Lease::SECS_MAX`] if that is less.
     pub duration_secs: u32,
+}
+
+impl Lease {
+    /// No claim holds for longer: what a head says is not reason enough to wait for years.
+    pub const SECS_MAX: u32 = 3_600;
+
+    /// For how long an observer must see no sign of life.
+    #[must_use]
+    pub fn silence(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.duration_secs.min(Self::SECS_MAX).into())
+    }
 }
 
 /// A backup file that the chain refers to.
@@ -320,16 +331,36 @@ impl Head {
             let FileRecord { id, length, live_bytes, .. } = *file;
             Ok((ObjectId::from_stored(id), FileState { length, live_bytes, retain_until }))
         };
-        let retirement = |record: &RetirementRecord| {
-            let id = ObjectId::from_stored(record.id);
-            let what = match record.what {
+        let retirement = |retirement: &RetirementRecord| {
+            let id = ObjectId::from_stored(retirement.id);
+            let what = match retirement.what {
                 0 => RetiredObject::File(id),
                 1 => RetiredObject::Index(id),
                 2 => RetiredObject::Ranges(id),
                 other => return Err(FormatError::invalid(WHAT, format!("retired object of kind {other}"))),
             };
-            Ok(Retirement { since: record.since, what, bytes: record.bytes })
+            if retirement.since > record.number {
+                return Err(invalid("something is retired since a later head"));
+            }
+            Ok(Retirement { since: retirement.since, what, bytes: retirement.bytes })
         };
+        let files: BTreeMap<_, _> = record.files.iter().map(file).collect::<Result<_>>()?;
+        let chain = Chain::with_archives(block_size, archives, points)?;
+        let retired: Vec<_> = record.retired.iter().map(retirement).collect::<Result<_>>()?;
+        let indexes: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
+        let is_referred = |retirement: &Retirement| match retirement.what {
+            RetiredObject::File(id) => files.contains_key(&id),
+            RetiredObject::Index(id) => indexes.contains(&id),
+            RetiredObject::Ranges(_) => false,
+        };
+        if retired.iter().any(is_referred) {
+            return Err(invalid("something is retired and referred to"));
+        }
+        let lengths = files.values().map(|file| file.length).chain(chain.indexes().map(|index| index.length));
+        let lengths = lengths.chain(retired.iter().map(|retirement| retirement.bytes));
+        if lengths.chain(chain.all().map(|point| point.stored_bytes)).try_fold(0, u64::checked_add).is_none() {
+            return Err(invalid("what it refers to is longer than any place has room for"));
+        }
         Ok(Self {
             folder: record.folder,
             number: record.number,
@@ -352,9 +383,9 @@ impl Head {
             labels,
             settled_policy: record.settled_policy,
             compacted: record.compacted_unix_secs.map(decode_time).transpose()?,
-            files: record.files.iter().map(file).collect::<Result<_>>()?,
-            chain: Chain::with_archives(block_size, archives, points)?,
-            retired: record.retired.iter().map(retirement).collect::<Result<_>>()?,
+            files,
+            chain,
+            retired,
         })
     }
 }

@@ -6,13 +6,13 @@ mod samples;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use offsite_core::Coverage;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
-use offsite_core::format::head::Head;
+use offsite_core::format::head::{Head, RetiredObject};
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
+use offsite_core::{Coverage, ObjectId};
 use proptest::prelude::*;
 
 struct Counting;
@@ -236,4 +236,28 @@ fn the_worst_record_takes_a_bounded_multiple() {
 #[allow(clippy::disallowed_macros, reason = "a figure for whoever runs the test with --nocapture")]
 fn println_peak(peak: usize, bytes: usize) {
     println!("{peak} bytes at the peak for a record of {bytes}");
+}
+
+/// Each would have the engine release what is needed, or count beyond what there is.
+#[test]
+fn heads_that_contradict_themselves_are_neither_read_nor_written() {
+    type Change = fn(&mut Head);
+    let file = |head: &Head| *head.files.keys().next().unwrap();
+    assert!(Head::decode(&samples::head().encode().unwrap()).is_ok() && file(&samples::head()) == ObjectId::new(1, 1));
+    let changes: [(&str, Change); 4] = [
+        ("a later head", |head| head.retired[0].since = head.number + 1),
+        ("retired and referred to", |head| head.retired[0].what = RetiredObject::File(ObjectId::new(1, 1))),
+        ("retired and referred to", |head| {
+            let id = head.chain.indexes().next().unwrap().id;
+            head.retired[0].what = RetiredObject::Index(id);
+        }),
+        ("longer than any place", |head| head.retired[0].bytes = u64::MAX),
+    ];
+    for (why, change) in changes {
+        let mut head = samples::head();
+        change(&mut head);
+        // None is written, as what is written is read first.
+        let error = head.encode().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
 }

@@ -135,13 +135,13 @@ fn head() -> impl Strategy<Value = Head> {
                         machines: states.collect(),
                         index: offsite_core::IndexReference {
                             id: ObjectId::from_stored(id),
-                            length,
+                            length: length >> 8,
                             directory_checksum: id ^ length,
                         },
                         below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
                         flags: Flags::from_stored(statuses % 16).expect("four bits"),
                         stored_blocks: blocks,
-                        stored_bytes: bytes,
+                        stored_bytes: bytes >> 8,
                     }
                 })
                 .collect();
@@ -150,17 +150,18 @@ fn head() -> impl Strategy<Value = Head> {
             let file = |(id, length, until, _): &(u64, u64, Option<i32>, u8)| {
                 (
                     ObjectId::from_stored(*id),
-                    FileState { length: *length, live_bytes: length / 3, retain_until: until.map(time) },
+                    FileState { length: length >> 8, live_bytes: length >> 10, retain_until: until.map(time) },
                 )
             };
+            // Other ids than those of the files, and since a head that there was.
             let retirement = |(id, since, _, what): &(u64, u64, Option<i32>, u8)| Retirement {
-                since: *since,
+                since: since % number + 1,
                 what: match what {
-                    0 => RetiredObject::File(ObjectId::from_stored(*id)),
-                    1 => RetiredObject::Index(ObjectId::from_stored(*id)),
-                    _ => RetiredObject::Ranges(ObjectId::from_stored(*id)),
+                    0 => RetiredObject::File(ObjectId::from_stored(!id)),
+                    1 => RetiredObject::Index(ObjectId::from_stored(!id)),
+                    _ => RetiredObject::Ranges(ObjectId::from_stored(!id)),
                 },
-                bytes: *since,
+                bytes: since >> 8,
             };
             Head {
                 folder,

@@ -196,3 +196,17 @@ async fn check_fence(writer: &Writer) -> Result<()> {
         Err(Error::Fenced { job: writer.layout().job().clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ascending;
+
+    #[test]
+    fn ranges_that_are_none_are_told() {
+        assert_eq!(ascending(&[(0, 5), (5, 1), (9, 1)]), Some(vec![0..5, 5..6, 9..10]));
+        assert_eq!(ascending(&[]), Some(vec![]));
+        for wrong in [&[(3, 0)][..], &[(0, 5), (4, 1)], &[(5, 1), (0, 1)], &[(u64::MAX, 1)], &[(2, u64::MAX)]] {
+            assert_eq!(ascending(wrong), None, "{wrong:?}");
+        }
+    }
+}

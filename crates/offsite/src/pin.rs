@@ -28,6 +28,8 @@ use crate::{Error, OpenRepository, Progress, Result};
 const PIN_BYTES_MAX: u64 = 8 << 10;
 /// A living reader renews its pin at least once in this time.
 pub(crate) const PIN_DURATION: Duration = Duration::from_secs(60);
+/// After so many listings a pin that is never there is one that cannot be read.
+const LISTINGS_MAX: u32 = 16;
 /// So often it tries.
 const RENEWALS_PER_DURATION: u32 = 4;
 
@@ -227,20 +229,25 @@ pub(crate) async fn remove_silent(
 
 /// The pins of a job folder, by key; none for one that cannot be read.
 ///
-/// A pin that is listed and then not there was given back, or has its next name by now, which only another listing tells.
+/// A pin that is listed and then not there was given back, or has its next name by now, which only another listing tells. One that
+/// is listed again and again and never there cannot be read.
 async fn pins(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, Option<records::Pin>)>> {
+    let mut listings = 0;
     'listing: loop {
         let listed = repository.backend().list_all(&layout.pins()?).await;
         let listed = listed.while_doing(|| format!("looking for readers of job {}", layout.job()))?;
+        listings += 1;
         let mut pins = Vec::new();
         for object in listed {
-            match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue 'listing,
+            let pin = match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && listings < LISTINGS_MAX => continue 'listing,
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
                 answer => {
                     let bytes = answer.while_doing(|| format!("reading a pin of job {}", layout.job()))?;
-                    pins.push((object.key, decode_record(Kind::Pin, &bytes).ok()));
+                    decode_record(Kind::Pin, &bytes).ok()
                 }
-            }
+            };
+            pins.push((object.key, pin));
         }
         return Ok(pins);
     }

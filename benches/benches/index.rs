@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::{
     BlockMap, BlockSize, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
     PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
@@ -82,7 +82,6 @@ fn index(map: BlockMap) -> Index {
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
         below: Vec::new(),
-        stored: Stored::of(&map),
         files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),
         machines: map.machines().keys().map(state).zip((0..).map(MachineNumber)).collect(),
         map,

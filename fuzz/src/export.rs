@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use offsite::{Error, Import, JobFolder, JobName, OpenRepository, Restore, Verify};
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, Header, Identity};
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{Kind, checksum, encode_record};
 use offsite_core::plan::{Placement, Placer};
@@ -101,7 +101,6 @@ impl Built {
             kind,
             block_size: BlockSize::KiB256,
             below: Vec::new(),
-            stored: Stored::of(&map),
             files,
             machines: states,
             map,

@@ -64,8 +64,8 @@ pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
         "kind": kind(point.kind),
         "flags": point.flags.names().collect::<Vec<_>>(),
         "machines": machines,
-        "stored_blocks": point.stored_blocks,
-        "stored_bytes": point.stored_bytes,
+        "stored_blocks": point.stored.blocks,
+        "stored_bytes": point.stored.bytes,
     });
     if let Some(verdict) = verdict {
         value["keep"] = verdict.keeps().into();

@@ -1,7 +1,7 @@
 //! Restore points and the chain that they form.
 
 use crate::retention::Flags;
-use crate::{BlockSize, MachineName, ObjectId, Sequence, Timestamp};
+use crate::{BlockSize, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
 /// What a restore point needs beside its own index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,10 +89,8 @@ pub struct RestorePoint {
     pub index: IndexReference,
     /// The indexes that `index` stands on, lowest first: what a row of a later one says, it says instead of the earlier.
     pub below: Vec<IndexReference>,
-    /// Frames that the indexes refer to, those that are hidden by a later index not counted.
-    pub stored_blocks: u64,
-    /// Their length in bytes, headers included.
-    pub stored_bytes: u64,
+    /// What it has stored, for people to read.
+    pub stored: Stored,
     /// The tiers of long-term retention that want it.
     pub flags: Flags,
 }

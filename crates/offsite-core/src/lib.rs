@@ -23,6 +23,7 @@ pub mod plan;
 pub mod retention;
 pub mod schedule;
 pub mod selection;
+mod stored;
 mod time;
 
 pub use block::{BlockSize, BlockSizeError, Digest};
@@ -35,4 +36,5 @@ pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
 pub use id::{ObjectId, Sequence};
 pub use labels::{Labels, LabelsError};
 pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};
+pub use stored::Stored;
 pub use time::{ParseTimestampError, Timestamp};

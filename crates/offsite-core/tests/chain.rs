@@ -3,7 +3,7 @@
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
     BlockSize, Chain, ChainError, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint,
-    Sequence, Status, Timestamp,
+    Sequence, Status, Stored, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -20,8 +20,7 @@ fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
         machines: machines.iter().map(machine).collect(),
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
         below: Vec::new(),
-        stored_blocks: 0,
-        stored_bytes: 0,
+        stored: Stored::default(),
         flags: Flags::NONE,
     }
 }

@@ -212,7 +212,7 @@ fn a_head_is_read() {
             assert_eq!(read.machines, point.machines.iter().map(machine).collect::<Vec<_>>());
             let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
             assert_eq!(read.indexes, point.indexes().map(reference).collect::<Vec<_>>());
-            assert_eq!(read.stored, (point.stored_blocks, point.stored_bytes));
+            assert_eq!(read.stored, (point.stored.blocks, point.stored.bytes));
         }
     }
 
@@ -302,7 +302,6 @@ struct Step {
     time: i64,
     kind: u64,
     below: Vec<(u64, u64, u64)>,
-    stored: (u64, u64),
     machines: Vec<Machine>,
 }
 
@@ -313,7 +312,6 @@ fn read_index(bytes: &[u8]) -> Step {
     let (id, sequence, time, kind) = (record.int(), record.int(), record.signed(), record.fixed(1));
     assert_eq!(record.int(), 1 << 20, "the block size");
     let below = record.vec(Reader::reference);
-    let stored = (record.int(), record.int());
     let files = record.vec(|reader| {
         let file = (reader.int(), reader.int());
         assert_eq!(reader.int(), 0, "a wrapped key");
@@ -351,7 +349,7 @@ fn read_index(bytes: &[u8]) -> Step {
         machines.push(Machine { name, number, status, captured, disks });
     }
     assert!(record.0.is_empty() && parts.is_empty());
-    Step { id, sequence, time, kind, below, stored, machines }
+    Step { id, sequence, time, kind, below, machines }
 }
 
 /// What the crate's own map says of a machine, in this reader's terms.
@@ -375,7 +373,7 @@ fn indexes_are_read() {
     for index in samples::indexes() {
         let read = read_index(&index.encode().expect("an index"));
         assert_eq!((read.id, read.sequence, read.time), (index.id.stored(), index.sequence.0, index.time.unix_secs()));
-        assert_eq!((read.kind, read.stored), (kind(index.kind), (index.stored.blocks, index.stored.bytes)));
+        assert_eq!(read.kind, kind(index.kind));
         let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
         assert_eq!(read.below, index.below.iter().map(reference).collect::<Vec<_>>());
         assert_eq!(read.machines.len(), index.machines.len());

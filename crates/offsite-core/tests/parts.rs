@@ -5,7 +5,7 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Store, World, captured, config, history, live, time};
-use offsite_core::format::index::{Directory, Index, Stored};
+use offsite_core::format::index::{Directory, Index};
 use offsite_core::{
     BlockMap, BlockSize, Coverage, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState,
     ObjectId, PointKind, Run, Sequence, Status, StoredBlock,
@@ -205,8 +205,7 @@ proptest! {
             kind: PointKind::Increment,
             block_size: BlockSize::MiB1,
             below: vec![],
-            stored: Stored::of(&map),
-            files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),
+                files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),
             machines: map.machines().keys().map(state).zip((0..).map(MachineNumber)).collect(),
             map: map.clone(),
             spare: BlockMap::empty(),
@@ -249,7 +248,6 @@ fn a_small_coverage_has_few_pages() {
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
         below: vec![],
-        stored: Stored::of(&map),
         files: BTreeMap::from([(ObjectId::new(1, 1), 1 << 40)]),
         machines: vec![(MachineState::new(name(0), Status::Complete, time(0)), MachineNumber(0))],
         map,

@@ -1,7 +1,7 @@
 //! The newest N restore points, against counting by hand.
 
 use offsite_core::retention::{Flags, Reason, Simple, TooFew, simple};
-use offsite_core::{IndexReference, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
+use offsite_core::{IndexReference, ObjectId, PointKind, RestorePoint, Sequence, Stored, Timestamp};
 use proptest::prelude::*;
 
 fn time(secs: i64) -> Timestamp {
@@ -16,8 +16,7 @@ fn point(sequence: u64, secs: i64) -> RestorePoint {
         machines: Vec::new(),
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
         below: Vec::new(),
-        stored_blocks: 0,
-        stored_bytes: 0,
+        stored: Stored::default(),
         flags: Flags::NONE,
     }
 }

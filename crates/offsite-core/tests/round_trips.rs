@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use model::{Store, World, history, live};
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, DiskMap, DiskNumber, Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
-    Origin, PointKind, Sequence, Status, Timestamp, Transferred,
+    Origin, PointKind, Sequence, Status, Stored, Timestamp, Transferred,
 };
 use proptest::prelude::*;
 
@@ -83,7 +83,6 @@ fn index() -> impl Strategy<Value = Index> {
                 kind: [PointKind::Full, PointKind::Increment, PointKind::Rollback][usize::from(statuses[0] % 3)],
                 block_size: model::BLOCK_SIZE,
                 below: if layered { samples::layered_index().below } else { vec![] },
-                stored: if layered { Stored { blocks: sequence, bytes: length } } else { Stored::of(&step) },
                 files: step.files().into_iter().map(|file| (file, length.max(1 << 40))).collect(),
                 map: step.project(|name| !spare(name) && spoken(name)),
                 spare: step.project(spare),
@@ -140,8 +139,7 @@ fn head() -> impl Strategy<Value = Head> {
                         },
                         below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
                         flags: Flags::from_stored(statuses % 16).expect("four bits"),
-                        stored_blocks: blocks,
-                        stored_bytes: bytes >> 8,
+                        stored: Stored { blocks, bytes: bytes >> 8 },
                     }
                 })
                 .collect();
@@ -210,7 +208,7 @@ proptest! {
         let bytes = index.encode().unwrap();
         prop_assert_eq!(&Index::decode(&bytes).unwrap(), &index);
         let point = index.point(&bytes).unwrap();
-        prop_assert_eq!((point.stored_blocks, point.stored_bytes), (index.stored.blocks, index.stored.bytes));
+        prop_assert_eq!(point.stored, Stored::of(&index.map));
         prop_assert_eq!(&point.below, &index.below);
         prop_assert_eq!(point.index.length, bytes.len() as u64);
     }
@@ -267,22 +265,17 @@ fn an_index_that_cannot_be_read_is_not_written() {
     refused(|index| index.map = BlockMap::empty());
 }
 
-/// Where nothing lies below, each machine has blocks, and the totals are those of the rows.
+/// Where nothing lies below, each machine has blocks.
 #[test]
 fn an_index_that_stands_alone_says_all() {
-    let index = samples::layered_index();
-    let alone = Index { below: vec![], stored: Stored::of(&index.map), ..index };
+    let alone = Index { below: vec![], ..samples::layered_index() };
     assert!(matches!(alone.encode(), Err(FormatError::Invalid { .. })));
-    let mut index = samples::full_index();
-    index.stored.blocks += 1;
-    assert!(index.encode().and_then(|bytes| Index::decode(&bytes)).is_err());
 }
 
 #[test]
 fn a_directory_that_is_too_long_is_not_written() {
     let mut index = samples::index();
     (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
-    index.stored = Stored::default();
     // 16 MiB of directory, in machines of many empty disks.
     let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
     let disks: BTreeMap<_, _> = (0..=u16::MAX).map(|number| (DiskNumber(number), disk.clone())).collect();

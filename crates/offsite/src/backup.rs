@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Role;
-use offsite_core::format::index::Stored;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
-use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Timestamp};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
 
 use crate::image::ImageSource;
 use crate::indexes::Indexes;

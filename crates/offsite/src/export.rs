@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{FormatError, Kind, encode_record};
 use offsite_core::plan::sync;
@@ -119,7 +119,6 @@ impl Export {
             kind: PointKind::Full,
             block_size: header.block_size,
             below: Vec::new(),
-            stored: Stored::of(&plan.index),
             files: plan.files.clone(),
             machines: machines.collect(),
             map: plan.index.clone(),

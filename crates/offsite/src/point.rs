@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::plan::{Files, Plan, Retired};
 use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, ChainError, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
-    PointKind, RestorePoint, Sequence, Timestamp,
+    PointKind, RestorePoint, Sequence, Stored, Timestamp,
 };
 
 use crate::release::prepare;
@@ -25,7 +25,7 @@ pub(crate) struct PointIndex {
     pub(crate) machines: Vec<MachineState>,
     /// What the index stands on.
     pub(crate) below: Vec<IndexReference>,
-    /// What the point has stored; none: what `map` has.
+    /// What the point has stored, where it stands on other indexes; none: what `map` has.
     pub(crate) stored: Option<Stored>,
     pub(crate) map: BlockMap,
     /// What arrived of its incomplete machines.
@@ -73,7 +73,6 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         kind: point.kind,
         block_size: head.chain.block_size(),
         below: point.below,
-        stored: point.stored.unwrap_or_else(|| Index::own(&point.map, &spare)),
         files: listed.collect::<Result<_>>()?,
         machines: point
             .machines
@@ -88,7 +87,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
     };
     let bytes = index.encode().map_err(|error| Error::Defect(error.to_string()))?;
     let described = index.point(&bytes).map_err(|error| Error::Defect(error.to_string()))?;
-    Ok((RestorePoint { flags: point.flags, ..described }, bytes))
+    Ok((RestorePoint { flags: point.flags, stored: point.stored.unwrap_or(described.stored), ..described }, bytes))
 }
 
 /// Commits a new restore point, whose files are durable, with its index.

@@ -131,7 +131,7 @@ pub(crate) fn draw(
 ) -> String {
     let chain = folder.chain();
     let verdicts = policy.map(|policy| folder.verdicts(policy, now));
-    let largest = chain.all().map(|point| point.stored_bytes).max().unwrap_or(0).max(1);
+    let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
     let archived = chain.archives().len();
     let archives = match archived {
         0 => String::new(),
@@ -146,7 +146,7 @@ pub(crate) fn draw(
         chain.block_size(),
     );
     let rows = chain.all().enumerate().map(|(position, point)| {
-        let filled = (u128::from(point.stored_bytes) * BAR_CHARS).div_ceil(largest.into());
+        let filled = (u128::from(point.stored.bytes) * BAR_CHARS).div_ceil(largest.into());
         // A point for which nothing had to be stored must not look like one with a little.
         let bar = match filled {
             0 => "\u{b7}".to_owned(),
@@ -175,7 +175,7 @@ pub(crate) fn draw(
             format!("#{}", point.sequence),
             point.time.to_string(),
             format!("{kind}{flags}"),
-            render::bytes(point.stored_bytes),
+            render::bytes(point.stored.bytes),
             machines(point),
             departures.and_then(|all| all.get(position)).map_or(why, foretold),
         ]

@@ -59,7 +59,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
                 format!("#{}", point.sequence),
                 point.time.to_string(),
                 json::kind(point.kind).to_owned(),
-                render::bytes(point.stored_bytes),
+                render::bytes(point.stored.bytes),
                 machines.join(", "),
             ]);
         }

@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use super::columns::{PageRecord, decode_disk, decode_page};
 use super::error::{FormatError, Result};
-use super::index::{
-    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, Stored, decode_kind, decode_time,
-};
+use super::index::{DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, decode_kind, decode_time};
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
     BlockMap, BlockSize, Coverage, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
@@ -33,8 +31,6 @@ pub struct Directory {
     pub block_size: BlockSize,
     /// The indexes that this one stands on, lowest first.
     pub below: Vec<IndexReference>,
-    /// Frames that this index and those below refer to.
-    pub stored: Stored,
     /// The machines, with their numbers in the job folder.
     pub machines: Vec<(MachineState, MachineNumber)>,
     pub(super) files: Vec<(ObjectId, u64)>,
@@ -93,7 +89,6 @@ impl Directory {
             kind: decode_kind(record.kind)?,
             block_size,
             below: record.below.iter().map(IndexReferenceRecord::reference).collect(),
-            stored: Stored { blocks: record.stored_blocks, bytes: record.stored_bytes },
             machines,
             files,
             parts,

@@ -8,7 +8,7 @@ use super::error::{FormatError, Result};
 use super::index::{CopyRecord, IndexReferenceRecord, decode_kind, decode_time, encode_kind, encode_status};
 use super::{Kind, decode_record, encode_record};
 use crate::retention::Flags;
-use crate::{BlockSize, Chain, Labels, MachineName, MachineState, ObjectId, RestorePoint, Sequence, Timestamp};
+use crate::{BlockSize, Chain, Labels, MachineName, MachineState, ObjectId, RestorePoint, Sequence, Stored, Timestamp};
 
 const WHAT: &str = "head";
 /// The longest head that is read.
@@ -358,7 +358,7 @@ impl Head {
         }
         let lengths = files.values().map(|file| file.length).chain(chain.indexes().map(|index| index.length));
         let lengths = lengths.chain(retired.iter().map(|retirement| retirement.bytes));
-        if lengths.chain(chain.all().map(|point| point.stored_bytes)).try_fold(0, u64::checked_add).is_none() {
+        if lengths.chain(chain.all().map(|point| point.stored.bytes)).try_fold(0, u64::checked_add).is_none() {
             return Err(invalid("what it refers to is longer than any place has room for"));
         }
         Ok(Self {
@@ -410,8 +410,8 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: IndexReferenceRecord::of(&point.index),
         below: point.below.iter().map(IndexReferenceRecord::of).collect(),
-        stored_blocks: point.stored_blocks,
-        stored_bytes: point.stored_bytes,
+        stored_blocks: point.stored.blocks,
+        stored_bytes: point.stored.bytes,
     })
 }
 
@@ -429,7 +429,6 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: point.index.reference(),
         below: point.below.iter().map(IndexReferenceRecord::reference).collect(),
-        stored_blocks: point.stored_blocks,
-        stored_bytes: point.stored_bytes,
+        stored: Stored { blocks: point.stored_blocks, bytes: point.stored_bytes },
     })
 }

@@ -15,7 +15,7 @@ use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::retention::Flags;
 use crate::{
     BlockMap, BlockSize, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
-    RestorePoint, Sequence, Status, Timestamp, Transferred,
+    RestorePoint, Sequence, Status, Stored, Timestamp, Transferred,
 };
 
 const WHAT: &str = "index";
@@ -40,8 +40,6 @@ pub struct Index {
     /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
     /// cost follows the increment and not the full.
     pub below: Vec<IndexReference>,
-    /// Frames that this index and those below refer to, the hidden ones not counted, and their length in bytes.
-    pub stored: Stored,
     /// The backup files that hold this index's own blocks, with their lengths.
     pub files: BTreeMap<ObjectId, u64>,
     /// The machines, with their numbers in the job folder.
@@ -50,26 +48,6 @@ pub struct Index {
     pub map: BlockMap,
     /// Where the blocks of incomplete machines lie that arrived; no restore uses them.
     pub spare: BlockMap,
-}
-
-/// How much a point has stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stored {
-    /// Frames.
-    pub blocks: u64,
-    /// Their length in bytes, headers included.
-    pub bytes: u64,
-}
-
-impl Stored {
-    /// That of all blocks of `map`.
-    #[must_use]
-    pub fn of(map: &BlockMap) -> Self {
-        map.stored().fold(Self::default(), |sum, (_, _, _, at)| Self {
-            blocks: sum.blocks + 1,
-            bytes: sum.bytes + u64::from(at.length),
-        })
-    }
 }
 
 /// A reference to an index, as it is stored.
@@ -101,8 +79,6 @@ pub(super) struct DirectoryRecord {
     pub(super) kind: u8,
     pub(super) block_bytes: u32,
     pub(super) below: Vec<IndexReferenceRecord>,
-    pub(super) stored_blocks: u64,
-    pub(super) stored_bytes: u64,
     pub(super) files: Vec<FileRecord>,
     pub(super) machines: Vec<MachineRecord>,
 }
@@ -204,8 +180,6 @@ impl Index {
             kind: encode_kind(self.kind),
             block_bytes: self.block_size.bytes(),
             below: self.below.iter().map(IndexReferenceRecord::of).collect(),
-            stored_blocks: self.stored.blocks,
-            stored_bytes: self.stored.bytes,
             files: files
                 .map(|(id, length)| FileRecord { id: id.stored(), length: *length, wrapped_key: Vec::new() })
                 .collect(),
@@ -267,17 +241,15 @@ impl Index {
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory { folder, id, sequence, time, kind, block_size, below, stored, files, machines, .. } = directory;
-        if below.is_empty() && stored != Self::own(&map, &spare) {
-            return Err(FormatError::invalid(WHAT, "it has not as many blocks as its directory says"));
-        }
+        let Directory { folder, id, sequence, time, kind, block_size, below, files, machines, .. } = directory;
         let files = files.into_iter().collect();
-        let index = Self { folder, id, sequence, time, kind, block_size, below, stored, files, machines, map, spare };
+        let index = Self { folder, id, sequence, time, kind, block_size, below, files, machines, map, spare };
         index.check_machines()?;
         Ok(index)
     }
 
-    /// The restore point that this index, encoded as `bytes`, describes. Its flags are the head's to say.
+    /// The restore point that this index, encoded as `bytes`, describes. Its flags are the head's to say, and so is what it has
+    /// stored, unless it stands alone.
     ///
     /// # Errors
     /// As for [`Directory::decode`].
@@ -294,17 +266,9 @@ impl Index {
                 directory_checksum: envelope.record_checksum,
             },
             below: self.below.clone(),
-            stored_blocks: self.stored.blocks,
-            stored_bytes: self.stored.bytes,
+            stored: Stored::of(&self.map),
             flags: Flags::NONE,
         })
-    }
-
-    /// The blocks of an index that stands on no other.
-    #[must_use]
-    pub fn own(map: &BlockMap, spare: &BlockMap) -> Stored {
-        let (map, spare) = (Stored::of(map), Stored::of(spare));
-        Stored { blocks: map.blocks + spare.blocks, bytes: map.bytes + spare.bytes }
     }
 }
 

@@ -5,7 +5,7 @@ use offsite_core::retention::{
 };
 use offsite_core::{
     BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
-    Timestamp,
+    Stored, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -21,8 +21,7 @@ pub(crate) fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flag
         machines: vec![MachineState::new(name, Status::Complete, time)],
         index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
         below: Vec::new(),
-        stored_blocks: 0,
-        stored_bytes: 0,
+        stored: Stored::default(),
         flags,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::{Index, Stored};
+use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
@@ -72,7 +72,6 @@ pub(crate) fn full_index() -> Index {
         kind: PointKind::Full,
         block_size: BlockSize::MiB1,
         below: vec![],
-        stored: Index::own(&map, &BlockMap::empty()),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000)]),
         machines: vec![
             (state("app", Status::Complete, 1_791_000_000), MachineNumber(1)),
@@ -96,13 +95,11 @@ pub(crate) fn layered_index() -> Index {
     let mut map = BlockMap::empty();
     let app = disk(5_000_000, 3, vec![stored(0, 2, 16_384), Run::Zero { first: 3, count: 2 }]);
     map.insert(name("app"), machine(1_791_900_000, vec![(0, app)]));
-    let state_of_both = below.map.overlay(&map).project(|machine| machine.as_str() != "old");
     Index {
         id: ObjectId::new(3, 5),
         sequence: Sequence(41),
         time: time(1_791_900_100),
         below: vec![reference(&below)],
-        stored: Stored::of(&state_of_both),
         files: BTreeMap::from([(ObjectId::new(1, 2), 20_480)]),
         machines: vec![
             (state("app", Status::Complete, 1_791_900_000), MachineNumber(1)),
@@ -123,7 +120,6 @@ pub(crate) fn rollback_index() -> Index {
         sequence: Sequence(40),
         time: time(1_791_800_100),
         kind: PointKind::Rollback,
-        stored: Index::own(&map, &BlockMap::empty()),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000)]),
         machines: vec![(state("app", Status::Complete, 1_791_800_000), MachineNumber(1))],
         map,
@@ -147,7 +143,6 @@ pub(crate) fn index() -> Index {
         kind: PointKind::Increment,
         block_size: BlockSize::MiB1,
         below: vec![],
-        stored: Index::own(&map, &spare),
         files: BTreeMap::from([(ObjectId::new(1, 1), 70_000), (ObjectId::new(1, 2), 12_288)]),
         machines: vec![
             (copied(state("app", Status::Complete, 1_792_000_000), 300), MachineNumber(1)),

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::format::index::Stored;
 use offsite_core::plan::Plan;
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp,
+    BlockMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp,
 };
 
 use super::method::Making;

@@ -4,12 +4,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
-use offsite_core::format::index::Stored;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
 use offsite_core::retention::{Flags, Marks, Method, mark};
 use offsite_core::{
     BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
-    Status, StoredBlock, Timestamp, Transferred,
+    Status, Stored, StoredBlock, Timestamp, Transferred,
 };
 
 use super::CopyJob;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use offsite_core::format::head::Head;
-use offsite_core::format::index::Stored;
 use offsite_core::{
     BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
     Sequence, StoredBlock,
@@ -198,7 +197,6 @@ impl Guess<'_> {
 
     fn index(&self, map: BlockMap) -> PointIndex {
         let RestorePoint { index, sequence, time, kind, machines, below, flags, .. } = self.point.clone();
-        let stored = Stored { blocks: self.point.stored_blocks, bytes: self.point.stored_bytes };
         PointIndex {
             id: index.id,
             sequence,
@@ -206,7 +204,7 @@ impl Guess<'_> {
             kind,
             machines,
             below,
-            stored: Some(stored),
+            stored: Some(self.point.stored),
             map,
             spare: BlockMap::empty(),
             flags,

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
-use offsite_core::format::index::Stored;
 use offsite_core::plan::{Plan, retire};
 use offsite_core::retention::{DeletedMachines, Zone};
-use offsite_core::{BlockMap, Chain, MachineName, PointKind, RestorePoint, Sequence, Status, Timestamp};
+use offsite_core::{BlockMap, Chain, MachineName, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp};
 
 use super::draft::{Draft, Drafting};
 use super::stack::rewritten;
@@ -51,8 +50,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
             removed.push(point.sequence);
             continue;
         }
-        let stored = Stored::of(&step);
-        (point.stored_blocks, point.stored_bytes) = (stored.blocks, stored.bytes);
+        point.stored = Stored::of(&step);
         kept.push(step.clone());
         left.insert(point.sequence, (point, step));
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::format::index::Stored;
-use offsite_core::plan::{FoldTarget, Merge, Plan, adopt, fold};
+use offsite_core::plan::{FoldTarget, Merge, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
@@ -69,7 +68,8 @@ pub(super) async fn draft(
         }
         None => (adopt(merge), method, why),
     };
-    let stored = stored_after(full, &full_part, &plan);
+    let merged = full_part.overlay(&plan.index);
+    let stored = full.stored.exchanged(&full_part, &merged);
     let (below, map) = stacked(drafting.indexes, &[full], &plan.index).await?;
     let mut indexes = Vec::new();
     let mut files = drafting.head.files.clone();
@@ -98,7 +98,7 @@ pub(super) async fn draft(
     let points = std::iter::once(new_full).chain(after.iter().cloned()).collect();
     let next = Chain::with_archives(chain.block_size(), archives, points);
     let mut kept = others;
-    kept.push(full_part.overlay(&plan.index));
+    kept.push(merged);
     let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
     let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
     drafting.draft(operation, plan, next, indexes, &kept)
@@ -142,16 +142,6 @@ async fn hindrance(
             Ok(Some("the full's file is lost or cut off"))
         }
         answer => answer.while_doing(|| format!("looking at backup file {key}")).map(|_| None),
-    }
-}
-
-/// How much the new full has stored: what the full had, without what the increments displace, with what they bring.
-fn stored_after(full: &RestorePoint, part: &BlockMap, plan: &Plan) -> Stored {
-    let before = Stored { blocks: full.stored_blocks, bytes: full.stored_bytes };
-    let (gone, new) = (Stored::of(part), Stored::of(&part.overlay(&plan.index)));
-    Stored {
-        blocks: (before.blocks + new.blocks).saturating_sub(gone.blocks),
-        bytes: (before.bytes + new.bytes).saturating_sub(gone.bytes),
     }
 }
 

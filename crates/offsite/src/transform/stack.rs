@@ -1,9 +1,8 @@
 //! Points whose indexes change while their content stays: the new rows lie on top of what is there, or everything is written
 //! anew.
 
-use offsite_core::format::index::Stored;
 use offsite_core::plan::Files;
-use offsite_core::{BlockMap, IndexReference, ObjectId, PointKind, RestorePoint};
+use offsite_core::{BlockMap, IndexReference, ObjectId, PointKind, RestorePoint, Stored};
 
 use super::draft::Drafting;
 use crate::Result;
@@ -19,8 +18,7 @@ pub(super) async fn restacked(
     indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
 ) -> Result<RestorePoint> {
     let (below, map) = stacked(drafting.indexes, &[point], new).await?;
-    let stored = Stored { blocks: point.stored_blocks, bytes: point.stored_bytes };
-    let stored = (!below.is_empty()).then_some(stored);
+    let stored = (!below.is_empty()).then_some(point.stored);
     write(drafting, point, Rows { kind: point.kind, below, stored, map }, files, indexes).await
 }
 

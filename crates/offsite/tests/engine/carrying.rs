@@ -157,7 +157,7 @@ fn rebuilt(bytes: &[u8], change: impl FnOnce(&mut Index, &mut Vec<u8>)) -> Vec<u
     }
     rebuilt.extend(file);
     let (bytes, checksum) = (rebuilt.len() as u64, checksum(&rebuilt));
-    let end = ExportEnd { id: header.id, frames: index.stored.blocks, bytes, checksum };
+    let end = ExportEnd { id: header.id, frames: index.map.stored().count() as u64, bytes, checksum };
     rebuilt.extend(encode_record(Kind::ExportEnd, &end).unwrap());
     rebuilt
 }

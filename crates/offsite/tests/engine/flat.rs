@@ -61,7 +61,6 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     index.machines.insert(0, (state_of, MachineNumber(1)));
     let end = start + u64::from(blocks) * u64::from(FRAME_BYTES);
     index.files.insert(file, end);
-    index.stored = Index::own(&index.map, &index.spare);
     let bytes = index.encode().unwrap();
     let point = index.point(&bytes).unwrap();
     let bytes = bytes::Bytes::from(bytes);

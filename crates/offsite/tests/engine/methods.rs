@@ -74,9 +74,9 @@ async fn assert_exact(memory: &Memory, folder: &str) {
 fn assert_totals(memory: &Memory, folder: &str) {
     for point in newest_head(memory, folder).chain.all() {
         let map = step(memory, folder, point);
-        assert_eq!(point.stored_blocks, map.stored().count() as u64, "point {}", point.sequence);
+        assert_eq!(point.stored.blocks, map.stored().count() as u64, "point {}", point.sequence);
         let bytes: u64 = map.stored().map(|(_, _, _, at)| u64::from(at.length)).sum();
-        assert_eq!(point.stored_bytes, bytes, "point {}", point.sequence);
+        assert_eq!(point.stored.bytes, bytes, "point {}", point.sequence);
     }
 }
 
@@ -256,7 +256,7 @@ async fn a_synthetic_full_moves_no_block_and_an_active_one_all() {
     assert_eq!((unchanged.full, unchanged.stored_blocks, unchanged.tally.target.bytes_written), (true, 0, 0));
     let active = forward(&machines).full(FullKind::Active).run(day(4)).await.unwrap();
     assert_eq!((active.full, active.tally.target), (true, first.tally.target));
-    let blocks: Vec<_> = newest_head(&memory, PRIMARY).chain.points().iter().map(|point| point.stored_blocks).collect();
+    let blocks: Vec<_> = newest_head(&memory, PRIMARY).chain.points().iter().map(|point| point.stored.blocks).collect();
     assert_eq!(blocks, [8, 1, 8, 8, 8]);
     use PointKind::{Full, Increment};
     assert_eq!(kinds(&memory), [Full, Increment, Full, Full, Full]);

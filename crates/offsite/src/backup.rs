@@ -16,7 +16,7 @@ use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, 
 
 use crate::image::ImageSource;
 use crate::indexes::Indexes;
-use crate::point::commit_point;
+use crate::point::{Addition, commit_point};
 use crate::report::{BackupReport, BlockTraffic, Tally};
 use crate::transform::{Transforms, transform};
 use crate::writer::{Writer, WriterSettings};
@@ -167,11 +167,16 @@ impl BackupJob {
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
-        let maps: Vec<_> =
-            rollback.iter().chain(std::iter::once(&point)).map(|point| (point.id, point.map.clone())).collect();
-        let point = commit_point(writer, rollback, point, &plan, Flags::NONE).await?;
-        maps.into_iter().for_each(|(id, map)| indexes.insert(id, map));
         drop(latest);
+        let addition = Addition {
+            rollback,
+            point,
+            plan: &plan,
+            predecessor_flags: Flags::NONE,
+            spare: &nothing,
+            after: vec![&plan.index],
+        };
+        let point = commit_point(writer, &mut indexes, addition).await?;
         let stored_blocks = Stored::of(&plan.index).blocks;
         let tally = Tally {
             planned: Cost { blocks: stored_blocks, ..plan.cost() },

@@ -17,8 +17,10 @@ use offsite_core::{BlockMap, PointKind, Status, Timestamp};
 
 use crate::clock_rule::ClockRule;
 use crate::folder::JobFolder;
+use crate::indexes::Indexes;
 use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
-use crate::point::{PointIndex, commit_point, number_machines};
+use crate::point::{Addition, PointIndex, commit_point, number_machines};
+use crate::read_back::check_step;
 use crate::report::{BlockTraffic, ImportReport, Tally};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -136,13 +138,22 @@ impl Import {
             time: index.time,
             kind: PointKind::Full,
             machines: index.machines.into_iter().map(|(state, _)| state).collect(),
-            below: Vec::new(),
-            stored: None,
             map: plan.index.clone(),
+            stack: None,
             spare: BlockMap::empty(),
             flags: Flags::NONE,
         };
-        let point = commit_point(writer, None, point, &plan, Flags::NONE).await?;
+        check_step(&BlockMap::empty(), &plan.index, &index.map)?;
+        let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
+        let addition = Addition {
+            rollback: None,
+            point,
+            plan: &plan,
+            predecessor_flags: Flags::NONE,
+            spare: &BlockMap::empty(),
+            after: vec![&plan.index],
+        };
+        let point = commit_point(writer, &mut indexes, addition).await?;
         let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();
         (planned.blocks, planned.bytes_read) = (plan.moves.len() as u64, header.file_bytes);
         let source = BlockTraffic { bytes_read: file_bytes, ..BlockTraffic::default() };

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use offsite_core::format::head::Head;
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::index::{Directory, Index, Page};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
 use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
@@ -18,6 +19,8 @@ use crate::{Error, OpenRepository, Result};
 const WHOLE_BYTES_MAX: u64 = 1 << 20;
 /// Pages that are apart by less are read as one range.
 const GAP_BYTES_MAX: u64 = 64 << 10;
+/// So many bytes of pages are remembered, give or take one look-up.
+const PAGES_BYTES_MAX: u64 = 32 << 20;
 
 /// The indexes of one job folder.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Indexes {
     maps: BTreeMap<ObjectId, Arc<BlockMap>>,
     /// What arrived of incomplete machines.
     spares: BTreeMap<ObjectId, Arc<BlockMap>>,
+    /// Pages of long indexes that were read, by where they start, so that what is planned and what is proven read them once.
+    pages: BTreeMap<(ObjectId, u64), Bytes>,
 }
 
 impl Indexes {
@@ -40,17 +45,25 @@ impl Indexes {
             directories: BTreeMap::new(),
             maps: BTreeMap::new(),
             spares: BTreeMap::new(),
+            pages: BTreeMap::new(),
         }
     }
 
-    /// Takes note of an index that is not to be read, because it was just made, or is only imagined.
+    /// Takes note of an index that was decoded already.
     pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
         self.maps.insert(id, Arc::new(map));
     }
 
-    /// Takes note of what an index that is not to be read says of incomplete machines.
-    pub(crate) fn insert_spare(&mut self, id: ObjectId, spare: BlockMap) {
-        self.spares.insert(id, Arc::new(spare));
+    /// Opens the own index of `point` from its bytes, as if they had been read: it is about to be stored, or only imagined.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`]: whoever reads it once it is stored has the same answer.
+    pub(crate) fn open(&mut self, point: &RestorePoint, bytes: &[u8]) -> Result<Index> {
+        let (directory, index) = self.decode(bytes, &point.index, point)?;
+        self.directories.insert(point.index.id, Arc::new(directory));
+        self.maps.insert(point.index.id, Arc::new(index.map.clone()));
+        self.spares.insert(point.index.id, Arc::new(index.spare.clone()));
+        Ok(index)
     }
 
     /// What arrived of the incomplete machines of the newest point, for the next copy to take.
@@ -71,16 +84,6 @@ impl Indexes {
         }
         let spare = self.spares.get(&point.index.id).map_or_else(BlockMap::empty, |spare| BlockMap::clone(spare));
         Ok(spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole())))
-    }
-
-    /// Takes note of the directory of an index that is not to be read, whose bytes these are.
-    ///
-    /// # Errors
-    /// [`Error::Defect`] if they are no index.
-    pub(crate) fn insert_directory(&mut self, id: ObjectId, bytes: &[u8]) -> Result<()> {
-        let directory = Directory::decode(bytes).map_err(|error| Error::Defect(error.to_string()))?;
-        self.directories.insert(id, Arc::new(directory));
-        Ok(())
     }
 
     /// What a point says: the state of a full, the step of another.
@@ -202,16 +205,22 @@ impl Indexes {
         }
         let directory = self.directory(reference, point).await?;
         let pages = directory.pages(coverage);
+        let place = |page: &Page| (reference.id, page.range().start);
         let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
-        for page in &pages {
+        for page in pages.iter().filter(|page| !self.pages.contains_key(&place(page))) {
             match ranges.last_mut() {
                 Some(last) if page.range().start <= last.end + GAP_BYTES_MAX => last.end = page.range().end,
                 _ => ranges.push(page.range()),
             }
         }
         let key = self.layout.index(reference.id)?;
-        let read = self.repository.backend().read(&key, Read::Ranges(&ranges)).await;
-        let buffers = self.loaded(read, reference, point)?;
+        let buffers = match ranges.is_empty() {
+            true => Vec::new(),
+            false => {
+                let read = self.repository.backend().read(&key, Read::Ranges(&ranges)).await;
+                self.loaded(read, reference, point)?
+            }
+        };
         let slice = |range: std::ops::Range<u64>| {
             let position = ranges.partition_point(|whole| whole.end < range.end);
             let (whole, bytes) = ranges.get(position).zip(buffers.get(position))?;
@@ -219,8 +228,13 @@ impl Indexes {
             let end = usize::try_from(range.end - whole.start).ok()?;
             (end <= bytes.len()).then(|| bytes.slice(start..end))
         };
-        let bytes: Option<Vec<_>> = pages.iter().map(|page| slice(page.range())).collect();
+        let bytes: Option<Vec<_>> =
+            pages.iter().map(|page| self.pages.get(&place(page)).cloned().or_else(|| slice(page.range()))).collect();
         let bytes = bytes.ok_or_else(|| self.damaged(reference, point, None))?;
+        if self.pages.values().map(|page| page.len() as u64).sum::<u64>() > PAGES_BYTES_MAX {
+            self.pages.clear();
+        }
+        self.pages.extend(pages.iter().map(&place).zip(bytes.iter().cloned()));
         directory.decode_pages(coverage, &pages, &bytes).map_err(|error| self.damaged(reference, point, Some(error)))
     }
 
@@ -260,15 +274,21 @@ impl Indexes {
         let key = self.layout.index(reference.id)?;
         let read = self.repository.backend().get(&key, reference.length).await;
         let bytes = self.loaded(read, reference, point)?;
-        let damaged = |error| self.damaged(reference, point, Some(error));
-        let directory = Directory::decode(&bytes).map_err(damaged)?;
-        let envelope = Envelope::decode(Kind::Index, &bytes).map_err(damaged)?;
-        self.check(&directory, envelope.record_checksum, reference, point)?;
-        let index = Index::decode(&bytes).map_err(damaged)?;
+        let (_, index) = self.decode(&bytes, reference, point)?;
         let map = Arc::new(index.map);
         self.maps.insert(reference.id, Arc::clone(&map));
         self.spares.insert(reference.id, Arc::new(index.spare));
         Ok(map)
+    }
+
+    /// The index that these bytes are, if it is the one that the point refers to.
+    fn decode(&self, bytes: &[u8], reference: &IndexReference, point: &RestorePoint) -> Result<(Directory, Index)> {
+        let damaged = |error| self.damaged(reference, point, Some(error));
+        let directory = Directory::decode(bytes).map_err(damaged)?;
+        let envelope = Envelope::decode(Kind::Index, bytes).map_err(damaged)?;
+        self.check(&directory, envelope.record_checksum, reference, point)?;
+        let index = Index::decode(bytes).map_err(damaged)?;
+        Ok((directory, index))
     }
 
     /// Whether an index is the one that the head refers to.

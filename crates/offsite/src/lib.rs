@@ -35,6 +35,7 @@ mod open_repository;
 mod pin;
 mod point;
 mod progress;
+mod read_back;
 mod release;
 mod repair;
 pub mod report;

@@ -15,8 +15,10 @@ use offsite_core::{
 
 use crate::clock_rule::ClockRule;
 use crate::folder::{JobFolder, PointSelector};
+use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, Wanted, transfer};
-use crate::point::{PointIndex, encode_index};
+use crate::point::{NewIndex, PointIndex, encode_index};
+use crate::read_back::{Change, prove};
 use crate::report::{BlockTraffic, MapReport, Tally};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -118,6 +120,8 @@ impl MapSeed {
         let files = plan.files_after(&Files::new(), head.alignment_bytes.into());
         let places: BTreeMap<_, _> =
             plan.moves.iter().map(|step| ((step.from.file, step.from.offset), step.to)).collect();
+        let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
+        let mut new: Vec<NewIndex> = Vec::new();
         let mut points: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
         for (point, step) in contents.steps {
             let map = step.relocated(|_, _, _, at| places.get(&(at.file, at.offset)).copied().unwrap_or(at));
@@ -125,21 +129,21 @@ impl MapSeed {
                 let origin = machine.origin.unwrap_or(Origin { folder: seed.id(), sequence: point.sequence });
                 MachineState { origin: Some(origin), ..machine.clone() }
             });
-            let mapped = PointIndex {
+            let index = PointIndex {
                 id: writer.mint(),
                 sequence: point.sequence,
                 time: point.time,
                 kind: point.kind,
                 machines: machines.collect(),
-                below: Vec::new(),
-                stored: None,
                 map,
+                stack: None,
                 spare: BlockMap::empty(),
                 flags: point.flags,
             };
-            let (mapped, bytes) = encode_index(&head, mapped, &files)?;
-            writer.put_index(mapped.index.id, bytes).await?;
-            points.insert(mapped.sequence, mapped);
+            let index = encode_index(&head, index, &files)?;
+            index.open(&mut indexes)?;
+            points.insert(index.point.sequence, index.point.clone());
+            new.push(index);
         }
         let take = |points: &mut BTreeMap<Sequence, RestorePoint>, from: &[RestorePoint]| -> Vec<RestorePoint> {
             from.iter().filter_map(|point| points.remove(&point.sequence)).collect()
@@ -153,16 +157,19 @@ impl MapSeed {
         let next_sequence = seed.head().next_sequence;
         let last_selected = seed.head().last_selected.clone();
         let labels = seed.head().labels.clone();
-        writer
-            .commit(|next| {
-                next.chain = chain;
-                next.machines = head.machines;
-                next.last_selected = last_selected;
-                next.labels = labels;
-                next.next_sequence = next_sequence;
-                next.files = files;
-            })
-            .await?;
+        let after = new.iter().map(NewIndex::map).collect();
+        let change = Change { head: writer.head(), chain, files, new: &new, before: Vec::new(), after };
+        let proven = prove(&mut indexes, change).await?;
+        for NewIndex { point, bytes, .. } in new {
+            writer.put_index(point.index.id, bytes).await?;
+        }
+        let change = |next: &mut Head| {
+            next.machines = head.machines;
+            next.last_selected = last_selected;
+            next.labels = labels;
+            next.next_sequence = next_sequence;
+        };
+        writer.commit_chain(proven, change).await?;
         let tally = Tally {
             planned: plan.cost(),
             source: BlockTraffic::between(before.0, self.seed.block_counts()),

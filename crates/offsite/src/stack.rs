@@ -1,9 +1,10 @@
 //! What the index of a full stands on.
 
-use offsite_core::{BlockMap, IndexReference, RestorePoint};
+use offsite_core::{BlockMap, IndexReference, RestorePoint, Stored};
 
 use crate::Result;
 use crate::indexes::Indexes;
+use crate::point::Stack;
 
 /// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few
 /// indexes, and each row is written again a few times only, however many runs there are.
@@ -12,16 +13,19 @@ const STACK_RATIO: u64 = 2;
 const HEADER_BYTES: u64 = 256;
 const ROW_BYTES: u64 = 52;
 
-/// The indexes that a full stands on whose state is the end of `steps` and then `new`, and what its own index says.
+/// What the index of a full says whose state is the end of `steps` and then `new`, and what it stands on. `stored` is what the full
+/// has stored.
 ///
 /// The indexes on top that are not much longer than what is new are written again together with it.
 pub(crate) async fn stacked(
     indexes: &mut Indexes,
     steps: &[&RestorePoint],
     new: &BlockMap,
-) -> Result<(Vec<IndexReference>, BlockMap)> {
+    stored: Stored,
+) -> Result<(BlockMap, Stack)> {
     let all = steps.iter().flat_map(|point| point.indexes().map(move |index| (*index, *point)));
     let mut below: Vec<(IndexReference, &RestorePoint)> = all.collect();
+    let lower = below.iter().map(|(index, _)| *index).collect();
     let mut bytes = length_of(new);
     let mut from = below.len();
     while from > 0 && below[from - 1].0.length <= STACK_RATIO * bytes {
@@ -32,7 +36,8 @@ pub(crate) async fn stacked(
     for (index, point) in below.split_off(from) {
         rows = rows.overlay(&indexes.rows(&[index], point).await?);
     }
-    Ok((below.into_iter().map(|(index, _)| index).collect(), rows.overlay(new)))
+    let below = below.into_iter().map(|(index, _)| index).collect();
+    Ok((rows.overlay(new), Stack { below, lower, step: new.clone(), stored }))
 }
 
 fn length_of(map: &BlockMap) -> u64 {

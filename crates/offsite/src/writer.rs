@@ -19,6 +19,7 @@ use crate::layout::Layout;
 use crate::lease::{busy, is_over_by_wall_clock, signs_of_life, wait_for_lease};
 use crate::open_repository::random_id;
 use crate::pin::remove_silent;
+use crate::read_back::Proven;
 use crate::release::release;
 use crate::rules::{check_successor, check_taking};
 use crate::seams::is_broken;
@@ -198,15 +199,32 @@ impl Writer {
         }
     }
 
-    /// Commits what `change` makes of the head. What the new head refers to must be durable by now.
+    /// Commits what `change` makes of the head, whose chain stays as it is.
     ///
     /// # Errors
     /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
+        self.commit_next(None, change).await
+    }
+
+    /// Commits `proven`, and what `change` makes of the rest of the head. What the new head refers to must be durable by now.
+    ///
+    /// # Errors
+    /// As for [`Writer::commit`].
+    pub(crate) async fn commit_chain(&mut self, proven: Proven, change: impl FnOnce(&mut Head)) -> Result<()> {
+        self.commit_next(Some(proven), change).await
+    }
+
+    async fn commit_next(&mut self, proven: Option<Proven>, change: impl FnOnce(&mut Head)) -> Result<()> {
         let mut next = successor(self.layout.job(), &self.head, self.clock.mark())?;
         next.settled_policy = self.settled_policy;
         next.compacted = self.compacted;
         change(&mut next);
+        // Only a chain that was opened as a reader opens it is ever committed.
+        (next.chain, next.files) = match proven {
+            Some(proven) => proven.into_parts(),
+            None => (self.head.chain.clone(), self.head.files.clone()),
+        };
         next.labels.retain(|name, _| next.machines.contains(name));
         check_successor(&self.head, &next, self.minted)?;
         let is_copied = next.chain != self.head.chain || next.files != self.head.files;
@@ -300,8 +318,8 @@ impl Writer {
     }
 
     /// Stores an index, and its second copy beside the backup files.
-    pub(crate) async fn put_index(&self, id: ObjectId, bytes: Vec<u8>) -> Result<()> {
-        let (bytes, twin, index) = (Bytes::from(bytes), self.layout.twin(id)?, self.layout.index(id)?);
+    pub(crate) async fn put_index(&self, id: ObjectId, bytes: Bytes) -> Result<()> {
+        let (twin, index) = (self.layout.twin(id)?, self.layout.index(id)?);
         try_join(self.put(&twin, bytes.clone()), self.put(&index, bytes)).await?;
         Ok(())
     }

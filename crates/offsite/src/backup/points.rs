@@ -11,6 +11,7 @@ use offsite_core::{
 use super::method::Making;
 use crate::indexes::Indexes;
 use crate::point::PointIndex;
+use crate::read_back::check_step;
 use crate::stack::stacked;
 use crate::{Error, Result};
 
@@ -45,9 +46,8 @@ impl Place<'_> {
             time: self.now,
             kind: making.kind(),
             machines: self.machines(making, &plan.index),
-            below: Vec::new(),
-            stored: None,
             map: plan.index.clone(),
+            stack: None,
             spare: BlockMap::empty(),
             flags: Flags::NONE,
         };
@@ -62,9 +62,9 @@ impl Place<'_> {
             }
             Making::SyntheticFull | Making::ReverseFull => {}
         }
-        (point.below, point.map) = stacked(indexes, self.steps, &plan.index).await?;
         let state = self.latest.overlay(&plan.index).project(|name| lists(&point.machines, name));
-        point.stored = Some(Stored::of(&state));
+        let (map, stack) = stacked(indexes, self.steps, &plan.index, Stored::of(&state)).await?;
+        (point.map, point.stack) = (map, Some(stack));
         let rollback = if making == Making::ReverseFull { Some(self.rollback(&state, mint())?) } else { None };
         Ok(Points { point, rollback })
     }
@@ -76,15 +76,16 @@ impl Place<'_> {
             return Err(Error::Defect("a reverse-incremental run that does not start from a full".to_owned()));
         };
         let full = (*full).clone();
+        let map = state.diff(self.latest);
+        check_step(state, &map, self.latest)?;
         Ok(PointIndex {
             id,
             sequence: full.sequence,
             time: full.time,
             kind: PointKind::Rollback,
             machines: full.machines,
-            below: Vec::new(),
-            stored: None,
-            map: state.diff(self.latest),
+            map,
+            stack: None,
             spare: BlockMap::empty(),
             flags: full.flags,
         })

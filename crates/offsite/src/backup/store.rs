@@ -9,6 +9,7 @@ use offsite_core::{BlockMap, DiskNumber, MachineMap, MachineName, Timestamp};
 use crate::image::DiskImage;
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
 use crate::point::number_machines;
+use crate::read_back::check_step;
 use crate::report::MachineBackup;
 use crate::writer::Writer;
 use crate::{OpenRepository, Progress, Result};
@@ -63,7 +64,9 @@ pub(super) async fn store_blocks(
         }
     };
     output.finish().await?;
-    let index = previous.diff(&state_of(&ingested, now));
+    let state = state_of(&ingested, now);
+    let index = previous.diff(&state);
+    check_step(previous, &index, &state)?;
     Ok((Plan { index, files: placer.into_files(), ..Plan::default() }, summaries(&ingested)))
 }
 

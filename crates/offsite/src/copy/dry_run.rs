@@ -98,12 +98,11 @@ impl CopyJob {
         if let Some(stored) = stored {
             let (copies, predecessor) = (stored.machines.clone(), stored.predecessor);
             let Settled { point, plan, .. } = stored.settle(&head, &self.target, None)?;
-            let (full, cost, map, spare) =
-                (point.kind == PointKind::Full, plan.cost(), point.map.clone(), point.spare.clone());
+            let (full, cost) = (point.kind == PointKind::Full, plan.cost());
             let files = plan.files_after(&head.files, head.alignment_bytes.into());
-            let (point, _) = encode_index(&head, point, &files)?;
-            indexes.insert(point.index.id, map);
-            indexes.insert_spare(point.index.id, spare);
+            let index = encode_index(&head, point, &files)?;
+            index.open(&mut indexes)?;
+            let point = index.point;
             (head.machines, _) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
             head.next_sequence = Sequence(point.sequence.0.saturating_add(1));
             let chain = head.chain.flagged_latest(predecessor).and_then(|chain| chain.appended(point));

@@ -18,7 +18,8 @@ use super::sync::SyncRequest;
 use crate::findings::Findings;
 use crate::indexes::Indexes;
 use crate::mover::{Copied, OutputHeader};
-use crate::point::{PointIndex, number_machines};
+use crate::point::{PointIndex, Stack, number_machines};
+use crate::read_back::check_step;
 use crate::report::{MachineCopy, MachineReport};
 use crate::{Error, OpenRepository, Result};
 
@@ -70,6 +71,8 @@ pub(super) struct NewPoint {
 /// A restore point as it is once it is known what has arrived.
 pub(super) struct Settled {
     pub(super) point: PointIndex,
+    /// What was spare before.
+    pub(super) spare_before: BlockMap,
     pub(super) plan: Plan,
     /// The machines that are not whole.
     pub(super) transferred: BTreeMap<MachineName, Transferred>,
@@ -129,6 +132,7 @@ impl CopyJob {
         let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);
+        check_step(from, &plan.index, &choice.wanted)?;
         let mut healed: BTreeMap<MachineName, u64> = BTreeMap::new();
         for step in plan.moves.iter().filter(|step| findings.heals(latest, step)) {
             *healed.entry(step.address.machine.clone()).or_default() += 1;
@@ -229,12 +233,10 @@ impl NewPoint {
         let Arrival { whole, mut spare, transferred } = Arrival::of(&self.plan.index, here);
         let mut machines: BTreeMap<MachineName, MachineState> = BTreeMap::new();
         let mut map = whole.clone();
-        let mut below = Vec::new();
-        let mut stored = None;
+        let mut stack = None;
         if let Some((base, own)) = &self.base {
             machines.extend(base.machines.iter().map(|machine| (machine.name.clone(), machine.clone())));
             map = own.overlay(&whole);
-            below.clone_from(&base.below);
         }
         for (name, state) in self.waiting.0.into_iter().map(|state| (state.name.clone(), state)) {
             machines.insert(name, state);
@@ -262,9 +264,15 @@ impl NewPoint {
                 }
             }
         }
-        if !below.is_empty() {
+        if let Some((base, _)) = self.base.as_ref().filter(|(base, _)| !base.below.is_empty()) {
             let is_whole = |name: &MachineName| machines.get(name).is_some_and(MachineState::is_whole);
-            stored = Some(Stored::of(&self.base_state.overlay(&whole).project(is_whole)));
+            let stored = Stored::of(&self.base_state.overlay(&whole).project(is_whole));
+            let lower = base.indexes().copied().collect();
+            stack = Some(Stack { below: base.below.clone(), lower, step: whole.clone(), stored });
+        }
+        let is_whole = |name: &MachineName| !transferred.contains_key(name);
+        if !whole.same_content(&self.plan.index.project(is_whole)) {
+            return Err(Error::Defect("what has arrived of whole machines is not what was planned".to_owned()));
         }
         let reclaiming = Reclaiming {
             alignment: head.alignment_bytes.into(),
@@ -286,13 +294,12 @@ impl NewPoint {
             time: self.time,
             kind: self.kind,
             machines: machines.into_values().collect(),
-            below,
-            stored,
             map,
+            stack,
             spare,
             flags: self.flags,
         };
-        Ok(Settled { point, plan, transferred })
+        Ok(Settled { point, spare_before: self.spare, plan, transferred })
     }
 }
 

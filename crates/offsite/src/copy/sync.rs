@@ -7,7 +7,7 @@ use std::time::Instant;
 use offsite_core::plan::{Cost, Plan};
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
-use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
+use offsite_core::{MachineName, PointKind, Sequence, Timestamp};
 
 use super::offer::{NewPoint, Offer};
 use super::source::Sources;
@@ -15,7 +15,7 @@ use super::{CopyJob, latest_state};
 use crate::gate::{Gate, OpenGate};
 use crate::indexes::Indexes;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
-use crate::point::commit_point;
+use crate::point::{Addition, commit_point};
 use crate::report::{BlockTraffic, MachineOutcome, MachineReport, SyncOutcome, SyncReport, Tally};
 use crate::writer::Writer;
 use crate::{Error, Result};
@@ -142,11 +142,16 @@ impl CopyJob {
         let planned = planned(&settled.plan, &copied);
         let (sequence, time, full) =
             (settled.point.sequence, settled.point.time, settled.point.kind == PointKind::Full);
-        let (id, map, spare): (ObjectId, _, _) =
-            (settled.point.id, settled.point.map.clone(), settled.point.spare.clone());
-        commit_point(writer, None, settled.point, &settled.plan, predecessor).await?;
-        indexes.insert(id, map);
-        indexes.insert_spare(id, spare);
+        let spare = settled.point.spare.clone();
+        let addition = Addition {
+            rollback: None,
+            point: settled.point,
+            plan: &settled.plan,
+            predecessor_flags: predecessor,
+            spare: &settled.spare_before,
+            after: vec![&settled.plan.index, &spare],
+        };
+        commit_point(writer, indexes, addition).await?;
         let tally = Tally {
             planned,
             source: BlockTraffic::between(before.0, block_counts(&frames)),

@@ -74,8 +74,8 @@ pub(super) async fn mend(
             let (own, twin) = (survey.layout.index(point.index.id)?, survey.layout.twin(point.index.id)?);
             if writes {
                 // Cut off between the two, the next repair finds one of them.
-                put_back(survey, &own, bytes.clone().into()).await?;
-                put_back(survey, &twin, bytes.into()).await?;
+                put_back(survey, &own, bytes.clone()).await?;
+                put_back(survey, &twin, bytes).await?;
             }
             gone.remove(&point.index.id);
             sequences.insert(point.index.id, point.sequence);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use offsite_core::format::head::Head;
 use offsite_core::{
     BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
@@ -15,7 +16,7 @@ use offsite_core::{
 use super::survey::Survey;
 use crate::indexes::Indexes;
 use crate::mover::{Found, FrameSource, find};
-use crate::point::{PointIndex, encode_index};
+use crate::point::{NewIndex, PointIndex, Stack, encode_index};
 use crate::{Progress, Result};
 
 /// Of so many machines whose disks changed beside the lost index, each way is tried.
@@ -81,12 +82,7 @@ impl Frames {
     }
 
     /// The bytes of the index of `point` and what it says, if they can be proven.
-    pub(super) fn salvage(
-        &self,
-        head: &Head,
-        point: &RestorePoint,
-        beside: &Neighbours,
-    ) -> Option<(Vec<u8>, BlockMap)> {
+    pub(super) fn salvage(&self, head: &Head, point: &RestorePoint, beside: &Neighbours) -> Option<(Bytes, BlockMap)> {
         if point.kind == PointKind::Rollback || point.machines.iter().any(|machine| !machine.is_whole()) {
             return None;
         }
@@ -97,7 +93,8 @@ impl Frames {
         let choices = 1_u32 << doubtful.min(DOUBTFUL_MAX);
         (0..choices).flat_map(|choice| [(choice, true), (choice, false)]).find_map(|(choice, names_all)| {
             let map = guess.map(&shapes, choice, names_all)?;
-            let (described, bytes) = encode_index(head, guess.index(map.clone()), &head.files).ok()?;
+            let NewIndex { point: described, bytes, .. } =
+                encode_index(head, guess.index(map.clone()), &head.files).ok()?;
             (described.index == point.index).then_some((bytes, map))
         })
     }
@@ -196,16 +193,16 @@ impl Guess<'_> {
     }
 
     fn index(&self, map: BlockMap) -> PointIndex {
-        let RestorePoint { index, sequence, time, kind, machines, below, flags, .. } = self.point.clone();
+        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags } = self.point.clone();
+        let stack = Stack { below, lower: Vec::new(), step: BlockMap::empty(), stored };
         PointIndex {
             id: index.id,
             sequence,
             time,
             kind,
             machines,
-            below,
-            stored: Some(self.point.stored),
             map,
+            stack: Some(stack),
             spare: BlockMap::empty(),
             flags,
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
-use super::{Transforms, independent, machines, merge, proven, remove};
+use super::{Transforms, independent, machines, merge, remove};
 use crate::Result;
 use crate::report::Operation;
 
@@ -72,14 +72,7 @@ impl<'a> Agenda<'a> {
     }
 
     /// The next operation.
-    pub(super) async fn next(&mut self, mut drafting: Drafting<'_>) -> Result<Option<Draft>> {
-        match self.decided(&mut drafting).await? {
-            Some(draft) => proven(&mut drafting, draft).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn decided(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
+    pub(super) async fn next(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
         loop {
             match self.stage {
                 Stage::Machines => {

@@ -11,7 +11,7 @@ use offsite_core::format::head::{FileState, Head};
 use offsite_core::plan::{references, relocate};
 use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
 
-use super::draft::{Draft, Drafting};
+use super::draft::{Draft, Drafting, Says};
 use super::stack::restacked;
 use crate::findings::Findings;
 use crate::report::{Carriage, Operation};
@@ -155,7 +155,9 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
     for ((sequence, _), new) in parts.iter().zip(&relocation.indexes) {
         let Some(point) = chain.get(*sequence) else { continue };
-        changed.insert(*sequence, restacked(drafting, point, new, &files, &mut indexes).await?);
+        let index = restacked(drafting, point, new, &files).await?;
+        changed.insert(*sequence, index.point.clone());
+        indexes.push(index);
         if let Some(step) = piece.steps.get_mut(sequence) {
             *step = step.overlay(new);
         }
@@ -165,7 +167,11 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     };
     let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
     let operation = Operation::Compact { files: piece.files.len() as u64, carriage };
-    let draft = drafting.draft(operation, plan, next, indexes, piece.steps.values())?;
+    let moved: Vec<BlockMap> =
+        parts.iter().zip(&relocation.indexes).map(|((_, part), new)| part.overlay(new)).collect();
+    let before = parts.iter().map(|(_, part)| part).collect();
+    let says = Says { before, after: moved.iter().collect(), others: piece.steps.values().collect() };
+    let draft = drafting.draft(operation, plan, next, indexes, says).await?;
     Ok(Some(Draft { header: Some(header), ..draft }))
 }
 

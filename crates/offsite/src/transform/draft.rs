@@ -7,9 +7,11 @@ use offsite_core::plan::{Files, Plan, Reclaiming};
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
 use offsite_repository::{CloneRange, Counts, Repository};
 
+use super::proof::{files_are_dead, patched_ranges_are_free};
 use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
-use crate::point::{PointIndex, encode_index, number_machines};
+use crate::point::{NewIndex, PointIndex, encode_index, number_machines};
+use crate::read_back::{Change, Proven, prove};
 use crate::release::{prepare, release_too_early};
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
 use crate::seams::is_broken;
@@ -25,15 +27,24 @@ pub(crate) struct Drafting<'a> {
     pub(crate) mint: &'a mut (dyn FnMut() -> ObjectId + Send),
 }
 
+/// What points say of the blocks that an operation changes, before and after it; and what others say that it leaves as they are, for
+/// the proof that nothing of theirs is let go.
+#[derive(Default)]
+pub(crate) struct Says<'a> {
+    pub(crate) before: Vec<&'a BlockMap>,
+    pub(crate) after: Vec<&'a BlockMap>,
+    pub(crate) others: Vec<&'a BlockMap>,
+}
+
 /// An operation that is planned to the last byte: what carrying it out writes, and what the chain is afterwards.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) operation: Operation,
     pub(crate) plan: Plan,
-    /// The new indexes: their ids, their bytes, and what they say.
-    pub(crate) indexes: Vec<(ObjectId, Vec<u8>, BlockMap)>,
-    pub(crate) chain: Chain,
-    pub(crate) files: Files,
+    /// The new indexes.
+    pub(crate) indexes: Vec<NewIndex>,
+    /// The chain and its files afterwards.
+    pub(crate) proven: Proven,
     /// What the new files say of themselves, where there are any.
     pub(crate) header: Option<OutputHeader>,
     /// Where the moved blocks come from; none: out of the chain itself.
@@ -50,33 +61,38 @@ impl<'a> Drafting<'a> {
         }
     }
 
-    /// The draft that leads to `chain` by `plan`, with these new indexes.
-    ///
-    /// `kept` is what is known of the points that `chain` keeps.
+    /// The draft that leads to `chain` by `plan`, with these new indexes, proven to be readable, to let go of nothing that a kept point
+    /// needs, and to write over nothing that one needs.
     ///
     /// # Errors
-    /// [`Error::Defect`] if the plan would retire a block that a kept point needs (release rule 4).
-    pub(crate) fn draft<'b>(
-        &self,
+    /// [`Error::Defect`] if it would not be so.
+    pub(crate) async fn draft(
+        &mut self,
         operation: Operation,
         mut plan: Plan,
         chain: std::result::Result<Chain, ChainError>,
-        indexes: Vec<(ObjectId, Vec<u8>, BlockMap)>,
-        kept: impl IntoIterator<Item = &'b BlockMap>,
+        indexes: Vec<NewIndex>,
+        says: Says<'_>,
     ) -> Result<Draft> {
         let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
         plan.retired.indexes = self.head.chain.indexes().map(|index| index.id).collect();
         for index in chain.indexes() {
             plan.retired.indexes.remove(&index.id);
         }
-        if let Some(at) = kept.into_iter().find_map(|map| plan.retired.touches(map)) {
+        let Says { before, after, others } = says;
+        if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
             return Err(Error::Defect(format!(
                 "the frame at {} of {} is needed and would be released",
                 at.offset, at.file
             )));
         }
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
-        Ok(Draft { operation, plan, indexes, chain, files, header: None, sources: Vec::new() })
+        let change = Change { head: self.head, chain, files, new: &indexes, before, after };
+        let proven = prove(self.indexes, change).await?;
+        let draft = Draft { operation, plan, indexes, proven, header: None, sources: Vec::new() };
+        files_are_dead(self.indexes, &draft).await?;
+        patched_ranges_are_free(self.head, self.indexes, &draft).await?;
+        Ok(draft)
     }
 
     /// What new files say of themselves that are written for `point` and hold blocks of these machines.
@@ -118,18 +134,11 @@ impl<'a> Drafting<'a> {
         }
     }
 
-    /// The point that `point` describes, its index encoded and known from now on.
-    pub(crate) fn index(
-        &mut self,
-        point: PointIndex,
-        files: &Files,
-        indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
-    ) -> Result<RestorePoint> {
-        let (id, map) = (point.id, point.map.clone());
-        self.indexes.insert_spare(id, point.spare.clone());
-        let (point, bytes) = encode_index(self.head, point, files)?;
-        indexes.push((id, bytes, map));
-        Ok(point)
+    /// The index of `point`, encoded, and known from now on as a reader reads it.
+    pub(crate) fn index(&mut self, point: PointIndex, files: &Files) -> Result<NewIndex> {
+        let index = encode_index(self.head, point, files)?;
+        index.open(self.indexes)?;
+        Ok(index)
     }
 }
 
@@ -139,25 +148,19 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
     let before = writer.repository().block_counts();
     let source_before: Counts = block_counts(&draft.sources);
     carry(writer, &draft, progress).await?;
-    let Draft { operation, plan, indexes: new_indexes, chain, files, sources, .. } = draft;
+    let Draft { operation, plan, indexes: new_indexes, proven, sources, .. } = draft;
     let mut late = Vec::new();
-    for (id, bytes, _) in new_indexes {
+    for NewIndex { point, bytes, .. } in new_indexes {
         if is_broken!(CommitBeforeIndex) {
-            late.push((id, bytes));
+            late.push((point.index.id, bytes));
             continue;
         }
-        writer.put_index(id, bytes).await?;
+        writer.put_index(point.index.id, bytes).await?;
     }
     let planned = plan.cost();
     let retirements = prepare(writer, &plan.retired).await?;
     release_too_early(writer, &retirements).await?;
-    writer
-        .commit(|head: &mut Head| {
-            head.chain = chain;
-            head.files = files;
-            head.retired.extend(retirements);
-        })
-        .await?;
+    writer.commit_chain(proven, |head: &mut Head| head.retired.extend(retirements)).await?;
     for (id, bytes) in late {
         writer.put_index(id, bytes).await?;
     }

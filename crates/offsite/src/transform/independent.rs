@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use offsite_core::plan::relocate;
 use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence};
 
-use super::draft::{Draft, Drafting};
+use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
@@ -68,14 +68,14 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Re
     let mut plan = relocation.plan;
     let carriage = drafting.carriage(&plan);
     plan.cloned = carriage == Carriage::Cloned;
-    let map = relocation.indexes.iter().fold(own, |own, new| own.overlay(new));
+    let map = relocation.indexes.iter().fold(own.clone(), |own, new| own.overlay(new));
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
-    let mut indexes = Vec::new();
-    let archive = rewritten(drafting, archive, PointKind::Full, map.clone(), &files, &mut indexes).await?;
-    let archives = chain.archives().iter().map(|old| if old.sequence == sequence { &archive } else { old });
+    let index = rewritten(drafting, archive, PointKind::Full, map.clone(), &files).await?;
+    let archives = chain.archives().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), archives.cloned().collect(), chain.points().to_vec());
-    others.push(map);
     let operation = Operation::MakeIndependent { sequence, carriage };
-    let draft = drafting.draft(operation, plan, next, indexes, &others)?;
+    let before = others.iter().chain([&own]).collect();
+    let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
+    let draft = drafting.draft(operation, plan, next, vec![index], says).await?;
     Ok(Draft { header: Some(header), ..draft })
 }

@@ -7,7 +7,7 @@ use offsite_core::plan::{Plan, retire};
 use offsite_core::retention::{DeletedMachines, Zone};
 use offsite_core::{BlockMap, Chain, MachineName, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp};
 
-use super::draft::{Draft, Drafting};
+use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
 use crate::Result;
 use crate::report::Operation;
@@ -66,7 +66,12 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
         // What it stood on had none of its machines, so its own rows are all there is to say.
         let whole = point.machines.iter().any(|machine| machine.status != Status::Incomplete);
         *point = match whole {
-            true => rewritten(drafting, point, PointKind::Full, step.clone(), &files, &mut indexes).await?,
+            true => {
+                let index = rewritten(drafting, point, PointKind::Full, step.clone(), &files).await?;
+                let full = index.point.clone();
+                indexes.push(index);
+                full
+            }
             false => RestorePoint { kind: PointKind::Full, ..point.clone() },
         };
     }
@@ -75,7 +80,8 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
     };
     let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
     let operation = Operation::RemoveMachines { machines: machines.iter().cloned().collect(), points: removed, fulls };
-    drafting.draft(operation, plan, next, indexes, &kept)
+    let says = Says { before: lost.iter().collect(), after: Vec::new(), others: kept.iter().collect() };
+    drafting.draft(operation, plan, next, indexes, says).await
 }
 
 /// The points that must be fulls because the full that they stood on is among `removed`: of each full's rollbacks the nearest

@@ -7,7 +7,7 @@ use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Seque
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use super::MergeMethod;
-use super::draft::{Draft, Drafting};
+use super::draft::{Draft, Drafting, Says};
 use super::room::fold_target;
 use crate::error::Context;
 use crate::findings::Findings;
@@ -70,8 +70,7 @@ pub(super) async fn draft(
     };
     let merged = full_part.overlay(&plan.index);
     let stored = full.stored.exchanged(&full_part, &merged);
-    let (below, map) = stacked(drafting.indexes, &[full], &plan.index).await?;
-    let mut indexes = Vec::new();
+    let (map, stack) = stacked(drafting.indexes, &[full], &plan.index, stored).await?;
     let mut files = drafting.head.files.clone();
     for (id, length) in &plan.patched {
         if let Some(file) = files.get_mut(id) {
@@ -85,23 +84,22 @@ pub(super) async fn draft(
         time: last.time,
         kind: PointKind::Full,
         machines,
-        below,
-        stored: Some(stored),
         map,
+        stack: Some(stack),
         spare,
         flags: last.flags,
     };
-    let new_full = drafting.index(new_full, &files, &mut indexes)?;
+    let new_full = drafting.index(new_full, &files)?;
     let mut archives = chain.archives().to_vec();
     archives.extend(archived.is_some().then(|| full.clone()));
     let after = &chain.points()[1 + rest.len()..];
-    let points = std::iter::once(new_full).chain(after.iter().cloned()).collect();
+    let points = std::iter::once(new_full.point.clone()).chain(after.iter().cloned()).collect();
     let next = Chain::with_archives(chain.block_size(), archives, points);
-    let mut kept = others;
-    kept.push(merged);
+    let before = [&full_part, &dropped].into_iter().chain(&steps).chain(&others).collect();
+    let says = Says { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
     let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
     let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
-    drafting.draft(operation, plan, next, indexes, &kept)
+    drafting.draft(operation, plan, next, vec![new_full], says).await
 }
 
 /// The method, and why that one.

@@ -113,28 +113,17 @@ pub(crate) async fn plan(
     // The run itself will be of the next epoch.
     let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));
     loop {
-        let drafting = Drafting { repository, head, indexes, mint: &mut *mint };
-        let Some(draft) = agenda.next(drafting).await? else { return Ok(planned) };
+        let mut drafting = Drafting { repository, head, indexes, mint: &mut *mint };
+        let Some(draft) = agenda.next(&mut drafting).await? else { return Ok(planned) };
         planned.push(imagine(head, draft));
     }
 }
 
-/// A draft whose indexes are known from now on, and which is proven to let go of no file that a point needs, and to write over
-/// nothing that one needs.
-async fn proven(drafting: &mut Drafting<'_>, draft: Draft) -> Result<Draft> {
-    for (id, bytes, map) in &draft.indexes {
-        drafting.indexes.insert(*id, map.clone());
-        drafting.indexes.insert_directory(*id, bytes)?;
-    }
-    proof::files_are_dead(drafting.indexes, &draft).await?;
-    proof::patched_ranges_are_free(drafting.head, drafting.indexes, &draft).await?;
-    Ok(draft)
-}
-
 /// Makes of `head` what it would be if `draft` were carried out.
 pub(crate) fn imagine(head: &mut Head, draft: Draft) -> PlannedOperation {
-    (head.chain, head.files) = (draft.chain, draft.files);
-    PlannedOperation { operation: draft.operation, cost: draft.plan.cost() }
+    let cost = draft.plan.cost();
+    (head.chain, head.files) = draft.proven.into_parts();
+    PlannedOperation { operation: draft.operation, cost }
 }
 
 /// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
@@ -156,8 +145,8 @@ pub(crate) async fn transform(
             let draft = {
                 let mut mint = || writer.mint();
                 let indexes = &mut *indexes;
-                let drafting = Drafting { repository: &repository, head: &head, indexes, mint: &mut mint };
-                agenda.next(drafting).await?
+                let mut drafting = Drafting { repository: &repository, head: &head, indexes, mint: &mut mint };
+                agenda.next(&mut drafting).await?
             };
             let Some(draft) = draft else { break };
             let done = carry_out(writer, draft, progress).await?;

@@ -24,7 +24,7 @@ pub(super) async fn files_are_dead(indexes: &mut Indexes, draft: &Draft) -> Resu
         return Ok(());
     }
     let mut rows: BTreeMap<ObjectId, BlockMap> = BTreeMap::new();
-    for point in draft.chain.all() {
+    for point in draft.proven.chain().all() {
         for reference in point.indexes() {
             if rows.contains_key(&reference.id) {
                 continue;
@@ -38,7 +38,7 @@ pub(super) async fn files_are_dead(indexes: &mut Indexes, draft: &Draft) -> Resu
         }
     }
     let coverage = rows.values().map(Coverage::of).fold(Coverage::default(), Coverage::union);
-    for point in draft.chain.all() {
+    for point in draft.proven.chain().all() {
         let part = indexes.part(point, &coverage).await?;
         if let Some((_, _, _, at)) = part.stored().find(|(_, _, _, at)| dead.contains(&at.file)) {
             return Err(Error::Defect(format!(

@@ -3,7 +3,7 @@
 use offsite_core::plan::{Plan, retire};
 use offsite_core::{BlockMap, Chain, RestorePoint, Sequence};
 
-use super::draft::{Draft, Drafting};
+use super::draft::{Draft, Drafting, Says};
 use crate::Result;
 use crate::report::Operation;
 
@@ -51,5 +51,6 @@ async fn without(
     }
     let retired = retire(lost.iter().chain(&kept), &kept, drafting.reclaiming());
     let plan = Plan { retired, ..Plan::default() };
-    drafting.draft(operation, plan, Ok(next), Vec::new(), &kept)
+    let says = Says { before: lost.iter().chain(&kept).collect(), after: kept.iter().collect(), others: Vec::new() };
+    drafting.draft(operation, plan, Ok(next), Vec::new(), says).await
 }

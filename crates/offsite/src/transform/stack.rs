@@ -2,24 +2,22 @@
 //! anew.
 
 use offsite_core::plan::Files;
-use offsite_core::{BlockMap, IndexReference, ObjectId, PointKind, RestorePoint, Stored};
+use offsite_core::{BlockMap, PointKind, RestorePoint};
 
 use super::draft::Drafting;
 use crate::Result;
-use crate::point::PointIndex;
+use crate::point::{NewIndex, PointIndex, Stack};
 use crate::stack::stacked;
 
-/// The point with `new` on top of what it says.
+/// The point with `new` on top of what it says: the same blocks, elsewhere.
 pub(super) async fn restacked(
     drafting: &mut Drafting<'_>,
     point: &RestorePoint,
     new: &BlockMap,
     files: &Files,
-    indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
-) -> Result<RestorePoint> {
-    let (below, map) = stacked(drafting.indexes, &[point], new).await?;
-    let stored = (!below.is_empty()).then_some(point.stored);
-    write(drafting, point, Rows { kind: point.kind, below, stored, map }, files, indexes).await
+) -> Result<NewIndex> {
+    let (map, stack) = stacked(drafting.indexes, &[point], new, point.stored).await?;
+    write(drafting, point, point.kind, (map, Some(stack)), files).await
 }
 
 /// The point with an index that says all that it says, by itself.
@@ -29,39 +27,22 @@ pub(super) async fn rewritten(
     kind: PointKind,
     map: BlockMap,
     files: &Files,
-    indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
-) -> Result<RestorePoint> {
-    write(drafting, point, Rows { kind, below: Vec::new(), stored: None, map }, files, indexes).await
-}
-
-struct Rows {
-    kind: PointKind,
-    below: Vec<IndexReference>,
-    stored: Option<Stored>,
-    map: BlockMap,
+) -> Result<NewIndex> {
+    write(drafting, point, kind, (map, None), files).await
 }
 
 async fn write(
     drafting: &mut Drafting<'_>,
     point: &RestorePoint,
-    rows: Rows,
+    kind: PointKind,
+    (map, stack): (BlockMap, Option<Stack>),
     files: &Files,
-    indexes: &mut Vec<(ObjectId, Vec<u8>, BlockMap)>,
-) -> Result<RestorePoint> {
+) -> Result<NewIndex> {
     // What arrived of machines that were cut off is of use to the next copy while the point is the newest.
     let is_newest = drafting.head.chain.latest().is_some_and(|latest| latest.sequence == point.sequence);
     let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
-    let index = PointIndex {
-        id: (drafting.mint)(),
-        sequence: point.sequence,
-        time: point.time,
-        kind: rows.kind,
-        machines: point.machines.clone(),
-        below: rows.below,
-        stored: rows.stored,
-        map: rows.map,
-        spare,
-        flags: point.flags,
-    };
-    drafting.index(index, files, indexes)
+    let RestorePoint { sequence, time, flags, .. } = *point;
+    let machines = point.machines.clone();
+    let index = PointIndex { id: (drafting.mint)(), sequence, time, kind, machines, map, stack, spare, flags };
+    drafting.index(index, files)
 }

@@ -12,8 +12,7 @@ use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
 use offsite_core::retention::{Method, Policy};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
-use super::draft::{Draft, Drafting};
-use super::proven;
+use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
 use crate::folder::JobFolder;
 use crate::mover::FrameSource;
@@ -68,14 +67,13 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
     plan.retired = retire(others.iter().chain([&own]), others.iter().chain([&map]), reclaiming);
     let files = files_after(drafting, &plan);
     let full = RestorePoint { machines: all_machines(&steps, point), ..point.clone() };
-    let mut indexes = Vec::new();
-    let full = rewritten(drafting, &full, PointKind::Full, map.clone(), &files, &mut indexes).await?;
-    let points = chain.points().iter().map(|old| if old.sequence == sequence { &full } else { old });
+    let index = rewritten(drafting, &full, PointKind::Full, map.clone(), &files).await?;
+    let points = chain.points().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
-    others.push(map);
     let operation = Operation::MakeFull { sequence, from };
-    let draft = drafting.draft(operation, plan, next, indexes, &others)?;
-    let draft = proven(drafting, draft).await?;
+    let before = others.iter().chain([&own]).collect();
+    let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
+    let draft = drafting.draft(operation, plan, next, vec![index], says).await?;
     let frames = |source: &&JobFolder| FrameSource::new(source.repository(), source.layout(), source.head());
     let frames = sources.iter().filter(|_| from == FullFrom::Source).map(frames);
     Ok(Draft { header: Some(header), sources: frames.collect(), ..draft })

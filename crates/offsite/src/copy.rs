@@ -15,10 +15,11 @@ use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, Timestamp};
 
+use crate::error::causes;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
-use crate::transform::{Drafting, MergeMethod, Transforms, carry_out, transform, whole};
+use crate::transform::{Drafting, MergeMethod, Transforms, carried_out, transform, whole};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -266,6 +267,7 @@ impl CopyJob {
         sources: &[&JobFolder],
     ) -> Result<(Vec<OperationReport>, Vec<String>)> {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
+        let mut sources = sources;
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
             let head = writer.head().clone();
             let draft = {
@@ -274,8 +276,24 @@ impl CopyJob {
                 let mut drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
                 whole::draft(&mut drafting, sources, sequence).await?
             };
-            notes.extend(whole::note(&draft.operation));
-            done.push(carry_out(writer, draft, self.progress.as_ref()).await?);
+            let (note, reads_source) = (whole::note(&draft.operation), !draft.sources.is_empty());
+            match carried_out(writer, draft, self.progress.as_ref()).await {
+                Ok(Some(report)) => {
+                    notes.extend(note);
+                    done.push(report);
+                }
+                // It is planned again, without what is damaged here.
+                Ok(None) => {}
+                // It is damaged there: the chain has the point as well.
+                Err(error) if error.is_loss() && reads_source => {
+                    notes.push(format!(
+                        "restore point {sequence} could not be read whole from the source: {}",
+                        causes(&error)
+                    ));
+                    sources = &[];
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok((done, notes))
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use offsite_core::format::records::Verification;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Move;
-use offsite_core::{BlockMap, Digest, ObjectId, Run, StoredBlock};
+use offsite_core::{BlockMap, Digest, MachineName, ObjectId, Run, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -36,6 +36,20 @@ impl Findings {
     /// Whether this frame is known to be damaged. One that was written to the same place since is another.
     pub(crate) fn names(&self, at: &StoredBlock) -> bool {
         self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
+    }
+
+    /// What of `map` is not known to be damaged, in the blocks' own places.
+    pub(crate) fn sound(&self, map: &BlockMap) -> BlockMap {
+        if self.damaged.is_empty() { map.clone() } else { map.picked(|_, _, _, at| (!self.names(&at)).then_some(at)) }
+    }
+
+    /// The machines that have known damage in `map`, with the number of their blocks that are.
+    pub(crate) fn machines(&self, map: &BlockMap) -> BTreeMap<MachineName, u64> {
+        let mut machines = BTreeMap::new();
+        for (name, ..) in map.stored().filter(|(_, _, _, at)| self.names(at)) {
+            *machines.entry(name.clone()).or_default() += 1;
+        }
+        machines
     }
 
     /// Whether a frame of this file is known to be damaged.

@@ -14,6 +14,7 @@ use offsite_core::{
 
 use crate::indexes::Indexes;
 use crate::point::NewIndex;
+use crate::seams::is_broken;
 use crate::{Error, Result};
 
 /// A chain that a reader can read, and the files that it refers to.
@@ -28,7 +29,22 @@ impl Proven {
         &self.chain
     }
 
-    pub(crate) fn into_parts(self) -> (Chain, Files) {
+    pub(crate) fn into_parts(mut self) -> (Chain, Files) {
+        if is_broken!(CarriedCountOff)
+            && let Some(file) = self.files.values_mut().find(|file| file.live_bytes + 64 <= file.length)
+        {
+            file.live_bytes += 64;
+        }
+        if is_broken!(StaleBelow) {
+            let mut points = self.chain.points().to_vec();
+            points.iter_mut().filter(|point| !point.below.is_empty()).for_each(|point| {
+                point.below.remove(0);
+            });
+            let archives = self.chain.archives().to_vec();
+            if let Ok(chain) = Chain::with_archives(self.chain.block_size(), archives, points) {
+                self.chain = chain;
+            }
+        }
         (self.chain, self.files)
     }
 }

@@ -45,6 +45,12 @@ pub enum Variant {
     FenceNotChecked,
     /// Objects that a cut-off run left are not looked for.
     OrphansKept,
+    /// A head counts one aligned piece too much as live in a file of a chain that an operation has changed.
+    CarriedCountOff,
+    /// A merge takes a machine of which only spare blocks are there for one that is whole.
+    SpareTakenForLive,
+    /// A full that stands on other indexes is committed without the lowest of them.
+    StaleBelow,
 }
 
 /// What a simulated thread knows of the world.

@@ -23,6 +23,9 @@ pub(super) struct Agenda<'a> {
     epoch: u32,
     stage: Stage,
     due: VecDeque<Due>,
+    /// What was drafted last of what retention asks for.
+    last: Option<Due>,
+    notes: Vec<String>,
     is_held_back: bool,
     compaction: Compaction,
 }
@@ -56,6 +59,8 @@ impl<'a> Agenda<'a> {
             epoch,
             stage: Stage::Machines,
             due: VecDeque::new(),
+            last: None,
+            notes: Vec::new(),
             is_held_back: false,
             compaction: Compaction { start: Instant::now(), written_bytes: 0, last: head.compacted, ended: None },
         }
@@ -69,6 +74,17 @@ impl<'a> Agenda<'a> {
     /// Whether a changed policy would take more than this run gives it.
     pub(super) fn is_held_back(&self) -> bool {
         self.is_held_back
+    }
+
+    /// Has the operation that was drafted last drafted anew: it was not done.
+    pub(super) fn again(&mut self) {
+        self.due.extend(self.last.take());
+        self.due.rotate_right(usize::from(!self.due.is_empty()));
+    }
+
+    /// What the report is to say of what was not done.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The next operation.
@@ -87,14 +103,23 @@ impl<'a> Agenda<'a> {
                     self.due = self.wanted(drafting.head);
                 }
                 Stage::Due => match self.due.pop_front() {
-                    Some(due) => return self.drafted(drafting, &due).await.map(Some),
-                    None => self.stage = Stage::Independent,
+                    Some(due) => {
+                        let draft = self.drafted(drafting, &due).await?;
+                        self.last = Some(due);
+                        return Ok(Some(draft));
+                    }
+                    None => {
+                        self.last = None;
+                        self.stage = Stage::Independent;
+                    }
                 },
                 Stage::Independent => {
-                    if self.wants_independent()
-                        && let Some(sequence) = independent::sharing(drafting).await?
-                    {
-                        return independent::draft(drafting, sequence).await.map(Some);
+                    if self.wants_independent() {
+                        let findings = drafting.findings().await?;
+                        if let Some(sequence) = independent::sharing(drafting, &findings).await? {
+                            return independent::draft(drafting, sequence, &findings).await.map(Some);
+                        }
+                        self.notes = independent::left_sharing(drafting, &findings).await?;
                     }
                     self.compaction.start = Instant::now();
                     self.stage = Stage::Compact;
@@ -108,13 +133,12 @@ impl<'a> Agenda<'a> {
                     };
                     let bounds = Bounds { epoch: self.epoch, bytes };
                     match compact::draft(drafting, &settings, bounds).await? {
-                        Some(draft) => {
+                        compact::Next::Piece(draft) => {
                             self.compaction.written_bytes += draft.plan.cost().bytes_written;
-                            return Ok(Some(draft));
+                            return Ok(Some(*draft));
                         }
-                        None => {
-                            // Nothing was drafted because nothing is left to do, or because the bound of this run is reached.
-                            let is_done = compact::is_done(drafting.head, &settings, self.epoch);
+                        next @ (compact::Next::Nothing | compact::Next::Bounded) => {
+                            let is_done = matches!(next, compact::Next::Nothing);
                             let begins = settings.every_days.is_some() && self.compaction.last.is_none();
                             self.compaction.ended = (begins || (is_due && is_done)).then_some(self.now);
                             self.stage = Stage::Done;

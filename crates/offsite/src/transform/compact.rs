@@ -110,31 +110,40 @@ pub(super) struct Bounds {
     pub(super) bytes: u64,
 }
 
+/// What compaction goes on with.
+pub(super) enum Next {
+    /// A piece.
+    Piece(Box<Draft>),
+    /// Nothing: every file is as compact as it gets.
+    Nothing,
+    /// Nothing more in this run, as its bounds are reached.
+    Bounded,
+}
+
 /// The next piece, if any file is to be emptied and the bounds allow it.
-pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Option<Draft>> {
-    let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(None) };
+pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Next> {
+    let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(Next::Nothing) };
     let header = drafting.header(&newest, drafting.head.machines.iter());
     let placement = header.placement(drafting.repository);
     // One new file a piece.
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
     let layers = Layers::of(drafting).await?;
-    let mut piece = Piece::default();
     // A damaged block cannot be moved; its file goes when no point needs the block any more.
-    let findings = Findings::load(drafting.repository, drafting.indexes.layout(), drafting.head.folder).await?;
-    let is_sound = |id: &ObjectId| !findings.is_in(*id);
-    let mut sparse = sparse(drafting.head, settings, bounds.epoch);
-    sparse.retain(is_sound);
-    if !sparse.is_empty() {
-        piece.fill(drafting, &layers, &sparse, (settings.piece_bytes, room)).await?;
-    } else if let Some(mut scattered) = scattered(drafting, settings, bounds.epoch).await? {
-        scattered.retain(is_sound);
-        piece.fill(drafting, &layers, &scattered, (settings.piece_bytes, room)).await?;
+    let findings = drafting.findings().await?;
+    let sparse = sparse(drafting.head, settings, bounds.epoch);
+    let mut piece = Piece::default();
+    piece.fill(drafting, &layers, &sparse, &findings, (settings.piece_bytes, room)).await?;
+    if piece.frames.is_empty()
+        && !piece.is_bounded
+        && let Some(scattered) = scattered(drafting, settings, bounds.epoch).await?
+    {
+        piece.fill(drafting, &layers, &scattered, &findings, (settings.piece_bytes, room)).await?;
         if piece.emptied < 2 {
-            return Ok(None);
+            return Ok(Next::Nothing);
         }
     }
     if piece.frames.is_empty() {
-        return Ok(None);
+        return Ok(if piece.is_bounded { Next::Bounded } else { Next::Nothing });
     }
     let mut parts: Vec<(Sequence, BlockMap)> = Vec::new();
     for (sequence, step) in &piece.steps {
@@ -172,12 +181,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     let before = parts.iter().map(|(_, part)| part).collect();
     let says = Says { before, after: moved.iter().collect(), others: piece.steps.values().collect() };
     let draft = drafting.draft(operation, plan, next, indexes, says).await?;
-    Ok(Some(Draft { header: Some(header), ..draft }))
-}
-
-/// Whether no file is left that is to be emptied.
-pub(super) fn is_done(head: &Head, settings: &Compact, epoch: u32) -> bool {
-    sparse(head, settings, epoch).is_empty()
+    Ok(Next::Piece(Box::new(Draft { header: Some(header), ..draft })))
 }
 
 /// The files below the threshold, the sparsest first.
@@ -250,10 +254,12 @@ struct Piece {
     /// What the points say that refer to the files.
     steps: BTreeMap<Sequence, BlockMap>,
     bytes: u64,
+    /// Whether there are frames that the run's bounds leave no room for.
+    is_bounded: bool,
 }
 
 impl Piece {
-    /// Takes frames of `files`, in that order, as long as they fit.
+    /// Takes frames of `files`, in that order, as long as they fit; not those that are known to be damaged.
     ///
     /// Blocks of files that different archives refer to are not brought together: an archive that shares no file stays alone.
     async fn fill(
@@ -261,6 +267,7 @@ impl Piece {
         drafting: &mut Drafting<'_>,
         layers: &Layers,
         files: &[ObjectId],
+        findings: &Findings,
         (piece_bytes, room): (u64, u64),
     ) -> Result<()> {
         let alignment = u64::from(drafting.head.alignment_bytes);
@@ -278,9 +285,9 @@ impl Piece {
             let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
             let rows: Vec<BlockMap> =
                 points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
-            let live = references(&rows);
+            let (live, damaged): (Vec<_>, Vec<_>) = references(&rows).into_iter().partition(|at| !findings.names(at));
             if live.is_empty() {
-                // Nothing but what a copy that was cut off has left for the next one.
+                // Nothing but what a copy that was cut off has left for the next one, or what cannot be moved.
                 continue;
             }
             let archives: BTreeSet<Sequence> = points.intersection(&layers.archives).copied().collect();
@@ -290,14 +297,15 @@ impl Piece {
             for at in live {
                 let bytes = u64::from(at.length).next_multiple_of(alignment);
                 let is_first = self.frames.is_empty();
-                if self.bytes + bytes > room || (self.bytes + bytes > piece_bytes && !is_first) {
+                self.is_bounded |= self.bytes + bytes > room;
+                if self.is_bounded || (self.bytes + bytes > piece_bytes && !is_first) {
                     return Ok(());
                 }
                 self.bytes += bytes;
                 self.frames.insert((at.file, at.offset));
                 self.files.insert(*file);
             }
-            self.emptied += 1;
+            self.emptied += usize::from(damaged.is_empty());
         }
         Ok(())
     }

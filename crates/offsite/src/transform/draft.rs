@@ -8,6 +8,7 @@ use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePo
 use offsite_repository::{CloneRange, Counts, Repository};
 
 use super::proof::{files_are_dead, patched_ranges_are_free};
+use crate::findings::Findings;
 use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
 use crate::point::{NewIndex, PointIndex, encode_index, number_machines};
@@ -52,6 +53,11 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Drafting<'a> {
+    /// What is known to be damaged.
+    pub(crate) async fn findings(&mut self) -> Result<Findings> {
+        Findings::load(self.repository, self.indexes.layout(), self.head.folder).await
+    }
+
     /// How the repository gives space back.
     pub(crate) fn reclaiming(&self) -> Reclaiming<'a> {
         Reclaiming {

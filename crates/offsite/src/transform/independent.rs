@@ -10,11 +10,13 @@ use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence}
 
 use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
+use crate::findings::Findings;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 
-/// The oldest archive that shares a backup file with another point.
-pub(super) async fn sharing(drafting: &mut Drafting<'_>) -> Result<Option<Sequence>> {
+/// The oldest archive that shares a backup file with another point, and not only for blocks that are known to be damaged: those
+/// cannot be copied.
+pub(super) async fn sharing(drafting: &mut Drafting<'_>, findings: &Findings) -> Result<Option<Sequence>> {
     let chain = &drafting.head.chain;
     for archive in chain.archives() {
         let own = listed(drafting, archive).await?;
@@ -23,11 +25,30 @@ pub(super) async fn sharing(drafting: &mut Drafting<'_>) -> Result<Option<Sequen
             shares |= !listed(drafting, other).await?.is_disjoint(&own);
         }
         // What an index lists may be hidden by another above it; only what is referred to counts.
-        if shares && refers_to_shared(drafting, archive).await? {
+        if shares && refers_to_shared(drafting, archive, findings).await? {
             return Ok(Some(archive.sequence));
         }
     }
     Ok(None)
+}
+
+/// Of each archive with known damage, what the report is to say: its damaged blocks stay where they are.
+pub(super) async fn left_sharing(drafting: &mut Drafting<'_>, findings: &Findings) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if findings.damaged.is_empty() {
+        return Ok(notes);
+    }
+    for archive in drafting.head.chain.archives() {
+        for (machine, blocks) in findings.machines(&drafting.indexes.step(archive).await?) {
+            let blocks = if blocks == 1 { "1 damaged block".to_owned() } else { format!("{blocks} damaged blocks") };
+            notes.push(format!(
+                "archive {} has {blocks} of machine {machine}, of which no copy could be made; once intact again, they are copied to files \
+                 of the archive's own",
+                archive.sequence
+            ));
+        }
+    }
+    Ok(notes)
 }
 
 /// The files that a point's indexes list.
@@ -39,8 +60,8 @@ async fn listed(drafting: &mut Drafting<'_>, point: &RestorePoint) -> Result<BTr
     Ok(files)
 }
 
-async fn refers_to_shared(drafting: &mut Drafting<'_>, archive: &RestorePoint) -> Result<bool> {
-    let own = drafting.indexes.step(archive).await?.files();
+async fn refers_to_shared(drafting: &mut Drafting<'_>, archive: &RestorePoint, findings: &Findings) -> Result<bool> {
+    let own = findings.sound(&drafting.indexes.step(archive).await?).files();
     for other in drafting.head.chain.all().filter(|other| other.sequence != archive.sequence) {
         if !drafting.indexes.step(other).await?.files().is_disjoint(&own) {
             return Ok(true);
@@ -49,8 +70,8 @@ async fn refers_to_shared(drafting: &mut Drafting<'_>, archive: &RestorePoint) -
     Ok(false)
 }
 
-/// Gives an archive its own copy of each of its blocks.
-pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Result<Draft> {
+/// Gives an archive its own copy of each of its blocks that is not known to be damaged.
+pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence, findings: &Findings) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let Some(archive) = chain.archives().iter().find(|archive| archive.sequence == sequence) else {
         return Err(Error::Defect(format!("{sequence} is no archive")));
@@ -64,7 +85,8 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence) -> Re
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
     let others_of: Vec<&BlockMap> = others.iter().collect();
-    let relocation = relocate(&[&own], &others_of, |_| true, placement, &mut *drafting.mint, reclaiming);
+    let relocation =
+        relocate(&[&own], &others_of, |at| !findings.names(at), placement, &mut *drafting.mint, reclaiming);
     let mut plan = relocation.plan;
     let carriage = drafting.carriage(&plan);
     plan.cloned = carriage == Carriage::Cloned;

@@ -14,6 +14,7 @@ use crate::findings::Findings;
 use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::report::Operation;
+use crate::seams::is_broken;
 use crate::stack::stacked;
 use crate::{Error, OpenRepository, Result};
 
@@ -155,7 +156,8 @@ fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone)
     }
     // What has never arrived whole stays as far as it came in the last of them.
     for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
-        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone());
+        let status = if is_broken!(SpareTakenForLive) { Status::Complete } else { machine.status };
+        machines.entry(machine.name.clone()).or_insert_with(|| MachineState { status, ..machine.clone() });
     }
     machines.into_values().collect()
 }

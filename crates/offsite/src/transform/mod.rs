@@ -2,6 +2,7 @@
 
 mod agenda;
 mod compact;
+mod damage;
 mod draft;
 mod independent;
 mod machines;
@@ -23,16 +24,17 @@ use offsite_core::{ObjectId, RestorePoint, Timestamp};
 use crate::clock_rule::ClockRule;
 use crate::indexes::Indexes;
 use crate::release::{Released, release};
-use crate::report::{Operation, TransformReport};
+use crate::report::{Operation, OperationReport, TransformReport};
 use crate::writer::Writer;
 use crate::{OpenRepository, Progress, Result, Verify};
 
 use agenda::Agenda;
+use draft::carry_out;
 
 pub(crate) use agenda::judge;
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
-pub(crate) use draft::{Draft, Drafting, carry_out};
+pub(crate) use draft::{Draft, Drafting};
 
 /// How the oldest increments go into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -149,13 +151,17 @@ pub(crate) async fn transform(
                 agenda.next(&mut drafting).await?
             };
             let Some(draft) = draft else { break };
-            let done = carry_out(writer, draft, progress).await?;
+            let Some(done) = carried_out(writer, draft, progress).await? else {
+                agenda.again();
+                continue;
+            };
             if agenda::releases(&done.operation) {
                 // The next piece may need the room that this one leaves.
                 give_back(writer, &mut report, progress).await?;
             }
             report.operations.push(done);
         }
+        report.notes.append(&mut agenda.notes());
         writer.compacted(agenda.compacted());
         if agenda.is_held_back() {
             let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
@@ -172,6 +178,24 @@ pub(crate) async fn transform(
         verify(writer, bytes, &mut report).await;
     }
     Ok(report)
+}
+
+/// Does what a draft says, and commits it; none, if blocks that it was to move are damaged: that is noted, and what is planned from now
+/// on leaves them where they are.
+pub(crate) async fn carried_out(
+    writer: &mut Writer,
+    draft: Draft,
+    progress: &dyn Progress,
+) -> Result<Option<OperationReport>> {
+    let own = draft.sources.is_empty();
+    let moves = if own { draft.plan.moves.clone() } else { Vec::new() };
+    match carry_out(writer, draft, progress).await {
+        Err(error) if error.is_loss() && own => match damage::note(writer, &moves, progress).await? {
+            0 => Err(error),
+            _ => Ok(None),
+        },
+        answer => answer.map(Some),
+    }
 }
 
 /// Verifies a share of the chain. What the phase has done stays done, whatever comes of it.

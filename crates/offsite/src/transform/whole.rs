@@ -56,7 +56,9 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
         }
         (plan, map, FullFrom::Source)
     } else {
-        let relocation = relocate(&[&state], &[], |_| true, placement, &mut *drafting.mint, reclaiming);
+        // What is damaged stays where it is.
+        let findings = drafting.findings().await?;
+        let relocation = relocate(&[&state], &[], |at| !findings.names(at), placement, &mut *drafting.mint, reclaiming);
         let mut plan = relocation.plan;
         let carriage = drafting.carriage(&plan);
         plan.cloned = carriage == Carriage::Cloned;
@@ -123,7 +125,11 @@ async fn found_here(source: &JobFolder, state: &BlockMap, point: &RestorePoint) 
         let Some(candidate) = origin.or_else(|| source.chain().all().find(has)) else { continue };
         let state = match states.entry(candidate.sequence) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(source.state_at(candidate.sequence).await?),
+            Entry::Vacant(unknown) => match source.state_at(candidate.sequence).await {
+                // The chain has it as well.
+                Err(error) if error.is_loss() => continue,
+                state => unknown.insert(state?),
+            },
         };
         let there = state.machine(name);
         if let Some(there) = there.filter(|there| there.has_content_of(machine)) {

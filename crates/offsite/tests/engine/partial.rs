@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use offsite::core::{Sequence, Status};
+use offsite::core::retention::{Policy, Regular};
+use offsite::core::{Sequence, Status, Stored};
 use offsite::report::{MachineOutcome, SyncOutcome};
-use offsite::{CopyJob, Error, Gate, JobFolder, OpenRepository, PointSelector, Restore, SyncRequest, Verify};
+use offsite::{
+    CopyJob, Error, Gate, JobFolder, MergeMethod, OpenRepository, PointSelector, Restore, SyncRequest, Transforms,
+    Verify,
+};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Extent, Repository};
 
 use crate::support::gates::{Held, StopAfter};
-use crate::support::objects::{fork, key, keys, newest_head, space, spare, stray};
+use crate::support::objects::{fork, key, keys, newest_head, space, spare, step, stray};
 use crate::support::truth::Truth;
 use crate::support::{
     BLOCK, Machines, Random, copy_job, day, job, keep, machine, memory_repository, memory_repository_with, open_memory,
@@ -347,6 +351,34 @@ async fn a_stopped_sync_that_fails_anywhere() {
         calls += 1;
     }
     assert!(calls > 8, "{calls}");
+}
+
+/// The first copy of a chain is cut off, later runs complete the machines, and merges take the full in: by each way of merging, with what the
+/// full had left spare on its way out, every point is read as a stranger reads it.
+#[tokio::test]
+async fn merges_take_in_a_full_that_was_cut_off() {
+    for merge in [MergeMethod::Adopt, MergeMethod::Fold] {
+        for requests in 1..8 {
+            let mut scene = Scene::new().await;
+            let (target, second) = memory_repository().await;
+            let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+            let transforms = Transforms { merge, ..Transforms::keeping(policy) };
+            let copy = copy_job(&scene.primary, &second).transforms(transforms);
+            copy.sync(&through(1, StopAfter::new(requests))).await.unwrap();
+            for number in 2..6 {
+                scene.next_day(number, 1).await;
+                let report = copy.run(day(number)).await.unwrap();
+                assert!(report.transform.operations.iter().all(|done| done.tally.kept_to_plan()), "{report:?}");
+                scene.truth.check(&open_memory(&target).await, COPY).await;
+                for point in newest_head(&target, COPY).chain.all() {
+                    let says = step(&target, COPY, point);
+                    assert_eq!(point.stored, Stored::of(&says), "{merge:?}, {requests} requests, day {number}");
+                }
+                is_tidy(&target, COPY).await;
+            }
+            assert_eq!(Verify::new(&second, job(COPY)).read_data(true).run().await.unwrap().damage, []);
+        }
+    }
 }
 
 /// Long lives with stops at random: everything whole restores, no byte is taken for nothing, and no block is sent twice.

@@ -1,5 +1,6 @@
 //! Verification that goes on where it ended, and what the next copy does about what it found.
 
+mod going_on;
 mod healing;
 mod memory;
 

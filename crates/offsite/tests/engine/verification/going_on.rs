@@ -1,0 +1,121 @@
+//! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
+
+use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
+use offsite::report::{Operation, TransformReport};
+use offsite::{Compact, MergeMethod, TransformJob, Transforms, Verify};
+use offsite_repository::testing::{Memory, MemoryOptions};
+
+use super::{COPY, damaged, flip, newest, place, verify};
+use crate::support::objects::{newest_head, step, stray};
+use crate::support::{
+    BLOCK, Machines, copy_job, day, job, keep, memory_repository, memory_repository_with, open_memory,
+};
+
+/// A copy of three days with an archive of the first, made as `method` says as soon as a transform runs.
+async fn archived(method: Method, options: MemoryOptions) -> (Memory, Transforms) {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository_with(options).await;
+    let mut machines = Machines::new(7);
+    machines.add("web01", &[5 * BLOCK]);
+    machines.add("db01", &[3 * BLOCK]);
+    let anchors = Anchors::default().at_hour(22).unwrap();
+    let gfs = |method| Some(Gfs::new(3, 0, 0, 0).unwrap().with_method(method).with_anchors(anchors));
+    let policy = |method| Policy { regular: Regular::Simple(keep(2)), gfs: gfs(method), ..Policy::default() };
+    // Every Sunday's point is flagged; 2026-11-01 is one.
+    for number in 0..11 {
+        for name in ["web01", "db01"] {
+            machines.change(name, 1);
+        }
+        machines.backup(&primary, &["web01", "db01"]).run(day(number)).await.unwrap();
+        let shared = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(Method::Shared)) };
+        copy_job(&primary, &second).transforms(shared).run(day(number)).await.unwrap();
+    }
+    assert!(!newest_head(&target, COPY).chain.archives().is_empty());
+    let transforms = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(method)) };
+    ((*target).clone(), transforms)
+}
+
+async fn transformed(memory: &Memory, transforms: &Transforms, number: i64) -> TransformReport {
+    let repository = open_memory(memory).await;
+    let report =
+        TransformJob::new(&repository, job(COPY)).transforms(transforms.clone()).run(day(number)).await.unwrap();
+    assert!(report.operations.iter().all(|done| done.tally.kept_to_plan()), "{report:?}");
+    assert_eq!(stray(memory, COPY), [""; 0]);
+    report
+}
+
+fn made_independent(report: &TransformReport) -> usize {
+    report.operations.iter().filter(|done| matches!(done.operation, Operation::MakeIndependent { .. })).count()
+}
+
+/// A block of an archive is damaged, known or not: the archive gets copies of all others, the run says so each time, and when the block is
+/// intact again, it gets that one too.
+#[tokio::test]
+async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
+    for is_known in [true, false] {
+        // What is cloned is not read, so that nothing is noticed of it then.
+        let options = MemoryOptions { clone_range: is_known, ..MemoryOptions::default() };
+        let (memory, transforms) = archived(Method::Independent, options).await;
+        let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
+        // One that the archive shares with the chain.
+        let chain = newest(&memory, COPY);
+        let shared = |at: &_| chain.stored().any(|(_, _, _, other)| place(&other) == place(at));
+        let says = step(&memory, COPY, &archive);
+        let (_, _, _, at) = says.stored().find(|(_, _, _, at)| shared(at)).unwrap();
+        flip(&memory, COPY, &at);
+        if is_known {
+            assert_eq!(verify(&open_memory(&memory).await, COPY).await.damage.len(), 1);
+        }
+        let report = transformed(&memory, &transforms, 11).await;
+        assert!(made_independent(&report) >= 1, "{report:?}");
+        assert!(report.notes.iter().any(|note| note.contains("1 damaged block")), "{:?}", report.notes);
+        assert!(damaged(&memory, COPY).contains(&place(&at)));
+        let archive = newest_head(&memory, COPY).chain.get(archive.sequence).unwrap().clone();
+        let (mine, chain) = (step(&memory, COPY, &archive), newest(&memory, COPY));
+        let still: Vec<_> = mine.stored().filter(|(_, _, _, at)| chain.files().contains(&at.file)).collect();
+        assert_eq!(still.iter().map(|(_, _, _, at)| place(at)).collect::<Vec<_>>(), [place(&at)]);
+        // It is said again, and nothing is done twice.
+        let again = transformed(&memory, &transforms, 12).await;
+        assert_eq!((again.operations.len(), again.notes.clone()), (0, report.notes));
+        // Its bytes are right again, and a verification has seen it.
+        flip(&memory, COPY, &at);
+        assert_eq!(verify(&open_memory(&memory).await, COPY).await.damage, []);
+        let healed = transformed(&memory, &transforms, 13).await;
+        assert_eq!((made_independent(&healed), healed.notes.len()), (1, 0), "{healed:?}");
+        let archive = newest_head(&memory, COPY).chain.get(archive.sequence).unwrap().clone();
+        assert!(step(&memory, COPY, &archive).files().is_disjoint(&newest(&memory, COPY).files()));
+    }
+}
+
+/// Damage that nobody has seen yet turns up in the middle of a fold and of a compaction: both go on, and note it.
+#[tokio::test]
+async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
+    let options = MemoryOptions { reclaim: false, patch: true, ..MemoryOptions::default() };
+    let (memory, shared) = archived(Method::Shared, options).await;
+    let chain = newest_head(&memory, COPY).chain;
+    let increment = step(&memory, COPY, &chain.points()[1]);
+    let (_, _, _, in_increment) = increment.stored().next().unwrap();
+    let of_archive = step(&memory, COPY, &chain.archives()[0]);
+    let (_, _, _, in_archive) = of_archive.stored().next().unwrap();
+    for at in [&in_increment, &in_archive] {
+        flip(&memory, COPY, at);
+    }
+    let policy = Policy { regular: Regular::Simple(keep(2)), ..shared.retention.clone().unwrap() };
+    let fold =
+        Transforms { merge: MergeMethod::Fold, retention: Some(policy), compact: Some(Compact::all()), ..shared };
+    // One more point, so that a merge is due.
+    let (_, primary) = memory_repository().await;
+    let mut machines = Machines::new(8);
+    machines.add("new", &[BLOCK]);
+    machines.backup(&primary, &["new"]).run(day(11)).await.unwrap();
+    let second = open_memory(&memory).await;
+    let report = copy_job(&primary, &second).transforms(fold.clone()).run(day(11)).await.unwrap();
+    let merges = report.transform.operations.iter().filter(|done| matches!(done.operation, Operation::Merge { .. }));
+    assert_eq!(merges.count(), 1, "{report:?}");
+    let known = damaged(&memory, COPY);
+    assert!(known.contains(&place(&in_increment)) && known.contains(&place(&in_archive)), "{known:?}");
+    // Nothing is left that a further run would do.
+    assert_eq!(transformed(&memory, &fold, 12).await.operations, []);
+    let found = Verify::new(&second, job(COPY)).read_data(true).run().await.unwrap();
+    assert_eq!(found.damage.len(), 2, "{:?}", found.damage);
+}

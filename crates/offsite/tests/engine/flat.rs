@@ -2,6 +2,7 @@
 //! space, a fold still writes only where nothing lies, and its file does not grow with every fold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use offsite::core::format::index::Index;
@@ -11,7 +12,7 @@ use offsite::core::{
 };
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_repository::testing::Memory;
-use offsite_repository::{Repository, RepositoryExt};
+use offsite_repository::{Recording, Repository, RepositoryExt};
 
 use crate::support::objects::{bytes_of, key, newest_head, put_successor, stray};
 use crate::support::truth::Truth;
@@ -134,6 +135,37 @@ async fn a_merge_reads_no_more_of_a_larger_full() {
             // The directory names each page of 4,096 blocks.
             assert!(large.0 <= small.0 + (32 << 10) && large.1 <= small.1, "{method:?}: {small:?} {large:?}");
         }
+    }
+}
+
+/// What a merge leads to is opened before it is committed, and that reads nothing again: of a large full's index its envelope, its directory
+/// and the pages of the increment's blocks, each once.
+#[tokio::test]
+async fn what_is_proven_of_a_merge_is_not_read_again() {
+    let (memory, _) = memory_repository().await;
+    let mut random = Random::new(9);
+    let (mut machines, mut truth) = (Machines::new(9), Truth::default());
+    machines.add("web01", &[BLOCKS * BLOCK]);
+    machines.fill_with_noise("web01");
+    for today in 0..i64::from(KEPT) {
+        backed_up(&mut machines, &mut random, &mut truth, &memory, today).await;
+    }
+    enlarge(&memory, 200_000).await;
+    for today in i64::from(KEPT)..i64::from(KEPT) + 6 {
+        backed_up(&mut machines, &mut random, &mut truth, &memory, today).await;
+        let head = newest_head(&memory, JOB);
+        let large = head.chain.points()[0].indexes().max_by_key(|index| index.length).unwrap();
+        assert!(large.length > 8 << 20);
+        let recording = Arc::new(Recording::new(memory.clone()));
+        let repository = OpenRepository::open(recording.clone()).await.unwrap();
+        recording.start_log();
+        let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
+        let transforms = Transforms { merge: MergeMethod::Adopt, ..Transforms::keeping(policy) };
+        let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
+        assert_eq!(report.operations.len(), 1);
+        let name = key(&format!("{JOB}/index/{}", large.id));
+        let reads = recording.log().into_iter().filter(|call| call.key.as_ref() == Some(&name)).count();
+        assert_eq!(reads, 3, "day {today}");
     }
 }
 

@@ -96,6 +96,24 @@ pub enum Error {
         /// The restore points that are there.
         known: Vec<String>,
     },
+    /// A machine of the copy came from a job folder that is none of the job's sources.
+    #[error(
+        "machine {machine:?} of this copy came from a job folder with the id {known}, which is none of the job's sources; the machine of \
+         that name in job {job} in {location} is in the folder {found} and may be another one. Copy it under another job name; or, if it \
+         is the same machine, take it over once (`offsite run --adopt`)"
+    )]
+    Stranger {
+        /// The machine.
+        machine: String,
+        /// The job that has it now.
+        job: JobName,
+        /// The repository of that job.
+        location: String,
+        /// The id of the folder that the copy came from.
+        known: String,
+        /// The id of that job's folder.
+        found: String,
+    },
     /// Another run of the same job is at work.
     #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]
     Busy {

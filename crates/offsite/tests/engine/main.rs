@@ -11,6 +11,7 @@ mod faults;
 mod flat;
 mod fold;
 mod history;
+mod identity;
 mod main_job;
 mod methods;
 mod names_and_input;

@@ -153,7 +153,8 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.bucket.options.object_bytes_max() }
+        let options = &self.bucket.options;
+        Limits { object_bytes_max: options.object_bytes_max(), part_bytes: Some(options.part_bytes) }
     }
 
     fn check_writable(&self, key: &Key) -> Result<()> {

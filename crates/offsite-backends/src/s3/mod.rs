@@ -106,7 +106,7 @@ struct Shared {
 }
 
 impl S3 {
-    /// Opens a bucket, and finds out what the store can do, by some twenty requests below a hidden folder.
+    /// Opens a bucket, and finds out what the store can do, by some thirty requests below a hidden folder.
     ///
     /// # Errors
     /// `NotFound` if there is no such bucket; `PermissionDenied` if the key does not fit or may not read;

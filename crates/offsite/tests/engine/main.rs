@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attach;
 mod carrying;
 mod damage;
 mod failed_flush;

@@ -83,11 +83,16 @@ pub async fn probe_create_by(place: &dyn CreateProbe) -> Result<CreateIfAbsent> 
 }
 
 async fn in_turn(place: &dyn CreateProbe) -> Result<CreateIfAbsent> {
-    place.create(IN_TURN, Bytes::from_static(b"first")).await?;
+    take(place, IN_TURN).await?;
     if told_that_it_won(place.create(IN_TURN, Bytes::from_static(b"second")).await)? {
         return Ok(CreateIfAbsent::IgnoredInTurn);
     }
     stays(place, IN_TURN, b"first").await
+}
+
+/// Takes a free name. Whose it is if it is taken already is told by its content: a try that was repeated finds its own object.
+async fn take(place: &dyn CreateProbe, name: &str) -> Result<()> {
+    told_that_it_won(place.create(name, Bytes::from_static(b"first")).await).map(drop)
 }
 
 async fn race(place: &dyn CreateProbe, name: &str) -> Result<CreateIfAbsent> {
@@ -141,7 +146,7 @@ pub async fn probe_create(repository: &dyn Repository, folder: &Prefix) -> Resul
 async fn late(place: &Folder<'_>) -> Result<CreateIfAbsent> {
     let mut late = place.repository.create(&place.key(LATE)?).await?;
     late.write(vec![Bytes::from_static(b"second")]).await?;
-    place.create(LATE, Bytes::from_static(b"first")).await?;
+    take(place, LATE).await?;
     if told_that_it_won(late.finish().await)? {
         return Ok(CreateIfAbsent::IgnoredInTurn);
     }

@@ -21,7 +21,9 @@ enum Flaw {
     LooksThenTakes,
     /// The loser is told the truth, and its content is what stays.
     LoserStays,
-    /// The same, in a race alone.
+    /// Each writer is told that its name is taken, by its own object.
+    FindsItsOwn,
+    /// The same as [`LoserStays`](Flaw::LoserStays), in a race alone.
     RacingLoserStays,
 }
 
@@ -69,6 +71,10 @@ impl ObjectWriter for Writer {
                 if lost {
                     return Err(Error::new(ErrorKind::AlreadyExists, "finish"));
                 }
+            }
+            Flaw::FindsItsOwn => {
+                memory.put(key, content.clone()).await?;
+                return Err(Error::new(ErrorKind::AlreadyExists, "finish"));
             }
             Flaw::LoserStays => {}
         }
@@ -119,6 +125,7 @@ fn folder() -> Prefix {
 async fn each_flaw_is_told_by_what_was_seen() {
     for (flaw, wanted) in [
         (Flaw::None, CreateIfAbsent::Kept),
+        (Flaw::FindsItsOwn, CreateIfAbsent::Kept),
         (Flaw::Overwrites, CreateIfAbsent::IgnoredInTurn),
         (Flaw::LooksAtTheBeginning, CreateIfAbsent::IgnoredInTurn),
         (Flaw::LooksThenTakes, CreateIfAbsent::IgnoredInRace),

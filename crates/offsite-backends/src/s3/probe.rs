@@ -68,12 +68,10 @@ pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
 
 async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Result<Abilities> {
     let bare = Bare { bucket, folder };
-    let (seen, described, upload, retention) = futures::join!(
-        probe_create_by(&bare),
-        bucket.describe("try", name),
-        bucket.begin_upload(name, &[]),
-        async { if locks { bucket.retention(name).await.is_ok() } else { false } },
-    );
+    let (seen, described, upload, retention) =
+        futures::join!(probe_create_by(&bare), bucket.describe("try", name), bucket.begin_upload(name, &[]), async {
+            if locks { bucket.retention(name).await.is_ok() } else { false }
+        },);
     let described = described?;
     let honoured = seen? == CreateIfAbsent::Kept;
     let (on_complete, copies_parts) = match upload {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use offsite_core::format::FormatError;
-use offsite_repository::ErrorKind;
+use offsite_repository::{CreateIfAbsent, ErrorKind};
 
 use crate::JobName;
 
@@ -55,6 +55,17 @@ pub enum Error {
     AlreadyARepository {
         /// The place.
         location: String,
+    },
+    /// A place on which two writers would destroy each other's work.
+    #[error(
+        "{location} must not hold backups: {seen}, so that two runs would destroy each other's work; choose another place, or, if its \
+         backend is your own, let finishing an object fail with AlreadyExists where its name is taken"
+    )]
+    NamesNotExclusive {
+        /// The place.
+        location: String,
+        /// What a probe saw there.
+        seen: CreateIfAbsent,
     },
     /// A copy needs two repositories.
     #[error(

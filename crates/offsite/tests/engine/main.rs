@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attach;
 mod carrying;
 mod counts;
 mod damage;

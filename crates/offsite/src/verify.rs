@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use offsite_core::format::index::Index;
 use offsite_core::format::{Envelope, Kind};
-use offsite_core::{BlockMap, MachineName, RestorePoint, Sequence};
+use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::Context;
@@ -235,6 +235,18 @@ impl Verify {
                 states.insert(point.sequence, state);
             }
         }
+        for (point, state) in chain.all().filter_map(|point| Some((point, states.get(&point.sequence)?))) {
+            let is_told = |name: &MachineName| {
+                state.machine(name).is_some_and(|machine| machine.disks.values().all(DiskMap::is_full))
+            };
+            for machine in point.machines.iter().filter(|machine| machine.is_whole() && !is_told(&machine.name)) {
+                report.damage.push(Damage {
+                    object: folder.layout().index(point.index.id)?.to_string(),
+                    what: format!("it does not say, with those below it, where all blocks of {} lie", machine.name),
+                    touches: vec![Touched { sequence: point.sequence, machine: Some(machine.name.clone()) }],
+                });
+            }
+        }
         Ok(states.into_iter().collect())
     }
 
@@ -260,7 +272,6 @@ impl Verify {
         }
         Ok(())
     }
-
 }
 
 impl std::fmt::Debug for Verify {

@@ -106,11 +106,7 @@ async fn header_flaw(
 }
 
 /// The points and machines whose state has a block that `is_lost` says is lost.
-fn touched_by(
-    chain: &Chain,
-    states: &[(Sequence, BlockMap)],
-    is_lost: impl Fn(&StoredBlock) -> bool,
-) -> Vec<Touched> {
+fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&StoredBlock) -> bool) -> Vec<Touched> {
     let mut touched = BTreeSet::new();
     for (sequence, state) in states {
         let Some(point) = chain.get(*sequence) else { continue };

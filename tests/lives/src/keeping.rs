@@ -71,7 +71,14 @@ impl Keeping<'_> {
         }
         let clock = before.map_or(self.now, |before| before.head.clock);
         ensure(self.now >= clock, Law::Kept, || format!("{job}: {gone:?} went by a clock that was behind"))?;
-        let kept = self.kept(&points);
+        let mut kept = self.kept(&points);
+        // A full that is new may have been an increment when it was decided.
+        let increments = points.iter().map(|(point, archived)| {
+            let kind = if is_known(point.sequence) { point.kind } else { PointKind::Increment };
+            (RestorePoint { kind, ..point.clone() }, *archived)
+        });
+        let of_increments = self.kept(&increments.collect::<Vec<_>>());
+        kept.retain(|sequence| of_increments.contains(sequence));
         let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
         // A point of which all machines went is no more.
         ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {
@@ -109,10 +116,13 @@ impl Keeping<'_> {
         if let (Regular::Simple(simple), None, true, true) =
             (policy.regular, policy.gfs, are_complete && ageing == Ageing::Merge, self.elsewhere.is_empty())
         {
-            let is_rising = chain.points().is_sorted_by_key(|point| point.time) && chain.points().iter().all(|point| point.time <= self.now);
+            // Of several fulls, the older go as a whole.
+            let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full).count();
+            let is_rising = fulls == 1 && chain.points().is_sorted_by_key(|point| point.time) && chain.points().iter().all(|point| point.time <= self.now);
             let count = chain.points().len();
             ensure(!is_rising || count <= simple.keep() as usize, Law::Gone, || {
-                format!("{job}: {count} points are there, {} are kept", simple.keep())
+                let points = chain.points().iter().map(|point| (point.kind, point.time));
+                format!("{job}: {:?} are there, {} are kept", points.collect::<Vec<_>>(), simple.keep())
             })?;
         }
         Ok(())

@@ -88,8 +88,9 @@ impl World {
         Ok(Some(Applied { is_struck }))
     }
 
-    fn restore_folder(&self) -> PathBuf {
-        let to = self.machines.folder().join(format!("restored-{}", self.readers.len()));
+    fn restore_folder(&mut self) -> PathBuf {
+        self.restores += 1;
+        let to = self.machines.folder().join(format!("restored-{}", self.restores));
         let _ = std::fs::create_dir_all(&to);
         to
     }

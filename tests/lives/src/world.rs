@@ -82,6 +82,8 @@ pub struct World {
     /// How far the clock is off.
     pub skew_secs: i64,
     host: u32,
+    /// How many restores there were.
+    pub restores: u64,
 }
 
 /// How an operation ended.
@@ -124,6 +126,7 @@ impl World {
             true_unix_secs: START_UNIX_SECS,
             skew_secs: 0,
             host: 0,
+            restores: 0,
         };
         for number in places {
             let memory = Memory::with_options(options(*number));
@@ -156,6 +159,12 @@ impl World {
     /// The host starts again.
     pub fn restart(&mut self) {
         self.host += 1;
+    }
+
+    /// Whether the host ever started again.
+    #[must_use]
+    pub fn has_restarted(&self) -> bool {
+        self.host > 0
     }
 
     /// The name of the host since it last started.

@@ -34,8 +34,10 @@ fn lives_keep_all_laws() {
         }
         number += 1;
     }
-    println!("{}", lives.coverage.table());
-    println!("{:?}", lives.coverage.missing());
+    if count("OFFSITE_LIFE_TABLE", 0) > 0 {
+        println!("{}", lives.coverage.table());
+    }
+    println!("{} pairs are missing", lives.coverage.missing().len());
     println!("{:.0} steps/s", lives.coverage.steps as f64 / start.elapsed().as_secs_f64());
 }
 

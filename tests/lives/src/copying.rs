@@ -129,6 +129,7 @@ impl World {
             Some(Ok(report)) => {
                 let CopyReport { sync, machines, transform, .. } = &report;
                 self.judge_sync(&copied, sync.as_ref(), machines, &new)?;
+                self.count_sync(sync.as_ref(), machines);
                 self.judge_transform(number, transform)?;
                 let plan = planned.into_inner().unwrap_or_else(PoisonError::into_inner);
                 if let Some(plan) = plan.filter(|_| !is_struck) {
@@ -179,7 +180,10 @@ impl World {
         let keeping = Keeping { policy: None, deletes_machines: false, ..self.copy_keeping(&transforms) };
         let new = self.judge_points(number, copied.before.as_ref(), Makes::One, &keeping)?;
         match result {
-            Some(Ok(outcome)) => self.judge_sync(&copied, outcome.sync.as_ref(), &outcome.machines, &new)?,
+            Some(Ok(outcome)) => {
+                self.judge_sync(&copied, outcome.sync.as_ref(), &outcome.machines, &new)?;
+                self.count_sync(outcome.sync.as_ref(), &outcome.machines);
+            }
             Some(Err(error)) => {
                 let is_excused = self.is_excused(number, &expected);
                 self.judge_failure("a sync", &Self::involved(number, &expected), &error, is_excused, is_struck)?;
@@ -187,6 +191,14 @@ impl World {
             None => {}
         }
         Ok(Some(Applied { is_struck }))
+    }
+
+    fn count_sync(&mut self, sync: Option<&SyncReport>, machines: &[MachineReport]) {
+        self.did("points copied", u64::from(sync.is_some()));
+        self.did("points joined", u64::from(sync.is_some_and(|sync| sync.joined)));
+        self.did("blocks healed", sync.map_or(0, |sync| sync.healed));
+        let is_incomplete = |report: &&MachineReport| matches!(report.outcome, MachineOutcome::Incomplete { .. });
+        self.did("machines copied in part", machines.iter().filter(is_incomplete).count() as u64);
     }
 
     /// What a sync that ended well has brought.
@@ -352,7 +364,10 @@ impl World {
         let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
         self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
         match result {
-            Some(Ok(report)) => judge_tally("mapping", &report.tally)?,
+            Some(Ok(report)) => {
+                judge_tally("mapping", &report.tally)?;
+                self.did("seeds mapped", 1);
+            }
             Some(Err(error)) => {
                 let is_excused = !self.folders[seed].is_intact();
                 self.judge_failure("mapping", &[seed, number], &error, is_excused, is_struck)?;
@@ -400,7 +415,10 @@ impl World {
         let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
         self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
         match result {
-            Some(Ok(report)) => judge_tally("an import", &report.tally)?,
+            Some(Ok(report)) => {
+                judge_tally("an import", &report.tally)?;
+                self.did("points imported", 1);
+            }
             Some(Err(error)) => {
                 let is_excused = !self.folders[from].is_intact();
                 self.judge_failure("an export and its import", &[from, number], &error, is_excused, is_struck)?;

@@ -16,6 +16,7 @@ pub struct Coverage {
     pub skipped: u64,
     pairs: BTreeMap<(Kind, Kind), u64>,
     weathers: BTreeMap<(Kind, Weather), u64>,
+    deeds: BTreeMap<&'static str, u64>,
 }
 
 /// Why a pair cannot occur; none, if it can.
@@ -48,6 +49,19 @@ impl Coverage {
         }
     }
 
+    /// Takes note of what the engine has done.
+    pub fn did(&mut self, deeds: &BTreeMap<&'static str, u64>) {
+        for (deed, count) in deeds {
+            *self.deeds.entry(deed).or_default() += count;
+        }
+    }
+
+    /// How often the engine has done this.
+    #[must_use]
+    pub fn deed(&self, deed: &str) -> u64 {
+        self.deeds.get(deed).copied().unwrap_or(0)
+    }
+
     /// How often `kind` came after `before`.
     #[must_use]
     pub fn pair(&self, before: Kind, kind: Kind) -> u64 {
@@ -68,6 +82,7 @@ impl Coverage {
         for (pair, count) in &other.pairs {
             *self.pairs.entry(*pair).or_default() += count;
         }
+        self.did(&other.deeds);
         for (pair, count) in &other.weathers {
             *self.weathers.entry(*pair).or_default() += count;
         }
@@ -121,6 +136,9 @@ impl Coverage {
                 let _ = write!(text, "{shown:>12}");
             }
             text.push('\n');
+        }
+        for (deed, count) in &self.deeds {
+            let _ = writeln!(text, "{count:>8} {deed}");
         }
         text
     }

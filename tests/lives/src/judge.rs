@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use offsite::core::{MachineName, RestorePoint, Sequence, Status};
-use offsite::report::{OperationReport, Tally, TransformReport};
+use offsite::MergeMethod;
+use offsite::report::{Carriage, FullFrom, Operation, OperationReport, Tally, TransformReport};
 use offsite_repository::ErrorKind;
 
 use crate::keeping::Keeping;
@@ -119,11 +120,14 @@ impl World {
     ///
     /// # Errors
     /// What was not.
-    pub fn judge_transform(&self, number: usize, report: &TransformReport) -> Result<(), Violation> {
+    pub fn judge_transform(&mut self, number: usize, report: &TransformReport) -> Result<(), Violation> {
         let job = FOLDERS[number].job;
         for OperationReport { operation, tally } in &report.operations {
             judge_tally(&format!("{job}: {operation:?}"), tally)?;
+            self.did(deed(operation), 1);
         }
+        self.did("bytes released", report.released.bytes);
+        self.did("releases held by readers", u64::from(report.released.held_bytes > 0));
         Ok(())
     }
 }
@@ -161,4 +165,25 @@ fn judge_same_point(
         ensure(machine.status == Status::Carried, Law::Points, || format!("{} has got {machine:?}", what()))?;
     }
     Ok(())
+}
+
+/// The name of an operation, for counting.
+fn deed(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Merge { method: MergeMethod::Fold, archived: Some(_), .. } => "folds beside an archive",
+        Operation::Merge { archived: Some(_), .. } => "adoptions beside an archive",
+        Operation::Merge { method: MergeMethod::Fold, .. } => "folds",
+        Operation::Merge { .. } => "adoptions",
+        Operation::RemoveArchive { .. } => "archives removed",
+        Operation::MakeIndependent { carriage: Carriage::Cloned, .. } => "archives made independent by cloning",
+        Operation::MakeIndependent { .. } => "archives made independent by moving",
+        Operation::MakeFull { from: FullFrom::Source, .. } => "fulls read from the source",
+        Operation::MakeFull { .. } => "fulls made of the chain",
+        Operation::RemoveMachines { .. } => "machines removed",
+        Operation::Compact { carriage: Carriage::Cloned, .. } => "pieces compacted by cloning",
+        Operation::Compact { .. } => "pieces compacted by moving",
+        Operation::RemovePoints { archived, .. } if archived.is_empty() => "chains and rollbacks removed",
+        Operation::RemovePoints { .. } => "chains removed beside archives",
+        _ => "other operations",
+    }
 }

@@ -38,14 +38,46 @@ pub struct Lives {
 /// How often a kind is drawn, if nothing else decides.
 fn weight(kind: Kind) -> u64 {
     match kind {
-        Kind::Backup => 24,
-        Kind::Run => 20,
-        Kind::Sync => 14,
-        Kind::Write => 14,
-        Kind::Idle | Kind::Transform | Kind::Verify => 7,
-        Kind::Damage | Kind::Mend | Kind::Repair => 4,
+        Kind::Backup => 40,
+        Kind::Run => 36,
+        Kind::Sync => 16,
+        Kind::Idle | Kind::Transform | Kind::Verify | Kind::Write => 8,
+        Kind::Damage | Kind::Compact | Kind::Policy => 5,
         Kind::Forget => 1,
         _ => 3,
+    }
+}
+
+/// What a life is inclined to: lives that do everything do nothing often enough.
+struct Temper {
+    weights: Vec<(Kind, u64)>,
+    /// Interruptions come once in so many operations.
+    interrupted_one_in: u64,
+}
+
+impl Temper {
+    fn new(numbers: &mut Numbers) -> Self {
+        let factors = [0, 0, 1, 1, 1, 4];
+        let weights = Kind::ALL.iter().map(|kind| {
+            let factor = factors[numbers.position(factors.len())];
+            // Nothing happens without backups and copies.
+            let least = u64::from(matches!(kind, Kind::Backup | Kind::Run));
+            (*kind, weight(*kind) * factor.max(least))
+        });
+        let weights = weights.collect();
+        Self { weights, interrupted_one_in: [0, 3, 6, 12][numbers.position(4)] }
+    }
+
+    fn draw(&self, numbers: &mut Numbers) -> Kind {
+        let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = numbers.below(total);
+        for (kind, weight) in &self.weights {
+            match drawn.checked_sub(*weight) {
+                Some(left) => drawn = left,
+                None => return *kind,
+            }
+        }
+        Kind::Backup
     }
 }
 
@@ -132,10 +164,11 @@ impl Lives {
         count: usize,
     ) -> Result<(), Violation> {
         let mut before = None;
+        let temper = Temper::new(numbers);
         for number in 0..count {
             // What there is nothing for is drawn again, a few times.
             for _ in 0..8 {
-                let step = self.next(numbers, before, number);
+                let step = self.next(numbers, &temper, before, number);
                 life.borrow_mut().steps.push(step);
                 if self.step(world, &mut before, step).await? {
                     break;
@@ -149,7 +182,9 @@ impl Lives {
     async fn step(&mut self, world: &mut World, before: &mut Option<Kind>, step: Step) -> Result<bool, Violation> {
         let calls = world.calls();
         let kind = step.operation.kind;
-        let Some(applied) = world.perform(step).await? else {
+        let applied = world.perform(step).await?;
+        self.coverage.did(&std::mem::take(&mut world.deeds));
+        let Some(applied) = applied else {
             self.coverage.skipped += 1;
             return Ok(false);
         };
@@ -164,23 +199,31 @@ impl Lives {
         Ok(true)
     }
 
-    /// The next step: often one that has not followed the one before, or not with this coming between.
-    fn next(&self, numbers: &mut Numbers, before: Option<Kind>, number: usize) -> Step {
-        let kind = self.kind(numbers, before, number);
-        let arguments = std::array::from_fn(|place| {
+    /// The next step: now and then one that has not followed the one before, or not with this coming between.
+    fn next(&self, numbers: &mut Numbers, temper: &Temper, before: Option<Kind>, number: usize) -> Step {
+        let kind = self.kind(numbers, temper, before, number);
+        let mut arguments = std::array::from_fn(|place| {
             let bound = [12, 180, 60][place];
             u32::try_from(numbers.below(bound)).unwrap_or(0)
         });
-        // A few machines are there from the start.
-        let interruption = self.interruption(numbers, kind).filter(|_| number > 3);
+        // Much happens to one chain and its copy, so that these grow old.
+        if !numbers.one_in(4) {
+            let of_folder = matches!(
+                kind,
+                Kind::Compact | Kind::Verify | Kind::Repair | Kind::Restore | Kind::Hold | Kind::Damage | Kind::Idle
+            );
+            arguments[0] = if of_folder && !numbers.one_in(4) { 3 } else { 0 };
+        }
+        let interruption = self.interruption(numbers, temper, kind).filter(|_| number > 3);
         Step { operation: Operation { kind, numbers: arguments }, interruption }
     }
 
-    fn kind(&self, numbers: &mut Numbers, before: Option<Kind>, number: usize) -> Kind {
+    fn kind(&self, numbers: &mut Numbers, temper: &Temper, before: Option<Kind>, number: usize) -> Kind {
+        // A few machines are there from the start.
         if number < 2 {
             return Kind::Join;
         }
-        if let Some(before) = before.filter(|_| numbers.one_in(3)) {
+        if let Some(before) = before.filter(|_| numbers.one_in(4)) {
             let unseen: Vec<Kind> = Kind::ALL
                 .iter()
                 .copied()
@@ -190,25 +233,20 @@ impl Lives {
                 return unseen[numbers.position(unseen.len())];
             }
         }
-        let total: u64 = Kind::ALL.iter().map(|kind| weight(*kind)).sum();
-        let mut drawn = numbers.below(total);
-        for kind in Kind::ALL {
-            match drawn.checked_sub(weight(*kind)) {
-                Some(left) => drawn = left,
-                None => return *kind,
-            }
-        }
-        Kind::Backup
+        temper.draw(numbers)
     }
 
-    fn interruption(&self, numbers: &mut Numbers, kind: Kind) -> Option<Interruption> {
-        if !kind.calls() || !numbers.one_in(4) {
+    fn interruption(&self, numbers: &mut Numbers, temper: &Temper, kind: Kind) -> Option<Interruption> {
+        if !kind.calls() {
             return None;
         }
         let can: Vec<Weather> =
             Weather::ALL.into_iter().filter(|weather| impossible_weather(kind, *weather).is_none()).collect();
         let unseen: Vec<Weather> =
             can.iter().copied().filter(|weather| self.coverage.weather(kind, *weather) == 0).collect();
+        if !numbers.one_in(if unseen.is_empty() { temper.interrupted_one_in } else { 4 }) {
+            return None;
+        }
         let from = if unseen.is_empty() { &can } else { &unseen };
         let weather = *from.get(numbers.position(from.len()))?;
         let bound = match weather {

@@ -31,8 +31,19 @@ impl World {
     /// # Errors
     /// What does not hold afterwards.
     pub async fn perform(&mut self, step: Step) -> Result<Option<Applied>, Violation> {
-        // Every step takes its time; a night passes with every third or so.
-        self.pass(7 * 3_600);
+        let kind = step.operation.kind;
+        // A night passes with every third or so. What there is nothing for takes no time, so that it can be left out.
+        if kind.calls() {
+            self.pass(7 * 3_600);
+        }
+        let applied = self.apply(step).await?;
+        if kind.calls() && applied.is_none() {
+            self.pass(-7 * 3_600);
+        }
+        Ok(applied)
+    }
+
+    async fn apply(&mut self, step: Step) -> Result<Option<Applied>, Violation> {
         let Step { operation: Operation { kind, numbers }, interruption } = step;
         let [first, second, third] = numbers;
         let folder = first as usize % FOLDERS.len();
@@ -227,6 +238,8 @@ impl World {
             Some(Ok(report)) => {
                 ensure(new == [report.sequence], Law::Points, || format!("{report:?} and {new:?} are new"))?;
                 judge_tally("a backup", &report.tally)?;
+                self.did("backups", 1);
+                self.did("rollbacks made", u64::from(report.rolled_back.is_some()));
                 self.judge_transform(number, &report.transform)?;
             }
             Some(Err(error)) => {

@@ -48,6 +48,7 @@ impl World {
         match result {
             Some(Ok(report)) => {
                 let reads_all = reads && budget.is_none();
+                self.did("damage found by verifications", report.damage.len() as u64);
                 if !is_unreadable {
                     self.judge_verification(number, &report, reads_all)?;
                 }
@@ -164,6 +165,10 @@ impl World {
                     ensure(is_same, Law::Repaired, || format!("{} was intact and was changed", FOLDERS[number].job))?;
                 }
                 self.judge_repair(number, &report)?;
+                self.did("objects put back by repairs", report.restored.len() as u64);
+                self.did("indexes made again of frames", report.salvaged.len() as u64);
+                self.did("points given up by repairs", report.left_out.len() as u64);
+                self.did("heads written by repairs", u64::from(report.head.is_some()));
             }
             Some(Err(error)) => self.judge_failure("a repair", &[number], &error, !is_sound, is_struck)?,
             None => {}

@@ -84,6 +84,8 @@ pub struct World {
     host: u32,
     /// How many restores there were.
     pub restores: u64,
+    /// What the engine has done, and how often.
+    pub deeds: BTreeMap<&'static str, u64>,
 }
 
 /// How an operation ended.
@@ -127,6 +129,7 @@ impl World {
             skew_secs: 0,
             host: 0,
             restores: 0,
+            deeds: BTreeMap::new(),
         };
         for number in places {
             let memory = Memory::with_options(options(*number));
@@ -135,7 +138,7 @@ impl World {
             made.map_err(|error| Violation::new(Law::Succeeds, words(&error)))?;
             world.places.push(PlaceState { memory, faulty, contents: Rc::default() });
         }
-        world.copies[0].transforms.retention = crate::settings::policy(2, 0, 0);
+        world.copies[0].transforms.retention = crate::settings::policy(0, 0, 0);
         world.copies[1].transforms.retention = crate::settings::policy(2, 0, 0);
         world.look()?;
         Ok(world)
@@ -272,6 +275,13 @@ impl World {
     #[must_use]
     pub fn ways(&self) -> Vec<Faulty<Memory>> {
         self.places.iter().map(|place| place.faulty.clone()).collect()
+    }
+
+    /// Takes note of something that the engine has done.
+    pub fn did(&mut self, deed: &'static str, count: u64) {
+        if count > 0 {
+            *self.deeds.entry(deed).or_default() += count;
+        }
     }
 
     /// How many calls all places have had.

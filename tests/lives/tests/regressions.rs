@@ -1,0 +1,20 @@
+//! Lives that broke a law once, as short as they were found.
+
+use offsite_lives::life::Lives;
+use offsite_lives::operation::Life;
+
+fn holds(text: &str) {
+    let life: Life = text.parse().unwrap_or_else(|error| panic!("{error}"));
+    if let Err(failure) = Lives::default().replay(&life) {
+        let last = failure.life.steps.last().map(ToString::to_string).unwrap_or_default();
+        panic!("step {} ({last}): {}", failure.life.steps.len(), failure.violation);
+    }
+}
+
+#[test]
+fn a_full_whose_file_was_cut_off_is_not_folded_into() {
+    holds(
+        "places 0 0 30 0 0; join 0 22 1; backup 0 168 1; run 0 14 1; join 0 142 1; backup 0 95 1; run 0 92 1; \
+         backup 0 6 1; damage 3 9 1; run 0 123 1",
+    );
+}

@@ -89,9 +89,12 @@ impl Keeping<'_> {
             && self.elsewhere.is_empty()
             && !self.deletes_machines
         {
-            let newest = points.iter().rev().take(simple.keep() as usize);
+            let newest = points.iter().filter(|(_, archived)| !archived).rev().take(simple.keep() as usize);
             let missing = newest.map(|(point, _)| point.sequence).find(|sequence| gone.contains(sequence));
-            ensure(missing.is_none(), Law::Kept, || format!("{job}: {missing:?} of the newest {} went", simple.keep()))?;
+            ensure(missing.is_none(), Law::Kept, || {
+                let all: Vec<_> = points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.time, archived)).collect();
+                format!("{job}: {missing:?} of the newest {} went, of {all:?}", simple.keep())
+            })?;
         }
         Ok(())
     }

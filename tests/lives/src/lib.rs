@@ -14,6 +14,7 @@ pub mod damage;
 pub mod expect;
 pub mod judge;
 pub mod keeping;
+pub mod known;
 pub mod life;
 pub mod machines;
 pub mod operation;

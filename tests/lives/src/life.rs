@@ -29,7 +29,7 @@ pub struct Lives {
     /// What has happened.
     pub coverage: Coverage,
     /// What the engine does wrongly.
-    pub broken: Option<Variant>,
+    broken: Option<Variant>,
     prover: Prover,
     /// How many calls an operation makes at most, from what was seen.
     calls: BTreeMap<Kind, u32>,
@@ -82,6 +82,12 @@ impl Temper {
 }
 
 impl Lives {
+    /// Lives of an engine that does this wrongly.
+    #[must_use]
+    pub fn broken(variant: Variant) -> Self {
+        Self { broken: Some(variant), ..Self::default() }
+    }
+
     /// Lives a life of so many steps, drawn from a seed.
     ///
     /// # Errors
@@ -89,7 +95,8 @@ impl Lives {
     pub fn draw(&mut self, seed: u64, steps: usize) -> Result<(), Box<Failure>> {
         let mut numbers = Numbers::new(seed);
         let places = std::array::from_fn(|_| u32::try_from(numbers.below(32)).unwrap_or(0));
-        let life = RefCell::new(Life { places, steps: Vec::new() });
+        let hours = [1, 7, 7, 24, 75, 170][numbers.position(6)];
+        let life = RefCell::new(Life { places, hours, steps: Vec::new() });
         self.guarded(&life, |lives, life| lives.live(life, Some((&mut numbers, steps))))
     }
 
@@ -125,9 +132,9 @@ impl Lives {
         }
         self.prover.begin();
         let prover = std::mem::take(&mut self.prover);
-        let places = life.borrow().places;
+        let (places, hours) = (life.borrow().places, life.borrow().hours);
         let (answer, prover) = runtime.block_on(async {
-            let mut world = match World::new(&places, prover).await {
+            let mut world = match World::new(&places, hours, prover).await {
                 Ok(world) => world,
                 Err(violation) => return (Err(violation), Prover::default()),
             };
@@ -219,9 +226,12 @@ impl Lives {
     }
 
     fn kind(&self, numbers: &mut Numbers, temper: &Temper, before: Option<Kind>, number: usize) -> Kind {
-        // A few machines are there from the start.
-        if number < 2 {
-            return Kind::Join;
+        // A few machines are there from the start, and jobs are told what to do.
+        match number {
+            0 | 1 => return Kind::Join,
+            2 => return Kind::Policy,
+            3 => return [Kind::Merge, Kind::Compaction, Kind::Method, Kind::Keep, Kind::Deleted][numbers.position(5)],
+            _ => {}
         }
         if let Some(before) = before.filter(|_| numbers.one_in(4)) {
             let unseen: Vec<Kind> = Kind::ALL

@@ -264,6 +264,8 @@ fn interruption(text: &str) -> Result<Interruption, String> {
 pub struct Life {
     /// Of each place: 1 holes, 2 patches, 4 clones, 8 small objects, 16 coarse holes.
     pub places: [u32; 5],
+    /// So many hours pass with each call of the engine.
+    pub hours: u32,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -271,7 +273,7 @@ pub struct Life {
 impl fmt::Display for Life {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<String> = self.places.iter().map(ToString::to_string).collect();
-        write!(formatter, "places {}", places.join(" "))?;
+        write!(formatter, "places {} hours {}", places.join(" "), self.hours)?;
         self.steps.iter().try_for_each(|step| write!(formatter, "; {step}"))
     }
 }
@@ -282,10 +284,12 @@ impl FromStr for Life {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
         let first = parts.next().and_then(|part| part.strip_prefix("places")).ok_or("a life begins with its places")?;
+        let (first, hours) = first.split_once("hours").ok_or("a life has its hours")?;
+        let hours = hours.trim().parse().map_err(|_| format!("{hours} is no number"))?;
         let numbers = first.split_whitespace().map(|word| word.parse().map_err(|_| format!("{word} is no number")));
         let numbers: Vec<u32> = numbers.collect::<Result<_, _>>()?;
         let places = numbers.try_into().map_err(|_| "a life has five places".to_owned())?;
-        Ok(Self { places, steps: parts.map(str::parse).collect::<Result<_, _>>()? })
+        Ok(Self { places, hours, steps: parts.map(str::parse).collect::<Result<_, _>>()? })
     }
 }
 
@@ -295,12 +299,12 @@ mod tests {
 
     #[test]
     fn a_life_reads_back_as_it_is_written() {
-        let text = "places 1 2 3 0 31; backup 1 2; sync 0 1 !gate 300; run 2 0 7 !outage@source 12; mend; idle 5";
+        let text = "places 1 2 3 0 31 hours 7; backup 1 2; sync 0 1 !gate 300; run 2 0 7 !outage@source 12; mend; idle 5";
         let life: Life = text.parse().unwrap();
         assert_eq!(life.to_string(), text);
-        assert!("places 1 2 3 4; idle".parse::<Life>().is_err());
-        assert!("places 1 2 3 4 5; sleep".parse::<Life>().is_err());
-        assert!("places 1 2 3 4 5; idle 1 2 3 4".parse::<Life>().is_err());
-        assert!("places 1 2 3 4 5; idle !rain 3".parse::<Life>().is_err());
+        assert!("places 1 2 3 4 hours 1; idle".parse::<Life>().is_err());
+        assert!("places 1 2 3 4 5 hours 1; sleep".parse::<Life>().is_err());
+        assert!("places 1 2 3 4 5 hours 1; idle 1 2 3 4".parse::<Life>().is_err());
+        assert!("places 1 2 3 4 5 hours 1; idle !rain 3".parse::<Life>().is_err());
     }
 }

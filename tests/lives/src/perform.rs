@@ -32,13 +32,13 @@ impl World {
     /// What does not hold afterwards.
     pub async fn perform(&mut self, step: Step) -> Result<Option<Applied>, Violation> {
         let kind = step.operation.kind;
-        // A night passes with every third or so. What there is nothing for takes no time, so that it can be left out.
+        // What there is nothing for takes no time, so that it can be left out.
         if kind.calls() {
-            self.pass(7 * 3_600);
+            self.pass(self.step_secs);
         }
         let applied = self.apply(step).await?;
         if kind.calls() && applied.is_none() {
-            self.pass(-7 * 3_600);
+            self.pass(-self.step_secs);
         }
         Ok(applied)
     }

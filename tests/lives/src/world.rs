@@ -79,6 +79,8 @@ pub struct World {
     pub prover: Prover,
     /// The time, in truth.
     true_unix_secs: i64,
+    /// What passes with each call of the engine.
+    pub step_secs: i64,
     /// How far the clock is off.
     pub skew_secs: i64,
     host: u32,
@@ -111,11 +113,11 @@ fn options(number: u32) -> MemoryOptions {
 }
 
 impl World {
-    /// An empty world whose places can do so much.
+    /// An empty world whose places can do so much, in which so many hours pass with each call of the engine.
     ///
     /// # Errors
     /// Those of the engine.
-    pub async fn new(places: &[u32], prover: Prover) -> Result<Self, Violation> {
+    pub async fn new(places: &[u32], hours: u32, prover: Prover) -> Result<Self, Violation> {
         let mut world = Self {
             places: Vec::new(),
             machines: Machines::new(),
@@ -126,6 +128,7 @@ impl World {
             readers: Vec::new(),
             prover,
             true_unix_secs: START_UNIX_SECS,
+            step_secs: 3_600 * i64::from(hours),
             skew_secs: 0,
             host: 0,
             restores: 0,

@@ -14,7 +14,7 @@ fn holds(text: &str) {
 #[test]
 fn a_full_whose_file_was_cut_off_is_not_folded_into() {
     holds(
-        "places 0 0 30 0 0; join 0 22 1; backup 0 168 1; run 0 14 1; join 0 142 1; backup 0 95 1; run 0 92 1; \
+        "places 0 0 30 0 0 hours 7; join 0 22 1; backup 0 168 1; run 0 14 1; join 0 142 1; backup 0 95 1; run 0 92 1; \
          backup 0 6 1; damage 3 9 1; run 0 123 1",
     );
 }

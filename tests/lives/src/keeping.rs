@@ -63,7 +63,12 @@ impl Keeping<'_> {
             archives.chain(before.head.chain.points().iter().map(|point| (point.clone(), false)))
         });
         let new = after.points().filter(|point| !is_known(point.sequence)).map(|point| (point.clone(), false));
-        let points: Vec<_> = both.chain(new).collect();
+        // A sync may flag the point before the one that it makes.
+        let flagged = |(point, archived): (RestorePoint, bool)| {
+            let flags = after.head.chain.get(point.sequence).map_or(point.flags, |now| now.flags);
+            (RestorePoint { flags, ..point }, archived)
+        };
+        let points: Vec<_> = both.chain(new).map(flagged).collect();
         let gone: Vec<Sequence> =
             points.iter().map(|(point, _)| point.sequence).filter(|sequence| after.head.chain.get(*sequence).is_none()).collect();
         if gone.is_empty() {
@@ -71,14 +76,16 @@ impl Keeping<'_> {
         }
         let clock = before.map_or(self.now, |before| before.head.clock);
         ensure(self.now >= clock, Law::Kept, || format!("{job}: {gone:?} went by a clock that was behind"))?;
-        let mut kept = self.kept(&points);
-        // A full that is new may have been an increment when it was decided.
-        let increments = points.iter().map(|(point, archived)| {
-            let kind = if is_known(point.sequence) { point.kind } else { PointKind::Increment };
-            (RestorePoint { kind, ..point.clone() }, *archived)
-        });
-        let of_increments = self.kept(&increments.collect::<Vec<_>>());
-        kept.retain(|sequence| of_increments.contains(sequence));
+        // Of which kind a point was when it was decided is not known: increments become fulls before, and by it.
+        let by_kinds = |kind: &dyn Fn(&RestorePoint) -> PointKind| {
+            let points = points.iter().map(|(point, archived)| (RestorePoint { kind: kind(point), ..point.clone() }, *archived));
+            self.kept(&points.collect::<Vec<_>>())
+        };
+        let kind_after = |point: &RestorePoint| after.head.chain.get(point.sequence).map_or(point.kind, |now| now.kind);
+        let kind_of_new = |point: &RestorePoint| if is_known(point.sequence) { point.kind } else { PointKind::Increment };
+        let (as_found, as_left, as_new) = (self.kept(&points), by_kinds(&kind_after), by_kinds(&kind_of_new));
+        let kept: BTreeSet<&Sequence> =
+            as_found.iter().filter(|sequence| as_left.contains(sequence) && as_new.contains(sequence)).collect();
         let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
         // A point of which all machines went is no more.
         ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {

@@ -142,7 +142,7 @@ impl World {
                 let has_lost_blocks = !self.folders[number].excused.is_empty();
                 let is_known = has_lost_blocks && report.basis != Basis::Head && is_known(Known::RepairGivesUpPoints);
                 ensure(!is_sound || is_known, Law::Repaired, || format!("{} gave points up: {report:?}", FOLDERS[number].job))?;
-                self.folders[number].wounds.clear();
+                self.folders[number].wounds.retain(|wound| matches!(wound.target, Target::Frame | Target::File));
                 self.folders[number].is_estimated = true;
                 self.folders[number].is_loose = true;
             }

@@ -18,3 +18,11 @@ fn a_full_whose_file_was_cut_off_is_not_folded_into() {
          backup 0 6 1; damage 3 9 1; run 0 123 1",
     );
 }
+
+#[test]
+fn a_plan_knows_what_a_writer_of_which_nothing_is_known_may_still_write_into() {
+    holds(
+        "places 0 0 14 0 0 hours 75; join 0 116 1; backup 0 37 1; run 0 176 1; backup 0 35 1; run 0 19 1 !fault 88; \
+         run 0 58 1 !lost-answer 14; restart 0 169 1; backup 0 152 1 !full 55; run 0 153 1",
+    );
+}

@@ -26,3 +26,11 @@ fn a_plan_knows_what_a_writer_of_which_nothing_is_known_may_still_write_into() {
          run 0 58 1 !lost-answer 14; restart 0 169 1; backup 0 152 1 !full 55; run 0 153 1",
     );
 }
+
+#[test]
+fn a_source_file_that_was_cut_off_costs_only_the_machines_that_it_touches() {
+    holds(
+        "places 0 0 0 0 0 hours 7; join 0 144 1; join 0 146 1; backup 0 76 1; rename 0 150 1; run 0 32 1; backup 0 27 1; \
+         damage 3 129 1; sync 0 137 1; run 2 86 1",
+    );
+}

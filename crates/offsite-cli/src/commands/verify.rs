@@ -42,7 +42,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     let looked = if read_data {
         format!("{} read and compared with their digests{}", render::bytes(report.bytes_read), left(report))
     } else {
-        "presence only; --read-data reads every block".to_owned()
+        "not read; --read-data reads every block".to_owned()
     };
     let mut text = format!(
         "{job}: {}, {}, {}: {}, in {}{}\n",
@@ -54,7 +54,8 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
         render::rate(report.bytes_read, report.duration),
     );
     if report.damage.is_empty() && report.notes.is_empty() {
-        text.push_str("  intact\n");
+        let all = if read_data { "intact" } else { "all files are there (contents not read)" };
+        text.push_str(&format!("  {all}\n"));
     }
     for note in &report.notes {
         text.push_str(&format!("  warning   {note}\n"));

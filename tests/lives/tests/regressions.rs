@@ -1,14 +1,9 @@
 //! Lives that broke a law once, as short as they were found.
 
-use offsite_lives::life::Lives;
-use offsite_lives::operation::Life;
+use offsite_lives::many::relive;
 
 fn holds(text: &str) {
-    let life: Life = text.parse().unwrap_or_else(|error| panic!("{error}"));
-    if let Err(failure) = Lives::default().replay(&life) {
-        let last = failure.life.steps.last().map(ToString::to_string).unwrap_or_default();
-        panic!("step {} ({last}): {}", failure.life.steps.len(), failure.violation);
-    }
+    relive(text).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]

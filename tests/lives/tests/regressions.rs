@@ -29,3 +29,11 @@ fn a_source_file_that_was_cut_off_costs_only_the_machines_that_it_touches() {
          damage 3 129 1; sync 0 137 1; run 2 86 1",
     );
 }
+
+#[test]
+fn verification_names_no_machine_of_a_point_that_was_cut_off_at_it() {
+    holds(
+        "places 0 0 0 0 0 hours 7; join 0 35 1; join 0 82 1; backup 3 147 1; add-disk 0 137 1; run 9 168 1; \
+         backup 0 119 1 !lost-answer 81; sync 0 71 1 !gate 1643; damage 3 59 1; verify 3 123 1",
+    );
+}

@@ -11,14 +11,14 @@ use offsite::{Basis, RepairReport, RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::operation;
 use crate::status::Failure;
+use crate::{operation, print};
 
 pub(crate) use interval::{interval, typed};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
-    println!("{}", text(value)?);
+    print::line(text(value)?);
     Ok(())
 }
 

@@ -19,8 +19,10 @@ mod operation;
 mod place;
 mod policy;
 mod post_job;
+mod print;
 mod progress;
 mod render;
+mod signals;
 mod status;
 pub mod workload;
 
@@ -38,19 +40,23 @@ const BLOCKING_THREADS_MAX: usize = 8;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return print::answer(&answer),
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
         Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
     };
     match runtime.block_on(run(arguments)) {
-        Ok(status) => status.into(),
+        Ok(status) => print::exit(status.code()),
         Err(failure) => status::report(&failure),
     }
 }
 
 async fn run(arguments: Arguments) -> Result<Status, Failure> {
+    signals::file_size_is_an_error()?;
     let config = arguments.config;
     match arguments.command {
         Command::Demo(demo) => demo::run(&demo).await,

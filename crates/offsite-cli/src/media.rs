@@ -11,6 +11,7 @@ use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
 use serde_json::{Value, json};
 
+use crate::print;
 use crate::status::{Failure, chain_of};
 
 /// Longer objects are not kept for the time when a medium is away: the index of a full of several TiB is shorter.
@@ -71,7 +72,7 @@ impl MediaSet {
             Ok(removable) => Some(removable),
             Err(error) if error.kind() == ErrorKind::MediaAbsent => None,
             Err(error) => {
-                eprintln!("offsite: warning: {}", self.explain(&error, &known).await);
+                print::warning(self.explain(&error, &known).await);
                 None
             }
         };

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::print;
+
 /// A command that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -23,6 +25,15 @@ impl Status {
         }
     }
 
+    /// As the command's exit status tells it.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Warnings => 3,
+        }
+    }
+
     /// The worse of two.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -30,16 +41,6 @@ impl Status {
             (Self::Warnings, _) | (_, Self::Warnings) => Self::Warnings,
             (Self::Done, Self::Done) => Self::Done,
         }
-    }
-}
-
-impl From<Status> for ExitCode {
-    fn from(status: Status) -> Self {
-        Self::from(match status {
-            Status::Done => 0,
-            Status::Failed => 1,
-            Status::Warnings => 3,
-        })
     }
 }
 
@@ -88,6 +89,6 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
         Failure::Failed(text) => (text, 1),
         Failure::WrongUse(text) => (text, 2),
     };
-    eprintln!("offsite: {text}");
-    ExitCode::from(status)
+    print::problem(text);
+    print::exit(status)
 }

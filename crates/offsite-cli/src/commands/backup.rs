@@ -12,7 +12,7 @@ use crate::args::Backup;
 use crate::commands::transform_lines;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     if arguments.json {
         json::print(&json::backup(arguments.job.as_str(), &report))?;
     } else {
-        print!("{}", summary(arguments.job.as_str(), &report));
+        print::text(summary(arguments.job.as_str(), &report));
     }
     Ok(if report.transform.notes.is_empty() { Status::Done } else { Status::Warnings })
 }

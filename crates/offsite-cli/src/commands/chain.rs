@@ -11,7 +11,7 @@ use crate::args::Chain;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, render};
+use crate::{json, place, print, render};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -45,7 +45,7 @@ async fn show(
     config: &Config,
 ) -> Result<Status, Failure> {
     for damaged in folder.damaged_heads() {
-        eprintln!("offsite: warning: {damaged}");
+        print::warning(damaged);
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
@@ -98,8 +98,8 @@ async fn show(
         }
         json::print(&value)?;
     } else {
-        medium.iter().for_each(|medium| println!("{}", medium.words()));
-        print!("{}", draw(folder, policy.as_ref(), departures.as_deref(), now));
+        medium.iter().for_each(|medium| print::line(medium.words()));
+        print::text(draw(folder, policy.as_ref(), departures.as_deref(), now));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }

@@ -1,6 +1,5 @@
 //! `offsite export`
 
-use std::io::Write;
 use std::path::Path;
 
 use offsite::core::Sequence;
@@ -10,7 +9,7 @@ use offsite::{Export as ExportJob, PointSelector};
 use crate::args::Export;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -48,8 +47,12 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     } else {
         summary(arguments.job.as_str(), &report, to)
     };
-    let said = if is_piped { write!(std::io::stderr(), "{text}") } else { write!(std::io::stdout(), "{text}") };
-    said.map_err(|error| format!("cannot print: {error}"))?;
+    // Standard output may be the export.
+    if is_piped {
+        print::message(text)
+    } else {
+        print::text(text)
+    }
     Ok(Status::Done)
 }
 

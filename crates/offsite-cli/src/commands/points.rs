@@ -11,7 +11,7 @@ use crate::commands::jobs;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, render};
+use crate::{json, place, print, render};
 
 pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -33,7 +33,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
             folder => folder?,
         };
         for damaged in folder.damaged_heads() {
-            eprintln!("offsite: warning: {damaged}");
+            print::warning(damaged);
             status = Status::Warnings;
         }
         for point in folder.chain().all() {
@@ -72,11 +72,11 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
         json::print(&value)?;
         return Ok(status);
     }
-    medium.iter().for_each(|medium| println!("{}", medium.words()));
+    medium.iter().for_each(|medium| print::line(medium.words()));
     if listed.is_empty() {
-        println!("{} has no restore points", repository.location());
+        print::line(format_args!("{} has no restore points", repository.location()));
     } else {
-        print!("{}", render::table(&rows, &[4]));
+        print::text(render::table(&rows, &[4]));
     }
     Ok(status)
 }

@@ -7,7 +7,7 @@ use offsite::{Basis, Repair as RepairJob, RepairReport};
 use crate::args::Repair;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -17,7 +17,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;
     } else {
-        print!("{}", summary(arguments.job.as_str(), &report, arguments.dry_run));
+        print::text(summary(arguments.job.as_str(), &report, arguments.dry_run));
     }
     Ok(if report.left_out.is_empty() { Status::Done } else { Status::Warnings })
 }

@@ -16,7 +16,7 @@ use crate::job::Opening;
 use crate::media::{Inserted, Seen, View};
 use crate::post_job::Told;
 use crate::status::{Failure, Status, chain_of};
-use crate::{job, json, operation, place, progress, render};
+use crate::{job, json, operation, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failure> {
     let path = config;
@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: &Run, config: &Path) -> Result<Status, Failur
             Ok(done) => done,
             Err(Failure::WrongUse(text)) => return Err(Failure::WrongUse(text)),
             Err(Failure::Failed(text)) => {
-                eprintln!("offsite: job {name}: {text}");
+                print::problem(format_args!("job {name}: {text}"));
                 Status::Failed
             }
         };
@@ -78,9 +78,9 @@ async fn let_go(used: Vec<Inserted>, json: bool) -> Result<Status, Failure> {
                     "path": ejected.path.display().to_string(),
                 }
             }))?,
-            Ok(ejected) => println!("{ejected}"),
+            Ok(ejected) => print::line(ejected),
             Err(error) => {
-                eprintln!("offsite: do not take the medium out: {}", chain_of(&error));
+                print::problem(format_args!("do not take the medium out: {}", chain_of(&error)));
                 status = Status::Failed;
             }
         }
@@ -110,7 +110,7 @@ impl One<'_> {
             if self.arguments.json {
                 json::print(&json::copy(self.name, &done.report))?;
             } else {
-                print!("{}", summary(self.name, &done.report));
+                print::text(summary(self.name, &done.report));
             }
         }
         let after = self.after(&done).await;
@@ -156,8 +156,8 @@ impl One<'_> {
                 }
                 json::print(&value)?;
             } else {
-                medium.iter().for_each(|medium| println!("{}", medium.words()));
-                print!("{}", plan_summary(self.name, &plan));
+                medium.iter().for_each(|medium| print::line(medium.words()));
+                print::text(plan_summary(self.name, &plan));
             }
             status = status.and(warnings(&plan.machines, &[&plan.notes])).and(counted);
         }
@@ -190,7 +190,7 @@ impl One<'_> {
             progress: progress::bars(),
         };
         let (copy, untold) = opening.copy(sources, target, medium).await?;
-        untold.iter().for_each(|why| eprintln!("offsite: warning: {why}"));
+        untold.iter().for_each(print::warning);
         Ok((copy, if untold.is_empty() { Status::Done } else { Status::Warnings }))
     }
 
@@ -204,11 +204,11 @@ impl One<'_> {
         };
         let point = report.ok().and_then(|report| report.sync.as_ref()).map(|sync| sync.sequence.0);
         let told = Told { job: self.name, result, point };
-        let log = |line: &str| eprintln!("offsite: {}: script: {line}", self.name);
+        let log = |line: &str| print::problem(format_args!("{}: script: {line}", self.name));
         match script.run(told, &json::typed(self.name, result, &ended, report), &log).await {
             Ok(()) => Status::Done,
             Err(why) => {
-                eprintln!("offsite: warning: {why}");
+                print::warning(why);
                 Status::Warnings
             }
         }

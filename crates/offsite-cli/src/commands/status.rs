@@ -8,7 +8,7 @@ use crate::args::Status as Arguments;
 use crate::config::Config;
 use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::status::{Failure, Status};
-use crate::{json, render};
+use crate::{json, print, render};
 
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure> {
     let status = Config::load(path)?.status_path();
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure>
     if arguments.json {
         json::print(&value(&record, is_held))?;
     } else {
-        print!("{}", words(&record, is_held));
+        print::text(words(&record, is_held));
     }
     let is_well = |job: &JobRecord| job.last_failure.is_none() && result(job).is_none_or(|result| result == "success");
     Ok(if is_held && record.jobs.values().all(is_well) { Status::Done } else { Status::Warnings })

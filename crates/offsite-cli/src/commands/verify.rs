@@ -8,7 +8,7 @@ use crate::args::Verify;
 use crate::commands::{jobs, left};
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         if arguments.json {
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
-            print!("{}", summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
+            print::text(summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
         }
         if !report.notes.is_empty() {
             status = status.and(Status::Warnings);

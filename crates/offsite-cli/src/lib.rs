@@ -11,7 +11,7 @@ mod demo;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod job;
+mod host;
 mod json;
 mod log;
 mod media;
@@ -24,6 +24,7 @@ mod progress;
 mod render;
 mod signals;
 mod status;
+mod stoppable;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Init(init) => commands::init::run(&init, &config).await,
         Command::Backup(backup) => commands::backup::run(&backup, &config).await,
         Command::Run(run) => commands::run::run(&run, &config).await,
+        Command::Transform(transform) => commands::transform::run(&transform, &config).await,
         Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
         Command::Status(status) => commands::status::run(&status, &config),
         Command::Points(points) => commands::points::run(&points, &config).await,

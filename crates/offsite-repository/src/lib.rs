@@ -30,7 +30,7 @@ pub use counts::{Call, Counts, Verb};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
 pub use recording::Recording;
-pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};
+pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt, RootFolder};
 #[cfg(feature = "decorators")]
 pub use retry::{Retry, RetryOptions};
 #[cfg(feature = "decorators")]

@@ -43,10 +43,8 @@ fn factory(repo: String, config: Config) -> impl conformance::Factory {
     conformance::opens(move || {
         let (repo, config) = (repo.clone(), Arc::clone(&config));
         async move {
-            place::backend(&repo, &config).await.map_err(|failure| match failure {
-                Failure::Failed(why) | Failure::WrongUse(why) => {
-                    Error::new(ErrorKind::Unavailable, "open").with_place(repo).with_detail(why)
-                }
+            place::backend(&repo, &config).await.map_err(|failure| {
+                Error::new(ErrorKind::Unavailable, "open").with_place(repo).with_detail(failure.text())
             })
         }
     })

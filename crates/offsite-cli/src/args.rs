@@ -148,6 +148,9 @@ pub(crate) struct Run {
     /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
+    /// Take machines over that the copy has from a job folder which is none of the sources: they are the same machines.
+    #[arg(long)]
+    pub(crate) adopt: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

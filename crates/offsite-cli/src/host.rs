@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) apply_changes_at_once: bool,
+    /// Whether machines are taken over from other job folders than they came from.
+    pub(crate) adopts: bool,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) listener: Arc<dyn Listener>,
     /// Buckets that are open: each opening tries whether the store keeps conditions, which costs requests. Folders and drives
@@ -52,6 +54,7 @@ impl Host {
             config,
             clock,
             apply_changes_at_once: false,
+            adopts: false,
             progress,
             listener,
             buckets: Mutex::default(),
@@ -123,8 +126,13 @@ impl Host {
         let job = self.job()?;
         let (transforms, untold) = self.transforms(medium).await?;
         unseen.extend(untold);
+        // Of drives that are used in turn each has job folders of its own.
+        let sources_rotate = job.sources().iter().any(|source| {
+            self.config.location(&source.repository).is_some_and(|location| location.starts_with("removable:"))
+        });
         Ok(CopyJob::of(self.name.clone(), sources, target)?
             .unseen(unseen)
+            .adopt(self.adopts || sources_rotate)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
             .progress(self.progress.clone()))

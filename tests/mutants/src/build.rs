@@ -1,0 +1,157 @@
+//! A copy of the workspace with all mutants of a package in it, and its tests, built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::list::Mutant;
+use crate::{sites, switch};
+
+/// The tests of the package, and which mutants can be switched on in them.
+pub(crate) struct Built {
+    /// The test programs.
+    pub(crate) programs: Vec<PathBuf>,
+    /// Mutants that the compiler refused, or that have no place of their own: they have to be built alone.
+    pub(crate) apart: BTreeSet<usize>,
+}
+
+/// Writes `root` into `copy`, the sources of `package` with mutants, and builds its tests with `arguments`. Mutants that do
+/// not compile are left out until the rest does.
+pub(crate) fn build(
+    root: &Path,
+    copy: &Path,
+    package: &str,
+    mutants: &[Mutant],
+    arguments: &[String],
+) -> Result<Built, String> {
+    let mut apart = BTreeSet::new();
+    copy_sources(root, copy)?;
+    loop {
+        let placed = write(root, copy, package, mutants, &apart)?;
+        apart.extend(mutants.iter().map(|mutant| mutant.id).filter(|id| !placed.contains(id)));
+        let (programs, refused, text) = compile(copy, package, arguments)?;
+        if let Some(programs) = programs {
+            return Ok(Built { programs, apart });
+        }
+        let new: BTreeSet<usize> = refused.difference(&apart).copied().collect();
+        if new.is_empty() {
+            return Err(text);
+        }
+        eprintln!("{} mutants do not compile beside the others", new.len());
+        apart.extend(new);
+    }
+}
+
+/// Copies what git knows of, and what it would ask about; what has not changed keeps its time.
+fn copy_sources(root: &Path, copy: &Path) -> Result<(), String> {
+    let output = Command::new("git")
+        .current_dir(root)
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .output()
+        .map_err(|error| format!("git: {error}"))?;
+    for path in String::from_utf8_lossy(&output.stdout).split('\0').filter(|path| !path.is_empty()) {
+        if let Ok(bytes) = fs::read(root.join(path)) {
+            write_if_changed(&copy.join(path), &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, bytes))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes the sources with mutants, and says which mutants are in them.
+fn write(
+    root: &Path,
+    copy: &Path,
+    package: &str,
+    mutants: &[Mutant],
+    apart: &BTreeSet<usize>,
+) -> Result<BTreeSet<usize>, String> {
+    let mut files: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
+    for mutant in mutants {
+        files.entry(&mutant.file).or_default().push(mutant);
+    }
+    let library = format!("crates/{package}/src/lib.rs");
+    files.entry(&library).or_default();
+    let mut placed = BTreeSet::new();
+    for (file, mut own) in files {
+        own.retain(|mutant| !apart.contains(&mutant.id));
+        let source = fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        let sites = sites::find(&source, &own).map_err(|error| format!("{file}: {error}"))?;
+        let mut text = switch::rewrite(&source, &sites);
+        placed.extend(own.iter().map(|mutant| mutant.id).filter(|id| text.contains(&format!("/*<{id}*/"))));
+        if file == library {
+            text.push_str(&switch::module(mutants.len()));
+        }
+        write_if_changed(&copy.join(file), text.as_bytes())?;
+    }
+    Ok(placed)
+}
+
+type Compiled = (Option<Vec<PathBuf>>, BTreeSet<usize>, String);
+
+/// The test programs, or the mutants that the compiler's errors lie in, and the errors.
+fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled, String> {
+    let output = Command::new("cargo")
+        .current_dir(copy)
+        .args(["test", "--no-run", "--offline", "--message-format=json", "--package", package])
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    let (mut programs, mut refused, mut text) = (Vec::new(), BTreeSet::new(), String::new());
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
+        if message["profile"]["test"] == true && let Some(path) = message["executable"].as_str() {
+            programs.push(PathBuf::from(path));
+        }
+        if message["reason"] == "compiler-message" && message["message"]["level"] == "error" {
+            text.push_str(message["message"]["rendered"].as_str().unwrap_or_default());
+            refused.extend(blamed(copy, &message["message"]));
+        }
+    }
+    if !output.status.success() && text.is_empty() {
+        text = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    Ok((output.status.success().then_some(programs), refused, text))
+}
+
+/// The mutant in which an error lies: where it points, or else where what it adds points.
+fn blamed(copy: &Path, message: &Value) -> Option<usize> {
+    let spans = message["spans"].as_array()?;
+    let notes = message["children"].as_array().into_iter().flatten().filter_map(|child| child["spans"].as_array());
+    let spans = spans.iter().filter(|span| span["is_primary"] == true).chain(spans).chain(notes.flatten());
+    spans.filter_map(|span| mutant_at(copy, span)).next()
+}
+
+fn mutant_at(copy: &Path, span: &Value) -> Option<usize> {
+    let source = fs::read_to_string(copy.join(span["file_name"].as_str()?)).ok()?;
+    let at = usize::try_from(span["byte_start"].as_u64()?).ok()?;
+    let before = source.get(..at)?;
+    // The innermost mutant that has begun and not ended.
+    let mut ended = BTreeSet::new();
+    let mut end = before.len();
+    while let Some(start) = before[..end].rfind("/*") {
+        end = start;
+        let word = before[start + 2..].split("*/").next()?;
+        if let Some(number) = word.strip_suffix('>') {
+            ended.insert(number.to_owned());
+        } else if let Some(number) = word.strip_prefix('<')
+            && !ended.contains(number)
+            && let Ok(number) = number.parse()
+        {
+            return Some(number);
+        }
+    }
+    None
+}

@@ -54,10 +54,19 @@ pub struct Retired {
     pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
     /// Whether the ranges' space comes back, because holes can be punched.
     pub punches: bool,
-    /// Files without a live frame, with the bytes that come back with each.
-    pub files: BTreeMap<ObjectId, u64>,
+    /// Files without a live frame, which go as a whole.
+    pub files: BTreeMap<ObjectId, RetiredFile>,
     /// Indexes that no point stands on any more.
     pub indexes: BTreeSet<ObjectId>,
+}
+
+/// A file that goes as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RetiredFile {
+    /// The bytes that come back.
+    pub bytes: u64,
+    /// The frames that were superseded last, as in [`Retired::ranges`].
+    pub ranges: Vec<Range<u64>>,
 }
 
 /// What a run will do to a repository's blocks, and what it costs.
@@ -100,7 +109,14 @@ impl Retired {
     /// The bytes that come back.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.range_bytes() + self.files.values().sum::<u64>()
+        self.range_bytes() + self.files.values().map(|file| file.bytes).sum::<u64>()
+    }
+
+    /// Lets a file live on after all: only the frames go that were superseded.
+    pub fn keep(&mut self, file: ObjectId) {
+        if let Some(retired) = self.files.remove(&file) {
+            self.ranges.insert(file, retired.ranges);
+        }
     }
 
     /// The bytes that come back with ranges.

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
 use offsite_core::plan::{
-    BATCH_BYTES_MAX, Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, adopt, batches, fold,
-    free_ranges, references, relocate, retire, sync,
+    BATCH_BYTES_MAX, Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, RetiredFile, adopt,
+    batches, fold, free_ranges, references, relocate, retire, sync,
 };
 use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock};
 use proptest::prelude::*;
@@ -477,6 +477,15 @@ fn touching_is_to_share_a_byte() {
     ] {
         assert_eq!(retired.touches(&step(at(offset, length))).is_some(), touched, "{offset} {length}");
     }
-    let retired = Retired { files: BTreeMap::from([(ObjectId::new(1, 1), 1)]), ..Retired::default() };
+    let mut retired =
+        Retired { files: BTreeMap::from([(ObjectId::new(1, 1), RetiredFile::default())]), ..Retired::default() };
     assert!(retired.touches(&step(at(0, 1))).is_some());
+    // Kept after all, it lets go of what was superseded last.
+    retired.files.insert(ObjectId::new(1, 1), RetiredFile { bytes: 7, ranges: Vec::from_iter([200..300]) });
+    retired.keep(ObjectId::new(1, 1));
+    assert!(retired.touches(&step(at(0, 1))).is_none() && retired.touches(&step(at(250, 1))).is_some());
+    assert_eq!((retired.bytes(), Retired { punches: true, ..retired.clone() }.bytes()), (0, 100));
+    let before = retired.clone();
+    retired.keep(ObjectId::new(1, 2));
+    assert_eq!(retired, before);
 }

@@ -163,19 +163,12 @@ impl BackupJob {
         let nothing = BlockMap::empty();
         let previous = if making == Making::ActiveFull { &nothing } else { &latest };
         let progress = self.progress.as_ref();
-        let (plan, machines) = store_blocks(&self.repository, writer, images, previous, now, progress).await?;
+        let (mut plan, machines) = store_blocks(&self.repository, writer, images, previous, now, progress).await?;
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
-        let addition = Addition {
-            rollback,
-            point,
-            plan: &plan,
-            predecessor_flags: Flags::NONE,
-            spare: &nothing,
-            after: vec![&plan.index],
-        };
+        let addition = Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let stored_blocks = Stored::of(&plan.index).blocks;
         let tally = Tally {

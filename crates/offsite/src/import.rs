@@ -102,7 +102,7 @@ impl Import {
             machines: names.iter().map(|name| (name.clone(), numbers[name])).collect(),
         };
         let placement = output_header.placement(&self.repository);
-        let plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
+        let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
         let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
         let file_start = source.bytes();
         let layout = writer.layout().clone();
@@ -148,10 +148,9 @@ impl Import {
         let addition = Addition {
             rollback: None,
             point,
-            plan: &plan,
+            plan: &mut plan,
             predecessor_flags: Flags::NONE,
             spare: &BlockMap::empty(),
-            after: vec![&plan.index],
         };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();

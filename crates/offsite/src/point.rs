@@ -14,7 +14,7 @@ use offsite_core::{
 
 use crate::error::causes;
 use crate::indexes::Indexes;
-use crate::read_back::{Change, prove};
+use crate::read_back::{Change, keep_needed, prove};
 use crate::release::prepare;
 use crate::writer::{Writer, used_up};
 use crate::{Error, Result};
@@ -92,13 +92,11 @@ pub(crate) struct Addition<'a> {
     /// What the point before it is from then on, if it becomes another kind of point by that.
     pub(crate) rollback: Option<PointIndex>,
     pub(crate) point: PointIndex,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a mut Plan,
     /// Flags for the point before it.
     pub(crate) predecessor_flags: Flags,
     /// What was spare before.
     pub(crate) spare: &'a BlockMap,
-    /// What is stored for it or taken from what was spare.
-    pub(crate) after: Vec<&'a BlockMap>,
 }
 
 /// The numbers of machines in a job folder; names that have none yet get the next ones.
@@ -164,11 +162,14 @@ pub(crate) async fn commit_point(
     indexes: &mut Indexes,
     addition: Addition<'_>,
 ) -> Result<RestorePoint> {
-    let Addition { rollback, point, plan, predecessor_flags, spare, after } = addition;
+    let Addition { rollback, point, plan, predecessor_flags, spare } = addition;
     let defect = |error: ChainError| Error::Defect(error.to_string());
     let head = writer.head().clone();
-    let files = plan.files_after(&head.files, head.alignment_bytes.into());
     let before = head.chain.flagged_latest(predecessor_flags).map_err(defect)?;
+    // Points that the new one does not change: none of these may lose a file.
+    keep_needed(indexes, &before, &mut plan.retired).await?;
+    let plan: &Plan = plan;
+    let files = plan.files_after(&head.files, head.alignment_bytes.into());
     let mut points = before.points().to_vec();
     let mut new = Vec::new();
     if let Some((rollback, latest)) = rollback.zip(points.last_mut()) {
@@ -189,6 +190,8 @@ pub(crate) async fn commit_point(
     for index in &new {
         index.open(indexes)?;
     }
+    let mut after = vec![&plan.index];
+    after.extend(new.last().map(|index| &index.index.spare));
     let change = Change { head: &head, chain, files, new: &new, before: vec![spare], after };
     let proven = prove(indexes, change).await?;
     for NewIndex { point, bytes, .. } in new {

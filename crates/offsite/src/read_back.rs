@@ -4,10 +4,10 @@
 //! are decoded from the bytes that are stored, laid over what they stand on, and compared with what the operation means to say. What
 //! that reads is what the operation has read: only the blocks that it can have changed are looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
-use offsite_core::plan::{Files, references};
+use offsite_core::plan::{Files, Retired, references};
 use offsite_core::{
     BlockMap, Chain, Coverage, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
 };
@@ -88,6 +88,40 @@ pub(crate) async fn prove(indexes: &mut Indexes, change: Change<'_>) -> Result<P
     }
     check_live_bytes(head, &files, &before, &after)?;
     Ok(Proven { chain, files })
+}
+
+/// Lets those files of `retired` live on that a point of `chain` refers to (release rule 4).
+///
+/// That nothing of a file is live is told by a count in the head, and a count only proposes; here the indexes decide. Only those that
+/// name the file are looked at, and of other points only the blocks of their rows, so it costs what the file's blocks cost.
+///
+/// # Errors
+/// [`Error::Damaged`] if an index cannot be read.
+pub(crate) async fn keep_needed(indexes: &mut Indexes, chain: &Chain, retired: &mut Retired) -> Result<()> {
+    let dead: BTreeSet<ObjectId> = retired.files.keys().copied().collect();
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let mut rows: BTreeMap<ObjectId, BlockMap> = BTreeMap::new();
+    for point in chain.all() {
+        for reference in point.indexes() {
+            if rows.contains_key(&reference.id) {
+                continue;
+            }
+            let mut own = BlockMap::empty();
+            if indexes.files(reference, point).await?.iter().any(|file| dead.contains(file)) {
+                own = indexes.map(reference, point).await?.picked(|_, _, _, at| dead.contains(&at.file).then_some(at));
+            }
+            rows.insert(reference.id, own);
+        }
+    }
+    let coverage = rows.values().map(Coverage::of).fold(Coverage::default(), Coverage::union);
+    for point in chain.all() {
+        for file in indexes.part(point, &coverage).await?.files().intersection(&dead) {
+            retired.keep(*file);
+        }
+    }
+    Ok(())
 }
 
 /// Holds that a point whose index is as it was says nothing that it did not say before.

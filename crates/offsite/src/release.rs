@@ -40,8 +40,8 @@ pub struct Released {
 pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
-    for (id, bytes) in &retired.files {
-        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: *bytes });
+    for (id, file) in &retired.files {
+        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: file.bytes });
     }
     for id in &retired.indexes {
         retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::{Retired, padded};
+use super::{Retired, RetiredFile, padded};
 use crate::format::head::FileState;
 use crate::{BlockMap, ObjectId, StoredBlock};
 
@@ -50,12 +50,13 @@ pub fn retire<'a>(
     let used: BTreeSet<ObjectId> = after.iter().map(|at| at.file).collect();
     let mut ranges = joined(dead, reclaiming.alignment);
     let mut files = BTreeMap::new();
-    ranges.retain(|id, ranges| {
+    ranges.retain(|id, ranges: &mut Vec<Range<u64>>| {
         let dead: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let file = reclaiming.files.get(id).filter(|file| file.live_bytes <= dead && !used.contains(id));
         let Some(file) = file else { return true };
         // Where holes are punched, what was superseded earlier has come back already.
-        files.insert(*id, if reclaiming.punches { dead } else { file.length });
+        let bytes = if reclaiming.punches { dead } else { file.length };
+        files.insert(*id, RetiredFile { bytes, ranges: std::mem::take(ranges) });
         false
     });
     Retired { ranges, punches: reclaiming.punches, files, indexes: BTreeSet::new() }

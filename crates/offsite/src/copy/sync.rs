@@ -122,7 +122,7 @@ impl CopyJob {
         let reasons = reasons(&stored, &copied, sources).await;
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
         let healed = stored.healed.clone();
-        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        let mut settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
         for machine in &machines {
             let result = match settled.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },
@@ -142,14 +142,12 @@ impl CopyJob {
         let planned = planned(&settled.plan, &copied);
         let (sequence, time, full) =
             (settled.point.sequence, settled.point.time, settled.point.kind == PointKind::Full);
-        let spare = settled.point.spare.clone();
         let addition = Addition {
             rollback: None,
             point: settled.point,
-            plan: &settled.plan,
+            plan: &mut settled.plan,
             predecessor_flags: predecessor,
             spare: &settled.spare_before,
-            after: vec![&settled.plan.index, &spare],
         };
         commit_point(writer, indexes, addition).await?;
         let tally = Tally {

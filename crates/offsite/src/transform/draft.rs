@@ -7,12 +7,12 @@ use offsite_core::plan::{Files, Plan, Reclaiming};
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
 use offsite_repository::{CloneRange, Counts, Repository};
 
-use super::proof::{files_are_dead, patched_ranges_are_free};
+use super::proof::patched_ranges_are_free;
 use crate::findings::Findings;
 use crate::indexes::Indexes;
 use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
 use crate::point::{NewIndex, PointIndex, encode_index, number_machines};
-use crate::read_back::{Change, Proven, prove};
+use crate::read_back::{Change, Proven, keep_needed, prove};
 use crate::release::{prepare, release_too_early};
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
 use crate::seams::is_broken;
@@ -85,6 +85,7 @@ impl<'a> Drafting<'a> {
         for index in chain.indexes() {
             plan.retired.indexes.remove(&index.id);
         }
+        keep_needed(self.indexes, &chain, &mut plan.retired).await?;
         let Says { before, after, others } = says;
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
             return Err(Error::Defect(format!(
@@ -96,7 +97,6 @@ impl<'a> Drafting<'a> {
         let change = Change { head: self.head, chain, files, new: &indexes, before, after };
         let proven = prove(self.indexes, change).await?;
         let draft = Draft { operation, plan, indexes, proven, header: None, sources: Vec::new() };
-        files_are_dead(self.indexes, &draft).await?;
         patched_ranges_are_free(self.head, self.indexes, &draft).await?;
         Ok(draft)
     }

@@ -4,6 +4,7 @@
 mod support;
 
 mod carrying;
+mod counts;
 mod damage;
 mod failed_flush;
 mod faults;

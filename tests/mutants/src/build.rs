@@ -112,7 +112,9 @@ fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled,
     let (mut programs, mut refused, mut text) = (Vec::new(), BTreeSet::new(), String::new());
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
-        if message["profile"]["test"] == true && let Some(path) = message["executable"].as_str() {
+        if message["profile"]["test"] == true
+            && let Some(path) = message["executable"].as_str()
+        {
             programs.push(PathBuf::from(path));
         }
         if message["reason"] == "compiler-message" && message["message"]["level"] == "error" {

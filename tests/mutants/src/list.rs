@@ -48,12 +48,7 @@ pub(crate) fn mutants(root: &Path, package: &str) -> Result<Vec<Mutant>, String>
     list.iter().enumerate().map(|(id, value)| mutant(root, id, value, &mut sources)).collect()
 }
 
-fn mutant(
-    root: &Path,
-    id: usize,
-    value: &Value,
-    sources: &mut BTreeMap<String, String>,
-) -> Result<Mutant, String> {
+fn mutant(root: &Path, id: usize, value: &Value, sources: &mut BTreeMap<String, String>) -> Result<Mutant, String> {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let file = text("file");
     if !sources.contains_key(&file) {
@@ -64,7 +59,8 @@ fn mutant(
         let part = |key: &str| value["span"][end][key].as_u64().and_then(|number| usize::try_from(number).ok());
         byte_at(&sources[&file], part("line")?, part("column")?)
     };
-    let span = place("start").zip(place("end")).ok_or_else(|| format!("{}: a place that is not there", text("name")))?;
+    let span =
+        place("start").zip(place("end")).ok_or_else(|| format!("{}: a place that is not there", text("name")))?;
     let genre = match value["genre"].as_str() {
         Some("FnValue") => Genre::FunctionValue,
         Some("BinaryOperator") => Genre::BinaryOperator,

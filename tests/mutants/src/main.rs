@@ -70,7 +70,8 @@ fn arguments() -> Option<Arguments> {
 /// Whether `text` has one of the parts that must be there, and none of those that must not.
 fn is_chosen(text: &str, parts: &[String]) -> bool {
     let (not, any): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with('!'));
-    (any.is_empty() || any.iter().any(|part| text.contains(part.as_str()))) && !not.iter().any(|part| text.contains(&part[1..]))
+    (any.is_empty() || any.iter().any(|part| text.contains(part.as_str())))
+        && !not.iter().any(|part| text.contains(&part[1..]))
 }
 
 /// A number that looks drawn at random and is always the same: SplitMix64 of the seed and the mutant's name.
@@ -87,7 +88,10 @@ fn drawn(seed: u64, name: &str) -> u64 {
 /// What was found of each mutant before, by name; the last line counts.
 fn known(results: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(results).unwrap_or_default();
-    text.lines().filter_map(|line| line.split_once(' ')).map(|(word, name)| (name.to_owned(), word.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(word, name)| (name.to_owned(), word.to_owned()))
+        .collect()
 }
 
 fn judge(mutant: usize, tests: &Tests, folder: &Path) -> &'static str {
@@ -121,8 +125,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let built = build::build(&root, &arguments.scratch, &arguments.package, &all, &arguments.cargo)?;
     eprintln!("{} cannot be switched", built.apart.len());
     let folder = arguments.scratch.join("crates").join(&arguments.package);
-    let tests =
-        tests::survey(&built.programs, &folder, &arguments.scratch, |name| is_chosen(name, &arguments.tests))?;
+    let tests = tests::survey(&built.programs, &folder, &arguments.scratch, |name| is_chosen(name, &arguments.tests))?;
     let cpu_secs: f64 = tests.tests.iter().map(|test| test.cpu_secs).sum();
     eprintln!("{} tests take {cpu_secs:.1} s and reach {} mutants", tests.tests.len(), tests.reaching.len());
 
@@ -134,7 +137,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             scope.spawn(|| {
                 loop {
                     let Some(mutant) = queue.lock().ok().and_then(|mut queue| queue.next()) else { return };
-                    let word = if built.apart.contains(&mutant.id) { "apart" } else { judge(mutant.id, &tests, &folder) };
+                    let word =
+                        if built.apart.contains(&mutant.id) { "apart" } else { judge(mutant.id, &tests, &folder) };
                     if let Ok(mut file) = results.lock() {
                         let _ = writeln!(file, "{word} {}", mutant.name);
                     }

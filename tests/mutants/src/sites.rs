@@ -143,8 +143,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         let constants = guard.as_ref().map(|guard| self.take(Genre::MatchArmGuard, guard.start)).unwrap_or_default();
         if delete.is_some() || !constants.is_empty() {
             let end = range(&arm.pat).end;
-            self.sites
-                .push(Site { span: guard.unwrap_or(end..end), kind: SiteKind::Guard { delete, constants } });
+            self.sites.push(Site { span: guard.unwrap_or(end..end), kind: SiteKind::Guard { delete, constants } });
         }
         visit::visit_arm(self, arm);
     }
@@ -152,7 +151,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr_struct(&mut self, item: &'ast syn::ExprStruct) {
         for field in &item.fields {
             let mutants = self.take(Genre::StructField, range(field).start);
-            if let (Some((mutant, _)), Some(base), syn::Member::Named(name)) = (mutants.first(), &item.rest, &field.member)
+            if let (Some((mutant, _)), Some(base), syn::Member::Named(name)) =
+                (mutants.first(), &item.rest, &field.member)
             {
                 let kind = SiteKind::Field {
                     name: name.to_string(),

@@ -55,9 +55,9 @@ fn render(source: &str, part: Range<usize>, sites: &[Site]) -> String {
 fn written(source: &str, site: &Site, within: impl Fn(&Range<usize>) -> String) -> String {
     match &site.kind {
         SiteKind::Entry(mutants) => {
-            let each = mutants.iter().map(|(mutant, value)| {
-                marked(*mutant, &format!("if {} {{ return {value}; }} ", is_on(*mutant)))
-            });
+            let each = mutants
+                .iter()
+                .map(|(mutant, value)| marked(*mutant, &format!("if {} {{ return {value}; }} ", is_on(*mutant))));
             each.collect()
         }
         SiteKind::Binary { left, right, mutants } => {
@@ -85,7 +85,11 @@ fn written(source: &str, site: &Site, within: impl Fn(&Range<usize>) -> String) 
             if has_guard {
                 let mut guard = within(&site.span);
                 for (mutant, value) in constants {
-                    let joined = if value == "true" { format!("{} ||", is_on(*mutant)) } else { format!("!{} &&", is_on(*mutant)) };
+                    let joined = if value == "true" {
+                        format!("{} ||", is_on(*mutant))
+                    } else {
+                        format!("!{} &&", is_on(*mutant))
+                    };
                     guard = format!("({} ({guard}))", marked(*mutant, &joined));
                 }
                 return if text.is_empty() { guard } else { format!("{text} && {guard}") };

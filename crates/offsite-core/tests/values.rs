@@ -66,7 +66,10 @@ fn values_are_told_apart_in_messages() {
     assert_eq!(Sequence(17).to_string(), "17");
     assert_eq!(DiskNumber(2).to_string(), "2");
     let name = MachineName::new("web 01").unwrap();
-    assert_eq!((name.to_string(), format!("{name:?}"), name.as_str()), ("web 01".into(), "\"web 01\"".into(), "web 01"));
+    assert_eq!(
+        (name.to_string(), format!("{name:?}"), name.as_str()),
+        ("web 01".into(), "\"web 01\"".into(), "web 01")
+    );
     assert_eq!(format!("{name:>8}|"), "  web 01|");
 }
 
@@ -120,11 +123,8 @@ fn the_first_and_the_last_time_are_those_that_a_text_can_name() {
 fn a_machine_is_whole_unless_its_copy_was_cut_off() {
     let time = Timestamp::from_unix_secs(0).unwrap();
     let machine = |name: &str, status| MachineState::new(MachineName::new(name).unwrap(), status, time);
-    let machines = vec![
-        machine("a", Status::Complete),
-        machine("b", Status::Incomplete),
-        machine("c", Status::Carried),
-    ];
+    let machines =
+        vec![machine("a", Status::Complete), machine("b", Status::Incomplete), machine("c", Status::Carried)];
     assert_eq!(machines.iter().map(MachineState::is_whole).collect::<Vec<_>>(), [true, false, true]);
     let point = RestorePoint {
         sequence: Sequence(1),

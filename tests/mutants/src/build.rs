@@ -28,7 +28,9 @@ pub(crate) fn build(
     arguments: &[String],
 ) -> Result<Built, String> {
     let mut apart = BTreeSet::new();
-    copy_sources(root, copy)?;
+    let mutated: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
+    let library = format!("crates/{package}/src/lib.rs");
+    copy_sources(root, copy, |path| path != library && !mutated.contains(path))?;
     loop {
         let placed = write(root, copy, package, mutants, &apart)?;
         apart.extend(mutants.iter().map(|mutant| mutant.id).filter(|id| !placed.contains(id)));
@@ -45,14 +47,14 @@ pub(crate) fn build(
     }
 }
 
-/// Copies what git knows of, and what it would ask about; what has not changed keeps its time.
-fn copy_sources(root: &Path, copy: &Path) -> Result<(), String> {
+/// Copies what git knows of, and what it would ask about, but for what has mutants; what has not changed keeps its time.
+fn copy_sources(root: &Path, copy: &Path, is_copied: impl Fn(&str) -> bool) -> Result<(), String> {
     let output = Command::new("git")
         .current_dir(root)
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .map_err(|error| format!("git: {error}"))?;
-    for path in String::from_utf8_lossy(&output.stdout).split('\0').filter(|path| !path.is_empty()) {
+    for path in String::from_utf8_lossy(&output.stdout).split('\0').filter(|path| !path.is_empty() && is_copied(path)) {
         if let Ok(bytes) = fs::read(root.join(path)) {
             write_if_changed(&copy.join(path), &bytes)?;
         }
@@ -105,7 +107,7 @@ type Compiled = (Option<Vec<PathBuf>>, BTreeSet<usize>, String);
 fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled, String> {
     let output = Command::new("cargo")
         .current_dir(copy)
-        .args(["test", "--no-run", "--offline", "--message-format=json", "--package", package])
+        .args(["test", "--no-run", "--message-format=json", "--package", package])
         .args(arguments)
         .output()
         .map_err(|error| format!("cargo: {error}"))?;

@@ -21,12 +21,13 @@ use list::Mutant;
 use tests::{Ending, Tests};
 
 const USAGE: &str = "\
-usage: offsite-mutants RESULTS SCRATCH PACKAGE [--file PART]... [--sample COUNT SEED] [--test PART]... [--jobs COUNT] [--again]
+usage: offsite-mutants RESULTS SCRATCH PACKAGE [--file PART]... [--rest COUNT SEED] [--test PART]... [--jobs COUNT] [--again]
                        [-- CARGO-TEST-ARGUMENTS...]
   RESULTS  a file of a line for each mutant that has been tried; it is gone on with. --again: those that were missed are tried again
   SCRATCH  a folder for the copy that has mutants in it; CARGO_TARGET_DIR says where it is built
-  --file   only mutants of files whose path has this part; several: any of them; with a leading !, none of these
-  --test   only tests whose program::name has this part; the same";
+  --file   only mutants of files whose path has this part; several: of any of them, in this order
+  --rest   and so many of all other files, drawn by the seed
+  --test   only tests whose program::name has this part; several: any of them; with a leading !, none of these";
 
 struct Arguments {
     results: PathBuf,
@@ -34,7 +35,7 @@ struct Arguments {
     package: String,
     files: Vec<String>,
     tests: Vec<String>,
-    sample: Option<(usize, u64)>,
+    rest: (usize, u64),
     jobs: usize,
     again: bool,
     cargo: Vec<String>,
@@ -48,7 +49,7 @@ fn arguments() -> Option<Arguments> {
         package: words.next()?,
         files: Vec::new(),
         tests: Vec::new(),
-        sample: None,
+        rest: (0, 0),
         jobs: 2,
         again: false,
         cargo: Vec::new(),
@@ -57,7 +58,7 @@ fn arguments() -> Option<Arguments> {
         match word.as_str() {
             "--file" => arguments.files.push(words.next()?),
             "--test" => arguments.tests.push(words.next()?),
-            "--sample" => arguments.sample = Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?)),
+            "--rest" => arguments.rest = (words.next()?.parse().ok()?, words.next()?.parse().ok()?),
             "--jobs" => arguments.jobs = words.next()?.parse().ok()?,
             "--again" => arguments.again = true,
             "--" => arguments.cargo = words.by_ref().collect(),
@@ -85,6 +86,18 @@ fn drawn(seed: u64, name: &str) -> u64 {
     mixed
 }
 
+/// The mutants of the files that are named, in the order in which they are, and then the sample of all others.
+fn choose<'a>(all: &'a [Mutant], arguments: &Arguments) -> Vec<&'a Mutant> {
+    let place = |mutant: &Mutant| arguments.files.iter().position(|part| mutant.file.contains(part.as_str()));
+    let (mut named, mut rest): (Vec<_>, Vec<_>) =
+        all.iter().partition(|mutant| arguments.files.is_empty() || place(mutant).is_some());
+    named.sort_by_key(|mutant| place(mutant));
+    let (count, seed) = arguments.rest;
+    rest.sort_by_key(|mutant| drawn(seed, &mutant.name));
+    named.extend(rest.into_iter().take(count));
+    named
+}
+
 /// What was found of each mutant before, by name; the last line counts.
 fn known(results: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(results).unwrap_or_default();
@@ -94,14 +107,27 @@ fn known(results: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn judge(mutant: usize, tests: &Tests, folder: &Path) -> &'static str {
+/// Runs the tests that reach a mutant, first those that are short or have caught many. `caught` counts by test.
+fn judge(mutant: usize, tests: &Tests, folder: &Path, caught: &Mutex<BTreeMap<usize, f64>>) -> &'static str {
     let Some(reaching) = tests.reaching.get(&mutant) else { return "unreached" };
-    for test in reaching {
-        match tests.tests[*test].run(folder, &mutant.to_string(), None) {
-            Ending::Passed => {}
-            Ending::Failed => return "caught",
-            Ending::TimedOut => return "timeout",
+    let mut order: Vec<(f64, usize)> = Vec::new();
+    if let Ok(caught) = caught.lock() {
+        order.extend(
+            reaching
+                .iter()
+                .map(|test| (tests.tests[*test].cpu_secs / (1.0 + caught.get(test).copied().unwrap_or(0.0)), *test)),
+        );
+    }
+    order.sort_by(|left, right| left.0.total_cmp(&right.0));
+    for (_, test) in order {
+        let ending = tests.tests[test].run(folder, &mutant.to_string(), None);
+        if ending == Ending::Passed {
+            continue;
         }
+        if let Ok(mut caught) = caught.lock() {
+            *caught.entry(test).or_default() += 1.0;
+        }
+        return if ending == Ending::Failed { "caught" } else { "timeout" };
     }
     "missed"
 }
@@ -109,12 +135,7 @@ fn judge(mutant: usize, tests: &Tests, folder: &Path) -> &'static str {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let root = std::env::current_dir().map_err(|error| error.to_string())?;
     let all = list::mutants(&root, &arguments.package)?;
-    let mut chosen: Vec<&Mutant> = all.iter().filter(|mutant| is_chosen(&mutant.file, &arguments.files)).collect();
-    if let Some((count, seed)) = arguments.sample {
-        chosen.sort_by_key(|mutant| drawn(seed, &mutant.name));
-        chosen.truncate(count);
-        chosen.sort_by_key(|mutant| mutant.id);
-    }
+    let chosen = choose(&all, arguments);
     let known = known(&arguments.results);
     let is_open = |mutant: &&Mutant| match known.get(&mutant.name).map(String::as_str) {
         None => true,
@@ -132,13 +153,17 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let results = OpenOptions::new().append(true).create(true).open(&arguments.results);
     let results = Mutex::new(results.map_err(|error| format!("{}: {error}", arguments.results.display()))?);
     let queue = Mutex::new(open.into_iter());
+    let caught = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
             scope.spawn(|| {
                 loop {
                     let Some(mutant) = queue.lock().ok().and_then(|mut queue| queue.next()) else { return };
-                    let word =
-                        if built.apart.contains(&mutant.id) { "apart" } else { judge(mutant.id, &tests, &folder) };
+                    let word = if built.apart.contains(&mutant.id) {
+                        "apart"
+                    } else {
+                        judge(mutant.id, &tests, &folder, &caught)
+                    };
                     if let Ok(mut file) = results.lock() {
                         let _ = writeln!(file, "{word} {}", mutant.name);
                     }

@@ -2,17 +2,21 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use offsite_backends::S3;
-use offsite_repository::testing::conformance::Options;
+use offsite_backends::{S3, S3Options};
+use offsite_repository::testing::conformance::{Factory, Options, opens};
 use offsite_repository::{Repository, conformance_tests};
 use offsite_s3_server::{Behaviour, Conditions, Effect, Fault, Operation, Server};
 
-async fn open(behaviour: Behaviour) -> (Arc<S3>, Options, Server) {
-    let (server, s3) = support::open(behaviour).await;
+/// Opens a folder of the bucket anew each time, so that two handles of it are tried.
+fn handles(options: S3Options) -> impl Factory {
+    opens(move || S3::open(options.clone()))
+}
+
+async fn open(behaviour: Behaviour) -> (impl Factory, Options, Server) {
+    let server = Server::start_with(behaviour).await;
+    let handles = handles(support::options(&server, "site a"));
     // Larger than a part, so that objects are uploaded in several; at the least length that there is for a part.
-    (Arc::new(s3), Options { large_bytes: (5 << 20) + 321, ..Options::default() }, server)
+    (handles, Options { large_bytes: (5 << 20) + 321, ..Options::default() }, server)
 }
 
 mod plain {
@@ -33,15 +37,15 @@ mod ignoring_conditions {
         let server = Server::start_with(Behaviour { conditions: Conditions::Ignored, ..Behaviour::default() }).await;
         let mut options = support::options(&server, "");
         options.single_writer = true;
-        (Arc::new(S3::open(options).await.unwrap()), Options::default(), server)
+        (handles(options), Options::default(), server)
     });
 }
 
 mod keeping_versions_and_locking {
     use super::*;
     conformance_tests!(async || {
-        let (s3, options, server) = open(Behaviour { locks: true, ..Behaviour::default() }).await;
-        (s3, Options { retain_secs: 3_600, ..options }, server)
+        let (handles, options, server) = open(Behaviour { locks: true, ..Behaviour::default() }).await;
+        (handles, Options { retain_secs: 3_600, ..options }, server)
     });
 }
 
@@ -49,7 +53,7 @@ mod keeping_versions_and_locking {
 mod with_faults {
     use super::*;
     conformance_tests!(async || {
-        let (s3, options, server) = open(Behaviour::default()).await;
+        let (handles, options, server) = open(Behaviour::default()).await;
         for (spare, operation, effect) in [
             (3, Operation::PutObject, Effect::StatusAfter(500)),
             (4, Operation::PutObject, Effect::StatusBefore(409)),
@@ -66,13 +70,13 @@ mod with_faults {
         ] {
             server.inject(Fault::once(operation, effect).always().after(spare));
         }
-        (s3, options, server)
+        (handles, options, server)
     });
 }
 
 #[tokio::test]
 async fn what_is_tested_is_there() {
-    let (s3, _, server) = open(Behaviour { locks: true, ..Behaviour::default() }).await;
+    let (server, s3) = support::open(Behaviour { locks: true, ..Behaviour::default() }).await;
     assert!(s3.clone_range().is_some() && s3.retain().is_some() && s3.keeps_writers_apart());
     assert_eq!(server.names(), [""; 0], "opening left something");
     assert_eq!(server.uploads(), [""; 0], "opening left an upload");

@@ -7,7 +7,7 @@ use offsite::report::{
     BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport,
     Operation, RestoreReport, Tally, TransformReport,
 };
-use offsite::{Basis, RepairReport, RunPlan, VerifyReport};
+use offsite::{Basis, Damage, RepairReport, RunPlan, VerifyReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -268,7 +268,13 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
 }
 
 pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
-    let left_out = report.left_out.iter().map(|left| json!({ "sequence": left.sequence.0, "why": left.why }));
+    let left_out = report.left_out.iter().map(|left| {
+        json!({
+            "sequence": left.sequence.0,
+            "machine": left.machine.as_ref().map(|machine| machine.as_str()),
+            "why": left.why,
+        })
+    });
     json!({
         "job": job,
         "basis": match report.basis {
@@ -279,8 +285,11 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
         "damaged_heads": report.damaged_heads,
         "restored": report.restored,
         "salvaged": report.salvaged,
+        "rewritten": report.rewritten,
         "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "left_out": left_out.collect::<Vec<_>>(),
+        "damage": report.damage.iter().map(damage).collect::<Vec<_>>(),
+        "notes": report.notes,
         "head": report.head,
     })
 }
@@ -291,24 +300,22 @@ pub(crate) fn verify(job: &str, report: &VerifyReport) -> Value {
     value
 }
 
-fn verification(report: &VerifyReport) -> Value {
-    let damage: Vec<Value> = report
-        .damage
+fn damage(damage: &Damage) -> Value {
+    let touches: Vec<Value> = damage
+        .touches
         .iter()
-        .map(|damage| {
-            let touches: Vec<Value> = damage
-                .touches
-                .iter()
-                .map(|touched| {
-                    json!({
-                        "sequence": touched.sequence.0,
-                        "machine": touched.machine.as_ref().map(|machine| machine.as_str()),
-                    })
-                })
-                .collect();
-            json!({ "object": damage.object, "what": damage.what, "touches": touches })
+        .map(|touched| {
+            json!({
+                "sequence": touched.sequence.0,
+                "machine": touched.machine.as_ref().map(|machine| machine.as_str()),
+            })
         })
         .collect();
+    json!({ "object": damage.object, "what": damage.what, "touches": touches })
+}
+
+fn verification(report: &VerifyReport) -> Value {
+    let damage: Vec<Value> = report.damage.iter().map(damage).collect();
     json!({
         "points": report.points,
         "files": report.files,

@@ -33,6 +33,7 @@ fn a_folder_that_is_to_become_a_repository_and_one_that_is() {
     fs::create_dir(offsite.path("place")).unwrap();
     let mut transcript = Transcript::default();
     let mut ran = offsite.ok(["check-repository", "place"]);
+    let left_out = ran.out.lines().filter(|line| line.contains("  left out  ")).count();
     // What the disk beneath can do is not the same everywhere.
     for case in ["size_limit", "punch", "clone_range", "cancelled_capabilities"] {
         let line = ran.out.lines().find(|line| line.starts_with(&format!("{case} "))).unwrap().to_owned();
@@ -40,7 +41,10 @@ fn a_folder_that_is_to_become_a_repository_and_one_that_is() {
         ran.out = ran.out.replace(&format!("{line}\n"), &format!("{case}: as the disk can\n"));
     }
     let counted = ran.out.lines().find(|line| line.contains("0 failed")).unwrap().to_owned();
-    ran.out = ran.out.replace(&counted, "P passed, 0 failed, L left out, in 0 s");
+    assert!(counted.contains(&format!(", 0 failed, {left_out} left out, in ")), "{ran}");
+    let verdict = ran.out.lines().last().unwrap().to_owned();
+    assert!(verdict.contains("left out and say"), "no praise for what was not tried: {ran}");
+    ran.out = ran.out.replace(&counted, "P passed, 0 failed, L left out, in 0 s").replace(&verdict, "the verdict");
     transcript.add(&ran);
     transcript.run(&offsite, 1, ["check-repository", "missing"]);
     transcript.compare(&offsite, "check-repository.txt");
@@ -53,6 +57,17 @@ fn a_folder_that_is_to_become_a_repository_and_one_that_is() {
     let found = offsite.json(["check-repository", "primary", "--quick"]);
     assert_eq!(found["failed"], 0, "{found}");
     let cases = found["cases"].as_array().unwrap();
+    // Each case is in one of the three counts, and says why if it was not tried.
+    let of = |result: &str| cases.iter().filter(|case| case["result"] == result).collect::<Vec<_>>();
+    assert_eq!([&found["passed"], &found["left_out"]], [of("passed").len(), of("left out").len()], "{found}");
+    assert_eq!(of("passed").len() + of("left out").len(), cases.len(), "{found}");
+    for case in of("left out") {
+        assert!(case["detail"].as_str().is_some_and(|why| !why.is_empty()), "{case}");
+    }
+    assert!(
+        of("left out").iter().any(|case| case["name"] == "list_long"),
+        "a quick check writes no long listing: {found}"
+    );
     assert!(cases.iter().any(|case| case["name"] == "race_processes" && case["result"] == "passed"), "{found}");
     assert!(cases.iter().any(|case| case["name"] == "second_handle" && case["result"] == "passed"), "{found}");
     assert_eq!(tree(&offsite.path("primary")), before);

@@ -16,7 +16,8 @@
 //! - *Several fulls.* The oldest chain goes when the points after it are as many as the regular tier keeps, be they
 //!   of one newer chain or of several.
 //! - *Active.* The nearer point may be the one that is already copied as an increment; it is then read whole afterwards and
-//!   becomes a full. While no second full is in the chain, it ages as with the other methods.
+//!   becomes a full. Nothing is merged into it: the chain grows until the next such full has points enough, then it goes as a
+//!   whole, and the flagged full stays as an archive.
 //! - *Flags stay* on an archive also when their tier has no slot left for it: a larger count later counts it again.
 //! - *Archives by date* go at the start of the day on which they are due. Quarters count as three months each. A period
 //!   begins with its anchor.

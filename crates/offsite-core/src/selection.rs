@@ -20,7 +20,7 @@
 //!     exclude: Objects { machines: vec![Pattern::new("test*")], ..Objects::default() },
 //! };
 //! let range = PointRange { not_before: Timestamp::MIN, not_after: now };
-//! let copied = Copied::default();
+//! let copied = Copied::new();
 //! let choices = decide(&selection, &[nightly], &Request { target: second, copied: &copied, range, take: Take::Newest });
 //! assert_eq!(choices[0].decision, Decision::Take { candidate: 0 });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,11 +32,12 @@
 //!   it: "from backup"). Several sources add up. A copy job's folder is a source like any other.
 //! - *Objects.* A machine is selected if its name, a tag or a container of it matches `include` (which, if empty, takes
 //!   all), and nothing of it matches `exclude`. Machines that appear later join by themselves.
-//! - *The newest.* Of the points of a machine, whichever job made them, the newest that counts is taken ([`Take::Newest`]);
-//!   at the same time, that which was made last in the repository and folder that come first.
+//! - *The newest.* In a folder, numbers say which point is newer, whatever the clock said when it was made. Of the newest points of a
+//!   machine in several folders, that of the latest time is taken ([`Take::Newest`]); at the same time, that in the repository and folder
+//!   that come first.
 //! - *Locked.* If the newest point is one whose backup still runs, the machine waits for it, though older ones are there.
-//! - *Never copied*: points of the target repository; what the job has copied already, and anything not newer than that;
-//!   points that have the machine incomplete, or only carried along from an earlier one; points dated after the present.
+//! - *Never copied*: points of the target repository; what the job has copied already, and what is not newer than that
+//!   ([`Had::is_before`]); points that have the machine incomplete; points dated after the present.
 
 mod decide;
 mod pattern;
@@ -48,7 +49,7 @@ pub use decide::decide;
 pub use pattern::Pattern;
 
 use crate::schedule::PointRange;
-use crate::{MachineName, Sequence, Status, Timestamp};
+use crate::{MachineName, Origin, Sequence, Status, Timestamp};
 
 /// A machine in a restore point of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub struct Candidate {
     pub machine: MachineName,
     /// When the machine was in this state; of a point that is being made, when its backup began.
     pub captured: Timestamp,
-    /// How much of the machine the point has.
+    /// How much of the machine the point has; carried: the state of an earlier point that is no more.
     pub status: Status,
     /// The machine's tags.
     pub tags: Vec<String>,
@@ -119,8 +120,38 @@ pub enum Take {
     Next,
 }
 
-/// What a job has copied: the time of the newest whole state of each machine in its chain.
-pub type Copied = BTreeMap<MachineName, Timestamp>;
+/// What a job has copied of a machine: the newest whole state in its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Had {
+    /// When the machine was in that state, by the clock of whoever made the backup.
+    pub captured: Timestamp,
+    /// The restore point that it is a copy of, where that is known.
+    pub origin: Option<Origin>,
+}
+
+impl Had {
+    /// Whether `candidate`, one of `candidates`, is newer than what was copied.
+    ///
+    /// In the folder that was copied from, numbers alone say so: a clock that was ahead once ends no copying. Where the copied number is
+    /// another point's now, that folder was put back to an earlier day and gives its numbers again; then times say so. They do in other
+    /// folders, and where a state is merely carried along, as the number is then not the state's own.
+    #[must_use]
+    pub fn is_before(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
+        let of_folder = self.origin.filter(|origin| origin.folder == candidate.folder);
+        let Some(origin) = of_folder.filter(|_| candidate.status != Status::Carried) else {
+            return candidate.captured > self.captured;
+        };
+        let is_renumbered = candidates.iter().any(|other| {
+            (other.folder, &other.machine, other.sequence) == (origin.folder, &candidate.machine, origin.sequence)
+                && other.status == Status::Complete
+                && other.captured != self.captured
+        });
+        if is_renumbered { candidate.captured > self.captured } else { candidate.sequence > origin.sequence }
+    }
+}
+
+/// What a job has copied.
+pub type Copied = BTreeMap<MachineName, Had>;
 
 /// What there is to know beside the selection.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +173,8 @@ pub struct Choice {
     pub machine: MachineName,
     /// What becomes of it.
     pub decision: Decision,
+    /// The time of the earliest of its points that are newer and dated after the present, if there are any: they are left out until then.
+    pub future_dated: Option<Timestamp>,
 }
 
 /// What becomes of a machine, and why.

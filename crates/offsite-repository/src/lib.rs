@@ -5,7 +5,8 @@
 //! accessors. Everything that must be atomic is built by the engine on one promise: *create fails if the name is taken*.
 //!
 //! This crate knows nothing of backups. It holds the contract ([`Repository`]), the names ([`Key`]), the errors
-//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), behind the feature `decorators` one that slows down and one
+//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), a probe that tells whether a place keeps that promise
+//! ([`probe_create`]), behind the feature `decorators` one that slows down and one
 //! that tries again, and, behind the feature `testing`, fakes and the conformance suite that tells whether an implementation
 //! keeps the contract.
 
@@ -16,6 +17,7 @@ mod forward;
 mod key;
 #[cfg(feature = "testing")]
 mod numbers;
+mod probe;
 mod recording;
 mod repository;
 #[cfg(feature = "decorators")]
@@ -29,6 +31,7 @@ pub use capability::{CloneRange, Extent, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
+pub use probe::{CreateIfAbsent, CreateProbe, PROBED_NAMES, probe_create, probe_create_by};
 pub use recording::Recording;
 pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};
 #[cfg(feature = "decorators")]

@@ -13,6 +13,9 @@ use crate::{CloneRange, Error, ErrorKind, Key, Patch, Prefix, Reclaim, Result, R
 pub struct Limits {
     /// The largest object that can be stored.
     pub object_bytes_max: u64,
+    /// The length of the parts in which the place stores or sends an object that is longer than one; none if it does not cut
+    /// objects, or does not tell. The conformance suite tries objects of more than two parts.
+    pub part_bytes: Option<u64>,
 }
 
 /// An object, as a listing shows it.

@@ -113,7 +113,7 @@ impl Repository for Broken {
 
     fn limits(&self) -> Limits {
         match self.flaw {
-            Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits { object_bytes_max: LIMIT as u64 },
+            Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits { object_bytes_max: LIMIT as u64, part_bytes: None },
             _ => self.inner.limits(),
         }
     }

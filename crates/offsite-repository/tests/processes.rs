@@ -71,7 +71,7 @@ impl Repository for Folder {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: u64::MAX }
+        Limits { object_bytes_max: u64::MAX, part_bytes: None }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

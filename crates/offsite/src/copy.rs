@@ -6,13 +6,14 @@ mod selection;
 mod source;
 mod sync;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
-use offsite_core::selection::Choice;
+use offsite_core::selection::{Choice, Copied};
 use offsite_core::{BlockMap, BlockSize, Timestamp};
 
 use crate::error::causes;
@@ -43,6 +44,8 @@ pub struct CopyJob {
     target: OpenRepository,
     selection: Selection,
     transforms: Transforms,
+    known_origins: BTreeSet<[u8; 16]>,
+    adopts: bool,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
 }
@@ -75,6 +78,8 @@ impl CopyJob {
             target: target.clone(),
             selection: Selection::all(),
             transforms: Transforms::keeping(Policy::default()),
+            known_origins: BTreeSet::new(),
+            adopts: false,
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
         })
@@ -128,6 +133,28 @@ impl CopyJob {
         self
     }
 
+    /// Takes each machine from where it is found, though its copy came from a job folder that is none of the sources.
+    ///
+    /// A machine whose recorded folder is no source is refused otherwise ([`Error::Stranger`]): it may be another machine of that name, of
+    /// another host that writes to the same place. Once it is copied, the new folder is the recorded one.
+    #[must_use]
+    pub fn adopt(mut self, adopts: bool) -> Self {
+        self.adopts = adopts;
+        self
+    }
+
+    /// Job folders, by their ids, that are sources too and away at the moment: those of drives that are used in turn.
+    #[must_use]
+    pub fn known_origins(mut self, folders: impl IntoIterator<Item = [u8; 16]>) -> Self {
+        self.known_origins.extend(folders);
+        self
+    }
+
+    fn asked<'a>(&'a self, request: &'a SyncRequest) -> Asked<'a> {
+        let Self { sources, selection, target, known_origins, adopts, .. } = self;
+        Asked { sources, selection, target, request, known_origins, adopts: *adopts }
+    }
+
     pub(crate) fn name(&self) -> &JobName {
         &self.name
     }
@@ -179,15 +206,15 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Vec<Choice>> {
-        let latest = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => BlockMap::empty(),
+        let had = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => Copied::new(),
             folder => {
                 let folder = folder?;
-                latest_state(folder.head(), &mut folder.indexes()).await?
+                let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
+                selection::copied(folder.head(), &latest)
             }
         };
-        let asked = Asked { sources: &self.sources, selection: &self.selection, target: &self.target, request };
-        Ok(asked.decide(sources, &latest).into_iter().map(|(choice, _)| choice).collect())
+        Ok(self.asked(request).decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect())
     }
 
     /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].

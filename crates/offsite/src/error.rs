@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use offsite_core::format::FormatError;
-use offsite_repository::ErrorKind;
+use offsite_repository::{CreateIfAbsent, ErrorKind};
 
 use crate::JobName;
 
@@ -56,6 +56,17 @@ pub enum Error {
         /// The place.
         location: String,
     },
+    /// A place on which two writers would destroy each other's work.
+    #[error(
+        "{location} must not hold backups: {seen}, so that two runs would destroy each other's work; choose another place, or, if its \
+         backend is your own, let finishing an object fail with AlreadyExists where its name is taken"
+    )]
+    NamesNotExclusive {
+        /// The place.
+        location: String,
+        /// What a probe saw there.
+        seen: CreateIfAbsent,
+    },
     /// A copy needs two repositories.
     #[error(
         "{source_location} and {target_location} are the same repository; a copy beside its original is no copy: name another target"
@@ -95,6 +106,24 @@ pub enum Error {
         wanted: String,
         /// The restore points that are there.
         known: Vec<String>,
+    },
+    /// A machine of the copy came from a job folder that is none of the job's sources.
+    #[error(
+        "machine {machine:?} of this copy came from a job folder with the id {known}, which is none of the job's sources; the machine of \
+         that name in job {job} in {location} is in the folder {found} and may be another one. Copy it under another job name; or, if it \
+         is the same machine, take it over once (`offsite run --adopt`)"
+    )]
+    Stranger {
+        /// The machine.
+        machine: String,
+        /// The job that has it now.
+        job: JobName,
+        /// The repository of that job.
+        location: String,
+        /// The id of the folder that the copy came from.
+        known: String,
+        /// The id of that job's folder.
+        found: String,
     },
     /// Another run of the same job is at work.
     #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]

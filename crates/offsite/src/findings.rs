@@ -52,11 +52,6 @@ impl Findings {
         machines
     }
 
-    /// Whether a frame of this file is known to be damaged.
-    pub(crate) fn is_in(&self, file: ObjectId) -> bool {
-        self.damaged.range((file, 0)..=(file, u64::MAX)).next().is_some()
-    }
-
     /// Whether `step` brings a block again that the state `latest` has damaged.
     pub(crate) fn heals(&self, latest: &BlockMap, step: &Move) -> bool {
         let address = &step.address;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use offsite_repository::Key;
 
-use crate::layout::MARKER;
+use crate::layout::{MARKER, PROBE};
 
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
@@ -38,6 +38,9 @@ impl JobName {
         }
         if name.eq_ignore_ascii_case(MARKER) {
             return refuse("the repository's marker has this name".to_owned());
+        }
+        if name.eq_ignore_ascii_case(PROBE) {
+            return refuse("what tries a repository writes below this name".to_owned());
         }
         match Key::new(name) {
             Ok(_) => Ok(Self(name.to_owned())),
@@ -87,6 +90,7 @@ mod tests {
             "nul.txt",
             "caf\u{e9}",
             "Offsite-Repository",
+            "Offsite-Probe",
             "a:b",
             "a\0b",
         ] {

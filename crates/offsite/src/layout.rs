@@ -7,6 +7,8 @@ use crate::{Error, JobName, Result};
 
 /// The marker of a repository.
 pub(crate) const MARKER: &str = "offsite-repository";
+/// The folder of what a probe writes, and deletes again. No job has this name.
+pub(crate) const PROBE: &str = "offsite-probe";
 /// The folder of backup files in a job folder.
 pub(crate) const BLOCKS: &str = "blocks";
 

@@ -80,6 +80,13 @@ pub(crate) async fn wait_for_lease(
     }
 }
 
+/// The epoch up to which files will be sealed for a writer that takes over from `head` now, as far as that can be told without waiting: a
+/// holder that cannot be asked is taken for silent.
+pub(crate) fn sealed_when_taken(head: &Head) -> u32 {
+    let is_unknown = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Unknown);
+    if is_unknown { head.epoch } else { head.sealed_epoch }
+}
+
 /// Whether somebody holds a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {

@@ -8,10 +8,7 @@ use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::{Address, Files, Move, Placer, Plan};
-use offsite_core::{
-    BlockMap, Chain, MachineNumber, MachineState, ObjectId, Origin, RestorePoint, Sequence, Status, StoredBlock,
-    Timestamp,
-};
+use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
 
 use crate::clock_rule::ClockRule;
 use crate::folder::{JobFolder, PointSelector};
@@ -125,16 +122,13 @@ impl MapSeed {
         let mut points: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
         for (point, step) in contents.steps {
             let map = step.relocated(|_, _, _, at| places.get(&(at.file, at.offset)).copied().unwrap_or(at));
-            let machines = point.machines.iter().map(|machine| {
-                let origin = machine.origin.unwrap_or(Origin { folder: seed.id(), sequence: point.sequence });
-                MachineState { origin: Some(origin), ..machine.clone() }
-            });
             let index = PointIndex {
                 id: writer.mint(),
                 sequence: point.sequence,
                 time: point.time,
                 kind: point.kind,
-                machines: machines.collect(),
+                // What was backed up to the seed itself is no copy of anything, and is copied on from wherever it is found.
+                machines: point.machines.clone(),
                 map,
                 stack: None,
                 spare: BlockMap::empty(),

@@ -7,10 +7,12 @@ use futures::future::BoxFuture;
 use offsite_core::Timestamp;
 use offsite_core::format::records::RepositoryMarker;
 use offsite_core::format::{Kind, decode_record, encode_record};
-use offsite_repository::{Counts, ErrorKind, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
+use offsite_repository::{
+    Counts, CreateIfAbsent, ErrorKind, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt, probe_create,
+};
 
 use crate::error::Context;
-use crate::layout::{BLOCKS, Layout, MARKER, class_of};
+use crate::layout::{BLOCKS, Layout, MARKER, PROBE, class_of};
 use crate::{Error, JobName, Result};
 
 /// The longest marker that is read.
@@ -108,6 +110,26 @@ impl OpenRepository {
             repository.backend.delete(&marker_key()?).await.while_doing(while_doing)?;
             repository.backend.put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
             Ok(repository)
+        })
+    }
+
+    /// Finds out, on the place itself, whether it keeps writers of one name apart, on which all else rests; and refuses it if not.
+    ///
+    /// It is for repositories that no conformance suite has seen where they are deployed. It writes a few small objects below the folder
+    /// `offsite-probe`, some at once, and deletes them; one that is dropped half-way leaves them. What it sees is what
+    /// [`probe_create`](offsite_repository::probe_create) sees, which can be asked before anything is at a place.
+    ///
+    /// # Errors
+    /// [`Error::NamesNotExclusive`]; those of the repository, `PermissionDenied` if it may only be read.
+    pub fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+            let folder = Prefix::new(format!("{PROBE}/{name}")).map_err(|error| Error::Defect(error.to_string()))?;
+            let seen = probe_create(&self.backend, &folder).await;
+            match seen.while_doing(|| format!("trying whether {} keeps writers apart", self.location()))? {
+                CreateIfAbsent::Kept => Ok(()),
+                seen => Err(Error::NamesNotExclusive { location: self.location(), seen }),
+            }
         })
     }
 

@@ -2,30 +2,43 @@
 //!
 //! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). An index that is
 //! lost with its copy is made again from the headers of frames, as far as the head proves it. Where there is no head and no copy of one,
-//! the indexes alone tell, as far as the blocks prove it. What nothing proves is left out and named; nothing is made up, and no data is deleted.
+//! the indexes alone tell. A loss is one of a machine in a point: what is intact beside it is kept. What nothing proves is left out and
+//! named; nothing is made up, and no data is deleted. What a verification would report afterwards is in the report.
 
+mod described;
+mod keep;
+mod known;
 mod mend;
+mod reading;
 mod rebuild;
 mod salvage;
+mod settle;
 mod survey;
-mod whole;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
-use offsite_core::{Sequence, Timestamp};
+use offsite_core::{IndexReference, MachineName, Sequence, Timestamp};
 
+use crate::findings::Findings;
 use crate::holder::{Life, life_of};
-use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::lease::{busy_with, is_silent};
+use crate::mover::{Flaw, Wanted};
 use crate::open_repository::random_id;
+use crate::point::NewIndex;
+use crate::restore::wanted;
+use crate::verify::objects;
 use crate::writer::{put_head_copy, used_up};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
 
-use mend::{Mended, mend};
+use described::{elsewhere, stands_on};
+use known::{Elsewhere, Known};
+use mend::{Mended, mend, mend_copies, put_new};
+use rebuild::{nothing_whole, rebuild};
+use settle::{Target, place, prove, settle};
 use survey::Survey;
 
 /// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
@@ -52,11 +65,13 @@ pub enum Basis {
     Indexes,
 }
 
-/// A restore point that a repair could not keep.
+/// A restore point that a repair could not keep, or a machine of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its number.
+    /// The point's number.
     pub sequence: Sequence,
+    /// The machine; none: the point has none left, and is no more.
+    pub machine: Option<MachineName>,
     /// What of it is lost.
     pub why: String,
 }
@@ -73,29 +88,27 @@ pub struct RepairReport {
     /// Indexes that were lost with their second copies and made again from the headers of frames. Each is what it was, to the last byte: the
     /// head knows its checksum.
     pub salvaged: Vec<String>,
+    /// Indexes that were written because what restore points stood on is lost: each says what one point says by itself.
+    pub rewritten: Vec<String>,
     /// The restore points that the folder has now.
     pub points: Vec<Sequence>,
-    /// Those that it had, and that nothing proves any more. Their backup files stay where they are.
+    /// Those that it had, and machines of those that it has, that nothing proves any more. Their backup files stay where they are.
     pub left_out: Vec<LeftOut>,
+    /// What cannot be mended here: what a verification that reads no blocks reports afterwards, and the blocks that are known to be
+    /// damaged. Without heads every block was read; else those that a verification found.
+    pub damage: Vec<Damage>,
+    /// What else should be known: indexes that can be assigned to no restore point.
+    pub notes: Vec<String>,
     /// The number of the head that was written; none: the newest is right.
     pub head: Option<u64>,
 }
 
 impl RepairReport {
-    /// Whether there was nothing to repair; then nothing was written.
+    /// Whether there was nothing to repair; then nothing was written. There may be [`damage`](Self::damage) all the same.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.restored.is_empty() && self.salvaged.is_empty() && self.head.is_none()
     }
-}
-
-/// What a folder is to become.
-struct Target {
-    basis: Basis,
-    head: Head,
-    /// Whether `head` differs from the newest one that can be read.
-    is_new: bool,
-    left_out: Vec<LeftOut>,
 }
 
 impl Repair {
@@ -139,46 +152,111 @@ impl Repair {
         if now.is_some() {
             self.wait_for_lease(&survey).await?;
         }
-        let folder = survey.newest().map_or([0; 16], |head| head.folder);
-        let mut indexes = Indexes::new(&self.repository, &layout, folder);
         let mut mended = Mended::default();
-        let progress = self.progress.as_ref();
-        let target = match survey.newest().filter(|_| !survey.is_doubtful()) {
-            Some(head) => {
-                let lost = mend(&survey, &mut indexes, head, now.is_some(), &mut mended, progress).await?;
-                whole::check(&survey, &mut indexes, head, lost).await?
-            }
-            None => {
-                let rebuilt = rebuild::rebuild(&survey, progress).await?;
-                let mut indexes = Indexes::new(&self.repository, &layout, rebuilt.head.folder);
-                mend(&survey, &mut indexes, &rebuilt.head, now.is_some(), &mut mended, progress).await?;
-                rebuilt
-            }
-        };
-        let Target { basis, head, is_new, left_out } = target;
+        let (target, notes) = self.target(&survey, now.is_some(), &mut mended).await?;
         let mut report = RepairReport {
-            basis,
+            basis: target.basis,
             damaged_heads: survey.damaged_heads.clone(),
             restored: mended.restored,
             salvaged: mended.salvaged,
-            points: head.chain.all().map(|point| point.sequence).collect(),
-            left_out,
+            rewritten: Vec::new(),
+            points: target.head.chain.all().map(|point| point.sequence).collect(),
+            left_out: target.left_out.clone(),
+            damage: Vec::new(),
+            notes,
             head: None,
         };
-        if is_new {
-            let next = self.successor(&survey, head, now)?;
+        for NewIndex { point, bytes, .. } in &target.new_indexes {
+            report.rewritten.push(layout.index(point.index.id)?.to_string());
+            if now.is_some() {
+                put_new(&survey, point.index.id, bytes.clone()).await?;
+            }
+        }
+        let known = self.known_damage(&survey, &target, now.is_some()).await?;
+        if target.is_new {
+            let next = self.successor(&survey, target.head.clone(), now)?;
             report.head = Some(next.number);
             if now.is_some() {
+                prove(&survey, &target).await?;
                 survey.heads.commit(&next).await?;
                 put_head_copy(&self.repository, &layout, &next).await?;
             }
-        } else if !survey.has_copy_of(&head) {
-            report.restored.push(layout.head_copy(head.epoch, head.number)?.to_string());
+        } else if !survey.has_copy_of(&target.head) {
+            report.restored.push(layout.head_copy(target.head.epoch, target.head.number)?.to_string());
             if now.is_some() {
-                put_head_copy(&self.repository, &layout, &head).await?;
+                put_head_copy(&self.repository, &layout, &target.head).await?;
             }
         }
+        report.damage = objects::heads(&survey.heads, report.head.unwrap_or(target.head.number)).await?;
+        let (files, cut) = objects::files(&self.repository, &layout, &target.head, &target.states).await?;
+        report.damage.extend(files);
+        let is_there = |flaw: &Flaw| {
+            let at = &flaw.block.at;
+            cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
+        };
+        let known: Vec<Flaw> = known.into_iter().filter(is_there).collect();
+        report.damage.extend(objects::blocks(&layout, &target.head.chain, &known, &target.states));
         Ok(report)
+    }
+
+    /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
+    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<String>)> {
+        let progress = self.progress.as_ref();
+        let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
+        if let Some(head) = survey.newest().filter(|_| !survey.is_doubtful()) {
+            let basis = if survey.is_head_intact() { Basis::Head } else { Basis::HeadCopy };
+            let readings = mend(survey, head, writes, mended, progress).await?;
+            let elsewhere = match readings.accept(head.chain.indexes()) {
+                true => Elsewhere::new(),
+                false => elsewhere(survey, head).await?,
+            };
+            let known = Known::of(&head.chain, &readings, &elsewhere, |_, _| true);
+            let target = settle(survey, basis, head, &readings, &known, epoch, progress).await?;
+            return Ok((target, Vec::new()));
+        }
+        let rebuilt = rebuild(survey).await?;
+        let head = &rebuilt.head;
+        let stands = |before: Option<&_>, point: &_| stands_on(survey.newest(), &rebuilt.baseless, before, point);
+        let known = Known::of(&head.chain, &rebuilt.readings, &rebuilt.elsewhere, stands);
+        let target = settle(survey, Basis::Indexes, head, &rebuilt.readings, &known, epoch, progress).await?;
+        if target.head.chain.latest().is_none() {
+            return Err(nothing_whole(survey, &target.left_out));
+        }
+        let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
+        let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
+        mend_copies(survey, there, target.head.folder, writes, mended).await?;
+        Ok((target, rebuilt.unreadable))
+    }
+
+    /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
+    /// copy brings it again.
+    async fn known_damage(&self, survey: &Survey, target: &Target, writes: bool) -> Result<Vec<Flaw>> {
+        let before = Findings::load(&self.repository, &survey.layout, target.head.folder).await?;
+        let mut damaged: Vec<Flaw> = target.flaws.clone();
+        let found = damaged.iter().map(|flaw| (place(&flaw.block), flaw.block.at.digest));
+        let mut noted = match target.basis {
+            // All blocks were read.
+            Basis::Indexes => Findings::default(),
+            Basis::Head | Basis::HeadCopy => before.clone(),
+        };
+        noted.damaged.extend(found);
+        if writes && noted != before {
+            noted.store(&self.repository, &survey.layout, target.head.folder).await?;
+        }
+        if target.basis != Basis::Indexes {
+            let mut seen: BTreeSet<_> = damaged.iter().map(|flaw| place(&flaw.block)).collect();
+            let machines = target.states.iter().flat_map(|(_, state)| state.machines());
+            let blocks = machines.flat_map(|(name, machine)| wanted(name, machine.disks.iter()));
+            let is_known = |block: &Wanted| before.names(&block.at) && seen.insert(place(block));
+            let known = blocks.filter(is_known).map(|block| Flaw {
+                block,
+                why: "a verification found it damaged".to_owned(),
+                is_gone: false,
+            });
+            damaged.extend(known);
+            damaged.sort_by_key(|flaw| place(&flaw.block));
+        }
+        Ok(damaged)
     }
 
     /// The repaired head: no writer that was at work can commit after it.
@@ -230,6 +308,3 @@ impl std::fmt::Debug for Repair {
         formatter.debug_struct("Repair").field("job", &self.job).finish_non_exhaustive()
     }
 }
-
-/// Points that cannot be kept, by number, each with the reason.
-type Lost = BTreeMap<Sequence, String>;

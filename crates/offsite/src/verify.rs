@@ -1,21 +1,22 @@
 //! Verifying: is everything there that the restore points need, and is it intact?
 
+pub(crate) mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::index::Index;
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind};
-use offsite_core::{BlockMap, MachineName, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
-use offsite_repository::{ErrorKind, Repository, RepositoryExt};
+use offsite_core::format::{Envelope, Kind};
+use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Sequence};
+use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::Context;
 use crate::findings::{Findings, Place};
 use crate::folder::JobFolder;
 use crate::heads::Heads;
-use crate::mover::{Flaw, FrameSource, Wanted, scrub};
+use crate::mover::{FrameSource, Wanted, scrub};
 use crate::restore::wanted;
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -129,10 +130,13 @@ impl Verify {
         let start = Instant::now();
         let points = folder.chain().all().count();
         let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
-        self.verify_heads(folder, &mut report).await?;
+        let heads = Heads::new(self.repository.clone(), folder.layout().clone());
+        report.damage.extend(objects::heads(&heads, folder.head().number).await?);
         let states = self.verify_indexes(folder, &mut report).await?;
         self.verify_copies(folder, &mut report).await?;
-        let cut = self.verify_files(folder, &states, &mut report).await?;
+        let (damage, cut) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
+        report.files = folder.head().files.len() as u64;
+        report.damage.extend(damage);
         let mut blocks: BTreeMap<Place, Wanted> = BTreeMap::new();
         for (_, state) in &states {
             for (name, machine) in state.machines() {
@@ -173,7 +177,7 @@ impl Verify {
         let next = left.first().map(place);
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
-        report_flaws(folder, &flaws, states, report);
+        report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {
             report.notes.push(format!("{} more blocks were found damaged before and not read again now", unread.len()));
@@ -184,24 +188,6 @@ impl Verify {
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {
             report.notes.push(format!("the next verification, and the next copy, know nothing of this one: {error}"));
-        }
-        Ok(())
-    }
-
-    /// Reads every head. A damaged old one touches nothing; a damaged newest one hides what it committed.
-    async fn verify_heads(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
-        let heads = Heads::new(self.repository.clone(), folder.layout().clone());
-        for number in heads.numbers().await? {
-            match heads.load(number).await {
-                Ok(_) => {}
-                Err(Error::Damaged { object, source, .. }) => {
-                    let why = source.map_or_else(String::new, |source| format!("{source}"));
-                    let hides = if number > folder.head().number { "; what it committed is not seen" } else { "" };
-                    report.damage.push(Damage { object, what: format!("{why}{hides}"), touches: Vec::new() });
-                }
-                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
-            }
         }
         Ok(())
     }
@@ -249,6 +235,18 @@ impl Verify {
                 states.insert(point.sequence, state);
             }
         }
+        for (point, state) in chain.all().filter_map(|point| Some((point, states.get(&point.sequence)?))) {
+            let is_told = |name: &MachineName| {
+                state.machine(name).is_some_and(|machine| machine.disks.values().all(DiskMap::is_full))
+            };
+            for machine in point.machines.iter().filter(|machine| machine.is_whole() && !is_told(&machine.name)) {
+                report.damage.push(Damage {
+                    object: folder.layout().index(point.index.id)?.to_string(),
+                    what: format!("it does not say, with those below it, where all blocks of {} lie", machine.name),
+                    touches: vec![Touched { sequence: point.sequence, machine: Some(machine.name.clone()) }],
+                });
+            }
+        }
         Ok(states.into_iter().collect())
     }
 
@@ -273,71 +271,6 @@ impl Verify {
             report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
         }
         Ok(())
-    }
-
-    /// Compares the files that the head lists with those that are there, and reads their headers. Returns where those end
-    /// that are missing or cut off.
-    async fn verify_files(
-        &self,
-        folder: &JobFolder,
-        states: &[(Sequence, BlockMap)],
-        report: &mut VerifyReport,
-    ) -> Result<BTreeMap<ObjectId, u64>> {
-        let mut cut = BTreeMap::new();
-        let listed = self.repository.backend().list_all(&folder.layout().backup_files()?).await;
-        let listed = listed.while_doing(|| format!("listing the backup files of job {}", self.job))?;
-        let lengths: BTreeMap<String, u64> =
-            listed.into_iter().map(|object| (object.key.to_string(), object.length)).collect();
-        let folds = self.repository.backend().patch().is_some();
-        for (id, file) in &folder.head().files {
-            report.files += 1;
-            let key = folder.layout().backup_file(*id)?;
-            let found = lengths.get(key.as_str());
-            let what = match found {
-                None => Some("it is missing".to_owned()),
-                // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.
-                Some(length) if *length < file.length || (*length > file.length && !folds) => {
-                    Some(format!("it has {length} bytes instead of {}", file.length))
-                }
-                Some(_) => None,
-            };
-            if let Some(what) = what {
-                // What lies before the cut is there; whether it is intact, reading it tells.
-                let end = found.copied().unwrap_or(0);
-                cut.insert(*id, end);
-                let touches = touched_by(folder, states, |at| at.file == *id && end < at.offset + u64::from(at.length));
-                report.damage.push(Damage { object: key.to_string(), what, touches });
-            } else if let Some(what) = self.header_flaw(folder, *id).await? {
-                // Frames say themselves what they are; the header only helps to salvage them.
-                report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
-            }
-        }
-        Ok(cut)
-    }
-
-    async fn header_flaw(&self, folder: &JobFolder, id: ObjectId) -> Result<Option<String>> {
-        let key = folder.layout().backup_file(id)?;
-        let read = async |length: u64| {
-            let bytes = self.repository.backend().get_range(&key, 0..length).await;
-            bytes.while_doing(|| format!("reading backup file {key}"))
-        };
-        let envelope = match Envelope::decode(Kind::BackupFile, &read(ENVELOPE_BYTES as u64).await?) {
-            Ok(envelope) => envelope,
-            Err(error) => return Ok(Some(error.to_string())),
-        };
-        let length = folder.head().files.get(&id).map_or(0, |file| file.length);
-        let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
-        if end > length {
-            return Ok(Some("its header does not fit into it".to_owned()));
-        }
-        let header = offsite_core::format::decode_record::<BackupFileHeader>(Kind::BackupFile, &read(end).await?);
-        Ok(match header {
-            Err(error) => Some(error.to_string()),
-            Ok(header) if header.folder != folder.id() || header.id != id.stored() => {
-                Some("it is another file's copy".to_owned())
-            }
-            Ok(_) => None,
-        })
     }
 }
 
@@ -388,44 +321,4 @@ fn place(block: &Wanted) -> Place {
 
 fn bytes_of(blocks: &[Wanted]) -> u64 {
     blocks.iter().map(|block| u64::from(block.at.length)).sum()
-}
-
-/// The points and machines whose state has a block that `is_lost` says is lost.
-fn touched_by(
-    folder: &JobFolder,
-    states: &[(Sequence, BlockMap)],
-    is_lost: impl Fn(&StoredBlock) -> bool,
-) -> Vec<Touched> {
-    let mut touched = BTreeSet::new();
-    for (sequence, state) in states {
-        let Some(point) = folder.chain().get(*sequence) else { continue };
-        for (name, machine) in state.machines().iter().filter(|(name, _)| point.machine(name).is_some()) {
-            if machine.disks.values().any(|disk| disk.stored().any(|(_, at)| is_lost(&at))) {
-                touched.insert(Touched { sequence: *sequence, machine: Some(name.clone()) });
-            }
-        }
-    }
-    touched.into_iter().collect()
-}
-
-/// One entry for each damaged block, with the points whose state still has it.
-fn report_flaws(folder: &JobFolder, flaws: &[Flaw], states: &[(Sequence, BlockMap)], report: &mut VerifyReport) {
-    for flaw in flaws {
-        let address = &flaw.block.address;
-        let touches = states.iter().filter(|(sequence, state)| {
-            let disk = state.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
-            let in_point = folder.chain().get(*sequence).is_some_and(|point| point.machine(&address.machine).is_some());
-            in_point
-                && disk.and_then(|disk| disk.get(address.block))
-                    == Some(Run::Stored { block: address.block, at: flaw.block.at })
-        });
-        let touches = touches
-            .map(|(sequence, _)| Touched { sequence: *sequence, machine: Some(address.machine.clone()) })
-            .collect();
-        report.damage.push(Damage {
-            object: format!("{}/blocks/{}", folder.job(), flaw.block.at.file),
-            what: format!("block {} of disk {} of {}: {}", address.block, address.disk, address.machine, flaw.why),
-            touches,
-        });
-    }
 }

@@ -103,7 +103,7 @@ impl Repository for Sqlite {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: OBJECT_BYTES_MAX }
+        Limits { object_bytes_max: OBJECT_BYTES_MAX, part_bytes: None }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

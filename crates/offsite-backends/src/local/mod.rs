@@ -154,7 +154,7 @@ impl Repository for Local {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.shared.abilities.object_bytes_max }
+        Limits { object_bytes_max: self.shared.abilities.object_bytes_max, part_bytes: None }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

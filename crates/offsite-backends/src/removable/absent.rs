@@ -53,7 +53,7 @@ impl Repository for Absent {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.known.object_bytes_max }
+        Limits { object_bytes_max: self.known.object_bytes_max, part_bytes: None }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -106,7 +106,7 @@ struct Shared {
 }
 
 impl S3 {
-    /// Opens a bucket, and finds out what the store can do, by some twenty requests below a hidden folder.
+    /// Opens a bucket, and finds out what the store can do, by some thirty requests below a hidden folder.
     ///
     /// # Errors
     /// `NotFound` if there is no such bucket; `PermissionDenied` if the key does not fit or may not read;
@@ -153,7 +153,8 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.bucket.options.object_bytes_max() }
+        let options = &self.bucket.options;
+        Limits { object_bytes_max: options.object_bytes_max(), part_bytes: Some(options.part_bytes) }
     }
 
     fn check_writable(&self, key: &Key) -> Result<()> {

@@ -1,12 +1,14 @@
 //! What a store keeps of what it promises, found out on opening it.
 //!
-//! Below a random hidden folder, which is empty again afterwards: a name is created twice, then by several at once, then by
-//! completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for one.
+//! Below a random hidden folder, which is empty again afterwards: names are created as the probe of every repository does it, and one
+//! more by completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for one.
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::join_all;
 use object_store::multipart::MultipartStore;
 use object_store::{PutMode, PutPayload};
-use offsite_repository::{Error, ErrorKind, Result};
+use offsite_repository::{CreateIfAbsent, CreateProbe, Error, ErrorKind, PROBED_NAMES, Result, probe_create_by};
 
 use super::bucket::{Bucket, CHECKSUM, HIDDEN, WRITER, random_name};
 use super::calls::Completion;
@@ -15,9 +17,6 @@ use super::life::PROBE;
 use super::wire::Trace;
 use super::{Abilities, Conditions, S3Checksum};
 
-/// How many writers race for each of the names.
-const RACERS: usize = 4;
-const RACES: usize = 2;
 /// What is there after a wrong checksum was taken.
 const WRONG: &str = "wrong";
 
@@ -33,8 +32,8 @@ pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
     let folder = format!("{HIDDEN}/{PROBE}{}", random_name()?);
     let name = format!("{folder}/name");
     match create(bucket, &name, "first").await {
-        Ok(true) => {}
-        Ok(false) => return Err(Error::new(ErrorKind::Unavailable, "try").with_place(bucket.location())),
+        // Where it is taken, it is by this writer's own earlier try, whose answer was lost: nobody else knows the folder.
+        Ok(_) => {}
         // Reading may be all that is wanted.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Abilities::reading()),
         Err(error) => return Err(error),
@@ -68,20 +67,13 @@ pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
 }
 
 async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Result<Abilities> {
-    let races: Vec<String> = (0..RACES).map(|race| format!("{folder}/race-{race}")).collect();
-    let racing = join_all(races.iter().map(|name| race(bucket, name)));
-    let (second, described, upload, raced, retention) = futures::join!(
-        create(bucket, name, "second"),
-        bucket.describe("try", name),
-        bucket.begin_upload(name, &[]),
-        racing,
-        async { if locks { bucket.retention(name).await.is_ok() } else { false } },
-    );
+    let bare = Bare { bucket, folder };
+    let (seen, described, upload, retention) =
+        futures::join!(probe_create_by(&bare), bucket.describe("try", name), bucket.begin_upload(name, &[]), async {
+            if locks { bucket.retention(name).await.is_ok() } else { false }
+        },);
     let described = described?;
-    let mut honoured = !second?;
-    for winners in raced {
-        honoured &= winners? <= 1;
-    }
+    let honoured = seen? == CreateIfAbsent::Kept;
     let (on_complete, copies_parts) = match upload {
         Ok(id) => try_upload(bucket, name, &id).await?,
         Err(error) if error.kind() == ErrorKind::Unsupported => (false, false),
@@ -95,7 +87,6 @@ async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Resu
     Ok(Abilities {
         writable: true,
         conditions,
-        // Of the name's writers either may be found, where conditions are ignored.
         keeps_metadata: described.as_ref().is_some_and(|object| object.writer.is_some()),
         versioned: described.is_some_and(|object| object.version.is_some()),
         copies_parts,
@@ -115,12 +106,30 @@ async fn create(bucket: &Bucket, name: &str, writer: &str) -> Result<bool> {
     }
 }
 
-/// How many of those that create a name at once are told that they did.
-async fn race(bucket: &Bucket, name: &str) -> Result<usize> {
-    let writers: Vec<String> = (0..RACERS).map(|racer| format!("racer-{racer}")).collect();
-    let answers = join_all(writers.iter().map(|writer| create(bucket, name, writer))).await;
-    // One that was told nothing proves nothing.
-    Ok(answers.into_iter().filter(|answer| matches!(answer, Ok(true))).count())
+/// A folder of the bucket by its bare calls, beneath which nothing keeps writers apart.
+struct Bare<'a> {
+    bucket: &'a Bucket,
+    folder: &'a str,
+}
+
+#[async_trait]
+impl CreateProbe for Bare<'_> {
+    async fn create(&self, name: &str, content: Bytes) -> Result<()> {
+        let name = format!("{}/{name}", self.folder);
+        match create(self.bucket, &name, &String::from_utf8_lossy(&content)).await? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::AlreadyExists, "try").with_place(name)),
+        }
+    }
+
+    async fn content(&self, name: &str) -> Result<Option<Bytes>> {
+        let name = format!("{}/{name}", self.folder);
+        match self.bucket.describe("try", &name).await? {
+            // Each says in its metadata what it holds; some stores keep none.
+            Some(object) => Ok(object.writer.map(Bytes::from)),
+            None => Err(Error::new(ErrorKind::NotFound, "try").with_place(name)),
+        }
+    }
 }
 
 /// Whether completing an upload to a name that is taken is refused, and whether a part can be a copy.
@@ -146,7 +155,7 @@ async fn try_upload(bucket: &Bucket, name: &str, id: &str) -> Result<(bool, bool
 }
 
 async fn clean_up(bucket: &Bucket, folder: &str, versioned: bool) -> Result<()> {
-    let names = (0..RACES).map(|race| format!("{folder}/race-{race}")).chain([format!("{folder}/name")]);
+    let names = PROBED_NAMES.iter().map(|name| format!("{folder}/{name}")).chain([format!("{folder}/name")]);
     let names = names.chain((bucket.options.checksum == S3Checksum::Crc64Nvme).then(|| format!("{folder}/{WRONG}")));
     for answer in join_all(names.map(async |name| bucket.remove(&name, versioned).await)).await {
         answer?;

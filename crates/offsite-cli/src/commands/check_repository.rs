@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Re
         print!("{}", summary(&report, started));
     }
     tidied?;
-    Ok(if report.passed() { Status::Done } else { Status::Failed })
+    Ok(if report.nothing_failed() { Status::Done } else { Status::Failed })
 }
 
 /// Opens the place anew each time, so that the suite can try what two handles of it see.
@@ -116,17 +116,23 @@ fn summary(report: &Report, started: Instant) -> String {
         report.location,
         render::table(&rows, &[]),
         render::duration(started.elapsed()),
-        if report.passed() {
-            "nothing was found that speaks against keeping backups here"
-        } else {
-            "do not keep backups here: what failed is what they rely on"
-        },
+        verdict(failed, left_out),
     )
 }
 
+fn verdict(failed: usize, left_out: usize) -> String {
+    match (failed, left_out) {
+        (0, 0) => "nothing was found that speaks against keeping backups here".to_owned(),
+        (0, 1) => "what was tried speaks for keeping backups here; 1 case was left out and says nothing".to_owned(),
+        (0, _) => {
+            format!("what was tried speaks for keeping backups here; {left_out} cases were left out and say nothing")
+        }
+        _ => "do not keep backups here: what failed is what they rely on".to_owned(),
+    }
+}
+
 fn counts(report: &Report) -> [usize; 3] {
-    let (failed, left_out) = (report.failed().count(), report.left_out().count());
-    [report.cases.len() - failed - left_out, failed, left_out]
+    [report.passed().count(), report.failed().count(), report.left_out().count()]
 }
 
 fn fields(report: &Report) -> Value {

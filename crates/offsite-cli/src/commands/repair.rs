@@ -4,6 +4,7 @@ use std::path::Path;
 
 use offsite::{Basis, Repair as RepairJob, RepairReport};
 
+use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
 use crate::status::{Failure, Status};
@@ -19,20 +20,24 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     } else {
         print!("{}", summary(arguments.job.as_str(), &report, arguments.dry_run));
     }
-    Ok(if report.left_out.is_empty() { Status::Done } else { Status::Warnings })
+    let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();
+    Ok(if is_whole { Status::Done } else { Status::Warnings })
 }
 
 fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
     let points = render::count(report.points.len(), "restore point", "restore points");
-    if report.is_intact() && report.left_out.is_empty() {
-        return format!("{job}: {points}, nothing to repair; `offsite verify --read-data` reads the blocks too\n");
-    }
     let by = match report.basis {
         Basis::Head => "by the newest head",
         Basis::HeadCopy => "by the second copy of the newest head",
-        Basis::Indexes => "by the indexes, every block compared with its digest",
+        Basis::Indexes => "by the indexes, every block read and compared with its digest",
     };
-    let mut text = format!("{job}: {points}, {by}{}\n", if dry_run { " (dry run: nothing was written)" } else { "" });
+    let what = match (report.is_intact(), dry_run) {
+        (true, _) if report.damage.is_empty() => ", nothing to repair",
+        (true, _) => ", nothing that a repair can mend",
+        (false, true) => " (dry run: nothing was written)",
+        (false, false) => "",
+    };
+    let mut text = format!("{job}: {points}, {by}{what}\n");
     for head in &report.damaged_heads {
         text.push_str(&format!("  damaged   {head}\n"));
     }
@@ -42,11 +47,30 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
     for index in &report.salvaged {
         text.push_str(&format!("  salvaged  {index}, from the frames of its blocks\n"));
     }
+    for index in &report.rewritten {
+        text.push_str(&format!("  rewritten {index}, as what its restore point stood on is lost\n"));
+    }
     for left in &report.left_out {
-        text.push_str(&format!("  LEFT OUT  #{}: {}\n", left.sequence, left.why));
+        let machine = left.machine.as_ref().map_or_else(String::new, |machine| format!(" {machine}"));
+        text.push_str(&format!("  LEFT OUT  #{}{machine}: {}\n", left.sequence, left.why));
+    }
+    for note in &report.notes {
+        text.push_str(&format!("  warning   {note}; which restore point it was for is not known\n"));
+    }
+    for damage in &report.damage {
+        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));
+        text.push_str(&format!("            {}\n", touches(damage)));
     }
     if let Some(number) = report.head {
         text.push_str(&format!("  head      {number}; what is left out keeps its backup files\n"));
+    }
+    if report.basis != Basis::Indexes {
+        text.push_str("  blocks were not read: `offsite verify --read-data` reads them\n");
+    }
+    if report.damage.iter().any(|damage| !damage.touches.is_empty()) {
+        text.push_str(
+            "  damaged blocks that verification has noted, the next copy brings again where its source still has them\n",
+        );
     }
     text
 }

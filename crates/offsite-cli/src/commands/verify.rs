@@ -66,7 +66,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     text
 }
 
-fn touches(damage: &Damage) -> String {
+pub(super) fn touches(damage: &Damage) -> String {
     if damage.touches.is_empty() {
         return "touches none of these restore points".to_owned();
     }

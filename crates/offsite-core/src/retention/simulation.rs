@@ -155,7 +155,10 @@ impl Simulation {
                 self.fulls.pop_front();
                 continue;
             }
-            if self.chain.is_empty() || self.keeps(0, now) {
+            // Nothing is merged into a full that was read whole: it leaves with its chain.
+            let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == Method::Active);
+            let is_read_whole = |full: &Member| is_active && !full.flags.is_empty();
+            if self.chain.front().is_none_or(is_read_whole) || self.keeps(0, now) {
                 return;
             }
             // The full and the oldest increment become the full of the increment's time; a flagged full stays as well.

@@ -140,6 +140,12 @@ impl Judge<'_> {
         gfs.tiers().filter(|tier| self.points[index].flags.contains(*tier)).collect()
     }
 
+    /// Whether a point of the chain is a flagged full that was read whole for its tier: nothing is merged into it.
+    fn is_read_whole(&self, index: usize) -> bool {
+        let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == Method::Active);
+        is_active && self.points[index].kind == PointKind::Full && !self.flags(index).is_empty()
+    }
+
     /// Points out of the future, and flagged fulls until their dates.
     fn dated(&mut self) {
         for index in 0..self.points.len() {
@@ -209,11 +215,16 @@ impl Judge<'_> {
         let Some(gfs) = self.policy.gfs.filter(|gfs| gfs.expiry() == Expiry::Count) else { return 0 };
         let mut positions: [Positions; 4] = Default::default();
         let mut set_aside = 0;
+        // A full that was read whole stays as long as its chain is the newest.
+        let newest: Vec<usize> = self.segments().last().map_or_else(Vec::new, |segment| {
+            self.chain()[segment.clone()].iter().copied().filter(|index| self.is_read_whole(*index)).collect()
+        });
         for index in (0..self.points.len()).rev().filter(|index| self.points[*index].time <= self.now) {
             let point = &self.points[index];
             let in_chain = !point.archived && !self.reasons[index].is_empty();
             let is_counted = !in_chain || (gfs.method() == Method::Active && point.kind == PointKind::Full);
-            set_aside += usize::from(!point.archived && !in_chain && !point.flags.is_empty());
+            let leaves = !point.archived && !in_chain && !newest.contains(&index);
+            set_aside += usize::from(leaves && !point.flags.is_empty());
             for tier in self.flags(index).tiers() {
                 if !is_counted {
                     self.reasons[index].push(Reason::Flagged { tier });
@@ -284,7 +295,10 @@ impl Judge<'_> {
         // The newest chain is merged into its full, unless that full is flagged and may not change.
         let newest_merges = segments.last().is_some_and(|segment| {
             let full = self.without_rollbacks(&chain, segment.clone()).first().copied();
-            full.is_none_or(|full| !self.reasons[full].iter().any(|reason| matches!(reason, Reason::Dated { .. })))
+            full.is_none_or(|full| {
+                let is_dated = self.reasons[full].iter().any(|reason| matches!(reason, Reason::Dated { .. }));
+                !is_dated && !self.is_read_whole(full)
+            })
         });
         if newest_merges {
             segments.pop();
@@ -299,7 +313,8 @@ impl Judge<'_> {
             let held: Option<(Sequence, Until)> = whole.iter().rev().find_map(holds);
             let Some((kept, until)) = held else { continue };
             for index in whole {
-                if self.reasons[*index].is_empty() {
+                // A flagged full leaves with its chain, however long its tier wants it.
+                if self.reasons[*index].iter().all(Reason::is_of_archive) {
                     self.reasons[*index].push(Reason::ChainOf { kept, until });
                 }
             }

@@ -1,9 +1,9 @@
 //! From candidates to decisions.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Candidate, Choice, Decision, Request, Selection, Take};
+use super::{Candidate, Choice, Decision, Had, Request, Selection, Take};
 use crate::{MachineName, Status, Timestamp};
 
 /// What becomes of each selected machine, by name.
@@ -18,8 +18,10 @@ pub fn decide(selection: &Selection, candidates: &[Candidate], request: &Request
         machines.entry(candidate.machine.clone()).or_default().push(place);
     }
     let choices = machines.into_iter().map(|(machine, places)| {
-        let own = Own { candidates, places, copied: request.copied.get(&machine).copied() };
-        Choice { decision: own.decide(request), machine }
+        let mut own = Own { candidates, places, copied: request.copied.get(&machine), future_dated: None };
+        let decision = own.decide(request);
+        let future_dated = own.future_dated.filter(|_| !matches!(decision, Decision::FutureDated { .. }));
+        Choice { machine, decision, future_dated }
     });
     choices.collect()
 }
@@ -28,11 +30,12 @@ pub fn decide(selection: &Selection, candidates: &[Candidate], request: &Request
 struct Own<'a> {
     candidates: &'a [Candidate],
     places: Vec<usize>,
-    copied: Option<Timestamp>,
+    copied: Option<&'a Had>,
+    future_dated: Option<Timestamp>,
 }
 
 impl Own<'_> {
-    fn decide(mut self, request: &Request<'_>) -> Decision {
+    fn decide(&mut self, request: &Request<'_>) -> Decision {
         if self.places.is_empty() {
             return Decision::Missing;
         }
@@ -41,36 +44,45 @@ impl Own<'_> {
             return Decision::InTarget;
         }
         // What a backup is still writing is not yet whole, and will be.
-        self.retain(|candidate| candidate.is_locked || candidate.status == Status::Complete);
+        self.retain(|candidate| candidate.is_locked || candidate.status != Status::Incomplete);
         if self.places.is_empty() {
             return Decision::Incomplete;
         }
-        let earliest = self.times().min();
-        self.retain(|candidate| candidate.captured <= request.range.not_after);
-        let Some(newest) = self.times().max() else {
+        let copied = self.copied;
+        let candidates = self.candidates;
+        let is_new = |one: &Candidate| copied.is_none_or(|copied| copied.is_before(one, candidates));
+        let not_after = request.range.not_after;
+        self.future_dated =
+            self.all().filter(|one| one.captured > not_after && is_new(one)).map(|one| one.captured).min();
+        let earliest = self.all().map(|one| one.captured).min();
+        self.retain(|candidate| candidate.captured <= not_after);
+        let Some(newest) = self.all().map(|one| one.captured).max() else {
             return earliest.map_or(Decision::Incomplete, |captured| Decision::FutureDated { captured });
         };
-        let copied = self.copied;
-        self.retain(|candidate| copied.is_none_or(|copied| candidate.captured > copied));
-        if let Some(captured) = copied.filter(|_| self.places.is_empty()) {
-            return Decision::AlreadyCopied { captured };
+        self.retain(is_new);
+        if let Some(copied) = copied.filter(|_| self.places.is_empty()) {
+            return Decision::AlreadyCopied { captured: copied.captured };
         }
         self.retain(|candidate| candidate.captured >= request.range.not_before);
-        // Fulls and increments of one time differ in nothing that is copied; the order makes the choice the same each time.
-        let key = |place: &usize| {
-            let candidate = &self.candidates[*place];
-            let Candidate { captured, is_locked, repository, folder, sequence, .. } = candidate;
-            (*captured, !*is_locked, Reverse(*repository), Reverse(*folder), *sequence)
-        };
-        let chosen = match request.take {
-            Take::Next if copied.is_some() => {
-                let first = self.times().min();
-                let is_first = |place: &&usize| Some(self.candidates[**place].captured) == first;
-                self.places.iter().filter(is_first).max_by_key(|place| key(place))
+        // Of each folder one, by numbers; of those one, by time. The rest of the order makes the choice the same each time.
+        let mut of_folders: BTreeMap<([u8; 16], [u8; 16]), usize> = BTreeMap::new();
+        let takes_first = request.take == Take::Next && copied.is_some();
+        for place in &self.places {
+            let one = &self.candidates[*place];
+            let best = of_folders.entry((one.repository, one.folder)).or_insert(*place);
+            let order = one.sequence.cmp(&self.candidates[*best].sequence);
+            if order == (if takes_first { Ordering::Less } else { Ordering::Greater }) {
+                *best = *place;
             }
-            Take::Newest | Take::Next => self.places.iter().max_by_key(|place| key(place)),
+        }
+        let key = |place: &usize| {
+            let Candidate { captured, is_locked, repository, folder, .. } = &self.candidates[*place];
+            (*captured, !*is_locked, Reverse(*repository), Reverse(*folder))
         };
-        match chosen.map(|place| (*place, &self.candidates[*place])) {
+        let first = of_folders.values().map(|place| self.candidates[*place].captured).min();
+        let is_due = |place: &usize| !takes_first || Some(self.candidates[*place].captured) == first;
+        let chosen = of_folders.into_values().filter(is_due).max_by_key(key);
+        match chosen.map(|place| (place, &self.candidates[place])) {
             None => Decision::TooOld { captured: newest },
             Some((_, candidate)) if candidate.is_locked => Decision::Locked { captured: candidate.captured },
             Some((candidate, _)) => Decision::Take { candidate },
@@ -81,7 +93,7 @@ impl Own<'_> {
         self.places.retain(|place| keeps(&self.candidates[*place]));
     }
 
-    fn times(&self) -> impl Iterator<Item = Timestamp> {
-        self.places.iter().map(|place| self.candidates[*place].captured)
+    fn all(&self) -> impl Iterator<Item = &Candidate> {
+        self.places.iter().map(|place| &self.candidates[*place])
     }
 }

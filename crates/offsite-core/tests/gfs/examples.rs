@@ -53,11 +53,26 @@ fn a_second_full_by_an_active_archive() {
     assert_eq!(states[4], " | F11-02 11-03 11-04 F11-05*w");
     assert_eq!(states[5], " | F11-02 11-03 11-04 F11-05*w 11-06");
     assert_eq!(states[6], " | F11-05*w 11-06 11-07");
-    // Alone in the chain it ages like any flagged full.
-    assert_eq!(states[7], "11-05*w | F11-06 11-07 11-08");
-    // The new flagged full takes the slot, although it is still in the chain.
-    assert_eq!(states[11], " | F11-09 11-10 11-11 F11-12*w");
-    assert_eq!(states[14], "11-12*w | F11-13 11-14 11-15");
+    // Nothing is merged into it, and it does not leave the chain alone.
+    assert_eq!(states[7], " | F11-05*w 11-06 11-07 11-08");
+    assert_eq!(states[11], " | F11-05*w 11-06 11-07 11-08 11-09 11-10 11-11 F11-12*w");
+    // The new flagged full has the one slot, although it is in the chain.
+    assert_eq!(states[13], " | F11-12*w 11-13 11-14");
+    assert_eq!(states[14], " | F11-12*w 11-13 11-14 11-15");
+}
+
+/// N = 4, weekly 4 on Thursday, active, daily at 22:00 from Sunday 2015-02-01.
+#[test]
+fn active_fulls_leave_with_their_chains() {
+    let anchors = offsite_core::retention::Anchors::default().on_weekday(offsite_core::retention::Weekday::Thursday);
+    let gfs = Gfs::new(4, 0, 0, 0).unwrap().with_anchors(anchors).with_method(Method::Active);
+    let states = states(&policy(4, Some(gfs)), &daily("2015-02-01T22:00:00Z", 22));
+    let on = |day: usize| &states[day - 1];
+    assert_eq!(on(8), " | F02-05*w 02-06 02-07 02-08");
+    assert_eq!(on(9), " | F02-05*w 02-06 02-07 02-08 02-09");
+    assert_eq!(on(12), " | F02-05*w 02-06 02-07 02-08 02-09 02-10 02-11 F02-12*w");
+    assert_eq!(on(15), "02-05*w | F02-12*w 02-13 02-14 02-15");
+    assert_eq!(on(22), "02-05*w 02-12*w | F02-19*w 02-20 02-21 02-22");
 }
 
 #[test]

@@ -133,6 +133,8 @@ impl Model {
             let second_full = (1..chain.len()).find(|index| chain[*index].1);
             let leaving = match second_full {
                 Some(full) if !(0..full).any(|index| self.is_kept(&chain, index, now)) => full,
+                // A full that was read whole takes no increment in.
+                None if self.is_active && chain[0].2 != [false; 4] => break,
                 None if !self.is_kept(&chain, 0, now) => 1,
                 _ => break,
             };

@@ -2,9 +2,9 @@
 
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::{
-    Candidate, Choice, Copied, Decision, Objects, Pattern, Request, Selection, Source, Take, decide,
+    Candidate, Choice, Copied, Decision, Had, Objects, Pattern, Request, Selection, Source, Take, decide,
 };
-use offsite_core::{Sequence, Status, Timestamp};
+use offsite_core::{Origin, Sequence, Status, Timestamp};
 use proptest::prelude::*;
 
 use crate::{machine, time};
@@ -43,7 +43,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 fn chosen(selection: &Selection, candidates: &[Candidate], copied: &Copied, take: Take) -> Vec<(String, Decision)> {
     let range = PointRange { not_before: hour(0), not_after: hour(24) };
     let choices = decide(selection, candidates, &Request { target: TARGET, copied, range, take });
-    choices.into_iter().map(|Choice { machine, decision }| (machine.to_string(), decision)).collect()
+    choices.into_iter().map(|Choice { machine, decision, .. }| (machine.to_string(), decision)).collect()
 }
 
 fn decisions(selection: &Selection, candidates: &[Candidate]) -> Vec<(String, Decision)> {
@@ -51,7 +51,7 @@ fn decisions(selection: &Selection, candidates: &[Candidate]) -> Vec<(String, De
 }
 
 fn only(candidates: &[Candidate], copied: Option<i64>, take: Take) -> Decision {
-    let copied = copied.map(|at| (machine("a"), hour(at))).into_iter().collect();
+    let copied = copied.map(|at| (machine("a"), Had { captured: hour(at), origin: None })).into_iter().collect();
     let mut all = chosen(&all(), candidates, &copied, take);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0).1
@@ -73,15 +73,14 @@ fn the_newest_of_any_job() {
 fn what_is_never_copied() {
     let own = Candidate { repository: TARGET, ..candidate("nightly", "a", 9) };
     let incomplete = Candidate { status: Status::Incomplete, ..candidate("nightly", "a", 8) };
-    let carried = Candidate { status: Status::Carried, ..candidate("nightly", "a", 8) };
     let future = candidate("nightly", "a", 25);
     let good = candidate("nightly", "a", 2);
     let sources = vec![Source::infrastructure(PRIMARY), Source::infrastructure(TARGET)];
     let both = Selection { sources, ..Selection::default() };
-    let points = [own.clone(), incomplete.clone(), carried.clone(), future.clone(), good];
-    assert_eq!(decisions(&both, &points), [("a".to_owned(), Decision::Take { candidate: 4 })]);
+    let points = [own.clone(), incomplete.clone(), future.clone(), good];
+    assert_eq!(decisions(&both, &points), [("a".to_owned(), Decision::Take { candidate: 3 })]);
     assert_eq!(decisions(&both, &[own]), [("a".to_owned(), Decision::InTarget)]);
-    assert_eq!(only(&[incomplete, carried], None, Take::Newest), Decision::Incomplete);
+    assert_eq!(only(&[incomplete], None, Take::Newest), Decision::Incomplete);
     assert_eq!(only(&[future], None, Take::Newest), Decision::FutureDated { captured: hour(25) });
     assert_eq!(only(&[candidate("n", "a", -1)], None, Take::Newest), Decision::TooOld { captured: hour(-1) });
 }
@@ -100,6 +99,56 @@ fn a_locked_point_is_waited_for() {
     // Each in turn: the older one first.
     assert_eq!(only(&points, Some(3), Take::Next), Decision::Take { candidate: 0 });
     assert_eq!(only(&points, Some(4), Take::Next), Decision::Locked { captured: hour(5) });
+}
+
+/// Numbers say what is new in the folder that was copied from, and times elsewhere.
+#[test]
+fn a_date_ahead_ends_no_copying() {
+    let folder = candidate("nightly", "a", 1).folder;
+    let numbered = |sequence, at| Candidate { sequence: Sequence(sequence), ..candidate("nightly", "a", at) };
+    let had = |sequence, at| {
+        let origin = Some(Origin { folder, sequence: Sequence(sequence) });
+        Copied::from([(machine("a"), Had { captured: hour(at), origin })])
+    };
+    let decide = |points: &[Candidate], copied: &Copied, take| chosen(&all(), points, copied, take).remove(0).1;
+    // The third was made by a clock that was ahead, and copied.
+    let points = [numbered(2, 2), numbered(3, 20), numbered(4, 4), numbered(5, 5)];
+    for take in [Take::Newest, Take::Next] {
+        let candidate = if take == Take::Newest { 3 } else { 2 };
+        assert_eq!(decide(&points, &had(3, 20), take), Decision::Take { candidate });
+        assert_eq!(decide(&points, &had(5, 5), take), Decision::AlreadyCopied { captured: hour(5) });
+    }
+    // Two points of one second are two.
+    let twice = [numbered(2, 2), numbered(3, 2)];
+    assert_eq!(decide(&twice, &had(2, 2), Take::Newest), Decision::Take { candidate: 1 });
+    // A source that lost its newest points gives nothing; one that was put back and went on gives numbers again.
+    assert_eq!(decide(&points[..1], &had(3, 20), Take::Newest), Decision::AlreadyCopied { captured: hour(20) });
+    assert_eq!(decide(&[numbered(3, 21)], &had(3, 20), Take::Newest), Decision::Take { candidate: 0 });
+    assert_eq!(decide(&[numbered(3, 19)], &had(3, 20), Take::Newest), Decision::AlreadyCopied { captured: hour(20) });
+    // A state that is carried has another's number.
+    let carried = Candidate { status: Status::Carried, ..numbered(9, 4) };
+    assert_eq!(decide(&[carried.clone()], &had(5, 5), Take::Newest), Decision::AlreadyCopied { captured: hour(5) });
+    assert_eq!(decide(&[carried], &had(3, 3), Take::Newest), Decision::Take { candidate: 0 });
+    // In another folder only the time can tell.
+    let elsewhere = [candidate("weekly", "a", 4), candidate("weekly", "a", 6)];
+    assert_eq!(decide(&elsewhere[..1], &had(5, 5), Take::Newest), Decision::AlreadyCopied { captured: hour(5) });
+    assert_eq!(decide(&elsewhere, &had(5, 5), Take::Newest), Decision::Take { candidate: 1 });
+}
+
+/// What waits for its date is told, also where something else is taken.
+#[test]
+fn what_is_dated_ahead_is_told() {
+    let range = PointRange { not_before: hour(0), not_after: hour(24) };
+    let points = [candidate("nightly", "a", 3), candidate("nightly", "a", 30), candidate("nightly", "a", 27)];
+    let of = |copied: &Copied| {
+        let request = Request { target: TARGET, copied, range, take: Take::Newest };
+        let Choice { decision, future_dated, .. } = decide(&all(), &points, &request).remove(0);
+        (decision, future_dated)
+    };
+    let had = |at| Copied::from([(machine("a"), Had { captured: hour(at), origin: None })]);
+    assert_eq!(of(&Copied::new()), (Decision::Take { candidate: 0 }, Some(hour(27))));
+    assert_eq!(of(&had(3)), (Decision::AlreadyCopied { captured: hour(3) }, Some(hour(27))));
+    assert_eq!(of(&had(30)), (Decision::AlreadyCopied { captured: hour(30) }, None));
 }
 
 #[test]
@@ -183,10 +232,15 @@ proptest! {
     #[test]
     fn what_is_taken_counts_and_is_the_newest(
         candidates in candidates(),
-        copied in prop::collection::btree_map(prop::sample::select(&["a", "b", "c"][..]), -4..30_i64, 0..3),
+        copied in prop::collection::btree_map(
+            prop::sample::select(&["a", "b", "c"][..]), (-4..30_i64, prop::option::of((1..4_u8, 0..30_u64))), 0..3),
         takes_next in any::<bool>(),
     ) {
-        let copied: Copied = copied.into_iter().map(|(name, at)| (machine(name), hour(at))).collect();
+        let had = |(at, origin): (i64, Option<(u8, u64)>)| Had {
+            captured: hour(at),
+            origin: origin.map(|(folder, sequence)| Origin { folder: [folder; 16], sequence: Sequence(sequence) }),
+        };
+        let copied: Copied = copied.into_iter().map(|(name, what)| (machine(name), had(what))).collect();
         let range = PointRange { not_before: hour(0), not_after: hour(24) };
         let take = if takes_next { Take::Next } else { Take::Newest };
         let sources = vec![Source::infrastructure(PRIMARY), Source::job(SECOND, "we"), Source::infrastructure(TARGET)];
@@ -197,22 +251,49 @@ proptest! {
         let there: std::collections::BTreeSet<_> = candidates.iter()
             .filter(|one| one.repository != SECOND || &*one.job == "we").map(|one| &one.machine).collect();
         prop_assert_eq!(choices.iter().map(|choice| &choice.machine).collect::<std::collections::BTreeSet<_>>(), there);
-        for Choice { machine, decision } in &choices {
-            let counts = |one: &&Candidate| {
-                one.machine == *machine && selection.has(one) && one.repository != TARGET && range.contains(one.captured)
-                    && (one.is_locked || one.status == Status::Complete)
-                    && copied.get(machine).is_none_or(|copied| one.captured > *copied)
+        for Choice { machine, decision, future_dated } in &choices {
+            let is_new = |one: &Candidate| match copied.get(machine) {
+                None => true,
+                Some(had) => match had.origin.filter(|origin| origin.folder == one.folder && one.status != Status::Carried) {
+                    Some(origin) if candidates.iter().all(|other| {
+                        let is_it = (other.folder, &other.machine, other.sequence) == (origin.folder, machine, origin.sequence);
+                        !is_it || other.status != Status::Complete || other.captured == had.captured
+                    }) => one.sequence > origin.sequence,
+                    _ => one.captured > had.captured,
+                },
             };
-            let times = candidates.iter().filter(counts).map(|one| one.captured);
-            let best = if takes_next && copied.contains_key(machine) { times.min() } else { times.max() };
+            let may = |one: &&Candidate| one.machine == *machine && selection.has(one) && one.repository != TARGET
+                && (one.is_locked || one.status != Status::Incomplete) && is_new(one);
+            let counts = |one: &&Candidate| may(one) && range.contains(one.captured);
+            let goes_first = takes_next && copied.contains_key(machine);
+            // Not passed over by any of its folder, nor by time by the one that is so of another.
+            let beats = |one: &Candidate, other: &Candidate| {
+                (one.sequence < other.sequence) == goes_first && one.sequence != other.sequence
+            };
+            let is_best_of_folder = |one: &&Candidate| !candidates.iter().filter(counts)
+                .any(|other| (other.repository, other.folder) == (one.repository, one.folder) && beats(other, one));
+            let times: Vec<_> = candidates.iter().filter(counts).filter(is_best_of_folder).map(|one| one.captured).collect();
             match *decision {
                 Decision::Take { candidate } => {
                     let one = &candidates[candidate];
-                    prop_assert!(counts(&one) && !one.is_locked && Some(one.captured) == best);
+                    prop_assert!(counts(&one) && !one.is_locked && is_best_of_folder(&one));
+                    let best = if goes_first { times.iter().min() } else { times.iter().max() };
+                    prop_assert!(times.contains(&one.captured) && (Some(&one.captured) == best || has_ties(&candidates, machine)));
                 }
-                Decision::Locked { captured } => prop_assert_eq!(Some(captured), best),
-                _ => prop_assert_eq!(best, None),
+                Decision::Locked { captured } => prop_assert!(times.contains(&captured)),
+                _ => prop_assert!(times.is_empty()),
             }
+            let ahead = candidates.iter().filter(may).filter(|one| one.captured > range.not_after).map(|one| one.captured).min();
+            prop_assert!(future_dated.is_none() || *future_dated == ahead);
+            let is_all_ahead = matches!(decision, Decision::FutureDated { .. });
+            prop_assert!(future_dated.is_some() || ahead.is_none() || is_all_ahead);
         }
     }
+}
+
+/// Whether two points of a folder have one number, which no folder has: then either may be taken.
+fn has_ties(candidates: &[Candidate], machine: &offsite_core::MachineName) -> bool {
+    let places = candidates.iter().filter(|one| one.machine == *machine);
+    let places: Vec<_> = places.map(|one| (one.repository, one.folder, one.sequence)).collect();
+    places.iter().collect::<std::collections::BTreeSet<_>>().len() < places.len()
 }

@@ -7,7 +7,7 @@ use offsite_core::phase::{
     Absence, Action, Event, Job, LastRun, Note, Outcome, Past, Phase, RunResult, Settings, Sighting,
 };
 use offsite_core::schedule::{Interval, PointRange, Schedule, Span};
-use offsite_core::selection::{Candidate, Copied, Decision, Request, Selection, Source, Take, decide};
+use offsite_core::selection::{Candidate, Copied, Decision, Had, Request, Selection, Source, Take, decide};
 use offsite_core::{MachineName, Sequence, Status, Timestamp};
 
 use crate::machine;
@@ -225,7 +225,9 @@ impl World {
             Event::MachineCopied { machine, captured } => {
                 let earlier = self.in_point.insert(machine.clone(), *captured);
                 assert_eq!(earlier, None, "{machine} is twice in one restore point");
-                assert!(self.copied.insert(machine.clone(), *captured).is_none_or(|earlier| earlier < *captured));
+                let had = Had { captured: *captured, origin: None };
+                let earlier = self.copied.insert(machine.clone(), had);
+                assert!(earlier.is_none_or(|earlier| earlier.captured < *captured));
             }
             Event::Progress { machine, bytes_done, bytes_left } => {
                 self.progress.insert(machine.clone(), (*bytes_done, *bytes_left));

@@ -247,7 +247,7 @@ impl Repository for Memory {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.shared.options.object_bytes_max }
+        Limits { object_bytes_max: self.shared.options.object_bytes_max, part_bytes: None }
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

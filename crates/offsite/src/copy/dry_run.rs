@@ -93,7 +93,7 @@ impl CopyJob {
         };
         let request = SyncRequest::at(now);
         let offer = self.offer(&head, &mut indexes, sources, &latest, &request, &mut mint).await?;
-        let Offer { stored, selected, others: mut machines, failure, .. } = offer;
+        let Offer { stored, selected, others: mut machines, failure, notes, .. } = offer;
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let (copies, predecessor) = (stored.machines.clone(), stored.predecessor);
@@ -133,7 +133,12 @@ impl CopyJob {
         }
         let settings = &self.transforms;
         operations.extend(plan(&self.target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);
-        Ok(RunPlan { sync: planned_sync, operations, machines, notes: sources.notes.clone() })
+        Ok(RunPlan {
+            sync: planned_sync,
+            operations,
+            machines,
+            notes: sources.notes.iter().cloned().chain(notes).collect(),
+        })
     }
 }
 

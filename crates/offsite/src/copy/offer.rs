@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
 use offsite_core::retention::{Flags, Marks, Method, mark};
+use offsite_core::selection;
 use offsite_core::{
     BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
     Status, Stored, StoredBlock, Timestamp, Transferred,
 };
 
 use super::CopyJob;
-use super::selection::{Asked, Choice};
+use super::selection::{Choice, copied, origin_in};
 use super::source::Sources;
 use super::sync::SyncRequest;
 use crate::findings::Findings;
@@ -35,6 +36,8 @@ pub(super) struct Offer {
     pub(super) others: Vec<MachineReport>,
     /// Why a machine that was chosen cannot be copied.
     pub(super) failure: Option<Error>,
+    /// What else the report is to say.
+    pub(super) notes: Vec<String>,
 }
 
 /// A restore point that is about to be copied.
@@ -89,20 +92,22 @@ impl CopyJob {
         request: &SyncRequest,
         mint: &mut (dyn FnMut() -> ObjectId + Send),
     ) -> Result<Offer> {
-        let asked = Asked { sources: &self.sources, selection: &self.selection, target: &self.target, request };
+        let asked = self.asked(request);
         let block_size = head.chain.block_size();
         let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
         // A machine that has not changed is copied again if blocks of it are damaged here.
         let damaged: BTreeSet<&MachineName> =
             latest.stored().filter(|(_, _, _, at)| findings.names(at)).map(|(name, ..)| name).collect();
-        let sound = latest.project(|name| !damaged.contains(name));
-        let mut choice = asked.choose(sources, latest, &sound, block_size).await?;
+        let had = copied(head, latest);
+        let sound: selection::Copied =
+            had.iter().filter(|(name, _)| !damaged.contains(name)).map(|(name, had)| (name.clone(), *had)).collect();
+        let mut choice = asked.choose(sources, &had, &sound, block_size).await?;
         if let Some(error) = asked.nothing(sources, &choice) {
             return Err(error);
         }
         if choice.machines.is_empty() {
-            let Choice { selected, labels, others, failure, .. } = choice;
-            return Ok(Offer { stored: None, selected, labels, others, failure });
+            let Choice { selected, labels, others, failure, notes, .. } = choice;
+            return Ok(Offer { stored: None, selected, labels, others, failure, notes });
         }
         let base = self.joined(head, request, &choice);
         let newest = head.chain.latest().map(|point| point.time);
@@ -114,7 +119,7 @@ impl CopyJob {
         let nothing = BlockMap::empty();
         if is_active {
             // All machines are read, those too that have not changed.
-            choice = asked.choose(sources, latest, &nothing, block_size).await?;
+            choice = asked.choose(sources, &had, &selection::Copied::new(), block_size).await?;
         }
         let spare = indexes.live_spare(head).await?;
         let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
@@ -151,7 +156,7 @@ impl CopyJob {
             }
             None => None,
         };
-        let Choice { machines, sources, origins, labels, selected, others, failure, .. } = choice;
+        let Choice { machines, sources, origins, labels, selected, others, failure, notes, .. } = choice;
         let stored = NewPoint {
             id: mint(),
             time,
@@ -171,7 +176,7 @@ impl CopyJob {
             joins: base.is_some(),
             base,
         };
-        Ok(Offer { stored: Some(stored), selected, labels, others, failure })
+        Ok(Offer { stored: Some(stored), selected, labels, others, failure, notes })
     }
 
     /// The newest point, if what is copied is to join it and can.
@@ -312,12 +317,6 @@ fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>
     let machines = head.chain.latest().into_iter().flat_map(|point| &point.machines);
     let states = machines.filter(|machine| !machine.is_whole() && spare.machine(&machine.name).is_some());
     (states.cloned().collect(), spare)
-}
-
-/// Where the state of a machine in a chain came from.
-fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) -> Option<Origin> {
-    let states = head.chain.all().rev().filter_map(|point| point.machine(name));
-    states.filter(|state| state.captured == captured).find_map(|state| state.origin)
 }
 
 /// The machines that a choice copies, with their numbers in a folder that knows these already.

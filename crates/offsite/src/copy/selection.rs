@@ -3,8 +3,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::selection::{self, Choice as Chosen, Decision, Objects, Pattern, Request, decide};
-use offsite_core::{BlockMap, BlockSize, Labels, MachineName, Origin, Sequence, Timestamp};
+use offsite_core::format::head::Head;
+use offsite_core::selection::{
+    self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
+};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
 
 use super::source::{Source, Sources};
 use super::sync::SyncRequest;
@@ -68,10 +71,21 @@ pub(super) struct Choice {
     pub(super) others: Vec<MachineReport>,
     /// Why a machine that was chosen cannot be copied: the first reason.
     pub(super) failure: Option<Error>,
+    /// What else the report is to say.
+    pub(super) notes: Vec<String>,
 }
 
-/// The folder that a state is taken from, by its place among the open ones, the point in it, and both as they are stored.
-type Taken = (usize, Sequence, Origin);
+/// A state that is taken.
+pub(super) struct Taken {
+    /// The folder that it is in, by its place among the open ones.
+    folder: usize,
+    /// The point in it.
+    sequence: Sequence,
+    /// Both as they are stored.
+    origin: Origin,
+    /// Whether it is newer than what the chain has of the machine.
+    is_new: bool,
+}
 
 /// What the sources are asked for.
 #[derive(Clone, Copy)]
@@ -80,44 +94,55 @@ pub(super) struct Asked<'a> {
     pub(super) selection: &'a Selection,
     pub(super) target: &'a OpenRepository,
     pub(super) request: &'a SyncRequest,
+    /// Folders that are sources too, and away now.
+    pub(super) known_origins: &'a BTreeSet<[u8; 16]>,
+    /// Whether a machine is taken from another folder than it came from, though that is no source.
+    pub(super) adopts: bool,
 }
 
 impl Asked<'_> {
     /// What becomes of each selected machine, and where the state is that is taken of it.
-    pub(super) fn decide(&self, open: &Sources, latest: &BlockMap) -> Vec<(Chosen, Option<Taken>)> {
+    ///
+    /// What is in `had` and not in `copied` is taken though it has not changed since.
+    pub(super) fn decide(&self, open: &Sources, had: &Copied, copied: &Copied) -> Vec<(Chosen, Option<Taken>)> {
         let selection = selection::Selection {
             sources: self.sources.iter().map(Source::scope).collect(),
             include: self.selection.include.clone(),
             exclude: self.selection.exclude.clone(),
         };
-        let copied = latest.machines().iter().map(|(name, machine)| (name.clone(), machine.captured)).collect();
         let (candidates, places) = open.candidates();
         let SyncRequest { range, take, .. } = *self.request;
-        let request = Request { target: self.target.id(), copied: &copied, range, take };
+        let request = Request { target: self.target.id(), copied, range, take };
         let place = |choice: &Chosen| match choice.decision {
             Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
             _ => None,
         };
+        let copied_before = |candidate: &Candidate, candidates: &[Candidate]| {
+            had.get(&candidate.machine).is_none_or(|had| had.is_before(candidate, candidates))
+        };
         let origin = |choice: Chosen| {
-            let place = place(&choice).map(|(candidate, place)| {
-                (place.folder, place.sequence, Origin { folder: candidate.folder, sequence: candidate.sequence })
+            let place = place(&choice).map(|(candidate, place)| Taken {
+                folder: place.folder,
+                sequence: place.sequence,
+                origin: Origin { folder: candidate.folder, sequence: candidate.sequence },
+                is_new: copied_before(candidate, &candidates),
             });
             (choice, place)
         };
         decide(&selection, &candidates, &request).into_iter().map(origin).collect()
     }
 
-    /// The states that are to be copied to a chain with these blocks whose newest state is `latest`.
+    /// The states that are to be copied to a chain with these blocks that has what `had` says.
     ///
     /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
     pub(super) async fn choose(
         &self,
         open: &Sources,
-        latest: &BlockMap,
-        copied: &BlockMap,
+        had: &Copied,
+        copied: &Copied,
         block_size: BlockSize,
     ) -> Result<Choice> {
-        let decided = self.decide(open, copied);
+        let decided = self.decide(open, had, copied);
         let labels = open.labels();
         let mut choice = Choice {
             wanted: BlockMap::empty(),
@@ -129,10 +154,14 @@ impl Asked<'_> {
             selected: Vec::new(),
             others: Vec::new(),
             failure: None,
+            notes: Vec::new(),
         };
         let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
         let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();
-        for (Chosen { machine, decision }, place) in decided {
+        for (Chosen { machine, decision, future_dated }, place) in decided {
+            choice.notes.extend(future_dated.map(|earliest| {
+                format!("{machine}: newer restore points are dated after the present, from {earliest} on, and are not copied until then")
+            }));
             let outcome = outcome(open, decision);
             if !matches!(
                 decision,
@@ -141,7 +170,7 @@ impl Asked<'_> {
                 choice.selected.push(machine.clone());
                 choice.labels.insert(machine.clone(), labels.get(&machine).cloned().unwrap_or_default());
             }
-            let Some((number, sequence, origin)) = place else {
+            let Some(Taken { folder: number, sequence, origin, is_new }) = place else {
                 choice.others.push(MachineReport { name: machine, outcome });
                 continue;
             };
@@ -181,12 +210,27 @@ impl Asked<'_> {
             let Some(found) = state.machine(&machine) else {
                 return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
             };
-            if let Some(captured) =
-                latest.machine(&machine).map(|here| here.captured).filter(|here| *here > found.captured)
-            {
-                // A source that has lost its newest points does not turn the copy back.
-                choice.others.push(MachineReport { name: machine, outcome: MachineOutcome::Unchanged { captured } });
-                continue;
+            if let Some(had) = had.get(&machine) {
+                let is_it = had.captured == found.captured && had.origin.is_none_or(|known| known == origin);
+                if !is_it && !is_new {
+                    // A source that has lost its newest points does not turn the copy back.
+                    let outcome = MachineOutcome::Unchanged { captured: had.captured };
+                    choice.others.push(MachineReport { name: machine, outcome });
+                    continue;
+                }
+                if had.captured > found.captured {
+                    choice.notes.push(format!(
+                        "{machine}: restore point {sequence} of job {} is dated {}, before the one that was copied last ({}): the clock \
+                         by which it was made has gone back",
+                        folder.job(),
+                        found.captured,
+                        had.captured
+                    ));
+                }
+                if let Some(why) = self.strange(open, had, &machine, folder) {
+                    absent(machine, why.to_string(), open.is_complete.then_some(why));
+                    continue;
+                }
             }
             let time = folder.chain().get(sequence).map(|point| point.time);
             choice.time = choice.time.max(time);
@@ -202,6 +246,20 @@ impl Asked<'_> {
             });
         }
         Ok(choice)
+    }
+
+    /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
+    /// name. None: it may be taken.
+    fn strange(&self, open: &Sources, had: &Had, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
+        let known = had.origin?.folder;
+        let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
+        (!is_source && !self.adopts).then(|| Error::Stranger {
+            machine: machine.to_string(),
+            job: folder.job().clone(),
+            location: folder.repository().location(),
+            known: hex(&known),
+            found: hex(&folder.id()),
+        })
     }
 
     /// The error of a selection that no source has anything of.
@@ -228,6 +286,25 @@ impl Asked<'_> {
             known: known.into_iter().collect(),
         })
     }
+}
+
+/// What a chain whose newest state is `latest` has of each machine.
+pub(super) fn copied(head: &Head, latest: &BlockMap) -> Copied {
+    let had = |(name, machine): (&MachineName, &MachineMap)| {
+        let captured = machine.captured;
+        (name.clone(), Had { captured, origin: origin_in(head, name, captured) })
+    };
+    latest.machines().iter().map(had).collect()
+}
+
+/// Where the state of a machine in a chain came from.
+pub(super) fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) -> Option<Origin> {
+    let states = head.chain.all().rev().filter_map(|point| point.machine(name));
+    states.filter(|state| state.is_whole() && state.captured == captured).find_map(|state| state.origin)
+}
+
+fn hex(id: &[u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a decision not to copy means for the report.

@@ -1,10 +1,10 @@
 //! Where a copy job takes restore points from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
 use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Labels, MachineName, Sequence, Status, Timestamp};
+use offsite_core::{BlockSize, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
 
 use crate::error::causes;
 use crate::folder::JobFolder;
@@ -82,6 +82,8 @@ pub(super) struct Sources {
     folders: Vec<SourceFolder>,
     /// Folders that cannot be read, in words.
     pub(super) notes: Vec<String>,
+    /// Whether all folders of the sources were opened.
+    pub(super) is_complete: bool,
 }
 
 /// The newest point that holds a machine in one state, and the folder.
@@ -102,7 +104,7 @@ impl Sources {
     }
 
     async fn open_all(sources: &[Source], with_pins: bool, progress: &dyn Progress) -> Result<Self> {
-        let mut open = Self { folders: Vec::new(), notes: Vec::new() };
+        let mut open = Self { folders: Vec::new(), notes: Vec::new(), is_complete: true };
         match open.add(sources, with_pins, progress).await {
             Ok(()) => Ok(open),
             Err(error) => open.unpin(Err(error)).await,
@@ -124,6 +126,7 @@ impl Sources {
                     // A folder that has no head yet: its first run is only beginning, or was cut off.
                     Err(Error::UnknownJob { .. }) if source.scope == Scope::Infrastructure => {}
                     Err(error) => {
+                        self.is_complete = false;
                         self.notes.push(format!("not looked at: {}", causes(&error)));
                         first_error.get_or_insert(error);
                     }
@@ -184,9 +187,9 @@ impl Sources {
         all
     }
 
-    /// Each state of each machine that the folders have, once, and where it is; those that are being made are there, too.
+    /// Each state of each machine that the folders have, and where it is; those that are being made are there, too.
     ///
-    /// A state that is an earlier point's, and which that point is gone, counts as that point's would.
+    /// A state that is merely carried along is there once, with the newest of the points that carry it, if the point that made it is gone.
     pub(super) fn candidates(&self) -> (Vec<Candidate>, Vec<Place>) {
         let labels = self.labels();
         let (mut candidates, mut places) = (Vec::new(), Vec::new());
@@ -206,15 +209,21 @@ impl Sources {
                     .map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
                 is_locked,
             };
-            let mut newest: BTreeMap<(&MachineName, Timestamp, bool), Sequence> = BTreeMap::new();
+            let mut made: BTreeSet<(&MachineName, Timestamp)> = BTreeSet::new();
+            let mut carried: BTreeMap<(&MachineName, Timestamp), Sequence> = BTreeMap::new();
             for point in folder.chain().all() {
-                for machine in &point.machines {
-                    newest.insert((&machine.name, machine.captured, machine.is_whole()), point.sequence);
+                for MachineState { name, captured, status, .. } in &point.machines {
+                    if *status == Status::Carried {
+                        carried.insert((name, *captured), point.sequence);
+                        continue;
+                    }
+                    made.extend((*status == Status::Complete).then_some((name, *captured)));
+                    candidates.push(candidate(name, point.sequence, *captured, *status, false));
+                    places.push(Place { folder: number, sequence: point.sequence });
                 }
             }
-            for ((machine, captured, is_whole), sequence) in newest {
-                let status = if is_whole { Status::Complete } else { Status::Incomplete };
-                candidates.push(candidate(machine, sequence, captured, status, false));
+            for ((machine, captured), sequence) in carried.into_iter().filter(|(state, _)| !made.contains(state)) {
+                candidates.push(candidate(machine, sequence, captured, Status::Carried, false));
                 places.push(Place { folder: number, sequence });
             }
             for machine in open.locked.iter().flat_map(|_| present(folder.head())) {

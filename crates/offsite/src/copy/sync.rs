@@ -79,9 +79,10 @@ impl CopyJob {
         let latest = latest_state(&head, indexes).await?;
         let offer = self.offer(&head, indexes, sources, &latest, request, &mut || writer.mint()).await?;
         drop(latest);
-        let Offer { stored, selected, labels, others, failure } = offer;
+        let Offer { stored, selected, labels, others, failure, notes } = offer;
         writer.label(&labels);
-        let mut outcome = SyncOutcome { sync: None, machines: others, notes: sources.notes.clone() };
+        let notes = sources.notes.iter().cloned().chain(notes).collect();
+        let mut outcome = SyncOutcome { sync: None, machines: others, notes };
         let Some(stored) = stored else {
             writer.select(&selected);
             return match failure {

@@ -86,6 +86,15 @@ pub(super) fn seal(plain: &[u8], digest: Digest, level: i32) -> Sealed {
     Sealed { codec, plain_bytes, payload_checksum: checksum(&payload), payload, digest }
 }
 
+/// Whether the header of another block's frame is intact here, or of one that was written at another time.
+pub(super) fn is_another(frame: &[u8], wanted: &Wanted, number: MachineNumber) -> bool {
+    Header::decode(frame).is_ok_and(|header| {
+        let Identity { machine, disk, block, .. } = header.identity;
+        (machine, disk, block) != (number, wanted.address.disk, wanted.address.block)
+            || header.digest != wanted.at.digest
+    })
+}
+
 /// The header and payload of a frame, if it is the one that is wanted and its payload is as it was stored.
 pub(super) fn open_frame(frame: &[u8], wanted: &Wanted, number: MachineNumber) -> Result<(Header, usize), FormatError> {
     let (header, payload) = Header::decode_frame(frame)?;

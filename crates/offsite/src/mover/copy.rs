@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
 use offsite_core::{MachineName, ObjectId};
+use offsite_repository::ErrorKind;
 
 use super::codec::{Sealed, open_frame};
 use super::output::Output;
@@ -92,11 +93,10 @@ async fn carry(
         .take_while(|batch| std::future::ready(batch.is_some()))
         .filter_map(std::future::ready)
         .map(|batch| async move {
-            let answer = match sources.get(source_of(moves, &batch)) {
-                Some(source) => source.read(&batch).await,
-                None => Err(no_source()),
-            };
-            (answer, batch)
+            match sources.get(source_of(moves, &batch)) {
+                Some(source) => read(source, moves, batch).await,
+                None => vec![(Err(no_source()), batch)],
+            }
         })
         .buffered(IN_FLIGHT)
         .boxed();
@@ -113,8 +113,14 @@ async fn carry(
         ending: Ending::Done,
     };
     let mut answered = 0;
-    while let Some((answer, batch)) = reads.next().await {
-        answered += 1;
+    let mut parts: VecDeque<(Result<Bytes>, Batch)> = VecDeque::new();
+    loop {
+        if parts.is_empty() {
+            let Some(read) = reads.next().await else { break };
+            answered += 1;
+            parts.extend(read);
+        }
+        let Some((answer, batch)) = parts.pop_front() else { break };
         let steps = &moves[batch.items.clone()];
         let bytes = match answer {
             Ok(bytes) => bytes,
@@ -167,6 +173,24 @@ async fn carry(
     }
     copied.files = placer.into_files();
     Ok(copied)
+}
+
+/// Reads a batch. Where its file ends in the middle of it, the frames before the end are there: then each is read alone.
+async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result<Bytes>, Batch)> {
+    let is_cut = |error: &Error| error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound);
+    match source.read(&batch).await {
+        Err(error) if is_cut(&error) && batch.items.len() > 1 => {
+            let mut parts = Vec::with_capacity(batch.items.len());
+            for item in batch.items {
+                let at = moves[item].from;
+                let range = at.offset..at.offset + u64::from(at.length);
+                let alone = Batch { file: at.file, range, items: item..item + 1 };
+                parts.push((source.read(&alone).await, alone));
+            }
+            parts
+        }
+        answer => vec![(answer, batch)],
+    }
 }
 
 impl Copied {

@@ -8,7 +8,7 @@ use offsite_core::format::FormatError;
 use offsite_core::plan::{Batch, batches};
 use offsite_repository::ErrorKind;
 
-use super::codec::unseal;
+use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::progress::Progress;
 use crate::{Error, Result};
@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub(crate) struct Flaw {
     pub(crate) block: Wanted,
     pub(crate) why: String,
+    /// Whether nothing of it is there: there are zeros, another frame, or no file. A block that was let go looks the same.
+    pub(crate) is_gone: bool,
 }
 
 /// Reads every wanted block (ordered by file and offset) and returns those that are damaged.
@@ -64,7 +66,8 @@ async fn examine(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, batch: Batch) 
             let number = source.number(&block.address.machine)?;
             let frame = frame_in(&bytes, &batch, block.at)?;
             if let Err(error) = unseal(&frame, block, number, &mut plain) {
-                flaws.push(Flaw { block: block.clone(), why: error.to_string() });
+                let is_gone = is_zero(&frame) || is_another(&frame, block, number);
+                flaws.push(Flaw { block: block.clone(), why: error.to_string(), is_gone });
             }
         }
         Ok(flaws)
@@ -90,5 +93,6 @@ fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {
         Error::Repository { source, .. } => source.to_string(),
         other => FormatError::Invalid { what: "backup file", why: other.to_string() }.to_string(),
     };
-    blocks.iter().map(|block| Flaw { block: block.clone(), why: why.clone() }).collect()
+    let is_gone = error.repository_kind() == Some(ErrorKind::NotFound);
+    blocks.iter().map(|block| Flaw { block: block.clone(), why: why.clone(), is_gone }).collect()
 }

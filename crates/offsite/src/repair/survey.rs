@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::ObjectId;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_core::{ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
 
 use crate::error::Context;
@@ -116,6 +116,12 @@ impl Survey {
 
     pub(super) fn is_empty(&self) -> bool {
         self.number_max == 0 && self.indexes.is_empty() && self.files.is_empty()
+    }
+
+    /// Whether the backup file of a frame is there, and as long as it must be for that.
+    pub(super) fn has(&self, at: &StoredBlock) -> bool {
+        let end = at.offset.saturating_add(at.length.into());
+        self.files.get(&at.file).is_some_and(|length| end <= *length)
     }
 
     /// The newest head that can be read, be it the head itself or a copy.

@@ -131,9 +131,7 @@ async fn hindrance(
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
     }
-    if !findings.is_in(into.file) {
-        return Ok(None);
-    }
+    // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
     let key = layout.backup_file(into.file)?;
     let last = into.length.saturating_sub(1)..into.length;
     match repository.backend().get_range(&key, last).await {

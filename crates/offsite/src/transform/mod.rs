@@ -23,6 +23,7 @@ use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::clock_rule::ClockRule;
 use crate::indexes::Indexes;
+use crate::lease::sealed_when_taken;
 use crate::release::{Released, release};
 use crate::report::{Operation, OperationReport, TransformReport};
 use crate::writer::Writer;
@@ -112,6 +113,7 @@ pub(crate) async fn plan(
     if !settings.clock().judge(head.clock, now).may_prune() {
         return Ok(planned);
     }
+    head.sealed_epoch = sealed_when_taken(head);
     // The run itself will be of the next epoch.
     let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));
     loop {

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attach;
 mod carrying;
 mod counts;
 mod damage;
@@ -11,6 +12,7 @@ mod faults;
 mod flat;
 mod fold;
 mod history;
+mod identity;
 mod main_job;
 mod methods;
 mod names_and_input;

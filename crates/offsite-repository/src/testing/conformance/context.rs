@@ -5,9 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Factory, Options, Outcome};
-use crate::{Error, ErrorKind, Key, KeyError, ObjectInfo, Prefix, Repository, RepositoryExt};
+use crate::{Error, ErrorKind, Key, KeyError, ObjectInfo, ObjectWriter, Prefix, Repository, RepositoryExt};
+
+/// How many of many small calls are made at once.
+const AT_ONCE: usize = 16;
 
 /// Why a case ends early.
 #[derive(Debug)]
@@ -122,16 +126,80 @@ impl Context {
         Ok(self.list().await?.into_iter().map(|object| object.key.to_string()).collect())
     }
 
+    /// The length of the place's parts and that of an object of more than two; where it tells of no parts, half of the largest
+    /// object that is tried, and that object's.
+    pub(super) fn part_and_large_bytes(&self) -> Checked<(usize, usize)> {
+        let limits = self.repository.limits();
+        let large_bytes = match limits.part_bytes {
+            None => self.options.large_bytes as u64,
+            Some(part_bytes) => part_bytes.saturating_mul(2).saturating_add(321),
+        };
+        let tried_bytes_max = self.options.tried_bytes_max;
+        let why = match limits.part_bytes {
+            Some(part_bytes) if large_bytes > tried_bytes_max => {
+                format!(
+                    "a part has {part_bytes} bytes here; more than {tried_bytes_max} are not written to try two of them"
+                )
+            }
+            _ if large_bytes > limits.object_bytes_max => {
+                format!("it takes an object of {large_bytes} bytes, and {} are the most here", limits.object_bytes_max)
+            }
+            _ => {
+                let large = usize::try_from(large_bytes).map_err(|error| Stop::Fail(error.to_string()))?;
+                let part = limits.part_bytes.and_then(|part| usize::try_from(part).ok()).unwrap_or(large / 2);
+                return Ok((part, large));
+            }
+        };
+        Err(Stop::LeftOut(why))
+    }
+
+    /// Starts an object and writes all of it, in chunks that end at no part's end.
+    pub(super) async fn written(&self, key: &Key, content: &Bytes) -> Checked<Box<dyn ObjectWriter>> {
+        let mut writer = self.repository.create(key).await?;
+        for chunk in content.chunks((content.len() / 7).max(1_000)) {
+            writer.write(vec![content.slice_ref(chunk)]).await?;
+        }
+        Ok(writer)
+    }
+
+    /// Stores a large object. One that does not arrive as a whole ends the case: another one names that.
+    pub(super) async fn put_large(&self, key: &Key, content: &Bytes) -> Checked {
+        self.written(key, content).await?.finish().await?;
+        self.expect_stored_whole(key, content).await
+    }
+
+    pub(super) async fn expect_stored_whole(&self, key: &Key, content: &Bytes) -> Checked {
+        let listed = self.list().await?.into_iter().find(|object| object.key == *key).map(|object| object.length);
+        if listed == Some(content.len() as u64) {
+            return Ok(());
+        }
+        let length = content.len();
+        Err(Stop::LeftOut(format!("an object of {length} bytes is not stored whole, which large_content tells")))
+    }
+
+    /// Neither reads nor listings know `key`; `when` says after what.
+    pub(super) async fn expect_no_trace(&self, key: &Key, when: &str) -> Checked {
+        let what = || format!("{when}, reading {key}");
+        expect_kind(self.repository.get(key, u64::MAX).await, &[ErrorKind::NotFound], what)?;
+        expect_kind(self.repository.get_range(key, 0..1).await, &[ErrorKind::NotFound], what)?;
+        ensure!(!self.list_names().await?.contains(&key.to_string()), "{when}, {key} is listed");
+        Ok(())
+    }
+
+    /// Writes objects of these names with these contents, some at a time.
+    pub(super) async fn put_many(&self, objects: Vec<(Key, Bytes)>) -> Checked {
+        let puts = objects.into_iter().map(|(key, content)| async move { self.repository.put(&key, content).await });
+        stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Stop::from)
+    }
+
     /// Deletes what the case wrote, and no more.
     pub(super) async fn clean_up(&self) -> Checked {
-        let mut first = Ok(());
-        for object in self.list().await? {
-            // A repository that lists other folders' objects must not make the suite delete them.
-            if self.folder.contains(&object.key) {
-                let deleted = self.repository.delete(&object.key).await;
-                first = first.and(deleted.map_err(Stop::from));
-            }
-        }
+        let objects = self.list().await?;
+        // A repository that lists other folders' objects must not make the suite delete them.
+        let own = objects.into_iter().filter(|object| self.folder.contains(&object.key));
+        let deletes = own.map(|object| async move { self.repository.delete(&object.key).await });
+        let answers: Vec<crate::Result<()>> = stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
+        let first = answers.into_iter().collect::<crate::Result<()>>().map_err(Stop::from);
         // What the retention case locked stays until its date.
         if self.options.retain_secs > 0 { Ok(()) } else { first }
     }
@@ -162,13 +230,15 @@ pub(super) fn won(answer: crate::Result<()>) -> Checked<bool> {
 /// Bytes that look random, the same each time for a seed, without a zero among them: what a hole reads as is none of them.
 pub(super) fn noise(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let bytes = (0..length).map(|_| {
+    let mut bytes = Vec::with_capacity(length.next_multiple_of(8));
+    while bytes.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[5] | 1
-    });
-    bytes.collect::<Vec<u8>>().into()
+        bytes.extend_from_slice(&(state | 0x0101_0101_0101_0101).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
 /// Where two contents differ.

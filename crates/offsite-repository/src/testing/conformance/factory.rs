@@ -51,7 +51,7 @@ impl<R: Repository + ?Sized + 'static> Factory for Arc<R> {
 ///     async move { Ok(handle) }
 /// });
 /// let report = conformance::check(factory, &Options::quick()).await;
-/// assert!(report.passed(), "{report}");
+/// assert!(report.nothing_failed(), "{report}");
 /// # });
 /// ```
 pub fn opens<F, O, R>(open: F) -> Opens<F>

@@ -8,7 +8,7 @@ use crate::{ErrorKind, Extent, Piece};
 /// An object of the largest length is stored; one byte more is refused, kills its writer, and leaves nothing.
 pub(super) async fn size_limit(context: Context) -> Checked {
     let limit_bytes = context.repository.limits().object_bytes_max;
-    let tried_bytes = context.options.limit_bytes_max;
+    let tried_bytes = context.options.tried_bytes_max;
     if limit_bytes > tried_bytes {
         let why = format!("objects may have {limit_bytes} bytes; more than {tried_bytes} are not written to try that");
         return Err(Stop::LeftOut(why));

@@ -1,6 +1,6 @@
 //! Listing in order and by pages, and deleting.
 
-use super::context::{Checked, Context, ensure, expect_kind, noise};
+use super::context::{Checked, Context, Stop, ensure, expect_kind, noise};
 use crate::{ErrorKind, Key, Prefix, RepositoryExt};
 
 /// Names whose order by bytes is not the order of a walk through folders, nor that of a language.
@@ -112,6 +112,45 @@ pub(super) async fn list_pages(context: Context) -> Checked {
     for (start, count) in [("a", context.options.listed), ("z", 0)] {
         let page = context.repository.list(&folder, Some(&context.key(start)?), usize::MAX).await?;
         ensure!(page.objects.len() == count, "{} listed of a folder after {start:?}, not {count}", page.objects.len());
+    }
+    Ok(())
+}
+
+/// A listing of more than a place gives at a time is whole and in order, whatever the limit, and at the place's own limit.
+pub(super) async fn list_long(context: Context) -> Checked {
+    let count = context.options.listed_long;
+    if count < 2 {
+        return Err(Stop::LeftOut("the suite was told to write no long listing (Options::listed_long)".to_owned()));
+    }
+    // No number is where it was written: a place that lists in the order of creation is found out.
+    let names = (0..count).map(|number| format!("{}/object-{:05}", number % 3, number * 7_919 % 99_991));
+    let keys: Vec<Key> = names.map(|name| context.key(&name)).collect::<Checked<_>>()?;
+    let mut wanted: Vec<String> = keys.iter().map(Key::to_string).collect();
+    wanted.sort();
+    context.put_many(keys.into_iter().map(|key| (key, noise(430, 3))).collect()).await?;
+    for limit in [usize::MAX, count, count - 1, 1_001, 1_000, 999, count / 2] {
+        let mut listed: Vec<String> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = context.repository.list(&context.folder, after.as_ref(), limit).await?;
+            ensure!(page.objects.len() <= limit, "{} objects on a page of {limit}", page.objects.len());
+            ensure!(!(page.more && page.objects.is_empty()), "an empty page that says that there is more");
+            after = page.objects.last().map(|object| object.key.clone());
+            listed.extend(page.objects.into_iter().map(|object| object.key.to_string()));
+            ensure!(listed.len() <= count, "pages of {limit} list more than the {count} objects that there are");
+            if !page.more {
+                break;
+            }
+        }
+        let differs = listed.iter().zip(&wanted).position(|(listed, wanted)| listed != wanted);
+        let at = differs.unwrap_or(listed.len().min(wanted.len()));
+        ensure!(
+            listed == wanted,
+            "pages of {limit} list {} objects of {count}; number {at} is {:?} instead of {:?}",
+            listed.len(),
+            listed.get(at),
+            wanted.get(at)
+        );
     }
     Ok(())
 }

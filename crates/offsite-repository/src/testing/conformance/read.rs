@@ -1,8 +1,12 @@
 //! Reading: exactly what was asked for.
 #![expect(clippy::single_range_in_vec_init, reason = "ranges of an object, not collections of numbers")]
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
 use super::context::{Checked, Context, difference, ensure, expect_kind, noise, part};
-use crate::{ErrorKind, Read, RepositoryExt};
+use crate::{ErrorKind, Key, Read, RepositoryExt};
 
 /// What is finished is seen at once, also by others.
 pub(super) async fn read_your_writes(context: Context) -> Checked {
@@ -55,6 +59,63 @@ pub(super) async fn read_ranges(context: Context) -> Checked {
     for range in wrong {
         let answer = context.repository.read(&key, Read::Ranges(&[0..1, range.clone()])).await;
         expect_kind(answer, &[ErrorKind::Corrupt], || format!("reading bytes {range:?} of {length}"))?;
+    }
+    Ok(())
+}
+
+/// Where pages, buffers and parts end: ranges are tried at the first multiples of these.
+const EDGES: [u64; 5] = [4 << 10, 64 << 10, 1 << 20, 5 << 20, 8 << 20];
+
+/// The longest range beside an edge: less than any page, so that it lies in one or in two.
+const BESIDE_BYTES: u64 = 1_000;
+
+/// Ranges that end at `edge`, begin there and go across, by a byte and by more.
+pub(super) fn around(edge: u64, length: u64) -> impl Iterator<Item = Range<u64>> {
+    let sides = [1, BESIDE_BYTES].map(|bytes| (edge.saturating_sub(bytes), (edge + bytes).min(length)));
+    sides.into_iter().flat_map(move |(before, behind)| [before..edge, edge..behind, before..behind])
+}
+
+/// One range, asked for alone.
+pub(super) async fn check_range(context: &Context, key: &Key, content: &[u8], range: Range<u64>) -> Checked {
+    let found = context.repository.get_range(key, range.clone()).await?;
+    let wanted = part(content, &range);
+    ensure!(found == wanted, "bytes {range:?} read otherwise than written: {}", difference(&found, wanted));
+    Ok(())
+}
+
+/// Ranges that end where a page or a buffer ends, begin there or go across; objects that end there.
+pub(super) async fn range_ends(context: Context) -> Checked {
+    let length = context.options.large_bytes as u64;
+    let content = noise(9, context.options.large_bytes);
+    let key = context.key("object")?;
+    context.put(&key, &content).await?;
+    for edge in EDGES {
+        for edge in [edge, edge * 2, edge * 3].into_iter().filter(|edge| *edge < length) {
+            let ranges: Vec<Range<u64>> = around(edge, length).collect();
+            for range in ranges.clone() {
+                check_range(&context, &key, &content, range).await?;
+            }
+            // All at once, as those that touch may be read as one.
+            let buffers = context.repository.read(&key, Read::Ranges(&ranges)).await?;
+            ensure!(buffers.len() == ranges.len(), "{} buffers for {} ranges", buffers.len(), ranges.len());
+            for (range, buffer) in ranges.iter().zip(buffers) {
+                ensure!(buffer == part(&content, range), "bytes {range:?} read with others otherwise than written");
+            }
+        }
+        if edge >= length {
+            continue;
+        }
+        check_range(&context, &key, &content, 0..edge).await?;
+        // An object that ends there.
+        let short = context.key(&format!("length-{edge}"))?;
+        let content = part(&content, &(0..edge));
+        context.put(&short, &Bytes::copy_from_slice(content)).await?;
+        for range in [0..edge, edge - 1..edge, edge..edge] {
+            check_range(&context, &short, content, range).await?;
+        }
+        let past = context.repository.get_range(&short, edge - 1..edge + 1).await;
+        expect_kind(past, &[ErrorKind::Corrupt], || format!("reading byte {edge} of an object of so many"))?;
+        context.repository.delete(&short).await?;
     }
     Ok(())
 }

@@ -53,10 +53,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no case failed.
+    /// Whether no case failed. Cases that were left out do not count: they say nothing.
     #[must_use]
-    pub fn passed(&self) -> bool {
+    pub fn nothing_failed(&self) -> bool {
         self.failed().next().is_none()
+    }
+
+    /// The cases that passed.
+    pub fn passed(&self) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(|case| case.outcome == Outcome::Passed)
     }
 
     /// The cases that failed.
@@ -82,8 +87,7 @@ impl fmt::Display for Report {
         for case in &self.cases {
             writeln!(formatter, "  {case}")?;
         }
-        let (failed, left_out) = (self.failed().count(), self.left_out().count());
-        let passed = self.cases.len() - failed - left_out;
+        let (passed, failed, left_out) = (self.passed().count(), self.failed().count(), self.left_out().count());
         write!(formatter, "  {passed} passed, {failed} failed, {left_out} left out")
     }
 }

@@ -1,0 +1,176 @@
+//! The restore points that a folder's indexes describe, whether a head refers to them or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::head::Head;
+use offsite_core::format::index::INDEX_BYTES_MAX;
+use offsite_core::format::{Envelope, Kind};
+use offsite_core::retention::Flags;
+use offsite_core::{
+    BlockSize, Chain, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
+};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use super::known::{Elsewhere, Known};
+use super::reading::{self, Reading, Readings};
+use super::survey::Survey;
+use crate::error::Context;
+use crate::{Error, Result};
+
+/// An index whose directory can be read, and the point that it describes.
+pub(super) struct Described {
+    pub(super) folder: [u8; 16],
+    pub(super) block_size: BlockSize,
+    pub(super) machines: Vec<(MachineState, MachineNumber)>,
+    pub(super) point: RestorePoint,
+    reading: Reading,
+}
+
+/// The indexes of a folder.
+pub(super) struct All {
+    pub(super) indexes: BTreeMap<ObjectId, Described>,
+    /// Those of which not even that can be read, each with what is wrong.
+    pub(super) unreadable: Vec<String>,
+}
+
+impl All {
+    /// Of each index it or its second copy, whichever is better.
+    pub(super) async fn of(survey: &Survey) -> Result<Self> {
+        let mut all = Self { indexes: BTreeMap::new(), unreadable: Vec::new() };
+        for id in &survey.indexes {
+            match load(survey, *id).await? {
+                Ok(described) => drop(all.indexes.insert(*id, described)),
+                Err(why) => all.unreadable.push(why),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Leaves out what belongs to another folder, put there by hand, or has blocks of another size.
+    pub(super) fn retain(&mut self, folder: [u8; 16], block_size: BlockSize) {
+        self.indexes.retain(|_, index| index.folder == folder && index.block_size == block_size);
+    }
+
+    /// What they say.
+    pub(super) fn readings(&self) -> Readings {
+        let mut readings = Readings::default();
+        for described in self.indexes.values() {
+            readings.insert(described.point.index, described.reading.clone());
+        }
+        readings
+    }
+
+    /// Of each number the point that the newest index describes: ids ascend, so that is what the last operation on the point wrote.
+    pub(super) fn newest(&self, is_eligible: impl Fn(&RestorePoint) -> bool) -> Vec<RestorePoint> {
+        let points = || self.indexes.values().map(|described| &described.point).filter(|point| is_eligible(point));
+        let mut newest: BTreeMap<Sequence, &RestorePoint> = points().map(|point| (point.sequence, point)).collect();
+        if let Some((sequence, last)) = newest.last_key_value().filter(|(_, last)| last.kind == PointKind::Rollback) {
+            // Of a commit that was never made: the full after it is not there.
+            let before = points().filter(|point| point.sequence == *sequence && point.kind != PointKind::Rollback);
+            let last = before.last().unwrap_or(*last);
+            newest.insert(last.sequence, last);
+        }
+        newest.into_values().cloned().collect()
+    }
+}
+
+/// The states of points that indexes tell which every reader takes, for where the ones that `head` refers to fail.
+pub(super) async fn elsewhere(survey: &Survey, head: &Head) -> Result<Elsewhere> {
+    let mut all = All::of(survey).await?;
+    all.retain(head.folder, head.chain.block_size());
+    states_elsewhere(&all, head.chain.block_size(), Some(head))
+}
+
+/// As [`elsewhere`], of indexes that were read.
+pub(super) fn states_elsewhere(all: &All, block_size: BlockSize, head: Option<&Head>) -> Result<Elsewhere> {
+    let readings = all.readings();
+    let (chain, baseless) = arranged(block_size, all.newest(|point| readings.accept(point.indexes())))?;
+    Ok(Known::of(&chain, &readings, &Elsewhere::new(), |before, point| stands_on(head, &baseless, before, point))
+        .into_elsewhere())
+}
+
+/// Whether a point is known to stand on the one before it on its path, or on none: their numbers follow each other, or a head says so.
+///
+/// An index does not name the point that it stands on. Where one between is lost, what comes after would be laid over the wrong state.
+pub(super) fn stands_on(
+    head: Option<&Head>,
+    baseless: &BTreeSet<Sequence>,
+    before: Option<&RestorePoint>,
+    point: &RestorePoint,
+) -> bool {
+    let Some(before) = before else { return !baseless.contains(&point.sequence) };
+    let says_so = |head: &Head| {
+        let numbers = head.chain.points().iter().map(|point| point.sequence);
+        let mut pairs = numbers.clone().zip(numbers.skip(1));
+        pairs.any(|pair| [pair, (pair.1, pair.0)].contains(&(before.sequence, point.sequence)))
+    };
+    before.sequence.0.abs_diff(point.sequence.0) == 1 || head.is_some_and(says_so)
+}
+
+/// Points in order, as a chain with its archives: fulls before another full, with nothing standing on them.
+///
+/// Where the full is not known that a point stands on, the point stands in its place, and is in the set: of it counts what its own
+/// indexes say to the last block.
+pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Result<(Chain, BTreeSet<Sequence>)> {
+    let mut baseless = BTreeSet::new();
+    let mut chain: Vec<RestorePoint> = Vec::new();
+    let mut stand_alone = |point: &mut RestorePoint| {
+        point.kind = PointKind::Full;
+        baseless.insert(point.sequence);
+    };
+    for mut point in points.into_iter().filter(|point| !point.machines.is_empty()) {
+        if let (PointKind::Increment, last) = (point.kind, chain.last_mut())
+            && last.as_ref().is_none_or(|last| last.kind == PointKind::Rollback)
+        {
+            last.into_iter().for_each(&mut stand_alone);
+            stand_alone(&mut point);
+        }
+        chain.push(point);
+    }
+    chain.last_mut().filter(|last| last.kind == PointKind::Rollback).into_iter().for_each(&mut stand_alone);
+    let is_alone = |pair: &[RestorePoint]| pair.iter().all(|point| point.kind == PointKind::Full);
+    let archives = chain.windows(2).take_while(|pair| is_alone(pair)).count();
+    let points = chain.split_off(archives);
+    let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::Defect(error.to_string()))?;
+    Ok((chain, baseless))
+}
+
+/// The index, or its second copy; the reason, if neither can be read.
+async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Described, String>> {
+    let own = survey.layout.index(id)?;
+    let mut best = Err(format!("index {own} is lost, and so is the second copy"));
+    for key in [own, survey.layout.twin(id)?] {
+        let bytes = match survey.repository.backend().get(&key, INDEX_BYTES_MAX).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
+            answer => answer.while_doing(|| format!("reading {key}"))?,
+        };
+        match (reading::read(&bytes, &key), Envelope::decode(Kind::Index, &bytes)) {
+            (Ok((directory, reading)), Ok(envelope)) if directory.id == id => {
+                let index =
+                    IndexReference { id, length: directory.length(), directory_checksum: envelope.record_checksum };
+                let is_better = best.as_ref().is_err() || reading.is_accepted;
+                let point = RestorePoint {
+                    sequence: directory.sequence,
+                    time: directory.time,
+                    kind: directory.kind,
+                    machines: directory.machines.iter().map(|(state, _)| state.clone()).collect(),
+                    index,
+                    below: directory.below,
+                    stored: Stored::default(),
+                    flags: Flags::NONE,
+                };
+                let (folder, block_size, machines) = (directory.folder, directory.block_size, directory.machines);
+                let is_whole = reading.is_accepted;
+                if is_better {
+                    best = Ok(Described { folder, block_size, machines, point, reading });
+                }
+                if is_whole {
+                    break;
+                }
+            }
+            (Err(why), _) if best.is_err() => best = Err(why),
+            _ => {}
+        }
+    }
+    Ok(best)
+}

@@ -1,0 +1,93 @@
+//! What is known of the state of each restore point: from the indexes that can be read, and where those fail from older ones of the
+//! same point that are still there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
+
+use super::reading::{Reading, Readings, is_whole};
+
+/// What is known of a chain.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What each point changes.
+    pub(super) steps: BTreeMap<Sequence, Reading>,
+    /// What each point's machines are.
+    pub(super) states: BTreeMap<Sequence, Reading>,
+    /// The machines of points whose state is known from elsewhere.
+    pub(super) rescued: BTreeSet<(Sequence, MachineName)>,
+}
+
+/// The states of points that other indexes tell.
+pub(super) type Elsewhere = BTreeMap<Sequence, BlockMap>;
+
+impl Known {
+    /// What `readings` say of `chain`. Where they say nothing of a machine of a point, `elsewhere` is asked. Where `stands_on` does not say that a
+    /// point stands on the one before it, or on none, only what its own indexes say to the last block counts.
+    pub(super) fn of(
+        chain: &Chain,
+        readings: &Readings,
+        elsewhere: &Elsewhere,
+        stands_on: impl Fn(Option<&RestorePoint>, &RestorePoint) -> bool,
+    ) -> Self {
+        let mut known = Self::default();
+        for path in paths(chain) {
+            let mut state = Reading::default();
+            let mut before: Option<&RestorePoint> = None;
+            for point in path {
+                let mut step = Reading::default();
+                if !stands_on(before, point) {
+                    let why = "the restore point that it stands on is not known: the index of that is lost";
+                    state.follow(&Reading::nothing(why.to_owned()));
+                    // Its index does not say that it stands alone.
+                    step.is_accepted &= before.is_some();
+                }
+                before = Some(point);
+                for reference in point.indexes() {
+                    match readings.get(reference) {
+                        Some(reading) => step.follow(reading),
+                        None => step.follow(&Reading::nothing(format!(
+                            "index {} is lost, or another is in its place",
+                            reference.id
+                        ))),
+                    }
+                }
+                let step = step.of_point(point);
+                state.follow(&step);
+                for MachineState { name, captured, .. } in point.machines.iter().filter(|machine| machine.is_whole()) {
+                    let found = elsewhere.get(&point.sequence).and_then(|state| state.machine(name));
+                    let found = found.filter(|found| found.captured == *captured && is_whole(found));
+                    if let (Some(_), Some(found)) = (state.why_unread(name), found) {
+                        state.learn(name.clone(), found.clone());
+                        known.rescued.insert((point.sequence, name.clone()));
+                    }
+                }
+                known.steps.insert(point.sequence, step);
+                known.states.insert(point.sequence, state.clone());
+            }
+        }
+        known
+    }
+
+    /// The states that are known to the last block, for others to stand in for.
+    pub(super) fn into_elsewhere(self) -> Elsewhere {
+        let states = self.states.into_iter();
+        states.map(|(sequence, state)| (sequence, state.map)).collect()
+    }
+}
+
+/// The ways on which states are overlaid: each archive alone, from each full onwards, and from it back.
+pub(super) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
+    let mut paths: Vec<Vec<&RestorePoint>> = chain.archives().iter().map(|archive| vec![archive]).collect();
+    let points = chain.points();
+    for (position, full) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full) {
+        let of = |kind: PointKind| move |point: &&RestorePoint| point.kind == kind;
+        let forward = points[position + 1..].iter().take_while(of(PointKind::Increment));
+        paths.push(std::iter::once(full).chain(forward).collect());
+        let back: Vec<_> = points[..position].iter().rev().take_while(of(PointKind::Rollback)).collect();
+        if !back.is_empty() {
+            paths.push(std::iter::once(full).chain(back).collect());
+        }
+    }
+    paths
+}

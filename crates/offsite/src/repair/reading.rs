@@ -1,0 +1,151 @@
+//! What indexes say, as far as they can be read: machine by machine, as one that cannot be read is no reason to give up the others.
+
+use std::collections::BTreeMap;
+
+use offsite_core::format::FormatError;
+use offsite_core::format::index::{Directory, Index};
+use offsite_core::{BlockMap, DiskMap, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Status};
+use offsite_repository::Key;
+
+/// What one index says, or several one above the other.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) map: BlockMap,
+    /// The machines of which it says something that cannot be read, each with the reason.
+    unread: BTreeMap<MachineName, String>,
+    /// Why it is not known what it says of any machine that is not in `map`.
+    rest_unread: Option<String>,
+    /// What was said since of machines that are not known: once it is all of one, that one is known again.
+    partial: BlockMap,
+    /// Whether a reader takes all of it, as it is.
+    pub(super) is_accepted: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::of(BlockMap::empty())
+    }
+}
+
+impl Reading {
+    /// Of an index that every reader takes.
+    pub(super) fn of(map: BlockMap) -> Self {
+        Self { map, unread: BTreeMap::new(), rest_unread: None, partial: BlockMap::empty(), is_accepted: true }
+    }
+
+    /// Of an index of which nothing can be read.
+    pub(super) fn nothing(why: String) -> Self {
+        Self { rest_unread: Some(why), is_accepted: false, ..Self::default() }
+    }
+
+    /// Of an index that no reader takes, but whose directory can be read: what its parts say. `why` tells what is wrong.
+    pub(super) fn in_part(directory: &Directory, bytes: &[u8], why: &str) -> Self {
+        let mut reading = Self { is_accepted: false, ..Self::default() };
+        let machines = directory.machines.iter().enumerate();
+        for (position, (state, _)) in machines.filter(|(_, (state, _))| state.status != Status::Incomplete) {
+            let range = directory.part_range(position);
+            let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+            let part = range.and_then(|(start, end)| bytes.get(start..end));
+            match part.map(|part| directory.decode_part(position, part)) {
+                Some(Ok(Some(machine))) => reading.map.insert(state.name.clone(), machine),
+                Some(Ok(None)) => {}
+                Some(Err(_)) | None => drop(reading.unread.insert(state.name.clone(), why.to_owned())),
+            }
+        }
+        reading
+    }
+
+    /// Why it is not known what is said of a machine, if it is not.
+    pub(super) fn why_unread(&self, name: &MachineName) -> Option<&str> {
+        let rest = self.rest_unread.as_ref().filter(|_| self.map.machine(name).is_none());
+        self.unread.get(name).or(rest).map(String::as_str)
+    }
+
+    /// Takes note of what is known of a machine from elsewhere.
+    pub(super) fn learn(&mut self, name: MachineName, machine: MachineMap) {
+        self.unread.remove(&name);
+        self.map.insert(name, machine);
+    }
+
+    /// Puts `upper` on top. A machine that was not known is known again once all of it was said.
+    pub(super) fn follow(&mut self, upper: &Self) {
+        self.is_accepted &= upper.is_accepted;
+        if let Some(why) = &upper.rest_unread {
+            (self.map, self.partial) = (BlockMap::empty(), BlockMap::empty());
+            self.unread.clear();
+            self.rest_unread = Some(why.clone());
+        }
+        if !upper.unread.is_empty() {
+            let stays = |name: &MachineName| !upper.unread.contains_key(name);
+            (self.map, self.partial) = (self.map.project(stays), self.partial.project(stays));
+            self.unread.extend(upper.unread.iter().map(|(name, why)| (name.clone(), why.clone())));
+        }
+        for (name, machine) in upper.partial.machines() {
+            self.partial.insert(name.clone(), machine.clone());
+        }
+        let is_known = |name: &MachineName| self.why_unread(name).is_none();
+        let known = upper.map.project(is_known);
+        let unknown = upper.map.project(|name| !is_known(name));
+        self.map = if self.map == BlockMap::empty() { known } else { self.map.overlay(&known) };
+        for (name, machine) in unknown.machines() {
+            // A step keeps nothing of a machine of which nothing is known.
+            let nothing = || MachineMap { captured: machine.captured, disks: BTreeMap::new() };
+            let mut before = BlockMap::empty();
+            before.insert(name.clone(), self.partial.machine(name).cloned().unwrap_or_else(nothing));
+            let after = before.overlay(&unknown.project(|other| other == name));
+            self.partial = self.partial.project(|other| other != name);
+            for (name, machine) in after.machines() {
+                if is_whole(machine) {
+                    self.learn(name.clone(), machine.clone());
+                } else {
+                    self.partial.insert(name.clone(), machine.clone());
+                }
+            }
+        }
+    }
+
+    /// What is said of the machines that the point has whole.
+    pub(super) fn of_point(mut self, point: &RestorePoint) -> Self {
+        let has = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());
+        self.map = self.map.project(has);
+        self.partial = self.partial.project(has);
+        self.unread.retain(|name, _| has(name));
+        self
+    }
+}
+
+/// Whether the machine's disks say all of their blocks, so that nothing before counts.
+pub(super) fn is_whole(machine: &MachineMap) -> bool {
+    machine.disks.values().all(DiskMap::is_full)
+}
+
+/// The readings of indexes.
+#[derive(Debug, Default)]
+pub(super) struct Readings(BTreeMap<ObjectId, (IndexReference, Reading)>);
+
+impl Readings {
+    pub(super) fn insert(&mut self, reference: IndexReference, reading: Reading) {
+        self.0.insert(reference.id, (reference, reading));
+    }
+
+    /// That of the index that is meant, and of no other of its name.
+    pub(super) fn get(&self, reference: &IndexReference) -> Option<&Reading> {
+        self.0.get(&reference.id).filter(|(found, _)| found == reference).map(|(_, reading)| reading)
+    }
+
+    /// Whether every reader takes all of these.
+    pub(super) fn accept<'a>(&self, mut references: impl Iterator<Item = &'a IndexReference>) -> bool {
+        references.all(|reference| self.get(reference).is_some_and(|reading| reading.is_accepted))
+    }
+}
+
+/// The index of these bytes: what every reader takes, or as much as can be read; if not even its directory can be, why.
+pub(super) fn read(bytes: &[u8], key: &Key) -> Result<(Directory, Reading), String> {
+    let why = |error: FormatError| format!("index {key} is damaged, or contradicts itself: {error}");
+    let directory = Directory::decode(bytes).map_err(why)?;
+    let reading = match Index::decode(bytes) {
+        Ok(index) => Reading::of(index.map),
+        Err(error) => Reading::in_part(&directory, bytes, &why(error)),
+    };
+    Ok((directory, reading))
+}

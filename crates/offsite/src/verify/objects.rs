@@ -1,0 +1,143 @@
+//! What of a job folder's objects is not as a head says, told without reading blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::head::Head;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
+use offsite_core::{BlockMap, Chain, ObjectId, Run, Sequence, StoredBlock};
+use offsite_repository::{ErrorKind, Repository, RepositoryExt};
+
+use super::{Damage, Touched};
+use crate::error::Context;
+use crate::heads::Heads;
+use crate::layout::Layout;
+use crate::mover::Flaw;
+use crate::{Error, OpenRepository, Result};
+
+/// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what
+/// it committed.
+pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
+    let mut damage = Vec::new();
+    for number in heads.numbers().await? {
+        match heads.load(number).await {
+            Ok(_) => {}
+            Err(Error::Damaged { object, source, .. }) => {
+                let why = source.map_or_else(String::new, |source| format!("{source}"));
+                let hides = if number > newest { "; what it committed is not seen" } else { "" };
+                damage.push(Damage { object, what: format!("{why}{hides}"), touches: Vec::new() });
+            }
+            Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damage)
+}
+
+/// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that
+/// are missing or cut off.
+pub(crate) async fn files(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    states: &[(Sequence, BlockMap)],
+) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>)> {
+    let (mut damage, mut cut) = (Vec::new(), BTreeMap::new());
+    let listed = repository.backend().list_all(&layout.backup_files()?).await;
+    let listed = listed.while_doing(|| format!("listing the backup files of job {}", layout.job()))?;
+    let lengths: BTreeMap<String, u64> =
+        listed.into_iter().map(|object| (object.key.to_string(), object.length)).collect();
+    let folds = repository.backend().patch().is_some();
+    for (id, file) in &head.files {
+        let key = layout.backup_file(*id)?;
+        let found = lengths.get(key.as_str());
+        let what = match found {
+            None => Some("it is missing".to_owned()),
+            // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.
+            Some(length) if *length < file.length || (*length > file.length && !folds) => {
+                Some(format!("it has {length} bytes instead of {}", file.length))
+            }
+            Some(_) => None,
+        };
+        if let Some(what) = what {
+            // What lies before the cut is there; whether it is intact, reading it tells.
+            let end = found.copied().unwrap_or(0);
+            cut.insert(*id, end);
+            let is_lost = |at: &StoredBlock| at.file == *id && end < at.offset + u64::from(at.length);
+            damage.push(Damage { object: key.to_string(), what, touches: touched_by(&head.chain, states, is_lost) });
+        } else if let Some(what) = header_flaw(repository, layout, head, *id).await? {
+            // Frames say themselves what they are; the header only helps to salvage them.
+            damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+        }
+    }
+    Ok((damage, cut))
+}
+
+async fn header_flaw(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    id: ObjectId,
+) -> Result<Option<String>> {
+    let key = layout.backup_file(id)?;
+    let read = async |length: u64| {
+        let bytes = repository.backend().get_range(&key, 0..length).await;
+        bytes.while_doing(|| format!("reading backup file {key}"))
+    };
+    let length = head.files.get(&id).map_or(0, |file| file.length);
+    if length < ENVELOPE_BYTES as u64 {
+        return Ok(Some("it is too short for a header".to_owned()));
+    }
+    let envelope = match Envelope::decode(Kind::BackupFile, &read(ENVELOPE_BYTES as u64).await?) {
+        Ok(envelope) => envelope,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
+    if end > length {
+        return Ok(Some("its header does not fit into it".to_owned()));
+    }
+    Ok(match decode_record::<BackupFileHeader>(Kind::BackupFile, &read(end).await?) {
+        Err(error) => Some(error.to_string()),
+        Ok(header) if header.folder != head.folder || header.id != id.stored() => {
+            Some("it is another file's copy".to_owned())
+        }
+        Ok(_) => None,
+    })
+}
+
+/// The points and machines whose state has a block that `is_lost` says is lost.
+fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&StoredBlock) -> bool) -> Vec<Touched> {
+    let mut touched = BTreeSet::new();
+    for (sequence, state) in states {
+        let Some(point) = chain.get(*sequence) else { continue };
+        for (name, machine) in state.machines().iter().filter(|(name, _)| point.machine(name).is_some()) {
+            if machine.disks.values().any(|disk| disk.stored().any(|(_, at)| is_lost(&at))) {
+                touched.insert(Touched { sequence: *sequence, machine: Some(name.clone()) });
+            }
+        }
+    }
+    touched.into_iter().collect()
+}
+
+/// One entry for each damaged block, with the points whose state still has it.
+pub(crate) fn blocks(layout: &Layout, chain: &Chain, flaws: &[Flaw], states: &[(Sequence, BlockMap)]) -> Vec<Damage> {
+    let damage = flaws.iter().map(|flaw| {
+        let address = &flaw.block.address;
+        let touches = states.iter().filter(|(sequence, state)| {
+            let disk = state.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
+            let in_point = chain.get(*sequence).is_some_and(|point| point.machine(&address.machine).is_some());
+            in_point
+                && disk.and_then(|disk| disk.get(address.block))
+                    == Some(Run::Stored { block: address.block, at: flaw.block.at })
+        });
+        let touches = touches
+            .map(|(sequence, _)| Touched { sequence: *sequence, machine: Some(address.machine.clone()) })
+            .collect();
+        Damage {
+            object: format!("{}/blocks/{}", layout.job(), flaw.block.at.file),
+            what: format!("block {} of disk {} of {}: {}", address.block, address.disk, address.machine, flaw.why),
+            touches,
+        }
+    });
+    damage.collect()
+}

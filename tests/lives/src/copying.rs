@@ -1,0 +1,451 @@
+//! Copies: runs, syncs, transforms, seeds and imports.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use offsite::core::{MachineName, Sequence, Status};
+use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
+use offsite::{
+    CopyJob, Export, Gate, Import, MapSeed, Passage, PointSelector, RunPlan, SyncRequest, Transforms,
+};
+
+use crate::expect::Expected;
+use crate::judge::{Makes, judge_tally};
+use crate::keeping::Keeping;
+use crate::machines::modulo;
+use crate::operation::{Interruption, Weather};
+use crate::perform::Applied;
+use crate::proof::Proven;
+use crate::settings::FOLDERS;
+use crate::violation::{Law, Violation, ensure};
+use crate::world::{Ended, LEASE, World};
+
+/// A gate that ends a transfer once so many bytes have passed.
+#[derive(Debug)]
+struct Until {
+    left: AtomicU64,
+    has_stopped: std::sync::atomic::AtomicBool,
+}
+
+impl Until {
+    fn new(bytes: u64) -> Arc<Self> {
+        Arc::new(Self { left: AtomicU64::new(bytes), has_stopped: std::sync::atomic::AtomicBool::new(false) })
+    }
+}
+
+#[async_trait]
+impl Gate for Until {
+    async fn pass(&self, bytes: u64) -> Passage {
+        let left = self.left.load(Ordering::Relaxed);
+        if bytes > left {
+            self.has_stopped.store(true, Ordering::Relaxed);
+            return Passage::Stop;
+        }
+        self.left.store(left - bytes, Ordering::Relaxed);
+        Passage::Go
+    }
+}
+
+/// What a copy found and came to.
+struct Copied<'a> {
+    number: usize,
+    before: Option<Rc<Proven>>,
+    expected: &'a Expected,
+    is_struck: bool,
+}
+
+impl World {
+    /// The place that meets what comes between, and what it is.
+    fn met(&self, number: usize, interruption: Option<Interruption>) -> (usize, Option<Interruption>) {
+        let own = FOLDERS[number].place;
+        let Some(Interruption { at_source: true, .. }) = interruption else { return (own, interruption) };
+        let folders = self.sources(number).into_iter().flat_map(|source| source.folders());
+        let place = folders.map(|folder| FOLDERS[folder].place).find(|place| *place != own);
+        (place.unwrap_or(own), interruption)
+    }
+
+    fn copy_keeping<'a>(&self, transforms: &'a Transforms) -> Keeping<'a> {
+        Keeping {
+            policy: transforms.retention.as_ref(),
+            now: self.now(),
+            elsewhere: &transforms.elsewhere,
+            deletes_machines: transforms.deleted_machines.is_some(),
+        }
+    }
+
+    /// Why a copy may fail though nothing comes between: there is nothing to copy, or none of it can be read.
+    fn is_excused(&self, number: usize, expected: &Expected) -> bool {
+        !expected.has_source || expected.offered.is_empty() || !expected.is_intact() || !expected.is_certain
+            || self.is_split(number)
+    }
+
+    /// Whether a copy was begun with a source that has something in the same place.
+    fn is_split(&self, number: usize) -> bool {
+        let places = self.sources(number).into_iter().flat_map(|source| source.folders());
+        places.into_iter().any(|folder| FOLDERS[folder].place == FOLDERS[number].place)
+    }
+
+    fn involved(number: usize, expected: &Expected) -> Vec<usize> {
+        expected.folders.iter().copied().chain([number]).collect()
+    }
+
+    /// A run of a copy job, its plan being asked first if `how` is odd.
+    ///
+    /// # Errors
+    /// What it does wrongly.
+    pub async fn run(
+        &mut self,
+        number: usize,
+        how: u32,
+        interruption: Option<Interruption>,
+    ) -> Result<Option<Applied>, Violation> {
+        let now = self.now();
+        let expected = self.expected(number, now);
+        let before = self.proven(number);
+        let transforms = self.transforms(number);
+        let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
+        let selection = self.copy_settings(number).select.selection();
+        let planned: Mutex<Option<RunPlan>> = Mutex::default();
+        let run = async {
+            let target = Self::open(&faulty).await?;
+            let sources = Self::open_sources(&specs, &ways).await?;
+            let run = CopyJob::of(job, sources, &target)?.lease_duration(LEASE).select(selection);
+            let run = run.transforms(transforms.clone());
+            if how % 2 == 1 {
+                let plan = run.plan(now).await?;
+                *planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+            }
+            run.run(now).await
+        };
+        let (place, interruption) = self.met(number, interruption);
+        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
+        self.look()?;
+        let copied = Copied { number, before, expected: &expected, is_struck };
+        let new = self.judge_points(number, copied.before.as_ref(), Makes::One, &self.copy_keeping(&transforms))?;
+        match result {
+            Some(Ok(report)) => {
+                let CopyReport { sync, machines, transform, .. } = &report;
+                self.judge_sync(&copied, sync.as_ref(), machines, &new)?;
+                self.count_sync(sync.as_ref(), machines);
+                self.judge_transform(number, transform)?;
+                let plan = planned.into_inner().unwrap_or_else(PoisonError::into_inner);
+                if let Some(plan) = plan.filter(|_| !is_struck) {
+                    self.judge_plan(number, &expected, &plan, &report)?;
+                }
+            }
+            Some(Err(error)) => {
+                let is_excused = self.is_excused(number, &expected);
+                self.judge_failure("a copy", &Self::involved(number, &expected), &error, is_excused, is_struck)?;
+            }
+            None => {}
+        }
+        Ok(Some(Applied { is_struck }))
+    }
+
+    /// A sync alone, behind a gate.
+    ///
+    /// # Errors
+    /// What it does wrongly.
+    pub async fn sync(
+        &mut self,
+        number: usize,
+        how: u32,
+        interruption: Option<Interruption>,
+    ) -> Result<Option<Applied>, Violation> {
+        let now = self.now();
+        let expected = self.expected(number, now);
+        let before = self.proven(number);
+        let transforms = self.transforms(number);
+        let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
+        let selection = self.copy_settings(number).select.selection();
+        let bytes = interruption.filter(|interruption| interruption.weather == Weather::Gate);
+        let gate = Until::new(bytes.map_or(u64::MAX, |interruption| interruption.after.into()));
+        let joins = before.as_ref().filter(|_| how % 3 == 1).and_then(|before| before.head.chain.latest());
+        let joins: Option<Sequence> = joins.map(|point| point.sequence);
+        let request = SyncRequest { gate: Arc::clone(&gate) as Arc<dyn Gate>, joins, ..SyncRequest::at(now) };
+        let run = async {
+            let target = Self::open(&faulty).await?;
+            let sources = Self::open_sources(&specs, &ways).await?;
+            let run = CopyJob::of(job, sources, &target)?.lease_duration(LEASE).select(selection);
+            run.transforms(transforms.clone()).sync(&request).await
+        };
+        let (place, interruption) = self.met(number, interruption);
+        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
+        let is_struck = is_struck || gate.has_stopped.load(Ordering::Relaxed);
+        self.look()?;
+        let copied = Copied { number, before, expected: &expected, is_struck };
+        let keeping = Keeping { policy: None, deletes_machines: false, ..self.copy_keeping(&transforms) };
+        let new = self.judge_points(number, copied.before.as_ref(), Makes::One, &keeping)?;
+        match result {
+            Some(Ok(outcome)) => {
+                self.judge_sync(&copied, outcome.sync.as_ref(), &outcome.machines, &new)?;
+                self.count_sync(outcome.sync.as_ref(), &outcome.machines);
+            }
+            Some(Err(error)) => {
+                let is_excused = self.is_excused(number, &expected);
+                self.judge_failure("a sync", &Self::involved(number, &expected), &error, is_excused, is_struck)?;
+            }
+            None => {}
+        }
+        Ok(Some(Applied { is_struck }))
+    }
+
+    fn count_sync(&mut self, sync: Option<&SyncReport>, machines: &[MachineReport]) {
+        self.did("points copied", u64::from(sync.is_some()));
+        self.did("points joined", u64::from(sync.is_some_and(|sync| sync.joined)));
+        self.did("blocks healed", sync.map_or(0, |sync| sync.healed));
+        let is_incomplete = |report: &&MachineReport| matches!(report.outcome, MachineOutcome::Incomplete { .. });
+        self.did("machines copied in part", machines.iter().filter(is_incomplete).count() as u64);
+    }
+
+    /// What a sync that ended well has brought.
+    fn judge_sync(
+        &self,
+        copied: &Copied<'_>,
+        sync: Option<&SyncReport>,
+        machines: &[MachineReport],
+        new: &[Sequence],
+    ) -> Result<(), Violation> {
+        let Copied { number, before, expected, is_struck } = copied;
+        let job = FOLDERS[*number].job;
+        if let Some(sync) = sync {
+            judge_tally(&format!("{job}: a sync"), &sync.tally)?;
+            ensure(sync.joined || new == [sync.sequence], Law::Points, || format!("{job}: {sync:?}, new are {new:?}"))?;
+        } else {
+            ensure(new.is_empty(), Law::Points, || format!("{job}: {new:?} are new, and nothing was copied"))?;
+        }
+        let Some(after) = self.proven(*number) else { return Ok(()) };
+        let known = before.as_ref().map(|before| before.newest()).unwrap_or_default();
+        let held = after.newest();
+        for (name, offered) in &expected.offered {
+            let is_new = known.get(name).is_none_or(|known| *known < offered.captured);
+            let is_here = held.get(name).is_some_and(|held| *held >= offered.captured);
+            let may_lack = *is_struck || !offered.is_intact || !expected.is_certain;
+            // A machine that is removed with the same run was copied before.
+            let may_go = self.copy_settings(*number).transforms.deleted_machines.is_some();
+            ensure(is_here || may_lack || may_go, Law::Points, || {
+                format!("{job}: {name} of {} is offered ({is_new}) and not there: {machines:?}", offered.captured)
+            })?;
+        }
+        let outcomes: BTreeMap<&MachineName, &MachineOutcome> =
+            machines.iter().map(|report| (&report.name, &report.outcome)).collect();
+        for (name, outcome) in outcomes {
+            if let MachineOutcome::Complete { captured } = outcome {
+                let is_offered = expected.offered.get(name).is_some_and(|offered| offered.captured == *captured);
+                // A source that cannot be reached for a moment is passed over.
+                ensure(is_offered || !expected.is_certain || *is_struck, Law::Points, || {
+                    format!("{job}: {name} of {captured} was copied, which was not offered")
+                })?;
+            }
+        }
+        let newest = sync.and_then(|sync| after.head.chain.get(sync.sequence));
+        let incomplete = newest.into_iter().flat_map(|point| &point.machines);
+        let incomplete = incomplete.filter(|machine| machine.status == Status::Incomplete).count();
+        let was_cut = before.as_ref().is_some_and(|before| {
+            before.head.chain.latest().is_some_and(|point| point.machines.iter().any(|machine| !machine.is_whole()))
+        });
+        ensure(incomplete == 0 || *is_struck || was_cut || !expected.is_intact() || !expected.is_certain, Law::Points, || {
+            format!("{job}: machines are incomplete, and nothing came between: {machines:?}")
+        })?;
+        if !is_struck && expected.is_certain {
+            self.judge_healing(*number, &after, expected)?;
+        }
+        Ok(())
+    }
+
+    /// What verification had noted of the newest states is well again, where a source has the same state intact.
+    fn judge_healing(&self, number: usize, after: &Proven, expected: &Expected) -> Result<(), Violation> {
+        let folder = &self.folders[number];
+        let newest = after.newest();
+        let Some(latest) = after.head.chain.latest() else { return Ok(()) };
+        for ((file, offset), frame) in after.damaged() {
+            let is_noted = folder.noted.get(&(*file, *offset)) == Some(&frame.at.digest);
+            let of_newest = frame.users.iter().find(|(sequence, name)| {
+                let is_offered = expected
+                    .offered
+                    .get(name)
+                    .is_some_and(|offered| offered.is_intact && newest.get(name) == Some(&offered.captured));
+                *sequence == latest.sequence && is_offered
+            });
+            ensure(!is_noted || of_newest.is_none(), Law::Healed, || {
+                format!("{}: the frame at {offset} of {file} was noted and not carried again", FOLDERS[number].job)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn judge_plan(
+        &self,
+        number: usize,
+        expected: &Expected,
+        plan: &RunPlan,
+        report: &CopyReport,
+    ) -> Result<(), Violation> {
+        if !expected.is_intact() || !self.folders[number].is_intact() {
+            return Ok(());
+        }
+        let job = FOLDERS[number].job;
+        let planned: Vec<_> = plan.operations.iter().map(|planned| (&planned.operation, planned.cost.bytes_written)).collect();
+        let done: Vec<_> =
+            report.transform.operations.iter().map(|done| (&done.operation, done.tally.planned.bytes_written)).collect();
+        ensure(planned == done, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))?;
+        let planned = plan.sync.as_ref().map(|sync| sync.cost);
+        let done = report.sync.as_ref().map(|sync| sync.tally.planned);
+        ensure(planned == done, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))
+    }
+
+    /// The transforms of a copy job alone.
+    ///
+    /// # Errors
+    /// What they do wrongly.
+    pub async fn transform(
+        &mut self,
+        number: usize,
+        interruption: Option<Interruption>,
+    ) -> Result<Option<Applied>, Violation> {
+        let before = self.proven(number);
+        if before.is_none() {
+            return Ok(None);
+        }
+        let now = self.now();
+        let expected = self.expected(number, now);
+        let transforms = self.transforms(number);
+        let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
+        let run = async {
+            let target = Self::open(&faulty).await?;
+            let sources = Self::open_sources(&specs, &ways).await?;
+            CopyJob::of(job, sources, &target)?.lease_duration(LEASE).transforms(transforms.clone()).transform(now, 1).await
+        };
+        let (place, interruption) = self.met(number, interruption);
+        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
+        self.look()?;
+        self.judge_points(number, before.as_ref(), Makes::None, &self.copy_keeping(&transforms))?;
+        match result {
+            Some(Ok(report)) => self.judge_transform(number, &report)?,
+            Some(Err(error)) => {
+                let is_excused = !expected.has_source || self.is_split(number);
+                let involved = Self::involved(number, &expected);
+                self.judge_failure("transforms of a copy", &involved, &error, is_excused, is_struck)?;
+            }
+            None => {}
+        }
+        Ok(Some(Applied { is_struck }))
+    }
+
+    /// A seed becomes the start of a copy.
+    ///
+    /// # Errors
+    /// What that does wrongly.
+    pub async fn map(
+        &mut self,
+        number: usize,
+        seed: usize,
+        interruption: Option<Interruption>,
+    ) -> Result<Option<Applied>, Violation> {
+        let before = self.proven(number);
+        let is_free = before.as_ref().is_none_or(|before| before.head.chain.latest().is_none());
+        let source = self.proven(seed).filter(|source| source.head.chain.latest().is_some());
+        if !is_free || source.is_none() || FOLDERS[seed].place == FOLDERS[number].place || !self.is_there(seed) {
+            return Ok(None);
+        }
+        let (from, to, now) = (self.faulty(seed), self.faulty(number), self.now());
+        let (job, seed_job) = (self.job(number), self.job(seed));
+        let run = async {
+            let (target, source) = (Self::open(&to).await?, Self::open(&from).await?);
+            MapSeed::new(&target, job, &source, seed_job)?.run(now).await
+        };
+        let at_source = interruption.is_some_and(|interruption| interruption.at_source);
+        let place = FOLDERS[if at_source { seed } else { number }].place;
+        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
+        self.look()?;
+        let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
+        self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
+        match result {
+            Some(Ok(report)) => {
+                judge_tally("mapping", &report.tally)?;
+                self.did("seeds mapped", 1);
+            }
+            Some(Err(error)) => {
+                let is_excused = !self.folders[seed].is_intact();
+                self.judge_failure("mapping", &[seed, number], &error, is_excused, is_struck)?;
+            }
+            None => {}
+        }
+        Ok(Some(Applied { is_struck }))
+    }
+
+    /// A point is exported, and imported as the start of a copy.
+    ///
+    /// # Errors
+    /// What that does wrongly.
+    pub async fn carry(
+        &mut self,
+        number: usize,
+        from: usize,
+        point: u32,
+        interruption: Option<Interruption>,
+    ) -> Result<Option<Applied>, Violation> {
+        let before = self.proven(number);
+        let is_free = before.as_ref().is_none_or(|before| before.head.chain.latest().is_none());
+        let Some(source) = self.proven(from).filter(|_| is_free && from != number && self.is_there(from)) else {
+            return Ok(None);
+        };
+        let points: Vec<Sequence> = source
+            .points()
+            .filter(|point| point.machines.iter().any(|machine| machine.is_whole()))
+            .map(|point| point.sequence)
+            .collect();
+        let Some(position) = modulo(point, points.len()) else { return Ok(None) };
+        let selector = PointSelector::Sequence(points[position]);
+        let (out_of, into, now) = (self.faulty(from), self.faulty(number), self.now());
+        let (job, exported) = (self.job(number), self.job(from));
+        let run = async {
+            let (target, source) = (Self::open(&into).await?, Self::open(&out_of).await?);
+            let stream = Stream::default();
+            Export::new(&source, exported).point(selector).run(stream.clone()).await?;
+            Import::new(&target, job).run(std::io::Cursor::new(stream.bytes()), now).await
+        };
+        let at_source = interruption.is_some_and(|interruption| interruption.at_source);
+        let place = FOLDERS[if at_source { from } else { number }].place;
+        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
+        self.look()?;
+        let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
+        self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
+        match result {
+            Some(Ok(report)) => {
+                judge_tally("an import", &report.tally)?;
+                self.did("points imported", 1);
+            }
+            Some(Err(error)) => {
+                let is_excused = !self.folders[from].is_intact();
+                self.judge_failure("an export and its import", &[from, number], &error, is_excused, is_struck)?;
+            }
+            None => {}
+        }
+        Ok(Some(Applied { is_struck }))
+    }
+}
+
+/// Bytes that are written, to be read later.
+#[derive(Debug, Clone, Default)]
+struct Stream(Arc<Mutex<Vec<u8>>>);
+
+impl Stream {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl std::io::Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Whether what an operation came to is right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use offsite::core::{MachineName, RestorePoint, Sequence, Status};
+use offsite::MergeMethod;
+use offsite::report::{Carriage, FullFrom, Operation, OperationReport, Tally, TransformReport};
+use offsite_repository::ErrorKind;
+
+use crate::keeping::Keeping;
+use crate::proof::Proven;
+use crate::settings::{BACKUPS, FOLDERS};
+use crate::violation::{Law, Violation, ensure};
+use crate::world::{World, words};
+
+/// The points that an operation may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Makes {
+    /// None.
+    None,
+    /// One, or the newest anew.
+    One,
+    /// Any number, in a folder that has none.
+    Many,
+}
+
+impl World {
+    /// Whether an error is one that these folders and what came between explain.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn judge_error(&self, folders: &[usize], error: &offsite::Error, is_struck: bool) -> Result<(), Violation> {
+        let is_intact = folders.iter().all(|folder| self.folders[*folder].is_intact() && !self.folders[*folder].was_hurt);
+        let false_alarm = |what: &str| Err(Violation::new(Law::NoFalseAlarm, format!("{what}: {}", words(error))));
+        match error {
+            offsite::Error::Defect(_) => false_alarm("a defect"),
+            offsite::Error::Damaged { .. } if is_intact => false_alarm("nothing is damaged"),
+            offsite::Error::Repository { source, .. }
+                if is_intact && matches!(source.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) =>
+            {
+                false_alarm("nothing is missing")
+            }
+            offsite::Error::Busy { .. } => false_alarm("nobody else is at work"),
+            offsite::Error::Fenced { .. } if !is_struck => false_alarm("nobody else is at work"),
+            _ => Ok(()),
+        }
+    }
+
+    /// An error of an operation that had to succeed, unless something came between or stands in the way.
+    ///
+    /// # Errors
+    /// That.
+    pub fn judge_failure(
+        &self,
+        what: &str,
+        folders: &[usize],
+        error: &offsite::Error,
+        is_excused: bool,
+        is_struck: bool,
+    ) -> Result<(), Violation> {
+        self.judge_error(folders, error, is_struck)?;
+        let is_sound = folders.iter().all(|folder| self.folders[*folder].is_sound());
+        ensure(is_excused || is_struck || !is_sound, Law::Succeeds, || format!("{what}: {}", words(error)))
+    }
+
+    /// What became of the points of a folder by an operation.
+    ///
+    /// # Errors
+    /// What had to stay as it was.
+    pub fn judge_points(
+        &self,
+        number: usize,
+        before: Option<&Rc<Proven>>,
+        makes: Makes,
+        keeping: &Keeping<'_>,
+    ) -> Result<Vec<Sequence>, Violation> {
+        let job = FOLDERS[number].job;
+        let after = self.proven(number);
+        let Some(after) = after else {
+            let had = before.is_some();
+            ensure(!had, Law::Kept, || format!("{job}: the folder has no head any more"))?;
+            return Ok(Vec::new());
+        };
+        let known: BTreeMap<Sequence, &RestorePoint> =
+            before.into_iter().flat_map(|before| before.points()).map(|point| (point.sequence, point)).collect();
+        let new: Vec<Sequence> =
+            after.points().map(|point| point.sequence).filter(|sequence| !known.contains_key(sequence)).collect();
+        let allowed = match makes {
+            Makes::None => 0,
+            Makes::One => 1,
+            Makes::Many if known.is_empty() => usize::MAX,
+            Makes::Many => 0,
+        };
+        ensure(new.len() <= allowed, Law::Points, || format!("{job}: points {new:?} are new"))?;
+        for point in after.points() {
+            let Some(old) = known.get(&point.sequence) else { continue };
+            let is_newest = before.and_then(|before| before.head.chain.latest()).is_some_and(|latest| latest.sequence == point.sequence);
+            if !(makes == Makes::One && is_newest) {
+                judge_same_point(job, old, point, keeping.deletes_machines)?;
+            }
+        }
+        keeping.check_kept(job, before.map(Rc::as_ref), &after)?;
+        if let Some(before) = before.filter(|_| !keeping.deletes_machines) {
+            let held: BTreeSet<&MachineName> =
+                after.points().flat_map(|point| &point.machines).filter(|machine| machine.is_whole()).map(|machine| &machine.name).collect();
+            let newest = before.newest();
+            let lost = newest.keys().find(|name| !held.contains(name));
+            ensure(lost.is_none(), Law::Kept, || format!("{job}: no point has {lost:?} any more"))?;
+            for (name, captured) in after.newest() {
+                // A backup by a clock that is behind is of its time.
+                let older = newest.get(&name).filter(|known| number >= BACKUPS && **known > captured);
+                ensure(older.is_none(), Law::Kept, || format!("{job}: {name} fell back from {older:?} to {captured}"))?;
+            }
+        }
+        Ok(new)
+    }
+
+    /// Whether all was done as it was planned, and nothing was noted that should not be.
+    ///
+    /// # Errors
+    /// What was not.
+    pub fn judge_transform(&mut self, number: usize, report: &TransformReport) -> Result<(), Violation> {
+        let job = FOLDERS[number].job;
+        for OperationReport { operation, tally } in &report.operations {
+            judge_tally(&format!("{job}: {operation:?}"), tally)?;
+            self.did(deed(operation), 1);
+        }
+        self.did("bytes released", report.released.bytes);
+        self.did("releases held by readers", u64::from(report.released.held_bytes > 0));
+        Ok(())
+    }
+}
+
+/// Whether a tally kept to its plan.
+///
+/// # Errors
+/// If not.
+pub fn judge_tally(what: &str, tally: &Tally) -> Result<(), Violation> {
+    ensure(tally.kept_to_plan(), Law::Planned, || format!("{what}: {tally:?}"))
+}
+
+/// A point that was there before is what it was; as a full, it may carry more machines.
+fn judge_same_point(
+    job: &str,
+    old: &RestorePoint,
+    new: &RestorePoint,
+    deletes_machines: bool,
+) -> Result<(), Violation> {
+    let what = || format!("{job}: point {}", old.sequence);
+    ensure(old.time == new.time, Law::Points, || format!("{} was of {}, is of {}", what(), old.time, new.time))?;
+    for machine in &old.machines {
+        match new.machine(&machine.name) {
+            None => ensure(deletes_machines, Law::Kept, || format!("{} has {} no more", what(), machine.name))?,
+            Some(found) => {
+                let is_same = found.status == machine.status && found.captured == machine.captured;
+                // What arrived of a machine is let go, and the state before is carried in its place.
+                let is_carried = machine.status == Status::Incomplete && found.status == Status::Carried;
+                ensure(is_same || is_carried, Law::Points, || format!("{}: {machine:?} became {found:?}", what()))?;
+            }
+        }
+    }
+    let more = new.machines.iter().filter(|machine| old.machine(&machine.name).is_none());
+    for machine in more {
+        ensure(machine.status == Status::Carried, Law::Points, || format!("{} has got {machine:?}", what()))?;
+    }
+    Ok(())
+}
+
+/// The name of an operation, for counting.
+fn deed(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Merge { method: MergeMethod::Fold, archived: Some(_), .. } => "folds beside an archive",
+        Operation::Merge { archived: Some(_), .. } => "adoptions beside an archive",
+        Operation::Merge { method: MergeMethod::Fold, .. } => "folds",
+        Operation::Merge { .. } => "adoptions",
+        Operation::RemoveArchive { .. } => "archives removed",
+        Operation::MakeIndependent { carriage: Carriage::Cloned, .. } => "archives made independent by cloning",
+        Operation::MakeIndependent { .. } => "archives made independent by moving",
+        Operation::MakeFull { from: FullFrom::Source, .. } => "fulls read from the source",
+        Operation::MakeFull { .. } => "fulls made of the chain",
+        Operation::RemoveMachines { .. } => "machines removed",
+        Operation::Compact { carriage: Carriage::Cloned, .. } => "pieces compacted by cloning",
+        Operation::Compact { .. } => "pieces compacted by moving",
+        Operation::RemovePoints { archived, .. } if archived.is_empty() => "chains and rollbacks removed",
+        Operation::RemovePoints { .. } => "chains removed beside archives",
+        _ => "other operations",
+    }
+}

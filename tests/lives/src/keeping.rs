@@ -1,0 +1,140 @@
+//! What retention has to keep.
+
+use std::collections::BTreeSet;
+
+use offsite::core::retention::{Ageing, Conditions, Policy, Regular, Subject, due, verdicts};
+use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Timestamp};
+
+use crate::proof::Proven;
+use crate::violation::{Law, Violation, ensure};
+
+/// What a run may let go by, at most.
+#[derive(Debug)]
+pub struct Keeping<'a> {
+    /// What is kept; none: everything.
+    pub policy: Option<&'a Policy>,
+    /// The time of the run.
+    pub now: Timestamp,
+    /// The job's points in other places.
+    pub elsewhere: &'a [RestorePoint],
+    /// Whether machines go that are not selected.
+    pub deletes_machines: bool,
+}
+
+fn subjects(
+    points: &[(RestorePoint, bool)],
+    elsewhere: &[RestorePoint],
+) -> Vec<(bool, Subject)> {
+    let own = points.iter().map(|(point, archived)| (true, Subject { archived: *archived, ..Subject::from(point) }));
+    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
+    let mut subjects: Vec<_> = own.chain(others).collect();
+    if !elsewhere.is_empty() {
+        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+    }
+    subjects
+}
+
+impl Keeping<'_> {
+    /// The points that have to stay, of those that were there before and those that were made.
+    fn kept(&self, points: &[(RestorePoint, bool)]) -> BTreeSet<Sequence> {
+        let Some(policy) = self.policy else { return points.iter().map(|(point, _)| point.sequence).collect() };
+        let deleted: BTreeSet<MachineName> = if self.deletes_machines {
+            let machines = points.iter().flat_map(|(point, _)| &point.machines);
+            machines.map(|machine| machine.name.clone()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let conditions = Conditions { merges_carry: true, deleted, ..Conditions::default() };
+        let subjects = subjects(points, self.elsewhere);
+        let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
+        let verdicts = verdicts(&subjects, policy, self.now, &conditions);
+        let own = verdicts.iter().zip(is_own).filter(|(verdict, is_own)| *is_own && verdict.keeps());
+        own.map(|(verdict, _)| verdict.sequence).collect()
+    }
+
+    /// Checks what has gone between two moments, of which `after` may have points that are new.
+    ///
+    /// # Errors
+    /// A point that had to stay.
+    pub fn check_kept(&self, job: &str, before: Option<&Proven>, after: &Proven) -> Result<(), Violation> {
+        let is_known = |sequence| before.is_some_and(|before| before.head.chain.get(sequence).is_some());
+        let both = before.into_iter().flat_map(|before| {
+            let archives = before.head.chain.archives().iter().map(|point| (point.clone(), true));
+            archives.chain(before.head.chain.points().iter().map(|point| (point.clone(), false)))
+        });
+        let new = after.points().filter(|point| !is_known(point.sequence)).map(|point| (point.clone(), false));
+        // A sync may flag the point before the one that it makes.
+        let flagged = |(point, archived): (RestorePoint, bool)| {
+            let flags = after.head.chain.get(point.sequence).map_or(point.flags, |now| now.flags);
+            (RestorePoint { flags, ..point }, archived)
+        };
+        let points: Vec<_> = both.chain(new).map(flagged).collect();
+        let gone: Vec<Sequence> =
+            points.iter().map(|(point, _)| point.sequence).filter(|sequence| after.head.chain.get(*sequence).is_none()).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let clock = before.map_or(self.now, |before| before.head.clock);
+        ensure(self.now >= clock, Law::Kept, || format!("{job}: {gone:?} went by a clock that was behind"))?;
+        // Of which kind a point was when it was decided is not known: increments become fulls before, and by it.
+        let by_kinds = |kind: &dyn Fn(&RestorePoint) -> PointKind| {
+            let points = points.iter().map(|(point, archived)| (RestorePoint { kind: kind(point), ..point.clone() }, *archived));
+            self.kept(&points.collect::<Vec<_>>())
+        };
+        let kind_after = |point: &RestorePoint| after.head.chain.get(point.sequence).map_or(point.kind, |now| now.kind);
+        let kind_of_new = |point: &RestorePoint| if is_known(point.sequence) { point.kind } else { PointKind::Increment };
+        let (as_found, as_left, as_new) = (self.kept(&points), by_kinds(&kind_after), by_kinds(&kind_of_new));
+        let kept: BTreeSet<&Sequence> =
+            as_found.iter().filter(|sequence| as_left.contains(sequence) && as_new.contains(sequence)).collect();
+        let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
+        // A point of which all machines went is no more.
+        ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {
+            format!("{job}: points {wrong:?} went, which {:?} keeps at {}", self.policy, self.now)
+        })?;
+        // Said once more, without the verdicts: the newest are there, as many as were asked for, or as there were.
+        if let Some(Policy { regular: Regular::Simple(simple), .. }) = self.policy
+            && self.elsewhere.is_empty()
+            && !self.deletes_machines
+        {
+            let newest = points.iter().filter(|(_, archived)| !archived).rev().take(simple.keep() as usize);
+            let missing = newest.map(|(point, _)| point.sequence).find(|sequence| gone.contains(sequence));
+            ensure(missing.is_none(), Law::Kept, || {
+                let all: Vec<_> = points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.time, archived)).collect();
+                format!("{job}: {missing:?} of the newest {} went, of {all:?}", simple.keep())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is there any more that nothing keeps.
+    ///
+    /// # Errors
+    /// What had to go.
+    pub fn check_gone(&self, job: &str, ageing: Ageing, after: &Proven) -> Result<(), Violation> {
+        let Some(policy) = self.policy else { return Ok(()) };
+        let chain = &after.head.chain;
+        let points: Vec<_> = (chain.archives().iter().map(|point| (point.clone(), true)))
+            .chain(chain.points().iter().map(|point| (point.clone(), false)))
+            .collect();
+        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects(&points, self.elsewhere).into_iter().unzip();
+        let verdicts = verdicts(&subjects, policy, self.now, &conditions);
+        let own = verdicts.into_iter().zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict));
+        let due = due(chain, &own.collect::<Vec<_>>(), ageing);
+        ensure(due.is_empty(), Law::Gone, || format!("{job}: {due:?} are due, and were not done"))?;
+        let are_complete = points.iter().all(|(point, _)| point.machines.iter().all(|machine| machine.is_whole()));
+        if let (Regular::Simple(simple), None, true, true) =
+            (policy.regular, policy.gfs, are_complete && ageing == Ageing::Merge, self.elsewhere.is_empty())
+        {
+            // Of several fulls, the older go as a whole.
+            let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full).count();
+            let is_rising = fulls == 1 && chain.points().is_sorted_by_key(|point| point.time) && chain.points().iter().all(|point| point.time <= self.now);
+            let count = chain.points().len();
+            ensure(!is_rising || count <= simple.keep() as usize, Law::Gone, || {
+                let points = chain.points().iter().map(|point| (point.kind, point.time));
+                format!("{job}: {:?} are there, {} are kept", points.collect::<Vec<_>>(), simple.keep())
+            })?;
+        }
+        Ok(())
+    }
+}

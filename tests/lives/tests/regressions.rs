@@ -1,0 +1,36 @@
+//! Lives that broke a law once, as short as they were found.
+
+use offsite_lives::life::Lives;
+use offsite_lives::operation::Life;
+
+fn holds(text: &str) {
+    let life: Life = text.parse().unwrap_or_else(|error| panic!("{error}"));
+    if let Err(failure) = Lives::default().replay(&life) {
+        let last = failure.life.steps.last().map(ToString::to_string).unwrap_or_default();
+        panic!("step {} ({last}): {}", failure.life.steps.len(), failure.violation);
+    }
+}
+
+#[test]
+fn a_full_whose_file_was_cut_off_is_not_folded_into() {
+    holds(
+        "places 0 0 30 0 0 hours 7; join 0 22 1; backup 0 168 1; run 0 14 1; join 0 142 1; backup 0 95 1; run 0 92 1; \
+         backup 0 6 1; damage 3 9 1; run 0 123 1",
+    );
+}
+
+#[test]
+fn a_plan_knows_what_a_writer_of_which_nothing_is_known_may_still_write_into() {
+    holds(
+        "places 0 0 14 0 0 hours 75; join 0 116 1; backup 0 37 1; run 0 176 1; backup 0 35 1; run 0 19 1 !fault 88; \
+         run 0 58 1 !lost-answer 14; restart 0 169 1; backup 0 152 1 !full 55; run 0 153 1",
+    );
+}
+
+#[test]
+fn a_source_file_that_was_cut_off_costs_only_the_machines_that_it_touches() {
+    holds(
+        "places 0 0 0 0 0 hours 7; join 0 144 1; join 0 146 1; backup 0 76 1; rename 0 150 1; run 0 32 1; backup 0 27 1; \
+         damage 3 129 1; sync 0 137 1; run 2 86 1",
+    );
+}

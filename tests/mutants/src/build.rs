@@ -31,8 +31,14 @@ pub(crate) fn build(
     let mutated: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
     let library = format!("crates/{package}/src/lib.rs");
     copy_sources(root, copy, |path| path != library && !mutated.contains(path))?;
+    // Read once, so that whoever goes on working meanwhile does not change what is built.
+    let mut sources = BTreeMap::new();
+    for file in mutated.into_iter().chain([library.as_str()]) {
+        let source = fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        sources.insert(file, source);
+    }
     loop {
-        let placed = write(root, copy, package, mutants, &apart)?;
+        let placed = write(&sources, copy, &library, mutants, &apart)?;
         apart.extend(mutants.iter().map(|mutant| mutant.id).filter(|id| !placed.contains(id)));
         let (programs, refused, text) = compile(copy, package, arguments)?;
         if let Some(programs) = programs {
@@ -74,26 +80,20 @@ fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), String> {
 
 /// Writes the sources with mutants, and says which mutants are in them.
 fn write(
-    root: &Path,
+    sources: &BTreeMap<&str, String>,
     copy: &Path,
-    package: &str,
+    library: &str,
     mutants: &[Mutant],
     apart: &BTreeSet<usize>,
 ) -> Result<BTreeSet<usize>, String> {
-    let mut files: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
-    for mutant in mutants {
-        files.entry(&mutant.file).or_default().push(mutant);
-    }
-    let library = format!("crates/{package}/src/lib.rs");
-    files.entry(&library).or_default();
     let mut placed = BTreeSet::new();
-    for (file, mut own) in files {
-        own.retain(|mutant| !apart.contains(&mutant.id));
-        let source = fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))?;
-        let sites = sites::find(&source, &own).map_err(|error| format!("{file}: {error}"))?;
-        let mut text = switch::rewrite(&source, &sites);
+    for (file, source) in sources {
+        let is_own = |mutant: &&Mutant| mutant.file == *file && !apart.contains(&mutant.id);
+        let own: Vec<&Mutant> = mutants.iter().filter(is_own).collect();
+        let sites = sites::find(source, &own).map_err(|error| format!("{file}: {error}"))?;
+        let mut text = switch::rewrite(source, &sites);
         placed.extend(own.iter().map(|mutant| mutant.id).filter(|id| text.contains(&format!("/*<{id}*/"))));
-        if file == library {
+        if *file == library {
             text.push_str(&switch::module(mutants.len()));
         }
         write_if_changed(&copy.join(file), text.as_bytes())?;

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use offsite::core::{MachineName, Sequence, Status};
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
-use offsite::{
-    CopyJob, Export, Gate, Import, MapSeed, Passage, PointSelector, RunPlan, SyncRequest, Transforms,
-};
+use offsite::{CopyJob, Export, Gate, Import, MapSeed, Passage, PointSelector, RunPlan, SyncRequest, Transforms};
 
 use crate::expect::Expected;
 use crate::judge::{Makes, judge_tally};
@@ -78,7 +76,10 @@ impl World {
 
     /// Why a copy may fail though nothing comes between: there is nothing to copy, or none of it can be read.
     fn is_excused(&self, number: usize, expected: &Expected) -> bool {
-        !expected.has_source || expected.offered.is_empty() || !expected.is_intact() || !expected.is_certain
+        !expected.has_source
+            || expected.offered.is_empty()
+            || !expected.is_intact()
+            || !expected.is_certain
             || self.is_split(number)
     }
 
@@ -247,9 +248,11 @@ impl World {
         let was_cut = before.as_ref().is_some_and(|before| {
             before.head.chain.latest().is_some_and(|point| point.machines.iter().any(|machine| !machine.is_whole()))
         });
-        ensure(incomplete == 0 || *is_struck || was_cut || !expected.is_intact() || !expected.is_certain, Law::Points, || {
-            format!("{job}: machines are incomplete, and nothing came between: {machines:?}")
-        })?;
+        ensure(
+            incomplete == 0 || *is_struck || was_cut || !expected.is_intact() || !expected.is_certain,
+            Law::Points,
+            || format!("{job}: machines are incomplete, and nothing came between: {machines:?}"),
+        )?;
         if !is_struck && expected.is_certain {
             self.judge_healing(*number, &after, expected)?;
         }
@@ -288,9 +291,14 @@ impl World {
             return Ok(());
         }
         let job = FOLDERS[number].job;
-        let planned: Vec<_> = plan.operations.iter().map(|planned| (&planned.operation, planned.cost.bytes_written)).collect();
-        let done: Vec<_> =
-            report.transform.operations.iter().map(|done| (&done.operation, done.tally.planned.bytes_written)).collect();
+        let planned: Vec<_> =
+            plan.operations.iter().map(|planned| (&planned.operation, planned.cost.bytes_written)).collect();
+        let done: Vec<_> = report
+            .transform
+            .operations
+            .iter()
+            .map(|done| (&done.operation, done.tally.planned.bytes_written))
+            .collect();
         ensure(planned == done, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))?;
         let planned = plan.sync.as_ref().map(|sync| sync.cost);
         let done = report.sync.as_ref().map(|sync| sync.tally.planned);
@@ -317,7 +325,11 @@ impl World {
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
-            CopyJob::of(job, sources, &target)?.lease_duration(LEASE).transforms(transforms.clone()).transform(now, 1).await
+            CopyJob::of(job, sources, &target)?
+                .lease_duration(LEASE)
+                .transforms(transforms.clone())
+                .transform(now, 1)
+                .await
         };
         let (place, interruption) = self.met(number, interruption);
         let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;

@@ -32,7 +32,9 @@ pub fn impossible_weather(kind: Kind, weather: Weather) -> Option<&'static str> 
     match (kind, weather) {
         _ if !kind.calls() => Some("it asks nothing of a place"),
         (_, Weather::Gate) if !kind.transfers() => Some("only a sync passes a gate"),
-        (Kind::Verify | Kind::Restore, Weather::Full) => Some("it reads without a pin, and notes nothing, where there is no room"),
+        (Kind::Verify | Kind::Restore, Weather::Full) => {
+            Some("it reads without a pin, and notes nothing, where there is no room")
+        }
         _ => None,
     }
 }
@@ -92,18 +94,21 @@ impl Coverage {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let both = Kind::ALL.iter().flat_map(|before| Kind::ALL.iter().map(move |after| (*before, *after)));
-        let pairs = both.filter(|(before, after)| impossible(*before, *after).is_none() && self.pair(*before, *after) == 0);
+        let pairs =
+            both.filter(|(before, after)| impossible(*before, *after).is_none() && self.pair(*before, *after) == 0);
         let pairs = pairs.map(|(before, after)| format!("{before}, {after}"));
         let with = Kind::ALL.iter().flat_map(|kind| Weather::ALL.into_iter().map(move |weather| (*kind, weather)));
-        let with = with
-            .filter(|(kind, weather)| impossible_weather(*kind, *weather).is_none() && self.weather(*kind, *weather) == 0);
+        let with = with.filter(|(kind, weather)| {
+            impossible_weather(*kind, *weather).is_none() && self.weather(*kind, *weather) == 0
+        });
         pairs.chain(with.map(|(kind, weather)| format!("{kind} !{}", weather.word()))).collect()
     }
 
     /// Both matrices, for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!("{} lives, {} steps, {} that there was nothing for\n", self.lives, self.steps, self.skipped);
+        let mut text =
+            format!("{} lives, {} steps, {} that there was nothing for\n", self.lives, self.steps, self.skipped);
         let count = |count: u64| match count {
             0 => ".".to_owned(),
             1_000.. => format!("{}k", count / 1_000),

@@ -95,7 +95,8 @@ impl Folder {
     /// What damaged heads and indexes held before.
     #[must_use]
     pub fn good(&self) -> Contents {
-        let is_metadata = |wound: &&Wound| !matches!(wound.target, Target::Frame | Target::File | Target::List | Target::Note);
+        let is_metadata =
+            |wound: &&Wound| !matches!(wound.target, Target::Frame | Target::File | Target::List | Target::Note);
         self.wounds.iter().filter(is_metadata).map(|wound| (wound.name.clone(), wound.good.clone())).collect()
     }
 
@@ -178,7 +179,8 @@ impl World {
             Target::Note => pick(names("verify", "")),
             Target::File => pick(proven.head.files.keys().map(|id| format!("{job}/blocks/{id}")).collect()),
         };
-        let Some(name) = name.filter(|name| !self.folders[number].wounds.iter().any(|wound| wound.name == *name)) else {
+        let Some(name) = name.filter(|name| !self.folders[number].wounds.iter().any(|wound| wound.name == *name))
+        else {
             return Ok(None);
         };
         let Some(good) = stored.get(&name).cloned() else { return Ok(None) };

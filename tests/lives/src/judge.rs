@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use offsite::core::{MachineName, RestorePoint, Sequence, Status};
 use offsite::MergeMethod;
+use offsite::core::{MachineName, RestorePoint, Sequence, Status};
 use offsite::report::{Carriage, FullFrom, Operation, OperationReport, Tally, TransformReport};
 use offsite_repository::ErrorKind;
 
@@ -31,7 +31,8 @@ impl World {
     /// # Errors
     /// If it is not.
     pub fn judge_error(&self, folders: &[usize], error: &offsite::Error, is_struck: bool) -> Result<(), Violation> {
-        let is_intact = folders.iter().all(|folder| self.folders[*folder].is_intact() && !self.folders[*folder].was_hurt);
+        let is_intact =
+            folders.iter().all(|folder| self.folders[*folder].is_intact() && !self.folders[*folder].was_hurt);
         let false_alarm = |what: &str| Err(Violation::new(Law::NoFalseAlarm, format!("{what}: {}", words(error))));
         match error {
             offsite::Error::Defect(_) => false_alarm("a defect"),
@@ -95,15 +96,21 @@ impl World {
         ensure(new.len() <= allowed, Law::Points, || format!("{job}: points {new:?} are new"))?;
         for point in after.points() {
             let Some(old) = known.get(&point.sequence) else { continue };
-            let is_newest = before.and_then(|before| before.head.chain.latest()).is_some_and(|latest| latest.sequence == point.sequence);
+            let is_newest = before
+                .and_then(|before| before.head.chain.latest())
+                .is_some_and(|latest| latest.sequence == point.sequence);
             if !(makes == Makes::One && is_newest) {
                 judge_same_point(job, old, point, keeping.deletes_machines)?;
             }
         }
         keeping.check_kept(job, before.map(Rc::as_ref), &after)?;
         if let Some(before) = before.filter(|_| !keeping.deletes_machines) {
-            let held: BTreeSet<&MachineName> =
-                after.points().flat_map(|point| &point.machines).filter(|machine| machine.is_whole()).map(|machine| &machine.name).collect();
+            let held: BTreeSet<&MachineName> = after
+                .points()
+                .flat_map(|point| &point.machines)
+                .filter(|machine| machine.is_whole())
+                .map(|machine| &machine.name)
+                .collect();
             let newest = before.newest();
             let lost = newest.keys().find(|name| !held.contains(name));
             ensure(lost.is_none(), Law::Kept, || format!("{job}: no point has {lost:?} any more"))?;

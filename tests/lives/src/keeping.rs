@@ -21,10 +21,7 @@ pub struct Keeping<'a> {
     pub deletes_machines: bool,
 }
 
-fn subjects(
-    points: &[(RestorePoint, bool)],
-    elsewhere: &[RestorePoint],
-) -> Vec<(bool, Subject)> {
+fn subjects(points: &[(RestorePoint, bool)], elsewhere: &[RestorePoint]) -> Vec<(bool, Subject)> {
     let own = points.iter().map(|(point, archived)| (true, Subject { archived: *archived, ..Subject::from(point) }));
     let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
     let mut subjects: Vec<_> = own.chain(others).collect();
@@ -69,8 +66,11 @@ impl Keeping<'_> {
             (RestorePoint { flags, ..point }, archived)
         };
         let points: Vec<_> = both.chain(new).map(flagged).collect();
-        let gone: Vec<Sequence> =
-            points.iter().map(|(point, _)| point.sequence).filter(|sequence| after.head.chain.get(*sequence).is_none()).collect();
+        let gone: Vec<Sequence> = points
+            .iter()
+            .map(|(point, _)| point.sequence)
+            .filter(|sequence| after.head.chain.get(*sequence).is_none())
+            .collect();
         if gone.is_empty() {
             return Ok(());
         }
@@ -78,11 +78,13 @@ impl Keeping<'_> {
         ensure(self.now >= clock, Law::Kept, || format!("{job}: {gone:?} went by a clock that was behind"))?;
         // Of which kind a point was when it was decided is not known: increments become fulls before, and by it.
         let by_kinds = |kind: &dyn Fn(&RestorePoint) -> PointKind| {
-            let points = points.iter().map(|(point, archived)| (RestorePoint { kind: kind(point), ..point.clone() }, *archived));
+            let points =
+                points.iter().map(|(point, archived)| (RestorePoint { kind: kind(point), ..point.clone() }, *archived));
             self.kept(&points.collect::<Vec<_>>())
         };
         let kind_after = |point: &RestorePoint| after.head.chain.get(point.sequence).map_or(point.kind, |now| now.kind);
-        let kind_of_new = |point: &RestorePoint| if is_known(point.sequence) { point.kind } else { PointKind::Increment };
+        let kind_of_new =
+            |point: &RestorePoint| if is_known(point.sequence) { point.kind } else { PointKind::Increment };
         let (as_found, as_left, as_new) = (self.kept(&points), by_kinds(&kind_after), by_kinds(&kind_of_new));
         let kept: BTreeSet<&Sequence> =
             as_found.iter().filter(|sequence| as_left.contains(sequence) && as_new.contains(sequence)).collect();
@@ -99,7 +101,10 @@ impl Keeping<'_> {
             let newest = points.iter().filter(|(_, archived)| !archived).rev().take(simple.keep() as usize);
             let missing = newest.map(|(point, _)| point.sequence).find(|sequence| gone.contains(sequence));
             ensure(missing.is_none(), Law::Kept, || {
-                let all: Vec<_> = points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.time, archived)).collect();
+                let all: Vec<_> = points
+                    .iter()
+                    .map(|(point, archived)| (point.sequence.0, point.kind, point.time, archived))
+                    .collect();
                 format!("{job}: {missing:?} of the newest {} went, of {all:?}", simple.keep())
             })?;
         }
@@ -128,7 +133,9 @@ impl Keeping<'_> {
         {
             // Of several fulls, the older go as a whole.
             let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full).count();
-            let is_rising = fulls == 1 && chain.points().is_sorted_by_key(|point| point.time) && chain.points().iter().all(|point| point.time <= self.now);
+            let is_rising = fulls == 1
+                && chain.points().is_sorted_by_key(|point| point.time)
+                && chain.points().iter().all(|point| point.time <= self.now);
             let count = chain.points().len();
             ensure(!is_rising || count <= simple.keep() as usize, Law::Gone, || {
                 let points = chain.points().iter().map(|point| (point.kind, point.time));

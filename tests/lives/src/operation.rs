@@ -234,7 +234,8 @@ impl FromStr for Step {
         };
         let mut words = what.split_whitespace();
         let word = words.next().ok_or("a step without a word")?;
-        let kind = Kind::ALL.iter().find(|kind| kind.word() == word).ok_or_else(|| format!("{word} is no operation"))?;
+        let kind =
+            Kind::ALL.iter().find(|kind| kind.word() == word).ok_or_else(|| format!("{word} is no operation"))?;
         let mut numbers = [0; 3];
         for (place, word) in words.enumerate() {
             let number = word.parse().map_err(|_| format!("{word} is no number"))?;
@@ -299,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_life_reads_back_as_it_is_written() {
-        let text = "places 1 2 3 0 31 hours 7; backup 1 2; sync 0 1 !gate 300; run 2 0 7 !outage@source 12; mend; idle 5";
+        let text =
+            "places 1 2 3 0 31 hours 7; backup 1 2; sync 0 1 !gate 300; run 2 0 7 !outage@source 12; mend; idle 5";
         let life: Life = text.parse().unwrap();
         assert_eq!(life.to_string(), text);
         assert!("places 1 2 3 4 hours 1; idle".parse::<Life>().is_err());

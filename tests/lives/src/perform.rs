@@ -59,7 +59,14 @@ impl World {
             Kind::Map | Kind::Carry if is_away(self, copy) => Ok(None),
             Kind::Map => self.map(copy, second as usize % FOLDERS.len(), interruption).await,
             Kind::Carry => self.carry(copy, second as usize % FOLDERS.len(), third, interruption).await,
-            Kind::Compact | Kind::Verify | Kind::Repair | Kind::Restore | Kind::Forget | Kind::Hold | Kind::Damage | Kind::Idle
+            Kind::Compact
+            | Kind::Verify
+            | Kind::Repair
+            | Kind::Restore
+            | Kind::Forget
+            | Kind::Hold
+            | Kind::Damage
+            | Kind::Idle
                 if is_away(self, folder) =>
             {
                 Ok(None)
@@ -82,7 +89,13 @@ impl World {
                 Ok(DONE)
             }
             Kind::Clock => Ok(self.set_clock(first)),
-            Kind::Sources | Kind::Select | Kind::Policy | Kind::Merge | Kind::Compaction | Kind::Deleted | Kind::Share => {
+            Kind::Sources
+            | Kind::Select
+            | Kind::Policy
+            | Kind::Merge
+            | Kind::Compaction
+            | Kind::Deleted
+            | Kind::Share => {
                 self.tell_copy(of_copy, kind, second, third);
                 Ok(DONE)
             }
@@ -211,8 +224,7 @@ impl World {
         }
         let now = self.now();
         self.machines.record(backup.members.iter().cloned(), now.unix_secs());
-        let images: Vec<_> =
-            backup.members.iter().map(|name| (machine(name), self.machines.images(name))).collect();
+        let images: Vec<_> = backup.members.iter().map(|name| (machine(name), self.machines.images(name))).collect();
         let full = [None, None, None, Some(FullKind::Active), Some(FullKind::Synthetic)][full as usize % 5];
         let (faulty, job) = (self.faulty(number), self.job(number));
         let run = async {

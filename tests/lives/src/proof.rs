@@ -300,7 +300,9 @@ impl Prover {
                     Some(Run::Stored { at, .. }) if at.digest == self.digest(*content, length) => {
                         frames.push(HeldFrame { at, disk: *number, block, truth: Some((*content, length)) });
                     }
-                    other => return Err(wrong(format!("block {block} of disk {number} is {other:?}, was {content:?}"))),
+                    other => {
+                        return Err(wrong(format!("block {block} of disk {number} is {other:?}, was {content:?}")));
+                    }
                 }
             }
         }

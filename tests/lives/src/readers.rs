@@ -158,7 +158,8 @@ impl World {
         let Ok(result) = (&mut reader.task).await else {
             return Err(Violation::new(Law::NoPanic, "a reader panicked"));
         };
-        let wanted = Wanted { is_intact: reader.wanted.is_intact && !self.is_hurt(reader.folder), ..reader.wanted.clone() };
+        let wanted =
+            Wanted { is_intact: reader.wanted.is_intact && !self.is_hurt(reader.folder), ..reader.wanted.clone() };
         self.did("readers that went on and read", u64::from(result.is_ok()));
         let judged = self.judge_restore(reader.folder, &wanted, result, &reader.to, false);
         clear(&reader.to);

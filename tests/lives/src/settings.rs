@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offsite::core::retention::{
-    Ageing, Days, DeletedMachines, Expiry, Gfs, Marking, Method, Policy, Regular, Simple,
-};
+use offsite::core::retention::{Ageing, Days, DeletedMachines, Expiry, Gfs, Marking, Method, Policy, Regular, Simple};
 use offsite::core::{MachineName, RestorePoint};
 use offsite::{BackupMethod, Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
 use offsite_simulation::machines::machine;

@@ -90,7 +90,11 @@ impl World {
         let mut lost: BTreeSet<(Sequence, Option<MachineName>)> =
             hidden.iter().map(|sequence| (*sequence, None)).collect();
         lost.extend(
-            proven.lost().into_iter().filter(|(sequence, _)| !hidden.contains(sequence)).map(|(sequence, name)| (sequence, Some(name))),
+            proven
+                .lost()
+                .into_iter()
+                .filter(|(sequence, _)| !hidden.contains(sequence))
+                .map(|(sequence, name)| (sequence, Some(name))),
         );
         let said: BTreeSet<(Sequence, Option<MachineName>)> = report
             .damage
@@ -111,8 +115,7 @@ impl World {
             ensure(is_named || !must, Law::Named, || format!("{job}: {} is damaged, and not named", wound.name))?;
         }
         let known: BTreeSet<&str> = self.folders[number].wounds.iter().map(|wound| wound.name.as_str()).collect();
-        let files: BTreeSet<String> =
-            proven.damaged().map(|((file, _), _)| format!("{job}/blocks/{file}")).collect();
+        let files: BTreeSet<String> = proven.damaged().map(|((file, _), _)| format!("{job}/blocks/{file}")).collect();
         let wrong = named.iter().find(|name| !known.contains(*name) && !files.contains(**name));
         ensure(wrong.is_none(), Law::Named, || format!("{job}: {wrong:?} is called damaged, and is not: {report:?}"))
     }
@@ -141,7 +144,9 @@ impl World {
             Some(Ok(report)) => {
                 let has_lost_blocks = !self.folders[number].excused.is_empty();
                 let is_known = has_lost_blocks && report.basis != Basis::Head && is_known(Known::RepairGivesUpPoints);
-                ensure(!is_sound || is_known, Law::Repaired, || format!("{} gave points up: {report:?}", FOLDERS[number].job))?;
+                ensure(!is_sound || is_known, Law::Repaired, || {
+                    format!("{} gave points up: {report:?}", FOLDERS[number].job)
+                })?;
                 self.folders[number].wounds.retain(|wound| matches!(wound.target, Target::Frame | Target::File));
                 self.folders[number].is_estimated = true;
                 self.folders[number].is_loose = true;
@@ -150,7 +155,8 @@ impl World {
         }
         self.look()?;
         let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
-        let is_whole = result.as_ref().is_none_or(|result| result.as_ref().is_ok_and(|report| report.left_out.is_empty()));
+        let is_whole =
+            result.as_ref().is_none_or(|result| result.as_ref().is_ok_and(|report| report.left_out.is_empty()));
         if is_whole {
             // The copy of a head whose commit was cut off is as good as a commit.
             self.judge_points(number, Some(&before), Makes::One, &keeping)?;
@@ -181,9 +187,10 @@ impl World {
 
     /// After a repair, heads, indexes and their copies can be read.
     fn judge_repair(&self, number: usize, report: &RepairReport) -> Result<(), Violation> {
-        let left = self.folders[number].wounds.iter().find(|wound| {
-            matches!(wound.target, Target::Index | Target::Twin | Target::Newest)
-        });
+        let left = self.folders[number]
+            .wounds
+            .iter()
+            .find(|wound| matches!(wound.target, Target::Index | Target::Twin | Target::Newest));
         ensure(left.is_none(), Law::Repaired, || {
             let name = left.map_or("", |wound| wound.name.as_str());
             format!("{}: {name} is still damaged after a repair: {report:?}", FOLDERS[number].job)
@@ -271,7 +278,8 @@ impl World {
         ensure(notes.len() <= 1, Law::Tight, || format!("{job}: notes of verification: {notes:?}"))?;
         // A pin of a reader of which nothing is known is looked at when something is to be let go.
         let is_pin = |name: &String| self.has_restarted() && name.contains("/pin/");
-        let mut others = names().filter(|name| !known.contains(*name) && !copies.contains(name) && !notes.contains(name));
+        let mut others =
+            names().filter(|name| !known.contains(*name) && !copies.contains(name) && !notes.contains(name));
         let stray = others.find(|name| !is_pin(name));
         ensure(stray.is_none(), Law::Tight, || format!("{job}: nobody refers to {stray:?}"))?;
         let live = proven.live_bytes();

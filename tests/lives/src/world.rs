@@ -247,10 +247,7 @@ impl World {
     ///
     /// # Errors
     /// Those of the engine.
-    pub async fn open_sources(
-        specs: &[SourceSpec],
-        places: &[Faulty<Memory>],
-    ) -> Result<Vec<Source>, offsite::Error> {
+    pub async fn open_sources(specs: &[SourceSpec], places: &[Faulty<Memory>]) -> Result<Vec<Source>, offsite::Error> {
         let mut sources = Vec::new();
         let mut opened: BTreeMap<usize, OpenRepository> = BTreeMap::new();
         for spec in specs {
@@ -336,8 +333,7 @@ impl World {
     pub fn look(&mut self) -> Result<(), Violation> {
         for number in 0..self.places.len() {
             let found = self.places[number].memory.contents();
-            let found: Contents =
-                found.into_iter().map(|(key, bytes)| (String::from(key.as_str()), bytes)).collect();
+            let found: Contents = found.into_iter().map(|(key, bytes)| (String::from(key.as_str()), bytes)).collect();
             if is_same(&found, &self.places[number].contents) {
                 continue;
             }
@@ -355,7 +351,8 @@ impl World {
         let FolderSpec { place, job } = FOLDERS[folder];
         let range = || format!("{job}/")..format!("{job}0");
         let (old, new) = (before.range(range()), self.places[place].contents.range(range()));
-        let is_same = |(old, new): ((&String, &Bytes), (&String, &Bytes))| old.0 == new.0 && is_same_bytes(old.1, new.1);
+        let is_same =
+            |(old, new): ((&String, &Bytes), (&String, &Bytes))| old.0 == new.0 && is_same_bytes(old.1, new.1);
         old.clone().count() == new.clone().count() && old.zip(new).all(is_same)
     }
 

@@ -14,9 +14,13 @@ use crate::{sites, switch};
 pub(crate) struct Built {
     /// The test programs.
     pub(crate) programs: Vec<PathBuf>,
-    /// Mutants that the compiler refused, or that have no place of their own: they have to be built alone.
-    pub(crate) apart: BTreeSet<usize>,
+    /// Mutants that cannot be switched on: `unviable` where they would not compile alone, and else `apart`.
+    pub(crate) left_out: BTreeMap<usize, &'static str>,
 }
+
+/// Errors that a mutant has by itself, wherever it stands: of types, names and traits.
+const OWN_ERRORS: [&str; 12] =
+    ["E0061", "E0107", "E0277", "E0308", "E0369", "E0425", "E0433", "E0576", "E0599", "E0600", "E0604", "E0614"];
 
 /// Writes `root` into `copy`, the sources of `package` with mutants, and builds its tests with `arguments`. Mutants that do
 /// not compile are left out until the rest does.
@@ -27,7 +31,7 @@ pub(crate) fn build(
     mutants: &[Mutant],
     arguments: &[String],
 ) -> Result<Built, String> {
-    let mut apart = BTreeSet::new();
+    let mut left_out = BTreeMap::new();
     let mutated: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
     let library = format!("crates/{package}/src/lib.rs");
     copy_sources(root, copy, |path| path != library && !mutated.contains(path))?;
@@ -38,18 +42,20 @@ pub(crate) fn build(
         sources.insert(file, source);
     }
     loop {
-        let placed = write(&sources, copy, &library, mutants, &apart)?;
-        apart.extend(mutants.iter().map(|mutant| mutant.id).filter(|id| !placed.contains(id)));
+        let placed = write(&sources, copy, &library, mutants, &left_out)?;
+        for mutant in mutants.iter().filter(|mutant| !placed.contains(&mutant.id)) {
+            left_out.entry(mutant.id).or_insert("apart");
+        }
         let (programs, refused, text) = compile(copy, package, arguments)?;
         if let Some(programs) = programs {
-            return Ok(Built { programs, apart });
+            return Ok(Built { programs, left_out });
         }
-        let new: BTreeSet<usize> = refused.difference(&apart).copied().collect();
-        if new.is_empty() {
+        let before = left_out.len();
+        left_out.extend(refused);
+        if left_out.len() == before {
             return Err(text);
         }
-        eprintln!("{} mutants do not compile beside the others", new.len());
-        apart.extend(new);
+        eprintln!("{} mutants do not compile beside the others", left_out.len() - before);
     }
 }
 
@@ -84,11 +90,11 @@ fn write(
     copy: &Path,
     library: &str,
     mutants: &[Mutant],
-    apart: &BTreeSet<usize>,
+    left_out: &BTreeMap<usize, &'static str>,
 ) -> Result<BTreeSet<usize>, String> {
     let mut placed = BTreeSet::new();
     for (file, source) in sources {
-        let is_own = |mutant: &&Mutant| mutant.file == *file && !apart.contains(&mutant.id);
+        let is_own = |mutant: &&Mutant| mutant.file == *file && !left_out.contains_key(&mutant.id);
         let own: Vec<&Mutant> = mutants.iter().filter(is_own).collect();
         let sites = sites::find(source, &own).map_err(|error| format!("{file}: {error}"))?;
         let mut text = switch::rewrite(source, &sites);
@@ -101,7 +107,7 @@ fn write(
     Ok(placed)
 }
 
-type Compiled = (Option<Vec<PathBuf>>, BTreeSet<usize>, String);
+type Compiled = (Option<Vec<PathBuf>>, BTreeMap<usize, &'static str>, String);
 
 /// The test programs, or the mutants that the compiler's errors lie in, and the errors.
 fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled, String> {
@@ -111,7 +117,7 @@ fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled,
         .args(arguments)
         .output()
         .map_err(|error| format!("cargo: {error}"))?;
-    let (mut programs, mut refused, mut text) = (Vec::new(), BTreeSet::new(), String::new());
+    let (mut programs, mut refused, mut text) = (Vec::new(), BTreeMap::new(), String::new());
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
         if message["profile"]["test"] == true
@@ -121,7 +127,9 @@ fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled,
         }
         if message["reason"] == "compiler-message" && message["message"]["level"] == "error" {
             text.push_str(message["message"]["rendered"].as_str().unwrap_or_default());
-            refused.extend(blamed(copy, &message["message"]));
+            let code = message["message"]["code"]["code"].as_str().unwrap_or_default();
+            let word = if OWN_ERRORS.contains(&code) { "unviable" } else { "apart" };
+            refused.extend(blamed(copy, &message["message"]).map(|mutant| (mutant, word)));
         }
     }
     if !output.status.success() && text.is_empty() {

@@ -144,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let open: Vec<&Mutant> = chosen.iter().copied().filter(is_open).collect();
     eprintln!("{} mutants, {} chosen, {} to try", all.len(), chosen.len(), open.len());
     let built = build::build(&root, &arguments.scratch, &arguments.package, &all, &arguments.cargo)?;
-    eprintln!("{} cannot be switched", built.apart.len());
+    eprintln!("{} cannot be switched on", built.left_out.len());
     let folder = arguments.scratch.join("crates").join(&arguments.package);
     let tests = tests::survey(&built.programs, &folder, &arguments.scratch, |name| is_chosen(name, &arguments.tests))?;
     let cpu_secs: f64 = tests.tests.iter().map(|test| test.cpu_secs).sum();
@@ -159,11 +159,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             scope.spawn(|| {
                 loop {
                     let Some(mutant) = queue.lock().ok().and_then(|mut queue| queue.next()) else { return };
-                    let word = if built.apart.contains(&mutant.id) {
-                        "apart"
-                    } else {
-                        judge(mutant.id, &tests, &folder, &caught)
-                    };
+                    let word = built.left_out.get(&mutant.id).copied();
+                    let word = word.unwrap_or_else(|| judge(mutant.id, &tests, &folder, &caught));
                     if let Ok(mut file) = results.lock() {
                         let _ = writeln!(file, "{word} {}", mutant.name);
                     }

@@ -142,8 +142,19 @@ fn compile(copy: &Path, package: &str, arguments: &[String]) -> Result<Compiled,
 fn blamed(copy: &Path, message: &Value) -> Option<usize> {
     let spans = message["spans"].as_array()?;
     let notes = message["children"].as_array().into_iter().flatten().filter_map(|child| child["spans"].as_array());
-    let spans = spans.iter().filter(|span| span["is_primary"] == true).chain(spans).chain(notes.flatten());
-    spans.filter_map(|span| mutant_at(copy, span)).next()
+    let spans = spans.iter().filter(|span| span["is_primary"] == true).chain(spans).chain(notes.clone().flatten());
+    // Where a match is not exhaustive any more, the compiler points behind its last arm.
+    let is_match = message["code"]["code"] == "E0004";
+    spans
+        .filter_map(|span| mutant_at(copy, span))
+        .next()
+        .or_else(|| notes.flatten().filter(|_| is_match).filter_map(|span| last_mutant_before(copy, span)).next())
+}
+
+fn last_mutant_before(copy: &Path, span: &Value) -> Option<usize> {
+    let source = fs::read_to_string(copy.join(span["file_name"].as_str()?)).ok()?;
+    let before = source.get(..usize::try_from(span["byte_end"].as_u64()?).ok()?)?;
+    before[before.rfind("/*<")? + 3..].split("*/").next()?.parse().ok()
 }
 
 fn mutant_at(copy: &Path, span: &Value) -> Option<usize> {

@@ -139,7 +139,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let known = known(&arguments.results);
     let is_open = |mutant: &&Mutant| match known.get(&mutant.name).map(String::as_str) {
         None => true,
-        Some(word) => arguments.again && matches!(word, "missed" | "unreached"),
+        Some(word) => arguments.again && matches!(word, "missed" | "unreached" | "apart"),
     };
     let open: Vec<&Mutant> = chosen.iter().copied().filter(is_open).collect();
     eprintln!("{} mutants, {} chosen, {} to try", all.len(), chosen.len(), open.len());
@@ -173,7 +173,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     for mutant in &chosen {
         let word = known.get(&mutant.name).map_or("open", String::as_str);
         *counts.entry((&mutant.file, word)).or_default() += 1;
-        if matches!(word, "missed" | "unreached" | "timeout") {
+        if matches!(word, "missed" | "unreached" | "timeout" | "apart") {
             println!("{word} {}", mutant.name);
         }
     }

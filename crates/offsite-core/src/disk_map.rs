@@ -297,22 +297,13 @@ impl DiskMap {
 
     /// The step that leads from `self` ⊕ `step` back to `self`, which is a state.
     pub(crate) fn inverse(&self, step: &Self) -> Self {
-        let mut ranges: Vec<Range<u32>> = Vec::with_capacity(step.runs.len() + 1);
-        for run in &step.runs {
-            ranges.push(run.first()..u32::try_from(run.end()).unwrap_or(u32::MAX));
-        }
         let kept = step.keeps_blocks;
-        let mut back = self.restricted(&ranges);
-        if kept < self.block_count {
-            // What the step let go of comes back as a whole.
-            let tail = self.restricted(std::slice::from_ref(&(kept..u32::MAX)));
-            let below = back.runs.iter().copied().filter(|run| run.end() <= u64::from(kept));
-            // A run of zeros may straddle the bound; the tail has its upper part.
-            let cut = back.runs.iter().filter(|run| run.first() < kept && run.end() > u64::from(kept));
-            let cut = cut.map(|run| Run::Zero { first: run.first(), count: kept - run.first() });
-            back.runs = below.chain(cut).chain(tail.runs).collect();
-        }
-        Self::normal(self.size_bytes, self.block_count, kept.min(self.block_count), back.runs)
+        // What the step let go of comes back as a whole. A run below the bound ends below it: else the bound would be smaller.
+        let below = step.runs.iter().filter(|run| run.first() < kept);
+        let mut ranges: Vec<Range<u32>> =
+            below.map(|run| run.first()..u32::try_from(run.end()).unwrap_or(u32::MAX)).collect();
+        ranges.push(kept..u32::MAX);
+        Self::normal(self.size_bytes, self.block_count, kept.min(self.block_count), self.restricted(&ranges).runs)
     }
 
     /// Whether both disks have the same size and, block by block, the same content, wherever it is stored.

@@ -172,10 +172,6 @@ impl Plan {
         move_batches(&self.moves)
     }
 
-    fn is_written(&self, file: ObjectId) -> bool {
-        self.files.contains_key(&file) || self.patched.contains_key(&file)
-    }
-
     /// The chain's files once the plan is committed, where `files` are those of before.
     #[must_use]
     pub fn files_after(&self, files: &Files, alignment: u64) -> Files {
@@ -192,7 +188,7 @@ impl Plan {
         let is_new = |at: &StoredBlock| self.moves.is_empty() && self.files.contains_key(&at.file);
         let stored = self.index.stored().map(|(_, _, _, at)| at).filter(is_new);
         for at in self.moves.iter().map(|step| step.to).chain(stored) {
-            if let Some(file) = after.get_mut(&at.file).filter(|_| self.is_written(at.file)) {
+            if let Some(file) = after.get_mut(&at.file) {
                 file.live_bytes += padded(at, alignment);
             }
         }

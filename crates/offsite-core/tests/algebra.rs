@@ -122,6 +122,31 @@ proptest! {
         prop_assert!(again.machines().values().flat_map(|machine| machine.disks.values()).all(|disk| disk.runs().is_empty()));
     }
 
+    /// A map is full if each block of each disk is known.
+    #[test]
+    fn a_full_map_knows_each_block(days in history(5), which in any::<prop::sample::Index>()) {
+        let steps = tell(&days).steps;
+        for map in [which.get(&steps), &fold(&steps)] {
+            let disks = || map.machines().values().flat_map(|machine| machine.disks.values());
+            let knows_all = disks().all(|disk| (0..disk.block_count()).all(|block| disk.get(block).is_some()));
+            prop_assert_eq!(map.is_full(), knows_all);
+        }
+    }
+
+    /// What is lost of a state comes back with the step to a state that has it, and nothing else.
+    #[test]
+    fn what_is_lost_comes_again(days in history(6), lost in 0..8u8) {
+        let state = fold(&tell(&days).steps);
+        let is_lost = |at: &StoredBlock| at.digest.0[5] % 8 < lost;
+        let left = state.without(is_lost);
+        prop_assert!(left.stored().eq(state.stored().filter(|(_, _, _, at)| !is_lost(at))));
+        let again = left.diff(&state);
+        let brought: BTreeSet<_> = again.stored().map(|(machine, disk, block, at)| (machine.clone(), disk, block, at.digest)).collect();
+        let missing = state.stored().filter(|(_, _, _, at)| is_lost(at));
+        prop_assert_eq!(brought, missing.map(|(machine, disk, block, at)| (machine.clone(), disk, block, at.digest)).collect());
+        prop_assert_eq!(left.overlay(&again), state);
+    }
+
     #[test]
     fn projection_commutes_with_overlay(days in history(6), cut in any::<prop::sample::Index>(), kept in 0..8u8) {
         let steps = tell(&days).steps;

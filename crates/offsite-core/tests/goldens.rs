@@ -13,7 +13,7 @@ use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
-use offsite_core::format::{Kind, checksum, decode_record};
+use offsite_core::format::{Checksum, Kind, checksum, decode_record};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -88,6 +88,20 @@ fn the_checksum_is_the_published_one() {
     assert_eq!(checksum(b""), 0);
 }
 
+/// However the bytes come, piece by piece, also in empty pieces.
+#[test]
+fn the_checksum_of_pieces_is_that_of_the_whole() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    for length in [1, 7, 64, 999, 1000] {
+        let mut pieces = Checksum::default();
+        for (piece, end) in bytes.chunks(length).zip(1..) {
+            pieces.update(piece);
+            pieces.update(&[]);
+            assert_eq!(pieces.value(), checksum(&bytes[..bytes.len().min(end * length)]));
+        }
+    }
+}
+
 #[test]
 fn a_backup_file_starts_with_room_for_its_header() {
     for (count, length) in [(0, 1), (1, 1), (2, 128), (200, 128), (70_000, 128)] {
@@ -102,6 +116,8 @@ fn a_backup_file_starts_with_room_for_its_header() {
         for alignment in [1, 64, 4096] {
             let region = region_bytes(header.machines.iter().map(|machine| machine.name.as_str()), alignment);
             assert!(bytes.len() as u64 <= region && region.is_multiple_of(alignment), "{count} names");
+            // And with little more, as each copy of a few blocks has a file of its own.
+            assert!(region < bytes.len() as u64 + alignment + 128 + 16 * u64::from(count), "{count} names: {region}");
         }
     }
 }

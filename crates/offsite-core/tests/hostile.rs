@@ -200,6 +200,27 @@ fn a_claim_allocates_nothing() {
     }
 }
 
+/// Memory follows the record's length, also where there is much before the claim.
+#[test]
+fn a_claim_in_a_long_record_allocates_a_bounded_multiple() {
+    let head = samples::head().encode().unwrap();
+    let ancestry = head.windows(4).position(|window| window == b"\x02the").expect("the ancestry");
+    for count in [16, 250, 300, 4_000, 4_200, 60_000, 66_000] {
+        let mut record = head[ENVELOPE_BYTES..ancestry].to_vec();
+        record.push(0xfc);
+        record.extend_from_slice(&u32::to_le_bytes(count));
+        record.resize(record.len() + 16 * usize::try_from(count).unwrap(), 7);
+        // Boundary, epoch and sealed epoch, then the claim that the holder of a lease has so long a name.
+        record.extend_from_slice(&[1, 1, 0, 1, 0xfd]);
+        for power in 16..31 {
+            let claim = [&record[..], &(1u64 << power).to_le_bytes(), b"name"].concat();
+            let bytes = object(Kind::Head, &claim, &[]);
+            let peak = peak_of(|| assert!(Head::decode(&bytes).is_err()));
+            assert!(peak < 256 * bytes.len(), "{peak} bytes for {}", bytes.len());
+        }
+    }
+}
+
 /// A directory that claims rows or pages without columns is found out before anything is made for them.
 #[test]
 fn an_index_without_its_columns_allocates_nothing() {

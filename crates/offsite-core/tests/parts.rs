@@ -79,6 +79,10 @@ proptest! {
             prop_assert!(lots.iter().any(|lot| lot.touches(name, disk, block..block + 1)));
         }
         for lot in &lots {
+            for (name, machine) in step.machines() {
+                let touches = machine.disks.iter().any(|(number, disk)| lot.touches(name, *number, 0..disk.block_count()));
+                prop_assert_eq!(lot.names(name), touches, "a machine of which no block is covered is not named");
+            }
             let part = step.restricted(lot);
             let spoken = part.machines().values().flat_map(|machine| machine.disks.values());
             prop_assert!(spoken.filter(|disk| !disk.runs().is_empty()).count() <= pieces);
@@ -87,9 +91,16 @@ proptest! {
 
     /// A union covers what either does, also where a step drops a disk of which the other has a few blocks.
     #[test]
-    fn a_union_covers_what_either_does(days in history(6), which in any::<[prop::sample::Index; 2]>()) {
+    fn a_union_covers_what_either_does(
+        days in history(6),
+        which in any::<[prop::sample::Index; 2]>(),
+        lot in any::<bool>(),
+        turn in 0..4u64,
+    ) {
         let steps = steps(&days);
-        let [left, right] = which.map(|which| Coverage::of(which.get(&steps)));
+        let [left, right] = which.map(|which| which.get(&steps));
+        let (left, right) = (if lot { Coverage::lot(left, 1, turn) } else { Coverage::of(left) }, Coverage::of(right));
+        let (left, right) = if turn % 2 == 0 { (left, right) } else { (right, left) };
         let both = left.clone().union(right.clone());
         for (machine, disk, block) in (0..4u8).flat_map(|m| (0..4u16).flat_map(move |d| (0..9u32).map(move |b| (m, d, b)))) {
             let (name, disk) = (model::name(machine), DiskNumber(disk));
@@ -224,6 +235,55 @@ proptest! {
         let places: BTreeSet<_> = pages.iter().map(|page| page.range().start).collect();
         prop_assert_eq!(places.len(), pages.len(), "none twice");
         prop_assert!(pages.windows(2).all(|pair| pair[0].range().end <= pair[1].range().start));
+    }
+}
+
+/// Of long disks, too: each lot has as many pieces as it may, and each block of a run is in one lot.
+#[test]
+fn lots_of_long_disks_are_apart_and_cover_all() {
+    const PIECE_BLOCKS: u32 = 4096;
+    for seed in 0..6 {
+        let mut step = BlockMap::empty();
+        for machine in 0..2 {
+            let disks = (0..2).map(|number| {
+                let (runs, seed) = (2000 + 3000 * machine, seed + 7 * u32::from(number));
+                (DiskNumber(number), long_disk(runs, seed, 1))
+            });
+            step.insert(name(machine), MachineMap { captured: time(0), disks: disks.collect() });
+        }
+        // And runs of zeros over several pieces, which begin and end at their bounds and beside them.
+        let zeros = [(4096, 4096), (8192, 1), (8193, 9000), (20_479, 2), (24_576, 4096)];
+        let zeros = zeros.map(|(first, count)| Run::Zero { first, count }).to_vec();
+        let disk = DiskMap::new(1 << 40, 1 << 20, 1 << 20, zeros).unwrap();
+        step.insert(name(2), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
+        let mut blocks: BTreeMap<(MachineName, DiskNumber, u32), Vec<u32>> = BTreeMap::new();
+        for (name, machine) in step.machines() {
+            for (number, disk) in &machine.disks {
+                for run in disk.runs() {
+                    for block in run.first()..u32::try_from(run.end()).unwrap() {
+                        blocks.entry((name.clone(), *number, block / PIECE_BLOCKS)).or_default().push(block);
+                    }
+                }
+            }
+        }
+        for pieces_max in [1, 3, 1000] {
+            let count = blocks.len().div_ceil(pieces_max) as u64;
+            let lots: Vec<_> = (0..count).map(|turn| Coverage::lot(&step, pieces_max, turn)).collect();
+            let mut filled = vec![0; lots.len()];
+            for ((name, disk, _), blocks) in &blocks {
+                let touching = |block: u32| {
+                    let touches = lots.iter().map(|lot| lot.touches(name, *disk, block..block + 1));
+                    touches.enumerate().filter(|(_, touches)| *touches).map(|(lot, _)| lot).collect::<Vec<_>>()
+                };
+                let lot = touching(blocks[0]);
+                assert_eq!(lot.len(), 1, "block {} of {name} {disk}", blocks[0]);
+                filled[lot[0]] += 1;
+                assert!(blocks.iter().all(|block| touching(*block) == lot), "a piece is in one lot");
+            }
+            let (last, full) = filled.split_last().unwrap();
+            assert!(full.iter().all(|pieces| *pieces == pieces_max) && (1..=pieces_max).contains(last), "{filled:?}");
+            assert_eq!(Coverage::lot(&step, pieces_max, count), lots[0], "then it starts over");
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
 use offsite_core::plan::{
-    BATCH_BYTES_MAX, Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, RetiredFile, adopt,
-    batches, fold, free_ranges, references, relocate, retire, sync,
+    Address, BATCH_BYTES_MAX, Cost, Files, FoldTarget, Merge, Move, Placement, Plan, Reclaiming, Relocation, Retired,
+    RetiredFile, adopt, batches, fold, free_ranges, move_batches, references, relocate, retire, sync,
 };
 use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock};
 use proptest::prelude::*;
@@ -411,6 +411,30 @@ proptest! {
         prop_assert_eq!(plan.files, BTreeMap::new());
     }
 
+    /// What is read from one folder is read as if there were no other.
+    #[test]
+    fn no_batch_reads_from_two_folders(
+        parts in prop::collection::vec((0..3u32, prop::collection::vec((0..4u64, 1..100u32), 1..5)), 0..6),
+    ) {
+        let (mut moves, mut offset): (Vec<Move>, u64) = (Vec::new(), 0);
+        for (source, (gap, length)) in parts.iter().flat_map(|(source, frames)| frames.iter().map(move |frame| (*source, *frame))) {
+            let from = StoredBlock { file: ObjectId::new(1, 1), offset: offset + gap * 8192, length, digest: Digest([0; 32]) };
+            offset = from.offset + u64::from(length);
+            moves.push(Move { address: Address { machine: model::name(0), disk: DiskNumber(0), block: 0 }, source, from, to: from });
+        }
+        let all = move_batches(&moves);
+        let covered: Vec<usize> = all.iter().flat_map(|batch| batch.items.clone()).collect();
+        prop_assert_eq!(covered, (0..moves.len()).collect::<Vec<_>>());
+        for batch in &all {
+            let own = &moves[batch.items.clone()];
+            prop_assert!(own.iter().all(|step| step.source == own[0].source));
+            prop_assert_eq!(batch.range.clone(), own[0].from.offset..own[own.len() - 1].from.offset + u64::from(own[own.len() - 1].from.length));
+        }
+        let alone = moves.chunk_by(|left, right| left.source == right.source).map(|part| batches(part, |step| step.from).len());
+        prop_assert_eq!(all.len(), alone.sum::<usize>());
+        prop_assert_eq!(Plan { moves, ..Plan::default() }.cost().read_requests, all.len() as u64);
+    }
+
     #[test]
     fn batches_cover_each_item_once(
         frames in prop::collection::vec((1..3u32, 0..4u64, prop_oneof![1..100u32, 1..5_000_000u32]), 0..40),
@@ -451,6 +475,20 @@ proptest! {
             prop_assert!(left.file != right.file || !near || !fits);
         }
     }
+}
+
+/// Where the repository itself makes files of parts of others, the blocks go to their places and no byte passes through here.
+#[test]
+fn a_cloned_plan_reads_and_writes_nothing() {
+    let mut source = Store::default();
+    let world = World::from([(0, BTreeMap::from([(0, vec![1, 2, 3, 4, 5])]))]);
+    let wanted = source.write(&world, time(0));
+    let placement = Placement { first_offset: 64, alignment: 64, file_bytes_max: u64::MAX };
+    let plan = sync(&BlockMap::empty(), &wanted, placement, || ObjectId::new(7, 1));
+    let (carried, cloned) = (plan.cost(), Plan { cloned: true, ..plan.clone() }.cost());
+    assert!(carried.blocks == 2 && carried.bytes_read > 0 && carried.bytes_written > 0 && carried.read_requests > 0);
+    let by_itself = Cost { bytes_read: 0, bytes_written: 0, read_requests: 0, ..carried };
+    assert_eq!(cloned, by_itself, "the space that it takes is the same");
 }
 
 /// A frame that begins or ends where a retired range does is not touched by it.

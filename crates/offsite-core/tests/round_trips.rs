@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::{Store, World, history, live};
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::Index;
+use offsite_core::format::index::{Directory, Index};
 use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, DiskMap, DiskNumber, Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
@@ -207,6 +207,11 @@ proptest! {
     fn an_index_reads_back(index in index()) {
         let bytes = index.encode().unwrap();
         prop_assert_eq!(&Index::decode(&bytes).unwrap(), &index);
+        let directory = Directory::decode(&bytes).unwrap();
+        prop_assert!(directory.files().eq(index.files.keys().copied()));
+        for file in index.files.keys().copied().chain([ObjectId::from_stored(u64::MAX)]) {
+            prop_assert_eq!(directory.file_bytes(file), index.files.get(&file).copied());
+        }
         let point = index.point(&bytes).unwrap();
         prop_assert_eq!(point.stored, Stored::of(&index.map));
         prop_assert_eq!(&point.below, &index.below);

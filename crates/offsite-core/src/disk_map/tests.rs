@@ -124,7 +124,16 @@ fn step() -> impl Strategy<Value = Cells> {
 }
 
 fn state() -> impl Strategy<Value = Cells> {
-    prop::collection::vec(covered(), 0..14).prop_flat_map(|cells| {
+    known(covered())
+}
+
+/// A state of which some blocks are lost.
+fn remains() -> impl Strategy<Value = Cells> {
+    known(cell())
+}
+
+fn known(cell: impl Strategy<Value = Cell>) -> impl Strategy<Value = Cells> {
+    prop::collection::vec(cell, 0..14).prop_flat_map(|cells| {
         size(cells.len()).prop_map(move |size_bytes| Cells { size_bytes, keeps: Vec::new(), cells: cells.clone() })
     })
 }
@@ -203,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn diff_leads_there(before in state(), after in state()) {
+    fn diff_leads_there(before in remains(), after in state()) {
         let (before, after) = (before.map(), after.map());
         let reached = before.overlay(&before.diff(&after), |_, _| {});
         prop_assert!(reached.same_content(&after), "{:?}", reached);
@@ -212,17 +221,29 @@ proptest! {
 
     /// No block is in the step that need not be.
     #[test]
-    fn diff_is_smallest(before in state(), after in state()) {
+    fn diff_is_smallest(before in remains(), after in state()) {
         let step = Cells::of(&before.map().diff(&after.map()));
         let content = |cell: Option<&Cell>| match cell {
             Some(Cell::Stored { content, .. }) => Some(Some(*content)),
-            Some(_) => Some(None),
-            None => None,
+            Some(Cell::Zero) => Some(None),
+            Some(Cell::Absent) | None => None,
         };
         let needed = after.cells.iter().enumerate().map(|(block, cell)| {
             if content(before.cells.get(block)) == content(Some(cell)) { Cell::Absent } else { *cell }
         });
         prop_assert_eq!(step.cells, needed.collect::<Vec<_>>());
+    }
+
+    /// The way back from a step, and only what the step has changed.
+    #[test]
+    fn an_inverse_leads_back(before in state(), step in step()) {
+        let (before, step) = (before.map(), step.map());
+        let back = before.inverse(&step);
+        prop_assert_eq!(before.overlay(&step, |_, _| {}).overlay(&back, |_, _| {}), before);
+        for run in back.runs() {
+            let touched = |block| block >= step.keeps_blocks() || step.get(block).is_some();
+            prop_assert!((run.first()..u32::try_from(run.end()).unwrap()).all(touched), "{:?}", run);
+        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub(super) fn decode_page(
     let rows = words(blocks).zip(words(file_numbers)).zip(words(lengths));
     let rows = rows.zip(offsets.as_chunks::<8>().0).zip(digests.as_chunks::<32>().0);
     for ((((block, file), length), offset), digest) in rows {
-        while let Some(zero) = zeros.next_if(|zero| zero.first() < block) {
+        while let Some(zero) = zeros.next_if(|zero| zero.end() <= block.into()) {
             runs.push(zero);
         }
         let offset = u64::from_le_bytes(*offset);

@@ -227,3 +227,53 @@ impl Directory {
         Ok(map.restricted(coverage))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::columns::DiskRecord;
+    use crate::format::index::CopyRecord;
+
+    /// The directory of an index whose one page claims so many rows.
+    fn claiming(name: &str, zero_rows: u32, stored_rows: u32) -> Vec<u8> {
+        let captured = Timestamp::from_unix_secs(0).unwrap();
+        let state = MachineState::new(MachineName::new(name).unwrap(), Status::Complete, captured);
+        let page = PageRecord { first_block: 0, zero_rows, stored_rows, checksum: 0 };
+        let disk = DiskRecord { number: 0, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
+        let machine = MachineRecord {
+            name: name.to_owned(),
+            number: 0,
+            status: 0,
+            captured_unix_secs: 0,
+            copy: CopyRecord::of(&state),
+            disks: Some(vec![disk]),
+        };
+        let record = DirectoryRecord {
+            folder: [0; 16],
+            id: 0,
+            sequence: 0,
+            time_unix_secs: 0,
+            kind: 0,
+            block_bytes: BlockSize::MiB1.bytes(),
+            below: vec![],
+            files: vec![],
+            machines: vec![machine],
+        };
+        let record = codec::encode(WHAT, &record).unwrap();
+        [&Envelope::of(Kind::Index, &record).encode()[..], &record].concat()
+    }
+
+    #[test]
+    fn an_index_may_be_as_long_as_the_limit_and_no_longer() {
+        // A row has 8 bytes or 52, so the name makes the rest a multiple of four.
+        let name = ["a", "ab", "abc", "abcd"].into_iter().find(|name| claiming(name, u32::MAX, 0).len() % 4 == 0);
+        let name = name.unwrap();
+        let left = INDEX_BYTES_MAX - claiming(name, u32::MAX, 0).len() as u64;
+        let stored_rows = u32::from(left % 8 == 4);
+        let zero_rows = u32::try_from((left - 52 * u64::from(stored_rows)) / 8).unwrap();
+        let longest = Directory::decode(&claiming(name, zero_rows, stored_rows)).unwrap();
+        assert_eq!(longest.length(), INDEX_BYTES_MAX);
+        let longer = Directory::decode(&claiming(name, zero_rows + 1, stored_rows)).unwrap_err();
+        assert_eq!(longer, FormatError::Long { what: WHAT, bytes: INDEX_BYTES_MAX + 8, limit_bytes: INDEX_BYTES_MAX });
+    }
+}

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::plan::{FoldTarget, Merge, adopt, fold};
-use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
+use offsite_core::plan::{Merge, adopt, fold};
+use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting, Says};
 use super::room::fold_target;
 use crate::error::Context;
-use crate::findings::Findings;
-use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::report::Operation;
 use crate::seams::is_broken;
 use crate::stack::stacked;
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
@@ -49,8 +47,7 @@ pub(super) async fn draft(
     let (mut method, mut why) = choose(drafting, method);
     let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
     if let Some(into) = &target
-        && let Some(hindrance) =
-            hindrance(drafting.repository, drafting.indexes.layout(), drafting.head.folder, &steps, into).await?
+        && let Some(hindrance) = hindrance(drafting, &steps, into.file).await?
     {
         (method, why, target) = (MergeMethod::Adopt, hindrance, None);
     }
@@ -120,21 +117,15 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
 }
 
 /// Why known damage leaves no room for a fold of `steps`, if so. Adopting moves nothing, and lets the chain go on.
-async fn hindrance(
-    repository: &OpenRepository,
-    layout: &Layout,
-    folder: [u8; 16],
-    steps: &[BlockMap],
-    into: &FoldTarget,
-) -> Result<Option<&'static str>> {
-    let findings = Findings::load(repository, layout, folder).await?;
+async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
+    let findings = drafting.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
-    let key = layout.backup_file(into.file)?;
-    let last = into.length.saturating_sub(1)..into.length;
-    match repository.backend().get_range(&key, last).await {
+    let Some(length) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };
+    let key = drafting.indexes.layout().backup_file(into)?;
+    match drafting.repository.backend().get_range(&key, length.saturating_sub(1)..length).await {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
             Ok(Some("the full's file is lost or cut off"))
         }

@@ -320,7 +320,8 @@ impl CopyJob {
             let draft = {
                 let mut mint = || writer.mint();
                 let indexes = &mut *indexes;
-                let mut drafting = Drafting { repository: &self.target, head: &head, indexes, mint: &mut mint };
+                let (repository, stored) = (&self.target, &head.files);
+                let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
                 whole::draft(&mut drafting, sources, sequence).await?
             };
             let (note, reads_source) = (whole::note(&draft.operation), !draft.sources.is_empty());

@@ -101,7 +101,9 @@ impl TransformJob {
                 minted += 1;
                 ObjectId::new(u32::MAX, minted)
             };
-            let planned = plan(&self.repository, &mut head, &mut indexes, &self.transforms, now, 0, &mut mint).await;
+            let stored = head.files.clone();
+            let transforms = &self.transforms;
+            let planned = plan(&self.repository, &mut head, &stored, &mut indexes, transforms, now, 0, &mut mint).await;
             folder.unpin(None, planned).await
         })
     }

@@ -80,6 +80,7 @@ impl World {
             || expected.offered.is_empty()
             || !expected.is_intact()
             || !expected.is_certain
+            || expected.offered.values().any(|offered| offered.is_strange)
             || self.is_split(number)
     }
 
@@ -219,25 +220,22 @@ impl World {
             ensure(new.is_empty(), Law::Points, || format!("{job}: {new:?} are new, and nothing was copied"))?;
         }
         let Some(after) = self.proven(*number) else { return Ok(()) };
-        let known = before.as_ref().map(|before| before.newest()).unwrap_or_default();
         let held = after.newest();
         for (name, offered) in &expected.offered {
-            let is_new = known.get(name).is_none_or(|known| *known < offered.captured);
-            let is_here = held.get(name).is_some_and(|held| *held >= offered.captured);
-            let may_lack = *is_struck || !offered.is_intact || !expected.is_certain;
+            let Some(due) = offered.due else { continue };
+            let may_lack = *is_struck || !offered.is_intact() || !expected.is_certain || offered.is_strange;
             // A machine that is removed with the same run was copied before.
             let may_go = self.copy_settings(*number).transforms.deleted_machines.is_some();
-            ensure(is_here || may_lack || may_go, Law::Points, || {
-                format!("{job}: {name} of {} is offered ({is_new}) and not there: {machines:?}", offered.captured)
+            ensure(held.get(name) == Some(&due) || may_lack || may_go, Law::Points, || {
+                format!("{job}: {name} of {due} is offered and not there: {machines:?}")
             })?;
         }
         let outcomes: BTreeMap<&MachineName, &MachineOutcome> =
             machines.iter().map(|report| (&report.name, &report.outcome)).collect();
         for (name, outcome) in outcomes {
             if let MachineOutcome::Complete { captured } = outcome {
-                let is_offered = expected.offered.get(name).is_some_and(|offered| offered.captured == *captured);
-                // A source that cannot be reached for a moment is passed over.
-                ensure(is_offered || !expected.is_certain || *is_struck, Law::Points, || {
+                let is_offered = expected.offered.get(name).is_some_and(|offered| offered.has(*captured));
+                ensure(is_offered || !expected.is_certain, Law::Points, || {
                     format!("{job}: {name} of {captured} was copied, which was not offered")
                 })?;
             }
@@ -270,7 +268,8 @@ impl World {
                 let is_offered = expected
                     .offered
                     .get(name)
-                    .is_some_and(|offered| offered.is_intact && newest.get(name) == Some(&offered.captured));
+                    .zip(newest.get(name))
+                    .is_some_and(|(offered, held)| offered.is_newest(*held) && offered.is_intact_at(*held));
                 *sequence == latest.sequence && is_offered
             });
             ensure(!is_noted || of_newest.is_none(), Law::Healed, || {

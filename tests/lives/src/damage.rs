@@ -163,7 +163,7 @@ impl World {
                 let frames: Vec<_> = proven.frames.values().filter(|frame| frame.flaw.is_none()).collect();
                 let Some(position) = modulo(which, frames.len()) else { return Ok(None) };
                 let at = frames[position].at;
-                flipped = Some(at.offset as usize + how as usize / 3 % at.length as usize);
+                flipped = Some(usize::try_from(at.offset).unwrap_or(0) + how as usize / 3 % at.length as usize);
                 Some(format!("{job}/blocks/{}", at.file))
             }
             Target::Index => pick(indexes().map(|id| format!("{job}/index/{id}")).collect()),

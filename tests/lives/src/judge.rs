@@ -10,7 +10,7 @@ use offsite_repository::ErrorKind;
 
 use crate::keeping::Keeping;
 use crate::proof::Proven;
-use crate::settings::{BACKUPS, FOLDERS};
+use crate::settings::FOLDERS;
 use crate::violation::{Law, Violation, ensure};
 use crate::world::{World, words};
 
@@ -114,11 +114,6 @@ impl World {
             let newest = before.newest();
             let lost = newest.keys().find(|name| !held.contains(name));
             ensure(lost.is_none(), Law::Kept, || format!("{job}: no point has {lost:?} any more"))?;
-            for (name, captured) in after.newest() {
-                // A backup by a clock that is behind is of its time.
-                let older = newest.get(&name).filter(|known| number >= BACKUPS && **known > captured);
-                ensure(older.is_none(), Law::Kept, || format!("{job}: {name} fell back from {older:?} to {captured}"))?;
-            }
         }
         Ok(new)
     }

@@ -242,7 +242,7 @@ impl World {
         let before = self.proven(number);
         let Ended { result, is_struck } = self.carry_out(FOLDERS[number].place, interruption, run).await;
         self.look()?;
-        let policy = backup.keep.and_then(|keep| settings::policy_of(keep));
+        let policy = backup.keep.and_then(settings::policy_of);
         let keeping = self.backup_keeping(policy.as_ref());
         let new = self.judge_points(number, before.as_ref(), Makes::One, &keeping)?;
         self.judge_backup(number, &new)?;

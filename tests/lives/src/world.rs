@@ -1,5 +1,6 @@
 //! The places, folders, machines and jobs of a life, and what the model knows of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::rc::Rc;
@@ -255,10 +256,11 @@ impl World {
                 SourceSpec::Job(folder) | SourceSpec::Machines(folder, _) => FOLDERS[*folder].place,
                 SourceSpec::Infrastructure(place) => *place,
             };
-            if !opened.contains_key(&place) {
-                opened.insert(place, Self::open(&places[place]).await?);
-            }
-            let repository = &opened[&place];
+            let repository = match opened.entry(place) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(Self::open(&places[place]).await?),
+            };
+            let repository: &OpenRepository = repository;
             sources.push(match spec {
                 SourceSpec::Job(folder) => Source::job(repository, job(FOLDERS[*folder].job)),
                 SourceSpec::Infrastructure(_) => Source::infrastructure(repository),
@@ -338,8 +340,8 @@ impl World {
                 continue;
             }
             let before = std::mem::replace(&mut self.places[number].contents, Rc::new(found));
-            for folder in 0..FOLDERS.len() {
-                if FOLDERS[folder].place == number && !self.is_same_folder(folder, &before) {
+            for (folder, spec) in FOLDERS.iter().enumerate() {
+                if spec.place == number && !self.is_same_folder(folder, &before) {
                     self.prove(folder)?;
                 }
             }

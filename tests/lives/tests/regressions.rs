@@ -37,3 +37,14 @@ fn verification_names_no_machine_of_a_point_that_was_cut_off_at_it() {
          backup 0 119 1 !lost-answer 81; sync 0 71 1 !gate 1643; damage 3 59 1; verify 3 123 1",
     );
 }
+
+#[test]
+fn a_plan_of_several_folds_is_not_misled_by_what_the_first_will_write() {
+    holds(
+        "places 0 0 6 0 0 hours 7; join 0 152 1; backup 0 96 1; backup 0 34 1; run 0 1; backup 0 61 1; transform 0 92 1; \
+         restore 3 42 1; sync 0 138 1; sync 0 131 1; run 0 1 1; transform 0 170 1; sync 0 42 1; sync 10 89 1; backup 0 80 1; \
+         transform 0 28 1; backup 0 33 1; run 4 152 1; run 0 36 1; transform 0 1; run 0 25 1; restore 3 139 1; transform 0 120 1; \
+         transform 0 88 1; backup 0 165 1; grow 0 54 1; backup 0 23 1; policy 0 0 15; run 0 42 1; backup 0 58 1; sync 0 159 1; \
+         backup 0 140 1; run 0 165 1",
+    );
+}

@@ -83,6 +83,7 @@ impl CopyJob {
         if head.chain.latest().is_none() {
             head.chain = imagined_head(&self.target, sources, now)?.chain;
         }
+        let stored_files = head.files.clone();
         let mut indexes = Indexes::new(&self.target, &layout, head.folder);
         let latest = latest_state(&head, &mut indexes).await?;
         // Ids that no writer will ever mint: nothing of this plan is carried out.
@@ -128,13 +129,19 @@ impl CopyJob {
         let folders: Vec<&JobFolder> = sources.folders().collect();
         while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {
             let imagined = head.clone();
-            let mut drafting =
-                Drafting { repository: &self.target, head: &imagined, indexes: &mut indexes, mint: &mut mint };
+            let mut drafting = Drafting {
+                repository: &self.target,
+                head: &imagined,
+                stored: &stored_files,
+                indexes: &mut indexes,
+                mint: &mut mint,
+            };
             let draft = whole::draft(&mut drafting, &folders, sequence).await?;
             operations.push(imagine(&mut head, draft));
         }
         let settings = &self.transforms;
-        operations.extend(plan(&self.target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);
+        operations
+            .extend(plan(&self.target, &mut head, &stored_files, &mut indexes, settings, now, added, &mut mint).await?);
         Ok(RunPlan {
             sync: planned_sync,
             operations,

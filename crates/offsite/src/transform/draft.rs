@@ -23,6 +23,8 @@ use crate::{Error, OpenRepository, Progress, Result};
 pub(crate) struct Drafting<'a> {
     pub(crate) repository: &'a OpenRepository,
     pub(crate) head: &'a Head,
+    /// The files as they are stored: where operations are only planned, the head is ahead of them.
+    pub(crate) stored: &'a Files,
     pub(crate) indexes: &'a mut Indexes,
     /// Names new objects.
     pub(crate) mint: &'a mut (dyn FnMut() -> ObjectId + Send),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::plan::{FoldTarget, Merge, adopt, fold};
+use offsite_core::plan::{Merge, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
@@ -10,7 +10,6 @@ use super::MergeMethod;
 use super::draft::{Draft, Drafting, Says};
 use super::room::fold_target;
 use crate::error::Context;
-use crate::findings::Findings;
 use crate::layout::Layout;
 use crate::point::PointIndex;
 use crate::report::Operation;
@@ -49,8 +48,7 @@ pub(super) async fn draft(
     let (mut method, mut why) = choose(drafting, method);
     let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
     if let Some(into) = &target
-        && let Some(hindrance) =
-            hindrance(drafting.repository, drafting.indexes.layout(), drafting.head.folder, &steps, into).await?
+        && let Some(hindrance) = hindrance(drafting, &steps, into.file).await?
     {
         (method, why, target) = (MergeMethod::Adopt, hindrance, None);
     }
@@ -120,20 +118,15 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
 }
 
 /// Why known damage leaves no room for a fold of `steps`, if so. Adopting moves nothing, and lets the chain go on.
-async fn hindrance(
-    repository: &OpenRepository,
-    layout: &Layout,
-    folder: [u8; 16],
-    steps: &[BlockMap],
-    into: &FoldTarget,
-) -> Result<Option<&'static str>> {
-    let findings = Findings::load(repository, layout, folder).await?;
+async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
+    let findings = drafting.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
-    let is_whole = length_of(repository, layout, into.file).await?.is_some_and(|length| length >= into.length);
-    Ok((!is_whole).then_some("the full's file is lost or cut off"))
+    let Some(least) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };
+    let length = length_of(drafting.repository, drafting.indexes.layout(), into).await?;
+    Ok(length.is_none_or(|length| length < least).then_some("the full's file is lost or cut off"))
 }
 
 /// How long a backup file is, if it is there. No block is read for it.

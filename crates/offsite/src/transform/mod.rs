@@ -16,7 +16,7 @@ pub(crate) mod whole;
 use std::time::Instant;
 
 use offsite_core::format::head::Head;
-use offsite_core::plan::Cost;
+use offsite_core::plan::{Cost, Files};
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
 use offsite_core::schedule::clock::AHEAD_MAX_SECS;
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
@@ -99,10 +99,13 @@ pub struct PlannedOperation {
     pub cost: Cost,
 }
 
-/// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be.
+/// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be. `stored` are the files
+/// before all that is only planned.
+#[expect(clippy::too_many_arguments, reason = "a chain, and all that decides about it")]
 pub(crate) async fn plan(
     repository: &OpenRepository,
     head: &mut Head,
+    stored: &Files,
     indexes: &mut Indexes,
     settings: &Transforms,
     now: Timestamp,
@@ -117,7 +120,7 @@ pub(crate) async fn plan(
     // The run itself will be of the next epoch.
     let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));
     loop {
-        let mut drafting = Drafting { repository, head, indexes, mint: &mut *mint };
+        let mut drafting = Drafting { repository, head, stored, indexes, mint: &mut *mint };
         let Some(draft) = agenda.next(&mut drafting).await? else { return Ok(planned) };
         planned.push(imagine(head, draft));
     }
@@ -149,7 +152,8 @@ pub(crate) async fn transform(
             let draft = {
                 let mut mint = || writer.mint();
                 let indexes = &mut *indexes;
-                let mut drafting = Drafting { repository: &repository, head: &head, indexes, mint: &mut mint };
+                let (repository, stored) = (&repository, &head.files);
+                let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
                 agenda.next(&mut drafting).await?
             };
             let Some(draft) = draft else { break };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::head::Head;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
-use offsite_core::{BlockMap, Chain, ObjectId, Run, Sequence, StoredBlock};
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use super::{Damage, Touched};
@@ -110,7 +110,7 @@ fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&
     let mut touched = BTreeSet::new();
     for (sequence, state) in states {
         let Some(point) = chain.get(*sequence) else { continue };
-        for (name, machine) in state.machines().iter().filter(|(name, _)| point.machine(name).is_some()) {
+        for (name, machine) in state.machines().iter().filter(|(name, _)| is_restorable(point, name)) {
             if machine.disks.values().any(|disk| disk.stored().any(|(_, at)| is_lost(&at))) {
                 touched.insert(Touched { sequence: *sequence, machine: Some(name.clone()) });
             }
@@ -119,13 +119,18 @@ fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&
     touched.into_iter().collect()
 }
 
+/// Whether a point has a machine to restore. Of one that a copy was cut off at, the state below is an earlier point's.
+fn is_restorable(point: &RestorePoint, name: &MachineName) -> bool {
+    point.machine(name).is_some_and(MachineState::is_whole)
+}
+
 /// One entry for each damaged block, with the points whose state still has it.
 pub(crate) fn blocks(layout: &Layout, chain: &Chain, flaws: &[Flaw], states: &[(Sequence, BlockMap)]) -> Vec<Damage> {
     let damage = flaws.iter().map(|flaw| {
         let address = &flaw.block.address;
         let touches = states.iter().filter(|(sequence, state)| {
             let disk = state.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
-            let in_point = chain.get(*sequence).is_some_and(|point| point.machine(&address.machine).is_some());
+            let in_point = chain.get(*sequence).is_some_and(|point| is_restorable(point, &address.machine));
             in_point
                 && disk.and_then(|disk| disk.get(address.block))
                     == Some(Run::Stored { block: address.block, at: flaw.block.at })

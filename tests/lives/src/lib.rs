@@ -15,7 +15,6 @@ pub mod damage;
 pub mod expect;
 pub mod judge;
 pub mod keeping;
-pub mod known;
 pub mod life;
 pub mod machines;
 pub mod many;

@@ -11,7 +11,7 @@ use offsite_simulation::numbers::Numbers;
 use crate::coverage::{Coverage, impossible_weather};
 use crate::operation::{Interruption, Kind, Life, Operation, Step, Weather};
 use crate::proof::Prover;
-use crate::steering::towards;
+use crate::steering::{story, towards};
 use crate::violation::{Law, Violation};
 use crate::world::World;
 
@@ -183,6 +183,9 @@ impl Lives {
             if ahead.is_empty() && number > 8 && numbers.one_in(6) {
                 let calls = |kind| self.calls.get(&kind).copied().unwrap_or(40);
                 ahead.extend(towards(&self.coverage, calls, numbers));
+            }
+            if ahead.is_empty() && numbers.one_in(15) {
+                ahead.extend(story(numbers));
             }
             let step = ahead.pop_front().unwrap_or_else(|| self.next(numbers, &temper, number));
             life.borrow_mut().steps.push(step);

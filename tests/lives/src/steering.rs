@@ -80,3 +80,63 @@ pub fn towards(coverage: &Coverage, calls: impl Fn(Kind) -> u32, numbers: &mut N
     }
     steps
 }
+
+/// A short story of the kind that ends badly where something is wrong: what happens next to each other by chance seldom enough.
+#[must_use]
+pub fn story(numbers: &mut Numbers) -> Vec<Step> {
+    let mut draw = |bound| u32::try_from(numbers.below(bound)).unwrap_or(0);
+    let which = draw(6);
+    let backup = |how| step(Kind::Backup, 0, how, 0);
+    let run = step(Kind::Run, 0, 1, 0);
+    let nights = |count: usize| [backup(0), run].repeat(count);
+    let mut steps = Vec::new();
+    match which {
+        // A source's block cannot be read while a machine is copied for the first time, and can be later.
+        0 => {
+            steps.extend([
+                step(Kind::Join, 0, draw(60), 0),
+                backup(0),
+                step(Kind::Damage, 0, 10 * draw(12), 3 * draw(20)),
+            ]);
+            steps.extend([run, step(Kind::Mend, 0, 0, 0)]);
+            steps.extend(nights(3));
+        }
+        // A copy is cut off between machines whose blocks lie in different files.
+        1 => {
+            steps.extend([step(Kind::Join, 0, draw(60), 0), backup(0), step(Kind::Join, 0, draw(60), 0), backup(0)]);
+            let gate = Interruption { weather: Weather::Gate, after: draw(1_500), at_source: false };
+            steps.push(Step { interruption: Some(gate), ..step(Kind::Sync, 0, draw(3), 0) });
+            steps.extend(nights(3));
+        }
+        // Damage is found, and healed by the next copy.
+        2 => {
+            steps.extend([step(Kind::Damage, 3, 10 * draw(12), 3 * draw(20)), step(Kind::Verify, 3, 0, 0)]);
+            steps.extend(nights(1));
+            steps.push(step(Kind::Verify, 3, 0, 0));
+        }
+        // A reader stands still while its point is merged.
+        3 => {
+            steps.extend(nights(1));
+            steps.push(step(Kind::Hold, 3, draw(4), draw(4)));
+            steps.extend(nights(4));
+            steps.push(step(Kind::LetGo, 0, 0, 0));
+        }
+        // Weeks pass, and archives are made.
+        4 => {
+            steps.push(step(Kind::Policy, 0, draw(180), 3 + draw(5)));
+            for _ in 0..3 {
+                steps.push(step(Kind::Clock, 9, 0, 0));
+                steps.extend(nights(1));
+            }
+        }
+        // A run is killed, and those after it go on.
+        _ => {
+            steps.push(backup(0));
+            let kill = Interruption { weather: Weather::Kill, after: draw(100), at_source: false };
+            steps.push(Step { interruption: Some(kill), ..run });
+            steps.extend(nights(2));
+        }
+    }
+    steps.push(step(Kind::Idle, 3, 0, 0));
+    steps
+}

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use offsite::core::format::head::RetiredObject;
 use offsite::core::{MachineName, Sequence};
-use offsite::{Basis, Repair, RepairReport, Transforms, Verify, VerifyReport};
+use offsite::{Repair, RepairReport, Transforms, Verify, VerifyReport};
 use offsite_repository::{Key, Reclaim, Repository};
 
 use crate::damage::Target;
 use crate::judge::Makes;
 use crate::keeping::Keeping;
-use crate::known::{Known, is_known};
 use crate::operation::Interruption;
 use crate::perform::Applied;
 use crate::proof::Proven;
@@ -142,11 +141,7 @@ impl World {
             Some(Ok(report)) if report.left_out.is_empty() => {}
             // What a repair had to give up is judged by what it says.
             Some(Ok(report)) => {
-                let has_lost_blocks = !self.folders[number].excused.is_empty();
-                let is_known = has_lost_blocks && report.basis != Basis::Head && is_known(Known::RepairGivesUpPoints);
-                ensure(!is_sound || is_known, Law::Repaired, || {
-                    format!("{} gave points up: {report:?}", FOLDERS[number].job)
-                })?;
+                ensure(!is_sound, Law::Repaired, || format!("{} gave points up: {report:?}", FOLDERS[number].job))?;
                 self.folders[number].wounds.retain(|wound| matches!(wound.target, Target::Frame | Target::File));
                 self.folders[number].is_estimated = true;
                 self.folders[number].is_loose = true;

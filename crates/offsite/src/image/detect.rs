@@ -1,7 +1,7 @@
 //! What kind of image a file is.
 
 use std::fs::{File, FileType};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -55,6 +55,11 @@ pub(super) fn detect(path: &Path) -> Result<ImageFormat> {
         )),
         None => Ok(ImageFormat::Raw),
     }
+}
+
+/// The length of an image's file. A block device has its length at its end, and none in its metadata.
+pub(super) fn length(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
 }
 
 /// Opens an image's file for reading; a directory, a missing file and the like get an error that says so.

@@ -76,6 +76,9 @@ impl DiskImage for Qcow2Image {
     }
 }
 
+/// QEMU reckons the size of a disk in sectors of so many bytes, and takes no account of what is left over.
+const SECTOR_BYTES: u64 = 512;
+
 /// A qcow2 image being restored.
 #[derive(Debug)]
 pub(super) struct Qcow2Sink {
@@ -90,7 +93,7 @@ impl Qcow2Sink {
         let created =
             File::open(StorageOpenOptions::new().filename(partial.partial_path()).write(true)).and_then(|storage| {
                 Qcow2::<File>::create_builder(storage)
-                    .size(size_bytes)
+                    .size(size_bytes.next_multiple_of(SECTOR_BYTES))
                     .create_open(DenyImplicitOpenGate::default(), |image| {
                         Ok(Qcow2::<File>::builder(image).backing(None).write(true))
                     })

@@ -20,6 +20,8 @@ const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 const COMPRESSED: u64 = 1 << 62;
 /// Where the features lie that a reader must know.
 const FEATURES_OFFSET: u64 = 72;
+/// The feature of an image whose writer ended without putting its counts of references in order.
+const DIRTY: u64 = 1 << 0;
 /// The feature of an image that QEMU found to be damaged.
 const CORRUPT: u64 = 1 << 1;
 /// Features of images that are not read, and how an image with one is called.
@@ -68,7 +70,7 @@ pub(super) fn check(path: &Path, backing_files: bool) -> Result<()> {
 fn check_one(path: &Path) -> Result<Option<PathBuf>> {
     let file = detect::open(path)?;
     let unreadable = |error| Error::image(path, "it cannot be read", Some(error));
-    let length = file.metadata().map_err(unreadable)?.len();
+    let length = detect::length(&file).map_err(unreadable)?;
     let truncated = |what: &str, end: u64| {
         Error::image(path, format!("it is truncated: {what} ends at byte {end}, the file at {length}"), None)
     };
@@ -145,11 +147,20 @@ fn refuse_unread(path: &Path, file: &File, header: &[u8; 72]) -> Result<()> {
     match UNREAD_FEATURES.iter().find(|(feature, _)| features & feature != 0) {
         Some((_, what)) => Err(Error::image(path, format!("it {what}, and such images are not read; {plain}"), None)),
         None if features & CORRUPT != 0 => {
-            let detail = "it is marked as damaged; repair it first: qemu-img check -r all IMAGE";
+            Err(Error::image(path, format!("it is marked as damaged; {}", repair(path)), None))
+        }
+        None if features & DIRTY != 0 => {
+            let detail =
+                format!("it was not closed in order (its machine or host died), and is marked so; {}", repair(path));
             Err(Error::image(path, detail, None))
         }
         None => Ok(()),
     }
+}
+
+/// The cure of an image that is marked by QEMU.
+fn repair(path: &Path) -> String {
+    format!("repair it first, while nothing uses it: qemu-img check -r all {}", path.display())
 }
 
 fn compressed_offset(entry: u64, cluster_bits: u32) -> u64 {

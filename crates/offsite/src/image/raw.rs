@@ -1,7 +1,7 @@
 //! Raw images: files and block devices.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use rustix::fs::{OFlags, SeekFrom as Extent, seek};
 use rustix::io::Errno;
 
-use super::detect::open;
+use super::detect::{length, open};
 use super::{DiskImage, DiskSink};
 use crate::{Error, Result};
 
@@ -26,11 +26,9 @@ pub(super) struct RawImage {
 
 impl RawImage {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut file = open(path)?;
-        // A block device has its size at its end, and none in its metadata.
-        let size_bytes = file
-            .seek(SeekFrom::End(0))
-            .map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
+        let file = open(path)?;
+        let size_bytes =
+            length(&file).map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
         if size_bytes == 0 {
             return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
         }

@@ -1,6 +1,7 @@
 //! The config file.
 
 mod daemon;
+pub(crate) mod path;
 mod timing;
 mod transform;
 
@@ -92,6 +93,17 @@ impl RepositoryConfig {
             ("profile", self.profile.is_some()),
         ];
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
+    /// What is wrong with a path, by its key.
+    fn path_fault(&self) -> Option<String> {
+        let is_folder = !self.location.contains("://") && !self.location.starts_with("removable:");
+        let location = is_folder.then(|| ("location", Path::new(&self.location)));
+        let catalogue = self.catalogue.as_deref().map(|path| ("catalogue", path));
+        let credentials = self.credentials_file.as_deref().map(|path| ("credentials_file", path));
+        let places = self.places.iter().map(|path| ("places", path.as_path()));
+        let mut paths = location.into_iter().chain(catalogue).chain(credentials).chain(places);
+        paths.find_map(|(key, path)| Some(format!("{key}: {}", path::fault(path)?)))
     }
 
     /// What is wrong with the keys that say where media are.
@@ -321,12 +333,16 @@ impl Config {
             Failure::WrongUse(format!("config {}, line {line}: {what}{}", path.display(), fault.why))
         };
         config.daemon.jobs_at_once().map_err(|fault| wrong_at("", fault))?;
+        config.daemon.path_fault().map_or(Ok(()), |fault| Err(wrong(fault)))?;
         for (name, repository) in &mut config.repositories {
             if let Some(key) = repository.bucket_key().filter(|_| !repository.location.starts_with("s3://")) {
                 let location = &repository.location;
                 return Err(wrong(format!(
                     "repository {name:?}: {key} is for buckets (s3://...), and {location} is none"
                 )));
+            }
+            if let Some(fault) = repository.path_fault() {
+                return Err(wrong(format!("repository {name:?}: {fault}")));
             }
             if let Some(fault) = repository.media_fault() {
                 return Err(wrong(format!("repository {name:?}: {fault}")));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use offsite::runner::{Clock, JobHost, OpenFailure, RunReport};
+use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
 use offsite::{CopyJob, JobName, OpenRepository, Progress, Source, Transforms};
 use offsite_backends::{Ejected, Medium};
 
@@ -86,7 +86,7 @@ impl Host {
         Ok(opened)
     }
 
-    /// The sources in repositories that can be opened, and why others cannot; an error, if none can.
+    /// The sources in repositories that can be opened, and why others cannot.
     pub(crate) async fn sources(&self) -> Result<(Vec<Source>, Vec<String>), Failure> {
         let job = self.job()?;
         let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
@@ -105,10 +105,11 @@ impl Host {
             }
         }
         match failures.pop_first() {
-            Some((_, failure)) if sources.is_empty() => Err(failure),
+            Some((_, failure @ Failure::WrongUse(_))) if sources.is_empty() => Err(failure),
             first => {
                 let words = |(repo, failure): (&str, Failure)| {
-                    format!("not looked at: repository {repo}: {}", one_line(failure.text()))
+                    let (text, named) = (one_line(failure.text()), format!("repository {repo}: "));
+                    format!("not looked at: {named}{}", text.strip_prefix(&named).unwrap_or(&text))
                 };
                 Ok((sources, first.into_iter().chain(failures).map(words).collect()))
             }
@@ -204,18 +205,31 @@ impl JobHost for Host {
 
     async fn after(&self, report: &RunReport) -> Vec<String> {
         let mut warnings = Vec::new();
-        // Whoever has written to a drive has opened it. One that is away was not written to.
-        if let Err(failure) = self.let_go().await
-            && (report.point.is_some() || report.transform.is_some())
+        // After a failure, another drive may be there than the one that the job has opened.
+        if (report.status() != RunStatus::Failed || report.point.is_some())
+            && let Err(failure) = self.let_go().await
         {
             warnings.push(format!("do not take the medium out: {}", one_line(failure.text())));
         }
-        warnings.extend(self.run_script(report).await.err());
+        // Whoever did the work tells of it.
+        if !report.is_done_elsewhere() {
+            warnings.extend(self.run_script(report).await.err());
+        }
         warnings
     }
 }
 
 /// A line of a log is a line.
 pub(crate) fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    let mut line = String::new();
+    for part in text.lines().map(str::trim) {
+        let between = match line.chars().next_back() {
+            None => "",
+            Some(':') => " ",
+            Some(_) => "; ",
+        };
+        line.push_str(between);
+        line.push_str(part);
+    }
+    line
 }

@@ -132,6 +132,12 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
             "{location}: this version stores in folders, in buckets (s3://bucket/prefix) and on drives (removable:NAME) only"
         )));
     }
+    // What the config has was looked at when it was read, and has its own folder in front.
+    if config.location(repo).is_none()
+        && let Some(why) = crate::config::path::fault(Path::new(&location))
+    {
+        return Err(Failure::WrongUse(why));
+    }
     Ok(Place::Folder(PathBuf::from(location)))
 }
 

@@ -358,7 +358,7 @@ fn a_second_run_of_the_same_job() {
     assert_restores(&offsite, 1..=3);
     // A copy waits for the point that is being made, and says so.
     let waiting = offsite.run(["run", "--now", &day(number)]).expect(3);
-    assert!(waiting.out.contains("web01: a backup of job nightly is at work"), "{waiting}");
+    assert!(waiting.out.contains("web01: a backup is at work"), "{waiting}");
     offsite.ok(["backup", "--repo", "primary", "--job", "other", "web01=kept-1.img"]);
     assert_eq!(Ran::new(&first, &child.output()).status, 0);
     assert_restores(&offsite, 1..=3);

@@ -199,7 +199,9 @@ fn a_script_that_fails_is_a_warning_and_a_late_machine_too() {
     offsite.run(["status"]).expect(3);
     // Nothing new comes: the interval ends with a machine that is absent, and the script is told.
     offsite.set_clock("2026-11-02T22:01:00Z");
-    daemon.wait_for("a look", |offsite| (offsite.status()?["jobs"][0]["phase"] == "sync").then_some(()));
+    daemon.wait_for("a look", |offsite| {
+        (offsite.status()?["jobs"][0]["next_wake"] == "2026-11-02T22:06:00Z").then_some(())
+    });
     offsite.set_clock("2026-11-03T22:01:00Z");
     let report = daemon.wait_for("an interval without a point", |offsite| {
         let text = fs::read_to_string(offsite.path("report")).ok()?;
@@ -244,7 +246,7 @@ fn a_typed_run_does_what_comes_after_a_run_and_ignores_the_window() {
     offsite.run(["run", "--now", "2026-11-01T22:31:00Z"]).expect(0);
     offsite.script("after.sh", &format!("{AFTER}; exit 1"));
     let ran = offsite.run(["run", "--now", "2026-11-01T22:32:00Z"]).expect(3);
-    assert!(ran.err.contains("exit status: 1"), "{ran}");
+    assert!(ran.out.contains("exit status: 1"), "{ran}");
     let points: Vec<Value> = reports(&offsite).iter().map(|report| report["point"].clone()).collect();
     assert_eq!(points, [1.into(), Value::Null, Value::Null]);
     // A run that fails is told of, too.

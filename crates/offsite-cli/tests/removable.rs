@@ -155,7 +155,7 @@ fn two_drives_in_turn() {
         }
         let report = world.copy(number);
         let kind = if used[at] { "increment" } else { "full" };
-        assert_eq!(report["sync"]["kind"], kind, "day {number}");
+        assert_eq!(report["syncs"][0]["kind"], kind, "day {number}");
         used[at] = true;
         let points = world.points();
         assert_eq!(points[drives[1 - at]], (true, away_before), "day {number}: what is away is not touched");
@@ -359,7 +359,7 @@ fn real_drives() {
                 second.bind_to(&place).unwrap();
             }
             let report = world.copy(number);
-            assert_eq!(report["sync"]["kind"], if number == 2 { "increment" } else { "full" });
+            assert_eq!(report["syncs"][0]["kind"], if number == 2 { "increment" } else { "full" });
             assert_eq!(world.check(), if number == 2 { vec![0, 2] } else { vec![number as u32] }, "{kind:?}");
             if is_second {
                 // Nothing holds it.

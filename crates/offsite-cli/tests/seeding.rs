@@ -80,8 +80,8 @@ impl Sites {
         for number in days {
             self.back_up(number, method);
             let ran = self.far.json(["run", "--now", &self.day(number)]);
-            assert_eq!(ran["sync"]["kind"], "increment", "{ran:#}");
-            assert_eq!(ran["sync"]["io"]["as_planned"], true);
+            assert_eq!(ran["syncs"][0]["kind"], "increment", "{ran:#}");
+            assert_eq!(ran["syncs"][0]["io"]["as_planned"], true);
             for operation in ran["transform"]["operations"].as_array().unwrap() {
                 assert_eq!(operation["io"]["as_planned"], true, "{operation:#}");
             }

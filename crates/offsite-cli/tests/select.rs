@@ -67,8 +67,8 @@ fn sources_and_selections_are_what_the_config_says() {
     }
     offsite.config(&config(both));
     let report = offsite.json(["run", "--now", &day(2)]);
-    assert_eq!(report["sync"]["machines"][2]["source_job"], json!("late"));
-    assert_eq!(report["sync"]["io"]["as_planned"], json!(true));
+    assert_eq!(report["syncs"][0]["machines"][2]["source_job"], json!("late"));
+    assert_eq!(report["syncs"][0]["io"]["as_planned"], json!(true));
     for name in ["app01", "db01", "web01"] {
         let restored = offsite.restore("second", "Offsite Copy", name, 1, &format!("{name}.raw"));
         assert_same_bytes(&restored, &offsite.path(&format!("{name}.img")));

@@ -70,17 +70,15 @@ impl CopyJob {
         Self::of(name, vec![Source::job(source, source_job)], target)
     }
 
-    /// A job that copies the newest state of each machine that any of `sources` has.
+    /// A job that copies the newest state of each machine that any of `sources` has. Without one, which may be as all are
+    /// [unseen](CopyJob::unseen), there are only transforms to do, and all else is [`Error::NoSource`].
     ///
     /// # Errors
-    /// [`Error::SameRepository`]: a copy beside its original is no copy. [`Error::Settings`] without a source.
+    /// [`Error::SameRepository`]: a copy beside its original is no copy.
     pub fn of(name: JobName, sources: Vec<Source>, target: &OpenRepository) -> Result<Self> {
         if let Some(source) = sources.iter().find(|source| source.repository().id() == target.id()) {
             let (source_location, target_location) = (source.repository().location(), target.location());
             return Err(Error::SameRepository { source_location, target_location });
-        }
-        if sources.is_empty() {
-            return Err(Error::Settings(format!("copy job {name} has no source")));
         }
         Ok(Self {
             name,

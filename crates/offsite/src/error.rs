@@ -77,6 +77,12 @@ pub enum Error {
         /// The place written to.
         target_location: String,
     },
+    /// None of a copy job's sources can be looked at now.
+    #[error("no source can be looked at: {why}")]
+    NoSource {
+        /// Why, for each of them.
+        why: String,
+    },
     /// No job of that name has restore points there.
     #[error("{location} has no job {job:?}{}", list(.known))]
     UnknownJob {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::credentials::Asked;
 use super::errors;
 use super::options::{S3Checksum, S3Options};
+use super::settings;
 use super::wire::{Answer, Connected, Pace, Trace, Wire};
 
 /// The folder of what is no object of the repository's: no key has a component that starts with a dot.
@@ -64,7 +65,7 @@ impl Bucket {
         let unusable = |why: String| {
             Error::new(ErrorKind::Unsupported, "open").with_place(options.location.to_string()).with_detail(why)
         };
-        if let Some(flaw) = options.flaw() {
+        if let Some(flaw) = settings::flaw(&options) {
             return Err(unusable(flaw));
         }
         // Fails if one is installed already, which is then used.

@@ -12,6 +12,8 @@ use object_store::aws::AwsCredential;
 use offsite_repository::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
+use super::settings::key_flaw;
+
 /// A file is read anew after so long, so that keys may be changed while a run is at work.
 const FILE_KEPT: Duration = Duration::from_secs(60);
 
@@ -163,7 +165,14 @@ impl CredentialProvider for Asked {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        match self.0.credentials().await {
+        let credentials = match self.0.credentials().await {
+            Ok(credentials) => match key_flaw(&credentials) {
+                None => Ok(credentials),
+                Some(why) => Err(Error::new(ErrorKind::PermissionDenied, "use the access key").with_detail(why)),
+            },
+            Err(error) => Err(error),
+        };
+        match credentials {
             Ok(S3Credentials { access_key_id, secret_access_key, session_token }) => Ok(Arc::new(AwsCredential {
                 key_id: access_key_id,
                 secret_key: secret_access_key,

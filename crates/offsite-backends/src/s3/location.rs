@@ -24,7 +24,9 @@ impl S3Location {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         // The characters that any store has in names of buckets; what else it forbids, it says.
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
-        if !(1..=255).contains(&bucket.len()) || !bucket.chars().all(is_letter) {
+        // A name of dots would lead out of the bucket.
+        let is_name = bucket.starts_with(|first: char| first.is_ascii_alphanumeric()) && !bucket.contains("..");
+        if !(1..=255).contains(&bucket.len()) || !is_name || !bucket.chars().all(is_letter) {
             return Err(wrong("the name of a bucket has letters, digits and . - _; write s3://bucket/prefix"));
         }
         let prefix = match prefix.trim_end_matches('/') {

@@ -13,6 +13,7 @@ mod options;
 mod probe;
 mod read;
 mod retain;
+mod settings;
 mod signed;
 mod truth;
 mod upload;

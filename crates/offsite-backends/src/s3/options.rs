@@ -106,31 +106,4 @@ impl S3Options {
     pub(super) fn object_bytes_max(&self) -> u64 {
         self.part_bytes.saturating_mul(PARTS_MAX).min(OBJECT_BYTES_MAX)
     }
-
-    /// What is wrong with them, and what to do.
-    pub(super) fn flaw(&self) -> Option<String> {
-        let endpoint = self.endpoint.as_deref();
-        if endpoint.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-            return Some("the endpoint is no URL: write https://host:port".to_owned());
-        }
-        if endpoint.is_some_and(|url| url.contains('@')) {
-            return Some(
-                "the endpoint holds a user or a password: keys belong into the environment or a file".to_owned(),
-            );
-        }
-        if endpoint.is_some_and(|url| url.contains(['?', '#'])) {
-            return Some("the endpoint has a query: write https://host:port".to_owned());
-        }
-        // One part must be sliced by the platform's sizes.
-        if !(PART_BYTES_MIN..=1 << 30).contains(&self.part_bytes) {
-            return Some(format!(
-                "parts of {} bytes: S3 takes 5 MiB or more, and more than 1 GiB is not supported",
-                self.part_bytes
-            ));
-        }
-        if self.parts_in_flight == 0 || self.least_rate_bytes_per_sec == 0 {
-            return Some("at least one part must be in flight, at a rate above zero".to_owned());
-        }
-        None
-    }
 }

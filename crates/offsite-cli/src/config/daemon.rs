@@ -34,6 +34,11 @@ impl DaemonConfig {
         }
     }
 
+    /// What is wrong with a path.
+    pub(super) fn path_fault(&self) -> Option<String> {
+        Some(format!("[daemon] status: {}", super::path::fault(self.status.as_deref()?)?))
+    }
+
     /// The status file; a relative path starts in `folder`.
     pub(super) fn status(&self, folder: &Path) -> PathBuf {
         status(self.status.as_deref(), folder)

@@ -118,6 +118,9 @@ impl AfterConfig {
         if self.script.get_ref().as_os_str().is_empty() {
             return Err(fault("after.script", &self.script, "it is empty: name a program, or leave after out"));
         }
+        if let Some(why) = super::path::fault(self.script.get_ref()) {
+            return Err(fault("after.script", &self.script, why));
+        }
         let time_limit = match &self.time_limit {
             None => TIME_LIMIT,
             Some(limit) => duration(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,

@@ -84,6 +84,7 @@ impl RunnerEvents for Listener {
                     record.last_failure = Some(FailureRecord { at, why: why.to_owned(), is_retried: is_retryable });
                 });
             }
+            RunnerEvent::AtWorkElsewhere { why } => info!(job = name, "{why}; what that run does counts here, too"),
             RunnerEvent::Closed { machines } => {
                 for (machine, outcome) in machines {
                     if !matches!(outcome, Outcome::Complete { .. }) {
@@ -110,7 +111,8 @@ impl Listener {
             count => format!(", which stands for {count} intervals"),
         };
         let span = report.result.span;
-        let text = format!("the interval from {} to {}{intervals} is done", span.start, span.end);
+        let by = if report.is_done_elsewhere() { " by another run, whose script it is" } else { "" };
+        let text = format!("the interval from {} to {}{intervals} is done{by}", span.start, span.end);
         match report.status() {
             RunStatus::Success => info!(job = name, "{text}: success"),
             RunStatus::Warning => warn!(job = name, "{text}: warning"),

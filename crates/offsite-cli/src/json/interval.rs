@@ -32,6 +32,7 @@ pub(crate) fn interval(report: &RunReport) -> Value {
                 value["why"] = absence.to_string().into();
             }
         }
+        value["by_another_run"] = report.elsewhere.contains(name).into();
         value
     });
     let failure = match &report.result.transform {

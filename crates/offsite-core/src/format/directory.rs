@@ -239,7 +239,14 @@ mod tests {
         let captured = Timestamp::from_unix_secs(0).unwrap();
         let state = MachineState::new(MachineName::new(name).unwrap(), Status::Complete, captured);
         let page = PageRecord { first_block: 0, zero_rows, stored_rows, checksum: 0 };
-        let disk = DiskRecord { number: 0, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
+        let disk = DiskRecord {
+            number: 0,
+            name: "vda".to_owned(),
+            format: 0,
+            size_bytes: 1,
+            keeps_blocks: 0,
+            pages: vec![page],
+        };
         let machine = MachineRecord {
             name: name.to_owned(),
             number: 0,

@@ -46,6 +46,12 @@ pub enum Event {
         /// In words, for the report.
         why: String,
     },
+    /// The running sync could not begin: another run of the job is at work, perhaps on another host. What it copies counts, as soon as
+    /// a look finds it.
+    AtWorkElsewhere {
+        /// In words.
+        why: String,
+    },
     /// The answer to [`Action::ClosePoint`]: no sync runs, and what there is of the restore point is durable.
     PointClosed,
     /// The restore point could not be committed.
@@ -86,7 +92,7 @@ pub enum Seen {
     Locked,
     /// No new restore point that counts.
     NoNewPoint,
-    /// Its newest restore point is copied already.
+    /// Its newest restore point is copied already, in an earlier interval or by another run.
     AlreadyCopied {
         /// The time of what was copied.
         captured: Timestamp,

@@ -3,7 +3,7 @@
 mod single;
 mod take;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempts::Attempts;
 use super::event::{Action, Event};
@@ -58,6 +58,10 @@ pub struct Job {
     /// Whether a look has been answered since the restore point was opened.
     has_looked: bool,
     machines: Machines,
+    /// The newest state of each machine that the chain was known to have when the last restore point was closed.
+    copied: BTreeMap<MachineName, Timestamp>,
+    /// Machines of the restore point that another run has copied.
+    elsewhere: BTreeSet<MachineName>,
     /// Of the restore point that was closed.
     outcomes: BTreeMap<MachineName, Outcome>,
     transfer: Transfer,
@@ -73,6 +77,14 @@ pub struct Job {
     deadline: Timestamp,
     transform: TransformResult,
     notes: Vec<Note>,
+}
+
+/// The states of the machines that are complete.
+fn complete(outcomes: &BTreeMap<MachineName, Outcome>) -> impl Iterator<Item = (MachineName, Timestamp)> {
+    outcomes.iter().filter_map(|(machine, outcome)| match outcome {
+        Outcome::Complete { captured } => Some((machine.clone(), *captured)),
+        _ => None,
+    })
 }
 
 impl Job {
@@ -117,6 +129,8 @@ impl Job {
             is_single: false,
             has_looked: false,
             machines: Machines::default(),
+            copied: complete(&last.machines).collect(),
+            elsewhere: BTreeSet::new(),
             outcomes: last.machines,
             transfer: Transfer::None,
             has_begun: false,
@@ -147,6 +161,13 @@ impl Job {
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
         if self.phase == Phase::Sync { self.machines.outcomes(!self.is_single) } else { self.outcomes.clone() }
+    }
+
+    /// Machines of the restore point that is open or was closed last which another run of the job has copied, perhaps on another
+    /// host.
+    #[must_use]
+    pub const fn elsewhere(&self) -> &BTreeSet<MachineName> {
+        &self.elsewhere
     }
 
     /// When the job works.
@@ -218,6 +239,7 @@ impl Job {
         self.span = span;
         self.opened = now;
         self.machines.clear();
+        self.elsewhere.clear();
         self.attempts = Attempts::default();
         self.has_begun = false;
         self.has_looked = false;
@@ -259,6 +281,8 @@ impl Job {
     fn closed(&mut self, outcomes: BTreeMap<MachineName, Outcome>, now: Timestamp, actions: &mut Vec<Action>) {
         self.transfer = Transfer::None;
         self.machines.stop();
+        self.copied.extend(self.machines.already_copied().map(|(machine, captured)| (machine.clone(), captured)));
+        self.copied.extend(complete(&outcomes));
         self.is_first_run &= !outcomes.values().any(|outcome| matches!(outcome, Outcome::Complete { .. }));
         self.outcomes = outcomes;
         self.enter(Phase::Transform, now, actions);

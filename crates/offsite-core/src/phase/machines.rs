@@ -44,11 +44,13 @@ struct Work {
     progress: Option<(u64, u64)>,
     captured: Option<Timestamp>,
     is_in_sync: bool,
+    /// Whether another run was at work when it was to be copied.
+    is_elsewhere: bool,
 }
 
 impl Work {
     const fn new(seen: Option<Seen>) -> Self {
-        Self { seen, progress: None, captured: None, is_in_sync: false }
+        Self { seen, progress: None, captured: None, is_in_sync: false, is_elsewhere: false }
     }
 
     /// What there is of the machine; `is_waiting` tells whether something new was waited for.
@@ -61,6 +63,7 @@ impl Work {
             }
             (None, None) => Outcome::Absent(match self.seen {
                 None => Absence::NotSelected,
+                Some(Seen::Ready) if self.is_elsewhere => Absence::AtWorkElsewhere,
                 Some(Seen::Ready) => Absence::NotStarted,
                 Some(Seen::Locked) => Absence::Locked,
                 Some(Seen::NoNewPoint | Seen::AlreadyCopied { .. }) => Absence::NoNewPoint,
@@ -110,6 +113,10 @@ impl Machines {
         self.table.values().any(|work| work.captured.is_some())
     }
 
+    pub(super) fn is_complete(&self, machine: &MachineName) -> bool {
+        self.table.get(machine).is_some_and(|work| work.captured.is_some())
+    }
+
     pub(super) fn start(&mut self, machines: &BTreeSet<MachineName>) {
         for (machine, work) in &mut self.table {
             work.is_in_sync = machines.contains(machine);
@@ -125,6 +132,21 @@ impl Machines {
             }
         }
         cut_off
+    }
+
+    /// The sync could not begin, as another run is at work.
+    pub(super) fn leave_to_others(&mut self) {
+        for work in self.table.values_mut() {
+            work.is_elsewhere = std::mem::take(&mut work.is_in_sync);
+        }
+    }
+
+    /// What the last look found copied already.
+    pub(super) fn already_copied(&self) -> impl Iterator<Item = (&MachineName, Timestamp)> {
+        self.table.iter().filter_map(|(machine, work)| match work.seen {
+            Some(Seen::AlreadyCopied { captured }) => Some((machine, captured)),
+            _ => None,
+        })
     }
 
     pub(super) fn progress(&mut self, machine: MachineName, bytes_done: u64, bytes_left: u64) {

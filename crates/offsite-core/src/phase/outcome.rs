@@ -40,6 +40,8 @@ pub enum Absence {
     Locked,
     /// There was a restore point, and its copy had not begun to transfer.
     NotStarted,
+    /// Another run of the job, perhaps on another host, was copying it at the end.
+    AtWorkElsewhere,
     /// It had only restore points that are dated after the present.
     FutureDated,
     /// No restore point had it whole.
@@ -126,6 +128,7 @@ impl fmt::Display for Absence {
             Self::NoNewPoint => "no new restore point came",
             Self::Locked => "its backup was still at work at the end",
             Self::NotStarted => "its copy had not begun to transfer",
+            Self::AtWorkElsewhere => "another run of the job was at work at the end",
             Self::FutureDated => "its restore points are dated after the present",
             Self::NoWholePoint => "no restore point has it whole",
             Self::InTarget => "its restore points are in the target only",

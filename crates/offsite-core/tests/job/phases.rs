@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::phase::{
-    Absence, Action, Event, Job, LastRun, Outcome, Past, Phase, RunResult, Seen, Settings, Sighting, TransformResult,
+    Absence, Action, Event, Job, LastRun, Note, Outcome, Past, Phase, RunResult, Seen, Settings, Sighting,
+    TransformResult,
 };
 use offsite_core::schedule::{Span, Window};
 use offsite_core::{MachineName, Timestamp};
@@ -233,4 +234,60 @@ fn a_clock_that_is_set_back() {
     job.step(Event::PointClosed, at("16T22:00:00"));
     let notes = result(&job.step(Event::TransformDone, at("16T22:00:00"))).notes;
     assert_eq!(notes[0].to_string(), "the clock was set back from 2026-11-22T22:00:05Z to 2026-11-15T22:00:05Z");
+}
+
+#[test]
+fn a_single_interval_waits_for_nothing_and_goes_on_after_a_failure() {
+    let now = at("22T22:00:00");
+    let (mut job, actions) = Job::single(settings(), now);
+    assert!(matches!(actions[..], [Action::LookAtSources { .. }]), "{actions:?}");
+    let captured = at("21T20:00:00");
+    let actions =
+        job.step(seen(&[("a", Seen::Ready), ("b", Seen::AlreadyCopied { captured }), ("c", Seen::Locked)]), now);
+    assert_eq!(starts(&actions), Some(vec!["a"]));
+    let actions = job.step(Event::SyncFailed { is_retryable: true, why: "full".to_owned() }, now);
+    assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "nothing is tried twice: {actions:?}");
+    let actions = job.step(Event::PointClosed, now);
+    assert!(matches!(actions[..], [Action::StartTransform]), "{actions:?}");
+    let actions = job.step(Event::TransformDone, now);
+    let [Action::RunPostJob { result }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(result.machines[&machine("a")], Outcome::Absent(Absence::NotStarted));
+    assert_eq!(result.machines[&machine("b")], Outcome::Unchanged { captured });
+    assert_eq!(result.machines[&machine("c")], Outcome::Absent(Absence::Locked));
+    assert!(result.notes.iter().all(|note| matches!(note, Note::Failed { why, .. } if why == "full")));
+    assert!(!job.is_done());
+    assert_eq!(job.step(Event::PostJobDone, now), []);
+    assert!(job.is_done());
+    // One that cannot even look ends as well.
+    let (mut job, _) = Job::single(settings(), now);
+    let actions = job.step(Event::LookFailed { why: "away".to_owned() }, now);
+    assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "{actions:?}");
+}
+
+#[test]
+fn what_another_run_has_copied_counts_once_it_is_newer() {
+    let (mut job, _) = Job::resume(settings(), Past::default(), at("21T22:00:00"));
+    let copied = at("21T20:00:00");
+    job.step(seen(&[("a", Seen::Ready)]), at("21T22:00:01"));
+    job.step(Event::MachineCopied { machine: machine("a"), captured: copied }, at("21T22:10:00"));
+    for event in [Event::SyncEnded, Event::PointClosed, Event::TransformDone, Event::PostJobDone] {
+        job.step(event, at("21T22:10:00"));
+    }
+    job.step(Event::Tick, at("22T22:00:00"));
+    // The state of the evening before is nothing new.
+    job.step(seen(&[("a", Seen::AlreadyCopied { captured: copied })]), at("22T22:00:01"));
+    assert_eq!(job.outcomes()[&machine("a")], Outcome::Absent(Absence::NoNewPoint));
+    job.step(Event::Tick, at("22T22:10:00"));
+    assert_eq!(starts(&job.step(seen(&[("a", Seen::Ready)]), at("22T22:10:01"))), Some(vec!["a"]));
+    // Another run is at work: that is no failure, and is looked at again.
+    let actions = job.step(Event::AtWorkElsewhere { why: "busy".to_owned() }, at("22T22:10:02"));
+    assert_eq!(actions, [Action::WakeAt(at("22T22:11:02"))]);
+    assert_eq!(job.outcomes()[&machine("a")], Outcome::Absent(Absence::AtWorkElsewhere));
+    job.step(Event::Tick, at("22T22:11:02"));
+    let captured = at("22T20:00:00");
+    let actions = job.step(seen(&[("a", Seen::AlreadyCopied { captured })]), at("22T22:11:03"));
+    assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "{actions:?}");
+    assert_eq!(job.outcomes()[&machine("a")], Outcome::Complete { captured });
+    assert!(job.elsewhere().contains(&machine("a")));
+    assert!(job.step(Event::PointClosed, at("22T22:11:03")).contains(&Action::StartTransform));
 }

@@ -110,6 +110,10 @@ impl Sources {
     }
 
     async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
+        if job.sources.is_empty() {
+            let why = if job.unseen.is_empty() { "there is none".to_owned() } else { job.unseen.join("; ") };
+            return Err(Error::NoSource { why });
+        }
         let mut open = Self { folders: Vec::new(), notes: job.unseen.clone() };
         match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
             Ok(()) => Ok(open),

@@ -1,5 +1,7 @@
 //! Carries out what the state machine asks for, one activity at a time.
 
+mod synced;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,12 +17,12 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use super::event::RunnerEvent;
-use super::memory::{Arrived, OpenInterval, Target};
+use super::memory::{OpenInterval, Target};
 use super::passage::WindowGate;
 use super::report::{RunEnd, RunReport};
-use super::work::{Done, Failure, Looked, SyncOrder, Synced, look, sync, target, transform};
+use super::work::{Done, Failure, Looked, SyncOrder, look, sync, target, transform};
 use super::{JobRunner, Memory};
-use crate::report::{MachineOutcome, SyncOutcome, SyncReport, TransformReport};
+use crate::report::{SyncReport, TransformReport};
 
 /// How long a stop waits for an activity that is not a transfer.
 const GRACE: Duration = Duration::from_secs(10);
@@ -38,6 +40,8 @@ struct Drive {
     runner: JobRunner,
     memory: Memory,
     job: Job,
+    /// Whether somebody waits for the end of one interval.
+    is_single: bool,
     /// What was told last.
     told: Option<(Phase, Span)>,
     events: VecDeque<Event>,
@@ -59,6 +63,8 @@ struct Drive {
     notes: Vec<String>,
     /// Why machines are incomplete.
     reasons: BTreeMap<MachineName, String>,
+    /// Machines that were to be copied, and that another run had copied meanwhile.
+    elsewhere: BTreeSet<MachineName>,
     /// The interval that is done but for its post-job activities.
     result: Option<RunResult>,
     /// The report of the interval that ended last.
@@ -98,6 +104,7 @@ pub(super) fn run_once(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, R
     Box::pin(async move {
         let (job, actions) = Job::single(runner.settings.clone(), runner.clock.now());
         let mut drive = Drive::new(runner, Memory::default(), job);
+        drive.is_single = true;
         drive.carry_out(actions);
         drive.go(&mut stop).await
     })
@@ -150,6 +157,7 @@ impl Drive {
             runner,
             memory,
             job,
+            is_single: false,
             told: None,
             events: VecDeque::new(),
             wake: None,
@@ -164,6 +172,7 @@ impl Drive {
             transform: None,
             notes: Vec::new(),
             reasons: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
             result: None,
             ended: None,
         }
@@ -369,6 +378,7 @@ impl Drive {
             transform: self.transform.clone(),
             notes: self.notes.clone(),
             reasons: self.reasons.clone(),
+            elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
         })
     }
 
@@ -382,9 +392,14 @@ impl Drive {
                 self.transform = Some(report);
                 self.events.push_back(Event::TransformDone);
             }
+            // Another run transforms the chain.
+            Done::Transformed(Err(failure)) if failure.is_busy && !self.is_single => {
+                self.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
+                self.events.push_back(Event::TransformDone);
+            }
             Done::Transformed(Err(failure)) => {
                 self.failed(&failure);
-                let Failure { why, is_retryable } = failure;
+                let Failure { why, is_retryable, .. } = failure;
                 self.events.push_back(Event::TransformFailed { is_retryable, why });
             }
             Done::PostJob(warnings) => {
@@ -401,73 +416,10 @@ impl Drive {
                 self.syncs.clear();
                 self.notes.clear();
                 self.reasons.clear();
+                self.elsewhere.clear();
                 self.events.push_back(Event::PostJobDone);
             }
         }
-    }
-
-    fn synced(&mut self, Synced { result, arrived }: Synced) {
-        self.gate = None;
-        let is_closing = std::mem::take(&mut self.is_closing);
-        self.arrived(arrived);
-        let end = match result {
-            Ok(outcome) => {
-                self.take_in(outcome);
-                if is_closing { Event::PointClosed } else { Event::SyncEnded }
-            }
-            Err(failure) => {
-                self.failed(&failure);
-                let Failure { why, is_retryable } = failure;
-                // What was committed is told already. Closing again finds no sync, so there it cannot fail.
-                if is_closing {
-                    Event::CloseFailed { is_retryable: true, why }
-                } else {
-                    Event::SyncFailed { is_retryable, why }
-                }
-            }
-        };
-        self.events.push_back(end);
-        self.remember();
-    }
-
-    /// What the chain tells of a sync that failed.
-    fn arrived(&mut self, arrived: Option<Arrived>) {
-        let Some(arrived) = arrived else { return };
-        self.point = arrived.point.or(self.point);
-        let known = self.syncs.iter().filter(|sync| !sync.joined).count();
-        let points = usize::try_from(arrived.points).unwrap_or(usize::MAX);
-        let unknown = u32::try_from(points.saturating_sub(known)).unwrap_or(u32::MAX);
-        self.memory.added = self.memory.added.max(unknown);
-        for (machine, captured) in arrived.copied {
-            self.events.push_back(Event::MachineCopied { machine, captured });
-        }
-        for (machine, (bytes_done, bytes_left)) in arrived.partial {
-            self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
-        }
-    }
-
-    fn take_in(&mut self, outcome: SyncOutcome) {
-        self.tell(RunnerEvent::SyncEnded(&outcome));
-        self.memory.added = self.memory.added.saturating_add(outcome.added());
-        // The others are as the look found them.
-        for report in outcome.machines.iter().filter(|report| self.ordered.contains(&report.name)) {
-            let machine = report.name.clone();
-            match &report.outcome {
-                // One that is as it should be without a copy: an earlier try had committed it.
-                MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured } => {
-                    self.events.push_back(Event::MachineCopied { machine, captured: *captured });
-                }
-                MachineOutcome::Incomplete { transferred, why, .. } => {
-                    self.reasons.insert(machine.clone(), why.clone());
-                    let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
-                    self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
-                }
-                MachineOutcome::Waiting { .. } | MachineOutcome::Absent { .. } => {}
-            }
-        }
-        self.note(outcome.notes);
-        self.point = outcome.sync.as_ref().map(|sync| sync.sequence).or(self.point);
-        self.syncs.extend(outcome.sync);
     }
 
     fn note(&mut self, notes: Vec<String>) {

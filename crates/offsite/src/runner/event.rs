@@ -54,6 +54,11 @@ pub enum RunnerEvent<'a> {
         /// Whether it is tried again.
         is_retryable: bool,
     },
+    /// Another run of the job is at work, perhaps on another host: what it does counts here, too.
+    AtWorkElsewhere {
+        /// In words.
+        why: &'a str,
+    },
     /// The restore point of the interval is closed.
     Closed {
         /// The machines of the selection.

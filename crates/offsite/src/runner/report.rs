@@ -1,6 +1,6 @@
 //! What an interval came to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::phase::{Note, Outcome, RunResult, TransformResult};
 use offsite_core::{MachineName, Sequence, Timestamp};
@@ -27,6 +27,8 @@ pub struct RunReport {
     pub notes: Vec<String>,
     /// Why machines are incomplete.
     pub reasons: BTreeMap<MachineName, String>,
+    /// Machines that another run of the job has copied, perhaps on another host.
+    pub elsewhere: BTreeSet<MachineName>,
 }
 
 /// How a run of one interval ended.
@@ -53,6 +55,12 @@ pub enum RunStatus {
 }
 
 impl RunReport {
+    /// Whether another run of the job, perhaps on another host, has done the interval's work: its post-job activities are that run's.
+    #[must_use]
+    pub fn is_done_elsewhere(&self) -> bool {
+        !self.elsewhere.is_empty() && self.syncs.is_empty() && self.point.is_none()
+    }
+
     /// Why it failed; none, if it has not.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
@@ -75,7 +83,12 @@ impl RunReport {
         match &self.result.transform {
             TransformResult::Failed { .. } => RunStatus::Failed,
             TransformResult::Done if has_failed && !has_complete => RunStatus::Failed,
-            TransformResult::Done if self.result.is_success() && notes.count() == 0 => RunStatus::Success,
+            // Without a machine nothing was looked at in time.
+            TransformResult::Done
+                if self.result.is_success() && !self.result.machines.is_empty() && notes.count() == 0 =>
+            {
+                RunStatus::Success
+            }
             TransformResult::Done => RunStatus::Warning,
         }
     }

@@ -21,17 +21,19 @@ use crate::{CopyJob, Error, Look, SyncRequest};
 pub(super) struct Failure {
     pub(super) why: String,
     pub(super) is_retryable: bool,
+    /// Whether another run of the job is at work.
+    pub(super) is_busy: bool,
 }
 
 impl From<OpenFailure> for Failure {
     fn from(failure: OpenFailure) -> Self {
-        Self { why: failure.why, is_retryable: failure.is_retryable }
+        Self { why: failure.why, is_retryable: failure.is_retryable, is_busy: false }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { why: causes(&error), is_retryable: is_retryable(&error) }
+        Self { why: causes(&error), is_retryable: is_retryable(&error), is_busy: matches!(error, Error::Busy { .. }) }
     }
 }
 

@@ -17,7 +17,12 @@ impl Job {
                 self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
                 match self.settings.schedule {
                     _ if self.is_single => self.machines.see(sightings, true),
-                    Schedule::Interval(_) => self.machines.see(sightings, true),
+                    Schedule::Interval(_) => {
+                        self.machines.see(sightings, true);
+                        if is_sync {
+                            self.take_over();
+                        }
+                    }
                     Schedule::Immediate if is_sync => self.machines.see(sightings, false),
                     Schedule::Immediate => {
                         let ready = sightings.into_iter().filter(|sighting| sighting.seen == Seen::Ready);
@@ -59,6 +64,16 @@ impl Job {
                 self.machines.stop();
                 self.fail(is_retryable, why, now);
             }
+            Event::AtWorkElsewhere { why } if is_sync && self.transfer != Transfer::None => {
+                self.transfer = Transfer::None;
+                if self.is_single {
+                    self.machines.stop();
+                    self.fail(false, why, now);
+                    return;
+                }
+                self.machines.leave_to_others();
+                self.next_look = now.saturating_add_secs(self.settings.retry_after_secs.into());
+            }
             Event::PointClosed if is_closing => self.closed(self.machines.outcomes(!self.is_single), now, actions),
             Event::CloseFailed { is_retryable, why } if is_closing => {
                 self.transfer = Transfer::None;
@@ -86,6 +101,25 @@ impl Job {
                 self.notes.clear();
             }
             _ => {}
+        }
+    }
+
+    /// Takes machines for complete that another run has copied since the last restore point was closed.
+    fn take_over(&mut self) {
+        let is_new = |(machine, captured): &(&MachineName, Timestamp)| {
+            self.copied.get(*machine).is_some_and(|before| before < captured)
+        };
+        let copied: Vec<(MachineName, Timestamp)> = self
+            .machines
+            .already_copied()
+            .filter(is_new)
+            .map(|(machine, captured)| (machine.clone(), captured))
+            .collect();
+        for (machine, captured) in copied {
+            if !self.machines.is_complete(&machine) {
+                self.machines.complete(machine.clone(), captured);
+                self.elsewhere.insert(machine);
+            }
         }
     }
 

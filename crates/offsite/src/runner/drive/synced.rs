@@ -1,0 +1,82 @@
+//! What a sync that ended means for its interval.
+
+use offsite_core::phase::Event;
+
+use super::Drive;
+use crate::report::{MachineOutcome, SyncOutcome};
+use crate::runner::event::RunnerEvent;
+use crate::runner::memory::Arrived;
+use crate::runner::work::{Failure, Synced};
+
+impl Drive {
+    pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {
+        self.gate = None;
+        let is_closing = std::mem::take(&mut self.is_closing);
+        self.arrived(arrived);
+        let end = match result {
+            Ok(outcome) => {
+                self.take_in(outcome);
+                if is_closing { Event::PointClosed } else { Event::SyncEnded }
+            }
+            Err(failure) if failure.is_busy && !is_closing => {
+                self.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
+                Event::AtWorkElsewhere { why: failure.why }
+            }
+            Err(failure) => {
+                self.failed(&failure);
+                let Failure { why, is_retryable, .. } = failure;
+                // What was committed is told already. Closing again finds no sync, so there it cannot fail.
+                if is_closing {
+                    Event::CloseFailed { is_retryable: true, why }
+                } else {
+                    Event::SyncFailed { is_retryable, why }
+                }
+            }
+        };
+        self.events.push_back(end);
+        self.remember();
+    }
+
+    /// What the chain tells of a sync that failed.
+    fn arrived(&mut self, arrived: Option<Arrived>) {
+        let Some(arrived) = arrived else { return };
+        self.point = arrived.point.or(self.point);
+        let known = self.syncs.iter().filter(|sync| !sync.joined).count();
+        let points = usize::try_from(arrived.points).unwrap_or(usize::MAX);
+        let unknown = u32::try_from(points.saturating_sub(known)).unwrap_or(u32::MAX);
+        self.memory.added = self.memory.added.max(unknown);
+        for (machine, captured) in arrived.copied {
+            self.events.push_back(Event::MachineCopied { machine, captured });
+        }
+        for (machine, (bytes_done, bytes_left)) in arrived.partial {
+            self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+        }
+    }
+
+    fn take_in(&mut self, outcome: SyncOutcome) {
+        self.tell(RunnerEvent::SyncEnded(&outcome));
+        self.memory.added = self.memory.added.saturating_add(outcome.added());
+        // The others are as the look found them.
+        for report in outcome.machines.iter().filter(|report| self.ordered.contains(&report.name)) {
+            let machine = report.name.clone();
+            match &report.outcome {
+                // One that is as it should be without a copy: an earlier try had committed it, or another run.
+                MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured } => {
+                    if matches!(report.outcome, MachineOutcome::Unchanged { .. }) && self.point.is_none() {
+                        self.elsewhere.insert(machine.clone());
+                    }
+                    self.events.push_back(Event::MachineCopied { machine, captured: *captured });
+                }
+                MachineOutcome::Incomplete { transferred, why, .. } => {
+                    self.reasons.insert(machine.clone(), why.clone());
+                    let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
+                    self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+                }
+                MachineOutcome::Waiting { .. } | MachineOutcome::Absent { .. } => {}
+            }
+        }
+        self.note(outcome.notes);
+        self.point = outcome.sync.as_ref().map(|sync| sync.sequence).or(self.point);
+        self.syncs.extend(outcome.sync);
+    }
+}

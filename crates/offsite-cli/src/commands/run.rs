@@ -30,7 +30,11 @@ pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure>
     // One job's failure does not keep the next from running.
     for name in names {
         let one = One::new(name.clone(), &config, &clock, arguments);
-        let done = if arguments.dry_run { one.plan().await } else { one.run(&stop).await };
+        let done = if arguments.dry_run {
+            stop.cut_off(one.plan(), "nothing was to be written, and nothing was").await
+        } else {
+            one.run(&stop).await
+        };
         let done = match done {
             Ok(done) => done,
             Err(stopped @ Failure::Stopped { .. }) => return Err(stopped),

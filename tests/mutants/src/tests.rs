@@ -89,12 +89,7 @@ fn children_cpu_secs() -> f64 {
 }
 
 /// Runs each test that `is_wanted` once, alone, and notes what it reaches.
-pub(crate) fn survey(
-    programs: &[PathBuf],
-    folder: &Path,
-    scratch: &Path,
-    is_wanted: impl Fn(&str) -> bool,
-) -> Tests {
+pub(crate) fn survey(programs: &[PathBuf], folder: &Path, scratch: &Path, is_wanted: impl Fn(&str) -> bool) -> Tests {
     let (mut tests, mut reaching): (Vec<Test>, BTreeMap<usize, Vec<usize>>) = (Vec::new(), BTreeMap::new());
     let reached = scratch.join("reached");
     for program in programs {

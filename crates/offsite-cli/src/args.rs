@@ -15,7 +15,8 @@ pub(crate) use carry::{Export, Import, Map, Repair};
 ///
 /// REPO is a name from the config file, a folder, or s3://bucket/prefix. Drives that are used in turn need a name.
 ///
-/// Exit status: 0 done, 1 failed, 2 wrong use, 3 done with warnings.
+/// Exit status: 0 done, 1 failed (or the result could not be printed), 2 wrong use, 3 done with warnings, 130 or 143 stopped by
+/// Ctrl-C or SIGTERM. The first of these signals ends the command in order, the second at once.
 #[derive(Debug, Parser)]
 #[command(name = "offsite", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Run one interval of the copy jobs now: sync, transform, release, post-job activities.
     Run(Run),
+    /// Do only what follows a copy: retention, merges, release. Needs no source.
+    Transform(Transform),
     /// Run the copy jobs on their schedules until stopped; SIGHUP reads the config again.
     Daemon(Daemon),
     /// Tell what the daemon is doing, and what came of each job's last interval.
@@ -140,6 +143,28 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Run as if it were this time.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) now: Option<Timestamp>,
+    /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
+    #[arg(long)]
+    pub(crate) apply_policy: bool,
+    /// Take machines over that the copy has from a job folder which is none of the sources: they are the same machines.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transform {
+    /// The copy jobs whose chains to transform (default: all of the config).
+    #[arg(value_name = "JOB")]
+    pub(crate) jobs: Vec<String>,
+    /// Print what would be done and what it costs; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do it as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
     /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.

@@ -31,6 +31,31 @@ pub(crate) fn clock() -> Result<Arc<dyn Clock>, Failure> {
     }
 }
 
+/// A clock that stands still at `now`; without it, that of [`clock`].
+pub(crate) fn clock_at(now: Option<Timestamp>) -> Result<Arc<dyn Clock>, Failure> {
+    match now {
+        Some(now) => Ok(Arc::new(Still(now))),
+        None => clock(),
+    }
+}
+
+/// Somebody runs a job as if it were this time.
+struct Still(Timestamp);
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    async fn wait_until(&self, time: Timestamp) {
+        while self.now() < time {
+            // It does not come.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 struct FileClock {
     path: PathBuf,
 }

@@ -13,19 +13,37 @@ pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod simulate;
 pub(crate) mod status;
+pub(crate) mod transform;
 pub(crate) mod verify;
 
-use offsite::{JobName, OpenRepository};
+use offsite::{ClosedFolder, JobFolders, JobName, OpenRepository, PlannedOperation};
 
-use crate::status::Failure;
-use crate::{operation, render};
+use crate::status::{Failure, Status};
+use crate::{operation, print, render};
 
-/// The job that was named, or all of the repository's.
-async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<Vec<JobName>, Failure> {
-    match named {
-        None => Ok(repository.jobs().await?),
-        Some(name) => Ok(vec![JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?]),
+/// The job that was named, or all of the repository's; and how bad it is that folders cannot be looked into, which is told.
+async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<(Vec<JobName>, Status), Failure> {
+    if let Some(name) = named {
+        let job = JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?;
+        return Ok((vec![job], Status::Done));
     }
+    let JobFolders { jobs, headless, closed } = repository.job_folders().await?;
+    let mut status = Status::Done;
+    for ClosedFolder { name, why } in closed {
+        print::warning(format_args!(
+            "the folder {name} of {} is left out, though it may be of a job: {why}",
+            repository.location()
+        ));
+        status = Status::Warnings;
+    }
+    // Opening it tells what is wrong, and the way out.
+    Ok((jobs.into_iter().chain(headless).collect(), status))
+}
+
+/// Tells what is wrong with one of several jobs; the others go on.
+fn failed(job: &JobName, failure: &Failure) -> Status {
+    print::problem(format_args!("job {job}: {}", failure.text()));
+    Status::Failed
 }
 
 /// What a verification with a budget leaves for the next one.
@@ -34,6 +52,23 @@ pub(crate) fn left(report: &offsite::VerifyReport) -> String {
         0 => String::new(),
         left => format!(" ({} left for the next ones)", render::bytes(left)),
     }
+}
+
+/// What an operation would do and cost.
+fn planned_line(planned: &PlannedOperation) -> String {
+    let (verb, what) = operation::words(&planned.operation);
+    format!(
+        "{verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release; at most {} more taken meanwhile",
+        render::bytes(planned.cost.bytes_read),
+        requests(planned.cost.read_requests),
+        render::bytes(planned.cost.bytes_written),
+        render::bytes(planned.cost.bytes_released),
+        render::bytes(planned.cost.peak_extra_bytes),
+    )
+}
+
+fn requests(count: u64) -> String {
+    render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
 /// What a transform phase did, a line each.

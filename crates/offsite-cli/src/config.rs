@@ -361,6 +361,23 @@ impl Config {
         Ok(config)
     }
 
+    /// The jobs that were named, or all; `path` is the file's.
+    pub(crate) fn job_names(&self, named: &[String], path: &Path) -> Result<Vec<JobName>, Failure> {
+        let known: Vec<&str> = self.jobs.keys().map(String::as_str).collect();
+        if known.is_empty() {
+            return Err(Failure::WrongUse(format!(
+                "no copy job: {} has no [jobs.NAME]; see `offsite demo`, which leaves one to look at",
+                path.display()
+            )));
+        }
+        if let Some(name) = named.iter().find(|name| !self.jobs.contains_key(*name)) {
+            let known = known.join(", ");
+            return Err(Failure::WrongUse(format!("config {} has no job {name:?}; it has: {known}", path.display())));
+        }
+        let names = if named.is_empty() { known } else { named.iter().map(String::as_str).collect() };
+        names.into_iter().map(|name| JobName::new(name).map_err(|error| wrong(path, error.to_string()))).collect()
+    }
+
     /// Where the file lies.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -398,6 +415,18 @@ impl Config {
         let file_bytes_max = repository.file_mib_max.map(|mib| mib.saturating_mul(1 << 20));
         Some((places, self.folder.join(catalogue), file_bytes_max))
     }
+}
+
+/// The file that knows the state of the jobs, where the config at `path` makes no sense: as far as its `[daemon]` can be read.
+pub(crate) fn status_path_in(path: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let table = toml::from_str::<toml::Table>(&text).or_else(|error| {
+        // What stands before the fault.
+        let sound = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        toml::from_str(sound.rsplit_once('\n').map_or("", |(lines, _)| lines))
+    });
+    let named = table.ok().and_then(|table| Some(table.get("daemon")?.get("status")?.as_str()?.to_owned()));
+    daemon::status(named.as_deref().map(Path::new), path.parent().unwrap_or(Path::new("")))
 }
 
 fn wrong(path: &Path, why: String) -> Failure {

@@ -1,7 +1,6 @@
 //! `offsite daemon`: all jobs of the config on their schedules, until it is stopped.
 
 mod events;
-mod host;
 mod jobs;
 mod lock;
 mod record;
@@ -11,17 +10,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::args::Daemon;
 use crate::clock::clock;
 use crate::config::Config;
+use crate::host::one_line;
 use crate::log;
+use crate::signals::listen;
 use crate::status::{Failure, Status};
 
-use host::one_line;
 use jobs::Jobs;
 use lock::Lock;
 use store::Store;
@@ -84,8 +84,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
 }
 
 fn words(failure: &Failure) -> String {
-    let (Failure::Failed(text) | Failure::WrongUse(text)) = failure;
-    one_line(text)
+    one_line(failure.text())
 }
 
 /// Waits for the lock, while another daemon holds it; none if this one is stopped meanwhile.
@@ -125,7 +124,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::Failed(format!("no signals: {error}")));
         Ok(Self {
             hangup: listen(SignalKind::hangup())?,
             terminate: listen(SignalKind::terminate())?,

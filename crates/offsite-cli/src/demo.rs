@@ -16,6 +16,7 @@ use offsite_backends::Local;
 use crate::args::Demo;
 use crate::commands::chain::draw;
 use crate::config::Config;
+use crate::print;
 use crate::render::{bytes, count, duration, table};
 use crate::status::{Failure, Status};
 use account::Account;
@@ -54,19 +55,19 @@ gfs = { weekly = 2 }
 pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
     let start = Instant::now();
     let folder = make_folder(arguments.dir.as_deref())?;
-    println!("The story of a backup copy job, told in {}", folder.display());
+    print::line(format_args!("The story of a backup copy job, told in {}", folder.display()));
     let story = Story::begin(folder, arguments.s3.as_deref()).await?;
     let account = story.ten_days().await?;
     story.draw_chain().await?;
     story.verify().await?;
     let same = story.restore_everything().await?;
     heading(6, "What it cost", "each operation's plan, made before it ran, beside what was counted while it ran");
-    print!("{}", account.render());
-    println!(
+    print::text(account.render());
+    print::line(format_args!(
         "\nDone in {}. {} has an offsite.toml to play with; its first lines say what to try.",
         duration(start.elapsed()),
         story.folder.display()
-    );
+    ));
     if same && account.kept_to_plan() { Ok(Status::Done) } else { Ok(Status::Failed) }
 }
 
@@ -141,7 +142,7 @@ impl Story {
             rows.push(day_row(day, &backup, &report));
             account.add(&report);
         }
-        print!("{}", indent(&table(&rows, &[0])));
+        print::text(indent(&table(&rows, &[0])));
         Ok(account)
     }
 
@@ -159,7 +160,7 @@ impl Story {
             "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
         );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print!("{}", indent(&draw(&folder, Some(&policy()?), None, evening(DAYS - 1)?)));
+        print::text(indent(&draw(&folder, Some(&policy()?), None, evening(DAYS - 1)?)));
         Ok(())
     }
 
@@ -168,11 +169,11 @@ impl Story {
         if let Some(damage) = report.damage.first() {
             return Err(Failure::Failed(format!("{} is damaged: {}", damage.object, damage.what)));
         }
-        println!(
+        print::line(format_args!(
             "   Every block read and compared with its digest: {} in {}, intact.",
             bytes(report.bytes_read),
             duration(report.duration)
-        );
+        ));
         Ok(())
     }
 
@@ -215,7 +216,7 @@ impl Story {
                 format!("in {}", duration(start.elapsed())),
             ]);
         }
-        print!("{}", indent(&table(&rows, &[])));
+        print::text(indent(&table(&rows, &[])));
         Ok(all_same)
     }
 
@@ -309,7 +310,7 @@ fn day_row(day: u32, backup: &BackupReport, report: &CopyReport) -> Vec<String> 
 }
 
 fn heading(number: u32, title: &str, text: &str) {
-    println!("\n{number}  {title}: {text}");
+    print::line(format_args!("\n{number}  {title}: {text}"));
 }
 
 fn indent(text: &str) -> String {

@@ -4,21 +4,22 @@ mod interval;
 
 use offsite::core::{MachineName, PointKind, RestorePoint, Status, retention::Verdict};
 use offsite::report::{
-    BackupReport, BlockTraffic, CopyReport, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport,
-    Operation, RestoreReport, Tally, TransformReport,
+    BackupReport, BlockTraffic, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport, Operation,
+    RestoreReport, Tally, TransformReport,
 };
-use offsite::{Basis, Damage, RepairReport, RunPlan, VerifyReport};
+use offsite::{Basis, Damage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
+use offsite_backends::Ejected;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::operation;
 use crate::status::Failure;
+use crate::{operation, print};
 
-pub(crate) use interval::{interval, typed};
+pub(crate) use interval::interval;
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
-    println!("{}", text(value)?);
+    print::line(text(value)?);
     Ok(())
 }
 
@@ -102,18 +103,6 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
     })
 }
 
-pub(crate) fn copy(job: &str, report: &CopyReport) -> Value {
-    let sync = report.sync.as_ref().map(interval::sync);
-    json!({
-        "job": job,
-        "sync": sync,
-        "transform": transform(&report.transform),
-        "machines": report.machines.iter().map(machine).collect::<Vec<_>>(),
-        "missing_machines": report.absent().map(MachineName::as_str).collect::<Vec<_>>(),
-        "notes": report.notes,
-    })
-}
-
 pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
     let sync = plan.sync.as_ref().map(|sync| {
         json!({
@@ -122,18 +111,33 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "planned": cost(&sync.cost),
         })
     });
-    let operations = plan.operations.iter().map(|planned| with(&planned.operation, "planned", cost(&planned.cost)));
     json!({
         "job": job,
         "sync": sync,
-        "operations": operations.collect::<Vec<_>>(),
+        "operations": operations(&plan.operations),
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),
         "notes": plan.notes,
     })
 }
 
-/// What became of a machine that a copy job selects.
+/// Operations that are planned.
+pub(crate) fn operations(planned: &[PlannedOperation]) -> Vec<Value> {
+    planned.iter().map(|planned| with(&planned.operation, "planned", cost(&planned.cost))).collect()
+}
+
+/// That a medium can be taken out.
+pub(crate) fn safe_to_remove(ejected: &Ejected) -> Value {
+    json!({
+        "safe_to_remove": {
+            "id": ejected.medium.id.to_string(),
+            "label": ejected.medium.label,
+            "path": ejected.path.display().to_string(),
+        }
+    })
+}
+
+/// What would become of a machine that a copy job selects.
 fn machine(report: &MachineReport) -> Value {
     let mut value = json!({ "name": report.name.as_str() });
     let (outcome, captured) = match &report.outcome {
@@ -159,7 +163,7 @@ fn machine(report: &MachineReport) -> Value {
     value
 }
 
-fn transform(report: &TransformReport) -> Value {
+pub(crate) fn transform(report: &TransformReport) -> Value {
     let operations = report.operations.iter().map(|report| with(&report.operation, "io", tally(&report.tally)));
     json!({
         "operations": operations.collect::<Vec<_>>(),

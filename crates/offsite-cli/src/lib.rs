@@ -11,7 +11,7 @@ mod demo;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod job;
+mod host;
 mod json;
 mod log;
 mod media;
@@ -19,9 +19,12 @@ mod operation;
 mod place;
 mod policy;
 mod post_job;
+mod print;
 mod progress;
 mod render;
+mod signals;
 mod status;
+mod stoppable;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -38,25 +41,30 @@ const BLOCKING_THREADS_MAX: usize = 8;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return print::answer(&answer),
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
         Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
     };
     match runtime.block_on(run(arguments)) {
-        Ok(status) => status.into(),
+        Ok(status) => print::exit(status.code()),
         Err(failure) => status::report(&failure),
     }
 }
 
 async fn run(arguments: Arguments) -> Result<Status, Failure> {
+    signals::file_size_is_an_error()?;
     let config = arguments.config;
     match arguments.command {
         Command::Demo(demo) => demo::run(&demo).await,
         Command::Init(init) => commands::init::run(&init, &config).await,
         Command::Backup(backup) => commands::backup::run(&backup, &config).await,
         Command::Run(run) => commands::run::run(&run, &config).await,
+        Command::Transform(transform) => commands::transform::run(&transform, &config).await,
         Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
         Command::Status(status) => commands::status::run(&status, &config),
         Command::Points(points) => commands::points::run(&points, &config).await,

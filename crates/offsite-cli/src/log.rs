@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Writer}
 use tracing_subscriber::fmt::{FmtContext, time::SystemTime};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::print::Log;
 use crate::status::Failure;
 
 /// The level, if the command line has none.
@@ -34,7 +35,12 @@ pub(crate) fn start(level: Option<&str>) -> Result<(), Failure> {
     } else {
         Lines::Plain(base.without_time())
     };
-    let subscriber = tracing_subscriber::fmt().with_writer(stderr).with_max_level(filter).event_format(lines).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(Log)
+        .log_internal_errors(false)
+        .with_max_level(filter)
+        .event_format(lines)
+        .finish();
     tracing::subscriber::set_global_default(subscriber).map_err(|error| Failure::Failed(error.to_string()))
 }
 

@@ -11,7 +11,9 @@ use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
 use serde_json::{Value, json};
 
-use crate::status::{Failure, chain_of};
+use crate::host::one_line;
+use crate::print;
+use crate::status::{Failure, Status, chain_of};
 
 /// Longer objects are not kept for the time when a medium is away: the index of a full of several TiB is shorter.
 const REMEMBERED_BYTES_MAX: u64 = 256 << 20;
@@ -65,30 +67,41 @@ impl MediaSet {
     }
 
     /// All media of the set: first the one that is there, then those that are away, as they were when they were last seen.
-    pub(crate) async fn views(&self) -> Result<Vec<View>, Failure> {
+    pub(crate) async fn views(&self) -> Result<(Vec<View>, Status), Failure> {
         let (catalogue, known) = self.known().await?;
+        let mut status = Status::Done;
         let inserted = match self.find(&catalogue, &known).await {
             Ok(removable) => Some(removable),
             Err(error) if error.kind() == ErrorKind::MediaAbsent => None,
             Err(error) => {
-                eprintln!("offsite: warning: {}", self.explain(&error, &known).await);
+                print::warning(self.explain(&error, &known).await);
+                status = Status::Warnings;
                 None
             }
         };
         let mut views = Vec::new();
         let id = inserted.as_ref().map(|removable| removable.medium().id);
         if let Some(removable) = inserted {
-            let medium = Some(Seen { medium: removable.medium().clone(), away_since: None });
-            views.push(View { repository: OpenRepository::open(Arc::new(removable)).await?, medium });
+            let medium = Seen { medium: removable.medium().clone(), away_since: None };
+            match OpenRepository::open(Arc::new(removable)).await {
+                Ok(repository) => views.push(View { repository, medium: Some(medium) }),
+                Err(error) => status = status.and(unseen(&medium.medium, &error)),
+            }
         }
         for KnownMedium { medium, seen_unix_secs, .. } in known {
             if Some(medium.id) != id {
-                let repository = OpenRepository::open(Arc::new(catalogue.absent(medium.id).await?)).await?;
+                let repository = match catalogue.absent(medium.id).await {
+                    Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+                    Err(error) => Err(chain_of(&error)),
+                };
                 let away_since = Some(Timestamp::from_unix_secs(seen_unix_secs).unwrap_or(Timestamp::MAX));
-                views.push(View { repository, medium: Some(Seen { medium, away_since }) });
+                match repository {
+                    Ok(repository) => views.push(View { repository, medium: Some(Seen { medium, away_since }) }),
+                    Err(why) => status = status.and(unseen(&medium, &why)),
+                }
             }
         }
-        Ok(views)
+        Ok((views, status))
     }
 
     /// The restore points of `job` on all other media than `here`, as they were when they were last seen, and what could not be
@@ -101,20 +114,26 @@ impl MediaSet {
         let (catalogue, known) = self.known().await?;
         let (mut points, mut untold) = (Vec::new(), Vec::new());
         for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
-            let absent = catalogue.absent(medium.id).await?;
-            let folder = match OpenRepository::open(Arc::new(absent)).await {
-                Ok(repository) => JobFolder::open(&repository, job).await,
-                Err(error) => Err(error),
+            let repository = match catalogue.absent(medium.id).await {
+                Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+                Err(error) => Err(chain_of(&error)),
             };
-            match folder {
-                Ok(folder) => points.extend(folder.chain().all().cloned()),
-                Err(offsite::Error::UnknownJob { .. }) => {}
-                // It only keeps more here.
-                Err(error) => untold.push(format!(
-                    "retention does not count what is on medium {medium}: {}; the next run on it mends that",
-                    chain_of(&error)
-                )),
-            }
+            let why = match &repository {
+                Ok(repository) => match JobFolder::open(repository, job).await {
+                    Ok(folder) => {
+                        points.extend(folder.chain().all().cloned());
+                        continue;
+                    }
+                    Err(offsite::Error::UnknownJob { .. }) => continue,
+                    Err(error) => chain_of(&error),
+                },
+                Err(why) => why.clone(),
+            };
+            // It only keeps more here.
+            untold.push(format!(
+                "retention does not count what is on medium {medium}: {}; the next run on it mends that",
+                one_line(&why)
+            ));
         }
         Ok((points, untold))
     }
@@ -186,6 +205,12 @@ impl MediaSet {
     fn looked_at(&self) -> String {
         self.places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ")
     }
+}
+
+/// Tells of a medium that cannot be looked at.
+fn unseen(medium: &Medium, why: &dyn std::fmt::Display) -> Status {
+    print::problem(format_args!("medium {medium} cannot be looked at: {why}"));
+    Status::Failed
 }
 
 impl Inserted {

@@ -9,8 +9,10 @@ use offsite::repository::{Error, ErrorKind, Repository};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{ChecksumConfig, Config, RepositoryConfig};
-use crate::media::{Inserted, MediaSet, View};
-use crate::status::Failure;
+use crate::media::{MediaSet, View};
+use crate::signals::Stop;
+use crate::status::{Failure, Status};
+use crate::stoppable::Stoppable;
 
 /// Where a repository lies.
 enum Place {
@@ -60,20 +62,19 @@ pub(crate) fn media(repo: &str, config: &Config) -> Result<Option<MediaSet>, Fai
     })
 }
 
-/// Opens what `repo` names to look at it: of a set of media, those that are away, too.
-pub(crate) async fn views(repo: &str, config: &Config) -> Result<Vec<View>, Failure> {
+/// Opens what `repo` names to look at it: of a set of media, those that are away, too. Media that cannot be looked at are told of, and
+/// make the status one that needs a look.
+pub(crate) async fn views(repo: &str, config: &Config) -> Result<(Vec<View>, Status), Failure> {
     match media(repo, config)? {
         Some(set) => set.views().await,
-        None => Ok(vec![View { repository: open(repo, config).await?, medium: None }]),
+        None => Ok((vec![View { repository: open(repo, config).await?, medium: None }], Status::Done)),
     }
 }
 
-/// Opens what `repo` names to write to it; the medium, too, if it is on one.
-pub(crate) async fn target(repo: &str, config: &Config) -> Result<(OpenRepository, Option<Inserted>), Failure> {
-    match media(repo, config)? {
-        Some(set) => set.open().await.map(|inserted| (inserted.repository.clone(), Some(inserted))),
-        None => Ok((open(repo, config).await?, None)),
-    }
+/// Opens the repository that `repo` names to read from it, until the command is told to stop.
+pub(crate) async fn open_until(repo: &str, config: &Config, stop: &Stop) -> Result<OpenRepository, Failure> {
+    let repository = backend(repo, config).await?;
+    Ok(OpenRepository::open(Arc::new(Stoppable { repository, stop: stop.clone() })).await?)
 }
 
 /// Makes the repository that `repo` names, its folder and the folders above it included.

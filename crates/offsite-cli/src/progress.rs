@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressStyle};
 use offsite::Progress;
 
+use crate::print;
+
 /// A bar for one activity after the other.
 #[derive(Debug, Default)]
 struct Bars {
@@ -42,6 +44,6 @@ impl Progress for Bars {
 
     fn note(&self, text: &str) {
         // Logs want to know it as well as terminals.
-        eprintln!("offsite: {text}");
+        print::problem(text);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::print;
+use crate::signals::Told;
+
 /// A command that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -11,35 +14,29 @@ pub(crate) enum Status {
     Warnings,
     /// The report says that something is wrong.
     Failed,
+    /// The config makes no sense.
+    WrongUse,
 }
 
 impl Status {
-    /// As a script is told it.
-    pub(crate) const fn word(self) -> &'static str {
+    /// As the command's exit status tells it.
+    pub(crate) const fn code(self) -> u8 {
         match self {
-            Self::Done => "success",
-            Self::Warnings => "warning",
-            Self::Failed => "failed",
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::WrongUse => 2,
+            Self::Warnings => 3,
         }
     }
 
     /// The worse of two.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::WrongUse, Self::WrongUse) => Self::WrongUse,
+            (Self::Failed | Self::WrongUse, _) | (_, Self::Failed | Self::WrongUse) => Self::Failed,
             (Self::Warnings, _) | (_, Self::Warnings) => Self::Warnings,
             (Self::Done, Self::Done) => Self::Done,
         }
-    }
-}
-
-impl From<Status> for ExitCode {
-    fn from(status: Status) -> Self {
-        Self::from(match status {
-            Status::Done => 0,
-            Status::Failed => 1,
-            Status::Warnings => 3,
-        })
     }
 }
 
@@ -50,6 +47,21 @@ pub(crate) enum Failure {
     Failed(String),
     /// What was typed, or the config, makes no sense.
     WrongUse(String),
+    /// It was told to stop, and has.
+    Stopped {
+        /// By what.
+        told: Told,
+        /// What that means, in words.
+        what: String,
+    },
+}
+
+impl Failure {
+    /// In words.
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Failed(text) | Self::WrongUse(text) | Self::Stopped { what: text, .. }) = self;
+        text
+    }
 }
 
 impl From<offsite::Error> for Failure {
@@ -84,10 +96,19 @@ pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
 
 /// Prints why a command could not be carried out; the exit status.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
-    let (text, status) = match failure {
-        Failure::Failed(text) => (text, 1),
-        Failure::WrongUse(text) => (text, 2),
+    let status = match failure {
+        Failure::Failed(text) => {
+            print::problem(text);
+            1
+        }
+        Failure::WrongUse(text) => {
+            print::problem(text);
+            2
+        }
+        Failure::Stopped { told, what } => {
+            print::problem(format_args!("stopped by {}: {what}", told.name()));
+            told.status()
+        }
     };
-    eprintln!("offsite: {text}");
-    ExitCode::from(status)
+    print::exit(status)
 }

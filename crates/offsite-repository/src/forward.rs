@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     CloneRange, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
+    RootFolder,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -33,6 +34,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         (**self).delete(key).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        (**self).root_folders().await
     }
 
     async fn sweep(&self) -> Result<()> {

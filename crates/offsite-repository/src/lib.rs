@@ -33,7 +33,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
 pub use probe::{CreateIfAbsent, CreateProbe, PROBED_NAMES, probe_create, probe_create_by};
 pub use recording::Recording;
-pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt};
+pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt, RootFolder};
 #[cfg(feature = "decorators")]
 pub use retry::{Retry, RetryOptions};
 #[cfg(feature = "decorators")]

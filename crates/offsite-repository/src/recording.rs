@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::counts::{Call, Counts, Verb};
 use crate::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    Repository, Result, Retain, RootFolder,
 };
 
 /// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
@@ -142,6 +142,14 @@ impl<R: Repository> Repository for Recording<R> {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.inner.ledger.count(Verb::Delete, Some(key), 0);
         self.inner.repository.delete(key).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        let folders = self.inner.repository.root_folders().await?;
+        if folders.is_some() {
+            self.inner.ledger.count(Verb::List, None, 0);
+        }
+        Ok(folders)
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -36,6 +36,15 @@ pub struct ListPage {
     pub more: bool,
 }
 
+/// A folder at the root of a place.
+#[derive(Debug)]
+pub struct RootFolder {
+    /// Its name, which can be the first component of a key.
+    pub name: String,
+    /// Why no listing goes into it: it is a link, or on another file system, or may not be read.
+    pub closed: Option<Error>,
+}
+
 /// What to read of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read<'a> {
@@ -94,6 +103,15 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// # Errors
     /// `PermissionDenied` for a retained object.
     async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// The folders at the root, ascending, with those that no listing goes into. None, where a listing shows all that there is: the
+    /// place has no folders but those in keys.
+    ///
+    /// # Errors
+    /// None but those of every call.
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        Ok(None)
+    }
 
     /// Removes what writers that are gone have left unfinished and that no listing shows. Writers at work are spared.
     ///

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::recording::{bytes_of, lost};
 use crate::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    Repository, Result, Retain, RootFolder,
 };
 
 /// How often and how patiently a [`Retry`] tries.
@@ -160,6 +160,10 @@ impl<R: Repository + 'static> Repository for Retry<R> {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         self.inner.again(|| self.inner.repository.delete(key)).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        self.inner.again(|| self.inner.repository.root_folders()).await
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -41,6 +41,7 @@ use source::Sources;
 pub struct CopyJob {
     name: JobName,
     sources: Vec<Source>,
+    unseen: Vec<String>,
     target: OpenRepository,
     selection: Selection,
     transforms: Transforms,
@@ -48,6 +49,15 @@ pub struct CopyJob {
     adopts: bool,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+}
+
+/// What a look at the sources of a copy job found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Each machine of the selection.
+    pub choices: Vec<Choice>,
+    /// What could not be looked at, in words.
+    pub notes: Vec<String>,
 }
 
 impl CopyJob {
@@ -75,6 +85,7 @@ impl CopyJob {
         Ok(Self {
             name,
             sources,
+            unseen: Vec::new(),
             target: target.clone(),
             selection: Selection::all(),
             transforms: Transforms::keeping(Policy::default()),
@@ -83,6 +94,14 @@ impl CopyJob {
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
         })
+    }
+
+    /// Sources that cannot be opened now, each with the reason in words. The others are copied; the reports say what was not looked
+    /// at, and no machine counts as gone that is not seen meanwhile.
+    #[must_use]
+    pub fn unseen(mut self, unseen: Vec<String>) -> Self {
+        self.unseen = unseen;
+        self
     }
 
     /// Which machines are copied.
@@ -171,7 +190,7 @@ impl CopyJob {
     /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
         Box::pin(async move {
-            let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+            let sources = Sources::pinned(self).await?;
             let result = self.run_pinned(&sources, now).await;
             sources.unpin(result).await
         })
@@ -193,19 +212,19 @@ impl CopyJob {
         Ok(CopyReport { sync, machines, transform, notes })
     }
 
-    /// What becomes of each machine of the selection, if a sync is made now. Nothing is written.
+    /// What becomes of each machine of the selection, if a sync is made now, and what could not be looked at. Nothing is written.
     ///
     /// # Errors
     /// [`Error::UnknownJob`] if no source is there; those of the repositories.
-    pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Vec<Choice>>> {
+    pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
         Box::pin(async move {
-            let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
+            let sources = Sources::opened(self).await?;
             let result = self.look_at(&sources, request).await;
             sources.unpin(result).await
         })
     }
 
-    async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Vec<Choice>> {
+    async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
         let had = match JobFolder::open(&self.target, &self.name).await {
             Err(Error::UnknownJob { .. }) => Copied::new(),
             folder => {
@@ -214,7 +233,8 @@ impl CopyJob {
                 selection::copied(folder.head(), &latest)
             }
         };
-        Ok(self.asked(request).decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect())
+        let decided = self.asked(request).decide(sources, &had, &had);
+        Ok(Look { choices: decided.into_iter().map(|(choice, _)| choice).collect(), notes: sources.notes.clone() })
     }
 
     /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].
@@ -223,7 +243,7 @@ impl CopyJob {
     /// As for [`CopyJob::run`].
     pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
         Box::pin(async move {
-            let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+            let sources = Sources::pinned(self).await?;
             let result = self.sync_pinned(&sources, request).await;
             sources.unpin(result).await
         })
@@ -258,7 +278,7 @@ impl CopyJob {
         if whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_none() {
             return self.transform_with(writer, &mut indexes, &[], now, added).await;
         }
-        let sources = Sources::pinned(&self.sources, self.progress.as_ref()).await?;
+        let sources = Sources::pinned(self).await?;
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let result = self.transform_with(writer, &mut indexes, &folders, now, added).await;
         sources.unpin(result).await

@@ -8,6 +8,7 @@ use offsite_repository::ErrorKind;
 
 use crate::heads::Heads;
 use crate::indexes::Indexes;
+use crate::job_folders;
 use crate::layout::Layout;
 use crate::lease::{Held, is_held};
 use crate::pin::Pin;
@@ -39,12 +40,15 @@ impl JobFolder {
     /// Opens the folder of `job`.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read.
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read, or none is left.
     pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
         Box::pin(async move {
             let layout = Layout::new(job.clone());
             let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
             let Some(newest) = newest else {
+                if job_folders::is_headless(repository, &layout).await? {
+                    return Err(headless(job, &repository.location()));
+                }
                 let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
                 return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
             };
@@ -234,6 +238,19 @@ impl JobFolder {
             .rev()
             .filter(|point| point.time <= now)
             .find(|point| point.machine(machine).is_some_and(|state| state.status != Status::Incomplete))
+    }
+}
+
+/// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.
+fn headless(job: &JobName, location: &str) -> Error {
+    Error::Damaged {
+        object: format!("{job}/head"),
+        location: location.to_owned(),
+        advice: format!(
+            "job {job} has backup files and nothing that says which restore points they are: `offsite repair REPO {job:?}` brings that \
+             back from its second copies"
+        ),
+        source: None,
     }
 }
 

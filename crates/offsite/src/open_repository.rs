@@ -12,6 +12,7 @@ use offsite_repository::{
 };
 
 use crate::error::Context;
+use crate::job_folders::JobFolders;
 use crate::layout::{BLOCKS, Layout, MARKER, PROBE, class_of};
 use crate::{Error, JobName, Result};
 
@@ -97,12 +98,8 @@ impl OpenRepository {
             let location = backend.location();
             let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
             let repository = Self::new(marker.id, backend);
-            let mut is_repository = false;
-            for job in repository.jobs().await? {
-                let files = repository.backend.list(&Layout::new(job).backup_files()?, None, 1).await;
-                is_repository |= !files.while_doing(|| format!("looking into {location}"))?.objects.is_empty();
-            }
-            if !is_repository {
+            let JobFolders { jobs, headless, .. } = repository.job_folders().await?;
+            if jobs.is_empty() && headless.is_empty() {
                 return Err(Error::NotARepository { location });
             }
             let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
@@ -149,29 +146,21 @@ impl OpenRepository {
         self.backend.location()
     }
 
-    /// The jobs that have a folder here.
+    /// The jobs of this repository that can be read. Others may be there: [`OpenRepository::job_folders`] names them.
     ///
     /// # Errors
     /// Those of the repository.
     pub fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
-        Box::pin(async move {
-            let mut jobs: Vec<JobName> = Vec::new();
-            let mut after: Option<Key> = None;
-            loop {
-                let page = self.backend.list(&Prefix::root(), after.as_ref(), 1).await;
-                let page = page.while_doing(|| format!("listing the jobs of {}", self.location()))?;
-                let Some(object) = page.objects.first() else { return Ok(jobs) };
-                let mut components = object.key.as_str().split('/');
-                let folder = components.next().unwrap_or_default();
-                let is_job = components.next().is_some();
-                if let (true, Ok(job)) = (is_job, JobName::new(folder)) {
-                    jobs.push(job);
-                }
-                // Skip what else the folder holds: 0 is the byte after the slash.
-                let skip = if is_job { Key::new(format!("{folder}0")).ok() } else { None };
-                after = Some(skip.unwrap_or_else(|| object.key.clone()));
-            }
-        })
+        Box::pin(async move { Ok(self.job_folders().await?.jobs) })
+    }
+
+    /// Every folder of a job here, and those that cannot be looked into. What others have put beside them is no job, and is left
+    /// out: folders of file systems and their tools, other repositories.
+    ///
+    /// # Errors
+    /// Those of the repository, if it cannot be looked at as a whole.
+    pub fn job_folders(&self) -> BoxFuture<'_, Result<JobFolders>> {
+        Box::pin(JobFolders::of(self))
     }
 
     /// What to keep of the repository to see its restore points, and to plan, while it is away: single objects, and the folders
@@ -182,7 +171,8 @@ impl OpenRepository {
     pub fn overview(&self) -> BoxFuture<'_, Result<(Vec<Key>, Vec<Prefix>)>> {
         Box::pin(async move {
             let mut folders = Vec::new();
-            for job in self.jobs().await? {
+            let JobFolders { jobs, headless, .. } = self.job_folders().await?;
+            for job in jobs.into_iter().chain(headless) {
                 let layout = Layout::new(job);
                 folders.extend([layout.heads()?, layout.indexes()?]);
             }

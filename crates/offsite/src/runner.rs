@@ -27,7 +27,7 @@ use crate::{CopyJob, JobName};
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
 pub use memory::{Memory, OpenInterval};
-pub use report::{RunReport, RunStatus};
+pub use report::{RunEnd, RunReport, RunStatus};
 pub use slots::Slots;
 
 /// What surrounds a job: the places that it is opened at, and what is done after it.
@@ -120,6 +120,16 @@ impl JobRunner {
     /// Dropping the future stops the job too, as a power cut would.
     pub fn run<'a>(self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
         drive::run(self, Box::pin(stop))
+    }
+}
+
+impl JobRunner {
+    /// Does one interval's work now, as [`JobRunner::run`] does it on schedule, and tells how it ended. Nothing is waited for: neither the
+    /// window nor a restore point that is yet to come; and nothing is tried twice. What an earlier runner remembered does not count.
+    ///
+    /// It ends when the work is done, or soon after `stop` is ready: as for [`JobRunner::run`], what has arrived is committed then.
+    pub fn run_once<'a>(self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, RunEnd> {
+        drive::run_once(self, Box::pin(stop))
     }
 }
 

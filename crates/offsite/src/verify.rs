@@ -72,7 +72,8 @@ pub struct VerifyReport {
 }
 
 impl Verify {
-    /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be.
+    /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be. Blocks of files that are
+    /// missing or cut off are remembered, so that the next copy brings them again.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self { repository: repository.clone(), job, read_data: false, budget_bytes: None, progress: Arc::new(Silent) }
@@ -145,20 +146,19 @@ impl Verify {
             }
         }
         report.blocks = blocks.len() as u64;
-        if self.read_data {
-            // What is gone was reported with its file.
-            let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| {
-                let at = &block.at;
-                cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
-            });
-            self.read(folder, &states, there, &gone, &mut report).await?;
-        }
+        // What is gone was reported with its file.
+        let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| {
+            let at = &block.at;
+            cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
+        });
+        self.read(folder, &states, there, &gone, &mut report).await?;
         report.duration = start.elapsed();
         Ok(report)
     }
 
-    /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, and remembers what it
-    /// found. Frames that were damaged and are not read now are damaged still, as long as a point has them.
+    /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, if any are to be read, and
+    /// remembers what it found and which blocks are `gone`. Frames that were damaged and are not read now are damaged still, as long as a
+    /// point has them.
     async fn read(
         &self,
         folder: &JobFolder,
@@ -169,12 +169,13 @@ impl Verify {
     ) -> Result<()> {
         let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
         let Share { read_before, due, left } = match self.budget_bytes {
+            _ if !self.read_data => Share { read_before: there, ..Share::default() },
             Some(bytes) => Share::of(there, before.next, bytes),
             None => Share { due: there, ..Share::default() },
         };
         report.bytes_read = bytes_of(&due);
         report.bytes_left = bytes_of(&left);
-        let next = left.first().map(place);
+        let next = if self.read_data { left.first().map(place) } else { before.next };
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));

@@ -417,7 +417,7 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
 }
 
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
-    let jobs = repository.jobs().await?;
+    let jobs = crate::job_folders::names(repository).await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
         Some(other) => Err(Error::Settings(format!(
             "{} has a job {other}, and {job} differs from it only in case; choose another name",

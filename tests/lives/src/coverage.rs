@@ -22,8 +22,10 @@ pub struct Coverage {
 /// Why a pair cannot occur; none, if it can.
 #[must_use]
 pub fn impossible(before: Kind, after: Kind) -> Option<&'static str> {
-    let _ = (before, after);
-    None
+    match (before, after) {
+        (Kind::Restart, Kind::LetGo) => Some("readers die with their host"),
+        _ => None,
+    }
 }
 
 /// Why nothing of this kind can come between an operation; none, if it can.
@@ -76,6 +78,23 @@ impl Coverage {
         self.weathers.get(&(kind, weather)).copied().unwrap_or(0)
     }
 
+    /// What was seen since a moment before.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        fn less<K: Ord + Copy>(now: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+            let left = now.iter().map(|(key, count)| (*key, count - before.get(key).copied().unwrap_or(0)));
+            left.filter(|(_, count)| *count > 0).collect()
+        }
+        Self {
+            lives: self.lives - before.lives,
+            steps: self.steps - before.steps,
+            skipped: self.skipped - before.skipped,
+            pairs: less(&self.pairs, &before.pairs),
+            weathers: less(&self.weathers, &before.weathers),
+            deeds: less(&self.deeds, &before.deeds),
+        }
+    }
+
     /// Adds what others have seen.
     pub fn add(&mut self, other: &Self) {
         self.lives += other.lives;
@@ -90,18 +109,30 @@ impl Coverage {
         }
     }
 
-    /// The pairs that can occur and did not.
+    /// The operations that can follow each other and did not.
+    #[must_use]
+    pub fn missing_pairs(&self) -> Vec<(Kind, Kind)> {
+        let both = Kind::ALL.iter().flat_map(|before| Kind::ALL.iter().map(move |after| (*before, *after)));
+        both.filter(|(before, after)| impossible(*before, *after).is_none() && self.pair(*before, *after) == 0)
+            .collect()
+    }
+
+    /// What could come between operations and did not.
+    #[must_use]
+    pub fn missing_weathers(&self) -> Vec<(Kind, Weather)> {
+        let all = Kind::ALL.iter().flat_map(|kind| Weather::ALL.into_iter().map(move |weather| (*kind, weather)));
+        all.filter(|(kind, weather)| {
+            impossible_weather(*kind, *weather).is_none() && self.weather(*kind, *weather) == 0
+        })
+        .collect()
+    }
+
+    /// All that can occur and did not.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let both = Kind::ALL.iter().flat_map(|before| Kind::ALL.iter().map(move |after| (*before, *after)));
-        let pairs =
-            both.filter(|(before, after)| impossible(*before, *after).is_none() && self.pair(*before, *after) == 0);
-        let pairs = pairs.map(|(before, after)| format!("{before}, {after}"));
-        let with = Kind::ALL.iter().flat_map(|kind| Weather::ALL.into_iter().map(move |weather| (*kind, weather)));
-        let with = with.filter(|(kind, weather)| {
-            impossible_weather(*kind, *weather).is_none() && self.weather(*kind, *weather) == 0
-        });
-        pairs.chain(with.map(|(kind, weather)| format!("{kind} !{}", weather.word()))).collect()
+        let pairs = self.missing_pairs().into_iter().map(|(before, after)| format!("{before}, {after}"));
+        let weathers = self.missing_weathers().into_iter().map(|(kind, weather)| format!("{kind} !{}", weather.word()));
+        pairs.chain(weathers).collect()
     }
 
     /// Both matrices, for people.

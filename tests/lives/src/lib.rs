@@ -4,7 +4,8 @@
 //! - [`machines`], [`settings`], [`world`]: what there is.
 //! - [`perform`], [`copying`], [`upkeep`], [`readers`], [`damage`]: the operations, carried out by the engine.
 //! - [`proof`]: what a folder holds, told from its stored bytes alone; [`expect`], [`keeping`], [`judge`]: what it ought to.
-//! - [`life`], [`coverage`]: lives are drawn towards what was not seen; [`shrink`]: and made short where they break a law.
+//! - [`life`], [`coverage`], [`steering`]: lives are drawn towards what was not seen; [`shrink`]: and made short where they break a law.
+//!   [`many`] lives many at once.
 //!
 //! All of it is for tests.
 
@@ -17,12 +18,14 @@ pub mod keeping;
 pub mod known;
 pub mod life;
 pub mod machines;
+pub mod many;
 pub mod operation;
 pub mod perform;
 pub mod proof;
 pub mod readers;
 pub mod settings;
 pub mod shrink;
+pub mod steering;
 pub mod upkeep;
 pub mod violation;
 pub mod world;

@@ -2,15 +2,16 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use offsite::simulation::{Variant, enter};
 use offsite_simulation::numbers::Numbers;
 
-use crate::coverage::{Coverage, impossible, impossible_weather};
+use crate::coverage::{Coverage, impossible_weather};
 use crate::operation::{Interruption, Kind, Life, Operation, Step, Weather};
 use crate::proof::Prover;
+use crate::steering::towards;
 use crate::violation::{Law, Violation};
 use crate::world::World;
 
@@ -172,15 +173,20 @@ impl Lives {
     ) -> Result<(), Violation> {
         let mut before = None;
         let temper = Temper::new(numbers);
-        for number in 0..count {
-            // What there is nothing for is drawn again, a few times.
-            for _ in 0..8 {
-                let step = self.next(numbers, &temper, before, number);
-                life.borrow_mut().steps.push(step);
-                if self.step(world, &mut before, step).await? {
-                    break;
-                }
+        let mut ahead = VecDeque::new();
+        let mut number = 0;
+        // What there is nothing for does not count, as long as there is not too much of it.
+        for _ in 0..4 * count {
+            if number >= count {
+                break;
             }
+            if ahead.is_empty() && number > 8 && numbers.one_in(6) {
+                let calls = |kind| self.calls.get(&kind).copied().unwrap_or(40);
+                ahead.extend(towards(&self.coverage, calls, numbers));
+            }
+            let step = ahead.pop_front().unwrap_or_else(|| self.next(numbers, &temper, number));
+            life.borrow_mut().steps.push(step);
+            number += usize::from(self.step(world, &mut before, step).await?);
         }
         Ok(())
     }
@@ -207,8 +213,8 @@ impl Lives {
     }
 
     /// The next step: now and then one that has not followed the one before, or not with this coming between.
-    fn next(&self, numbers: &mut Numbers, temper: &Temper, before: Option<Kind>, number: usize) -> Step {
-        let kind = self.kind(numbers, temper, before, number);
+    fn next(&self, numbers: &mut Numbers, temper: &Temper, number: usize) -> Step {
+        let kind = kind(numbers, temper, number);
         let mut arguments = std::array::from_fn(|place| {
             let bound = [12, 180, 60][place];
             u32::try_from(numbers.below(bound)).unwrap_or(0)
@@ -225,40 +231,16 @@ impl Lives {
         Step { operation: Operation { kind, numbers: arguments }, interruption }
     }
 
-    fn kind(&self, numbers: &mut Numbers, temper: &Temper, before: Option<Kind>, number: usize) -> Kind {
-        // A few machines are there from the start, and jobs are told what to do.
-        match number {
-            0 | 1 => return Kind::Join,
-            2 => return Kind::Policy,
-            3 => return [Kind::Merge, Kind::Compaction, Kind::Method, Kind::Keep, Kind::Deleted][numbers.position(5)],
-            _ => {}
-        }
-        if let Some(before) = before.filter(|_| numbers.one_in(4)) {
-            let unseen: Vec<Kind> = Kind::ALL
-                .iter()
-                .copied()
-                .filter(|kind| self.coverage.pair(before, *kind) == 0 && impossible(before, *kind).is_none())
-                .collect();
-            if !unseen.is_empty() {
-                return unseen[numbers.position(unseen.len())];
-            }
-        }
-        temper.draw(numbers)
-    }
-
     fn interruption(&self, numbers: &mut Numbers, temper: &Temper, kind: Kind) -> Option<Interruption> {
         if !kind.calls() {
             return None;
         }
         let can: Vec<Weather> =
             Weather::ALL.into_iter().filter(|weather| impossible_weather(kind, *weather).is_none()).collect();
-        let unseen: Vec<Weather> =
-            can.iter().copied().filter(|weather| self.coverage.weather(kind, *weather) == 0).collect();
-        if !numbers.one_in(if unseen.is_empty() { temper.interrupted_one_in } else { 4 }) {
+        if !numbers.one_in(temper.interrupted_one_in) {
             return None;
         }
-        let from = if unseen.is_empty() { &can } else { &unseen };
-        let weather = *from.get(numbers.position(from.len()))?;
+        let weather = *can.get(numbers.position(can.len()))?;
         let bound = match weather {
             Weather::Gate => 3_000,
             Weather::Full => 60,
@@ -269,6 +251,16 @@ impl Lives {
         let after = u32::try_from(numbers.below(bound)).unwrap_or(0);
         let at_source = weather != Weather::Gate && numbers.one_in(4);
         Some(Interruption { weather, after, at_source })
+    }
+}
+
+fn kind(numbers: &mut Numbers, temper: &Temper, number: usize) -> Kind {
+    // A few machines are there from the start, and jobs are told what to do.
+    match number {
+        0 | 1 => Kind::Join,
+        2 => Kind::Policy,
+        3 => [Kind::Merge, Kind::Compaction, Kind::Method, Kind::Keep, Kind::Deleted][numbers.position(5)],
+        _ => temper.draw(numbers),
     }
 }
 

@@ -1,14 +1,9 @@
 //! Lives that broke a law once, as short as they were found.
 
-use offsite_lives::life::Lives;
-use offsite_lives::operation::Life;
+use offsite_lives::many::relive;
 
 fn holds(text: &str) {
-    let life: Life = text.parse().unwrap_or_else(|error| panic!("{error}"));
-    if let Err(failure) = Lives::default().replay(&life) {
-        let last = failure.life.steps.last().map(ToString::to_string).unwrap_or_default();
-        panic!("step {} ({last}): {}", failure.life.steps.len(), failure.violation);
-    }
+    relive(text).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
@@ -32,5 +27,13 @@ fn a_source_file_that_was_cut_off_costs_only_the_machines_that_it_touches() {
     holds(
         "places 0 0 0 0 0 hours 7; join 0 144 1; join 0 146 1; backup 0 76 1; rename 0 150 1; run 0 32 1; backup 0 27 1; \
          damage 3 129 1; sync 0 137 1; run 2 86 1",
+    );
+}
+
+#[test]
+fn verification_names_no_machine_of_a_point_that_was_cut_off_at_it() {
+    holds(
+        "places 0 0 0 0 0 hours 7; join 0 35 1; join 0 82 1; backup 3 147 1; add-disk 0 137 1; run 9 168 1; \
+         backup 0 119 1 !lost-answer 81; sync 0 71 1 !gate 1643; damage 3 59 1; verify 3 123 1",
     );
 }

@@ -213,3 +213,24 @@ fn a_file_answers_one_question() {
         .collect();
     assert_none(&long);
 }
+
+// `print!` and its kin panic where nobody can be told, and so end what is at work: a full disk behind a log would stop all copies.
+#[test]
+fn one_module_prints() {
+    const PRINTER: &str = "crates/offsite-cli/src/print.rs";
+    // It has a macro that makes tests.
+    const CONFORMANCE: &str = "crates/offsite-repository/src/testing/conformance/mod.rs";
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("crates/") && source.path.contains("/src/"))
+    {
+        // What a test prints, its harness takes. The tests of a file are its last module.
+        let is_test = |window: &[String]| window == ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+        let end = source.tokens.windows(8).position(is_test).unwrap_or(source.tokens.len());
+        let mut code = source.tokens[..end].windows(2);
+        let macros = ["print", "println", "eprint", "eprintln"];
+        if code.any(|window| macros.contains(&window[0].as_str()) && window[1] == "!") && source.path != CONFORMANCE {
+            findings.push(format!("{}: prints with a macro that panics; use {PRINTER}", source.path));
+        }
+    }
+    assert_none(&findings);
+}

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::vec;
 
-use offsite_repository::{Key, ListPage, ObjectInfo, Prefix, Result};
+use offsite_repository::{Key, ListPage, ObjectInfo, Prefix, Result, RootFolder};
 use rustix::fs::{self, AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
@@ -44,6 +44,34 @@ pub(super) fn page(root: &Root, prefix: &Prefix, after: Option<&Key>, limit: usi
         objects.push(ObjectInfo { key, length });
     }
     Ok(ListPage { objects, more: false })
+}
+
+/// The folders at the root, and what stands there in place of one.
+pub(super) fn root_folders(root: &Root) -> Result<Vec<RootFolder>> {
+    let failed = |errno| fault("list", "the root", errno);
+    let dir = root.open_folder("").map_err(failed)?;
+    let mut folders = Vec::new();
+    for entry in Dir::read_from(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if Key::new(name).is_err() || LOST_FOUND.trim_end_matches('/') == name {
+            continue;
+        }
+        let closed = match kind_of(&dir, name, entry.file_type()).map_err(failed)? {
+            FileType::Directory => root.open_folder(name).err(),
+            // One whose end is away may have led to a folder; one to a file leads to no object either.
+            FileType::Symlink => match fs::statat(&dir, name, AtFlags::empty()) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => continue,
+                _ => Some(Errno::LOOP),
+            },
+            _ => continue,
+        };
+        if closed != Some(Errno::NOENT) {
+            folders.push(RootFolder { name: name.to_owned(), closed: closed.map(|errno| fault("list", name, errno)) });
+        }
+    }
+    folders.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    Ok(folders)
 }
 
 /// A folder that the walk is in.

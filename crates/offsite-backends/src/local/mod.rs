@@ -23,7 +23,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result,
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    Result, RootFolder,
 };
 
 pub(crate) use self::errors::fault;
@@ -181,6 +182,11 @@ impl Repository for Local {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         self.run("delete", key, |shared, key| shared.root.remove(key)).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        let shared = Arc::clone(&self.shared);
+        blocking("list", self.location(), move || list::root_folders(&shared.root).map(Some)).await
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use super::KnownMedium;
@@ -81,6 +81,10 @@ impl Repository for Absent {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         Err(self.error("delete", key))
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        Ok(None)
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    Repository, Result, Retain, RootFolder,
 };
 
 use super::Removable;
@@ -65,6 +65,11 @@ impl Repository for Removable {
     async fn delete(&self, key: &Key) -> Result<()> {
         let local = self.enter("delete", key).await?;
         self.told("delete", key, local.delete(key).await).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        let local = self.enter("list", "").await?;
+        self.told("list", self.guard.path.display(), local.root_folders().await).await
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -11,8 +11,9 @@ use offsite::{BackupJob, FullKind, ImageSource};
 use crate::args::Backup;
 use crate::commands::transform_lines;
 use crate::config::Config;
+use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -54,11 +55,13 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     if let Some(keep) = keep {
         job = job.keep(keep);
     }
-    let report = job.run(arguments.at.unwrap_or_else(place::now)).await?;
+    let backed_up = async { Ok(job.run(arguments.at.unwrap_or_else(place::now)).await?) };
+    let what = "no restore point was made; the next backup clears away what had been written";
+    let report = Stop::listen()?.cut_off(backed_up, what).await?;
     if arguments.json {
         json::print(&json::backup(arguments.job.as_str(), &report))?;
     } else {
-        print!("{}", summary(arguments.job.as_str(), &report));
+        print::text(summary(arguments.job.as_str(), &report));
     }
     Ok(if report.transform.notes.is_empty() { Status::Done } else { Status::Warnings })
 }

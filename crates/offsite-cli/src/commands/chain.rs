@@ -8,28 +8,38 @@ use offsite::core::{Chain as CoreChain, PointKind, RestorePoint, Timestamp};
 use serde_json::json;
 
 use crate::args::Chain;
+use crate::commands::failed;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, render};
+use crate::{json, place, print, render};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
 
 pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let mut status = Status::Done;
+    let (views, mut status) = place::views(&arguments.repo, &config).await?;
     let mut unknown = None;
     let mut has_one = false;
-    for view in place::views(&arguments.repo, &config).await? {
-        match JobFolder::open(&view.repository, &arguments.job).await {
-            Ok(folder) => {
-                status = status.and(show(&view, &folder, arguments, &config).await?);
-                has_one = true;
-            }
+    for view in views {
+        let shown = match JobFolder::open(&view.repository, &arguments.job).await {
+            Ok(folder) => show(&view, &folder, arguments, &config).await,
             // Another medium may have it.
-            Err(error @ offsite::Error::UnknownJob { .. }) => unknown = Some(error),
-            Err(error) => return Err(error.into()),
+            Err(error @ offsite::Error::UnknownJob { .. }) => {
+                unknown = Some(error);
+                continue;
+            }
+            Err(error) => Err(error.into()),
+        };
+        has_one = true;
+        match shown {
+            Ok(shown) => status = status.and(shown),
+            // Another medium can be shown.
+            Err(Failure::Failed(why)) if view.medium.is_some() => {
+                status = status.and(failed(&arguments.job, &Failure::Failed(why)));
+            }
+            Err(failure) => return Err(failure),
         }
     }
     match unknown {
@@ -45,7 +55,7 @@ async fn show(
     config: &Config,
 ) -> Result<Status, Failure> {
     for damaged in folder.damaged_heads() {
-        eprintln!("offsite: warning: {damaged}");
+        print::warning(damaged);
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let policy = match config.jobs.get(arguments.job.as_str()) {
@@ -53,6 +63,7 @@ async fn show(
             if job.target == arguments.repo
                 || place::views(&job.target, config)
                     .await?
+                    .0
                     .iter()
                     .any(|view| view.repository.id() == repository.id()) =>
         {
@@ -98,8 +109,8 @@ async fn show(
         }
         json::print(&value)?;
     } else {
-        medium.iter().for_each(|medium| println!("{}", medium.words()));
-        print!("{}", draw(folder, policy.as_ref(), departures.as_deref(), now));
+        medium.iter().for_each(|medium| print::line(medium.words()));
+        print::text(draw(folder, policy.as_ref(), departures.as_deref(), now));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::CheckRepository;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, render};
+use crate::{json, place, print, render};
 
 pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Result<Status, Failure> {
     let config = Config::load(&config_path)?;
@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Re
     if arguments.json {
         json::print(&fields(&report))?;
     } else {
-        print!("{}", summary(&report, started));
+        print::text(summary(&report, started));
     }
     tidied?;
     Ok(if report.nothing_failed() { Status::Done } else { Status::Failed })
@@ -43,10 +43,8 @@ fn factory(repo: String, config: Config) -> impl conformance::Factory {
     conformance::opens(move || {
         let (repo, config) = (repo.clone(), Arc::clone(&config));
         async move {
-            place::backend(&repo, &config).await.map_err(|failure| match failure {
-                Failure::Failed(why) | Failure::WrongUse(why) => {
-                    Error::new(ErrorKind::Unavailable, "open").with_place(repo).with_detail(why)
-                }
+            place::backend(&repo, &config).await.map_err(|failure| {
+                Error::new(ErrorKind::Unavailable, "open").with_place(repo).with_detail(failure.text())
             })
         }
     })

@@ -1,6 +1,5 @@
 //! `offsite export`
 
-use std::io::Write;
 use std::path::Path;
 
 use offsite::core::Sequence;
@@ -9,12 +8,14 @@ use offsite::{Export as ExportJob, PointSelector};
 
 use crate::args::Export;
 use crate::config::Config;
+use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::open(&arguments.repo, &config).await?;
+    let stop = Stop::listen()?;
+    let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = match (arguments.at, arguments.point) {
         (Some(time), _) => PointSelector::At(time),
         (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
@@ -27,12 +28,13 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let to = &arguments.to;
     let is_piped = to.as_os_str() == "-";
     let report = if is_piped {
-        export.run(std::io::stdout()).await?
+        stop.end(async { Ok(export.run(std::io::stdout()).await?) }, "what was written is no whole export").await?
     } else {
         let file = std::fs::File::create_new(to)
             .map_err(|error| format!("cannot make {}: {error}; name a file that does not exist yet", to.display()))?;
         let written = file.try_clone().map_err(|error| format!("cannot write {}: {error}", to.display()))?;
-        let result = export.run(file).await.map_err(Failure::from);
+        let exported = async { Ok(export.run(file).await?) };
+        let result = stop.end(exported, &format!("{} is not written", to.display())).await;
         let result = result.and_then(|report| match written.sync_all() {
             Ok(()) => Ok(report),
             Err(error) => Err(Failure::Failed(format!("cannot write {}: {error}", to.display()))),
@@ -48,8 +50,12 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     } else {
         summary(arguments.job.as_str(), &report, to)
     };
-    let said = if is_piped { write!(std::io::stderr(), "{text}") } else { write!(std::io::stdout(), "{text}") };
-    said.map_err(|error| format!("cannot print: {error}"))?;
+    // Standard output may be the export.
+    if is_piped {
+        print::message(text)
+    } else {
+        print::text(text)
+    }
     Ok(Status::Done)
 }
 

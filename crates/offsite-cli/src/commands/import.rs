@@ -7,7 +7,7 @@ use offsite::Import as ImportJob;
 use crate::args::Import;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -25,14 +25,17 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         return Ok(Status::Done);
     }
     let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
-    println!("{}: restore point #{} of {}, exported from {}", arguments.job, report.sequence, report.time, report.job);
-    println!("  machines  {}", machines.join(", "));
-    println!(
+    print::line(format_args!(
+        "{}: restore point #{} of {}, exported from {}",
+        arguments.job, report.sequence, report.time, report.job
+    ));
+    print::line(format_args!("  machines  {}", machines.join(", ")));
+    print::line(format_args!(
         "  imported  {}, every block compared with its digest, in {}{}, {}",
         render::bytes(report.tally.target.bytes_written),
         render::duration(report.tally.duration),
         render::rate(report.tally.target.bytes_written, report.tally.duration),
         render::kept(&report.tally),
-    );
+    ));
     Ok(Status::Done)
 }

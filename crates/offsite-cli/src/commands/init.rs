@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::args::Init;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place};
+use crate::{json, place, print};
 
 pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<St
         if arguments.json {
             json::print(&json!({ "location": repository.location(), "id": id(&repository) }))?;
         } else {
-            println!("made the repository {} (id {})", repository.location(), id(&repository));
+            print::line(format_args!("made the repository {} (id {})", repository.location(), id(&repository)));
         }
         return Ok(Status::Done);
     };
@@ -33,12 +33,13 @@ pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<St
         }))?;
     } else {
         let verb = if prepared.is_adopted { "took in" } else { "made" };
-        println!("{verb} the repository {} (id {})\n{}", repository.location(), id(repository), prepared.ejected);
+        print::line(format_args!("{verb} the repository {} (id {})", repository.location(), id(repository)));
+        print::line(&prepared.ejected);
     }
     match prepared.warning {
         None => Ok(Status::Done),
         Some(warning) => {
-            eprintln!("offsite: warning: {warning}");
+            print::warning(warning);
             Ok(Status::Warnings)
         }
     }

@@ -9,7 +9,7 @@ use offsite_backends::Local;
 use crate::args::Map;
 use crate::config::Config;
 use crate::status::{Failure, Status, chain_of};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -21,21 +21,21 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
         json::print(&json::map(arguments.job.as_str(), seed_job.as_str(), &report))?;
         return Ok(Status::Done);
     }
-    println!(
+    print::line(format_args!(
         "{}: {} of {seed_job} in {}, the newest #{} of {}",
         arguments.job,
         render::count(usize::try_from(report.points).unwrap_or(usize::MAX), "restore point", "restore points"),
         seed.location(),
         report.sequence,
         report.time,
-    );
-    println!(
+    ));
+    print::line(format_args!(
         "  mapped    {}, every block compared with its digest, in {}{}, {}",
         render::bytes(report.tally.target.bytes_written),
         render::duration(report.tally.duration),
         render::rate(report.tally.target.bytes_written, report.tally.duration),
         render::kept(&report.tally),
-    );
+    ));
     Ok(Status::Done)
 }
 

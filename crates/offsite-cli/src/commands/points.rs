@@ -7,34 +7,49 @@ use offsite::core::Status as MachineStatus;
 use serde_json::{Value, json};
 
 use crate::args::Points;
-use crate::commands::jobs;
+use crate::commands::{failed, jobs};
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, render};
+use crate::{json, place, print, render};
 
 pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let mut status = Status::Done;
-    for view in place::views(&arguments.repo, &config).await? {
-        status = status.and(list(&view, arguments).await?);
+    let (views, mut status) = place::views(&arguments.repo, &config).await?;
+    for view in views {
+        match list(&view, arguments).await {
+            Ok(listed) => status = status.and(listed),
+            // Another medium can be listed.
+            Err(failure) if view.medium.is_some() => {
+                print::problem(failure.text());
+                status = Status::Failed;
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     Ok(status)
 }
 
 async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<Status, Failure> {
-    let mut status = Status::Done;
+    let (jobs, mut status) = jobs(repository, arguments.job.as_deref()).await?;
+    let mut unread: Vec<Value> = Vec::new();
     let mut listed: Vec<Value> = Vec::new();
     let mut rows = vec![["job", "point", "time", "kind", "stored", "machines"].map(str::to_owned).to_vec()];
-    for job in jobs(repository, arguments.job.as_deref()).await? {
+    for job in jobs {
         let folder = match JobFolder::open(repository, &job).await {
             // Another medium may have it.
             Err(offsite::Error::UnknownJob { .. }) if medium.is_some() => continue,
+            Err(error) if arguments.job.is_none() => {
+                let failure = Failure::from(error);
+                unread.push(json!({ "job": job.as_str(), "why": failure.text() }));
+                status = status.and(failed(&job, &failure));
+                continue;
+            }
             folder => folder?,
         };
         for damaged in folder.damaged_heads() {
-            eprintln!("offsite: warning: {damaged}");
-            status = Status::Warnings;
+            print::warning(damaged);
+            status = status.and(Status::Warnings);
         }
         for point in folder.chain().all() {
             let mut value = json::point(point, None);
@@ -65,18 +80,18 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
         }
     }
     if arguments.json {
-        let mut value = json!({ "location": repository.location(), "points": listed });
+        let mut value = json!({ "location": repository.location(), "points": listed, "unread": unread });
         if let Some(medium) = medium {
             value["medium"] = medium.json();
         }
         json::print(&value)?;
         return Ok(status);
     }
-    medium.iter().for_each(|medium| println!("{}", medium.words()));
-    if listed.is_empty() {
-        println!("{} has no restore points", repository.location());
-    } else {
-        print!("{}", render::table(&rows, &[4]));
+    medium.iter().for_each(|medium| print::line(medium.words()));
+    if listed.is_empty() && unread.is_empty() {
+        print::line(format_args!("{} has no restore points", repository.location()));
+    } else if !listed.is_empty() {
+        print::text(render::table(&rows, &[4]));
     }
     Ok(status)
 }

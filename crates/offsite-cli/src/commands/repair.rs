@@ -8,7 +8,7 @@ use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;
     } else {
-        print!("{}", summary(arguments.job.as_str(), &report, arguments.dry_run));
+        print::text(summary(arguments.job.as_str(), &report, arguments.dry_run));
     }
     let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();
     Ok(if is_whole { Status::Done } else { Status::Warnings })

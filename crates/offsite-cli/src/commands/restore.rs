@@ -7,12 +7,14 @@ use offsite::{PointSelector, Restore as RestoreJob};
 
 use crate::args::Restore;
 use crate::config::Config;
+use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::open(&arguments.repo, &config).await?;
+    let stop = Stop::listen()?;
+    let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = match (arguments.at, arguments.point) {
         (Some(time), _) => PointSelector::At(time),
         (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
@@ -22,27 +24,32 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
         .point(point)
         .format(arguments.format.into())
         .progress(progress::bars());
-    let report = restore.run(&arguments.to).await?;
+    let restored = async { Ok(restore.run(&arguments.to).await?) };
+    let what = format!("{} is not restored, and no image has its name", arguments.machine);
+    let report = stop.end(restored, &what).await?;
     if arguments.json {
         json::print(&json::restore(arguments.machine.as_str(), &report))?;
         return Ok(Status::Done);
     }
-    println!("{}: as of {}, from restore point #{}", arguments.machine, report.captured, report.sequence);
+    print::line(format_args!(
+        "{}: as of {}, from restore point #{}",
+        arguments.machine, report.captured, report.sequence
+    ));
     for disk in &report.disks {
-        println!(
+        print::line(format_args!(
             "  {}  {} ({} of data, the rest sparse)",
             disk.path.display(),
             render::bytes(disk.size_bytes),
             render::bytes(disk.data_bytes)
-        );
+        ));
     }
     let data: u64 = report.disks.iter().map(|disk| disk.data_bytes).sum();
-    println!(
+    print::line(format_args!(
         "  restored  {} from {} stored, every block compared with its digest, in {}{}",
         render::bytes(data),
         render::bytes(report.traffic.bytes_read),
         render::duration(report.duration),
         render::rate(data, report.duration),
-    );
+    ));
     Ok(Status::Done)
 }

@@ -6,7 +6,7 @@ mod svg;
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 
 use offsite::core::retention::{Flags, Policy, Simulation};
@@ -15,7 +15,7 @@ use offsite::core::{PointKind, Timestamp};
 use crate::args::Simulate;
 use crate::policy::RetentionConfig;
 use crate::status::{Failure, Status};
-use crate::{json, render};
+use crate::{json, print, render};
 
 pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let policy = read_policy(&arguments.policy)?;
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let points = &arguments.points;
     let file = File::open(points).map_err(|error| wrong(points, format_args!("{error}")))?;
     let mut reader = BufReader::new(file);
-    let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut output = print::long();
     let mut life = (arguments.draw || arguments.svg.is_some()).then(life::Life::default);
     let (mut line, mut step, mut number, mut last) = (String::new(), String::new(), 0_u64, None);
     // One line at a time: the file may be longer than memory.

@@ -5,26 +5,46 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::args::Status as Arguments;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::status::{Failure, Status};
-use crate::{json, render};
+use crate::{json, print, render};
 
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure> {
-    let status = Config::load(path)?.status_path();
+    // A daemon goes on by the config that it started with.
+    let (status, wrong) = match Config::load(path) {
+        Ok(config) => (config.status_path(), None),
+        Err(failure) => (config::status_path_in(path), Some(failure)),
+    };
     // First the lock: a daemon that ends between the two looks has written its last word by the second.
     let is_held = daemon::is_held(&status);
-    let record = daemon::read(&status)?.ok_or_else(|| {
-        Failure::Failed(format!(
-            "no daemon has run with {}: start one with `offsite daemon --config {}`",
-            path.display(),
-            path.display()
-        ))
-    })?;
+    let record = match (daemon::read(&status), wrong) {
+        (Ok(Some(record)), None) => record,
+        (Ok(Some(record)), Some(wrong)) => {
+            print::warning(format_args!(
+                "{}\n  a daemon that is running goes on by what it had read before",
+                wrong.text()
+            ));
+            return show(&record, is_held, arguments).map(|status| status.and(Status::Warnings));
+        }
+        (_, Some(wrong)) => return Err(wrong),
+        (Err(why), None) => return Err(Failure::Failed(why)),
+        (Ok(None), None) => {
+            return Err(Failure::Failed(format!(
+                "no daemon has run with {}: start one with `offsite daemon --config {}`",
+                path.display(),
+                path.display()
+            )));
+        }
+    };
+    show(&record, is_held, arguments)
+}
+
+fn show(record: &StatusRecord, is_held: bool, arguments: &Arguments) -> Result<Status, Failure> {
     if arguments.json {
-        json::print(&value(&record, is_held))?;
+        json::print(&value(record, is_held))?;
     } else {
-        print!("{}", words(&record, is_held));
+        print::text(words(record, is_held));
     }
     let is_well = |job: &JobRecord| job.last_failure.is_none() && result(job).is_none_or(|result| result == "success");
     Ok(if is_held && record.jobs.values().all(is_well) { Status::Done } else { Status::Warnings })

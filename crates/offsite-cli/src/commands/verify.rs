@@ -3,28 +3,43 @@
 use std::path::Path;
 
 use offsite::{Damage, Verify as VerifyJob, VerifyReport};
+use serde_json::json;
 
 use crate::args::Verify;
-use crate::commands::{jobs, left};
+use crate::commands::{failed, jobs, left};
 use crate::config::Config;
+use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{json, place, progress, render};
+use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::open(&arguments.repo, &config).await?;
-    let mut status = Status::Done;
-    for job in jobs(&repository, arguments.job.as_deref()).await? {
+    let stop = Stop::listen()?;
+    let repository = place::open_until(&arguments.repo, &config, &stop).await?;
+    let (jobs, mut status) = jobs(&repository, arguments.job.as_deref()).await?;
+    for job in jobs {
         let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::bars());
         let verify = match arguments.budget_mib {
             Some(mib) => verify.budget_bytes(mib.get().saturating_mul(1 << 20)),
             None => verify,
         };
-        let report = verify.run().await?;
+        let verified = async { Ok(verify.run().await?) };
+        let report = match stop.end(verified, &format!("job {job} is not verified to its end")).await {
+            Ok(report) => report,
+            Err(Failure::Failed(why)) if arguments.job.is_none() => {
+                let failure = Failure::Failed(why);
+                if arguments.json {
+                    json::print(&json!({ "job": job.as_str(), "failure": failure.text() }))?;
+                }
+                status = status.and(failed(&job, &failure));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         if arguments.json {
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
-            print!("{}", summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
+            print::text(summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
         }
         if !report.notes.is_empty() {
             status = status.and(Status::Warnings);
@@ -42,7 +57,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     let looked = if read_data {
         format!("{} read and compared with their digests{}", render::bytes(report.bytes_read), left(report))
     } else {
-        "presence only; --read-data reads every block".to_owned()
+        "not read; --read-data reads every block".to_owned()
     };
     let mut text = format!(
         "{job}: {}, {}, {}: {}, in {}{}\n",
@@ -54,7 +69,8 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
         render::rate(report.bytes_read, report.duration),
     );
     if report.damage.is_empty() && report.notes.is_empty() {
-        text.push_str("  intact\n");
+        let all = if read_data { "intact" } else { "all files are there (contents not read)" };
+        text.push_str(&format!("  {all}\n"));
     }
     for note in &report.notes {
         text.push_str(&format!("  warning   {note}\n"));

@@ -36,6 +36,11 @@ impl DaemonConfig {
 
     /// The status file; a relative path starts in `folder`.
     pub(super) fn status(&self, folder: &Path) -> PathBuf {
-        folder.join(self.status.as_deref().unwrap_or(Path::new(STATUS)))
+        status(self.status.as_deref(), folder)
     }
+}
+
+/// The status file, if the config names this one, or none; a relative path starts in `folder`.
+pub(super) fn status(named: Option<&Path>, folder: &Path) -> PathBuf {
+    folder.join(named.unwrap_or(Path::new(STATUS)))
 }

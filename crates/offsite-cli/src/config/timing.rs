@@ -46,7 +46,7 @@ pub(super) struct AfterConfig {
 /// A key whose value makes no sense.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    pub(super) why: String,
+    pub(crate) why: String,
     /// Where the value stands in the file.
     pub(super) span: Range<usize>,
 }

@@ -6,12 +6,13 @@ use offsite::core::phase::{Outcome, Phase};
 use offsite::report::MachineOutcome;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::{JobName, Progress};
+use offsite_backends::Ejected;
 use tracing::{debug, error, info, warn};
 
 use super::record::FailureRecord;
 use super::store::{Store, Weight};
 use crate::commands::transform_lines;
-use crate::{json, render};
+use crate::{host, json, render};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
@@ -151,5 +152,15 @@ impl Progress for Notes {
 
     fn note(&self, text: &str) {
         info!(job = self.job.as_str(), "{text}");
+    }
+}
+
+impl host::Listener for Notes {
+    fn script(&self, line: &str) {
+        info!(job = self.job.as_str(), "script: {line}");
+    }
+
+    fn ejected(&self, ejected: &Ejected) {
+        info!(job = self.job.as_str(), "{ejected}");
     }
 }

@@ -1,7 +1,7 @@
 //! The jobs that a daemon runs, each in a task of its own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use offsite::JobName;
 use offsite::runner::{Clock, JobRunner, Slots};
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use super::events::Listener;
-use super::host::Host;
+use super::events::{Listener, Notes};
 use super::store::{Store, Weight};
 use crate::config::Config;
+use crate::host::Host;
 
 pub(super) struct Jobs {
     store: Arc<Store>,
@@ -72,12 +72,8 @@ impl Jobs {
                 record.next_wake = None;
                 record.is_paused = false;
             });
-            let host = Host {
-                name: job_name.clone(),
-                config: config.clone(),
-                clock: self.clock.clone(),
-                buckets: Mutex::new(BTreeMap::new()),
-            };
+            let notes = Arc::new(Notes { job: job_name.clone() });
+            let host = Host::new(job_name.clone(), config.clone(), self.clock.clone(), notes.clone(), notes);
             let runner = JobRunner::new(job_name, settings, Arc::new(host))
                 .memory(self.store.memory(name))
                 .clock(self.clock.clone())

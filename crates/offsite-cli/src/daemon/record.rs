@@ -92,6 +92,8 @@ enum AbsenceRecord {
     Locked,
     NotStarted,
     FutureDated,
+    NoWholePoint,
+    InTarget,
     Missing,
     NotSelected,
     NotCommitted,
@@ -160,7 +162,9 @@ impl MemoryRecord {
 impl From<&Outcome> for OutcomeRecord {
     fn from(outcome: &Outcome) -> Self {
         match *outcome {
-            Outcome::Complete { captured } => Self::Complete { captured: captured.to_string() },
+            Outcome::Complete { captured } | Outcome::Unchanged { captured } => {
+                Self::Complete { captured: captured.to_string() }
+            }
             Outcome::Incomplete { bytes_done, bytes_left } => {
                 Self::Incomplete { done_bytes: bytes_done, left_bytes: bytes_left }
             }
@@ -169,6 +173,8 @@ impl From<&Outcome> for OutcomeRecord {
                     Absence::NoNewPoint => AbsenceRecord::NoNewPoint,
                     Absence::Locked => AbsenceRecord::Locked,
                     Absence::FutureDated => AbsenceRecord::FutureDated,
+                    Absence::NoWholePoint => AbsenceRecord::NoWholePoint,
+                    Absence::InTarget => AbsenceRecord::InTarget,
                     Absence::Missing => AbsenceRecord::Missing,
                     Absence::NotSelected => AbsenceRecord::NotSelected,
                     Absence::NotCommitted => AbsenceRecord::NotCommitted,
@@ -191,6 +197,8 @@ impl OutcomeRecord {
                 AbsenceRecord::Locked => Absence::Locked,
                 AbsenceRecord::NotStarted => Absence::NotStarted,
                 AbsenceRecord::FutureDated => Absence::FutureDated,
+                AbsenceRecord::NoWholePoint => Absence::NoWholePoint,
+                AbsenceRecord::InTarget => Absence::InTarget,
                 AbsenceRecord::Missing => Absence::Missing,
                 AbsenceRecord::NotSelected => Absence::NotSelected,
                 AbsenceRecord::NotCommitted => Absence::NotCommitted,

@@ -1,16 +1,14 @@
-//! The report of one interval of a job: what a script gets on its standard input, and what the status keeps.
-//!
-//! `offsite run` and the daemon give the same fields.
+//! The report of one interval of a job, run on schedule or by hand: what a script gets on its standard input, what the status
+//! keeps, and what `offsite run --json` prints.
 
 use offsite::core::phase::{Outcome, TransformResult};
 use offsite::core::schedule::Span;
-use offsite::report::{CopyReport, SyncReport};
+use offsite::report::SyncReport;
 use offsite::runner::RunReport;
 use serde_json::{Value, json};
 
-use super::{machine, tally, transform};
+use super::{tally, transform};
 
-/// Of a daemon's interval.
 pub(crate) fn interval(report: &RunReport) -> Value {
     let machines = report.result.machines.iter().map(|(name, outcome)| {
         let mut value = json!({ "name": name.as_str() });
@@ -19,10 +17,15 @@ pub(crate) fn interval(report: &RunReport) -> Value {
                 value["outcome"] = "complete".into();
                 value["captured"] = captured.to_string().into();
             }
+            Outcome::Unchanged { captured } => {
+                value["outcome"] = "unchanged".into();
+                value["captured"] = captured.to_string().into();
+            }
             Outcome::Incomplete { bytes_done, bytes_left } => {
                 value["outcome"] = "incomplete".into();
                 value["done_bytes"] = (*bytes_done).into();
                 value["left_bytes"] = (*bytes_left).into();
+                value["why"] = report.reasons.get(name).cloned().into();
             }
             Outcome::Absent(absence) => {
                 value["outcome"] = "absent".into();
@@ -46,27 +49,8 @@ pub(crate) fn interval(report: &RunReport) -> Value {
         "syncs": report.syncs.iter().map(sync).collect::<Vec<_>>(),
         "transform": report.transform.as_ref().map(transform),
         "transform_failure": failure,
-        "failure": Value::Null,
+        "failure": report.failure(),
         "notes": notes.collect::<Vec<_>>(),
-    })
-}
-
-/// Of a run that somebody typed.
-pub(crate) fn typed(job: &str, result: &str, ended: &str, report: Result<&CopyReport, &str>) -> Value {
-    let done = report.ok();
-    let syncs: Vec<&SyncReport> = done.and_then(|report| report.sync.as_ref()).into_iter().collect();
-    json!({
-        "job": job,
-        "result": result,
-        "interval": Value::Null,
-        "ended": ended,
-        "point": syncs.last().map(|sync| sync.sequence.0),
-        "machines": done.map_or_else(Vec::new, |report| report.machines.iter().map(machine).collect()),
-        "syncs": syncs.into_iter().map(sync).collect::<Vec<_>>(),
-        "transform": done.map(|report| transform(&report.transform)),
-        "transform_failure": Value::Null,
-        "failure": report.err(),
-        "notes": done.map_or_else(Vec::new, |report| report.notes.clone()),
     })
 }
 

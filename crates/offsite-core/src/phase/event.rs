@@ -86,6 +86,15 @@ pub enum Seen {
     Locked,
     /// No new restore point that counts.
     NoNewPoint,
+    /// Its newest restore point is copied already.
+    AlreadyCopied {
+        /// The time of what was copied.
+        captured: Timestamp,
+    },
+    /// No restore point has it whole.
+    NoWholePoint,
+    /// Restore points in the target repository only.
+    InTarget,
     /// Only restore points that are dated after the present.
     FutureDated,
     /// Nothing: it is named in the selection, and no source has it.
@@ -99,9 +108,10 @@ impl From<&Choice> for Sighting {
             Decision::Locked { .. } => Seen::Locked,
             Decision::FutureDated { .. } => Seen::FutureDated,
             Decision::Missing => Seen::Missing,
-            Decision::AlreadyCopied { .. } | Decision::TooOld { .. } | Decision::Incomplete | Decision::InTarget => {
-                Seen::NoNewPoint
-            }
+            Decision::AlreadyCopied { captured } => Seen::AlreadyCopied { captured },
+            Decision::TooOld { .. } => Seen::NoNewPoint,
+            Decision::Incomplete => Seen::NoWholePoint,
+            Decision::InTarget => Seen::InTarget,
         };
         Self { machine: choice.machine.clone(), seen }
     }

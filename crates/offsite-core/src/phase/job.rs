@@ -1,5 +1,6 @@
 //! The state machine.
 
+mod single;
 mod take;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,10 @@ pub struct Job {
     /// When the restore point was opened.
     opened: Timestamp,
     is_first_run: bool,
+    /// Whether the job does what can be done now, and no more.
+    is_single: bool,
+    /// Whether a look has been answered since the restore point was opened.
+    has_looked: bool,
     machines: Machines,
     /// Of the restore point that was closed.
     outcomes: BTreeMap<MachineName, Outcome>,
@@ -76,21 +81,41 @@ impl Job {
     /// Whatever ran when the runner was stopped counts as stopped. A job whose current interval is not closed begins at once.
     #[must_use]
     pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
+        let is_first_run = past.last.is_none();
+        let is_finished = past.last.as_ref().is_none_or(|last| last.is_finished);
+        let mut job = Self::new(settings, past.last, now);
+        let mut actions = Vec::new();
+        if !is_finished {
+            job.enter(Phase::Transform, now, &mut actions);
+        } else if is_first_run && job.settings.schedule.interval().is_some() {
+            job.open(job.span, now);
+        }
+        actions.extend(job.step(Event::Tick, now));
+        if job.phase == Phase::Sync {
+            past.copied.into_iter().for_each(|(machine, captured)| job.machines.complete(machine, captured));
+        }
+        (job, actions)
+    }
+
+    /// A job that knows of `last`, and does nothing yet.
+    fn new(settings: Settings, last: Option<LastRun>, now: Timestamp) -> Self {
         let current = match &settings.schedule {
             Schedule::Interval(interval) => interval.at(now),
             Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
         };
-        let is_first_run = past.last.is_none();
-        let last = past.last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
+        let is_first_run = last.is_none();
+        let last = last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
         // The schedule may be another one since: what was closed in the interval of now is enough for it.
         let is_current = last.span.contains(now);
-        let mut job = Self {
+        Self {
             phase: Phase::Idle,
             known: now.max(last.span.start),
             span: last.span,
             settled_until: if is_current { last.span.end.min(current.end) } else { last.span.end },
             opened: now,
             is_first_run,
+            is_single: false,
+            has_looked: false,
             machines: Machines::default(),
             outcomes: last.machines,
             transfer: Transfer::None,
@@ -103,18 +128,7 @@ impl Job {
             transform: TransformResult::Done,
             notes: Vec::new(),
             settings,
-        };
-        let mut actions = Vec::new();
-        if !last.is_finished {
-            job.enter(Phase::Transform, now, &mut actions);
-        } else if is_first_run && job.settings.schedule.interval().is_some() {
-            job.open(job.span, now);
         }
-        actions.extend(job.step(Event::Tick, now));
-        if job.phase == Phase::Sync {
-            past.copied.into_iter().for_each(|(machine, captured)| job.machines.complete(machine, captured));
-        }
-        (job, actions)
     }
 
     /// What the job is doing.
@@ -132,7 +146,7 @@ impl Job {
     /// What there is of each machine so far, in the restore point that is open or was closed last.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
-        if self.phase == Phase::Sync { self.machines.outcomes() } else { self.outcomes.clone() }
+        if self.phase == Phase::Sync { self.machines.outcomes(!self.is_single) } else { self.outcomes.clone() }
     }
 
     /// When the job works.
@@ -206,6 +220,7 @@ impl Job {
         self.machines.clear();
         self.attempts = Attempts::default();
         self.has_begun = false;
+        self.has_looked = false;
         self.is_looking = false;
         self.is_fresh = false;
         self.next_look = now;
@@ -237,7 +252,7 @@ impl Job {
                 },
             },
             Phase::Transform => Action::StartTransform,
-            _ => Action::ClosePoint { span: self.span, machines: self.machines.outcomes() },
+            _ => Action::ClosePoint { span: self.span, machines: self.machines.outcomes(!self.is_single) },
         }
     }
 
@@ -255,6 +270,9 @@ impl Job {
     }
 
     fn idle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.is_single {
+            return;
+        }
         match &self.settings.schedule {
             Schedule::Interval(interval) if now >= self.settled_until => {
                 let span = interval.joined(interval.at(self.settled_until), now);
@@ -272,7 +290,7 @@ impl Job {
 
     fn sync(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let interval: Option<Interval> = self.settings.schedule.interval().cloned();
-        if let Some(interval) = interval.filter(|_| now >= self.span.end) {
+        if let Some(interval) = interval.filter(|_| now >= self.span.end && !self.is_single) {
             let window = &self.settings.window;
             if !self.has_begun
                 && !self.machines.has_complete()
@@ -323,6 +341,7 @@ impl Job {
     /// Whether nothing more is to come into the restore point that is open, while no sync runs.
     fn is_all_done(&self) -> bool {
         match self.settings.schedule {
+            _ if self.is_single => self.attempts.gave_up() || (self.has_looked && self.machines.ready().is_empty()),
             Schedule::Interval(_) => self.machines.are_all_in(),
             Schedule::Immediate => {
                 self.attempts.gave_up()
@@ -339,6 +358,9 @@ impl Job {
     }
 
     fn range(&self, now: Timestamp) -> PointRange {
+        if self.is_single {
+            return PointRange { not_before: Timestamp::MIN, not_after: now };
+        }
         self.settings.lookup.range(&self.settings.schedule, &self.span, self.is_first_run, now)
     }
 
@@ -346,6 +368,8 @@ impl Job {
     fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let window = &self.settings.window;
         match (self.phase, &self.settings.schedule) {
+            // It never waits for a time.
+            _ if self.is_single => None,
             (Phase::Idle, Schedule::Interval(_)) => Some(self.settled_until),
             (Phase::Idle, Schedule::Immediate) if self.is_looking => None,
             (Phase::Idle, Schedule::Immediate) => {

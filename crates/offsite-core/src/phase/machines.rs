@@ -51,15 +51,21 @@ impl Work {
         Self { seen, progress: None, captured: None, is_in_sync: false }
     }
 
-    fn outcome(&self) -> Outcome {
+    /// What there is of the machine; `is_waiting` tells whether something new was waited for.
+    fn outcome(&self, is_waiting: bool) -> Outcome {
         match (self.captured, self.progress) {
             (Some(captured), _) => Outcome::Complete { captured },
             (None, Some((bytes_done, bytes_left))) => Outcome::Incomplete { bytes_done, bytes_left },
+            (None, None) if !is_waiting && let Some(Seen::AlreadyCopied { captured }) = self.seen => {
+                Outcome::Unchanged { captured }
+            }
             (None, None) => Outcome::Absent(match self.seen {
                 None => Absence::NotSelected,
                 Some(Seen::Ready) => Absence::NotStarted,
                 Some(Seen::Locked) => Absence::Locked,
-                Some(Seen::NoNewPoint) => Absence::NoNewPoint,
+                Some(Seen::NoNewPoint | Seen::AlreadyCopied { .. }) => Absence::NoNewPoint,
+                Some(Seen::NoWholePoint) => Absence::NoWholePoint,
+                Some(Seen::InTarget) => Absence::InTarget,
                 Some(Seen::FutureDated) => Absence::FutureDated,
                 Some(Seen::Missing) => Absence::Missing,
             }),
@@ -131,7 +137,8 @@ impl Machines {
         work.captured.get_or_insert(captured);
     }
 
-    pub(super) fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
-        self.table.iter().map(|(machine, work)| (machine.clone(), work.outcome())).collect()
+    /// What there is of each; `is_waiting` tells whether something new was waited for.
+    pub(super) fn outcomes(&self, is_waiting: bool) -> BTreeMap<MachineName, Outcome> {
+        self.table.iter().map(|(machine, work)| (machine.clone(), work.outcome(is_waiting))).collect()
     }
 }

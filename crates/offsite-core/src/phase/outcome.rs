@@ -14,6 +14,11 @@ pub enum Outcome {
         /// The time of the state that was copied.
         captured: Timestamp,
     },
+    /// All of it, since an earlier interval; for a job that waits for nothing new.
+    Unchanged {
+        /// The time of the state that was copied then.
+        captured: Timestamp,
+    },
     /// A part. The next interval takes the newer point, and transfers only blocks that are still missing.
     Incomplete {
         /// Bytes that were copied.
@@ -31,12 +36,16 @@ pub enum Outcome {
 pub enum Absence {
     /// No new restore point came.
     NoNewPoint,
-    /// Its backup ran until the end of the interval.
+    /// Its backup was still at work at the end.
     Locked,
     /// There was a restore point, and its copy had not begun to transfer.
     NotStarted,
     /// It had only restore points that are dated after the present.
     FutureDated,
+    /// No restore point had it whole.
+    NoWholePoint,
+    /// It had restore points in the target repository only.
+    InTarget,
     /// It is named in the selection, and no source has it.
     Missing,
     /// It left the selection, or its sources, during the interval.
@@ -96,11 +105,18 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Whether every machine is complete, and the transforms are done.
+    /// Whether every machine is there whole, and the transforms are done.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        self.transform == TransformResult::Done
-            && self.machines.values().all(|outcome| matches!(outcome, Outcome::Complete { .. }))
+        self.transform == TransformResult::Done && self.machines.values().all(|outcome| outcome.is_whole())
+    }
+}
+
+impl Outcome {
+    /// Whether the restore point has all that was to be had.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Complete { .. } | Self::Unchanged { .. })
     }
 }
 
@@ -108,9 +124,11 @@ impl fmt::Display for Absence {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NoNewPoint => "no new restore point came",
-            Self::Locked => "its backup ran until the end of the interval",
+            Self::Locked => "its backup was still at work at the end",
             Self::NotStarted => "its copy had not begun to transfer",
             Self::FutureDated => "its restore points are dated after the present",
+            Self::NoWholePoint => "no restore point has it whole",
+            Self::InTarget => "its restore points are in the target only",
             Self::Missing => "no source has it",
             Self::NotSelected => "it left the selection",
             Self::NotCommitted => "what was copied could not be committed",
@@ -122,6 +140,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete { captured } => write!(formatter, "complete, as of {captured}"),
+            Self::Unchanged { captured } => write!(formatter, "unchanged since {captured}"),
             Self::Incomplete { bytes_done, bytes_left } => {
                 write!(formatter, "incomplete, {bytes_done} bytes done and {bytes_left} left")
             }

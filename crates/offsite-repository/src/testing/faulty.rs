@@ -11,7 +11,7 @@ use super::Gate;
 use crate::numbers::Numbers;
 use crate::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain, Verb,
+    Repository, Result, Retain, RootFolder, Verb,
 };
 
 /// On which side of a call it fails.
@@ -295,6 +295,10 @@ impl<R: Repository> Repository for Faulty<R> {
     async fn delete(&self, key: &Key) -> Result<()> {
         let turn = self.inner.script.turn(Verb::Delete, Some(key)).await?;
         turn.answer(self.inner.repository.delete(key).await).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        self.inner.repository.root_folders().await
     }
 
     async fn sweep(&self) -> Result<()> {

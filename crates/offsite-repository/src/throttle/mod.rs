@@ -13,7 +13,7 @@ use self::valve::Valve;
 use crate::recording::{bytes_of, lost};
 use crate::{
     CloneRange, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository, Result,
-    Retain,
+    Retain, RootFolder,
 };
 
 /// How fast a [`Throttle`] lets calls through. A rate of zero stops them until it is changed.
@@ -127,6 +127,11 @@ impl<R: Repository> Repository for Throttle<R> {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.inner.valve.pass(0).await;
         self.inner.repository.delete(key).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        self.inner.valve.pass(0).await;
+        self.inner.repository.root_folders().await
     }
 
     async fn sweep(&self) -> Result<()> {

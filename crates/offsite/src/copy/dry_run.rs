@@ -57,7 +57,7 @@ impl CopyJob {
     /// As for [`CopyJob::run`], but for writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
         Box::pin(async move {
-            let sources = Sources::opened(&self.sources, self.progress.as_ref()).await?;
+            let sources = Sources::opened(self).await?;
             let target = match JobFolder::open(&self.target, &self.name).await {
                 Err(Error::UnknownJob { .. }) => Ok(None),
                 answer => answer.map(Some),
@@ -120,7 +120,9 @@ impl CopyJob {
         {
             return Err(error);
         }
-        head.last_selected = last_selected(&head, &selected, now.max(head.clock));
+        if sources.are_whole() {
+            head.last_selected = last_selected(&head, &selected, now.max(head.clock));
+        }
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();
         let folders: Vec<&JobFolder> = sources.folders().collect();

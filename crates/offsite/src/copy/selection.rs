@@ -228,7 +228,7 @@ impl Asked<'_> {
                     ));
                 }
                 if let Some(why) = self.strange(open, had, &machine, folder) {
-                    absent(machine, why.to_string(), open.is_complete.then_some(why));
+                    absent(machine, why.to_string(), open.are_whole().then_some(why));
                     continue;
                 }
             }

@@ -6,11 +6,12 @@ use offsite_core::format::head::Head;
 use offsite_core::selection::{self, Candidate, Pattern};
 use offsite_core::{BlockSize, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
 
+use super::CopyJob;
 use crate::error::causes;
 use crate::folder::JobFolder;
 use crate::mover::FrameSource;
 use crate::pin::Pin;
-use crate::{Error, JobName, OpenRepository, Progress, Result};
+use crate::{ClosedFolder, Error, JobFolders, JobName, OpenRepository, Progress, Result};
 
 /// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
 ///
@@ -61,11 +62,18 @@ impl Source {
         }
     }
 
-    async fn jobs(&self) -> Result<Vec<JobName>> {
-        match &self.scope {
-            Scope::Infrastructure => self.repository.jobs().await,
-            Scope::Job { job, .. } => Ok(vec![job.clone()]),
-        }
+    /// The jobs, and what of the repository cannot be looked into and may be of a job.
+    async fn jobs(&self) -> Result<(Vec<JobName>, Vec<String>)> {
+        let JobFolders { jobs, headless, closed } = match &self.scope {
+            Scope::Infrastructure => self.repository.job_folders().await?,
+            Scope::Job { job, .. } => return Ok((vec![job.clone()], Vec::new())),
+        };
+        let location = self.repository.location();
+        let closed = closed
+            .into_iter()
+            .map(|ClosedFolder { name, why }| format!("not looked at: the folder {name} of {location}: {why}"));
+        // Opening them tells what is wrong.
+        Ok((jobs.into_iter().chain(headless).collect(), closed.collect()))
     }
 }
 
@@ -80,10 +88,8 @@ pub(super) struct SourceFolder {
 /// The folders of a job's sources, as they are at one moment.
 pub(super) struct Sources {
     folders: Vec<SourceFolder>,
-    /// Folders that cannot be read, in words.
+    /// What could not be looked at, in words.
     pub(super) notes: Vec<String>,
-    /// Whether all folders of the sources were opened.
-    pub(super) is_complete: bool,
 }
 
 /// The newest point that holds a machine in one state, and the folder.
@@ -94,18 +100,18 @@ pub(super) struct Place {
 
 impl Sources {
     /// Opens the folders so that nothing in them is released until the pins are given back.
-    pub(super) async fn pinned(sources: &[Source], progress: &dyn Progress) -> Result<Self> {
-        Self::open_all(sources, true, progress).await
+    pub(super) async fn pinned(job: &CopyJob) -> Result<Self> {
+        Self::open_all(job, true).await
     }
 
     /// Opens the folders to look at them.
-    pub(super) async fn opened(sources: &[Source], progress: &dyn Progress) -> Result<Self> {
-        Self::open_all(sources, false, progress).await
+    pub(super) async fn opened(job: &CopyJob) -> Result<Self> {
+        Self::open_all(job, false).await
     }
 
-    async fn open_all(sources: &[Source], with_pins: bool, progress: &dyn Progress) -> Result<Self> {
-        let mut open = Self { folders: Vec::new(), notes: Vec::new(), is_complete: true };
-        match open.add(sources, with_pins, progress).await {
+    async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
+        let mut open = Self { folders: Vec::new(), notes: job.unseen.clone() };
+        match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
             Ok(()) => Ok(open),
             Err(error) => open.unpin(Err(error)).await,
         }
@@ -115,7 +121,17 @@ impl Sources {
         let mut first_error = None;
         for source in sources {
             let repository = &source.repository;
-            for job in source.jobs().await? {
+            let jobs = match source.jobs().await {
+                Ok((jobs, closed)) => {
+                    self.notes.extend(closed);
+                    jobs
+                }
+                Err(error) => {
+                    self.note(error, &mut first_error);
+                    continue;
+                }
+            };
+            for job in jobs {
                 let is_here =
                     |open: &SourceFolder| open.folder.repository().id() == repository.id() && *open.folder.job() == job;
                 if self.folders.iter().any(is_here) {
@@ -123,13 +139,9 @@ impl Sources {
                 }
                 match SourceFolder::open(repository, &job, with_pins, progress).await {
                     Ok(folder) => self.folders.push(folder),
-                    // A folder that has no head yet: its first run is only beginning, or was cut off.
+                    // It went after the listing.
                     Err(Error::UnknownJob { .. }) if source.scope == Scope::Infrastructure => {}
-                    Err(error) => {
-                        self.is_complete = false;
-                        self.notes.push(format!("not looked at: {}", causes(&error)));
-                        first_error.get_or_insert(error);
-                    }
+                    Err(error) => self.note(error, &mut first_error),
                 }
             }
         }
@@ -141,6 +153,16 @@ impl Sources {
             }
             _ => Ok(()),
         }
+    }
+
+    fn note(&mut self, error: Error, first_error: &mut Option<Error>) {
+        self.notes.push(format!("not looked at: {}", causes(&error)));
+        first_error.get_or_insert(error);
+    }
+
+    /// Whether all of the sources could be looked at. What is not seen where they could not be is not gone.
+    pub(super) fn are_whole(&self) -> bool {
+        self.notes.is_empty()
     }
 
     /// Ends a reading that came to `result`: gives the pins back, and tells what was let go from what is damaged.

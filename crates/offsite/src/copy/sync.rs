@@ -84,7 +84,9 @@ impl CopyJob {
         let notes = sources.notes.iter().cloned().chain(notes).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes };
         let Some(stored) = stored else {
-            writer.select(&selected);
+            if sources.are_whole() {
+                writer.select(&selected);
+            }
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
                 _ => Ok(outcome),
@@ -92,7 +94,9 @@ impl CopyJob {
         };
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
-        writer.select(&selected);
+        if sources.are_whole() {
+            writer.select(&selected);
+        }
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
         match (copied.ending, copied.damage.or(failure)) {

@@ -1,6 +1,6 @@
 //! Carries out what the state machine asks for, one activity at a time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::event::RunnerEvent;
 use super::memory::{Arrived, OpenInterval, Target};
 use super::passage::WindowGate;
-use super::report::RunReport;
+use super::report::{RunEnd, RunReport};
 use super::work::{Done, Failure, Looked, SyncOrder, Synced, look, sync, target, transform};
 use super::{JobRunner, Memory};
 use crate::report::{MachineOutcome, SyncOutcome, SyncReport, TransformReport};
@@ -57,8 +57,12 @@ struct Drive {
     point: Option<Sequence>,
     transform: Option<TransformReport>,
     notes: Vec<String>,
+    /// Why machines are incomplete.
+    reasons: BTreeMap<MachineName, String>,
     /// The interval that is done but for its post-job activities.
     result: Option<RunResult>,
+    /// The report of the interval that ended last.
+    ended: Option<RunReport>,
 }
 
 enum Woken {
@@ -82,37 +86,20 @@ pub(super) fn run(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, ()> {
         };
         let past = memory.past(&runner.settings.schedule, target.as_ref(), now);
         let (job, actions) = Job::resume(runner.settings.clone(), past, now);
-        let mut drive = Drive {
-            runner,
-            memory,
-            job,
-            told: None,
-            events: VecDeque::new(),
-            wake: None,
-            look: None,
-            task: None,
-            gate: None,
-            ordered: BTreeSet::new(),
-            is_closing: false,
-            target,
-            syncs: Vec::new(),
-            point,
-            transform: None,
-            notes: Vec::new(),
-            result: None,
-        };
+        let mut drive = Drive::new(runner, memory, job);
+        (drive.target, drive.point) = (target, point);
         drive.carry_out(actions);
-        loop {
-            while let Some(event) = drive.events.pop_front() {
-                drive.step(event);
-            }
-            match drive.next(&mut stop).await {
-                Woken::Stopped => return drive.wind_up().await,
-                Woken::Time => drive.events.push_back(Event::Tick),
-                Woken::Looked(looked) => drive.looked(looked),
-                Woken::Done(done) => drive.done(done),
-            }
-        }
+        drive.go(&mut stop).await;
+    })
+}
+
+/// Does one interval's work now.
+pub(super) fn run_once(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, RunEnd> {
+    Box::pin(async move {
+        let (job, actions) = Job::single(runner.settings.clone(), runner.clock.now());
+        let mut drive = Drive::new(runner, Memory::default(), job);
+        drive.carry_out(actions);
+        drive.go(&mut stop).await
     })
 }
 
@@ -158,6 +145,50 @@ async fn until_stopped<T>(future: impl Future<Output = T>, stop: &mut Stop<'_>) 
 }
 
 impl Drive {
+    fn new(runner: JobRunner, memory: Memory, job: Job) -> Self {
+        Self {
+            runner,
+            memory,
+            job,
+            told: None,
+            events: VecDeque::new(),
+            wake: None,
+            look: None,
+            task: None,
+            gate: None,
+            ordered: BTreeSet::new(),
+            is_closing: false,
+            target: None,
+            syncs: Vec::new(),
+            point: None,
+            transform: None,
+            notes: Vec::new(),
+            reasons: BTreeMap::new(),
+            result: None,
+            ended: None,
+        }
+    }
+
+    /// Goes on until it is stopped, or done with the only interval.
+    async fn go(mut self, stop: &mut Stop<'_>) -> RunEnd {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                self.step(event);
+            }
+            if self.job.is_done()
+                && let Some(report) = self.ended.take()
+            {
+                return RunEnd::Done(Box::new(report));
+            }
+            match self.next(stop).await {
+                Woken::Stopped => return RunEnd::Stopped { syncs: self.wind_up().await },
+                Woken::Time => self.events.push_back(Event::Tick),
+                Woken::Looked(looked) => self.looked(looked),
+                Woken::Done(done) => self.done(done),
+            }
+        }
+    }
+
     fn tell(&self, event: RunnerEvent<'_>) {
         self.runner.events.tell(&self.runner.name, event);
     }
@@ -254,8 +285,9 @@ impl Drive {
 
     fn looked(&mut self, looked: Result<Looked, Failure>) {
         let event = match looked {
-            Ok(Looked { choices, target }) => {
+            Ok(Looked { choices, notes, target }) => {
                 self.target = Some(target);
+                self.note(notes);
                 Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
             }
             Err(failure) => {
@@ -336,6 +368,7 @@ impl Drive {
             syncs: self.syncs.clone(),
             transform: self.transform.clone(),
             notes: self.notes.clone(),
+            reasons: self.reasons.clone(),
         })
     }
 
@@ -356,8 +389,9 @@ impl Drive {
             }
             Done::PostJob(warnings) => {
                 self.notes.extend(warnings);
-                if let Some(report) = self.report() {
-                    self.tell(RunnerEvent::Ended(&report));
+                self.ended = self.report();
+                if let Some(report) = &self.ended {
+                    self.tell(RunnerEvent::Ended(report));
                 }
                 if let Some(last) = &mut self.memory.last {
                     last.is_finished = true;
@@ -366,6 +400,7 @@ impl Drive {
                 (self.result, self.transform, self.point) = (None, None, None);
                 self.syncs.clear();
                 self.notes.clear();
+                self.reasons.clear();
                 self.events.push_back(Event::PostJobDone);
             }
         }
@@ -422,26 +457,31 @@ impl Drive {
                 MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured } => {
                     self.events.push_back(Event::MachineCopied { machine, captured: *captured });
                 }
-                MachineOutcome::Incomplete { transferred, .. } => {
+                MachineOutcome::Incomplete { transferred, why, .. } => {
+                    self.reasons.insert(machine.clone(), why.clone());
                     let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
                     self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
                 }
                 MachineOutcome::Waiting { .. } | MachineOutcome::Absent { .. } => {}
             }
         }
-        for note in outcome.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
+        self.note(outcome.notes);
         self.point = outcome.sync.as_ref().map(|sync| sync.sequence).or(self.point);
         self.syncs.extend(outcome.sync);
     }
 
-    /// Ends what is under way so that another runner can go on.
-    async fn wind_up(mut self) {
+    fn note(&mut self, notes: Vec<String>) {
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+
+    /// Ends what is under way so that another runner can go on; what the open interval has copied.
+    async fn wind_up(mut self) -> Vec<SyncReport> {
         self.look = None;
-        let Some(task) = self.task.take() else { return };
+        let Some(task) = self.task.take() else { return self.syncs };
         let grace = match &self.gate {
             Some(gate) => {
                 gate.stop();
@@ -450,7 +490,9 @@ impl Drive {
             None => GRACE,
         };
         // What was committed the next runner finds in the chain; what else is cut off it does again.
-        let Ok(done) = timeout(grace, task).await else { return };
-        self.done(done);
+        if let Ok(done) = timeout(grace, task).await {
+            self.done(done);
+        }
+        self.syncs
     }
 }

@@ -1,7 +1,9 @@
 //! What an interval came to.
 
+use std::collections::BTreeMap;
+
 use offsite_core::phase::{Note, Outcome, RunResult, TransformResult};
-use offsite_core::{Sequence, Timestamp};
+use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::JobName;
 use crate::report::{SyncReport, TransformReport};
@@ -23,6 +25,20 @@ pub struct RunReport {
     pub transform: Option<TransformReport>,
     /// What else should be known: sources that could not be looked at, post-job activities that failed.
     pub notes: Vec<String>,
+    /// Why machines are incomplete.
+    pub reasons: BTreeMap<MachineName, String>,
+}
+
+/// How a run of one interval ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// All of it was done, well or not.
+    Done(Box<RunReport>),
+    /// It was stopped. The next run goes on from what was copied.
+    Stopped {
+        /// What was copied.
+        syncs: Vec<SyncReport>,
+    },
 }
 
 /// How an interval ended, in one word.
@@ -37,6 +53,18 @@ pub enum RunStatus {
 }
 
 impl RunReport {
+    /// Why it failed; none, if it has not.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        let failed = |note: &'_ Note| matches!(note, Note::Failed { .. });
+        let first = self.result.notes.iter().find(|note| failed(note));
+        let why = match (first, &self.result.transform) {
+            (Some(Note::Failed { why, .. }), _) | (_, TransformResult::Failed { why }) => Some(why.as_str()),
+            _ => None,
+        };
+        why.filter(|_| self.status() == RunStatus::Failed)
+    }
+
     /// In one word.
     #[must_use]
     pub fn status(&self) -> RunStatus {

@@ -14,7 +14,7 @@ use super::{Clock, JobHost, OpenFailure, Slots};
 use crate::error::causes;
 use crate::folder::JobFolder;
 use crate::report::{SyncOutcome, TransformReport};
-use crate::{CopyJob, Error, SyncRequest};
+use crate::{CopyJob, Error, Look, SyncRequest};
 
 /// Why an activity failed.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ fn is_retryable(error: &Error) -> bool {
 /// What a look found.
 pub(super) struct Looked {
     pub(super) choices: Vec<Choice>,
+    pub(super) notes: Vec<String>,
     pub(super) target: Target,
 }
 
@@ -84,8 +85,8 @@ pub(super) async fn look(
     take: Take,
 ) -> Result<Looked, Failure> {
     let job = host.open().await?;
-    let choices = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await?;
-    Ok(Looked { choices, target: target(&job).await? })
+    let Look { choices, notes } = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await?;
+    Ok(Looked { choices, notes, target: target(&job).await? })
 }
 
 /// What a sync is to do.

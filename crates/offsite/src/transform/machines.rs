@@ -13,6 +13,8 @@ use crate::Result;
 use crate::report::Operation;
 
 /// The machines whose days after their last selection are over.
+///
+/// Days count only as far as the job has seen which machines there are: while its sources are away, none goes.
 pub(super) fn gone(
     head: &Head,
     deleted: Option<DeletedMachines>,
@@ -20,8 +22,9 @@ pub(super) fn gone(
     now: Timestamp,
 ) -> BTreeSet<MachineName> {
     let Some(deleted) = deleted else { return BTreeSet::new() };
+    let Some(seen) = head.last_selected.values().max().copied() else { return BTreeSet::new() };
     let due = deleted.due(&head.last_selected, zone).into_iter();
-    due.filter(|(_, time)| *time <= now).map(|(name, _)| name).collect()
+    due.filter(|(_, time)| *time <= now.min(seen)).map(|(name, _)| name).collect()
 }
 
 /// Those of `machines` that any point has.

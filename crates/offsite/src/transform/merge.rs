@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use offsite_core::plan::{FoldTarget, Merge, adopt, fold};
-use offsite_core::{BlockMap, Chain, MachineState, PointKind, RestorePoint, Sequence, Status};
-use offsite_repository::{ErrorKind, Repository, RepositoryExt};
+use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
+use offsite_repository::Repository;
 
 use super::MergeMethod;
 use super::draft::{Draft, Drafting, Says};
@@ -132,13 +132,23 @@ async fn hindrance(
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
-    let key = layout.backup_file(into.file)?;
-    let last = into.length.saturating_sub(1)..into.length;
-    match repository.backend().get_range(&key, last).await {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
-            Ok(Some("the full's file is lost or cut off"))
+    let is_whole = length_of(repository, layout, into.file).await?.is_some_and(|length| length >= into.length);
+    Ok((!is_whole).then_some("the full's file is lost or cut off"))
+}
+
+/// How long a backup file is, if it is there. No block is read for it.
+async fn length_of(repository: &OpenRepository, layout: &Layout, file: ObjectId) -> Result<Option<u64>> {
+    let key = layout.backup_file(file)?;
+    // Between the names of two ids that follow each other there are but a few second copies.
+    let mut after = layout.backup_file(ObjectId::from_stored(file.stored().saturating_sub(1)))?;
+    loop {
+        let page = repository.backend().list(&layout.backup_files()?, Some(&after), 8).await;
+        let page = page.while_doing(|| format!("looking for backup file {key}"))?;
+        let found = page.objects.iter().find(|object| object.key >= key);
+        match page.objects.last() {
+            Some(last) if found.is_none() && page.more => after = last.key.clone(),
+            _ => return Ok(found.filter(|object| object.key == key).map(|object| object.length)),
         }
-        answer => answer.while_doing(|| format!("looking at backup file {key}")).map(|_| None),
     }
 }
 

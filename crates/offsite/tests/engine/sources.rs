@@ -209,8 +209,8 @@ async fn a_range_bounds_what_counts() {
     let range = PointRange { not_before: day(1), not_after: day(3) };
     let request = SyncRequest { range, ..SyncRequest::at(day(3)) };
     let looked = copy.look(&request).await.unwrap();
-    assert!(matches!(looked[0].decision, Decision::TooOld { captured } if captured == day(0)), "{looked:?}");
-    assert!(matches!(looked[1].decision, Decision::Take { .. }), "{looked:?}");
+    assert!(matches!(looked.choices[0].decision, Decision::TooOld { captured } if captured == day(0)), "{looked:?}");
+    assert!(matches!(looked.choices[1].decision, Decision::Take { .. }), "{looked:?}");
     let only: BTreeSet<MachineName> = [machine("db01")].into();
     let nothing = copy.sync(&SyncRequest { machines: Some(only.clone()), ..request.clone() }).await.unwrap();
     assert!(nothing.sync.is_none());
@@ -257,7 +257,7 @@ async fn a_backup_at_work_is_waited_for() {
         }
     });
     let looked = copy.look(&SyncRequest::at(day(2))).await.unwrap();
-    assert!(matches!(looked[1].decision, Decision::Locked { captured } if captured == day(2)), "{looked:?}");
+    assert!(matches!(looked.choices[1].decision, Decision::Locked { captured } if captured == day(2)), "{looked:?}");
     let report = copy.run(day(2)).await.unwrap();
     assert_eq!(copied(&report), [("db01", "weekly", day(1))]);
     let waiting = MachineOutcome::Waiting { job: Some(job("nightly")) };

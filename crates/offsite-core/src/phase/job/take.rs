@@ -13,8 +13,10 @@ impl Job {
         match event {
             Event::SourceChanged => self.next_look = self.next_look.min(now),
             Event::SourcesSeen(sightings) if std::mem::take(&mut self.is_looking) => {
+                self.has_looked = true;
                 self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
                 match self.settings.schedule {
+                    _ if self.is_single => self.machines.see(sightings, true),
                     Schedule::Interval(_) => self.machines.see(sightings, true),
                     Schedule::Immediate if is_sync => self.machines.see(sightings, false),
                     Schedule::Immediate => {
@@ -29,6 +31,10 @@ impl Job {
                 self.is_fresh = true;
             }
             Event::LookFailed { why } if std::mem::take(&mut self.is_looking) => {
+                if self.is_single {
+                    self.fail(false, why, now);
+                    return;
+                }
                 self.note_failure(now, why);
                 self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
             }
@@ -53,15 +59,15 @@ impl Job {
                 self.machines.stop();
                 self.fail(is_retryable, why, now);
             }
-            Event::PointClosed if is_closing => self.closed(self.machines.outcomes(), now, actions),
+            Event::PointClosed if is_closing => self.closed(self.machines.outcomes(!self.is_single), now, actions),
             Event::CloseFailed { is_retryable, why } if is_closing => {
                 self.transfer = Transfer::None;
                 if self.fail(is_retryable, why, now) == Verdict::GiveUp {
                     let lost = |(machine, outcome)| match outcome {
-                        Outcome::Absent(_) => (machine, outcome),
+                        Outcome::Absent(_) | Outcome::Unchanged { .. } => (machine, outcome),
                         _ => (machine, Outcome::Absent(Absence::NotCommitted)),
                     };
-                    let outcomes = self.machines.outcomes().into_iter().map(lost).collect();
+                    let outcomes = self.machines.outcomes(!self.is_single).into_iter().map(lost).collect();
                     self.closed(outcomes, now, actions);
                 }
             }
@@ -95,7 +101,8 @@ impl Job {
         let is_late =
             self.phase == Phase::Transform && self.settings.schedule.interval().is_some() && now >= self.deadline;
         let verdict = self.attempts.fail(is_retryable && !is_late, now, &self.settings);
-        if verdict == Verdict::GiveUp {
+        // Where nothing is tried twice, that goes without saying.
+        if verdict == Verdict::GiveUp && !self.is_single {
             self.notes.push(Note::GaveUp { at: now });
         }
         verdict

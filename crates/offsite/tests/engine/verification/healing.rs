@@ -121,6 +121,34 @@ async fn the_next_copy_brings_what_is_damaged_and_nothing_else() {
     }
 }
 
+/// A look without reading sees what is gone, and the next copy brings it; damage that was read before is told by it too, and not forgotten.
+#[tokio::test]
+async fn what_a_look_misses_the_next_copy_brings() {
+    let scene = Scene::new(MergeMethod::Adopt).await;
+    let (primary, second) = (open_memory(&scene.source).await, open_memory(&scene.target).await);
+    let state = newest(&scene.target, COPY);
+    let blocks: Vec<StoredBlock> = state.stored().map(|(_, _, _, at)| at).collect();
+    let last = blocks.iter().max_by_key(|at| (at.file, at.offset)).unwrap();
+    let first = blocks.iter().find(|at| at.file != last.file).unwrap();
+    flip(&scene.target, COPY, first);
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    assert!(scene.target.remove(&file(COPY, last)));
+    for _ in 0..2 {
+        let look = Verify::new(&second, job(COPY)).run().await.unwrap();
+        assert_eq!((look.damage.len(), look.notes.len(), look.bytes_read), (1, 1, 0), "{look:?}");
+    }
+    let lost =
+        blocks.iter().filter(|at| at.file == last.file).map(place).chain([place(first)]).collect::<BTreeSet<_>>();
+    assert_eq!(damaged(&scene.target, COPY), lost);
+    let sync = scene.copy(&primary, &second).run(day(3)).await.unwrap().sync.unwrap();
+    assert_eq!(sync.healed, lost.len() as u64);
+    let head = newest_head(&scene.target, COPY);
+    for name in ["web01", "db01"] {
+        let to = scratch();
+        scene.truth.restore(&second, COPY, head.chain.latest().unwrap(), name, to.path()).await.unwrap();
+    }
+}
+
 /// A machine that nothing new is known of is healed all the same, once, and the others are left alone.
 #[tokio::test]
 async fn a_machine_that_has_not_changed_is_healed() {

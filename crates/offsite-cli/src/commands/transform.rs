@@ -1,0 +1,87 @@
+//! `offsite transform`
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use offsite::report::TransformReport;
+use offsite::{JobName, TransformJob};
+use offsite_backends::Ejected;
+use serde_json::json;
+
+use crate::args::Transform;
+use crate::commands::{failed, planned_line, transform_lines};
+use crate::config::Config;
+use crate::host::{self, Host};
+use crate::signals::Stop;
+use crate::status::{Failure, Status};
+use crate::{clock, json, print, progress};
+
+pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Failure> {
+    let config = Arc::new(Config::load(path)?);
+    let names = config.job_names(&arguments.jobs, path)?;
+    let stop = Stop::listen()?;
+    let mut status = Status::Done;
+    for name in names {
+        let what = format!("job {name}: what was committed stays, and the next run goes on from there");
+        match stop.cut_off(transform(arguments, &config, &name), &what).await {
+            Ok(done) => status = status.and(done),
+            Err(stopped @ Failure::Stopped { .. }) => return Err(stopped),
+            // One job's failure does not keep the next from being transformed.
+            Err(failure) => status = status.and(failed(&name, &failure)),
+        }
+    }
+    Ok(status)
+}
+
+/// Hears that the medium can be taken out.
+#[derive(Default)]
+struct Around(Mutex<Vec<Ejected>>);
+
+impl host::Listener for Around {
+    fn script(&self, _line: &str) {}
+
+    fn ejected(&self, ejected: &Ejected) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
+    }
+}
+
+async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) -> Result<Status, Failure> {
+    let clock = clock::clock_at(arguments.now)?;
+    let around = Arc::new(Around::default());
+    let mut host = Host::new(name.clone(), config.clone(), clock.clone(), progress::bars(), around.clone());
+    host.apply_changes_at_once = arguments.apply_policy;
+    let (target, medium) = host.target().await?;
+    let (transforms, notes) = host.transforms(medium.as_ref()).await?;
+    let job = TransformJob::new(&target, name.clone()).transforms(transforms).progress(progress::bars());
+    let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
+    if arguments.dry_run {
+        let planned = job.plan(clock.now()).await?;
+        if arguments.json {
+            json::print(&json!({ "job": name.as_str(), "operations": json::operations(&planned), "notes": notes }))?;
+        } else {
+            told(name, planned.iter().map(planned_line).collect(), &notes);
+        }
+        return Ok(status);
+    }
+    let report = job.run(clock.now()).await?;
+    if arguments.json {
+        let transform = json::transform(&report);
+        json::print(&json!({ "job": name.as_str(), "transform": transform, "notes": notes }))?;
+    } else {
+        told(name, transform_lines(&report), &notes);
+    }
+    host.let_go().await?;
+    for ejected in around.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        if arguments.json { json::print(&json::safe_to_remove(&ejected))? } else { print::line(ejected) }
+    }
+    let TransformReport { notes: found, .. } = report;
+    Ok(if found.is_empty() { status } else { Status::Warnings })
+}
+
+/// Prints what is done to a chain.
+fn told(name: &JobName, lines: Vec<String>, notes: &[String]) {
+    let what = if lines.is_empty() { " nothing to transform, and nothing to release" } else { "" };
+    print::line(format_args!("{name}:{what}"));
+    lines.iter().for_each(|line| print::line(format_args!("  {line}")));
+    notes.iter().for_each(|note| print::line(format_args!("  warning   {note}")));
+}

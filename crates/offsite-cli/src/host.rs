@@ -1,0 +1,221 @@
+//! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use offsite::runner::{Clock, JobHost, OpenFailure, RunReport};
+use offsite::{CopyJob, JobName, OpenRepository, Progress, Source, Transforms};
+use offsite_backends::{Ejected, Medium};
+
+use crate::config::{Config, JobConfig};
+use crate::media::Inserted;
+use crate::post_job::Told;
+use crate::status::Failure;
+use crate::{json, place};
+
+/// Who is told what happens around a job.
+pub(crate) trait Listener: Send + Sync {
+    /// The job's script printed a line.
+    fn script(&self, line: &str);
+
+    /// The medium of the target can be taken out.
+    fn ejected(&self, ejected: &Ejected);
+}
+
+/// A job of the config.
+pub(crate) struct Host {
+    pub(crate) name: JobName,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) apply_changes_at_once: bool,
+    /// Whether machines are taken over from other job folders than they came from.
+    pub(crate) adopts: bool,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) listener: Arc<dyn Listener>,
+    /// Buckets that are open: each opening tries whether the store keeps conditions, which costs requests. Folders and drives
+    /// are opened anew each time, as others may be mounted there.
+    buckets: Mutex<BTreeMap<String, OpenRepository>>,
+    /// Whether it could not be opened because the config makes no sense.
+    is_wrong_use: AtomicBool,
+}
+
+impl Host {
+    pub(crate) fn new(
+        name: JobName,
+        config: Arc<Config>,
+        clock: Arc<dyn Clock>,
+        progress: Arc<dyn Progress>,
+        listener: Arc<dyn Listener>,
+    ) -> Self {
+        Self {
+            name,
+            config,
+            clock,
+            apply_changes_at_once: false,
+            adopts: false,
+            progress,
+            listener,
+            buckets: Mutex::default(),
+            is_wrong_use: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the job could not be opened because the config makes no sense.
+    pub(crate) fn is_wrong_use(&self) -> bool {
+        self.is_wrong_use.load(Ordering::Relaxed)
+    }
+
+    fn job(&self) -> Result<&JobConfig, Failure> {
+        let job = self.config.jobs.get(self.name.as_str());
+        job.ok_or_else(|| Failure::WrongUse(format!("the config has no job {}", self.name)))
+    }
+
+    async fn repository(&self, repo: &str) -> Result<OpenRepository, Failure> {
+        let is_bucket = self.config.location(repo).is_some_and(|location| location.starts_with("s3://"));
+        if !is_bucket {
+            return place::open(repo, &self.config).await;
+        }
+        let known = self.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(repo).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let opened = place::open(repo, &self.config).await?;
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner).insert(repo.to_owned(), opened.clone());
+        Ok(opened)
+    }
+
+    /// The sources in repositories that can be opened, and why others cannot; an error, if none can.
+    pub(crate) async fn sources(&self) -> Result<(Vec<Source>, Vec<String>), Failure> {
+        let job = self.job()?;
+        let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
+        let mut failures: BTreeMap<&str, Failure> = BTreeMap::new();
+        let mut sources = Vec::new();
+        for source in job.sources() {
+            let repo = source.repository.as_str();
+            if !open.contains_key(repo) && !failures.contains_key(repo) {
+                match self.repository(repo).await {
+                    Ok(opened) => drop(open.insert(repo, opened)),
+                    Err(failure) => drop(failures.insert(repo, failure)),
+                }
+            }
+            if let Some(repository) = open.get(repo) {
+                sources.push(source.source(repository).map_err(Failure::WrongUse)?);
+            }
+        }
+        match failures.pop_first() {
+            Some((_, failure)) if sources.is_empty() => Err(failure),
+            first => {
+                let words = |(repo, failure): (&str, Failure)| {
+                    format!("not looked at: repository {repo}: {}", one_line(failure.text()))
+                };
+                Ok((sources, first.into_iter().chain(failures).map(words).collect()))
+            }
+        }
+    }
+
+    /// The job, from these sources to this target, which is on `medium` if it is on one. `unseen` is what is not looked at.
+    pub(crate) async fn copy_job(
+        &self,
+        sources: Vec<Source>,
+        mut unseen: Vec<String>,
+        target: &OpenRepository,
+        medium: Option<&Medium>,
+    ) -> Result<CopyJob, Failure> {
+        let job = self.job()?;
+        let (transforms, untold) = self.transforms(medium).await?;
+        unseen.extend(untold);
+        // Of drives that are used in turn each has job folders of its own.
+        let sources_rotate = job.sources().iter().any(|source| {
+            self.config.location(&source.repository).is_some_and(|location| location.starts_with("removable:"))
+        });
+        Ok(CopyJob::of(self.name.clone(), sources, target)?
+            .unseen(unseen)
+            .adopt(self.adopts || sources_rotate)
+            .select(job.selection().map_err(Failure::WrongUse)?)
+            .transforms(transforms)
+            .progress(self.progress.clone()))
+    }
+
+    /// What is to be done to the chain, and what of retention cannot be counted now.
+    pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<String>), Failure> {
+        let job = self.job()?;
+        let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
+        if let (Some(medium), Some(set)) = (medium, place::media(&job.target, &self.config)?) {
+            (elsewhere, untold) = set.elsewhere(medium.id, &self.name).await?;
+        }
+        let transforms = job.transforms().map_err(Failure::WrongUse)?;
+        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, elsewhere, ..transforms }, untold))
+    }
+
+    /// The repository that the job copies to, and the drive that it is on, if it is on one.
+    pub(crate) async fn target(&self) -> Result<(OpenRepository, Option<Medium>), Failure> {
+        match self.inserted().await? {
+            Some(inserted) => Ok((inserted.repository, Some(inserted.removable.medium().clone()))),
+            None => Ok((self.repository(&self.job()?.target).await?, None)),
+        }
+    }
+
+    async fn open_job(&self) -> Result<CopyJob, Failure> {
+        let (sources, unseen) = self.sources().await?;
+        let (target, medium) = self.target().await?;
+        self.copy_job(sources, unseen, &target, medium.as_ref()).await
+    }
+
+    /// The drive that the job copies to, if it copies to drives.
+    async fn inserted(&self) -> Result<Option<Inserted>, Failure> {
+        match place::media(&self.job()?.target, &self.config)? {
+            Some(set) => set.open().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes down what is on the drive, and tells that it can be taken out.
+    pub(crate) async fn let_go(&self) -> Result<(), Failure> {
+        if let Some(inserted) = self.inserted().await? {
+            inserted.remember(self.clock.now()).await?;
+            self.listener.ejected(&inserted.removable.eject().await?);
+        }
+        Ok(())
+    }
+
+    async fn run_script(&self, report: &RunReport) -> Result<(), String> {
+        let script = match self.job().map(|job| job.script(self.config.folder())) {
+            Ok(Ok(Some(script))) => script,
+            // A config with a fault is not in force.
+            _ => return Ok(()),
+        };
+        let point = report.point.map(|point| point.0);
+        let told = Told { job: self.name.as_str(), result: report.status().word(), point };
+        script.run(told, &json::interval(report), &|line| self.listener.script(line)).await
+    }
+}
+
+#[async_trait]
+impl JobHost for Host {
+    async fn open(&self) -> Result<CopyJob, OpenFailure> {
+        self.open_job().await.map_err(|failure| {
+            let is_wrong_use = matches!(failure, Failure::WrongUse(_));
+            self.is_wrong_use.store(is_wrong_use, Ordering::Relaxed);
+            OpenFailure { why: one_line(failure.text()), is_retryable: !is_wrong_use }
+        })
+    }
+
+    async fn after(&self, report: &RunReport) -> Vec<String> {
+        let mut warnings = Vec::new();
+        // Whoever has written to a drive has opened it. One that is away was not written to.
+        if let Err(failure) = self.let_go().await
+            && (report.point.is_some() || report.transform.is_some())
+        {
+            warnings.push(format!("do not take the medium out: {}", one_line(failure.text())));
+        }
+        warnings.extend(self.run_script(report).await.err());
+        warnings
+    }
+}
+
+/// A line of a log is a line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}

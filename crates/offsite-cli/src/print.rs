@@ -1,0 +1,133 @@
+//! What the command prints, all of it.
+//!
+//! Printing never ends work: where standard output or standard error cannot be written, the command goes on and its exit status
+//! tells. A reader that has closed the pipe (`| head`) has seen enough, and changes nothing.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What could not be printed so far.
+static LOST: Mutex<Lost> = Mutex::new(Lost { result: None, messages: 0, log_lines: 0 });
+
+struct Lost {
+    /// Why a part of the result could not be printed: the first reason.
+    result: Option<String>,
+    /// Messages on standard error.
+    messages: u64,
+    /// Lines of the log since one could be written.
+    log_lines: u64,
+}
+
+fn lost() -> MutexGuard<'static, Lost> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a part of the result as it is.
+pub(crate) fn text(text: impl Display) {
+    let written = (|| {
+        let mut output = io::stdout().lock();
+        write!(output, "{text}")?;
+        output.flush()
+    })();
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        lost().result.get_or_insert(error.to_string());
+    }
+}
+
+/// Prints a line of the result.
+pub(crate) fn line(line: impl Display) {
+    text(format_args!("{line}\n"));
+}
+
+/// Where a result goes that is longer than memory; whoever writes it tells what could not be written.
+pub(crate) fn long() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// Prints a message on standard error: what went wrong, or what should be known.
+pub(crate) fn problem(text: impl Display) {
+    message(format!("offsite: {text}\n"));
+}
+
+/// Prints a warning on standard error.
+pub(crate) fn warning(text: impl Display) {
+    problem(format_args!("warning: {text}"));
+}
+
+/// Prints on standard error, as it is. In one piece, so that lines of several tasks do not mix.
+pub(crate) fn message(text: String) {
+    let written = io::stderr().write_all(text.as_bytes());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        lost().messages += 1;
+    }
+}
+
+/// Prints what the arguments are answered with, as help and what is wrong with them; the exit status.
+pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
+    if let Err(error) = answer.print()
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        return ExitCode::from(1);
+    }
+    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
+}
+
+/// The exit status of a command that ended with `status`: 1 if its result could not be printed, and 3 where it would be 0 but
+/// messages could not be.
+pub(crate) fn exit(status: u8) -> ExitCode {
+    let result = lost().result.take();
+    if let Some(why) = &result {
+        problem(format_args!("the result could not be printed to standard output: {why}"));
+    }
+    ExitCode::from(match status {
+        0 | 3 if result.is_some() => 1,
+        0 if is_silent() => 3,
+        status => status,
+    })
+}
+
+/// Whether somebody has not heard all: of the log, what could be told of later does not count.
+fn is_silent() -> bool {
+    let lost = lost();
+    lost.messages > 0 || lost.log_lines > 0
+}
+
+/// Standard error, for the log of the daemon. What cannot be written is counted, and told with the next line that can be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut lost = lost();
+        let mut output = io::stderr().lock();
+        let told = match lost.log_lines {
+            0 => Ok(()),
+            lines => {
+                output.write_all(format!("before this, {lines} lines of the log could not be written\n").as_bytes())
+            }
+        };
+        match told.and_then(|()| output.write_all(bytes)) {
+            Ok(()) => lost.log_lines = 0,
+            Err(_) => lost.log_lines += 1,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        *self
+    }
+}

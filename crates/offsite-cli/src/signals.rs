@@ -1,0 +1,134 @@
+//! What the command does when it is sent a signal.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::status::Failure;
+
+/// How long what reads may take to end in order.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A file that grows past the limit of its size (`ulimit -f`, `LimitFSIZE=`) ends in an error of the write, not in the end of the
+/// process: where the signal is caught, the write says `EFBIG`. Scripts that are started get the signal as ever, which they would
+/// not if it were ignored.
+pub(crate) fn file_size_is_an_error() -> Result<(), Failure> {
+    // What has been caught once stays caught, also when nobody listens.
+    listen(SignalKind::from_raw(Number::XFSZ.as_raw())).map(drop)
+}
+
+pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}")))
+}
+
+/// What a command was told that is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// `Ctrl-C`.
+    Interrupt,
+    /// `kill`, or the system's service manager.
+    Terminate,
+}
+
+impl Told {
+    /// As a shell tells the end by that signal.
+    pub(crate) const fn status(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "Ctrl-C (SIGINT)",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// Whether the command is to stop. The first `Ctrl-C` or `SIGTERM` asks it to; the second ends the process at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop(watch::Receiver<Option<Told>>);
+
+impl Stop {
+    /// From now on the command ends in order.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (sender, receiver) = watch::channel(None);
+        tokio::spawn(async move {
+            loop {
+                let told = tokio::select! {
+                    _ = interrupt.recv() => Told::Interrupt,
+                    _ = terminate.recv() => Told::Terminate,
+                };
+                if sender.borrow().is_some() {
+                    std::process::exit(told.status().into());
+                }
+                sender.send_replace(Some(told));
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    pub(crate) fn told(&self) -> Option<Told> {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told().is_some()
+    }
+
+    /// Returns when the command is to stop.
+    pub(crate) async fn wait(&self) -> Told {
+        let mut receiver = self.0.clone();
+        let told = receiver.wait_for(Option::is_some).await.ok().and_then(|told| *told);
+        match told {
+            Some(told) => told,
+            // Nobody listens any more, so nobody tells.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Carries out `work`, which no longer goes on by itself once the command is to stop, and is cut off if it goes on all the same. What
+    /// stopping means is told by `what`.
+    pub(crate) async fn end<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+        what: &str,
+    ) -> Result<T, Failure> {
+        self.end_within(GRACE, work, what).await
+    }
+
+    /// Carries out `work`, and drops it as soon as the command is to stop.
+    pub(crate) async fn cut_off<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+        what: &str,
+    ) -> Result<T, Failure> {
+        self.end_within(Duration::ZERO, work, what).await
+    }
+
+    async fn end_within<T>(
+        &self,
+        grace: Duration,
+        work: impl Future<Output = Result<T, Failure>>,
+        what: &str,
+    ) -> Result<T, Failure> {
+        let mut work = std::pin::pin!(work);
+        let told = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            told = self.wait() => told,
+        };
+        match timeout(grace, work).await {
+            // It was done all the same.
+            Ok(Ok(done)) => Ok(done),
+            _ => Err(Failure::Stopped { told, what: what.to_owned() }),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A repository whose blocks can no longer be read once the command is told to stop, so that what reads ends as after any other
+//! failure: what it has made is discarded, and its pin is given back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite::repository::{
+    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    Result, Retain, RootFolder,
+};
+
+use crate::signals::Stop;
+
+#[derive(Debug)]
+pub(crate) struct Stoppable {
+    pub(crate) repository: Arc<dyn Repository>,
+    pub(crate) stop: Stop,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Repository for Stoppable {
+    fn location(&self) -> String {
+        self.repository.location()
+    }
+
+    fn limits(&self) -> Limits {
+        self.repository.limits()
+    }
+
+    async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        self.repository.create(key).await
+    }
+
+    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+        // Heads and pins are read whole, also to end in order.
+        match what {
+            Read::Ranges(_) if self.stop.is_told() => {
+                Err(Error::new(ErrorKind::Unavailable, "read").with_key(key).with_detail("the command was stopped"))
+            }
+            what => self.repository.read(key, what).await,
+        }
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
+        self.repository.list(prefix, after, limit).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.repository.delete(key).await
+    }
+
+    async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
+        self.repository.root_folders().await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        self.repository.sweep().await
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        self.repository.reclaim()
+    }
+
+    fn clone_range(&self) -> Option<&dyn CloneRange> {
+        self.repository.clone_range()
+    }
+
+    fn patch(&self) -> Option<&dyn Patch> {
+        self.repository.patch()
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.repository.retain()
+    }
+}

@@ -4,11 +4,13 @@ mod samples;
 
 use offsite_core::Coverage;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::frame::{HEADER_BYTES, Header};
+use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
-use offsite_core::format::{ENVELOPE_BYTES, FormatError, Kind, Result, checksum, decode_record};
+use offsite_core::format::{
+    ENVELOPE_BYTES, Envelope, FormatError, Kind, Result, checksum, decode_record, encode_record,
+};
 
 /// Reads an object as what its name says, and writes what was read again.
 fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -164,14 +166,27 @@ fn newer_objects_are_refused_by_name_of_what_is_new() {
 }
 
 /// The object of that name with `old` replaced in its record, lengths and checksums made right.
-fn replaced(name: &str, old: &[u8], new: &[u8]) -> FormatError {
+fn replaced_bytes(name: &str, old: &[u8], new: &[u8]) -> Vec<u8> {
     let (_, bytes) = samples::all().into_iter().find(|(other, _)| *other == name).expect("a sample");
     let at = bytes.windows(old.len()).position(|window| window == old).expect("what is replaced");
     let mut changed = [&bytes[..at], new, &bytes[at + old.len()..]].concat();
     let length = record_end(&bytes) - 64 + new.len() - old.len();
     changed[24..32].copy_from_slice(&(length as u64).to_le_bytes());
     mend(name, &mut changed);
-    read(name, &changed).expect_err(name)
+    changed
+}
+
+fn replaced(name: &str, old: &[u8], new: &[u8]) -> FormatError {
+    read(name, &replaced_bytes(name, old, new)).expect_err(name)
+}
+
+/// Also of a directory that is read alone: a machine is looked up by its name.
+#[test]
+fn a_directory_names_each_machine_once() {
+    for (old, new) in [(&b"\x02db"[..], &b"\x03app"[..]), (b"\x03app", b"\x03zpp")] {
+        let error = Directory::decode(&replaced_bytes("index", old, new)).unwrap_err();
+        assert!(error.to_string().contains("its machines are out of order"), "{error}");
+    }
 }
 
 #[test]
@@ -186,6 +201,9 @@ fn contradictions_are_refused() {
     assert_eq!(why(replaced("index", b"\x03app", b"\x03zpp")), "its machines are out of order");
     assert_eq!(why(replaced("index", b"\x02db", b"\x03app")), "its machines are out of order", "one machine twice");
     assert_eq!(why(replaced("index", b"\x03app\x01", b"\x03app\x02")), "two machines have one number");
+    let tags = why(replaced("head", b"\x04gold\x05linux", b"\x05linux\x04gold"));
+    let containers = why(replaced("head", b"\x01\x0dsite a/rack 4", b"\x02\x01b\x01a"));
+    assert_eq!([tags, containers], ["the labels of a machine are out of order"; 2]);
     assert_eq!(why(replaced("head", b"\x03web", b"\x03app")), "a machine has two numbers");
     assert_eq!(why(replaced("head", b"\x03web", b"\x03w/b")), "\"w/b\" is no machine name: it has a slash");
 }
@@ -249,4 +267,63 @@ fn a_page_is_read_alone() {
 fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> &[u8] {
     let at = |place| usize::try_from(place).expect("a place in memory");
     &bytes[at(range.start)..at(range.end)]
+}
+
+/// Who reads a message knows which object to look at.
+#[test]
+fn an_error_names_the_kind() {
+    let words = Kind::ALL.map(|kind| {
+        let error = Envelope::decode(kind, b"").unwrap_err().to_string();
+        error.strip_suffix(" is cut off: 0 bytes, 64 needed").expect("what is cut off").to_owned()
+    });
+    let known = [
+        "repository marker",
+        "head",
+        "index",
+        "backup file",
+        "release list",
+        "pin",
+        "lease renewal",
+        "export",
+        "end of the export",
+        "state of verification",
+    ];
+    assert_eq!(words, known);
+}
+
+/// What may be read may be written, and nothing longer.
+#[test]
+fn a_record_may_be_as_long_as_its_kind_allows() {
+    let pin = |length: usize| Pin { holder: "h".repeat(length), ..samples::pin() };
+    let limit = (4 << 10) + ENVELOPE_BYTES;
+    let longest = (0..limit).rev().find_map(|length| encode_record(Kind::Pin, &pin(length)).ok().map(|_| length));
+    let longest = pin(longest.expect("a pin"));
+    let bytes = encode_record(Kind::Pin, &longest).unwrap();
+    assert_eq!(bytes.len(), limit);
+    assert_eq!(decode_record::<Pin>(Kind::Pin, &bytes).unwrap(), longest);
+    let long = |bytes| FormatError::Long { what: "pin", bytes, limit_bytes: 4 << 10 };
+    let longer = pin(longest.holder.len() + 1);
+    assert_eq!(encode_record(Kind::Pin, &longer).unwrap_err(), long((4 << 10) + 1));
+    // Made by someone else all the same, it is refused before it is looked at.
+    let mut record = bytes[ENVELOPE_BYTES..].to_vec();
+    record.push(0);
+    let longer = [&Envelope::of(Kind::Pin, &record).encode()[..], &record].concat();
+    assert_eq!(decode_record::<Pin>(Kind::Pin, &longer).unwrap_err(), long((4 << 10) + 1));
+}
+
+#[test]
+fn a_frame_holds_a_block_of_any_size_there_is() {
+    let bytes = samples::frame(Codec::Plain);
+    let identity = Header::decode_frame(&bytes).unwrap().0.identity;
+    let header = |plain_bytes: u32, payload: &[u8]| {
+        Header::of(identity, Codec::Plain, plain_bytes, offsite_core::Digest([0; 32]), payload)
+    };
+    for size in offsite_core::BlockSize::ALL {
+        let payload = vec![1; size.bytes() as usize];
+        let header = header(size.bytes(), &payload).unwrap();
+        let frame = [&header.encode()[..], &payload].concat();
+        assert_eq!(Header::decode_frame(&frame).unwrap(), (header, &payload[..]));
+    }
+    let payload = vec![1; (4 << 20) + 1];
+    assert!(matches!(header((4 << 20) + 1, &payload), Err(FormatError::Long { .. })));
 }

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
 use offsite_core::plan::{
-    Address, BATCH_BYTES_MAX, Cost, Files, FoldTarget, Merge, Move, Placement, Plan, Reclaiming, Relocation, Retired,
-    RetiredFile, adopt, batches, fold, free_ranges, move_batches, references, relocate, retire, sync,
+    Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, adopt, batches, fold, free_ranges,
+    references, relocate, retire, sync,
 };
-use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock};
+use offsite_core::{BlockMap, ObjectId, StoredBlock};
 use proptest::prelude::*;
 
 /// A copy job's chain and archives, and for each point what a restore must give.
@@ -410,120 +410,4 @@ proptest! {
         prop_assert_eq!(plan.moves, vec![]);
         prop_assert_eq!(plan.files, BTreeMap::new());
     }
-
-    /// What is read from one folder is read as if there were no other.
-    #[test]
-    fn no_batch_reads_from_two_folders(
-        parts in prop::collection::vec((0..3u32, prop::collection::vec((0..4u64, 1..100u32), 1..5)), 0..6),
-    ) {
-        let (mut moves, mut offset): (Vec<Move>, u64) = (Vec::new(), 0);
-        for (source, (gap, length)) in parts.iter().flat_map(|(source, frames)| frames.iter().map(move |frame| (*source, *frame))) {
-            let from = StoredBlock { file: ObjectId::new(1, 1), offset: offset + gap * 8192, length, digest: Digest([0; 32]) };
-            offset = from.offset + u64::from(length);
-            moves.push(Move { address: Address { machine: model::name(0), disk: DiskNumber(0), block: 0 }, source, from, to: from });
-        }
-        let all = move_batches(&moves);
-        let covered: Vec<usize> = all.iter().flat_map(|batch| batch.items.clone()).collect();
-        prop_assert_eq!(covered, (0..moves.len()).collect::<Vec<_>>());
-        for batch in &all {
-            let own = &moves[batch.items.clone()];
-            prop_assert!(own.iter().all(|step| step.source == own[0].source));
-            prop_assert_eq!(batch.range.clone(), own[0].from.offset..own[own.len() - 1].from.offset + u64::from(own[own.len() - 1].from.length));
-        }
-        let alone = moves.chunk_by(|left, right| left.source == right.source).map(|part| batches(part, |step| step.from).len());
-        prop_assert_eq!(all.len(), alone.sum::<usize>());
-        prop_assert_eq!(Plan { moves, ..Plan::default() }.cost().read_requests, all.len() as u64);
-    }
-
-    #[test]
-    fn batches_cover_each_item_once(
-        frames in prop::collection::vec((1..3u32, 0..4u64, prop_oneof![1..100u32, 1..5_000_000u32]), 0..40),
-        shuffle in any::<bool>(),
-    ) {
-        let mut ends = BTreeMap::new();
-        let mut items: Vec<StoredBlock> = frames.iter().map(|(file, gap, length)| {
-            let end = ends.entry(*file).or_insert(0);
-            let offset = *end + gap * 8192;
-            *end = offset + u64::from(*length);
-            StoredBlock { file: ObjectId::new(1, *file), offset, length: *length, digest: Digest([0; 32]) }
-        }).collect();
-        if shuffle {
-            items.reverse();
-        }
-        let batches = batches(&items, |at| *at);
-        let mut next = 0;
-        for batch in &batches {
-            prop_assert_eq!(batch.items.start, next);
-            prop_assert!(!batch.items.is_empty());
-            next = batch.items.end;
-            let own = &items[batch.items.clone()];
-            prop_assert!(own.iter().all(|at| at.file == batch.file));
-            prop_assert_eq!(batch.range.start, own[0].offset);
-            prop_assert_eq!(batch.range.end, own.iter().map(|at| at.offset + u64::from(at.length)).max().unwrap());
-            prop_assert!(own.windows(2).all(|pair| pair[0].offset + u64::from(pair[0].length) <= pair[1].offset));
-            prop_assert!(own.len() == 1 || batch.range.end - batch.range.start <= BATCH_BYTES_MAX);
-            let gaps = own.windows(2).map(|pair| pair[1].offset - pair[0].offset - u64::from(pair[0].length));
-            prop_assert!(gaps.into_iter().all(|gap| gap <= 16 << 10));
-        }
-        prop_assert_eq!(next, items.len());
-        // No two neighbouring batches could have been one.
-        for pair in batches.windows(2) {
-            let (left, right) = (&pair[0], &pair[1]);
-            let near = left.range.end <= right.range.start && right.range.start - left.range.end <= 16 << 10;
-            let first = items[right.items.start];
-            let fits = first.offset + u64::from(first.length) - left.range.start.min(first.offset) <= BATCH_BYTES_MAX;
-            prop_assert!(left.file != right.file || !near || !fits);
-        }
-    }
-}
-
-/// Where the repository itself makes files of parts of others, the blocks go to their places and no byte passes through here.
-#[test]
-fn a_cloned_plan_reads_and_writes_nothing() {
-    let mut source = Store::default();
-    let world = World::from([(0, BTreeMap::from([(0, vec![1, 2, 3, 4, 5])]))]);
-    let wanted = source.write(&world, time(0));
-    let placement = Placement { first_offset: 64, alignment: 64, file_bytes_max: u64::MAX };
-    let plan = sync(&BlockMap::empty(), &wanted, placement, || ObjectId::new(7, 1));
-    let (carried, cloned) = (plan.cost(), Plan { cloned: true, ..plan.clone() }.cost());
-    assert!(carried.blocks == 2 && carried.bytes_read > 0 && carried.bytes_written > 0 && carried.read_requests > 0);
-    let by_itself = Cost { bytes_read: 0, bytes_written: 0, read_requests: 0, ..carried };
-    assert_eq!(cloned, by_itself, "the space that it takes is the same");
-}
-
-/// A frame that begins or ends where a retired range does is not touched by it.
-#[test]
-fn touching_is_to_share_a_byte() {
-    let at = |offset, length| StoredBlock { file: ObjectId::new(1, 1), offset, length, digest: Digest([0; 32]) };
-    let step = |at| {
-        let disk = DiskMap::new(1, 1, 0, vec![Run::Stored { block: 0, at }]).expect("one block");
-        let mut map = BlockMap::empty();
-        let disks = BTreeMap::from([(DiskNumber(0), disk)]);
-        map.insert(model::name(0), MachineMap { captured: time(0), disks });
-        map
-    };
-    let ranges = BTreeMap::from([(ObjectId::new(1, 1), vec![100..200, 300..400])]);
-    let retired = Retired { ranges, ..Retired::default() };
-    for (offset, length, touched) in [
-        (0, 100, false),
-        (0, 101, true),
-        (199, 1, true),
-        (200, 100, false),
-        (200, 101, true),
-        (150, 10, true),
-        (400, 9, false),
-    ] {
-        assert_eq!(retired.touches(&step(at(offset, length))).is_some(), touched, "{offset} {length}");
-    }
-    let mut retired =
-        Retired { files: BTreeMap::from([(ObjectId::new(1, 1), RetiredFile::default())]), ..Retired::default() };
-    assert!(retired.touches(&step(at(0, 1))).is_some());
-    // Kept after all, it lets go of what was superseded last.
-    retired.files.insert(ObjectId::new(1, 1), RetiredFile { bytes: 7, ranges: Vec::from_iter([200..300]) });
-    retired.keep(ObjectId::new(1, 1));
-    assert!(retired.touches(&step(at(0, 1))).is_none() && retired.touches(&step(at(250, 1))).is_some());
-    assert_eq!((retired.bytes(), Retired { punches: true, ..retired.clone() }.bytes()), (0, 100));
-    let before = retired.clone();
-    retired.keep(ObjectId::new(1, 2));
-    assert_eq!(retired, before);
 }

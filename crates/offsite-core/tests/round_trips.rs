@@ -6,9 +6,9 @@ mod samples;
 use std::collections::BTreeMap;
 
 use model::{Store, World, history, live};
-use offsite_core::format::FormatError;
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
 use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::{Envelope, FormatError, Kind};
 use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, DiskMap, DiskNumber, Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
@@ -249,6 +249,26 @@ fn a_head_that_cannot_be_read_is_not_written() {
 }
 
 #[test]
+fn a_head_at_the_edge_of_what_can_be_read_is_written() {
+    let mut head = samples::head();
+    head.boundary = head.number - 1;
+    head.sealed_epoch = head.epoch;
+    for file in head.files.values_mut() {
+        file.live_bytes = file.length;
+    }
+    assert_eq!(Head::decode(&head.encode().unwrap()).unwrap(), head);
+    let lengths: Vec<_> = head.files.iter().map(|(id, file)| (*id, file.length)).collect();
+    assert!(!lengths.is_empty() && head.file_lengths().into_iter().eq(lengths));
+}
+
+/// A lease that claims years is waited for as long as any may be.
+#[test]
+fn a_lease_is_waited_for_within_reason() {
+    let secs = |duration_secs| Lease { holder: String::new(), duration_secs }.silence().as_secs();
+    assert_eq!([0, 3, 3_600, 3_601, u32::MAX].map(secs), [0, 3, 3_600, 3_600, 3_600]);
+}
+
+#[test]
 fn an_index_that_cannot_be_read_is_not_written() {
     let refused = |change: fn(&mut Index)| {
         let mut index = samples::index();
@@ -263,6 +283,11 @@ fn an_index_that_cannot_be_read_is_not_written() {
     });
     refused(|index| index.machines.reverse());
     refused(|index| index.machines[0].1 = index.machines[1].1);
+    refused(|index| {
+        // One machine twice, with blocks for it alone.
+        index.machines[1].0 = index.machines[0].0.clone();
+        index.map = index.map.project(|name| name.as_str() == "app");
+    });
     refused(|index| drop(index.machines.pop()));
     refused(|index| drop(index.machines.remove(0)));
     refused(|index| index.machines[0].0.status = Status::Incomplete);
@@ -278,16 +303,28 @@ fn an_index_that_stands_alone_says_all() {
 }
 
 #[test]
-fn a_directory_that_is_too_long_is_not_written() {
-    let mut index = samples::index();
-    (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
-    // 16 MiB of directory, in machines of many empty disks.
+fn a_directory_may_be_as_long_as_the_limit_and_no_longer() {
     let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
-    let disks: BTreeMap<_, _> = (0..=u16::MAX).map(|number| (DiskNumber(number), disk.clone())).collect();
-    for number in 0..30 {
-        let state = MachineState::new(samples::name(&format!("{number:02}")), Status::Complete, samples::time(0));
-        index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks: disks.clone() });
-        index.machines.push((state, MachineNumber(number)));
-    }
-    assert!(matches!(index.encode(), Err(FormatError::Long { .. })));
+    // Twenty-one machines of many empty disks, and one that fills what is left of 16 MiB.
+    let with = |last_disks: u64, last: &str| {
+        let mut index = samples::index();
+        (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
+        let full = (0..21).map(|number| (format!("{number:02}"), 1 << 16));
+        for ((name, disks), number) in full.chain([(last.to_owned(), last_disks)]).zip(0..) {
+            let disks: BTreeMap<_, _> = (0..=u16::MAX).map(DiskNumber).zip((0..disks).map(|_| disk.clone())).collect();
+            let state = MachineState::new(samples::name(&name), Status::Complete, samples::time(0));
+            index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks });
+            index.machines.push((state, MachineNumber(number)));
+        }
+        index
+    };
+    let record_bytes = |index: &Index| Envelope::decode(Kind::Index, &index.encode().unwrap()).unwrap().record_bytes;
+    let limit_bytes = 16 << 20;
+    let left = limit_bytes - record_bytes(&with(1000, "z"));
+    // A disk takes twelve bytes, a longer name the rest.
+    let (disks, name) = (1000 + left / 12, "z".repeat(usize::try_from(1 + left % 12).unwrap()));
+    let longest = with(disks, &name);
+    assert_eq!(record_bytes(&longest), limit_bytes);
+    let longer = with(disks, &format!("{name}z")).encode().unwrap_err();
+    assert_eq!(longer, FormatError::Long { what: "index", bytes: limit_bytes + 1, limit_bytes });
 }

@@ -1,8 +1,12 @@
 //! The laws of small values: sizes of blocks, ids, names, labels, times, how much of a machine there is.
 
+use std::collections::BTreeSet;
+
+use offsite_core::retention::{DeletedMachines, Gfs, Lives, Policy, Regular, Simple, Zone};
+use offsite_core::schedule::{Period, TimeOfDay};
 use offsite_core::{
-    BlockSize, Digest, DiskNumber, IndexReference, Labels, LabelsError, MachineName, MachineState, ObjectId, PointKind,
-    RestorePoint, Sequence, Status, Stored, Timestamp,
+    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, IndexReference, Labels, LabelsError, MachineMap, MachineName,
+    MachineState, ObjectId, PointKind, RestorePoint, Run, Sequence, Status, Stored, StoredBlock, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -140,4 +144,82 @@ fn a_machine_is_whole_unless_its_copy_was_cut_off() {
         assert_eq!(point.machine(&machine.name), Some(machine));
     }
     assert_eq!(point.machine(&MachineName::new("d").unwrap()), None);
+}
+
+#[test]
+fn a_period_has_a_length_and_is_no_longer_than_a_year() {
+    for none in [Period::days(0), Period::hours(0), Period::minutes(0)] {
+        assert!(none.unwrap_err().to_string().contains("no length"));
+    }
+    for long in [Period::days(367), Period::hours(366 * 24 + 1), Period::minutes(u32::MAX)] {
+        assert!(long.unwrap_err().to_string().contains("longer than 366 days"));
+    }
+    assert!(Period::days(366).is_ok() && Period::hours(366 * 24).is_ok());
+}
+
+#[test]
+fn a_time_of_day_is_made_of_digits() {
+    for wrong in ["+1:00", "10:+1", "1:0", "111:00", ":00", "24:01", "10:60", "1000"] {
+        assert!(TimeOfDay::parse(wrong).is_err(), "{wrong}");
+    }
+    assert_eq!(TimeOfDay::parse("9:05").unwrap().to_string(), "09:05");
+}
+
+/// A policy that keeps other points is taken for another one.
+#[test]
+fn policies_have_fingerprints_of_their_own() {
+    let policy = |keep, gfs, zone: &str| Policy {
+        regular: Regular::Simple(Simple::new(keep).unwrap()),
+        gfs,
+        zone: Zone::named(zone).unwrap(),
+    };
+    let gfs = |weekly| Some(Gfs::new(weekly, 0, 0, 0).unwrap());
+    let policies = [policy(7, None, "UTC"), policy(8, None, "UTC"), policy(7, gfs(1), "UTC"), policy(7, gfs(2), "UTC")];
+    let prints: BTreeSet<u64> = policies.iter().map(Policy::fingerprint).collect();
+    assert_eq!(prints.len(), policies.len());
+    assert_eq!(policies[0].fingerprint(), policy(7, None, "UTC").fingerprint());
+    assert_eq!(DeletedMachines::after_days(30).unwrap().days(), 30);
+}
+
+/// What a restore point has stored follows its map through any change of it.
+#[test]
+fn what_is_stored_follows_the_map() {
+    let map = |blocks: &[(u32, u32)]| {
+        let run = |(block, length): &(u32, u32)| Run::Stored {
+            block: *block,
+            at: StoredBlock { file: ObjectId::new(1, 1), offset: 0, length: *length, digest: Digest([0; 32]) },
+        };
+        let disk = DiskMap::new(10, 10, 0, blocks.iter().map(run).collect()).unwrap();
+        let mut map = BlockMap::empty();
+        let captured = Timestamp::from_unix_secs(0).unwrap();
+        map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });
+        map
+    };
+    let whole = Stored::of(&map(&[(0, 100), (1, 200), (5, 400)]));
+    assert_eq!(whole, Stored { blocks: 3, bytes: 700 });
+    let after = whole.exchanged(&map(&[(1, 200)]), &map(&[(1, 50), (2, 8)]));
+    assert_eq!(after, Stored { blocks: 4, bytes: 558 });
+    assert_eq!(after.exchanged(&map(&[(0, 100), (1, 50), (2, 8), (5, 400)]), &map(&[])), Stored::default());
+}
+
+/// Each frame lives from the first point that refers to it to the last, also where a state is like the one before.
+#[test]
+fn lives_of_frames_are_counted_by_first_and_last_point() {
+    let map = |frames: &[(u64, u32)]| {
+        let run = |((offset, length), block): (&(u64, u32), u32)| Run::Stored {
+            block,
+            at: StoredBlock { file: ObjectId::new(1, 1), offset: *offset, length: *length, digest: Digest([0; 32]) },
+        };
+        let disk = DiskMap::new(10, 10, 0, frames.iter().zip(0..).map(run).collect()).unwrap();
+        let mut map = BlockMap::empty();
+        let captured = Timestamp::from_unix_secs(0).unwrap();
+        map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });
+        map
+    };
+    let mut lives = Lives::default();
+    lives.add(Sequence(1), &map(&[(0, 10), (100, 20), (200, 30)]));
+    lives.add(Sequence(2), &map(&[(100, 20), (200, 30), (300, 40)]));
+    lives.add(Sequence(3), &map(&[(200, 30), (400, 50)]));
+    let found: Vec<_> = lives.finish().iter().map(|life| (life.first.0, life.last.0, life.bytes)).collect();
+    assert_eq!(found, [(1, 1, 10), (1, 2, 20), (1, 3, 30), (2, 2, 40), (3, 3, 50)]);
 }

@@ -140,7 +140,11 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
         let delete = self.take(Genre::MatchArm, range(arm).start).first().map(|(id, _)| *id);
         let guard = arm.guard.as_ref().map(|(_, guard)| range(&**guard));
-        let constants = guard.as_ref().map(|guard| self.take(Genre::MatchArmGuard, guard.start)).unwrap_or_default();
+        let mut constants =
+            guard.as_ref().map(|guard| self.take(Genre::MatchArmGuard, guard.start)).unwrap_or_default();
+        if arm.guard.as_ref().is_some_and(|(_, guard)| binds(guard)) {
+            constants.clear();
+        }
         if delete.is_some() || !constants.is_empty() {
             let end = range(&arm.pat).end;
             self.sites.push(Site { span: guard.unwrap_or(end..end), kind: SiteKind::Guard { delete, constants } });

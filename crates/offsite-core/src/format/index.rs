@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{DiskRecord, STORED_ROW_BYTES, encode_disk};
 pub use super::directory::{Directory, Page};
 use super::error::{FormatError, Result};
-use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
+use super::{Envelope, Kind, codec};
 use crate::retention::Flags;
 use crate::{
     BlockMap, BlockSize, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
@@ -186,17 +186,13 @@ impl Index {
             machines,
         };
         let record = codec::encode(WHAT, &record)?;
-        let length = ENVELOPE_BYTES + record.len() + parts.len();
-        for (bytes, limit_bytes) in [(record.len(), Kind::Index.record_bytes_max()), (length, INDEX_BYTES_MAX)] {
+        let index = [&Envelope::of(Kind::Index, &record).encode()[..], &record, &parts].concat();
+        for (bytes, limit_bytes) in [(record.len(), Kind::Index.record_bytes_max()), (index.len(), INDEX_BYTES_MAX)] {
             if bytes as u64 > limit_bytes {
                 return Err(FormatError::Long { what: WHAT, bytes: bytes as u64, limit_bytes });
             }
         }
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&Envelope::of(Kind::Index, &record).encode());
-        bytes.extend_from_slice(&record);
-        bytes.extend_from_slice(&parts);
-        Ok(bytes)
+        Ok(index)
     }
 
     /// Each machine has one state, one number, and blocks where its state says; nothing else has blocks.

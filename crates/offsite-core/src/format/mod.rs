@@ -44,9 +44,3 @@ impl Checksum {
         self.0.sum64()
     }
 }
-
-impl std::fmt::Debug for Checksum {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Checksum({:#x})", self.value())
-    }
-}

@@ -43,9 +43,7 @@ impl Pattern {
                 }
                 _ => {
                     let Some((place, until)) = star else { return false };
-                    star = Some((place, until + 1));
-                    at = place + 1;
-                    read = until + 1;
+                    (at, read) = (place, until + 1);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What is due after each run, carried out on a chain of points without data: against the simulation, and by hand.
 
 use offsite_core::retention::{
-    Ageing, Conditions, Due, Flags, Policy, Regular, Simple, Simulation, Subject, due, mark, simple, verdicts,
+    Ageing, Conditions, Due, Flags, Policy, Regular, Simple, Simulation, Subject, Verdict, due, mark, simple, verdicts,
 };
 use offsite_core::{
     BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
@@ -143,5 +143,20 @@ proptest! {
         prop_assert_eq!(&due, &if gone.is_empty() { vec![] } else { vec![Due::RemoveRollbacks(gone.clone())] });
         let left = due.iter().fold(chain, |chain, due| carried_out(&chain, due));
         prop_assert_eq!(left.points(), &points[gone.len()..]);
+    }
+}
+
+/// Whatever the verdicts say, a chain keeps its newest point.
+#[test]
+fn the_newest_point_stays() {
+    let time = Timestamp::from_unix_secs(0).unwrap();
+    for count in 1..5 {
+        let kind = |number| if number == 1 { PointKind::Full } else { PointKind::Increment };
+        let points: Vec<_> = (1..=count).map(|number| point(number, time, kind(number), Flags::NONE)).collect();
+        let chain = Chain::new(BlockSize::MiB1, points).unwrap();
+        let gone = |sequence| Verdict { sequence: Sequence(sequence), reasons: Vec::new() };
+        let verdicts: Vec<Verdict> = (1..=count).map(gone).collect();
+        let left = due(&chain, &verdicts, Ageing::Merge).iter().fold(chain, |chain, due| carried_out(&chain, due));
+        assert_eq!(sequences(left.points()), [Sequence(count)]);
     }
 }

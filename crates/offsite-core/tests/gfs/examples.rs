@@ -143,6 +143,16 @@ fn archives_by_date() {
     let yearly = Gfs::new(0, 0, 0, 1).unwrap();
     assert!(is_kept(yearly, Tier::Yearly, "2020-02-29T22:00:00Z", "2021-02-28T23:59:59Z"));
     assert!(!is_kept(yearly, Tier::Yearly, "2020-02-29T22:00:00Z", "2021-03-01T00:00:00Z"));
+    // Two of each: 14 days, 2 months, 6 months, 2 years, and the day itself.
+    let two = [
+        (Gfs::new(0, 2, 0, 0).unwrap(), Tier::Monthly, "2019-03-10T23:59:59Z", "2019-03-11T00:00:00Z"),
+        (Gfs::new(0, 0, 2, 0).unwrap(), Tier::Quarterly, "2019-07-10T23:59:59Z", "2019-07-11T00:00:00Z"),
+        (Gfs::new(0, 0, 0, 2).unwrap(), Tier::Yearly, "2021-01-10T23:59:59Z", "2021-01-11T00:00:00Z"),
+    ];
+    for (gfs, tier, last, gone) in two {
+        assert!(is_kept(gfs, tier, "2019-01-10T22:00:00Z", last), "{tier}");
+        assert!(!is_kept(gfs, tier, "2019-01-10T22:00:00Z", gone), "{tier}");
+    }
 }
 
 /// The points of the last D days, never fewer than three.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_macros, reason = "a test prints its seed")]
 
 mod clock;
+mod failures;
 mod interval;
 mod life;
 mod phases;

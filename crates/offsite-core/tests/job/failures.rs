@@ -1,0 +1,182 @@
+//! What a job says of failures, and what it makes of answers that it does not wait for.
+
+use std::collections::BTreeMap;
+
+use offsite_core::Timestamp;
+use offsite_core::phase::{
+    Absence, Action, Event, Job, LastRun, Outcome, Past, Phase, RunResult, Seen, Settings, Sighting,
+};
+use offsite_core::schedule::{Schedule, Span, Window};
+
+use crate::{machine, schedule, time, zone};
+
+fn at(text: &str) -> Timestamp {
+    time(&format!("2026-11-{text}Z"))
+}
+
+fn daily() -> Settings {
+    Settings::new(schedule("1 day", "22:00", "UTC"))
+}
+
+fn first(settings: Settings) -> Job {
+    Job::resume(settings, Past::default(), at("22T22:00:00")).0
+}
+
+fn seen(all: &[(&str, Seen)]) -> Event {
+    let sighting = |(name, seen): &(&str, Seen)| Sighting { machine: machine(name), seen: *seen };
+    Event::SourcesSeen(all.iter().map(sighting).collect())
+}
+
+fn copied(name: &str) -> Event {
+    Event::MachineCopied { machine: machine(name), captured: at("22T21:00:00") }
+}
+
+/// What the job reports once its transforms are done.
+fn reported(mut job: Job, now: Timestamp) -> RunResult {
+    let actions = job.step(Event::TransformDone, now);
+    let Some(Action::RunPostJob { result }) = actions.into_iter().next() else { panic!("it reports nothing") };
+    result
+}
+
+#[test]
+fn a_failure_that_lasts_is_noted_once() {
+    let mut job = first(daily());
+    let mut now = at("22T22:00:00");
+    for why in ["no route", "no route", "no route", "wrong key", "no route"] {
+        job.step(seen(&[("a", Seen::Ready)]), now);
+        job.step(Event::SyncFailed { is_retryable: true, why: why.to_owned() }, now);
+        now = now.saturating_add_secs(3600);
+        job.step(Event::Tick, now);
+    }
+    job.step(Event::Tick, at("23T22:00:00"));
+    job.step(Event::PointClosed, at("23T22:00:00"));
+    let notes: Vec<String> = reported(job, at("23T22:00:00")).notes.iter().map(ToString::to_string).collect();
+    let expected =
+        ["2026-11-22T22:00:00Z: no route", "2026-11-23T01:00:00Z: wrong key", "2026-11-23T02:00:00Z: no route"];
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn a_sync_that_ends_without_a_machine_says_so() {
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::Ready), ("b", Seen::Ready), ("c", Seen::NoNewPoint)]), at("22T22:00:00"));
+    job.step(copied("a"), at("22T22:10:00"));
+    // It is tried again a minute later.
+    assert_eq!(job.step(Event::SyncEnded, at("22T22:20:00")), [Action::WakeAt(at("22T22:21:00"))]);
+    job.step(Event::Tick, at("23T22:00:00"));
+    job.step(Event::PointClosed, at("23T22:00:00"));
+    let notes = reported(job, at("23T22:00:00")).notes;
+    assert_eq!(notes[0].to_string(), "2026-11-22T22:20:00Z: the sync ended without b");
+}
+
+/// What could not be committed is not there; why others are absent stays what it was.
+#[test]
+fn a_point_that_cannot_be_closed_has_no_machine() {
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::Ready), ("b", Seen::NoNewPoint), ("c", Seen::Missing)]), at("22T22:00:00"));
+    job.step(copied("a"), at("22T22:10:00"));
+    job.step(Event::SyncEnded, at("22T22:10:00"));
+    job.step(Event::Tick, at("23T22:00:00"));
+    assert_eq!(job.phase(), Phase::Closing);
+    let failed = Event::CloseFailed { is_retryable: false, why: "the disk is full".to_owned() };
+    assert_eq!(job.step(failed, at("23T22:00:00")), [Action::StartTransform]);
+    let result = reported(job, at("23T22:10:00"));
+    let absent = |absence| Outcome::Absent(absence);
+    let expected: BTreeMap<_, _> = [
+        (machine("a"), absent(Absence::NotCommitted)),
+        (machine("b"), absent(Absence::NoNewPoint)),
+        (machine("c"), absent(Absence::Missing)),
+    ]
+    .into();
+    assert_eq!(result.machines, expected);
+    assert!(!result.is_success());
+}
+
+#[test]
+fn failures_of_another_phase_change_nothing() {
+    let why = || "it is late".to_owned();
+    let late = [
+        Event::CloseFailed { is_retryable: false, why: why() },
+        Event::TransformFailed { is_retryable: false, why: why() },
+    ];
+    let mut job = first(daily());
+    for event in late.clone() {
+        assert_eq!(job.step(event, at("22T22:00:05")), [Action::WakeAt(at("23T22:00:00"))]);
+        assert_eq!(job.phase(), Phase::Sync);
+    }
+    job.step(Event::Tick, at("23T22:00:00"));
+    job.step(Event::TransformFailed { is_retryable: false, why: why() }, at("23T22:00:00"));
+    assert_eq!(job.phase(), Phase::Closing);
+    job.step(Event::PointClosed, at("23T22:00:00"));
+    job.step(Event::CloseFailed { is_retryable: false, why: why() }, at("23T22:00:00"));
+    assert_eq!(job.phase(), Phase::Transform);
+    assert_eq!(reported(job, at("23T22:00:00")).notes, []);
+}
+
+/// In an open window an interval ends, whether or not there was anything to copy.
+#[test]
+fn an_interval_without_anything_new_ends_as_well() {
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:05"));
+    let actions = job.step(Event::Tick, at("23T22:00:00"));
+    assert!(matches!(&actions[..], [Action::ClosePoint { span, .. }] if span.intervals == 1), "{actions:?}");
+}
+
+/// With its window closed from its beginning to its end, an interval becomes one with the next, unless it has a machine already.
+#[test]
+fn an_interval_that_could_not_begin_is_joined_to_the_next() {
+    let window = Window::parse(&["12:00-13:00"], zone("UTC")).unwrap();
+    let settings = Settings { window, ..daily() };
+    let last = LastRun {
+        span: daily().schedule.interval().unwrap().at(at("21T22:00:00")),
+        machines: BTreeMap::new(),
+        is_finished: true,
+    };
+    for copied in [BTreeMap::new(), BTreeMap::from([(machine("a"), at("22T23:00:00"))])] {
+        let has_machine = !copied.is_empty();
+        let past = Past { last: Some(last.clone()), copied };
+        let (mut job, _) = Job::resume(settings.clone(), past, at("23T14:00:00"));
+        let actions = job.step(Event::Tick, at("23T22:00:00"));
+        let closes = actions.iter().any(|action| matches!(action, Action::ClosePoint { .. }));
+        assert_eq!(closes, has_machine, "{actions:?}");
+        let joined = Span { start: at("22T22:00:00"), end: at("24T22:00:00"), intervals: 2 };
+        assert_eq!(*job.span() == joined, !has_machine, "{:?}", job.span());
+    }
+}
+
+/// A job without intervals looks once at a time, and only while its window is open.
+#[test]
+fn one_look_at_a_time_and_in_the_window() {
+    let looks = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::LookAtSources { .. }));
+    let window = Window::parse(&["12:00-13:00"], zone("UTC")).unwrap();
+    let settings = Settings { window, ..Settings::new(Schedule::Immediate) };
+    let (mut job, actions) = Job::resume(settings, Past::default(), at("22T11:00:00"));
+    assert!(!looks(&actions), "{actions:?}");
+    assert!(!looks(&job.step(Event::Tick, at("22T11:30:00"))));
+    assert!(looks(&job.step(Event::Tick, at("22T12:00:00"))));
+    assert!(!looks(&job.step(Event::Tick, at("22T12:10:00"))), "one is under way");
+    job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T12:10:01"));
+    assert!(!looks(&job.step(Event::Tick, at("22T12:10:02"))), "it has just looked");
+    assert!(!looks(&job.step(Event::Tick, at("22T14:00:00"))));
+}
+
+#[test]
+fn outcomes_are_told_in_words() {
+    let absences = [
+        (Absence::NoNewPoint, "no new"),
+        (Absence::Locked, "backup ran"),
+        (Absence::NotStarted, "not begun"),
+        (Absence::FutureDated, "after the present"),
+        (Absence::Missing, "no source"),
+        (Absence::NotSelected, "left the selection"),
+        (Absence::NotCommitted, "not be committed"),
+    ];
+    for (absence, words) in absences {
+        let text = Outcome::Absent(absence).to_string();
+        assert!(text.starts_with("absent: ") && text.contains(words), "{text}");
+    }
+    let outcome = Outcome::Incomplete { bytes_done: 5, bytes_left: 7 };
+    assert_eq!(outcome.to_string(), "incomplete, 5 bytes done and 7 left");
+    let outcome = Outcome::Complete { captured: at("22T21:00:00") };
+    assert_eq!(outcome.to_string(), "complete, as of 2026-11-22T21:00:00Z");
+}

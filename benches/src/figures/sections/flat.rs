@@ -159,7 +159,6 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
     index.machines.sort_by(|left, right| left.0.name.cmp(&right.0.name));
     let end = start + u64::from(blocks) * frame_bytes;
     index.files.insert(*file, end);
-    index.stored = Index::own(&index.map, &index.spare);
     let bytes = index.encode()?;
     let point = index.point(&bytes)?;
     std::fs::write(job.join("index").join(index.id.to_string()), &bytes)?;

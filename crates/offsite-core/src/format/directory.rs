@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn an_index_may_be_as_long_as_the_limit_and_no_longer() {
         // A row has 8 bytes or 52, so the name makes the rest a multiple of four.
-        let name = ["a", "ab", "abc", "abcd"].into_iter().find(|name| claiming(name, u32::MAX, 0).len() % 4 == 0);
+        let name = ["a", "ab", "abc", "abcd"].into_iter().find(|name| claiming(name, u32::MAX, 0).len().is_multiple_of(4));
         let name = name.unwrap();
         let left = INDEX_BYTES_MAX - claiming(name, u32::MAX, 0).len() as u64;
         let stored_rows = u32::from(left % 8 == 4);

@@ -160,7 +160,10 @@ impl Job {
     /// What there is of each machine so far, in the restore point that is open or was closed last.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
-        if self.phase == Phase::Sync { self.machines.outcomes(!self.is_single) } else { self.outcomes.clone() }
+        match self.phase {
+            Phase::Sync | Phase::Closing => self.machines.outcomes(!self.is_single),
+            _ => self.outcomes.clone(),
+        }
     }
 
     /// Machines of the restore point that is open or was closed last which another run of the job has copied, perhaps on another

@@ -164,7 +164,7 @@ fn one_look_at_a_time_and_in_the_window() {
 fn outcomes_are_told_in_words() {
     let absences = [
         (Absence::NoNewPoint, "no new"),
-        (Absence::Locked, "backup ran"),
+        (Absence::Locked, "backup was still at work"),
         (Absence::NotStarted, "not begun"),
         (Absence::FutureDated, "after the present"),
         (Absence::Missing, "no source"),

@@ -437,6 +437,10 @@ impl World {
                 (None, Some((bytes_done, bytes_left))) => {
                     assert_eq!(*outcome, Outcome::Incomplete { bytes_done: *bytes_done, bytes_left: *bytes_left });
                 }
+                // What was committed and nobody told of, a look finds.
+                (None, None) if self.job.elsewhere().contains(machine) => {
+                    assert_eq!(*outcome, Outcome::Complete { captured: self.copied[machine].captured });
+                }
                 (None, None) => assert!(matches!(outcome, Outcome::Absent(_)), "{outcome:?}"),
             }
         }

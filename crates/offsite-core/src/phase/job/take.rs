@@ -20,7 +20,7 @@ impl Job {
                     Schedule::Interval(_) => {
                         self.machines.see(sightings, true);
                         if is_sync {
-                            self.take_over();
+                            self.take_over(now);
                         }
                     }
                     Schedule::Immediate if is_sync => self.machines.see(sightings, false),
@@ -104,10 +104,12 @@ impl Job {
         }
     }
 
-    /// Takes machines for complete that another run has copied since the last restore point was closed.
-    fn take_over(&mut self) {
+    /// Takes machines for complete that another run has copied since the last restore point was closed, in a state that counts in
+    /// this interval.
+    fn take_over(&mut self, now: Timestamp) {
+        let range = self.range(now);
         let is_new = |(machine, captured): &(&MachineName, Timestamp)| {
-            self.copied.get(*machine).is_some_and(|before| before < captured)
+            range.contains(*captured) && self.copied.get(*machine).is_some_and(|before| before < captured)
         };
         let copied: Vec<(MachineName, Timestamp)> = self
             .machines

@@ -97,8 +97,14 @@ impl Keeping<'_> {
         let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
         // A point of which all machines went is no more.
         ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {
-            let kinds: Vec<_> = points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.flags, archived)).collect();
-            format!("{job}: points {wrong:?} of {kinds:?} went, which {:?} keeps at {}: {:?}", self.policy, self.now, self.said(&points))
+            let kinds: Vec<_> =
+                points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.flags, archived)).collect();
+            format!(
+                "{job}: points {wrong:?} of {kinds:?} went, which {:?} keeps at {}: {:?}",
+                self.policy,
+                self.now,
+                self.said(&points)
+            )
         })?;
         // Said once more, without the verdicts: the newest are there, as many as were asked for, or as there were.
         if let Some(Policy { regular: Regular::Simple(simple), .. }) = self.policy

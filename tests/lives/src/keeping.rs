@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use offsite::core::retention::{Ageing, Conditions, Policy, Regular, Subject, due, verdicts};
+use offsite::core::retention::{Ageing, Conditions, Policy, Regular, Subject, Verdict, due, verdicts};
 use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Timestamp};
 
 use crate::proof::Proven;
@@ -32,6 +32,12 @@ fn subjects(points: &[(RestorePoint, bool)], elsewhere: &[RestorePoint]) -> Vec<
 }
 
 impl Keeping<'_> {
+    fn said(&self, points: &[(RestorePoint, bool)]) -> Vec<Verdict> {
+        let subjects = subjects(points, self.elsewhere).into_iter().map(|(_, subject)| subject).collect::<Vec<_>>();
+        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        self.policy.map_or_else(Vec::new, |policy| verdicts(&subjects, policy, self.now, &conditions))
+    }
+
     /// The points that have to stay, of those that were there before and those that were made.
     fn kept(&self, points: &[(RestorePoint, bool)]) -> BTreeSet<Sequence> {
         let Some(policy) = self.policy else { return points.iter().map(|(point, _)| point.sequence).collect() };
@@ -91,7 +97,14 @@ impl Keeping<'_> {
         let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
         // A point of which all machines went is no more.
         ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {
-            format!("{job}: points {wrong:?} went, which {:?} keeps at {}", self.policy, self.now)
+            let kinds: Vec<_> =
+                points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.flags, archived)).collect();
+            format!(
+                "{job}: points {wrong:?} of {kinds:?} went, which {:?} keeps at {}: {:?}",
+                self.policy,
+                self.now,
+                self.said(&points)
+            )
         })?;
         // Said once more, without the verdicts: the newest are there, as many as were asked for, or as there were.
         if let Some(Policy { regular: Regular::Simple(simple), .. }) = self.policy

@@ -48,3 +48,11 @@ fn a_plan_of_several_folds_is_not_misled_by_what_the_first_will_write() {
          backup 0 140 1; run 0 165 1",
     );
 }
+
+#[test]
+fn an_archive_is_not_lost_with_the_older_chain_that_it_is_an_increment_of() {
+    holds(
+        "places 0 0 0 0 0 hours 75; policy 0 113 15; run 0 117 1 !lost-answer 46; run 0 51 1; join 0 1; sync !gate 1459; backup; \
+         run; backup; run; repair 0 1; backup 0 8 1; sync 0 9 1; policy 0 0 5; backup; run",
+    );
+}

@@ -69,9 +69,20 @@ pub fn due(chain: &Chain, verdicts: &[Verdict], ageing: Ageing) -> Vec<Due> {
         if points[..next].iter().any(|point| stays(point.sequence)) {
             return due;
         }
-        let archived = points[..next].iter().filter(|point| point.kind == PointKind::Full && is_kept(point.sequence));
-        let archived: Vec<Sequence> = archived.map(|point| point.sequence).collect();
-        due.push(Due::RemoveChain { points: points[..next].iter().map(|point| point.sequence).collect(), archived });
+        let mut from = 0;
+        for to in (1..next).filter(|position| is_kept(points[*position].sequence)) {
+            if ageing == Ageing::WholeChains {
+                // An increment that is to be an archive keeps its chain, as nothing is merged.
+                return due;
+            }
+            let archived = is_kept(points[from].sequence).then_some(points[from].sequence);
+            let increments = points[from + 1..=to].iter().map(|point| point.sequence).collect();
+            due.push(Due::Merge { increments, archived });
+            from = to;
+        }
+        let archived = is_kept(points[from].sequence).then_some(points[from].sequence).into_iter().collect();
+        let leaving = points[from..next].iter().map(|point| point.sequence).collect();
+        due.push(Due::RemoveChain { points: leaving, archived });
         points = &points[next..];
     }
     if ageing == Ageing::WholeChains {

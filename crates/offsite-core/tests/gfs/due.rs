@@ -1,7 +1,8 @@
 //! What is due after each run, carried out on a chain of points without data: against the simulation, and by hand.
 
 use offsite_core::retention::{
-    Ageing, Conditions, Due, Flags, Policy, Regular, Simple, Simulation, Subject, Verdict, due, mark, simple, verdicts,
+    Ageing, Conditions, Due, Flags, Policy, Reason, Regular, Simple, Simulation, Subject, Tier, Verdict, due, mark,
+    simple, verdicts,
 };
 use offsite_core::{
     BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
@@ -108,6 +109,35 @@ proptest! {
             let expected: Vec<_> = simulation.archive().map(|archived| (archived.time, archived.flags)).collect();
             prop_assert_eq!(left, expected);
             (archives, points) = (chain.archives().to_vec(), chain.points().to_vec());
+        }
+    }
+
+    /// Whatever the chain is made of: a policy may have changed, or the way in which fulls are made.
+    #[test]
+    fn what_is_kept_is_there_afterwards(
+        model in models(),
+        made in prop::collection::vec((prop::bool::weighted(0.3), 0..16u32, 1..20i64), 1..16),
+        merges in prop::bool::ANY,
+    ) {
+        let policy = policy(&model);
+        let (mut points, mut days): (Vec<RestorePoint>, _) = (Vec::new(), 0);
+        for ((is_full, tiers, more_days), sequence) in made.into_iter().zip(1..) {
+            days += more_days;
+            let kind = if is_full || points.is_empty() { PointKind::Full } else { PointKind::Increment };
+            let flags = (0..).zip(Tier::ALL).filter(|(bit, _)| tiers >> bit & 1 == 1).map(|(_, tier)| tier).collect();
+            points.push(point(sequence, Timestamp::from_unix_secs(days * 86_400).unwrap(), kind, flags));
+        }
+        let now = points.last().unwrap().time;
+        let subjects: Vec<Subject> = points.iter().map(Subject::from).collect();
+        let verdicts = verdicts(&subjects, &policy, now, &Conditions::default());
+        let ageing = if merges { Ageing::Merge } else { Ageing::WholeChains };
+        let mut chain = Chain::new(BlockSize::MiB1, points).unwrap();
+        for due in due(&chain, &verdicts, ageing) {
+            chain = carried_out(&chain, &due);
+        }
+        let is_own = |reason: &Reason| !matches!(reason, Reason::ChainOf { .. });
+        for verdict in verdicts.iter().filter(|verdict| verdict.reasons.iter().any(is_own)) {
+            prop_assert!(chain.get(verdict.sequence).is_some(), "{verdict:?} of {:?}", chain);
         }
     }
 

@@ -56,3 +56,11 @@ fn an_archive_is_not_lost_with_the_older_chain_that_it_is_an_increment_of() {
          run; backup; run; repair 0 1; backup 0 8 1; sync 0 9 1; policy 0 0 5; backup; run",
     );
 }
+
+#[test]
+fn a_full_made_of_an_increment_keeps_the_machine_that_a_copy_was_cut_off_at() {
+    holds(
+        "places 0 0 0 0 0 hours 75; join 9 106 1; policy 0 1 59; backup 0 171 1; run; backup; run; join; backup; damage 0 80 1; \
+         run; policy 0 64 37; transform 0 106 1",
+    );
+}

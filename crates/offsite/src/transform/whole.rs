@@ -40,6 +40,11 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
         others.push(drafting.indexes.step(other).await?);
     }
     let own = drafting.indexes.step(point).await?;
+    let machines = all_machines(&steps, point);
+    let is_newest = chain.latest().is_some_and(|latest| latest.sequence == sequence);
+    let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    // What arrived of a machine whose earlier state is carried now is let go, as a merge lets it go.
+    let dropped = spare.project(|name| machines.iter().any(|machine| machine.name == *name && machine.is_whole()));
     let header = drafting.header(point, state.machines().keys());
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
@@ -66,14 +71,14 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
         (plan, map, FullFrom::Chain(carriage))
     };
     plan.index = BlockMap::empty();
-    plan.retired = retire(others.iter().chain([&own]), others.iter().chain([&map]), reclaiming);
+    plan.retired = retire(others.iter().chain([&own, &dropped]), others.iter().chain([&map]), reclaiming);
     let files = files_after(drafting, &plan);
-    let full = RestorePoint { machines: all_machines(&steps, point), ..point.clone() };
+    let full = RestorePoint { machines, ..point.clone() };
     let index = rewritten(drafting, &full, PointKind::Full, map.clone(), &files).await?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
     let operation = Operation::MakeFull { sequence, from };
-    let before = others.iter().chain([&own]).collect();
+    let before = others.iter().chain([&own, &dropped]).collect();
     let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
     let draft = drafting.draft(operation, plan, next, vec![index], says).await?;
     let frames = |source: &&JobFolder| FrameSource::new(source.repository(), source.layout(), source.head());
@@ -139,7 +144,7 @@ async fn found_here(source: &JobFolder, state: &BlockMap, point: &RestorePoint) 
     Ok(found)
 }
 
-/// All machines of the state at `point`; those that it does not have itself are carried.
+/// All machines of the state at `point`; those that it does not have itself, or not whole, are carried.
 fn all_machines(steps: &[&RestorePoint], point: &RestorePoint) -> Vec<MachineState> {
     let mut machines: BTreeMap<MachineName, MachineState> = BTreeMap::new();
     for step in steps {
@@ -147,6 +152,10 @@ fn all_machines(steps: &[&RestorePoint], point: &RestorePoint) -> Vec<MachineSta
             let status = if step.sequence == point.sequence { machine.status } else { Status::Carried };
             machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
         }
+    }
+    // What has never arrived whole stays as far as it came.
+    for machine in &point.machines {
+        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone());
     }
     machines.into_values().collect()
 }

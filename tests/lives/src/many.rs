@@ -1,6 +1,7 @@
 //! Many lives at once, and what they have seen together.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -14,43 +15,45 @@ pub const STEPS: usize = 60;
 /// So many lives are lived at most to make a failure short.
 const TRIES_MAX: u64 = 3_000;
 
+/// So many lives are drawn with what was seen before all of them, on however many threads: so a run is the same on each machine.
+const ROUND: u64 = 8;
+
 /// Lives so many steps, from seeds that follow each other, on as many threads as there are processors.
 ///
 /// # Errors
 /// The first life that broke a law, made short, in words that tell how to see it again.
 pub fn live(first_seed: u64, steps: u64) -> Result<Coverage, String> {
-    let (next, has_failed) = (AtomicU64::new(first_seed), AtomicBool::new(false));
-    let seen: Mutex<Coverage> = Mutex::default();
-    let failure: Mutex<Option<String>> = Mutex::default();
-    let work = || {
-        let mut lives = Lives::default();
-        loop {
-            // What all have seen, so that nobody looks for it again.
-            lives.coverage = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if lives.coverage.steps >= steps || has_failed.load(Ordering::Relaxed) {
-                return;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let (mut seen, mut first) = (Coverage::default(), first_seed);
+    while seen.steps < steps {
+        let next = AtomicU64::new(first);
+        let drawn: Mutex<BTreeMap<u64, Result<Coverage, Box<Failure>>>> = Mutex::default();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut lives = Lives::default();
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= first + ROUND {
+                            return;
+                        }
+                        // What all have seen, so that nobody looks for it again.
+                        lives.coverage = seen.clone();
+                        let life = lives.draw(seed, STEPS).map(|()| lives.coverage.since(&seen));
+                        drawn.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, life);
+                    }
+                });
             }
-            let before = lives.coverage.clone();
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if let Err(failed) = lives.draw(seed, STEPS) {
-                if !has_failed.swap(true, Ordering::Relaxed) {
-                    let text = format!("seed {seed}: {}", explain(&mut lives, *failed));
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-                }
-                return;
+        });
+        for (seed, life) in drawn.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            match life {
+                Ok(coverage) => seen.add(&coverage),
+                Err(failed) => return Err(format!("seed {seed}: {}", explain(&mut Lives::default(), *failed))),
             }
-            seen.lock().unwrap_or_else(PoisonError::into_inner).add(&lives.coverage.since(&before));
         }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(text) => Err(text),
-        None => Ok(seen.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        first += ROUND;
     }
+    Ok(seen)
 }
 
 /// A failure, made short, in words.

@@ -20,21 +20,9 @@ fn hunt(variant: Variant, steps: u64) -> Option<(String, u64)> {
 #[test]
 fn variants_of_carried_numbers_are_found() {
     let steps = count("OFFSITE_LIFE_STEPS", 20_000);
-    for variant in [
-        Variant::CarriedCountOff,
-        Variant::SpareTakenForLive,
-        Variant::StaleBelow,
-        Variant::ReleaseBeforeCommit,
-        Variant::PunchBeforeCommit,
-        Variant::CommitBeforeIndex,
-        Variant::NumberReused,
-        Variant::ConflictTakenForLoss,
-        Variant::CleanUpOnUnknown,
-        Variant::BoundaryNotChecked,
-        Variant::PinsIgnored,
-        Variant::HeldRangesReused,
-        Variant::OrphansKept,
-    ] {
-        println!("{variant:?}: {:?}", hunt(variant, steps));
+    for variant in [Variant::CarriedCountOff, Variant::SpareTakenForLive, Variant::StaleBelow] {
+        let found = hunt(variant, steps);
+        println!("{variant:?}: {found:?}");
+        assert!(found.is_some(), "{variant:?} was not found in {steps} steps");
     }
 }

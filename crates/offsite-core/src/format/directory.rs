@@ -239,14 +239,7 @@ mod tests {
         let captured = Timestamp::from_unix_secs(0).unwrap();
         let state = MachineState::new(MachineName::new(name).unwrap(), Status::Complete, captured);
         let page = PageRecord { first_block: 0, zero_rows, stored_rows, checksum: 0 };
-        let disk = DiskRecord {
-            number: 0,
-            name: "vda".to_owned(),
-            format: 0,
-            size_bytes: 1,
-            keeps_blocks: 0,
-            pages: vec![page],
-        };
+        let disk = DiskRecord { number: 0, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
         let machine = MachineRecord {
             name: name.to_owned(),
             number: 0,
@@ -273,7 +266,8 @@ mod tests {
     #[test]
     fn an_index_may_be_as_long_as_the_limit_and_no_longer() {
         // A row has 8 bytes or 52, so the name makes the rest a multiple of four.
-        let name = ["a", "ab", "abc", "abcd"].into_iter().find(|name| claiming(name, u32::MAX, 0).len().is_multiple_of(4));
+        let name =
+            ["a", "ab", "abc", "abcd"].into_iter().find(|name| claiming(name, u32::MAX, 0).len().is_multiple_of(4));
         let name = name.unwrap();
         let left = INDEX_BYTES_MAX - claiming(name, u32::MAX, 0).len() as u64;
         let stored_rows = u32::from(left % 8 == 4);

@@ -27,8 +27,7 @@ pub(super) struct RawImage {
 impl RawImage {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = open(path)?;
-        let size_bytes =
-            length(&file).map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
+        let size_bytes = length(&file).map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
         if size_bytes == 0 {
             return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
         }

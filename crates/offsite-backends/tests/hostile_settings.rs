@@ -109,7 +109,8 @@ async fn texts_of_a_bucket_are_refused_by_name() {
                 options.endpoint = base().endpoint;
                 let said = refused(&format!("{name} {text:?}"), options).await;
                 assert!(said.contains(name), "{text:?}: {said}");
-                assert!(text.len() < 3 || !said.contains(&text), "the key is in the message: {said}");
+                // A few letters may well be in any message.
+                assert!(text.trim().len() < 8 || !said.contains(&text), "the key is in the message: {said}");
             }
         }
         // None of them names a bucket.

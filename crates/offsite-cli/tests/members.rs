@@ -70,7 +70,7 @@ fn a_folder_that_is_a_link_is_named() {
         let listed = offsite.run(["points", "primary"]).expect(3).says(&["folder zz", "links are not followed"]);
         assert!(listed.out.contains("aa "), "{listed}");
         let verified = offsite.run(["verify", "primary"]).expect(3).says(&["folder zz"]);
-        assert_eq!(count(&verified.out, "intact"), 1, "{verified}");
+        assert_eq!(count(&verified.out, "all files are there"), 1, "{verified}");
         let planned = offsite.run(["run", "--dry-run", "--now", &day(0)]).expect(3);
         assert!(planned.out.contains("aa01") && planned.out.contains("folder zz"), "{planned}");
         fs::remove_file(offsite.path("primary/zz")).unwrap();

@@ -57,7 +57,7 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     let looked = if read_data {
         format!("{} read and compared with their digests{}", render::bytes(report.bytes_read), left(report))
     } else {
-        "not read; --read-data reads every block".to_owned()
+        "presence only; --read-data reads every block".to_owned()
     };
     let mut text = format!(
         "{job}: {}, {}, {}: {}, in {}{}\n",

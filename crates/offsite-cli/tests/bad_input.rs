@@ -309,7 +309,7 @@ fn configs_that_cannot_be_meant() {
     refuse("no job", 2, "[repositories.primary]\nlocation = \"primary\"\n");
     refuse("an unknown source job", 1, &good.replace("job = \"nightly\"", "job = \"nightley\""));
     let select = "[jobs.\"Offsite Copy\"]\nselect = { machines = [\"mail01\"] }";
-    refuse("unknown machines only", 1, &good.replace("[jobs.\"Offsite Copy\"]", select));
+    refuse("unknown machines only", 3, &good.replace("[jobs.\"Offsite Copy\"]", select));
     let second_at = |location: &str| good.replace("location = \"second\"", location);
     refuse("a store of another kind", 2, &second_at("location = \"webdav://host/backup\""));
     refuse("drives that show up nowhere", 2, &second_at("location = \"removable:weekly\""));

@@ -259,7 +259,7 @@ fn touching_is_to_share_a_byte() {
         Retired { files: BTreeMap::from([(ObjectId::new(1, 1), RetiredFile::default())]), ..Retired::default() };
     assert!(retired.touches(&step(at(0, 1))).is_some());
     // Kept after all, it lets go of what was superseded last.
-    retired.files.insert(ObjectId::new(1, 1), RetiredFile { bytes: 7, ranges: Vec::from_iter([200..300]) });
+    retired.files.insert(ObjectId::new(1, 1), RetiredFile { bytes: 7, ranges: std::iter::once(200..300).collect() });
     retired.keep(ObjectId::new(1, 1));
     assert!(retired.touches(&step(at(0, 1))).is_none() && retired.touches(&step(at(250, 1))).is_some());
     assert_eq!((retired.bytes(), Retired { punches: true, ..retired.clone() }.bytes()), (0, 100));

@@ -77,13 +77,12 @@ fn is_chosen(text: &str, parts: &[String]) -> bool {
 
 /// A number that looks drawn at random and is always the same: SplitMix64 of the seed and the mutant's name.
 fn drawn(seed: u64, name: &str) -> u64 {
-    let mixed = name.bytes().fold(seed, |sum, byte| {
+    name.bytes().fold(seed, |sum, byte| {
         let mut z = (sum ^ u64::from(byte)).wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    });
-    mixed
+    })
 }
 
 /// The mutants of the files that are named, in the order in which they are, and then the sample of all others.

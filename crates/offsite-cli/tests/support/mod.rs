@@ -191,7 +191,7 @@ impl std::fmt::Display for Ran {
 pub fn seed() -> u64 {
     let seed = match std::env::var("OFFSITE_SEED") {
         Ok(text) => text.parse().expect("OFFSITE_SEED is a number"),
-        Err(_) => jiff::Timestamp::now().as_nanosecond() as u64 % 1_000_000_007,
+        Err(_) => jiff::Timestamp::now().subsec_nanosecond().unsigned_abs().into(),
     };
     println!("OFFSITE_SEED={seed}");
     seed

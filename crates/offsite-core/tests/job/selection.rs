@@ -127,7 +127,10 @@ fn a_date_ahead_ends_no_copying() {
     assert_eq!(decide(&[numbered(3, 19)], &had(3, 20), Take::Newest), Decision::AlreadyCopied { captured: hour(20) });
     // A state that is carried has another's number.
     let carried = Candidate { status: Status::Carried, ..numbered(9, 4) };
-    assert_eq!(decide(&[carried.clone()], &had(5, 5), Take::Newest), Decision::AlreadyCopied { captured: hour(5) });
+    assert_eq!(
+        decide(std::slice::from_ref(&carried), &had(5, 5), Take::Newest),
+        Decision::AlreadyCopied { captured: hour(5) }
+    );
     assert_eq!(decide(&[carried], &had(3, 3), Take::Newest), Decision::Take { candidate: 0 });
     // In another folder only the time can tell.
     let elsewhere = [candidate("weekly", "a", 4), candidate("weekly", "a", 6)];

@@ -149,7 +149,15 @@ impl World {
             _ => {}
         }
         self.look()?;
-        let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
+        // What the copy of a head says whose commit was cut off counts as committed: that may have been a merge.
+        let prefix = format!("{}/blocks/", FOLDERS[number].job);
+        let number_of = |name: &str| {
+            let copy = name.strip_prefix(&prefix)?.strip_suffix(".head")?;
+            u64::from_str_radix(copy.rsplit_once('-')?.1, 16).ok()
+        };
+        let was_cut_off =
+            contents.iter().any(|(name, _)| number_of(name.as_ref()).is_some_and(|copy| copy > before.head.number));
+        let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: was_cut_off };
         let is_whole =
             result.as_ref().is_none_or(|result| result.as_ref().is_ok_and(|report| report.left_out.is_empty()));
         if is_whole {

@@ -17,6 +17,7 @@ use offsite_core::selection::{Choice, Copied};
 use offsite_core::{BlockMap, BlockSize, Timestamp};
 
 use crate::error::causes;
+use crate::findings::Findings;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
@@ -223,15 +224,18 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let had = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => Copied::new(),
+        let (had, sound) = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => (Copied::new(), Copied::new()),
             folder => {
                 let folder = folder?;
                 let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
-                selection::copied(folder.head(), &latest)
+                let findings = Findings::load(&self.target, folder.layout(), folder.id()).await?;
+                let had = selection::copied(folder.head(), &latest);
+                let sound = selection::sound(&had, &latest, &findings);
+                (had, sound)
             }
         };
-        let decided = self.asked(request).decide(sources, &had, &had);
+        let decided = self.asked(request).decide(sources, &had, &sound);
         Ok(Look { choices: decided.into_iter().map(|(choice, _)| choice).collect(), notes: sources.notes.clone() })
     }
 

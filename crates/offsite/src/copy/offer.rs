@@ -1,7 +1,7 @@
 //! What a copy job's run stores, planned to the byte.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
@@ -13,7 +13,7 @@ use offsite_core::{
 };
 
 use super::CopyJob;
-use super::selection::{Choice, copied, origin_in};
+use super::selection::{Choice, copied, origin_in, sound};
 use super::source::Sources;
 use super::sync::SyncRequest;
 use crate::findings::Findings;
@@ -95,12 +95,8 @@ impl CopyJob {
         let asked = self.asked(request);
         let block_size = head.chain.block_size();
         let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
-        // A machine that has not changed is copied again if blocks of it are damaged here.
-        let damaged: BTreeSet<&MachineName> =
-            latest.stored().filter(|(_, _, _, at)| findings.names(at)).map(|(name, ..)| name).collect();
         let had = copied(head, latest);
-        let sound: selection::Copied =
-            had.iter().filter(|(name, _)| !damaged.contains(name)).map(|(name, had)| (name.clone(), *had)).collect();
+        let sound = sound(&had, latest, &findings);
         let mut choice = asked.choose(sources, &had, &sound, block_size).await?;
         if let Some(error) = asked.nothing(sources, &choice) {
             return Err(error);
@@ -133,7 +129,7 @@ impl CopyJob {
         };
         let placement = header.placement(&self.target);
         // What is damaged here is carried again.
-        let intact = (!damaged.is_empty()).then(|| latest.without(|at| findings.names(at)));
+        let intact = (sound.len() < had.len()).then(|| latest.without(|at| findings.names(at)));
         let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);

@@ -198,6 +198,8 @@ impl World {
                 () = gate.reached() => {}
             }
             gate.release();
+            // Of a run that ends with the call that the cut is in.
+            let mut ended = None;
             match moment {
                 Moment::Before | Moment::After => self.disk.cut().unwrap(),
                 Moment::Within(turns) => std::thread::scope(|scope| {
@@ -206,13 +208,18 @@ impl World {
                         self.disk.cut().unwrap();
                     });
                     // Far enough for the call to be with the kernel.
-                    let _ = futures::FutureExt::now_or_never(crate::support::drive::poll_times(&mut running, 1));
+                    let polled = crate::support::drive::poll_times(&mut running, 1);
+                    ended = futures::FutureExt::now_or_never(polled).flatten();
                     cutting.join().unwrap();
                 }),
             }
             if !dies {
                 // The machine lives on for a while, and meets what a dead disk says.
-                if let Err(error @ Error::Defect(_)) = running.await {
+                let ended = match ended {
+                    Some(ended) => ended,
+                    None => running.await,
+                };
+                if let Err(error @ Error::Defect(_)) = ended {
                     panic!("{run:?}: {}", causes(&error));
                 }
             }

@@ -78,6 +78,12 @@ impl Coverage {
         self.weathers.get(&(kind, weather)).copied().unwrap_or(0)
     }
 
+    /// How often something came between whatever was done.
+    #[must_use]
+    pub fn weathers(&self, weather: Weather) -> u64 {
+        self.weathers.iter().filter(|((_, known), _)| *known == weather).map(|(_, count)| count).sum()
+    }
+
     /// What was seen since a moment before.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {

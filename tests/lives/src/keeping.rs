@@ -82,16 +82,17 @@ impl Keeping<'_> {
         }
         let clock = before.map_or(self.now, |before| before.head.clock);
         ensure(self.now >= clock, Law::Kept, || format!("{job}: {gone:?} went by a clock that was behind"))?;
-        // Of which kind a point was when it was decided is not known: increments become fulls before, and by it.
-        let by_kinds = |kind: &dyn Fn(&RestorePoint) -> PointKind| {
-            let points =
-                points.iter().map(|(point, archived)| (RestorePoint { kind: kind(point), ..point.clone() }, *archived));
+        // What a point was when it was decided is not known: increments become fulls before, which carry all machines, and by it.
+        let decided_on = |as_it_was: &dyn Fn(&RestorePoint) -> RestorePoint| {
+            let points = points.iter().map(|(point, archived)| (as_it_was(point), *archived));
             self.kept(&points.collect::<Vec<_>>())
         };
-        let kind_after = |point: &RestorePoint| after.head.chain.get(point.sequence).map_or(point.kind, |now| now.kind);
-        let kind_of_new =
-            |point: &RestorePoint| if is_known(point.sequence) { point.kind } else { PointKind::Increment };
-        let (as_found, as_left, as_new) = (self.kept(&points), by_kinds(&kind_after), by_kinds(&kind_of_new));
+        let as_left = decided_on(&|point| after.head.chain.get(point.sequence).unwrap_or(point).clone());
+        let as_new = decided_on(&|point| match is_known(point.sequence) {
+            true => point.clone(),
+            false => RestorePoint { kind: PointKind::Increment, ..point.clone() },
+        });
+        let as_found = self.kept(&points);
         let kept: BTreeSet<&Sequence> =
             as_found.iter().filter(|sequence| as_left.contains(sequence) && as_new.contains(sequence)).collect();
         let wrong: Vec<_> = gone.iter().filter(|sequence| kept.contains(sequence)).collect();
@@ -99,8 +100,10 @@ impl Keeping<'_> {
         ensure(wrong.is_empty() || self.deletes_machines, Law::Kept, || {
             let kinds: Vec<_> =
                 points.iter().map(|(point, archived)| (point.sequence.0, point.kind, point.flags, archived)).collect();
+            let left = after.head.chain.all().map(|point| (point.sequence.0, point.kind));
             format!(
-                "{job}: points {wrong:?} of {kinds:?} went, which {:?} keeps at {}: {:?}",
+                "{job}: points {wrong:?} of {kinds:?} went and {:?} are left, which {:?} keeps at {}: {:?}",
+                left.collect::<Vec<_>>(),
                 self.policy,
                 self.now,
                 self.said(&points)

@@ -11,6 +11,7 @@
 
 pub mod copying;
 pub mod coverage;
+pub mod cuts;
 pub mod damage;
 pub mod expect;
 pub mod judge;

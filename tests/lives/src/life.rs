@@ -89,16 +89,17 @@ impl Lives {
         Self { broken: Some(variant), ..Self::default() }
     }
 
-    /// Lives a life of so many steps, drawn from a seed.
+    /// Lives a life of so many steps, drawn from a seed, and tells it.
     ///
     /// # Errors
     /// The life, and what it broke.
-    pub fn draw(&mut self, seed: u64, steps: usize) -> Result<(), Box<Failure>> {
+    pub fn draw(&mut self, seed: u64, steps: usize) -> Result<Life, Box<Failure>> {
         let mut numbers = Numbers::new(seed);
         let places = std::array::from_fn(|_| u32::try_from(numbers.below(32)).unwrap_or(0));
         let hours = [1, 7, 7, 24, 75, 170][numbers.position(6)];
         let life = RefCell::new(Life { places, hours, steps: Vec::new() });
-        self.guarded(&life, |lives, life| lives.live(life, Some((&mut numbers, steps))))
+        self.guarded(&life, |lives, life| lives.live(life, Some((&mut numbers, steps))))?;
+        Ok(life.into_inner())
     }
 
     /// Lives a life as it is written.

@@ -39,7 +39,7 @@ pub fn live(first_seed: u64, steps: u64) -> Result<Coverage, String> {
                         }
                         // What all have seen, so that nobody looks for it again.
                         lives.coverage = seen.clone();
-                        let life = lives.draw(seed, STEPS).map(|()| lives.coverage.since(&seen));
+                        let life = lives.draw(seed, STEPS).map(|_| lives.coverage.since(&seen));
                         drawn.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, life);
                     }
                 });

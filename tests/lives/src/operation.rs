@@ -169,11 +169,14 @@ pub enum Weather {
     Full,
     /// The process is killed in this call.
     Kill,
+    /// The power is cut in this call, of those that change something; what is found then is whatever a disk may have kept of it.
+    PowerCut,
 }
 
 impl Weather {
     /// All of it.
-    pub const ALL: [Self; 6] = [Self::Gate, Self::Outage, Self::Fault, Self::LostAnswer, Self::Full, Self::Kill];
+    pub const ALL: [Self; 7] =
+        [Self::Gate, Self::Outage, Self::Fault, Self::LostAnswer, Self::Full, Self::Kill, Self::PowerCut];
 
     /// Its word in the text of a life.
     #[must_use]
@@ -185,6 +188,7 @@ impl Weather {
             Self::LostAnswer => "lost-answer",
             Self::Full => "full",
             Self::Kill => "kill",
+            Self::PowerCut => "power-cut",
         }
     }
 }

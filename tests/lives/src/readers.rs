@@ -128,7 +128,7 @@ impl World {
             return None;
         }
         let wanted = self.wanted(number, point, which)?;
-        let faulty = Faulty::new(self.places[FOLDERS[number].place].memory.clone());
+        let faulty = Faulty::new(self.places[FOLDERS[number].place].disk.clone());
         let gate = Gate::new();
         let blocks = Prefix::new(format!("{}/blocks", FOLDERS[number].job)).ok()?;
         faulty.inject(Fault::holding(0, &gate).on(Verb::Read).below(blocks));

@@ -13,7 +13,7 @@ use offsite::core::{Digest, RestorePoint, Timestamp};
 use offsite::simulation::on_host;
 use offsite::{JobName, OpenRepository, Source, Transforms};
 use offsite_repository::ErrorKind;
-use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
+use offsite_repository::testing::{CrashImage, Fault, Faulty, Gate, Memory, MemoryOptions};
 use offsite_simulation::machines::{job, machine};
 
 use crate::damage::Wound;
@@ -29,13 +29,18 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// 2026-11-01T22:00:00Z.
 const START_UNIX_SECS: i64 = 1_793_570_400;
 
+/// The way to a place, on which faults come.
+pub type Way = Faulty<CrashImage>;
+
 /// A place that stores objects.
 #[derive(Debug)]
 pub struct PlaceState {
     /// What is stored.
     pub memory: Memory,
+    /// The disk below, whose power can be cut.
+    pub disk: CrashImage,
     /// The way to it.
-    pub faulty: Faulty<Memory>,
+    pub faulty: Way,
     /// What was stored after the last step.
     pub contents: Rc<Contents>,
 }
@@ -137,10 +142,11 @@ impl World {
         };
         for number in places {
             let memory = Memory::with_options(options(*number));
-            let faulty = Faulty::new(memory.clone());
+            let disk = CrashImage::over(1, &memory);
+            let faulty = Faulty::new(disk.clone());
             let made = OpenRepository::initialise(Arc::new(faulty.clone()), world.now()).await;
             made.map_err(|error| Violation::new(Law::Succeeds, words(&error)))?;
-            world.places.push(PlaceState { memory, faulty, contents: Rc::default() });
+            world.places.push(PlaceState { memory, disk, faulty, contents: Rc::default() });
         }
         world.copies[0].transforms.retention = crate::settings::policy(0, 0, 0);
         world.copies[1].transforms.retention = crate::settings::policy(2, 0, 0);
@@ -234,13 +240,13 @@ impl World {
     ///
     /// # Errors
     /// Those of the engine.
-    pub async fn open(faulty: &Faulty<Memory>) -> Result<OpenRepository, offsite::Error> {
+    pub async fn open(faulty: &Way) -> Result<OpenRepository, offsite::Error> {
         OpenRepository::open(Arc::new(faulty.clone())).await
     }
 
     /// The way to a folder's place.
     #[must_use]
-    pub fn faulty(&self, folder: usize) -> Faulty<Memory> {
+    pub fn faulty(&self, folder: usize) -> Way {
         self.places[FOLDERS[folder].place].faulty.clone()
     }
 
@@ -248,7 +254,7 @@ impl World {
     ///
     /// # Errors
     /// Those of the engine.
-    pub async fn open_sources(specs: &[SourceSpec], places: &[Faulty<Memory>]) -> Result<Vec<Source>, offsite::Error> {
+    pub async fn open_sources(specs: &[SourceSpec], places: &[Way]) -> Result<Vec<Source>, offsite::Error> {
         let mut sources = Vec::new();
         let mut opened: BTreeMap<usize, OpenRepository> = BTreeMap::new();
         for spec in specs {
@@ -275,7 +281,7 @@ impl World {
 
     /// The ways to all places.
     #[must_use]
-    pub fn ways(&self) -> Vec<Faulty<Memory>> {
+    pub fn ways(&self) -> Vec<Way> {
         self.places.iter().map(|place| place.faulty.clone()).collect()
     }
 
@@ -299,7 +305,7 @@ impl World {
         interruption: Option<Interruption>,
         operation: impl Future<Output = Result<T, offsite::Error>>,
     ) -> Ended<T> {
-        let PlaceState { memory, faulty, .. } = &self.places[place];
+        let PlaceState { memory, disk, faulty, .. } = &self.places[place];
         let failures = faulty.failures();
         let kill = Gate::new();
         let spare = interruption.map_or(0, |interruption| u64::from(interruption.after));
@@ -312,6 +318,10 @@ impl World {
             }
             Some(Weather::Kill) => faulty.inject(Fault::holding(spare, &kill)),
             Some(Weather::Full) => memory.set_capacity(memory.used_bytes() + spare * 256),
+            Some(Weather::PowerCut) => {
+                disk.settle();
+                disk.cut_after(spare + 1);
+            }
             Some(Weather::Gate) | None => {}
         }
         let result = {
@@ -323,8 +333,13 @@ impl World {
         };
         faulty.heal();
         memory.set_capacity(u64::MAX);
+        let is_cut = !disk.is_on();
+        if is_cut {
+            disk.power_on(self.calls());
+        }
+        disk.stay_on();
         let is_full = |result: &Option<Result<T, _>>| matches!(result, Some(Err(_))) && weather == Some(Weather::Full);
-        let is_struck = result.is_none() || faulty.failures() > failures || is_full(&result);
+        let is_struck = result.is_none() || is_cut || faulty.failures() > failures || is_full(&result);
         Ended { result, is_struck }
     }
 

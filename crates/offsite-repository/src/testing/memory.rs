@@ -127,8 +127,13 @@ impl Memory {
     /// Another store of the same kind, with these objects.
     pub(super) fn with_objects(&self, objects: BTreeMap<String, Object>) -> Self {
         let fork = self.fork();
-        fork.lock().objects = objects;
+        fork.replace_objects(objects);
         fork
+    }
+
+    /// These objects, in place of those that are there.
+    pub(super) fn replace_objects(&self, objects: BTreeMap<String, Object>) {
+        self.lock().objects = objects;
     }
 
     /// Every object with its content, as it stands.
@@ -164,6 +169,10 @@ impl Memory {
 
     fn change(&self, key: &Key, change: impl FnOnce(&mut BytesMut) -> bool) -> bool {
         self.lock().objects.get_mut(key.as_str()).is_some_and(|object| object.change(change))
+    }
+
+    pub(super) fn options(&self) -> &MemoryOptions {
+        &self.shared.options
     }
 
     pub(super) fn granule(&self) -> u64 {

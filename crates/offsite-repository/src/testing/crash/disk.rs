@@ -52,6 +52,18 @@ impl Disk {
         Self { options, ..Self::default() }
     }
 
+    /// A disk that holds these objects, all of them flushed.
+    pub(super) fn holding(options: CrashOptions, objects: &BTreeMap<String, Object>) -> Self {
+        let mut disk = Self::new(options);
+        for (name, object) in objects {
+            disk.files_made += 1;
+            disk.files.insert(disk.files_made, object.clone());
+            disk.entries.insert(name.clone(), disk.files_made);
+        }
+        disk.seen = disk.entries.clone();
+        disk
+    }
+
     /// A new file's data, before it has a name.
     pub(super) fn write_new(&mut self, bytes: Bytes) -> File {
         self.files_made += 1;

@@ -166,6 +166,32 @@ impl CrashImage {
         Self::on(seed, memory, Disk::new(options.clone()), options)
     }
 
+    /// An image on an honest disk whose running system is `memory`, with what it can do and what it holds.
+    ///
+    /// What is done to `memory` itself, damage say, the disk knows only once it is [settled](CrashImage::settle).
+    #[must_use]
+    pub fn over(seed: u64, memory: &Memory) -> Self {
+        let MemoryOptions { reclaim, clone_range, patch, retain, granularity_bytes, yields, .. } = *memory.options();
+        let options = CrashOptions {
+            reclaim,
+            clone_range,
+            patch,
+            retain,
+            granularity_bytes,
+            yields,
+            ..CrashOptions::default()
+        };
+        let disk = Disk::holding(options.clone(), &memory.lock().objects);
+        Self::on(seed, memory.clone(), disk, options)
+    }
+
+    /// Takes all for flushed that the running system sees.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        let disk = Disk::holding(self.shared.options.clone(), &state.memory.lock().objects);
+        state.disk = disk;
+    }
+
     fn on(seed: u64, memory: Memory, disk: Disk, options: CrashOptions) -> Self {
         let state = State { memory, disk, is_on: true, calls: 0, cut_at: None, boots: 0, flushes: 0, moments: None };
         Self { shared: Arc::new(Shared { options, seed, state: Mutex::new(state) }) }
@@ -183,6 +209,11 @@ impl CrashImage {
         let mut state = self.lock();
         state.cut_at = Some(state.calls.saturating_add(calls));
         state.is_on &= calls > 0;
+    }
+
+    /// Takes a cut back that has not come.
+    pub fn stay_on(&self) {
+        self.lock().cut_at = None;
     }
 
     /// Whether the power is on.
@@ -206,7 +237,7 @@ impl CrashImage {
     pub fn power_on(&self, seed: u64) {
         let mut state = self.lock();
         state.disk = state.disk.after_cut(&mut self.numbers(seed));
-        state.memory = state.memory.with_objects(state.disk.objects());
+        state.memory.replace_objects(state.disk.objects());
         (state.is_on, state.cut_at) = (true, None);
         state.boots += 1;
     }

@@ -2,12 +2,17 @@
 
 use offsite::MergeMethod;
 use offsite::core::{MachineName, Sequence};
-use offsite::report::{Carriage, FullFrom, Operation};
+use offsite::report::{Carriage, FullFrom, HealedFrom, Operation};
 use serde_json::{Value, json};
 
 /// What an operation does, as the rest of a line that its verb begins.
 pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
     match operation {
+        Operation::Heal { blocks, points, from } => {
+            let blocks =
+                crate::render::count(usize::try_from(*blocks).unwrap_or(usize::MAX), "damaged block", "damaged blocks");
+            ("heal", format!("{blocks} of {}, {}", numbers(points), healed_from(*from)))
+        }
         Operation::Merge { absorbed, full, method, why, archived } => {
             let archived = archived.map_or_else(String::new, |archived| format!("; #{archived} stays as an archive"));
             ("merge", format!("{} into #{full} by {} ({why}){archived}", numbers(absorbed), name(*method)))
@@ -36,6 +41,12 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
 /// An operation's own fields, without its cost.
 pub(crate) fn fields(operation: &Operation) -> Value {
     match operation {
+        Operation::Heal { blocks, points, from } => json!({
+            "operation": "heal",
+            "blocks": blocks,
+            "points": sequences(points),
+            "from": healed_from(*from),
+        }),
         Operation::Merge { absorbed, full, method, why, archived } => json!({
             "operation": "merge",
             "absorbed": sequences(absorbed),
@@ -94,6 +105,13 @@ fn origin(from: FullFrom) -> String {
     match from {
         FullFrom::Source => "read whole from the source".to_owned(),
         FullFrom::Chain(carriage) => format!("from the chain's own blocks ({})", carried(carriage)),
+    }
+}
+
+fn healed_from(from: HealedFrom) -> &'static str {
+    match from {
+        HealedFrom::Chain => "from other blocks with the same bytes",
+        HealedFrom::Source => "from the source",
     }
 }
 

@@ -413,7 +413,7 @@ fn signal(child: &Child, name: &str) {
     offsite_tests::run(Command::new("kill").args([name, &child.id().to_string()]));
 }
 
-/// Verification in shares, by hand and with each run, and a copy that brings again what was found damaged.
+/// Verification in shares, by hand and with each run, and a run that puts back what was found damaged, for all points.
 #[test]
 fn damage_is_found_share_by_share_and_healed() {
     let offsite = with_points();
@@ -447,10 +447,9 @@ fn damage_is_found_share_by_share_and_healed() {
     let image = OpenOptions::new().write(true).open(offsite.path("web01.img")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&image, b"the last block", (4 << 20) - 4096).unwrap();
     offsite.backup(&day(4), &["web01=web01.img"]);
-    let ran = offsite.run(["run", "--now", &day(4)]).expect(3);
-    assert!(ran.out.contains("healed    1 block that verification had found damaged"), "{ran}");
+    let ran = offsite.run(["run", "--now", &day(4)]).expect(0);
+    assert!(ran.out.contains("heal      1 damaged block of #1, from the source"), "{ran}");
     let restored = offsite.restore("second", "Offsite Copy", "web01", 2, "restored.img");
     assert_same_bytes(&restored, &offsite.path("web01.img"));
-    let ran = offsite.run(["verify", "second", "Offsite Copy", "--read-data", "--json"]).expect(1);
-    assert_eq!(touched(&ran), [1], "the older point has no other block to take");
+    offsite.run(["verify", "second", "Offsite Copy", "--read-data"]).expect(0);
 }

@@ -18,7 +18,7 @@ mod sync;
 
 pub use arrival::Arrival;
 pub use merge::{Merge, adopt, fold};
-pub use relocate::{Relocation, relocate};
+pub use relocate::{Relocation, relocate, replace};
 pub use retire::{Files, Reclaiming, references, retire};
 pub use space::{FoldTarget, free_ranges, places};
 pub use sync::{Placement, Placer, Sync, sync, sync_from};

@@ -18,7 +18,7 @@ use crate::image::ImageSource;
 use crate::indexes::Indexes;
 use crate::point::{Addition, commit_point};
 use crate::report::{BackupReport, BlockTraffic, Tally};
-use crate::transform::{Transforms, transform};
+use crate::transform::{Transforms, heal_and_transform};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -178,7 +178,7 @@ impl BackupJob {
             duration: start.elapsed(),
         };
         let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
-        let transform = transform(writer, &mut indexes, &transforms, now, 1, progress).await?;
+        let transform = heal_and_transform(writer, &mut indexes, &transforms, now, 1, progress).await?;
         Ok(BackupReport {
             sequence: point.sequence,
             time: now,

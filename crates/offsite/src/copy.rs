@@ -21,7 +21,7 @@ use crate::findings::Findings;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
-use crate::transform::{Drafting, MergeMethod, Transforms, carried_out, transform, whole};
+use crate::transform::{Drafting, MergeMethod, Transforms, carried_out, heal, transform, whole};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -224,18 +224,15 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let (had, sound) = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => (Copied::new(), Copied::new()),
+        let had = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => Copied::new(),
             folder => {
                 let folder = folder?;
                 let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
-                let findings = Findings::load(&self.target, folder.layout(), folder.id()).await?;
-                let had = selection::copied(folder.head(), &latest);
-                let sound = selection::sound(&had, &latest, &findings);
-                (had, sound)
+                selection::copied(folder.head(), &latest)
             }
         };
-        let decided = self.asked(request).decide(sources, &had, &sound);
+        let decided = self.asked(request).decide(sources, &had, &had);
         Ok(Look { choices: decided.into_iter().map(|(choice, _)| choice).collect(), notes: sources.notes.clone() })
     }
 
@@ -277,13 +274,24 @@ impl CopyJob {
 
     async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        if whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_none() {
+        let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
+        let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.damaged.is_empty();
+        if !reads_whole && !is_damaged {
             return self.transform_with(writer, &mut indexes, &[], now, added).await;
         }
-        let sources = Sources::pinned(self).await?;
-        let folders: Vec<&JobFolder> = sources.folders().collect();
-        let result = self.transform_with(writer, &mut indexes, &folders, now, added).await;
-        sources.unpin(result).await
+        match Sources::pinned(self).await {
+            Ok(sources) => {
+                let folders: Vec<&JobFolder> = sources.folders().collect();
+                let result = self.transform_with(writer, &mut indexes, &folders, now, added).await;
+                sources.unpin(result).await
+            }
+            Err(error) if reads_whole => Err(error),
+            Err(error) => {
+                let mut report = self.transform_with(writer, &mut indexes, &[], now, added).await?;
+                report.notes.push(format!("damaged blocks were not looked for at the sources: {}", causes(&error)));
+                Ok(report)
+            }
+        }
     }
 
     async fn transform_with(
@@ -295,10 +303,11 @@ impl CopyJob {
         added: u32,
     ) -> Result<TransformReport> {
         let progress = self.progress.as_ref();
+        let healed = heal(writer, indexes, sources, progress).await?;
         let (fulls, notes) = self.make_fulls(writer, indexes, sources).await?;
         let mut report = transform(writer, indexes, &self.transforms, now, added, progress).await?;
-        report.operations.splice(0..0, fulls);
-        report.notes.splice(0..0, notes);
+        report.operations.splice(0..0, healed.operations.into_iter().chain(fulls));
+        report.notes.splice(0..0, healed.notes.into_iter().chain(notes));
         Ok(report)
     }
 

@@ -16,7 +16,7 @@ use offsite_core::{
 use tokio::sync::Mutex;
 
 use crate::folder::{JobFolder, PointSelector};
-use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, Sink, transfer};
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
 use crate::open_repository::random_id;
 use crate::report::{BlockTraffic, ExportReport, Tally};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -137,7 +137,8 @@ impl Export {
         let frames = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let output = Output::stream(Arc::clone(&sink), header);
         let progress = self.progress.as_ref();
-        transfer(&plan.moves, std::slice::from_ref(&frames), Headers::New, Checking::Stored, output, progress).await?;
+        let way = Way { headers: Headers::New, checking: Checking::Stored, aliases: &Aliases::new() };
+        transfer(&plan.moves, std::slice::from_ref(&frames), way, output, progress).await?;
         let mut sink = sink.lock().await;
         let written = sink.bytes() - file_start;
         let end = ExportEnd { id, frames: plan.moves.len() as u64, bytes: sink.bytes(), checksum: sink.checksum() };

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use offsite_core::format::records::Verification;
 use offsite_core::format::{Kind, decode_record, encode_record};
-use offsite_core::plan::Move;
-use offsite_core::{BlockMap, Digest, MachineName, ObjectId, Run, StoredBlock};
+use offsite_core::{BlockMap, Digest, MachineName, ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -50,16 +49,6 @@ impl Findings {
             *machines.entry(name.clone()).or_default() += 1;
         }
         machines
-    }
-
-    /// Whether `step` brings a block again that the state `latest` has damaged.
-    pub(crate) fn heals(&self, latest: &BlockMap, step: &Move) -> bool {
-        let address = &step.address;
-        let disk = latest.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
-        match disk.and_then(|disk| disk.get(address.block)) {
-            Some(Run::Stored { at, .. }) => at.digest == step.to.digest && self.names(&at),
-            _ => false,
-        }
     }
 
     /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.

@@ -13,7 +13,7 @@ use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Seque
 use crate::clock_rule::ClockRule;
 use crate::folder::{JobFolder, PointSelector};
 use crate::indexes::Indexes;
-use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, Wanted, transfer};
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
 use crate::point::{NewIndex, PointIndex, encode_index};
 use crate::read_back::{Change, prove};
 use crate::report::{BlockTraffic, MapReport, Tally};
@@ -200,7 +200,8 @@ impl MapSeed {
                 .collect();
             let output = Output::new(&self.repository, &layout, header);
             let progress = Within(self.progress.as_ref());
-            transfer(&moves, std::slice::from_ref(&frames), Headers::New, Checking::Digest, output, &progress).await?;
+            let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
+            transfer(&moves, std::slice::from_ref(&frames), way, output, &progress).await?;
             plan.moves.extend(moves);
             plan.files.extend(placer.into_files());
         }

@@ -34,7 +34,7 @@ pub(crate) use output::{Output, OutputHeader};
 pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};
 pub(crate) use stream::{Sink, Source, bad_export};
-pub(crate) use transfer::{Checking, Headers, transfer};
+pub(crate) use transfer::{Aliases, Checking, Headers, Way, transfer};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -55,6 +55,15 @@ impl Tally {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
+    /// Blocks that were known to be damaged are put back, for every point that needs them.
+    Heal {
+        /// How many.
+        blocks: u64,
+        /// The points that need them.
+        points: Vec<Sequence>,
+        /// Where the same bytes were found intact.
+        from: HealedFrom,
+    },
     /// The oldest increments go into the full.
     Merge {
         /// The points that are no more, the full's old state first; the last increment's state lives on in the full.
@@ -122,6 +131,15 @@ pub enum Carriage {
     },
     /// The repository makes the new file of parts of the old ones; no block passes through the network.
     Cloned,
+}
+
+/// Where blocks were found that are damaged elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealedFrom {
+    /// In another block of the chain itself.
+    Chain,
+    /// In a restore point of a source.
+    Source,
 }
 
 /// Where the blocks of a point come from that becomes a full.
@@ -293,8 +311,6 @@ pub struct SyncReport {
     pub joined: bool,
     /// The machines that are whole.
     pub machines: Vec<MachineCopy>,
-    /// Blocks that had not changed and were carried again, as verification had found them damaged in the target.
-    pub healed: u64,
     /// Plan and count.
     pub tally: Tally,
 }

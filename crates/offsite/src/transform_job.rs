@@ -9,7 +9,7 @@ use offsite_core::{BlockSize, ObjectId, Timestamp};
 
 use crate::folder::JobFolder;
 use crate::report::TransformReport;
-use crate::transform::{PlannedOperation, Transforms, plan, transform};
+use crate::transform::{PlannedOperation, Planning, Transforms, heal_and_transform, plan, plan_healing};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -78,7 +78,7 @@ impl TransformJob {
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
         let mut indexes = crate::indexes::Indexes::new(&self.repository, writer.layout(), writer.head().folder);
-        transform(writer, &mut indexes, &self.transforms, now, 0, self.progress.as_ref()).await
+        heal_and_transform(writer, &mut indexes, &self.transforms, now, 0, self.progress.as_ref()).await
     }
 
     /// What the folder is, so that the run changes nothing of it: opening it as a writer would make a folder that is not there.
@@ -103,7 +103,13 @@ impl TransformJob {
             };
             let stored = head.files.clone();
             let transforms = &self.transforms;
-            let planned = plan(&self.repository, &mut head, &stored, &mut indexes, transforms, now, 0, &mut mint).await;
+            let target = Planning { repository: &self.repository, stored: &stored };
+            let planned = async {
+                let mut planned = plan_healing(target, &mut head, &mut indexes, &[], &mut mint).await?;
+                planned.extend(plan(target, &mut head, &mut indexes, transforms, now, 0, &mut mint).await?);
+                Ok(planned)
+            };
+            let planned = planned.await;
             folder.unpin(None, planned).await
         })
     }

@@ -199,7 +199,6 @@ impl World {
     fn count_sync(&mut self, sync: Option<&SyncReport>, machines: &[MachineReport]) {
         self.did("points copied", u64::from(sync.is_some()));
         self.did("points joined", u64::from(sync.is_some_and(|sync| sync.joined)));
-        self.did("blocks healed", sync.map_or(0, |sync| sync.healed));
         let is_incomplete = |report: &&MachineReport| matches!(report.outcome, MachineOutcome::Incomplete { .. });
         self.did("machines copied in part", machines.iter().filter(is_incomplete).count() as u64);
     }

@@ -36,10 +36,11 @@ pub fn cut_everywhere(lives: &mut Lives, seed: u64, steps: usize) -> Result<Cuts
     // Both drives are there, and the clock is right.
     let end = [Kind::Drive, Kind::Clock].map(|kind| (kind, 0));
     let idle = (0..FOLDERS.len()).map(|folder| (Kind::Idle, u32::try_from(folder).unwrap_or(0)));
-    life.steps.extend(end.into_iter().chain(idle).map(|(kind, first)| Step {
-        operation: Operation { kind, numbers: [first, 0, 0] },
-        interruption: None,
-    }));
+    life.steps.extend(
+        end.into_iter()
+            .chain(idle)
+            .map(|(kind, first)| Step { operation: Operation { kind, numbers: [first, 0, 0] }, interruption: None }),
+    );
     let mut counts = Cuts { lives: 1, ..Cuts::default() };
     for position in (0..life.steps.len()).filter(|position| life.steps[*position].operation.kind.calls()) {
         for at_source in [false, true] {

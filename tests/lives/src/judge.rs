@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use offsite::MergeMethod;
 use offsite::core::{MachineName, RestorePoint, Sequence, Status};
-use offsite::report::{Carriage, FullFrom, Operation, OperationReport, Tally, TransformReport};
+use offsite::report::{Carriage, FullFrom, HealedFrom, Operation, OperationReport, Tally, TransformReport};
 use offsite_repository::ErrorKind;
 
 use crate::keeping::Keeping;
@@ -172,6 +172,8 @@ fn judge_same_point(
 /// The name of an operation, for counting.
 fn deed(operation: &Operation) -> &'static str {
     match operation {
+        Operation::Heal { from: HealedFrom::Chain, .. } => "healings from the chain's own blocks",
+        Operation::Heal { .. } => "healings from a source",
         Operation::Merge { method: MergeMethod::Fold, archived: Some(_), .. } => "folds beside an archive",
         Operation::Merge { archived: Some(_), .. } => "adoptions beside an archive",
         Operation::Merge { method: MergeMethod::Fold, .. } => "folds",

@@ -75,7 +75,6 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
         "time": sync.time.to_string(),
         "kind": if sync.full { "full" } else { "increment" },
         "machines": machines,
-        "healed_blocks": sync.healed,
         "io": tally(&sync.tally),
     })
 }

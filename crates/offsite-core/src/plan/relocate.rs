@@ -1,4 +1,4 @@
-//! Moving live blocks to new files, for compaction and for fulls that share nothing.
+//! Moving live blocks to new files, for compaction and for fulls that share nothing; and putting others in place of damaged ones.
 
 use std::collections::BTreeMap;
 
@@ -29,21 +29,51 @@ pub fn relocate(
     mut mint: impl FnMut() -> ObjectId,
     reclaiming: Reclaiming<'_>,
 ) -> Relocation {
-    let mut frames: BTreeMap<(ObjectId, u64), (Address, StoredBlock)> = BTreeMap::new();
+    placed(maps, others, |at| moves(at).then_some((0, *at)), placement, &mut mint, reclaiming)
+}
+
+/// The plan that stores frames of other places, each once, in place of those that `found` names by file and offset: which of the sources has
+/// it, and where it lies there.
+///
+/// `maps` are what the points say that need them, `others` what those say that do not, as for [`relocate`].
+#[must_use]
+pub fn replace(
+    maps: &[&BlockMap],
+    others: &[&BlockMap],
+    found: &BTreeMap<(ObjectId, u64), (u32, StoredBlock)>,
+    placement: Placement,
+    mut mint: impl FnMut() -> ObjectId,
+    reclaiming: Reclaiming<'_>,
+) -> Relocation {
+    let from = |at: &StoredBlock| found.get(&(at.file, at.offset)).copied();
+    placed(maps, others, from, placement, &mut mint, reclaiming)
+}
+
+fn placed(
+    maps: &[&BlockMap],
+    others: &[&BlockMap],
+    from: impl Fn(&StoredBlock) -> Option<(u32, StoredBlock)>,
+    placement: Placement,
+    mut mint: &mut dyn FnMut() -> ObjectId,
+    reclaiming: Reclaiming<'_>,
+) -> Relocation {
+    let mut frames: BTreeMap<(ObjectId, u64), (Address, u32, StoredBlock)> = BTreeMap::new();
     for map in maps {
-        for (machine, disk, block, at) in map.stored().filter(|(_, _, _, at)| moves(at)) {
-            frames
-                .entry((at.file, at.offset))
-                .or_insert_with(|| (Address { machine: machine.clone(), disk, block }, at));
+        for (machine, disk, block, at) in map.stored() {
+            if let Some((source, from)) = from(&at) {
+                frames
+                    .entry((at.file, at.offset))
+                    .or_insert_with(|| (Address { machine: machine.clone(), disk, block }, source, from));
+            }
         }
     }
     let mut placer = Placer::new(placement);
     let mut places: BTreeMap<(ObjectId, u64), StoredBlock> = BTreeMap::new();
-    let steps = frames.into_iter().map(|(place, (address, from))| {
+    let steps = frames.into_iter().map(|(place, (address, source, from))| {
         let (file, offset) = placer.place(from.length, &mut mint);
         let to = StoredBlock { file, offset, ..from };
         places.insert(place, to);
-        Move { address, source: 0, from, to }
+        Move { address, source, from, to }
     });
     let steps: Vec<Move> = steps.collect();
     let place = |at: StoredBlock| places.get(&(at.file, at.offset)).copied();

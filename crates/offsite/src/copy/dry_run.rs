@@ -15,7 +15,7 @@ use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
-use crate::transform::{Drafting, PlannedOperation, imagine, plan, whole};
+use crate::transform::{Drafting, PlannedOperation, Planning, imagine, plan, plan_healing, whole};
 use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
@@ -127,6 +127,8 @@ impl CopyJob {
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();
         let folders: Vec<&JobFolder> = sources.folders().collect();
+        let target = Planning { repository: &self.target, stored: &stored_files };
+        operations.extend(plan_healing(target, &mut head, &mut indexes, &folders, &mut mint).await?);
         while let Some(sequence) = whole::waiting(&head, self.transforms.retention.as_ref()) {
             let imagined = head.clone();
             let mut drafting = Drafting {
@@ -140,8 +142,7 @@ impl CopyJob {
             operations.push(imagine(&mut head, draft));
         }
         let settings = &self.transforms;
-        operations
-            .extend(plan(&self.target, &mut head, &stored_files, &mut indexes, settings, now, added, &mut mint).await?);
+        operations.extend(plan(target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);
         Ok(RunPlan {
             sync: planned_sync,
             operations,

@@ -13,10 +13,9 @@ use offsite_core::{
 };
 
 use super::CopyJob;
-use super::selection::{Choice, copied, origin_in, sound};
+use super::selection::{Choice, copied, origin_in};
 use super::source::Sources;
 use super::sync::SyncRequest;
-use crate::findings::Findings;
 use crate::indexes::Indexes;
 use crate::mover::{Copied, OutputHeader};
 use crate::point::{PointIndex, Stack, number_machines};
@@ -49,8 +48,6 @@ pub(super) struct NewPoint {
     /// What is carried, and what the index says if all of it arrives.
     pub(super) plan: Plan,
     pub(super) header: OutputHeader,
-    /// How many of the blocks of each machine are carried because they are damaged here.
-    pub(super) healed: BTreeMap<MachineName, u64>,
     /// Flags for the point before it.
     pub(super) predecessor: Flags,
     /// The machines that are copied, and where they come from.
@@ -94,10 +91,8 @@ impl CopyJob {
     ) -> Result<Offer> {
         let asked = self.asked(request);
         let block_size = head.chain.block_size();
-        let findings = Findings::load(&self.target, indexes.layout(), head.folder).await?;
         let had = copied(head, latest);
-        let sound = sound(&had, latest, &findings);
-        let mut choice = asked.choose(sources, &had, &sound, block_size).await?;
+        let mut choice = asked.choose(sources, &had, &had, block_size).await?;
         if let Some(error) = asked.nothing(sources, &choice) {
             return Err(error);
         }
@@ -128,16 +123,10 @@ impl CopyJob {
             machines: numbered(&head.machines, &choice),
         };
         let placement = header.placement(&self.target);
-        // What is damaged here is carried again.
-        let intact = (sound.len() < had.len()).then(|| latest.without(|at| findings.names(at)));
-        let from = if is_active { &nothing } else { intact.as_ref().unwrap_or(latest) };
+        let from = if is_active { &nothing } else { latest };
         let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);
         check_step(from, &plan.index, &choice.wanted)?;
-        let mut healed: BTreeMap<MachineName, u64> = BTreeMap::new();
-        for step in plan.moves.iter().filter(|step| findings.heals(latest, step)) {
-            *healed.entry(step.address.machine.clone()).or_default() += 1;
-        }
         let waiting = waiting(head, &choice, &spare);
         let kind = match &base {
             Some(base) => base.kind,
@@ -160,7 +149,6 @@ impl CopyJob {
             flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
             plan,
             header,
-            healed,
             predecessor: marks.predecessor,
             machines,
             sources,

@@ -12,7 +12,6 @@ use offsite_core::{BlockMap, BlockSize, Labels, MachineMap, MachineName, Origin,
 use super::source::{Source, Sources};
 use super::sync::SyncRequest;
 use crate::error::causes;
-use crate::findings::Findings;
 use crate::folder::{JobFolder, PointSelector};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
 use crate::{Error, OpenRepository, Result};
@@ -296,12 +295,6 @@ pub(super) fn copied(head: &Head, latest: &BlockMap) -> Copied {
         (name.clone(), Had { captured, origin: origin_in(head, name, captured) })
     };
     latest.machines().iter().map(had).collect()
-}
-
-/// What of `had` is intact, as far as is known: a machine that has not changed is copied again if blocks of it are damaged here.
-pub(super) fn sound(had: &Copied, latest: &BlockMap, findings: &Findings) -> Copied {
-    let damaged = findings.machines(latest);
-    had.iter().filter(|(name, _)| !damaged.contains_key(name)).map(|(name, had)| (name.clone(), *had)).collect()
 }
 
 /// Where the state of a machine in a chain came from.

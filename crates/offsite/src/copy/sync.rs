@@ -126,7 +126,6 @@ impl CopyJob {
         let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
         let reasons = reasons(&stored, &copied, sources).await;
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
-        let healed = stored.healed.clone();
         let mut settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
         for machine in &machines {
             let result = match settled.transferred.get(&machine.name) {
@@ -163,8 +162,7 @@ impl CopyJob {
         };
         let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
-        let healed = healed.iter().filter(|(name, _)| is_whole(name)).map(|(_, blocks)| blocks).sum();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, healed, tally });
+        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally });
         Ok(copied)
     }
 }

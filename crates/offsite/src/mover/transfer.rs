@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Batch, Move, move_batches};
+use offsite_core::ObjectId;
+use offsite_core::plan::{Address, Batch, Move, move_batches};
 
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
@@ -30,18 +31,40 @@ pub(crate) enum Checking {
     Digest,
 }
 
+/// Frames of the sources that are stored for other blocks there than they are carried for: the source, the file and the offset of each, and
+/// which block it is there.
+pub(crate) type Aliases = BTreeMap<(u32, ObjectId, u64), Address>;
+
+/// How frames are carried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// What becomes of their headers.
+    pub(crate) headers: Headers,
+    /// How much of them is checked.
+    pub(crate) checking: Checking,
+    /// Those that are of other blocks at their sources.
+    pub(crate) aliases: &'a Aliases,
+}
+
+impl Way<'_> {
+    /// The frame that a step reads.
+    fn wanted(&self, step: &Move) -> Wanted {
+        let alias = self.aliases.get(&(step.source, step.from.file, step.from.offset));
+        Wanted { address: alias.unwrap_or(&step.address).clone(), at: step.from }
+    }
+}
+
 /// Carries the blocks of a plan: each is read once, checked as it was stored, and written once, at the place planned for it.
 ///
 /// Payloads are not decompressed: what was stored is what is stored again. What was written is durable on return, or gone.
 pub(crate) async fn transfer(
     moves: &[Move],
     sources: &[FrameSource],
-    headers: Headers,
-    checking: Checking,
+    way: Way<'_>,
     mut output: Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    match carry(moves, sources, headers, checking, &mut output, progress).await {
+    match carry(moves, sources, way, &mut output, progress).await {
         Ok(()) => output.finish().await,
         Err(error) => {
             output.abort().await;
@@ -53,12 +76,11 @@ pub(crate) async fn transfer(
 async fn carry(
     moves: &[Move],
     sources: &[FrameSource],
-    headers: Headers,
-    checking: Checking,
+    way: Way<'_>,
     output: &mut Output<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let activity = match headers {
+    let activity = match way.headers {
         Headers::New => "copying",
         Headers::Verbatim => "moving",
     };
@@ -70,7 +92,7 @@ async fn carry(
                 return (Err(no_source()), batch);
             };
             let bytes = match source.read(&batch).await {
-                Ok(bytes) if checking == Checking::Digest => check(moves, source, &batch, bytes).await,
+                Ok(bytes) if way.checking == Checking::Digest => check(moves, way, source, &batch, bytes).await,
                 answer => answer,
             };
             (bytes, batch)
@@ -81,15 +103,15 @@ async fn carry(
         let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
         for step in &moves[batch.items.clone()] {
             let frame = frame_in(&bytes, &batch, step.from)?;
-            let wanted = Wanted { address: step.address.clone(), at: step.from };
-            let number = source.number(&step.address.machine)?;
+            let wanted = way.wanted(step);
+            let number = source.number(&wanted.address.machine)?;
             let (header, start) =
                 open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
             if step.from.length != step.to.length {
                 return Err(Error::Defect(format!("a frame of {} bytes was planned", step.to.length)));
             }
             let place = (step.to.file, step.to.offset);
-            match headers {
+            match way.headers {
                 Headers::Verbatim => output.append_frame(place, frame).await?,
                 Headers::New => {
                     let number = numbers.get(&step.address.machine).copied();
@@ -116,9 +138,9 @@ pub(super) fn no_source() -> Error {
 }
 
 /// Compares every block of a batch with its digest.
-async fn check(moves: &[Move], source: &FrameSource, batch: &Batch, bytes: Bytes) -> Result<Bytes> {
+async fn check(moves: &[Move], way: Way<'_>, source: &FrameSource, batch: &Batch, bytes: Bytes) -> Result<Bytes> {
     let moves = moves[batch.items.clone()].iter();
-    let wanted: Vec<_> = moves.map(|step| Wanted { address: step.address.clone(), at: step.from }).collect();
+    let wanted: Vec<_> = moves.map(|step| way.wanted(step)).collect();
     let (source, batch) = (source.clone(), batch.clone());
     blocking(move || {
         let mut plain = Vec::new();

@@ -10,7 +10,9 @@ use offsite_repository::{CloneRange, Counts, Repository};
 use super::proof::patched_ranges_are_free;
 use crate::findings::Findings;
 use crate::indexes::Indexes;
-use crate::mover::{Checking, FrameSource, Headers, Output, OutputHeader, block_counts, clone_frames, fold, transfer};
+use crate::mover::{
+    Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
+};
 use crate::point::{NewIndex, PointIndex, encode_index, number_machines};
 use crate::read_back::{Change, Proven, keep_needed, prove};
 use crate::release::{prepare, release_too_early};
@@ -52,6 +54,8 @@ pub(crate) struct Draft {
     pub(crate) header: Option<OutputHeader>,
     /// Where the moved blocks come from; none: out of the chain itself.
     pub(crate) sources: Vec<FrameSource>,
+    /// Frames that are those of other blocks there, with the same bytes.
+    pub(crate) aliases: Aliases,
 }
 
 impl<'a> Drafting<'a> {
@@ -98,7 +102,8 @@ impl<'a> Drafting<'a> {
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
         let change = Change { head: self.head, chain, files, new: &indexes, before, after };
         let proven = prove(self.indexes, change).await?;
-        let draft = Draft { operation, plan, indexes, proven, header: None, sources: Vec::new() };
+        let draft =
+            Draft { operation, plan, indexes, proven, header: None, sources: Vec::new(), aliases: Aliases::new() };
         patched_ranges_are_free(self.head, self.indexes, &draft).await?;
         Ok(draft)
     }
@@ -198,8 +203,17 @@ async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> R
         return clone_frames(&plan.moves, &frames, &header, &scratch).await;
     }
     let output = Output::new(writer.repository(), writer.layout(), header);
+    let aliases = &draft.aliases;
     match &draft.sources[..] {
-        [] => transfer(&plan.moves, &[own()], Headers::Verbatim, Checking::Stored, output, progress).await,
-        sources => transfer(&plan.moves, sources, Headers::New, Checking::Stored, output, progress).await,
+        [] if aliases.is_empty() => {
+            let way = Way { headers: Headers::Verbatim, checking: Checking::Stored, aliases };
+            transfer(&plan.moves, &[own()], way, output, progress).await
+        }
+        sources => {
+            let own = [own()];
+            let sources = if sources.is_empty() { &own[..] } else { sources };
+            let way = Way { headers: Headers::New, checking: Checking::Stored, aliases };
+            transfer(&plan.moves, sources, way, output, progress).await
+        }
     }
 }

@@ -4,6 +4,7 @@ mod agenda;
 mod compact;
 mod damage;
 mod draft;
+mod heal;
 mod independent;
 mod machines;
 mod merge;
@@ -36,6 +37,7 @@ pub(crate) use agenda::judge;
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
 pub(crate) use draft::{Draft, Drafting};
+pub(crate) use heal::{heal, plan_healing};
 
 /// How the oldest increments go into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -99,13 +101,18 @@ pub struct PlannedOperation {
     pub cost: Cost,
 }
 
-/// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be. `stored` are the files
-/// before all that is only planned.
-#[expect(clippy::too_many_arguments, reason = "a chain, and all that decides about it")]
+/// Where operations are only planned.
+#[derive(Clone, Copy)]
+pub(crate) struct Planning<'a> {
+    pub(crate) repository: &'a OpenRepository,
+    /// The files before all that is only planned.
+    pub(crate) stored: &'a Files,
+}
+
+/// Plans what retention asks for, on `head` as if each operation had been done; `head` is then what it would be.
 pub(crate) async fn plan(
-    repository: &OpenRepository,
+    Planning { repository, stored }: Planning<'_>,
     head: &mut Head,
-    stored: &Files,
     indexes: &mut Indexes,
     settings: &Transforms,
     now: Timestamp,
@@ -124,6 +131,22 @@ pub(crate) async fn plan(
         let Some(draft) = agenda.next(&mut drafting).await? else { return Ok(planned) };
         planned.push(imagine(head, draft));
     }
+}
+
+/// Heals what the chain itself has intact elsewhere, and then does as [`transform`].
+pub(crate) async fn heal_and_transform(
+    writer: &mut Writer,
+    indexes: &mut Indexes,
+    settings: &Transforms,
+    now: Timestamp,
+    added: u32,
+    progress: &dyn Progress,
+) -> Result<TransformReport> {
+    let healed = heal(writer, indexes, &[], progress).await?;
+    let mut report = transform(writer, indexes, settings, now, added, progress).await?;
+    report.operations.splice(0..0, healed.operations);
+    report.notes.splice(0..0, healed.notes);
+    Ok(report)
 }
 
 /// Makes of `head` what it would be if `draft` were carried out.
@@ -213,8 +236,8 @@ async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
     };
     if !found.damage.is_empty() {
         report.notes.push(format!(
-            "verification found damage in {} places: `offsite verify` tells what it touches; blocks that the newest states still have, \
-             the next copy carries again",
+            "verification found damage in {} places: `offsite verify` tells what it touches; the next run puts back what a source or \
+             another restore point has intact",
             found.damage.len()
         ));
     }

@@ -71,17 +71,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
         render::duration(sync.tally.duration),
         render::rate(sync.tally.target.bytes_written, sync.tally.duration),
         render::kept(&sync.tally),
-    ) + &healed(sync.healed)
-}
-
-/// Blocks that came again because they were damaged.
-fn healed(blocks: u64) -> String {
-    match usize::try_from(blocks).unwrap_or(usize::MAX) {
-        0 => String::new(),
-        blocks => {
-            format!("  healed    {} that verification had found damaged\n", render::count(blocks, "block", "blocks"))
-        }
-    }
+    )
 }
 
 /// What would be done.

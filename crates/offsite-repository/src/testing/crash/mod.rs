@@ -172,15 +172,8 @@ impl CrashImage {
     #[must_use]
     pub fn over(seed: u64, memory: &Memory) -> Self {
         let MemoryOptions { reclaim, clone_range, patch, retain, granularity_bytes, yields, .. } = *memory.options();
-        let options = CrashOptions {
-            reclaim,
-            clone_range,
-            patch,
-            retain,
-            granularity_bytes,
-            yields,
-            ..CrashOptions::default()
-        };
+        let options =
+            CrashOptions { reclaim, clone_range, patch, retain, granularity_bytes, yields, ..CrashOptions::default() };
         let disk = Disk::holding(options.clone(), &memory.lock().objects);
         Self::on(seed, memory.clone(), disk, options)
     }

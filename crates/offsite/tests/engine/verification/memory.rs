@@ -149,8 +149,8 @@ async fn findings_that_cannot_be_believed_are_ignored() {
         let primary = open_memory(&fork(&base.source).await).await;
         target.put(&key(&format!("{COPY}/verify/{:020}", 7)), bytes.into()).await.unwrap();
         base.machines.backup(&primary, &["web01", "db01"]).run(day(3)).await.unwrap();
-        let sync = base.copy(&primary, &second).run(day(3)).await.unwrap().sync.unwrap();
-        assert_eq!((sync.healed, sync.tally.planned.blocks), (0, 0), "{what}");
+        let run = base.copy(&primary, &second).run(day(3)).await.unwrap();
+        assert_eq!((run.transform.operations.len(), run.sync.unwrap().tally.planned.blocks), (0, 0), "{what}");
         let report = Verify::new(&second, job(COPY)).budget_bytes(u64::MAX).run().await.unwrap();
         assert_eq!((report.damage.len(), report.bytes_left), (0, 0), "{what}");
         assert_eq!(report.bytes_read, lengths(live(&target, COPY).values()), "{what}: from the start");
@@ -159,13 +159,14 @@ async fn findings_that_cannot_be_believed_are_ignored() {
         let next = remembered(&target, COPY).unwrap().next;
         assert!(next.is_some(), "{what}: the next one goes on");
     }
-    // It is believed where it can be: a copy carries again what it says, and only verification knows better.
+    // It is believed where it can be: a run brings again what it says, and only verification knows better.
     let target = fork(&base.target).await;
     let second = open_memory(&target).await;
     let primary = open_memory(&fork(&base.source).await).await;
     target.put(&key(&format!("{COPY}/verify/{:020}", u64::MAX)), honest.into()).await.unwrap();
     base.machines.backup(&primary, &["web01", "db01"]).run(day(3)).await.unwrap();
-    let sync = base.copy(&primary, &second).run(day(3)).await.unwrap().sync.unwrap();
-    assert_eq!(sync.healed, all.len() as u64);
+    let run = base.copy(&primary, &second).run(day(3)).await.unwrap();
+    let blocks = run.transform.operations.iter().map(|done| done.tally.planned.blocks).sum::<u64>();
+    assert_eq!(blocks, all.len() as u64);
     assert_eq!(verify(&second, COPY).await.notes.len(), 1, "there is no higher number");
 }

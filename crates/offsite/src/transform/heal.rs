@@ -1,0 +1,330 @@
+//! Healing: blocks that are known to be damaged are put back for every point that needs them.
+//!
+//! A block is looked for by its digest, in the chain's other frames first and then in every restore point of every source, whatever it is
+//! called there. What is found is read and compared before anything is planned with it. Healing is a transform like compaction: the frames
+//! are written to a new file, and their places go on top of the indexes of all points that refer to the damaged ones. No restore point is
+//! made, and nothing else is carried.
+//!
+//! It costs nothing while no damage is known. Else the indexes are read that list a damaged file, and then those of the chain and of the
+//! sources, newest first, until every block is found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use offsite_core::format::head::Head;
+use offsite_core::plan::{Address, references, replace};
+use offsite_core::{BlockMap, Chain, Digest, MachineName, ObjectId, RestorePoint, Sequence, StoredBlock};
+
+use super::draft::{Draft, Drafting, Says};
+use super::stack::restacked;
+use super::{PlannedOperation, Planning, carried_out, imagine};
+use crate::error::causes;
+use crate::findings::{Findings, Place};
+use crate::folder::JobFolder;
+use crate::indexes::Indexes;
+use crate::mover::{Aliases, FrameSource, Wanted, scrub};
+use crate::report::{HealedFrom, Operation, OperationReport};
+use crate::writer::Writer;
+use crate::{Progress, Result, Silent};
+
+/// An operation puts back at most so many bytes, or one block.
+const PIECE_BYTES: u64 = 1 << 30;
+
+/// What healing has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Healed {
+    pub(crate) operations: Vec<OperationReport>,
+    /// What cannot be healed.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Puts back all known damaged blocks of which the chain or one of `sources` has the bytes.
+pub(crate) async fn heal(
+    writer: &mut Writer,
+    indexes: &mut Indexes,
+    sources: &[&JobFolder],
+    progress: &dyn Progress,
+) -> Result<Healed> {
+    let (mut healing, mut healed) = (Healing::new(sources), Healed::default());
+    loop {
+        let head = writer.head().clone();
+        let repository = writer.repository().clone();
+        let draft = {
+            let mut mint = || writer.mint();
+            let (repository, stored, indexes) = (&repository, &head.files, &mut *indexes);
+            let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
+            healing.draft(&mut drafting).await?
+        };
+        let Some(draft) = draft else { break };
+        let reads_source = !draft.sources.is_empty();
+        match carried_out(writer, draft, progress).await {
+            Ok(Some(done)) => {
+                healed.operations.push(done);
+                forget(writer, &healing.taken).await?;
+            }
+            // It was damaged after it had been read; now that is known.
+            Ok(None) => {}
+            Err(error) if error.is_loss() && reads_source => {
+                healed.notes.push(format!("damaged blocks could not be put back from the source: {}", causes(&error)));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    healed.notes.extend(healing.left());
+    Ok(healed)
+}
+
+/// Takes these frames off what is known to be damaged. Where that cannot be noted, they are known a little longer.
+async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
+    let (repository, layout, folder) = (writer.repository(), writer.layout(), writer.head().folder);
+    let mut findings = Findings::load(repository, layout, folder).await?;
+    findings.damaged.retain(|place, _| !frames.contains(place));
+    let _ = findings.store(repository, layout, folder).await;
+    Ok(())
+}
+
+/// What healing would do, on `head` as if it had been done; `head` is then what it would be.
+pub(crate) async fn plan_healing(
+    Planning { repository, stored }: Planning<'_>,
+    head: &mut Head,
+    indexes: &mut Indexes,
+    sources: &[&JobFolder],
+    mint: &mut (dyn FnMut() -> ObjectId + Send),
+) -> Result<Vec<PlannedOperation>> {
+    let (mut healing, mut planned) = (Healing::new(sources), Vec::new());
+    loop {
+        let mut drafting = Drafting { repository, head, stored, indexes, mint: &mut *mint };
+        let Some(draft) = healing.draft(&mut drafting).await? else { return Ok(planned) };
+        planned.push(imagine(head, draft));
+    }
+}
+
+/// A frame with the bytes of a damaged block.
+#[derive(Debug, Clone)]
+struct Found {
+    address: Address,
+    at: StoredBlock,
+}
+
+struct Healing<'a> {
+    sources: &'a [&'a JobFolder],
+    /// Frames that turned out to be damaged, by their source (none: the chain itself).
+    bad: BTreeSet<(Option<usize>, Place)>,
+    /// Digests of blocks that are nowhere, and who needs them.
+    lost: BTreeSet<Digest>,
+    needed_by: BTreeMap<MachineName, (BTreeSet<Place>, BTreeSet<Sequence>)>,
+    /// The damaged frames that the operation which was drafted last takes the place of.
+    taken: BTreeSet<Place>,
+}
+
+impl<'a> Healing<'a> {
+    fn new(sources: &'a [&'a JobFolder]) -> Self {
+        Self {
+            sources,
+            bad: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            needed_by: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// The next operation; none, if nothing more can be healed.
+    async fn draft(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
+        let findings = drafting.findings().await?;
+        if findings.damaged.is_empty() {
+            return Ok(None);
+        }
+        let files: BTreeSet<ObjectId> = findings.damaged.keys().map(|(file, _)| *file).collect();
+        let steps = steps_in(drafting, &files).await?;
+        let parts = steps.iter().map(|(sequence, step)| {
+            let part =
+                step.picked(|_, _, _, at| (findings.names(&at) && !self.lost.contains(&at.digest)).then_some(at));
+            (*sequence, part)
+        });
+        let parts: BTreeMap<Sequence, BlockMap> = parts.filter(|(_, part)| *part != BlockMap::empty()).collect();
+        let wanted: BTreeSet<Digest> = parts.values().flat_map(BlockMap::stored).map(|(.., at)| at.digest).collect();
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        for source in std::iter::once(None).chain((0..self.sources.len()).map(Some)) {
+            let is_damaged = |at: &StoredBlock| source.is_none() && findings.names(at);
+            let found = self.found(drafting, source, &wanted, is_damaged).await?;
+            if !found.is_empty() {
+                return self.drafted(drafting, source, &found, &steps, &parts).await.map(Some);
+            }
+        }
+        for (sequence, part) in &parts {
+            for (machine, _, _, at) in part.stored() {
+                let (places, points) = self.needed_by.entry(machine.clone()).or_default();
+                places.insert((at.file, at.offset));
+                points.insert(*sequence);
+            }
+        }
+        self.lost.extend(wanted);
+        Ok(None)
+    }
+
+    /// What a source, or the chain itself, has intact of these blocks.
+    async fn found(
+        &mut self,
+        drafting: &mut Drafting<'_>,
+        source: Option<usize>,
+        wanted: &BTreeSet<Digest>,
+        is_damaged: impl Fn(&StoredBlock) -> bool,
+    ) -> Result<BTreeMap<Digest, Found>> {
+        let mut sound = BTreeMap::new();
+        loop {
+            let still: BTreeSet<Digest> =
+                wanted.iter().filter(|digest| !sound.contains_key(*digest)).copied().collect();
+            let is_bad = |at: &StoredBlock| is_damaged(at) || self.bad.contains(&(source, (at.file, at.offset)));
+            let (found, frames) = match source.and_then(|number| self.sources.get(number)) {
+                Some(folder) => {
+                    let frames = FrameSource::new(folder.repository(), folder.layout(), folder.head());
+                    (look(&mut folder.indexes(), folder.chain(), &still, is_bad).await?, frames)
+                }
+                None => {
+                    let frames = FrameSource::new(drafting.repository, drafting.indexes.layout(), drafting.head);
+                    (look(drafting.indexes, &drafting.head.chain, &still, is_bad).await?, frames)
+                }
+            };
+            if found.is_empty() {
+                return Ok(sound);
+            }
+            let mut blocks: Vec<Wanted> =
+                found.values().map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
+            blocks.sort_by_key(|block| (block.at.file, block.at.offset));
+            let flaws = scrub(Arc::new(blocks), &frames, &Silent).await?;
+            let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();
+            self.bad.extend(flaws.iter().map(|flaw| (source, (flaw.block.at.file, flaw.block.at.offset))));
+            sound.extend(found.into_iter().filter(|(digest, _)| !flawed.contains(digest)));
+        }
+    }
+
+    async fn drafted(
+        &mut self,
+        drafting: &mut Drafting<'_>,
+        source: Option<usize>,
+        found: &BTreeMap<Digest, Found>,
+        steps: &BTreeMap<Sequence, BlockMap>,
+        parts: &BTreeMap<Sequence, BlockMap>,
+    ) -> Result<Draft> {
+        let newest = drafting.head.chain.latest().cloned();
+        let newest =
+            newest.ok_or_else(|| crate::Error::Defect("a chain without points has damaged blocks".to_owned()))?;
+        let header = drafting.header(&newest, drafting.head.machines.iter());
+        let placement = header.placement(drafting.repository);
+        let room = PIECE_BYTES.min(placement.file_bytes_max.saturating_sub(placement.first_offset));
+        let number = source.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX));
+        let (mut taken, mut bytes, mut aliases) = (BTreeMap::new(), 0, Aliases::new());
+        let all: Vec<&BlockMap> = parts.values().collect();
+        for at in references(all.iter().copied()) {
+            let Some(Found { address, at: from }) = found.get(&at.digest) else { continue };
+            bytes += u64::from(from.length).next_multiple_of(drafting.head.alignment_bytes.into());
+            if bytes > room && !taken.is_empty() {
+                break;
+            }
+            taken.insert((at.file, at.offset), (number, *from));
+            aliases.insert((number, from.file, from.offset), address.clone());
+        }
+        self.taken = taken.keys().copied().collect();
+        let picked = parts.iter().map(|(sequence, part)| {
+            (*sequence, part.picked(|_, _, _, at| taken.contains_key(&(at.file, at.offset)).then_some(at)))
+        });
+        let picked: BTreeMap<Sequence, BlockMap> = picked.filter(|(_, part)| *part != BlockMap::empty()).collect();
+        let reclaiming = drafting.reclaiming();
+        let maps: Vec<&BlockMap> = picked.values().collect();
+        let relocation = replace(&maps, &[], &taken, placement, &mut *drafting.mint, reclaiming);
+        let plan = relocation.plan;
+        let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
+        let chain = drafting.head.chain.clone();
+        let (mut indexes, mut steps) = (Vec::new(), steps.clone());
+        let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
+        for ((sequence, _), new) in picked.iter().zip(&relocation.indexes) {
+            let Some(point) = chain.get(*sequence) else { continue };
+            let index = restacked(drafting, point, new, &files).await?;
+            changed.insert(*sequence, index.point.clone());
+            indexes.push(index);
+            if let Some(step) = steps.get_mut(sequence) {
+                *step = step.overlay(new);
+            }
+        }
+        let of = |points: &[RestorePoint]| {
+            points.iter().map(|point| changed.get(&point.sequence).unwrap_or(point).clone()).collect()
+        };
+        let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+        let operation = Operation::Heal {
+            blocks: plan.moves.len() as u64,
+            points: changed.keys().copied().collect(),
+            from: if source.is_some() { HealedFrom::Source } else { HealedFrom::Chain },
+        };
+        let after: Vec<BlockMap> =
+            picked.values().zip(&relocation.indexes).map(|(part, new)| part.overlay(new)).collect();
+        let says = Says { before: maps, after: after.iter().collect(), others: steps.values().collect() };
+        let draft = drafting.draft(operation, plan, next, indexes, says).await?;
+        let frames = |folder: &&JobFolder| FrameSource::new(folder.repository(), folder.layout(), folder.head());
+        let sources = if source.is_some() { self.sources.iter().map(frames).collect() } else { Vec::new() };
+        Ok(Draft { header: Some(header), sources, aliases, ..draft })
+    }
+
+    /// What a user should know of what cannot be healed.
+    fn left(&self) -> Vec<String> {
+        let line = |(machine, (places, points)): (&MachineName, &(BTreeSet<Place>, BTreeSet<Sequence>))| {
+            let points: Vec<String> = points.iter().map(ToString::to_string).collect();
+            let blocks = if places.len() == 1 { "block" } else { "blocks" };
+            let of = if points.len() == 1 { "point" } else { "points" };
+            format!(
+                "{machine}: {} damaged {blocks}, stored with restore {of} {}, cannot be put back: no source and no other restore point \
+                 has the same bytes intact",
+                places.len(),
+                points.join(", "),
+            )
+        };
+        self.needed_by.iter().map(line).collect()
+    }
+}
+
+/// What the points say whose indexes list one of these files. One whose index cannot be read says nothing: that is damage of another kind.
+async fn steps_in(drafting: &mut Drafting<'_>, files: &BTreeSet<ObjectId>) -> Result<BTreeMap<Sequence, BlockMap>> {
+    let mut steps = BTreeMap::new();
+    for point in drafting.head.chain.all() {
+        match step_in(drafting.indexes, point, files).await {
+            Err(error) if error.is_loss() => {}
+            step => drop(step?.map(|step| steps.insert(point.sequence, step))),
+        }
+    }
+    Ok(steps)
+}
+
+async fn step_in(indexes: &mut Indexes, point: &RestorePoint, files: &BTreeSet<ObjectId>) -> Result<Option<BlockMap>> {
+    for reference in point.indexes() {
+        if indexes.files(reference, point).await?.iter().any(|file| files.contains(file)) {
+            return indexes.step(point).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Frames of a chain with these digests, one of each, those of the newest points first. What cannot be read has none.
+async fn look(
+    indexes: &mut Indexes,
+    chain: &Chain,
+    wanted: &BTreeSet<Digest>,
+    is_bad: impl Fn(&StoredBlock) -> bool,
+) -> Result<BTreeMap<Digest, Found>> {
+    let mut found = BTreeMap::new();
+    for point in chain.all().rev() {
+        if found.len() == wanted.len() {
+            break;
+        }
+        let step = match indexes.step(point).await {
+            Err(error) if error.is_loss() => continue,
+            step => step?,
+        };
+        for (machine, disk, block, at) in step.stored().filter(|(.., at)| wanted.contains(&at.digest) && !is_bad(at)) {
+            let address = Address { machine: machine.clone(), disk, block };
+            found.entry(at.digest).or_insert(Found { address, at });
+        }
+    }
+    Ok(found)
+}

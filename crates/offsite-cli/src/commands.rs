@@ -16,7 +16,10 @@ pub(crate) mod status;
 pub(crate) mod transform;
 pub(crate) mod verify;
 
-use offsite::{ClosedFolder, JobFolders, JobName, OpenRepository, PlannedOperation};
+use std::collections::BTreeMap;
+
+use offsite::core::MachineName;
+use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, PlannedOperation};
 
 use crate::status::{Failure, Status};
 use crate::{operation, print, render};
@@ -72,6 +75,18 @@ fn requests(count: u64) -> String {
 }
 
 /// What a transform phase did, a line each.
+/// What is known to be damaged, a line for each machine.
+pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
+    let mut machines: BTreeMap<&MachineName, Vec<String>> = BTreeMap::new();
+    for (point, of_point) in &damage.points {
+        for (machine, blocks) in of_point {
+            let blocks = render::count(usize::try_from(*blocks).unwrap_or(usize::MAX), "block", "blocks");
+            machines.entry(machine).or_default().push(format!("#{point} ({blocks})"));
+        }
+    }
+    machines.into_iter().map(|(machine, points)| format!("DAMAGED   {machine} in {}", points.join(", "))).collect()
+}
+
 pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {
@@ -109,6 +124,7 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
             render::rate(found.bytes_read, found.duration),
         ));
     }
+    lines.extend(damage_lines(&report.damage));
     lines.extend(report.notes.iter().map(|note| format!("note      {note}")));
     lines
 }

@@ -160,7 +160,13 @@ impl Story {
             "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
         );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print::text(indent(&draw(&folder, Some(&policy()?), None, evening(DAYS - 1)?)));
+        print::text(indent(&draw(
+            &folder,
+            &offsite::KnownDamage::default(),
+            Some(&policy()?),
+            None,
+            evening(DAYS - 1)?,
+        )));
         Ok(())
     }
 

@@ -2,12 +2,12 @@
 
 mod interval;
 
-use offsite::core::{MachineName, PointKind, RestorePoint, Status, retention::Verdict};
+use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Status, retention::Verdict};
 use offsite::report::{
     BackupReport, BlockTraffic, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport, Operation,
     RestoreReport, Tally, TransformReport,
 };
-use offsite::{Basis, Damage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
+use offsite::{Basis, Damage, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
 use offsite_backends::Ejected;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub(crate) fn status(status: Status) -> &'static str {
 }
 
 /// A restore point; its verdict too, if a policy is known.
-pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
+pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&Verdict>) -> Value {
     let machines: Vec<Value> = point
         .machines
         .iter()
@@ -56,6 +56,7 @@ pub(crate) fn point(point: &RestorePoint, verdict: Option<&Verdict>) -> Value {
                 "captured": machine.captured.to_string(),
                 "done_bytes": machine.transferred.done_bytes,
                 "left_bytes": machine.transferred.left_bytes,
+                "damaged_blocks": known.blocks(point.sequence, &machine.name),
             })
         })
         .collect();
@@ -173,8 +174,16 @@ pub(crate) fn transform(report: &TransformReport) -> Value {
         "held_bytes": report.released.held_bytes,
         "release_secs": report.release_duration.as_secs_f64(),
         "verification": report.verification.as_ref().map(verification),
+        "damage": known_damage(&report.damage),
         "notes": report.notes,
     })
+}
+
+/// What is known to be damaged, a value for each machine of each restore point.
+fn known_damage(damage: &KnownDamage) -> Vec<Value> {
+    let machines = damage.points.iter().flat_map(|(point, machines)| machines.iter().map(move |entry| (point, entry)));
+    let value = |(point, (machine, blocks)): (&Sequence, (&MachineName, &u64))| json!({ "sequence": point.0, "machine": machine.as_str(), "blocks": blocks });
+    machines.map(value).collect()
 }
 
 /// An operation with one field more.

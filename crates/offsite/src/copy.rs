@@ -275,7 +275,7 @@ impl CopyJob {
     async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
-        let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.damaged.is_empty();
+        let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
         if !reads_whole && !is_damaged {
             return self.transform_with(writer, &mut indexes, &[], now, added).await;
         }

@@ -1,9 +1,9 @@
-//! What verification remembers: how far it has come, and which frames it has found damaged.
+//! What verification remembers: how far it has come, which frames it has found damaged, and which files are not whole.
 //!
 //! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
-//! it is to carry blocks again that it holds already.
+//! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::records::Verification;
 use offsite_core::format::{Kind, decode_record, encode_record};
@@ -18,6 +18,8 @@ use crate::{Error, OpenRepository, Result};
 const BYTES_MAX: u64 = (4 << 20) + 4096;
 /// As many damaged frames are remembered; a chain that has more is past being healed block by block.
 const DAMAGED_MAX: usize = 50_000;
+/// As many lost or cut files are.
+const CUT_MAX: usize = 50_000;
 
 /// Where a frame lies: its file, and its offset there.
 pub(crate) type Place = (ObjectId, u64);
@@ -29,17 +31,34 @@ pub(crate) struct Findings {
     pub(crate) next: Option<Place>,
     /// Damaged frames, and the digests of the blocks that they ought to hold.
     pub(crate) damaged: BTreeMap<Place, Digest>,
+    /// Files that are missing or cut off, and where each ends now: frames that end later are lost.
+    pub(crate) cut: BTreeMap<ObjectId, u64>,
 }
 
 impl Findings {
     /// Whether this frame is known to be damaged. One that was written to the same place since is another.
     pub(crate) fn names(&self, at: &StoredBlock) -> bool {
-        self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
+        self.is_cut_off(at) || self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
+    }
+
+    /// Whether this frame is known to be lost with the end of its file, or with all of it.
+    pub(crate) fn is_cut_off(&self, at: &StoredBlock) -> bool {
+        self.cut.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) > *end)
+    }
+
+    /// Whether no damage is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.damaged.is_empty() && self.cut.is_empty()
+    }
+
+    /// The files in which damage is known.
+    pub(crate) fn files(&self) -> BTreeSet<ObjectId> {
+        self.damaged.keys().map(|(file, _)| *file).chain(self.cut.keys().copied()).collect()
     }
 
     /// What of `map` is not known to be damaged, in the blocks' own places.
     pub(crate) fn sound(&self, map: &BlockMap) -> BlockMap {
-        if self.damaged.is_empty() { map.clone() } else { map.picked(|_, _, _, at| (!self.names(&at)).then_some(at)) }
+        if self.is_empty() { map.clone() } else { map.picked(|_, _, _, at| (!self.names(&at)).then_some(at)) }
     }
 
     /// The machines that have known damage in `map`, with the number of their blocks that are.
@@ -68,6 +87,7 @@ impl Findings {
                 damaged: damaged
                     .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
                     .collect(),
+                cut: record.cut.into_iter().map(|(file, end)| (ObjectId::from_stored(file), end)).collect(),
             });
         }
         Ok(Self::default())
@@ -87,6 +107,7 @@ impl Findings {
                 .take(DAMAGED_MAX)
                 .map(|((file, offset), digest)| (file.stored(), *offset, digest.0))
                 .collect(),
+            cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
         };
         let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
         let older = numbered(repository, layout).await?;

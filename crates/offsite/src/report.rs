@@ -8,7 +8,7 @@ use offsite_repository::Counts;
 
 use crate::release::Released;
 use crate::transform::MergeMethod;
-use crate::{JobName, VerifyReport};
+use crate::{JobName, KnownDamage, VerifyReport};
 
 /// What was done to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -171,8 +171,18 @@ pub struct TransformReport {
     pub release_duration: Duration,
     /// What the verification at the end of the phase found, if one was asked for.
     pub verification: Option<VerifyReport>,
-    /// Why less was pruned than the policy asks for, if so.
+    /// What is known to be damaged in the chain after all that.
+    pub damage: KnownDamage,
+    /// Why less was pruned than the policy asks for, if so, and what could not be put back.
     pub notes: Vec<String>,
+}
+
+impl TransformReport {
+    /// Whether nothing needs a look.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.notes.is_empty() && self.damage.is_empty()
+    }
 }
 
 /// A machine of a backup.

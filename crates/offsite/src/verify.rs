@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use offsite_core::format::index::Index;
 use offsite_core::format::{Envelope, Kind};
-use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Sequence};
+use offsite_core::{BlockMap, DiskMap, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::Context;
@@ -147,24 +147,24 @@ impl Verify {
         }
         report.blocks = blocks.len() as u64;
         // What is gone was reported with its file.
-        let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| {
-            let at = &block.at;
-            cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
-        });
-        self.read(folder, &states, there, &gone, &mut report).await?;
+        let lost = Findings { cut, ..Findings::default() };
+        let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| !lost.is_cut_off(&block.at));
+        let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
+        let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
+        self.read(folder, &states, there, cut, &mut report).await?;
         report.duration = start.elapsed();
         Ok(report)
     }
 
     /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, if any are to be read, and
-    /// remembers what it found and which blocks are `gone`. Frames that were damaged and are not read now are damaged still, as long as a
+    /// remembers what it found and which files are not whole. Frames that were damaged and are not read now are damaged still, as long as a
     /// point has them.
     async fn read(
         &self,
         folder: &JobFolder,
         states: &[(Sequence, BlockMap)],
         there: Vec<Wanted>,
-        gone: &[Wanted],
+        cut: BTreeMap<ObjectId, u64>,
         report: &mut VerifyReport,
     ) -> Result<()> {
         let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
@@ -183,8 +183,8 @@ impl Verify {
         if !unread.is_empty() {
             report.notes.push(format!("{} more blocks were found damaged before and not read again now", unread.len()));
         }
-        let damaged = flaws.iter().map(|flaw| &flaw.block).chain(gone).chain(unread);
-        let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect() };
+        let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
+        let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect(), cut };
         if found != before
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {

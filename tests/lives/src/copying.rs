@@ -1,13 +1,13 @@
 //! Copies: runs, syncs, transforms, seeds and imports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use offsite::core::retention::Method;
-use offsite::core::{MachineName, Sequence, Status};
+use offsite::core::{Digest, MachineName, Sequence, Status};
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
 use offsite::{CopyJob, Export, Gate, Import, MapSeed, Passage, PointSelector, RunPlan, SyncRequest, Transforms};
 
@@ -134,6 +134,9 @@ impl World {
                 self.judge_sync(&copied, sync.as_ref(), machines, &new)?;
                 self.count_sync(sync.as_ref(), machines);
                 self.judge_transform(number, transform)?;
+                if !is_struck && expected.is_certain {
+                    self.judge_healing(number, &expected)?;
+                }
                 let plan = planned.into_inner().unwrap_or_else(PoisonError::into_inner);
                 if let Some(plan) = plan.filter(|_| !is_struck) {
                     self.judge_plan(number, &expected, &plan, &report)?;
@@ -253,29 +256,29 @@ impl World {
         ensure(incomplete == 0 || *is_struck || was_cut || !is_intact || !expected.is_certain, Law::Points, || {
             format!("{job}: machines are incomplete, and nothing came between: {machines:?}")
         })?;
-        if !is_struck && expected.is_certain {
-            self.judge_healing(*number, &after, expected)?;
-        }
         Ok(())
     }
 
-    /// What verification had noted of the newest states is well again, where a source has the same state intact.
-    fn judge_healing(&self, number: usize, after: &Proven, expected: &Expected) -> Result<(), Violation> {
-        let folder = &self.folders[number];
-        let newest = after.newest();
-        let Some(latest) = after.head.chain.latest() else { return Ok(()) };
+    /// What verification had noted is well again in every point, if its bytes are intact anywhere: in the chain, or in any point of a source.
+    fn judge_healing(&self, number: usize, expected: &Expected) -> Result<(), Violation> {
+        let Some(after) = self.proven(number) else { return Ok(()) };
+        let intact = |proven: &Proven| -> BTreeSet<Digest> {
+            let frames = proven.frames.values().filter(|frame| frame.flaw.is_none() && !frame.users.is_empty());
+            frames.map(|frame| frame.at.digest).collect()
+        };
+        let mut found = intact(&after);
+        let is_source = |folder: &&usize| FOLDERS[**folder].place != FOLDERS[number].place;
+        for folder in expected.folders.iter().filter(is_source) {
+            found.extend(self.proven(*folder).iter().flat_map(|proven| intact(proven)));
+        }
         for ((file, offset), frame) in after.damaged() {
-            let is_noted = folder.noted.get(&(*file, *offset)) == Some(&frame.at.digest);
-            let of_newest = frame.users.iter().find(|(sequence, name)| {
-                let is_offered = expected
-                    .offered
-                    .get(name)
-                    .zip(newest.get(name))
-                    .is_some_and(|(offered, held)| offered.is_newest(*held) && offered.is_intact_at(*held));
-                *sequence == latest.sequence && is_offered
-            });
-            ensure(!is_noted || of_newest.is_none(), Law::Healed, || {
-                format!("{}: the frame at {offset} of {file} was noted and not carried again", FOLDERS[number].job)
+            let is_noted = self.folders[number].noted.get(&(*file, *offset)) == Some(&frame.at.digest);
+            ensure(!is_noted || !found.contains(&frame.at.digest), Law::Healed, || {
+                let job = FOLDERS[number].job;
+                format!(
+                    "{job}: the frame at {offset} of {file} was noted, {:?} need it, and it was not put back",
+                    frame.users
+                )
             })?;
         }
         Ok(())
@@ -338,7 +341,12 @@ impl World {
         self.look()?;
         self.judge_points(number, before.as_ref(), Makes::None, &self.copy_keeping(&transforms))?;
         match result {
-            Some(Ok(report)) => self.judge_transform(number, &report)?,
+            Some(Ok(report)) => {
+                self.judge_transform(number, &report)?;
+                if !is_struck && expected.is_certain {
+                    self.judge_healing(number, &expected)?;
+                }
+            }
             Some(Err(error)) => {
                 let is_excused = !expected.has_source || self.is_split(number);
                 let involved = Self::involved(number, &expected);

@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     } else {
         print::text(summary(arguments.job.as_str(), &report));
     }
-    Ok(if report.transform.notes.is_empty() { Status::Done } else { Status::Warnings })
+    Ok(if report.transform.is_well() { Status::Done } else { Status::Warnings })
 }
 
 /// The labels of the machines that any are given for.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use offsite::JobFolder;
 use offsite::core::retention::{Departure, Policy};
 use offsite::core::{Chain as CoreChain, PointKind, RestorePoint, Timestamp};
+use offsite::{JobFolder, KnownDamage};
 use serde_json::json;
 
 use crate::args::Chain;
 use crate::commands::failed;
+use crate::commands::points::damaged;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
@@ -72,6 +73,7 @@ async fn show(
         _ => None,
     };
     let now = place::now();
+    let known = folder.known_damage().await?;
     let departures: Option<Vec<Departure>> = match &policy {
         _ if !arguments.forecast => None,
         None => {
@@ -86,7 +88,7 @@ async fn show(
     if arguments.json {
         let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
         let value = |(position, point): (usize, &RestorePoint)| {
-            let mut value = json::point(point, verdicts.as_ref().and_then(|all| all.get(position)));
+            let mut value = json::point(point, &known, verdicts.as_ref().and_then(|all| all.get(position)));
             value["archived"] = (position < folder.chain().archives().len()).into();
             if let Some(departure) = departures.as_ref().and_then(|all| all.get(position)) {
                 value["becomes_archive"] = departure.archived.map(|time| time.to_string()).into();
@@ -110,9 +112,9 @@ async fn show(
         json::print(&value)?;
     } else {
         medium.iter().for_each(|medium| print::line(medium.words()));
-        print::text(draw(folder, policy.as_ref(), departures.as_deref(), now));
+        print::text(draw(folder, &known, policy.as_ref(), departures.as_deref(), now));
     }
-    Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
+    Ok(if folder.damaged_heads().is_empty() && known.is_empty() { Status::Done } else { Status::Warnings })
 }
 
 /// How often points come: the median of the last gaps, or a day.
@@ -136,6 +138,7 @@ fn foretold(departure: &Departure) -> String {
 /// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
 pub(crate) fn draw(
     folder: &JobFolder,
+    known: &KnownDamage,
     policy: Option<&Policy>,
     departures: Option<&[Departure]>,
     now: Timestamp,
@@ -187,7 +190,7 @@ pub(crate) fn draw(
             point.time.to_string(),
             format!("{kind}{flags}"),
             render::bytes(point.stored.bytes),
-            machines(point),
+            machines(point, known),
             departures.and_then(|all| all.get(position)).map_or(why, foretold),
         ]
     });
@@ -195,8 +198,8 @@ pub(crate) fn draw(
     text
 }
 
-/// How many machines a point has, and which of them are not whole.
-fn machines(point: &RestorePoint) -> String {
+/// How many machines a point has, and which of them are not whole, or damaged.
+fn machines(point: &RestorePoint, known: &KnownDamage) -> String {
     let mut text = render::count(point.machines.len(), "machine", "machines");
     for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {
         let (done, left) = (machine.transferred.done_bytes, machine.transferred.left_bytes);
@@ -206,6 +209,12 @@ fn machines(point: &RestorePoint) -> String {
             render::bytes(done),
             render::bytes(left)
         ));
+    }
+    for machine in &point.machines {
+        match damaged(known.blocks(point.sequence, &machine.name)) {
+            none if none.is_empty() => {}
+            damaged => text.push_str(&format!(", {}{damaged}", machine.name)),
+        }
     }
     text
 }

@@ -51,22 +51,28 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
             print::warning(damaged);
             status = status.and(Status::Warnings);
         }
+        let known = folder.known_damage().await?;
+        if !known.is_empty() {
+            status = status.and(Status::Warnings);
+        }
         for point in folder.chain().all() {
-            let mut value = json::point(point, None);
+            let mut value = json::point(point, &known, None);
             value["job"] = job.as_str().into();
             listed.push(value);
             let machines: Vec<String> = point
                 .machines
                 .iter()
-                .map(|machine| match machine.status {
-                    MachineStatus::Complete => machine.name.to_string(),
-                    MachineStatus::Incomplete => format!(
-                        "{} (incomplete: {} done, {} left)",
-                        machine.name,
-                        render::bytes(machine.transferred.done_bytes),
-                        render::bytes(machine.transferred.left_bytes),
-                    ),
-                    other => format!("{} ({} of {})", machine.name, json::status(other), machine.captured),
+                .map(|machine| {
+                    let status = match machine.status {
+                        MachineStatus::Complete => String::new(),
+                        MachineStatus::Incomplete => format!(
+                            " (incomplete: {} done, {} left)",
+                            render::bytes(machine.transferred.done_bytes),
+                            render::bytes(machine.transferred.left_bytes),
+                        ),
+                        other => format!(" ({} of {})", json::status(other), machine.captured),
+                    };
+                    format!("{}{status}{}", machine.name, damaged(known.blocks(point.sequence, &machine.name)))
                 })
                 .collect();
             rows.push(vec![
@@ -94,4 +100,12 @@ async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<
         print::text(render::table(&rows, &[4]));
     }
     Ok(status)
+}
+
+/// How much of a machine is known to be damaged.
+pub(crate) fn damaged(blocks: u64) -> String {
+    match usize::try_from(blocks).unwrap_or(usize::MAX) {
+        0 => String::new(),
+        blocks => format!(" (DAMAGED: {})", render::count(blocks, "block", "blocks")),
+    }
 }

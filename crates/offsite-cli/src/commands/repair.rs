@@ -69,7 +69,7 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
     }
     if report.damage.iter().any(|damage| !damage.touches.is_empty()) {
         text.push_str(
-            "  damaged blocks that verification has noted, the next copy brings again where its source still has them\n",
+            "  the next run of the copy job puts damaged blocks back whose bytes a source or another restore point still has\n",
         );
     }
     text

@@ -119,6 +119,14 @@ fn words(record: &StatusRecord, is_held: bool) -> String {
             let point = point.map_or_else(|| "no restore point".to_owned(), |point| format!("restore point #{point}"));
             line("last", format!("{} at {}, {point}", field("result"), field("ended")));
         }
+        for damage in job.last.iter().filter_map(|last| last.pointer("/transform/damage")?.as_array()).flatten() {
+            let machine = damage["machine"].as_str().unwrap_or("?");
+            let blocks = usize::try_from(damage["blocks"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+            line(
+                "damaged",
+                format!("{machine} in #{}: {}", damage["sequence"], render::count(blocks, "block", "blocks")),
+            );
+        }
         if let Some(failure) = &job.last_failure {
             line("failure", format!("at {}: {}", failure.at, failure.why));
         }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite::report::TransformReport;
 use offsite::{JobName, TransformJob};
 use offsite_backends::Ejected;
 use serde_json::json;
@@ -74,8 +73,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     for ejected in around.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         if arguments.json { json::print(&json::safe_to_remove(&ejected))? } else { print::line(ejected) }
     }
-    let TransformReport { notes: found, .. } = report;
-    Ok(if found.is_empty() { status } else { Status::Warnings })
+    Ok(if report.is_well() { status } else { Status::Warnings })
 }
 
 /// Prints what is done to a chain.

@@ -51,6 +51,8 @@ pub struct Verification {
     pub next: Option<(u64, u64)>,
     /// Frames that are damaged: the backup file, the offset in it, and the digest of the block that ought to be there.
     pub damaged: Vec<(u64, u64, [u8; 32])>,
+    /// Backup files that are missing or cut off, and how many bytes of each are there: all frames that end later are lost.
+    pub cut: Vec<(u64, u64)>,
 }
 
 /// The start of an exported restore point. An index, a backup file and an [`ExportEnd`] follow, each at the next multiple of

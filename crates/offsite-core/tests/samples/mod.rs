@@ -224,7 +224,12 @@ pub(crate) fn lease_renewal() -> LeaseRenewal {
 pub(crate) fn verification() -> Verification {
     let damaged =
         vec![(ObjectId::new(1, 1).stored(), 12_288, [0xa2; 32]), (ObjectId::new(1, 2).stored(), 1 << 33, [9; 32])];
-    Verification { folder: FOLDER, next: Some((ObjectId::new(1, 2).stored(), 4096)), damaged }
+    Verification {
+        folder: FOLDER,
+        next: Some((ObjectId::new(1, 2).stored(), 4096)),
+        damaged,
+        cut: vec![(ObjectId::new(1, 3).stored(), 8192)],
+    }
 }
 
 pub(crate) fn backup_file() -> BackupFileHeader {

@@ -79,14 +79,12 @@ impl RunReport {
         let has_failed = self.result.notes.iter().any(|note| matches!(note, Note::Failed { .. }));
         let is_complete = |outcome: &Outcome| matches!(outcome, Outcome::Complete { .. });
         let has_complete = self.result.machines.values().any(is_complete);
-        let notes = self.transform.iter().flat_map(|transform| &transform.notes).chain(&self.notes);
+        let is_well = self.notes.is_empty() && self.transform.iter().all(TransformReport::is_well);
         match &self.result.transform {
             TransformResult::Failed { .. } => RunStatus::Failed,
             TransformResult::Done if has_failed && !has_complete => RunStatus::Failed,
             // Without a machine nothing was looked at in time.
-            TransformResult::Done
-                if self.result.is_success() && !self.result.machines.is_empty() && notes.count() == 0 =>
-            {
+            TransformResult::Done if self.result.is_success() && !self.result.machines.is_empty() && is_well => {
                 RunStatus::Success
             }
             TransformResult::Done => RunStatus::Warning,

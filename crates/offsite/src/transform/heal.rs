@@ -80,6 +80,7 @@ async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
     let (repository, layout, folder) = (writer.repository(), writer.layout(), writer.head().folder);
     let mut findings = Findings::load(repository, layout, folder).await?;
     findings.damaged.retain(|place, _| !frames.contains(place));
+    findings.cut.retain(|file, _| writer.head().files.contains_key(file));
     let _ = findings.store(repository, layout, folder).await;
     Ok(())
 }
@@ -132,11 +133,10 @@ impl<'a> Healing<'a> {
     /// The next operation; none, if nothing more can be healed.
     async fn draft(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
         let findings = drafting.findings().await?;
-        if findings.damaged.is_empty() {
+        if findings.is_empty() {
             return Ok(None);
         }
-        let files: BTreeSet<ObjectId> = findings.damaged.keys().map(|(file, _)| *file).collect();
-        let steps = steps_in(drafting, &files).await?;
+        let steps = steps_in(drafting, &findings.files()).await?;
         let parts = steps.iter().map(|(sequence, step)| {
             let part =
                 step.picked(|_, _, _, at| (findings.names(&at) && !self.lost.contains(&at.digest)).then_some(at));
@@ -191,8 +191,11 @@ impl<'a> Healing<'a> {
             if found.is_empty() {
                 return Ok(sound);
             }
+            // What is only planned yet cannot be read, and will be intact.
+            let is_stored = |at: &StoredBlock| source.is_some() || drafting.stored.contains_key(&at.file);
+            let stored = found.values().filter(|found| is_stored(&found.at));
             let mut blocks: Vec<Wanted> =
-                found.values().map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
+                stored.map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
             blocks.sort_by_key(|block| (block.at.file, block.at.offset));
             let flaws = scrub(Arc::new(blocks), &frames, &Silent).await?;
             let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();

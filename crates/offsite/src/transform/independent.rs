@@ -35,7 +35,7 @@ pub(super) async fn sharing(drafting: &mut Drafting<'_>, findings: &Findings) ->
 /// Of each archive with known damage, what the report is to say: its damaged blocks stay where they are.
 pub(super) async fn left_sharing(drafting: &mut Drafting<'_>, findings: &Findings) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    if findings.damaged.is_empty() {
+    if findings.is_empty() {
         return Ok(notes);
     }
     for archive in drafting.head.chain.archives() {

@@ -23,7 +23,9 @@ use offsite_core::schedule::clock::AHEAD_MAX_SECS;
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::clock_rule::ClockRule;
+use crate::findings::Findings;
 use crate::indexes::Indexes;
+use crate::known_damage::KnownDamage;
 use crate::lease::sealed_when_taken;
 use crate::release::{Released, release};
 use crate::report::{Operation, OperationReport, TransformReport};
@@ -206,6 +208,10 @@ pub(crate) async fn transform(
     if let Some(bytes) = settings.verify_bytes {
         verify(writer, bytes, &mut report).await;
     }
+    let head = writer.head();
+    let findings = Findings::load(writer.repository(), writer.layout(), head.folder).await?;
+    let steps = |sequence| head.chain.steps_to(sequence).unwrap_or_default();
+    report.damage = KnownDamage::of(head.chain.all(), steps, indexes, &findings).await?;
     Ok(report)
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{BlockMap, StoredBlock};
 use offsite::report::{HealedFrom, Operation, TransformReport};
-use offsite::{MergeMethod, TransformJob, Transforms, Verify};
+use offsite::{JobFolder, MergeMethod, TransformJob, Transforms, Verify};
 use offsite_repository::testing::Memory;
 
-use super::{COPY, JOB, Scene, damaged, file, flip, newest, place, verify};
+use super::{COPY, JOB, Scene, damaged, file, flip, newest, place, remembered, verify};
 use crate::support::objects::{newest_head, space, step, stray};
 use crate::support::truth::{Truth, causes};
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory, scratch, seed};
@@ -129,8 +129,20 @@ async fn what_a_look_misses_the_next_run_puts_back() {
     let lost =
         blocks.iter().filter(|at| at.file == last.file).map(place).chain([place(first)]).collect::<BTreeSet<_>>();
     assert_eq!(damaged(&scene.target, COPY), lost);
+    // A file is one finding, and all that needs it is told until it is healed.
+    let found = remembered(&scene.target, COPY).unwrap();
+    assert_eq!((found.cut, found.damaged.len()), (vec![(last.file.stored(), 0)], 1));
+    let known = async || JobFolder::open(&second, &job(COPY)).await.unwrap().known_damage().await.unwrap();
+    let told: BTreeSet<_> = known()
+        .await
+        .points
+        .into_iter()
+        .flat_map(|(point, machines)| machines.into_keys().map(move |machine| (point.0, machine.to_string())))
+        .collect();
+    assert_eq!(told, scene.truth.failing(&second, COPY).await);
     let report = scene.copy(&primary, &second).run(day(3)).await.unwrap();
     assert_eq!((report.sync, healed(&report.transform)), (None, lost.len() as u64));
+    assert!(known().await.is_empty() && report.transform.is_well());
     assert_eq!(scene.truth.check(&second, COPY).await.len(), 3);
 }
 

@@ -129,8 +129,9 @@ async fn findings_that_cannot_be_believed_are_ignored() {
     let claims = |digest: Option<[u8; 32]>| -> Vec<(u64, u64, [u8; 32])> {
         all.iter().map(|at| (at.file.stored(), at.offset, digest.unwrap_or(at.digest.0))).collect()
     };
-    let encode =
-        |folder, next, damaged| encode_record(Kind::Verification, &Verification { folder, next, damaged }).unwrap();
+    let encode = |folder, next, damaged| {
+        encode_record(Kind::Verification, &Verification { folder, next, damaged, cut: Vec::new() }).unwrap()
+    };
     let honest = encode(folder, None, claims(None));
     let mut flipped = honest.clone();
     flipped[100] ^= 1;

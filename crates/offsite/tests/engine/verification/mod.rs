@@ -40,9 +40,14 @@ fn remembered(memory: &Memory, folder: &str) -> Option<Verification> {
     found.first().map(|key| decode_record(Kind::Verification, &bytes_of(memory, key)).unwrap())
 }
 
+/// The frames that are known to be damaged, those among them that a lost or cut file had.
 fn damaged(memory: &Memory, folder: &str) -> BTreeSet<Place> {
-    let found = remembered(memory, folder).into_iter().flat_map(|found| found.damaged);
-    found.map(|(file, offset, _)| (file, offset)).collect()
+    let Some(found) = remembered(memory, folder) else { return BTreeSet::new() };
+    let frames = found.damaged.into_iter().map(|(file, offset, _)| (file, offset));
+    let cut: BTreeMap<u64, u64> = found.cut.into_iter().collect();
+    let is_lost =
+        |at: &&StoredBlock| cut.get(&at.file.stored()).is_some_and(|end| at.offset + u64::from(at.length) > *end);
+    frames.chain(live(memory, folder).values().filter(is_lost).map(place)).collect()
 }
 
 /// Every block that a restore point of a job has.

@@ -1,0 +1,89 @@
+//! What is known to be damaged, told from what verifications have noted.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use offsite_core::{MachineName, RestorePoint, Sequence};
+
+use crate::Result;
+use crate::findings::Findings;
+use crate::folder::JobFolder;
+use crate::indexes::Indexes;
+
+/// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
+/// run that finds the same bytes intact somewhere puts them back; until then they are told here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownDamage {
+    /// By restore point, and by machine.
+    pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,
+}
+
+impl KnownDamage {
+    /// Whether nothing is known to be damaged. It may be that nobody has verified.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// How many blocks of a machine in a restore point are damaged.
+    #[must_use]
+    pub fn blocks(&self, point: Sequence, machine: &MachineName) -> u64 {
+        self.points.get(&point).and_then(|machines| machines.get(machine)).copied().unwrap_or(0)
+    }
+
+    /// As [`JobFolder::known_damage`], of a chain whose indexes may be known already.
+    pub(crate) async fn of<'a>(
+        points: impl Iterator<Item = &'a RestorePoint>,
+        steps_to: impl Fn(Sequence) -> Vec<&'a RestorePoint>,
+        indexes: &mut Indexes,
+        findings: &Findings,
+    ) -> Result<Self> {
+        let mut known = Self::default();
+        if findings.is_empty() {
+            return Ok(known);
+        }
+        let files = findings.files();
+        for point in points {
+            let steps = steps_to(point.sequence);
+            let mut is_touched = false;
+            for step in &steps {
+                for reference in step.indexes() {
+                    is_touched |= match indexes.files(reference, step).await {
+                        // An index that cannot be read is damage of another kind, which opening the point tells.
+                        Err(error) if error.is_loss() => false,
+                        listed => listed?.iter().any(|file| files.contains(file)),
+                    };
+                }
+            }
+            if !is_touched {
+                continue;
+            }
+            let state = match indexes.state(&steps).await {
+                Err(error) if error.is_loss() => continue,
+                state => state?,
+            };
+            let is_held = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());
+            let machines: BTreeMap<MachineName, u64> =
+                findings.machines(&state).into_iter().filter(|(name, _)| is_held(name)).collect();
+            if !machines.is_empty() {
+                known.points.insert(point.sequence, machines);
+            }
+        }
+        Ok(known)
+    }
+}
+
+impl JobFolder {
+    /// What verifications have found damaged and nothing has put back since. Blocks are not read; while nothing is known to be damaged,
+    /// neither are indexes.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub fn known_damage(&self) -> BoxFuture<'_, Result<KnownDamage>> {
+        Box::pin(async move {
+            let findings = Findings::load(self.repository(), self.layout(), self.id()).await?;
+            let steps = |sequence| self.chain().steps_to(sequence).unwrap_or_default();
+            KnownDamage::of(self.chain().all(), steps, &mut self.indexes(), &findings).await
+        })
+    }
+}

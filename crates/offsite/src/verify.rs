@@ -73,7 +73,7 @@ pub struct VerifyReport {
 
 impl Verify {
     /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be. Blocks of files that are
-    /// missing or cut off are remembered, so that the next copy brings them again.
+    /// missing or cut off are remembered, so that the next run puts them back.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self { repository: repository.clone(), job, read_data: false, budget_bytes: None, progress: Arc::new(Silent) }
@@ -188,7 +188,7 @@ impl Verify {
         if found != before
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {
-            report.notes.push(format!("the next verification, and the next copy, know nothing of this one: {error}"));
+            report.notes.push(format!("the next verification, and the next run, know nothing of this one: {error}"));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Blocks that turn out to be damaged when they are to be moved.
 //!
 //! Damage never stops a run. What cannot be read is noted as a verification notes it, the operation is planned again without these
-//! blocks, and they stay where they are: the next copy brings those again that the newest state has.
+//! blocks, and they stay where they are: the next run puts those back whose bytes are intact anywhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

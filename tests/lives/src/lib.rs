@@ -2,7 +2,7 @@
 //!
 //! - [`operation`]: what can happen, as data that is printed and read back.
 //! - [`machines`], [`settings`], [`world`]: what there is.
-//! - [`perform`], [`copying`], [`upkeep`], [`readers`], [`damage`]: the operations, carried out by the engine.
+//! - [`perform`], [`copying`], [`seeding`], [`upkeep`], [`readers`], [`damage`]: the operations, carried out by the engine.
 //! - [`proof`]: what a folder holds, told from its stored bytes alone; [`expect`], [`keeping`], [`judge`]: what it ought to.
 //! - [`life`], [`coverage`], [`steering`]: lives are drawn towards what was not seen; [`shrink`]: and made short where they break a law.
 //!   [`many`] lives many at once.
@@ -23,6 +23,7 @@ pub mod operation;
 pub mod perform;
 pub mod proof;
 pub mod readers;
+pub mod seeding;
 pub mod settings;
 pub mod shrink;
 pub mod steering;

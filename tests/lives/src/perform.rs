@@ -36,11 +36,34 @@ impl World {
         if kind.calls() {
             self.pass(self.step_secs);
         }
+        let before: Vec<Option<Rc<Proven>>> = (0..FOLDERS.len()).map(|folder| self.proven(folder)).collect();
         let applied = self.apply(step).await?;
+        self.judge_others(step.operation, &before)?;
         if kind.calls() && applied.is_none() {
             self.pass(-self.step_secs);
         }
         Ok(applied)
+    }
+
+    /// Whether every folder but the operation's own has the chain that it had.
+    fn judge_others(&self, operation: Operation, before: &[Option<Rc<Proven>>]) -> Result<(), Violation> {
+        let Operation { kind, numbers: [first, ..] } = operation;
+        let own = match kind {
+            Kind::Backup => first as usize % BACKUPS,
+            Kind::Run | Kind::Sync | Kind::Transform | Kind::Map | Kind::Carry => BACKUPS + first as usize % COPIES,
+            // What is put back may be of any folder.
+            Kind::Mend => return Ok(()),
+            _ => first as usize % FOLDERS.len(),
+        };
+        for (folder, before) in before.iter().enumerate().filter(|(folder, _)| *folder != own) {
+            let after = self.proven(folder);
+            let (before, after) = (before.as_ref(), after.as_ref());
+            let is_same = before.map(|proven| &proven.head.chain) == after.map(|proven| &proven.head.chain);
+            ensure(is_same, Law::Alone, || {
+                format!("{kind} changed the points of folder {folder}, which is not its own")
+            })?;
+        }
+        Ok(())
     }
 
     async fn apply(&mut self, step: Step) -> Result<Option<Applied>, Violation> {

@@ -178,8 +178,9 @@ impl Repair {
             report.head = Some(next.number);
             if now.is_some() {
                 prove(&survey, &target).await?;
-                survey.heads.commit(&next).await?;
+                // First, as every writer does: a chain that is committed has a second copy.
                 put_head_copy(&self.repository, &layout, &next).await?;
+                survey.heads.commit(&next).await?;
             }
         } else if !survey.has_copy_of(&target.head) {
             report.restored.push(layout.head_copy(target.head.epoch, target.head.number)?.to_string());

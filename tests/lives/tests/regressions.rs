@@ -64,3 +64,30 @@ fn a_full_made_of_an_increment_keeps_the_machine_that_a_copy_was_cut_off_at() {
          run; policy 0 64 37; transform 0 106 1",
     );
 }
+
+#[test]
+fn what_a_repair_commits_has_a_second_copy_whatever_cuts_it_off() {
+    holds(
+        "places 0 0 0 0 0 hours 24; join 0 1; backup; damage 0 20 1; run; mend; run; damage 3 139 1; damage 3 24 1; \
+         repair 3 43 1 !power-cut 4",
+    );
+}
+
+#[test]
+fn what_is_damaged_here_and_in_its_source_hinders_no_copy() {
+    holds("places 0 0 0 0 0 hours 7; join 0 59 1; backup; run; damage 3 40 1; verify 3; damage 0 10 1; run");
+    holds(
+        "places 0 0 0 0 0 hours 24; join 0 63 1; backup; run; damage 0 129 1; leave 0 106 1; join 0 175 1; damage 3 110 1; \
+         verify 3; backup; run",
+    );
+}
+
+#[test]
+fn a_block_is_put_back_wherever_its_bytes_are() {
+    holds(
+        "places 0 0 0 0 0 hours 1; join 0 102 1; backup; keep 0 91 1; run 1 124 1; drive 7 100 1; run 0 97 1; rename 10 47 1; \
+         backup 0 135 1; damage 3 70 1; verify 3; backup; run",
+    );
+    // Of what a plan is to copy first, it knows that it will be intact.
+    holds("places 0 0 0 0 0 hours 7; join 0 110 1; backup; rename 0 43 1; run 0 120 1; damage 3 10 1; verify 3; backup; run 0 1");
+}

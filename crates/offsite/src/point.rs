@@ -16,6 +16,7 @@ use crate::error::causes;
 use crate::indexes::Indexes;
 use crate::read_back::{Change, keep_needed, prove};
 use crate::release::prepare;
+use crate::seams::is_broken;
 use crate::writer::{Writer, used_up};
 use crate::{Error, Result};
 
@@ -77,6 +78,10 @@ impl NewIndex {
     /// [`Error::Defect`] if a reader would not accept it, or would read something else in it than is meant.
     pub(crate) fn open(&self, indexes: &mut Indexes) -> Result<()> {
         let id = self.point.index.id;
+        if is_broken!(NotReadBack) {
+            indexes.insert(id, self.index.map.clone());
+            return Ok(());
+        }
         let opened = indexes.open(&self.point, &self.bytes);
         let opened =
             opened.map_err(|error| Error::Defect(format!("index {id} could not be read: {}", causes(&error))))?;

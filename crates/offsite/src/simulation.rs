@@ -51,6 +51,8 @@ pub enum Variant {
     SpareTakenForLive,
     /// A full that stands on other indexes is committed without the lowest of them.
     StaleBelow,
+    /// A chain is committed without a look at what it will refer to. Alone it breaks nothing; what it costs not to do it is measured.
+    NotReadBack,
 }
 
 /// What a simulated thread knows of the world.

@@ -89,5 +89,7 @@ fn a_block_is_put_back_wherever_its_bytes_are() {
          backup 0 135 1; damage 3 70 1; verify 3; backup; run",
     );
     // Of what a plan is to copy first, it knows that it will be intact.
-    holds("places 0 0 0 0 0 hours 7; join 0 110 1; backup; rename 0 43 1; run 0 120 1; damage 3 10 1; verify 3; backup; run 0 1");
+    holds(
+        "places 0 0 0 0 0 hours 7; join 0 110 1; backup; rename 0 43 1; run 0 120 1; damage 3 10 1; verify 3; backup; run 0 1",
+    );
 }

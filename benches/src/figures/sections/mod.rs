@@ -5,6 +5,7 @@ pub(super) mod block_size;
 pub(super) mod copy;
 pub(super) mod flat;
 pub(super) mod merge;
+pub(super) mod read_back;
 pub(super) mod restore;
 pub(super) mod s3;
 pub(super) mod s3_once;

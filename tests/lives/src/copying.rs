@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use offsite::core::retention::Method;
 use offsite::core::{Digest, MachineName, Sequence, Status};
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
 use offsite::{CopyJob, Gate, Passage, RunPlan, SyncRequest, Transforms};
@@ -248,10 +247,7 @@ impl World {
         let was_cut = before.as_ref().is_some_and(|before| {
             before.head.chain.latest().is_some_and(|point| point.machines.iter().any(|machine| !machine.is_whole()))
         });
-        // A full that is read whole needs every block of every machine, of those that have not changed, too.
-        let policy = self.copy_settings(*number).transforms.retention.as_ref().and_then(|policy| policy.gfs);
-        let reads_whole = policy.is_some_and(|gfs| gfs.method() == Method::Active);
-        let is_intact = expected.is_intact() && (!reads_whole || expected.is_all_intact());
+        let is_intact = expected.is_intact();
         ensure(incomplete == 0 || *is_struck || was_cut || !is_intact || !expected.is_certain, Law::Points, || {
             format!("{job}: machines are incomplete, and nothing came between: {machines:?}")
         })?;

@@ -160,10 +160,4 @@ impl Expected {
     pub fn is_intact(&self) -> bool {
         self.offered.values().all(Offered::is_intact)
     }
-
-    /// Whether all that the sources have is intact, copied before or not.
-    #[must_use]
-    pub fn is_all_intact(&self) -> bool {
-        self.offered.values().flat_map(|offered| &offered.states).all(|state| state.is_intact)
-    }
 }

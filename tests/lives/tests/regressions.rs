@@ -93,3 +93,11 @@ fn a_block_is_put_back_wherever_its_bytes_are() {
         "places 0 0 0 0 0 hours 7; join 0 110 1; backup; rename 0 43 1; run 0 120 1; damage 3 10 1; verify 3; backup; run 0 1",
     );
 }
+
+#[test]
+fn a_lost_file_costs_no_point_while_a_head_tells_of_it() {
+    holds(
+        "places 0 0 0 0 0 hours 75; join 0 147 1; backup 0 3 1; run 0 89 1; damage 3 109 1; write 0 144 1; backup 0 100 1; \
+         sync 0 57 1 !outage 33; repair 3 8 1",
+    );
+}

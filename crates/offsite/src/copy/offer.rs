@@ -1,7 +1,7 @@
 //! What a copy job's run stores, planned to the byte.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
@@ -76,6 +76,8 @@ pub(super) struct Settled {
     pub(super) plan: Plan,
     /// The machines that are not whole.
     pub(super) transferred: BTreeMap<MachineName, Transferred>,
+    /// Machines that could not be read whole, and of which the chain has the same state.
+    pub(super) kept: BTreeSet<MachineName>,
 }
 
 impl CopyJob {
@@ -208,18 +210,34 @@ impl NewPoint {
                 None => Some(*at),
                 Some(place) => place.map(|(file, offset)| StoredBlock { file, offset, ..*at }),
             };
-            return Self { plan, ..self }.arrived(head, target, here);
+            let damaged = copied.damaged.keys().cloned().collect();
+            return Self { plan, ..self }.arrived(head, target, &damaged, here);
         }
-        Self { plan, ..self }.arrived(head, target, |at| Some(*at))
+        Self { plan, ..self }.arrived(head, target, &BTreeSet::new(), |at| Some(*at))
     }
 
     fn arrived(
         self,
         head: &Head,
         target: &OpenRepository,
+        damaged: &BTreeSet<MachineName>,
         here: impl FnMut(&StoredBlock) -> Option<StoredBlock>,
     ) -> Result<Settled> {
-        let Arrival { whole, mut spare, transferred } = Arrival::of(&self.plan.index, here);
+        let Arrival { whole, mut spare, mut transferred } = Arrival::of(&self.plan.index, here);
+        // A full that is read whole takes from the chain what has not changed and is damaged at its source.
+        let kept: BTreeSet<MachineName> = match &self.carried {
+            None => BTreeSet::new(),
+            Some(latest) => {
+                let has = |copy: &&MachineCopy| {
+                    let had = latest.machine(&copy.name).filter(|had| had.captured == copy.captured);
+                    had.is_some() && damaged.contains(&copy.name) && transferred.contains_key(&copy.name)
+                };
+                self.machines.iter().filter(has).map(|copy| copy.name.clone()).collect()
+            }
+        };
+        transferred.retain(|name, _| !kept.contains(name));
+        let dropped = spare.project(|name| kept.contains(name));
+        spare = spare.project(|name| !kept.contains(name));
         let mut machines: BTreeMap<MachineName, MachineState> = BTreeMap::new();
         let mut map = whole.clone();
         let mut stack = None;
@@ -233,7 +251,7 @@ impl NewPoint {
         for (name, machine) in self.waiting.1.machines() {
             spare.insert(name.clone(), machine.clone());
         }
-        for copy in &self.machines {
+        for copy in self.machines.iter().filter(|copy| !kept.contains(&copy.name)) {
             let (status, far) = match transferred.get(&copy.name) {
                 None => (Status::Complete, Transferred::default()),
                 Some(far) => (Status::Incomplete, *far),
@@ -259,17 +277,19 @@ impl NewPoint {
             let lower = base.indexes().copied().collect();
             stack = Some(Stack { below: base.below.clone(), lower, step: whole.clone(), stored });
         }
-        let is_whole = |name: &MachineName| !transferred.contains_key(name);
+        let is_whole = |name: &MachineName| !transferred.contains_key(name) && !kept.contains(name);
         if !whole.same_content(&self.plan.index.project(is_whole)) {
             return Err(Error::Defect("what has arrived of whole machines is not what was planned".to_owned()));
         }
+        let mut plan = self.plan;
+        // What has arrived in new files and is not kept goes as well.
+        let files = plan.files_after(&head.files, head.alignment_bytes.into());
         let reclaiming = Reclaiming {
             alignment: head.alignment_bytes.into(),
-            files: &head.files,
+            files: &files,
             punches: target.backend_granularity().is_some(),
         };
-        let mut plan = self.plan;
-        plan.retired = retire([&self.spare], [&whole, &spare], reclaiming);
+        plan.retired = retire([&self.spare, &dropped], [&whole, &spare], reclaiming);
         if let Some(at) = [&map, &spare].into_iter().find_map(|map| plan.retired.touches(map)) {
             return Err(Error::Defect(format!(
                 "the frame at {} of {} is needed and would be released",
@@ -288,7 +308,7 @@ impl NewPoint {
             spare,
             flags: self.flags,
         };
-        Ok(Settled { point, spare_before: self.spare, plan, transferred })
+        Ok(Settled { point, spare_before: self.spare, plan, transferred, kept })
     }
 }
 

@@ -138,6 +138,10 @@ impl CopyJob {
             };
             outcome.machines.push(MachineReport { name: machine.name.clone(), outcome: result });
         }
+        outcome.notes.extend(settled.kept.iter().map(|name| {
+            let why = reasons.get(name).map_or("the transfer was ended", String::as_str);
+            format!("{name}: the new full has the blocks that the chain had of it, as they could not be read from the source: {why}")
+        }));
         let has_whole = settled.transferred.len() < machines.len();
         if !has_whole && copied.places.iter().all(Option::is_none) {
             // Nothing arrived, and what had arrived before is still there.

@@ -44,7 +44,13 @@ pub(super) async fn settle(
     epoch: u32,
     progress: &dyn Progress,
 ) -> Result<Target> {
-    let mut gone = Gone { by_length: basis != Basis::Head, places: BTreeSet::new() };
+    // While a head tells that the chain goes on, a file that is lost is damage, and its blocks may be found elsewhere.
+    let by_length = match basis {
+        Basis::Head => false,
+        Basis::HeadCopy => !survey.has_head(),
+        Basis::Indexes => true,
+    };
+    let mut gone = Gone { by_length, places: BTreeSet::new() };
     // What no head refers to may have been let go.
     let is_read = |sequence: Sequence, name: &MachineName| {
         basis == Basis::Indexes || known.rescued.contains(&(sequence, name.clone()))

@@ -132,6 +132,11 @@ impl Survey {
             .max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
     }
 
+    /// Whether any head can be read that is no copy.
+    pub(super) fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// Whether the newest head that can be read is itself one, with none after it.
     pub(super) fn is_head_intact(&self) -> bool {
         let is_own = self.head.as_ref().zip(self.newest()).is_some_and(|(head, newest)| head.number == newest.number);

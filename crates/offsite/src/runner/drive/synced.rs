@@ -12,7 +12,9 @@ impl Drive {
     pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {
         self.gate = None;
         let is_closing = std::mem::take(&mut self.is_closing);
-        self.arrived(arrived);
+        // Who found another run at work has committed nothing: what has arrived is that run's.
+        let is_own = !matches!(&result, Err(failure) if failure.is_busy);
+        self.arrived(arrived, is_own);
         let end = match result {
             Ok(outcome) => {
                 self.take_in(outcome);
@@ -38,9 +40,13 @@ impl Drive {
     }
 
     /// What the chain tells of a sync that failed.
-    fn arrived(&mut self, arrived: Option<Arrived>) {
+    fn arrived(&mut self, arrived: Option<Arrived>, is_own: bool) {
         let Some(arrived) = arrived else { return };
-        self.point = arrived.point.or(self.point);
+        if is_own {
+            self.point = arrived.point.or(self.point);
+        } else if self.point.is_none() {
+            self.elsewhere.extend(arrived.copied.keys().cloned());
+        }
         let known = self.syncs.iter().filter(|sync| !sync.joined).count();
         let points = usize::try_from(arrived.points).unwrap_or(usize::MAX);
         let unknown = u32::try_from(points.saturating_sub(known)).unwrap_or(u32::MAX);

@@ -1,12 +1,14 @@
 //! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
 
+use offsite::core::PointKind;
 use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
-use offsite::report::{Operation, TransformReport};
+use offsite::report::{MachineOutcome, Operation, TransformReport};
 use offsite::{Compact, MergeMethod, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 
-use super::{COPY, damaged, flip, newest, place, verify};
-use crate::support::objects::{newest_head, step, stray};
+use super::{COPY, JOB, damaged, flip, newest, place, verify};
+use crate::support::objects::{newest_head, space, step, stray};
+use crate::support::truth::Truth;
 use crate::support::{
     BLOCK, Machines, copy_job, day, job, keep, memory_repository, memory_repository_with, open_memory,
 };
@@ -121,4 +123,44 @@ async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
     assert_eq!(transformed(&memory, &fold, 12).await.operations, []);
     let found = Verify::new(&second, job(COPY)).read_data(true).run().await.unwrap();
     assert_eq!(found.damage.len(), 2, "{:?}", found.damage);
+}
+
+/// A full that is read whole from a source which has a machine damaged that has not changed: the full takes what the chain has of it.
+#[tokio::test]
+async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
+    let (source, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let (mut machines, mut truth) = (Machines::new(9), Truth::default());
+    machines.add("web01", &[5 * BLOCK]);
+    machines.add("db01", &[3 * BLOCK]);
+    machines.fill_with_noise("db01");
+    let gfs =
+        Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(Anchors::default().at_hour(22).unwrap());
+    let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
+    let mut told = 0;
+    for number in 0..9 {
+        machines.change("web01", 1);
+        let names: &[&str] = if number == 0 { &["db01", "web01"] } else { &["web01"] };
+        truth.record(&machines, names, day(number));
+        machines.backup(&primary, names).keep(keep(99)).run(day(number)).await.unwrap();
+        if number == 1 {
+            let full = newest_head(&source, JOB).chain.points()[0].clone();
+            let of_db = step(&source, JOB, &full);
+            let (.., at) = of_db.stored().filter(|(name, ..)| name.as_str() == "db01").nth(1).unwrap();
+            flip(&source, JOB, &at);
+        }
+        let transforms = Transforms::keeping(policy.clone());
+        let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+        told += report.notes.iter().filter(|note| note.contains("the blocks that the chain had")).count();
+        assert!(!report.machines.iter().any(|machine| matches!(machine.outcome, MachineOutcome::Incomplete { .. })));
+    }
+    let chain = newest_head(&target, COPY).chain;
+    let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full);
+    assert_eq!((fulls.clone().count(), told), (2, 1), "{chain:?}");
+    assert!(
+        fulls.clone().all(|full| full.machines.iter().all(|machine| machine.is_whole()) && full.machines.len() == 2)
+    );
+    assert_eq!(truth.check(&second, COPY).await.len(), 9);
+    let (taken, needed) = space(&target, COPY).await;
+    assert_eq!((taken, stray(&target, COPY)), (needed, Vec::new()));
 }

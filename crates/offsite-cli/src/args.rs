@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Bring back a head or indexes that were lost or damaged.
     Repair(Repair),
-    /// Write one restore point to one file that stands for itself.
+    /// Write machines, each in its newest state, to one file that stands for itself.
     Export(Export),
     /// Make an exported restore point the first of a copy job's chain.
     Import(Import),

@@ -213,11 +213,18 @@ fn traffic(traffic: &BlockTraffic) -> Value {
 }
 
 pub(crate) fn export(job: &str, report: &ExportReport) -> Value {
+    let machines = report.machines.iter().map(|machine| {
+        json!({
+            "name": machine.name.as_str(),
+            "sequence": machine.sequence.0,
+            "captured": machine.captured.to_string(),
+        })
+    });
     json!({
         "job": job,
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
-        "machines": names(&report.machines),
+        "machines": machines.collect::<Vec<_>>(),
         "bytes": report.bytes,
         "io": tally(&report.tally),
     })

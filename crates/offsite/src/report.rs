@@ -363,15 +363,26 @@ pub struct MapReport {
     pub tally: Tally,
 }
 
-/// A restore point that was exported.
+/// A machine in an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedMachine {
+    /// Which.
+    pub name: MachineName,
+    /// The restore point that its state is taken from.
+    pub sequence: Sequence,
+    /// When it was in that state.
+    pub captured: Timestamp,
+}
+
+/// Machines that were exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportReport {
-    /// Which.
+    /// The newest of the restore points that their states are taken from.
     pub sequence: Sequence,
-    /// Its time.
+    /// Its time, which is the time of the export.
     pub time: Timestamp,
-    /// The machines in it.
-    pub machines: Vec<MachineName>,
+    /// The machines, by name.
+    pub machines: Vec<ExportedMachine>,
     /// The length of the export.
     pub bytes: u64,
     /// Plan and count; the target is the backup file in the export.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use offsite_core::plan::Address;
-use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Status};
+use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, Sequence};
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::image::{DiskSink, ImageFormat, create};
@@ -112,42 +112,9 @@ impl Restore {
 
     /// The machine's state, and the point that it is taken from.
     async fn machine_at(&self, folder: &JobFolder) -> Result<(Sequence, MachineMap)> {
-        let point = match self.point {
-            // The newest state of the machine may be older than the newest point.
-            PointSelector::Latest => folder.newest_whole(&self.machine, offsite_core::Timestamp::MAX),
-            PointSelector::At(time) => folder.newest_whole(&self.machine, time),
-            PointSelector::Sequence(_) => None,
-        };
-        let point = match point {
-            Some(point) => point,
-            None => folder.point(self.point)?,
-        };
-        let unknown = || Error::UnknownMachine {
-            machine: self.machine.to_string(),
-            place: format!("restore point {} of job {}", point.sequence, self.job),
-            known: point.machines.iter().map(|machine| machine.name.to_string()).collect(),
-        };
-        let state = point.machine(&self.machine).ok_or_else(unknown)?;
-        if state.status == Status::Incomplete {
-            let has_it = |other: &&RestorePoint| other.machine(&self.machine).is_some_and(MachineState::is_whole);
-            let way_out = match folder.chain().all().rev().filter(|other| other.sequence < point.sequence).find(has_it)
-            {
-                Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
-                None => "no older restore point has it whole; a later copy may".to_owned(),
-            };
-            return Err(Error::Settings(format!(
-                "machine {} is incomplete in restore point {}; {way_out}",
-                self.machine, point.sequence
-            )));
-        }
+        let point = folder.point_of(&self.machine, self.point)?;
         let map = folder.state_at(point.sequence).await?;
-        let machine = map.machine(&self.machine).cloned().ok_or_else(unknown)?;
-        if let Some((disk, _)) = machine.disks.iter().find(|(_, disk)| !disk.is_full()) {
-            return Err(Error::Defect(format!(
-                "disk {disk} of {} is not whole in point {}",
-                self.machine, point.sequence
-            )));
-        }
+        let machine = folder.machine_in(&map, &self.machine, point)?;
         Ok((point.sequence, machine))
     }
 

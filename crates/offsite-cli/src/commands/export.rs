@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use offsite::core::Sequence;
-use offsite::report::ExportReport;
+use offsite::report::{ExportReport, ExportedMachine};
 use offsite::{Export as ExportJob, PointSelector};
 
 use crate::args::Export;
@@ -60,7 +60,11 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
 }
 
 fn summary(job: &str, report: &ExportReport, to: &Path) -> String {
-    let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
+    let machine = |machine: &ExportedMachine| match machine.sequence == report.sequence {
+        true => machine.name.to_string(),
+        false => format!("{} (of #{}, as of {})", machine.name, machine.sequence, machine.captured),
+    };
+    let machines: Vec<String> = report.machines.iter().map(machine).collect();
     format!(
         "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
         report.sequence,

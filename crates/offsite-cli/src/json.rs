@@ -262,9 +262,11 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         .iter()
         .map(|disk| {
             json!({
-                "path": disk.path.to_string_lossy(),
+                "disk": disk.number.0,
+                "path": disk.path.as_ref().map(|path| path.to_string_lossy()),
                 "size_bytes": disk.size_bytes,
                 "data_bytes": disk.data_bytes,
+                "device_bytes": disk.device_bytes,
             })
         })
         .collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use offsite_core::format::FormatError;
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
-use crate::JobName;
+use crate::{Holder, JobName};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,6 +169,50 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// What is to be written over is in use. Nothing of it was changed.
+    #[error(
+        "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
+    )]
+    InUse {
+        /// The file or block device.
+        path: PathBuf,
+        /// Who uses it; nobody who could be seen from here, if it is empty.
+        holders: Vec<Holder>,
+    },
+    /// A block device cannot hold the disk. Nothing of it was changed.
+    #[error(
+        "{} has {device_bytes} bytes, and the disk has {disk_bytes}: name a device that is as large, or restore to a file",
+        .path.display()
+    )]
+    DeviceTooSmall {
+        /// The device.
+        path: PathBuf,
+        /// Its size.
+        device_bytes: u64,
+        /// The size of the disk that was to be restored to it.
+        disk_bytes: u64,
+    },
+    /// A restore to a block device ended before the device held the disk.
+    #[error(
+        "{} is not restored: it holds a part of the disk now, and elsewhere what was on it before; restore to it again", .path.display()
+    )]
+    Torn {
+        /// The device.
+        path: PathBuf,
+        /// Why the restore ended.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The machine has no such disk.
+    #[error("machine {machine} has no disk {disk:?}{}", list(.known))]
+    UnknownDisk {
+        /// The machine.
+        machine: String,
+        /// What was asked for.
+        disk: String,
+        /// The disks that it has.
+        known: Vec<String>,
+    },
     /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
     #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
     Export {
@@ -176,7 +220,7 @@ pub enum Error {
         #[source]
         source: FormatError,
     },
-    /// An export's stream failed.
+    /// A stream that an export or a disk goes through failed.
     #[error("{while_doing} failed")]
     Stream {
         /// What was being done.
@@ -206,7 +250,8 @@ impl Error {
 
     /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
     pub(crate) fn is_loss(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+        matches!(self, Self::Torn { source, .. } if source.is_loss())
+            || matches!(self, Self::Damaged { .. })
             || matches!(self, Self::Repository { source, .. }
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::Corrupt))
     }
@@ -216,6 +261,7 @@ impl Error {
     pub fn repository_kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Repository { source, .. } | Self::CommitUnknown { source, .. } => Some(source.kind()),
+            Self::Torn { source, .. } => source.repository_kind(),
             _ => None,
         }
     }
@@ -241,6 +287,13 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
+}
+
+fn held_by(holders: &[Holder]) -> String {
+    match holders {
+        [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
+        holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// How many names an error lists.

@@ -12,8 +12,7 @@ use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHea
 use offsite_core::format::{FormatError, Kind, encode_record};
 use offsite_core::plan::sync;
 use offsite_core::{
-    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
-    Status,
+    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Status,
 };
 use tokio::sync::Mutex;
 
@@ -81,7 +80,7 @@ impl Export {
     /// asked for, is whole; [`Error::Damaged`] for a block that is not what was
     /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
-        self.run_to(Sink::new(writer))
+        self.run_to(Sink::new("writing the export", writer))
     }
 
     fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {

@@ -256,7 +256,12 @@ impl JobFolder {
     ///
     /// # Errors
     /// [`Error::Damaged`] if it is not there, or not all of it.
-    pub(crate) fn machine_in(&self, state: &BlockMap, machine: &MachineName, point: &RestorePoint) -> Result<MachineMap> {
+    pub(crate) fn machine_in(
+        &self,
+        state: &BlockMap,
+        machine: &MachineName,
+        point: &RestorePoint,
+    ) -> Result<MachineMap> {
         let found = state.machine(machine).filter(|map| map.disks.values().all(DiskMap::is_full));
         found.cloned().ok_or_else(|| Error::Damaged {
             object: format!("restore point {} of job {}", point.sequence, self.job()),

@@ -1,10 +1,10 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Seven ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
+//! Eight ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
 //! (backup file to new backup file or export), [`receive`]
-//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image) and [`scrub`] (backup
-//! file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
-//! Each of the seven is a bounded pipeline: at most
+//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image), [`pour`] (backup file to a
+//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! Each of the eight is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
@@ -18,6 +18,7 @@ mod find;
 mod fold;
 mod ingest;
 mod output;
+mod pour;
 mod receive;
 mod scrub;
 mod stream;
@@ -31,6 +32,7 @@ pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};
+pub(crate) use pour::pour;
 pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};
 pub(crate) use stream::{Sink, Source, bad_export};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
-use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
+use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
 use crate::release::Released;
@@ -327,12 +327,16 @@ pub(crate) fn absent(machines: &[MachineReport]) -> impl Iterator<Item = &Machin
 /// A restored disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredDisk {
-    /// The image.
-    pub path: std::path::PathBuf,
+    /// Which.
+    pub number: DiskNumber,
+    /// The image or the block device; none: the stream.
+    pub path: Option<std::path::PathBuf>,
     /// The disk's size.
     pub size_bytes: u64,
-    /// Plain bytes that were written; the rest is zero and sparse.
+    /// Plain bytes of blocks that were stored; the rest is zero, and sparse in a new image.
     pub data_bytes: u64,
+    /// The size of the block device. What it has beyond the disk is as it was.
+    pub device_bytes: Option<u64>,
 }
 
 /// A restore.

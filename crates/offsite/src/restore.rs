@@ -1,32 +1,49 @@
-//! Restores: a machine's state into disk images.
+//! Restores: a machine's state into disk images, block devices and streams.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod target;
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
 use offsite_core::plan::Address;
-use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, Sequence};
+use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, MachineName, Sequence};
 
 use crate::folder::{JobFolder, PointSelector};
-use crate::image::{DiskSink, ImageFormat, create};
-use crate::mover::{FrameSource, Wanted, extract};
+use crate::image::ImageFormat;
+use crate::mover::{FrameSource, Sink, Wanted, extract, pour};
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use target::{Request, Target, find_disk};
+
+/// So much of a device is made zero at once.
+const ZERO_BYTES: u64 = 64 << 20;
 
 /// A restore of one machine.
 ///
 /// Each block is compared with its digest before it is written; an image has its name only once it is whole and durable. So what
-/// a restore delivers is right to the last bit, or it delivers nothing.
+/// a restore delivers in files is right to the last bit, or it delivers nothing. Of a block device and a stream, an error tells that
+/// they hold a part of the disk.
 #[derive(Clone)]
 pub struct Restore {
     repository: OpenRepository,
     job: JobName,
     machine: MachineName,
     point: PointSelector,
+    disk: Option<String>,
     format: ImageFormat,
+    overwrites: bool,
     progress: Arc<dyn Progress>,
+}
+
+/// What is restored.
+struct Chosen {
+    sequence: Sequence,
+    block_size: BlockSize,
+    machine: MachineMap,
 }
 
 impl Restore {
@@ -38,6 +55,8 @@ impl Restore {
             job,
             machine,
             point: PointSelector::Latest,
+            disk: None,
+            overwrites: false,
             format: ImageFormat::Raw,
             progress: Arc::new(Silent),
         }
@@ -47,6 +66,21 @@ impl Restore {
     #[must_use]
     pub fn point(mut self, point: PointSelector) -> Self {
         self.point = point;
+        self
+    }
+
+    /// Only this of its disks, by number.
+    #[must_use]
+    pub fn disk(mut self, disk: impl Into<String>) -> Self {
+        self.disk = Some(disk.into());
+        self
+    }
+
+    /// Whether to write over what is there: a file is replaced once the new image is whole, a block device is written to. Neither may be
+    /// in use. Without it both are refused.
+    #[must_use]
+    pub fn overwrite(mut self, overwrites: bool) -> Self {
+        self.overwrites = overwrites;
         self
     }
 
@@ -64,13 +98,15 @@ impl Restore {
         self
     }
 
-    /// Restores to `to`: an image per disk if it is a folder, the only disk's image if not.
+    /// Restores to `to`: an image per disk if it is a folder, the only disk's image or block device if not.
     ///
-    /// In a folder the images are called `MACHINE-disk0.raw` and so on.
+    /// In a folder the images are called `MACHINE-disk0.raw` and so on. A folder that is missing is made: for several disks, or if
+    /// `to` ends with `/`, `to` itself. On a device, all of the disk is written, zeros included; what the device has beyond it stays.
     ///
     /// # Errors
-    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`]; [`Error::Image`] for a path that is taken or cannot be written;
-    /// [`Error::Damaged`] for a block that is not what was stored. After an error no image has its name.
+    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`]; [`Error::Image`] for a path that is taken or cannot be
+    /// written, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what cannot be written over; [`Error::Damaged`] for a block that is not
+    /// what was stored. After an error no image has its name. [`Error::Torn`] tells of a device that was written to, with the cause.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
         Box::pin(async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
@@ -79,111 +115,142 @@ impl Restore {
         })
     }
 
-    async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {
-        let start = Instant::now();
-        let before = self.repository.block_counts();
-        let (sequence, machine) = self.machine_at(folder).await?;
-        let paths = self.paths(&machine, to)?;
-        let sinks = self.create_sinks(&machine, &paths).await?;
-        match self.fill(folder, &machine, &sinks).await {
-            Ok(()) => {}
-            Err(error) => {
-                let sinks: Vec<_> = sinks.into_values().collect();
-                crate::seams::blocking(move || sinks.iter().for_each(|sink| sink.discard())).await?;
-                return Err(error);
+    /// Restores the only disk, raw, to `writer`, front to back. It is called on threads that may block; pieces have at most 4 MiB.
+    ///
+    /// # Errors
+    /// As [`Restore::run`]; [`Error::Settings`] if there are several disks or the format is not raw; [`Error::Stream`] if `writer` fails.
+    /// What was written until then is no whole disk.
+    pub fn stream(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<RestoreReport>> {
+        self.stream_to(Sink::new("writing the disk", writer))
+    }
+
+    fn stream_to(&self, sink: Sink) -> BoxFuture<'_, Result<RestoreReport>> {
+        Box::pin(async move {
+            if self.format != ImageFormat::Raw {
+                let why = "a stream is raw, as a qcow2 image is not written front to back: leave the format out";
+                return Err(Error::Settings(why.to_owned()));
             }
-        }
-        let disks = paths.into_iter().zip(machine.disks.values()).map(|(path, disk)| RestoredDisk {
-            path,
-            size_bytes: disk.size_bytes(),
-            data_bytes: disk
-                .stored()
-                .map(|(block, _)| u64::from(folder.chain().block_size().length_at(block, disk.size_bytes())))
-                .sum(),
-        });
-        Ok(RestoreReport {
-            sequence,
-            captured: machine.captured,
-            disks: disks.collect(),
-            traffic: BlockTraffic::between(before, self.repository.block_counts()),
-            duration: start.elapsed(),
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.stream_pinned(&folder, sink).await;
+            folder.unpin(pin, result).await
         })
     }
 
-    /// The machine's state, and the point that it is taken from.
-    async fn machine_at(&self, folder: &JobFolder) -> Result<(Sequence, MachineMap)> {
-        let point = folder.point_of(&self.machine, self.point)?;
-        let map = folder.state_at(point.sequence).await?;
-        let machine = folder.machine_in(&map, &self.machine, point)?;
-        Ok((point.sequence, machine))
-    }
-
-    fn paths(&self, machine: &MachineMap, to: &Path) -> Result<Vec<PathBuf>> {
-        if to.is_dir() {
-            let name = |disk: &DiskNumber| format!("{}-disk{disk}.{}", self.machine, self.format.extension());
-            return Ok(machine.disks.keys().map(|disk| to.join(name(disk))).collect());
-        }
-        if machine.disks.len() == 1 {
-            return Ok(vec![to.to_owned()]);
-        }
-        Err(Error::Settings(format!(
-            "machine {} has {} disks, and {} is no folder; make the folder first",
-            self.machine,
-            machine.disks.len(),
-            to.display()
-        )))
-    }
-
-    async fn create_sinks(
-        &self,
-        machine: &MachineMap,
-        paths: &[PathBuf],
-    ) -> Result<BTreeMap<DiskNumber, Arc<dyn DiskSink>>> {
-        let format = self.format;
-        let wanted: Vec<(DiskNumber, u64, PathBuf)> = machine
-            .disks
-            .iter()
-            .zip(paths)
-            .map(|((number, disk), path)| (*number, disk.size_bytes(), path.clone()))
-            .collect();
-        let create_all = move || {
-            let mut sinks: BTreeMap<DiskNumber, Arc<dyn DiskSink>> = BTreeMap::new();
-            for (number, size_bytes, path) in wanted {
-                match create(&path, format, size_bytes) {
-                    Ok(sink) => {
-                        sinks.insert(number, sink);
-                    }
-                    Err(error) => {
-                        sinks.values().for_each(|sink| sink.discard());
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(sinks)
+    async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        let chosen = self.choose(folder).await?;
+        let request = Request {
+            machine: self.machine.clone(),
+            format: self.format,
+            overwrites: self.overwrites,
+            disks: chosen.machine.disks.iter().map(|(number, disk)| (*number, disk.size_bytes())).collect(),
         };
-        crate::seams::blocking(create_all).await?
+        let to = to.to_owned();
+        let target = Arc::new(crate::seams::blocking(move || Target::create(&request, &to)).await??);
+        if let Err(error) = self.fill(folder, &chosen, &target).await {
+            let discarded = Arc::clone(&target);
+            crate::seams::blocking(move || discarded.discard()).await?;
+            return Err(match target.torn() {
+                Some(path) => Error::Torn { path, source: Box::new(error) },
+                None => error,
+            });
+        }
+        let mut report = self.report(&chosen, before, start);
+        for disk in &mut report.disks {
+            if let Some(image) = target.images.get(&disk.number) {
+                disk.path = Some(image.path.clone());
+                disk.device_bytes = image.sink.write_over().map(|device| device.device_bytes);
+            }
+        }
+        Ok(report)
     }
 
-    async fn fill(
-        &self,
-        folder: &JobFolder,
-        machine: &MachineMap,
-        sinks: &BTreeMap<DiskNumber, Arc<dyn DiskSink>>,
-    ) -> Result<()> {
-        let wanted = wanted(&self.machine, machine.disks.iter());
+    async fn stream_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<RestoreReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        let chosen = self.choose(folder).await?;
+        let mut disks = chosen.machine.disks.iter();
+        let (Some((number, disk)), None) = (disks.next(), disks.next()) else {
+            return Err(Error::Settings(format!(
+                "machine {} has {} disks, and a stream takes one: choose one of the disks",
+                self.machine,
+                chosen.machine.disks.len()
+            )));
+        };
+        let mut wanted = wanted(&self.machine, std::iter::once((number, disk)));
+        wanted.sort_unstable_by_key(|block| block.address.block);
+        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
+        let shape = (chosen.block_size, disk.size_bytes());
+        pour(Arc::new(wanted), &source, shape, &mut sink, self.progress.as_ref()).await?;
+        Ok(self.report(&chosen, before, start))
+    }
+
+    /// The machine's state with the disks that are asked for, and the point that it is taken from.
+    async fn choose(&self, folder: &JobFolder) -> Result<Chosen> {
+        let point = folder.point_of(&self.machine, self.point)?;
+        let state = folder.state_at(point.sequence).await?;
+        let mut machine = folder.machine_in(&state, &self.machine, point)?;
+        if let Some(text) = &self.disk {
+            let chosen = find_disk(&self.machine, &machine.disks, text)?;
+            machine.disks.retain(|number, _| *number == chosen);
+        }
+        Ok(Chosen { sequence: point.sequence, block_size: folder.chain().block_size(), machine })
+    }
+
+    fn report(&self, chosen: &Chosen, before: offsite_repository::Counts, start: Instant) -> RestoreReport {
+        let disks = chosen.machine.disks.iter().map(|(number, disk)| RestoredDisk {
+            number: *number,
+            path: None,
+            size_bytes: disk.size_bytes(),
+            data_bytes: disk
+                .stored()
+                .map(|(block, _)| u64::from(chosen.block_size.length_at(block, disk.size_bytes())))
+                .sum(),
+            device_bytes: None,
+        });
+        RestoreReport {
+            sequence: chosen.sequence,
+            captured: chosen.machine.captured,
+            disks: disks.collect(),
+            traffic: BlockTraffic::between(before, self.repository.block_counts()),
+            duration: start.elapsed(),
+        }
+    }
+
+    async fn fill(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<()> {
+        self.write_zeros(chosen, target).await?;
+        let wanted = wanted(&self.machine, chosen.machine.disks.iter());
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let sink_of = |disk: DiskNumber| {
-            let size_bytes = machine.disks.get(&disk)?.size_bytes();
-            sinks.get(&disk).map(|sink| (Arc::clone(sink), size_bytes))
+            let size_bytes = chosen.machine.disks.get(&disk)?.size_bytes();
+            target.images.get(&disk).map(|image| (Arc::clone(&image.sink), size_bytes))
         };
-        extract(Arc::new(wanted), &source, folder.chain().block_size(), sink_of, self.progress.as_ref()).await?;
-        let sinks: Vec<_> = sinks.values().cloned().collect();
+        extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.progress.as_ref()).await?;
+        let target = Arc::clone(target);
         // All of them are whole before one has its name.
-        let finish = move || {
-            sinks.iter().try_for_each(|sink| sink.finish())?;
-            sinks.iter().try_for_each(|sink| sink.keep())
-        };
-        crate::seams::blocking(finish).await?
+        crate::seams::blocking(move || target.keep()).await?
+    }
+
+    /// Makes zero what no block is stored of, where something else was before.
+    async fn write_zeros(&self, chosen: &Chosen, target: &Arc<Target>) -> Result<()> {
+        for (number, image) in target.images.iter().filter(|(_, image)| image.sink.write_over().is_some()) {
+            let Some(disk) = chosen.machine.disks.get(number) else { continue };
+            let gaps = gaps(disk, chosen.block_size);
+            self.progress.begin("zeroing", gaps.iter().map(|gap| gap.end - gap.start).sum());
+            for gap in gaps {
+                let mut start = gap.start;
+                while start < gap.end {
+                    let end = gap.end.min(start + ZERO_BYTES);
+                    let sink = Arc::clone(&image.sink);
+                    crate::seams::blocking(move || sink.write_zeros(start..end)).await??;
+                    self.progress.advance(end - start);
+                    start = end;
+                }
+            }
+            self.progress.end();
+        }
+        Ok(())
     }
 }
 
@@ -196,6 +263,19 @@ impl std::fmt::Debug for Restore {
             .field("point", &self.point)
             .finish_non_exhaustive()
     }
+}
+
+/// The bytes of a disk that no block is stored of, which are zero.
+fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    let mut position = 0;
+    for (block, _) in disk.stored() {
+        let start = block_size.offset(block);
+        gaps.extend(Some(position..start).filter(|gap| gap.start < gap.end));
+        position = start + u64::from(block_size.length_at(block, disk.size_bytes()));
+    }
+    gaps.extend(Some(position..disk.size_bytes()).filter(|gap| gap.start < gap.end));
+    gaps
 }
 
 /// The stored blocks of disks, in the order in which they lie in their files.

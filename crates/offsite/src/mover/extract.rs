@@ -46,13 +46,7 @@ pub(crate) async fn extract(
                 PLAIN.with_borrow_mut(|plain| {
                     for (block, (sink, size_bytes)) in wanted[batch.items.clone()].iter().zip(sinks) {
                         let frame = frame_in(&bytes, &batch, block.at)?;
-                        let number = source.number(&block.address.machine)?;
-                        unseal(&frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
-                        // A longer one would be written over the next.
-                        if plain.len() as u64 != u64::from(block_size.length_at(block.address.block, size_bytes)) {
-                            let why = "its block has not the length that the disk has it in".to_owned();
-                            return Err(source.damaged(block, FormatError::Invalid { what: "frame", why }));
-                        }
+                        open_block(&frame, block, &source, (block_size, size_bytes), plain)?;
                         sink.write_at(plain, block_size.offset(block.address.block))?;
                     }
                     Ok(())
@@ -69,4 +63,22 @@ pub(crate) async fn extract(
         .await?;
     progress.end();
     Ok(())
+}
+
+/// Writes the plain bytes of a frame to `plain`, if they are the block that is wanted of a disk of `size_bytes`.
+pub(super) fn open_block(
+    frame: &[u8],
+    block: &Wanted,
+    source: &FrameSource,
+    (block_size, size_bytes): (BlockSize, u64),
+    plain: &mut Vec<u8>,
+) -> Result<()> {
+    let number = source.number(&block.address.machine)?;
+    unseal(frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
+    // A longer one would be written over the next.
+    if plain.len() as u64 == u64::from(block_size.length_at(block.address.block, size_bytes)) {
+        return Ok(());
+    }
+    let why = "its block has not the length that the disk has it in".to_owned();
+    Err(source.damaged(block, FormatError::Invalid { what: "frame", why }))
 }

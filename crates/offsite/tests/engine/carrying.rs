@@ -3,12 +3,12 @@
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
-use offsite::core::{PointKind, Sequence};
 use offsite::core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite::core::format::head::Role;
 use offsite::core::format::index::Index;
 use offsite::core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record, encode_record};
+use offsite::core::{PointKind, Sequence};
 use offsite::report::MachineOutcome;
 use offsite::{
     BackupJob, BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,

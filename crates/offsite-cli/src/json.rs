@@ -261,11 +261,13 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         .disks
         .iter()
         .map(|disk| {
+            let lost = disk.lost.iter().map(|range| json!({ "start_bytes": range.start, "end_bytes": range.end }));
             json!({
                 "disk": disk.number.0,
                 "path": disk.path.as_ref().map(|path| path.to_string_lossy()),
                 "size_bytes": disk.size_bytes,
                 "data_bytes": disk.data_bytes,
+                "lost": lost.collect::<Vec<_>>(),
                 "device_bytes": disk.device_bytes,
             })
         })

@@ -11,7 +11,7 @@ use offsite_cli::workload::Disk;
 use offsite_tests::LoopDevice;
 use serde_json::{Value, json};
 use support::golden::Transcript;
-use support::{COPY_JOB, Offsite, Ran, assert_equal_bytes, assert_same_bytes, day};
+use support::{COPY_JOB, Offsite, Ran, assert_equal_bytes, assert_same_bytes, day, repository};
 
 const RESTORE: [&str; 4] = ["restore", "primary", "nightly", "db01"];
 
@@ -120,6 +120,39 @@ fn times_are_those_of_the_jobs_zone() {
     };
     assert_eq!(exported("2026-11-02 13:59"), 1);
     assert_eq!(exported("2026-11-02"), 2);
+}
+
+/// Damage: the way out is named, and what is left can be had.
+#[test]
+fn what_is_damaged_is_salvaged_and_told_of() {
+    let offsite = prepared();
+    let blocks = offsite.path("primary/nightly/blocks");
+    let newest = repository::names(&offsite.path("primary/nightly"), "blocks").pop_last().unwrap();
+    // The newest point's file holds blocks of both disks, those of the first disk first.
+    let length = fs::metadata(blocks.join(&newest)).unwrap().len();
+    File::options().write(true).open(blocks.join(&newest)).unwrap().set_len(length / 4).unwrap();
+    let mut transcript = Transcript::default();
+    transcript.run(&offsite, 1, RESTORE.into_iter().chain(["--to", "all"]));
+    assert!(!offsite.path("all").exists());
+    transcript.run(&offsite, 0, RESTORE.into_iter().chain(["--point", "2", "--to", "older"]));
+    transcript.run(&offsite, 3, RESTORE.into_iter().chain(["--salvage", "--to", "all"]));
+    let report = offsite.run(RESTORE.into_iter().chain(["--salvage", "--to", "json", "--json"])).expect(3).json();
+    for (number, image) in ["system.img", "data.img"].into_iter().enumerate() {
+        let mut expected = fs::read(offsite.path(image)).unwrap();
+        for range in report["disks"][number]["lost"].as_array().unwrap() {
+            let at = |key: &str| usize::try_from(range[key].as_u64().unwrap()).unwrap();
+            expected[at("start_bytes")..at("end_bytes")].fill(0);
+        }
+        let restored = fs::read(offsite.path("all").join(format!("db01-disk{number}.raw"))).unwrap();
+        assert_equal_bytes(&restored, &expected, image);
+    }
+    // A disk that is streamed has its list on standard error.
+    let mut command = offsite.command(RESTORE.into_iter().chain(["--disk", "1", "--salvage", "--to", "-"]));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("lost"));
+    assert_equal_bytes(&output.stdout, &fs::read(offsite.path("all/db01-disk1.raw")).unwrap(), "disk 1");
+    transcript.compare(&offsite, "salvage.txt");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
 //! threads: the command peaks below 200 MiB.
 
+mod around;
 mod clone;
 mod codec;
 mod copy;
@@ -24,6 +25,7 @@ mod scrub;
 mod stream;
 mod transfer;
 
+pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use copy::{Copied, Ending, copy};

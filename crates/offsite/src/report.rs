@@ -1,5 +1,6 @@
 //! What a run did.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
@@ -333,8 +334,10 @@ pub struct RestoredDisk {
     pub path: Option<std::path::PathBuf>,
     /// The disk's size.
     pub size_bytes: u64,
-    /// Plain bytes of blocks that were stored; the rest is zero, and sparse in a new image.
+    /// Plain bytes of stored blocks that were written; the rest is zero, and sparse in a new image.
     pub data_bytes: u64,
+    /// Bytes that are lost and are zeros now, in ascending ranges that do not touch; none but in a salvage.
+    pub lost: Vec<Range<u64>>,
     /// The size of the block device. What it has beyond the disk is as it was.
     pub device_bytes: Option<u64>,
 }

@@ -1,10 +1,12 @@
 //! Restores: a machine's state into disk images, block devices and streams.
 
+mod intact;
 mod target;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,9 +16,10 @@ use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, MachineName, Sequ
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::image::ImageFormat;
-use crate::mover::{FrameSource, Sink, Wanted, extract, pour};
+use crate::mover::{FrameSource, Lost, Sink, Wanted, extract, pour};
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use intact::newest_intact;
 use target::{Request, Target, find_disk};
 
 /// So much of a device is made zero at once.
@@ -25,8 +28,8 @@ const ZERO_BYTES: u64 = 64 << 20;
 /// A restore of one machine.
 ///
 /// Each block is compared with its digest before it is written; an image has its name only once it is whole and durable. So what
-/// a restore delivers in files is right to the last bit, or it delivers nothing. Of a block device and a stream, an error tells that
-/// they hold a part of the disk.
+/// a restore delivers in files is right to the last bit, or it delivers nothing, unless a salvage is asked for. Of a block device and a
+/// stream, an error tells that they hold a part of the disk.
 #[derive(Clone)]
 pub struct Restore {
     repository: OpenRepository,
@@ -36,6 +39,7 @@ pub struct Restore {
     disk: Option<String>,
     format: ImageFormat,
     overwrites: bool,
+    salvages: bool,
     progress: Arc<dyn Progress>,
 }
 
@@ -57,6 +61,7 @@ impl Restore {
             point: PointSelector::Latest,
             disk: None,
             overwrites: false,
+            salvages: false,
             format: ImageFormat::Raw,
             progress: Arc::new(Silent),
         }
@@ -84,6 +89,14 @@ impl Restore {
         self
     }
 
+    /// Whether to restore what is left of damaged disks: zeros take the place of blocks that are lost, and the report lists them. Without
+    /// it they are an error.
+    #[must_use]
+    pub fn salvage(mut self, salvages: bool) -> Self {
+        self.salvages = salvages;
+        self
+    }
+
     /// The format of the images.
     #[must_use]
     pub fn format(mut self, format: ImageFormat) -> Self {
@@ -105,13 +118,18 @@ impl Restore {
     ///
     /// # Errors
     /// [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`]; [`Error::Image`] for a path that is taken or cannot be
-    /// written, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what cannot be written over; [`Error::Damaged`] for a block that is not
-    /// what was stored. After an error no image has its name. [`Error::Torn`] tells of a device that was written to, with the cause.
+    /// written, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what cannot be written over; [`Error::MachineDamaged`] for blocks
+    /// or indexes that are not what was stored. After an error no image has its name. [`Error::Torn`] tells of a device that was written
+    /// to, with the cause.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
         Box::pin(async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let result = self.run_pinned(&folder, to).await;
-            folder.unpin(pin, result).await
+            let mut torn = None;
+            let result = self.run_pinned(&folder, to, &mut torn).await;
+            folder.unpin(pin, result).await.map_err(|error| match torn {
+                Some(path) => Error::Torn { path, source: Box::new(error) },
+                None => error,
+            })
         })
     }
 
@@ -136,7 +154,8 @@ impl Restore {
         })
     }
 
-    async fn run_pinned(&self, folder: &JobFolder, to: &Path) -> Result<RestoreReport> {
+    /// Restores to `to`. After an error, `torn` is the device that was written to.
+    async fn run_pinned(&self, folder: &JobFolder, to: &Path, torn: &mut Option<PathBuf>) -> Result<RestoreReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         let chosen = self.choose(folder).await?;
@@ -148,15 +167,15 @@ impl Restore {
         };
         let to = to.to_owned();
         let target = Arc::new(crate::seams::blocking(move || Target::create(&request, &to)).await??);
-        if let Err(error) = self.fill(folder, &chosen, &target).await {
-            let discarded = Arc::clone(&target);
-            crate::seams::blocking(move || discarded.discard()).await?;
-            return Err(match target.torn() {
-                Some(path) => Error::Torn { path, source: Box::new(error) },
-                None => error,
-            });
-        }
-        let mut report = self.report(&chosen, before, start);
+        let lost = match self.fill(folder, &chosen, &target).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                *torn = target.torn();
+                crate::seams::blocking(move || target.discard()).await?;
+                return Err(error);
+            }
+        };
+        let mut report = self.report(&chosen, &lost, before, start);
         for disk in &mut report.disks {
             if let Some(image) = target.images.get(&disk.number) {
                 disk.path = Some(image.path.clone());
@@ -182,15 +201,19 @@ impl Restore {
         wanted.sort_unstable_by_key(|block| block.address.block);
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let shape = (chosen.block_size, disk.size_bytes());
-        pour(Arc::new(wanted), &source, shape, &mut sink, self.progress.as_ref()).await?;
-        Ok(self.report(&chosen, before, start))
+        let lost = pour(Arc::new(wanted), &source, shape, &mut sink, self.salvages, self.progress.as_ref()).await?;
+        let lost = self.judge(folder, &chosen, lost).await?;
+        Ok(self.report(&chosen, &lost, before, start))
     }
 
     /// The machine's state with the disks that are asked for, and the point that it is taken from.
     async fn choose(&self, folder: &JobFolder) -> Result<Chosen> {
         let point = folder.point_of(&self.machine, self.point)?;
-        let state = folder.state_at(point.sequence).await?;
-        let mut machine = folder.machine_in(&state, &self.machine, point)?;
+        let state = folder.state_at(point.sequence).await;
+        let mut machine = match state.and_then(|state| folder.machine_in(&state, &self.machine, point)) {
+            Err(error) if error.is_loss() => return Err(self.damaged(folder, point.sequence, &[], error).await),
+            answer => answer?,
+        };
         if let Some(text) = &self.disk {
             let chosen = find_disk(&self.machine, &machine.disks, text)?;
             machine.disks.retain(|number, _| *number == chosen);
@@ -198,16 +221,57 @@ impl Restore {
         Ok(Chosen { sequence: point.sequence, block_size: folder.chain().block_size(), machine })
     }
 
-    fn report(&self, chosen: &Chosen, before: offsite_repository::Counts, start: Instant) -> RestoreReport {
-        let disks = chosen.machine.disks.iter().map(|(number, disk)| RestoredDisk {
-            number: *number,
-            path: None,
-            size_bytes: disk.size_bytes(),
-            data_bytes: disk
-                .stored()
-                .map(|(block, _)| u64::from(chosen.block_size.length_at(block, disk.size_bytes())))
-                .sum(),
-            device_bytes: None,
+    /// The blocks that are lost, if they may be.
+    async fn judge(&self, folder: &JobFolder, chosen: &Chosen, lost: Lost) -> Result<Vec<Wanted>> {
+        let Lost { blocks, error } = lost;
+        match error {
+            None => Ok(blocks),
+            Some(error) if !self.salvages => Err(self.damaged(folder, chosen.sequence, &blocks, error).await),
+            // What was let go meanwhile is no damage, and an outage none either.
+            Some(_) if folder.is_expired().await? => Err(Error::SnapshotExpired { job: self.job.clone() }),
+            Some(_) => Ok(blocks),
+        }
+    }
+
+    /// The error for a machine of which something is lost: these blocks, or an index if there are none.
+    async fn damaged(&self, folder: &JobFolder, sequence: Sequence, lost: &[Wanted], error: Error) -> Error {
+        let intact = newest_intact(folder, &self.machine, self.disk.as_deref(), lost).await;
+        Error::MachineDamaged {
+            machine: self.machine.to_string(),
+            sequence,
+            // Whoever cannot look knows of none.
+            intact: intact.unwrap_or_default(),
+            is_salvageable: !lost.is_empty(),
+            source: Box::new(error),
+        }
+    }
+
+    fn report(
+        &self,
+        chosen: &Chosen,
+        lost: &[Wanted],
+        before: offsite_repository::Counts,
+        start: Instant,
+    ) -> RestoreReport {
+        let disks = chosen.machine.disks.iter().map(|(number, disk)| {
+            let lost = lost.iter().filter(|block| block.address.disk == *number).map(|block| block.address.block);
+            let lost: BTreeSet<u32> = lost.collect();
+            let length = |block| u64::from(chosen.block_size.length_at(block, disk.size_bytes()));
+            RestoredDisk {
+                number: *number,
+                path: None,
+                size_bytes: disk.size_bytes(),
+                data_bytes: disk
+                    .stored()
+                    .filter(|(block, _)| !lost.contains(block))
+                    .map(|(block, _)| length(block))
+                    .sum(),
+                lost: joined(lost.iter().map(|block| {
+                    let start = chosen.block_size.offset(*block);
+                    start..start + length(*block)
+                })),
+                device_bytes: None,
+            }
         });
         RestoreReport {
             sequence: chosen.sequence,
@@ -218,7 +282,8 @@ impl Restore {
         }
     }
 
-    async fn fill(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<()> {
+    /// Makes the images whole; the blocks that are lost.
+    async fn fill(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<Vec<Wanted>> {
         self.write_zeros(chosen, target).await?;
         let wanted = wanted(&self.machine, chosen.machine.disks.iter());
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
@@ -226,10 +291,13 @@ impl Restore {
             let size_bytes = chosen.machine.disks.get(&disk)?.size_bytes();
             target.images.get(&disk).map(|image| (Arc::clone(&image.sink), size_bytes))
         };
-        extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.progress.as_ref()).await?;
+        let progress = self.progress.as_ref();
+        let lost = extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.salvages, progress).await?;
+        let lost = self.judge(folder, chosen, lost).await?;
         let target = Arc::clone(target);
         // All of them are whole before one has its name.
-        crate::seams::blocking(move || target.keep()).await?
+        crate::seams::blocking(move || target.keep()).await??;
+        Ok(lost)
     }
 
     /// Makes zero what no block is stored of, where something else was before.
@@ -276,6 +344,18 @@ fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
     }
     gaps.extend(Some(position..disk.size_bytes()).filter(|gap| gap.start < gap.end));
     gaps
+}
+
+/// Ascending ranges, those that touch as one.
+fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// The stored blocks of disks, in the order in which they lie in their files.

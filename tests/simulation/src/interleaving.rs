@@ -272,7 +272,7 @@ impl<'a> Stage<'a> {
                         return said(Invariant::LivingWriterStays, "it was taken over in its prime".to_owned());
                     }
                 }
-                (Err(error @ (Error::Damaged { .. } | Error::Defect(_))), _) => {
+                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect(_)) => {
                     return said(Invariant::NoFalseAlarm, words(error));
                 }
                 // A reader that was silent for too long hears of it, and reads nothing wrong.

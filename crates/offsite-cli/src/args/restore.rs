@@ -38,6 +38,9 @@ pub(crate) struct Restore {
     /// first bytes become the disk, zeros included, and what it has beyond stays. A restore to it that is cut off leaves a part of the disk.
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Restore what is left of damaged disks: what is lost becomes zeros, its ranges are listed, and the exit status is 3.
+    #[arg(long)]
+    pub(crate) salvage: bool,
     /// The format of the images.
     #[arg(long, value_name = "FORMAT", default_value = "raw")]
     pub(crate) format: Format,

@@ -22,6 +22,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let restore = RestoreJob::new(&repository, arguments.job.clone(), arguments.machine.clone())
         .point(point)
         .overwrite(arguments.overwrite)
+        .salvage(arguments.salvage)
         .format(arguments.format.into())
         .progress(progress::bars());
     let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
@@ -43,7 +44,8 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     } else {
         print::text(text);
     }
-    Ok(Status::Done)
+    let is_whole = report.disks.iter().all(|disk| disk.lost.is_empty());
+    Ok(if is_whole { Status::Done } else { Status::Warnings })
 }
 
 /// What it means that the command was stopped.
@@ -65,6 +67,9 @@ fn summary(machine: &str, report: &RestoreReport) -> String {
     let mut text = format!("{machine}: as of {}, from restore point #{}\n", report.captured, report.sequence);
     for disk in &report.disks {
         text.push_str(&line(disk));
+    }
+    for disk in report.disks.iter().filter(|disk| !disk.lost.is_empty()) {
+        text.push_str(&lost(disk));
     }
     let data: u64 = report.disks.iter().map(|disk| disk.data_bytes).sum();
     text.push_str(&format!(
@@ -92,4 +97,15 @@ fn line(disk: &RestoredDisk) -> String {
         }
     };
     format!("  {place}  {size} ({data} of data, {rest})\n")
+}
+
+/// What of a disk is lost.
+fn lost(disk: &RestoredDisk) -> String {
+    let bytes: u64 = disk.lost.iter().map(|range| range.end - range.start).sum();
+    let mut text =
+        format!("  lost      {} of disk {}, which are zeros now; its bytes\n", render::bytes(bytes), disk.number);
+    for range in &disk.lost {
+        text.push_str(&format!("            {} to {}\n", range.start, range.end.saturating_sub(1)));
+    }
+    text
 }

@@ -124,11 +124,11 @@ async fn a_device_that_was_written_to_is_told_of() {
     }
     // The only block of this disk is damaged, so nothing was written.
     let error = overwrite(&repository, "1").run(device.path()).await.unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(matches!(error, Error::MachineDamaged { .. }), "{error}");
     assert_eq!(device.content(), vec![0xaa; size]);
     let error = overwrite(&repository, "0").run(device.path()).await.unwrap_err();
     let is_told = matches!(&error, Error::Torn { path, source }
-        if path == device.path() && matches!(**source, Error::Damaged { .. }));
+        if path == device.path() && matches!(**source, Error::MachineDamaged { .. }));
     assert!(is_told, "{error}");
     assert!(device.content() != vec![0xaa; size]);
     flip(&memory, &first);

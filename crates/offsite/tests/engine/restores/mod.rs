@@ -2,6 +2,7 @@
 
 mod devices;
 mod places;
+mod salvages;
 mod streams;
 
 use std::sync::Arc;

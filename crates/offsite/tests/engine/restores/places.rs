@@ -87,7 +87,7 @@ async fn a_file_is_replaced_once_the_new_one_is_whole() {
     let count = files_in(to.path());
     flip(&memory, &place(&memory, 1, 1, 0));
     let error = restore(&repository).disk("1").overwrite(true).run(&file).await.unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(matches!(error, Error::MachineDamaged { .. }), "{error}");
     assert_eq!((fs::read(&file).unwrap(), files_in(to.path())), (before, count));
 }
 

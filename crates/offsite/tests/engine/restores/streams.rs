@@ -77,6 +77,6 @@ async fn a_stream_that_ends_early_is_an_error() {
     flip(&memory, &place(&memory, 1, 1, 0));
     let pipe = Pipe::of(usize::MAX);
     let error = restore(&repository).disk("1").stream(pipe.clone()).await.unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(matches!(error, Error::MachineDamaged { .. }), "{error}");
     assert_eq!(pipe.written(), b"");
 }

@@ -104,6 +104,12 @@ impl Disk {
         self.folder.path().join("mount")
     }
 
+    /// The device that it is mounted from, where that is not the mount's own business.
+    #[must_use]
+    pub fn device(&self) -> Option<&Path> {
+        self.device.as_deref()
+    }
+
     /// Whether the device stays attached between mounts, which is quicker than a new one each time.
     fn keeps_device(&self) -> bool {
         matches!(self.kind, FileSystemKind::Ext4 | FileSystemKind::Xfs | FileSystemKind::Btrfs)
@@ -208,7 +214,7 @@ impl Drop for Disk {
 ///
 /// # Errors
 /// What the tool said.
-pub fn attach(image: &Path) -> Result<PathBuf, String> {
+pub(crate) fn attach(image: &Path) -> Result<PathBuf, String> {
     let mut command = tool(("losetup", "mount"))?;
     let output = output_of(command.args(["--find", "--show"]).arg(image));
     if !output.status.success() {
@@ -231,6 +237,6 @@ pub(crate) fn attempt(command: &mut Command) -> Result<(), String> {
 }
 
 /// A new folder in memory where there is such a place: a device in memory flushes at once, and has all the same states.
-fn memory_folder() -> TempDir {
+pub(crate) fn memory_folder() -> TempDir {
     TempDir::new_in("/dev/shm").unwrap_or_else(|_| crate::folder())
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`ext4`]: an ext4 file system in a raw image, made, changed, checked and read without root.
 //! - [`Disk`]: a file system of many kinds, mounted, where this user may.
+//! - [`LoopDevice`]: a block device, where this user may have one.
 //! - [`Yankable`]: a drive that can be pulled out while it is mounted.
 //! - [`qemu`]: disk images as QEMU sees them.
 //! - [`Tree`]: files that are the same in every run.
@@ -11,12 +12,14 @@
 mod cut;
 mod disk;
 pub mod ext4;
+mod loop_device;
 pub mod qemu;
 mod tools;
 mod tree;
 mod yank;
 
-pub use disk::{Disk, FileSystemKind, attach};
+pub use disk::{Disk, FileSystemKind};
+pub use loop_device::{LoopDevice, MappedDevice};
 pub use tempfile::TempDir;
 pub use tools::{find, look_up, run};
 pub use tree::{Change, Tree};

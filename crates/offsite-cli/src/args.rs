@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod carry;
+mod restore;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::{BackupMethod, ImageFormat, JobName};
 
 pub(crate) use carry::{Export, Import, Map, Repair};
+pub(crate) use restore::Restore;
 
 /// Backup copy jobs for virtual machine images.
 ///
@@ -47,13 +49,13 @@ pub(crate) enum Command {
     Points(Points),
     /// Draw a job's chain, with what is kept why and until when.
     Chain(Chain),
-    /// Restore a machine's disks to images.
+    /// Restore a machine's disks to images, block devices or standard output.
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
     /// Bring back a head or indexes that were lost or damaged.
     Repair(Repair),
-    /// Write one restore point to one file that stands for itself.
+    /// Write machines, each in its newest state, to one file that stands for itself.
     Export(Export),
     /// Make an exported restore point the first of a copy job's chain.
     Import(Import),
@@ -210,33 +212,6 @@ pub(crate) struct Chain {
     /// Tell when each restore point will go, and what that frees, if the job goes on as it does.
     #[arg(long)]
     pub(crate) forecast: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// The repository.
-    pub(crate) repo: String,
-    /// The job.
-    #[arg(value_parser = job_name)]
-    pub(crate) job: JobName,
-    /// The machine.
-    #[arg(value_parser = machine_name)]
-    pub(crate) machine: MachineName,
-    /// Its state at or before this time (default: the newest).
-    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "point")]
-    pub(crate) at: Option<Timestamp>,
-    /// Its state at the restore point of this number.
-    #[arg(long, value_name = "SEQ")]
-    pub(crate) point: Option<u64>,
-    /// A folder for one image a disk, or the path of the only disk's image.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) to: PathBuf,
-    /// The format of the images.
-    #[arg(long, value_name = "FORMAT", default_value = "raw")]
-    pub(crate) format: Format,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

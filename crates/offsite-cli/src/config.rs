@@ -4,6 +4,7 @@ mod daemon;
 pub(crate) mod path;
 mod timing;
 mod transform;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

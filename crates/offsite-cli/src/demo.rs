@@ -207,7 +207,8 @@ impl Story {
                 let restore = Restore::new(&self.second, self.copy.clone(), machine.name.clone());
                 let report = restore.point(PointSelector::Sequence(point.sequence)).run(&to).await?;
                 for (disk, restored) in machine.disks.iter().zip(&report.disks) {
-                    same &= disk.is_same(&restored.path, day).map_err(|error| failed(&restored.path, &error))?;
+                    let path = restored.path.as_deref().unwrap_or(&to);
+                    same &= disk.is_same(path, day).map_err(|error| failed(path, &error))?;
                     disks += 1;
                     data += restored.size_bytes;
                 }

@@ -222,11 +222,18 @@ fn traffic(traffic: &BlockTraffic) -> Value {
 }
 
 pub(crate) fn export(job: &str, report: &ExportReport) -> Value {
+    let machines = report.machines.iter().map(|machine| {
+        json!({
+            "name": machine.name.as_str(),
+            "sequence": machine.sequence.0,
+            "captured": machine.captured.to_string(),
+        })
+    });
     json!({
         "job": job,
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
-        "machines": names(&report.machines),
+        "machines": machines.collect::<Vec<_>>(),
         "bytes": report.bytes,
         "io": tally(&report.tally),
     })
@@ -263,10 +270,14 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         .disks
         .iter()
         .map(|disk| {
+            let lost = disk.lost.iter().map(|range| json!({ "start_bytes": range.start, "end_bytes": range.end }));
             json!({
-                "path": disk.path.to_string_lossy(),
+                "disk": disk.number.0,
+                "path": disk.path.as_ref().map(|path| path.to_string_lossy()),
                 "size_bytes": disk.size_bytes,
                 "data_bytes": disk.data_bytes,
+                "lost": lost.collect::<Vec<_>>(),
+                "device_bytes": disk.device_bytes,
             })
         })
         .collect();

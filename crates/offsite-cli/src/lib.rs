@@ -25,6 +25,7 @@ mod render;
 mod signals;
 mod status;
 mod stoppable;
+mod when;
 pub mod workload;
 
 use std::process::ExitCode;

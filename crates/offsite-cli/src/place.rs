@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::OpenRepository;
-use offsite::core::Timestamp;
+use offsite::core::{Sequence, Timestamp};
 use offsite::repository::{Error, ErrorKind, Repository};
+use offsite::{JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{ChecksumConfig, Config, RepositoryConfig};
@@ -13,6 +13,7 @@ use crate::media::{MediaSet, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::stoppable::Stoppable;
+use crate::when::When;
 
 /// Where a repository lies.
 enum Place {
@@ -103,6 +104,22 @@ async fn open_bucket(options: S3Options) -> Result<S3, Failure> {
             text.push_str(&format!("\n  the endpoint is {endpoint}"));
         }
         Failure::Failed(text)
+    })
+}
+
+/// The restore point that `--at` or `--point` names, of a job in the repository that `repo` names.
+pub(crate) fn point(
+    (at, number): (Option<When>, Option<u64>),
+    repo: &str,
+    job: &JobName,
+    config: &Config,
+) -> Result<PointSelector, Failure> {
+    Ok(match (at, number) {
+        (Some(when), _) => {
+            PointSelector::At(when.in_zone(&config.zone_of(repo, job), now()).map_err(Failure::WrongUse)?)
+        }
+        (None, Some(number)) => PointSelector::Sequence(Sequence(number)),
+        (None, None) => PointSelector::Latest,
     })
 }
 

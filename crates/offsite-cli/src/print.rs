@@ -4,11 +4,15 @@
 //! tells. A reader that has closed the pipe (`| head`) has seen enough, and changes nothing.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::status::Failure;
 
 /// What could not be printed so far.
 static LOST: Mutex<Lost> = Mutex::new(Lost { result: None, messages: 0, log_lines: 0 });
@@ -48,6 +52,18 @@ pub(crate) fn line(line: impl Display) {
 /// Where a result goes that is longer than memory; whoever writes it tells what could not be written.
 pub(crate) fn long() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// Standard output for bytes that are no text; whoever writes them tells what could not be written. What the command says goes to
+/// standard error then.
+pub(crate) fn raw() -> Result<File, Failure> {
+    let output = io::stdout();
+    if output.is_terminal() {
+        let why = "standard output is a terminal: send it to a file or through a pipe";
+        return Err(Failure::WrongUse(why.to_owned()));
+    }
+    let output = output.as_fd().try_clone_to_owned();
+    output.map(File::from).map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
 }
 
 /// Prints a message on standard error: what went wrong, or what should be known.

@@ -438,7 +438,7 @@ impl World {
                     let expected = self.evenings.get(&captured);
                     let expected = expected.unwrap_or_else(|| panic!("nothing was backed up at {}", point.time));
                     let what = format!("{name} #{}", point.sequence);
-                    assert_equal_bytes(&fs::read(&report.disks[0].path).unwrap(), expected, &what);
+                    assert_equal_bytes(&fs::read(report.disks[0].path.as_ref().unwrap()).unwrap(), expected, &what);
                     fs::remove_dir_all(to).unwrap();
                 }
             }

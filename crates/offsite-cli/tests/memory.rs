@@ -27,14 +27,19 @@ fn a_large_disk_takes_no_more_memory() {
     let backup = ["backup", "--repo", "primary", "--job", "nightly", "web01=web01.img"];
     let restore = ["restore", "primary", "nightly", "web01", "--to", "restored.img"];
     let restore_qcow2 = ["restore", "second", "Offsite Copy", "web01", "--format", "qcow2", "--to", "restored.qcow2"];
-    for arguments in [&backup[..], &["run"], &["verify", "second", "--read-data"], &restore, &restore_qcow2] {
+    let stream = ["restore", "second", "Offsite Copy", "web01", "--to", "-"];
+    for arguments in [&backup[..], &["run"], &["verify", "second", "--read-data"], &restore, &restore_qcow2, &stream] {
         let mut command = Command::new(time);
         command.args(["-f", "%M", "-o", "peak.txt", env!("CARGO_BIN_EXE_offsite")]).args(arguments);
+        // The last is a disk.
+        command.stdout(fs::File::create(offsite.path("out")).unwrap());
         offsite_tests::run(command.current_dir(offsite.root()));
         let peak = fs::read_to_string(offsite.path("peak.txt")).unwrap();
         let peak_kib: u64 = peak.trim().parse().unwrap();
         println!("{}: {} MiB at most", arguments.join(" "), peak_kib >> 10);
         assert!(peak_kib < LIMIT_KIB, "{}: {peak_kib} KiB", arguments.join(" "));
     }
-    offsite_tests::run(Command::new("cmp").args(["web01.img", "restored.img"]).current_dir(offsite.root()));
+    for restored in ["restored.img", "out"] {
+        offsite_tests::run(Command::new("cmp").args(["web01.img", restored]).current_dir(offsite.root()));
+    }
 }

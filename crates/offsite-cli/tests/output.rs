@@ -190,6 +190,11 @@ fn chains_that_are_carried_in_the_words_of_the_command() {
     transcript.run(&offsite, 1, ["map", "second", COPY, "primary/nightly"]);
     transcript.run(&offsite, 1, ["map", "second", "other", "db01.export"]);
     transcript.run(&offsite, 0, ["verify", "second", COPY, "--read-data"]);
+    transcript.heading("a machine that the newest point has not");
+    let db01 = ["backup", "--repo", "primary", "--job", "nightly", "db01=db01-system.img"];
+    transcript.run(&offsite, 0, db01.into_iter().chain(["--at", &day(8)]));
+    transcript.run(&offsite, 0, ["export", "primary", "nightly", "--to", "both.export"]);
+    transcript.run(&offsite, 1, ["export", "primary", "nightly", "--point", "7", "web01", "--to", "web01.export"]);
     transcript.compare(&offsite, "carrying.txt");
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use offsite_cli::workload::Disk;
+use offsite_tests::LoopDevice;
 use support::{Offsite, assert_same_bytes, day, repository};
 
 const JOB: &str = "Offsite Copy";
@@ -141,6 +142,19 @@ fn what_reads_leaves_nothing_behind() {
     assert!(said.contains("job nightly is not verified to its end"), "{said}");
     assert!(!pins(offsite.root()), "a pin is left");
     offsite.ok(["verify", "primary", "--read-data"]);
+}
+
+#[test]
+fn what_is_on_a_device_now_is_told() {
+    let offsite = prepared();
+    let Some(device) = LoopDevice::new_or_say(96 << 20, 0xaa) else { return };
+    let to = device.path().to_str().unwrap();
+    let restore = |_| words(&["restore", "primary", "nightly", "web01", "--overwrite", "--to", to]);
+    let pins = |root: &Path| is_there(&root.join("primary/nightly/pin"), "-");
+    let said = stopped(&offsite, restore, pins, &["TERM"], 143);
+    assert!(said.contains("may hold a part of the disk now"), "{said}");
+    offsite.ok(["restore", "primary", "nightly", "web01", "--overwrite", "--to", to]);
+    assert!(device.content() == fs::read(offsite.path("web01.img")).unwrap());
 }
 
 #[test]

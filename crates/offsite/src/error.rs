@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use offsite_core::format::FormatError;
+use offsite_core::{Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
-use crate::JobName;
+use crate::{Holder, JobName};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,6 +170,65 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// What is to be written over is in use. Nothing of it was changed.
+    #[error(
+        "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
+    )]
+    InUse {
+        /// The file or block device.
+        path: PathBuf,
+        /// Who uses it; nobody who could be seen from here, if it is empty.
+        holders: Vec<Holder>,
+    },
+    /// A block device cannot hold the disk. Nothing of it was changed.
+    #[error(
+        "{} has {device_bytes} bytes, and the disk has {disk_bytes}: name a device that is as large, or restore to a file",
+        .path.display()
+    )]
+    DeviceTooSmall {
+        /// The device.
+        path: PathBuf,
+        /// Its size.
+        device_bytes: u64,
+        /// The size of the disk that was to be restored to it.
+        disk_bytes: u64,
+    },
+    /// A machine's state is damaged where it is stored, and was not restored.
+    #[error("machine {machine} is damaged in restore point {sequence}; {}", way_out(.intact, *.is_salvageable))]
+    MachineDamaged {
+        /// The machine.
+        machine: String,
+        /// The restore point.
+        sequence: Sequence,
+        /// The newest restore point in which nothing of it is known to be damaged, with its time. Its blocks were not read.
+        intact: Option<(Sequence, Timestamp)>,
+        /// Whether [`Restore::salvage`](crate::Restore::salvage) would restore the rest of it: not without its index.
+        is_salvageable: bool,
+        /// What is damaged.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A restore to a block device ended before the device held the disk.
+    #[error(
+        "{} is not restored: it holds a part of the disk now, and elsewhere what was on it before; restore to it again", .path.display()
+    )]
+    Torn {
+        /// The device.
+        path: PathBuf,
+        /// Why the restore ended.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The machine has no such disk.
+    #[error("machine {machine} has no disk {disk:?}{}", list(.known))]
+    UnknownDisk {
+        /// The machine.
+        machine: String,
+        /// What was asked for.
+        disk: String,
+        /// The disks that it has.
+        known: Vec<String>,
+    },
     /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
     #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
     Export {
@@ -176,7 +236,7 @@ pub enum Error {
         #[source]
         source: FormatError,
     },
-    /// An export's stream failed.
+    /// A stream that an export or a disk goes through failed.
     #[error("{while_doing} failed")]
     Stream {
         /// What was being done.
@@ -206,15 +266,25 @@ impl Error {
 
     /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
     pub(crate) fn is_loss(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
-            || matches!(self, Self::Repository { source, .. }
+        let error = self.innermost();
+        matches!(error, Self::Damaged { .. })
+            || matches!(error, Self::Repository { source, .. }
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::Corrupt))
+    }
+
+    /// What went wrong, where this error is about what that means for a restore.
+    #[must_use]
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::Torn { source, .. } | Self::MachineDamaged { source, .. } => source.innermost(),
+            error => error,
+        }
     }
 
     /// The kind of the repository's error behind this one, if one is.
     #[must_use]
     pub fn repository_kind(&self) -> Option<ErrorKind> {
-        match self {
+        match self.innermost() {
             Self::Repository { source, .. } | Self::CommitUnknown { source, .. } => Some(source.kind()),
             _ => None,
         }
@@ -241,6 +311,31 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
+}
+
+fn held_by(holders: &[Holder]) -> String {
+    match holders {
+        [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
+        holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn way_out(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> String {
+    let other = match intact {
+        Some((sequence, time)) => {
+            format!(
+                "the newest that has it intact, as far as is known, is {sequence}, of {time} (`--point {sequence}`)"
+            )
+        }
+        None => "no restore point is known to have it intact".to_owned(),
+    };
+    let rest = match is_salvageable {
+        true => "`--salvage` restores this one with zeros for what is damaged",
+        false => {
+            "where its blocks lie is lost, so there is nothing to salvage it by; `offsite repair` may bring that back"
+        }
+    };
+    format!("{other}; {rest}")
 }
 
 /// How many names an error lists.

@@ -1,5 +1,6 @@
-//! Exports: one restore point as one file that stands for itself.
+//! Exports: machines as one restore point in one file that stands for itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,21 +12,21 @@ use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHea
 use offsite_core::format::{FormatError, Kind, encode_record};
 use offsite_core::plan::sync;
 use offsite_core::{
-    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Status,
+    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Status,
 };
 use tokio::sync::Mutex;
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
 use crate::open_repository::random_id;
-use crate::report::{BlockTraffic, ExportReport, Tally};
+use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// The names of the two objects in every export.
 const FILE: ObjectId = ObjectId::new(1, 1);
 const INDEX: ObjectId = ObjectId::new(1, 2);
 
-/// An export of one restore point.
+/// An export of machines: each in its newest state, which may be older than the newest restore point, or all as one point has them.
 ///
 /// What is written is one full restore point in one file, with its own index, and an end that tells a file that was cut off. It is
 /// written front to back, so it may go into a pipe. `docs/format.md` describes it.
@@ -39,7 +40,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// The newest restore point of `job`, with all its machines.
+    /// The newest state of each machine that `job` holds.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self {
@@ -51,14 +52,14 @@ impl Export {
         }
     }
 
-    /// Which restore point.
+    /// The states at this restore point: by number, those that it has; by time, of each machine the newest that is not newer.
     #[must_use]
     pub fn point(mut self, point: PointSelector) -> Self {
         self.point = point;
         self
     }
 
-    /// Only these of its machines; none: all.
+    /// Only these machines; none: all.
     #[must_use]
     pub fn machines(mut self, machines: Vec<MachineName>) -> Self {
         self.machines = machines;
@@ -75,10 +76,11 @@ impl Export {
     /// Writes the export. It is called on threads that may block, and its buffers need not be its own: pieces have about 4 MiB.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Damaged`] for a block that is not what was
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] if no machine, or one that was
+    /// asked for, is whole; [`Error::Damaged`] for a block that is not what was
     /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
-        self.run_to(Sink::new(writer))
+        self.run_to(Sink::new("writing the export", writer))
     }
 
     fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
@@ -92,21 +94,22 @@ impl Export {
     async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<ExportReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
-        let point = folder.point(self.point)?;
-        let names = self.names(point)?;
-        let state = folder.state_at(point.sequence).await?.project(|name| names.contains(name));
+        let points = self.points(folder)?;
+        let state = state(folder, &points).await?;
+        let newest = points.values().max_by_key(|point| point.sequence);
+        let newest = *newest.ok_or_else(|| Error::Defect("an export without machines".to_owned()))?;
         let id = random_id()?;
         let header = OutputHeader {
             folder: id,
-            sequence: point.sequence,
-            time: point.time,
+            sequence: newest.sequence,
+            time: newest.time,
             block_size: folder.chain().block_size(),
             alignment_bytes: EXPORT_ALIGNMENT_BYTES,
             machines: state.machines().keys().cloned().zip((0..).map(MachineNumber)).collect(),
         };
         let plan = sync(&BlockMap::empty(), &state, header.bounded(u64::MAX), || FILE);
         let machines = header.machines.iter().zip(state.machines().values()).map(|((name, number), machine)| {
-            let origin = Some(Origin { folder: folder.id(), sequence: point.sequence });
+            let origin = points.get(name).map(|point| Origin { folder: folder.id(), sequence: point.sequence });
             let state = MachineState::new(name.clone(), Status::Complete, machine.captured);
             let state = MachineState { origin, ..state };
             (state, *number)
@@ -114,8 +117,8 @@ impl Export {
         let index = Index {
             folder: id,
             id: INDEX,
-            sequence: point.sequence,
-            time: point.time,
+            sequence: newest.sequence,
+            time: newest.time,
             kind: PointKind::Full,
             block_size: header.block_size,
             below: Vec::new(),
@@ -148,27 +151,50 @@ impl Export {
         let source = BlockTraffic::between(before, self.repository.block_counts());
         let target = BlockTraffic { bytes_written: written, ..BlockTraffic::default() };
         Ok(ExportReport {
-            sequence: point.sequence,
-            time: point.time,
-            machines: state.machines().keys().cloned().collect(),
+            sequence: newest.sequence,
+            time: newest.time,
+            machines: state
+                .machines()
+                .iter()
+                .filter_map(|(name, machine)| {
+                    let sequence = points.get(name)?.sequence;
+                    Some(ExportedMachine { name: name.clone(), sequence, captured: machine.captured })
+                })
+                .collect(),
             bytes,
             tally: Tally { planned: plan.cost(), source, target, duration: start.elapsed() },
         })
     }
 
-    /// The machines to export.
-    fn names(&self, point: &RestorePoint) -> Result<Vec<MachineName>> {
-        let whole = point.machines.iter().filter(|machine| machine.status != Status::Incomplete);
-        let whole: Vec<MachineName> = whole.map(|machine| machine.name.clone()).collect();
-        if let Some(unknown) = self.machines.iter().find(|name| !whole.contains(name)) {
-            return Err(Error::UnknownMachine {
-                machine: unknown.to_string(),
-                place: format!("restore point {} of job {}", point.sequence, self.job),
-                known: whole.iter().map(ToString::to_string).collect(),
-            });
+    /// The machines to export, each with the restore point that its state is taken from.
+    fn points<'a>(&self, folder: &'a JobFolder) -> Result<BTreeMap<MachineName, &'a RestorePoint>> {
+        folder.point(self.point)?;
+        let names: BTreeSet<&MachineName> = match &self.machines[..] {
+            [] => folder.whole_machines(self.point),
+            names => names.iter().collect(),
+        };
+        if names.is_empty() {
+            return Err(Error::Settings(format!(
+                "no machine of job {} is whole in what is to be exported; a later copy may bring the rest",
+                self.job
+            )));
         }
-        Ok(if self.machines.is_empty() { whole } else { self.machines.clone() })
+        names.into_iter().map(|name| Ok((name.clone(), folder.point_of(name, self.point)?))).collect()
     }
+}
+
+/// The states of machines, each at its point.
+async fn state(folder: &JobFolder, points: &BTreeMap<MachineName, &RestorePoint>) -> Result<BlockMap> {
+    let (mut indexes, mut state) = (folder.indexes(), BlockMap::empty());
+    let numbers: BTreeSet<Sequence> = points.values().map(|point| point.sequence).collect();
+    for sequence in numbers {
+        let steps = folder.chain().steps_to(sequence).unwrap_or_default();
+        let at_point = indexes.state(&steps).await?;
+        for (name, point) in points.iter().filter(|(_, point)| point.sequence == sequence) {
+            state.insert(name.clone(), folder.machine_in(&at_point, name, point)?);
+        }
+    }
+    Ok(state)
 }
 
 impl std::fmt::Debug for Export {

@@ -1,9 +1,13 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::retention::{Ageing, Conditions, Departure, Lives, Policy, Verdict, forecast};
-use offsite_core::{BlockMap, Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
+use offsite_core::{
+    BlockMap, Chain, DiskMap, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Timestamp,
+};
 use offsite_repository::ErrorKind;
 
 use crate::heads::Heads;
@@ -229,16 +233,89 @@ impl JobFolder {
         Indexes::new(&self.repository, &self.layout, self.head.folder)
     }
 
-    /// The newest point not newer than `now` in which each machine is whole, by machine.
-    #[must_use]
-    pub(crate) fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
-        self.head
-            .chain
-            .all()
-            .rev()
-            .filter(|point| point.time <= now)
-            .find(|point| point.machine(machine).is_some_and(|state| state.status != Status::Incomplete))
+    /// The restore point that a machine is taken from: the one that `selector` numbers, or the newest that has the machine whole, which
+    /// may be older than the newest point.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] for a machine that is nowhere whole.
+    pub(crate) fn point_of(&self, machine: &MachineName, selector: PointSelector) -> Result<&RestorePoint> {
+        let point = self.point(selector)?;
+        let found = match selector {
+            PointSelector::Latest => self.newest_whole(machine, Timestamp::MAX),
+            PointSelector::At(time) => self.newest_whole(machine, time),
+            PointSelector::Sequence(_) => Some(point).filter(|point| has_whole(point, machine)),
+        };
+        let mut meant = self.head.chain.all().rev().filter(|point| is_meant(point, selector));
+        found.ok_or_else(|| match meant.find(|point| point.machine(machine).is_some()) {
+            Some(point) => self.incomplete(machine, point),
+            None => self.unknown_machine(machine, selector),
+        })
     }
+
+    /// The state of a machine in that of a point.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not there, or not all of it.
+    pub(crate) fn machine_in(
+        &self,
+        state: &BlockMap,
+        machine: &MachineName,
+        point: &RestorePoint,
+    ) -> Result<MachineMap> {
+        let found = state.machine(machine).filter(|map| map.disks.values().all(DiskMap::is_full));
+        found.cloned().ok_or_else(|| Error::Damaged {
+            object: format!("restore point {} of job {}", point.sequence, self.job()),
+            location: self.repository.location(),
+            advice: format!("its indexes do not say all of machine {machine}: restore it from another restore point"),
+            source: None,
+        })
+    }
+
+    /// The machines that a reading of all of them takes: those of the point that `selector` numbers, or all that some point has whole.
+    pub(crate) fn whole_machines(&self, selector: PointSelector) -> BTreeSet<&MachineName> {
+        let meant = self.head.chain.all().filter(|point| is_meant(point, selector));
+        let machines = meant.flat_map(|point| &point.machines);
+        machines.filter(|state| state.is_whole()).map(|state| &state.name).collect()
+    }
+
+    /// The newest point not newer than `now` that has a machine whole.
+    fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
+        self.head.chain.all().rev().find(|point| point.time <= now && has_whole(point, machine))
+    }
+
+    fn incomplete(&self, machine: &MachineName, point: &RestorePoint) -> Error {
+        let mut older = self.head.chain.all().rev().filter(|other| other.sequence < point.sequence);
+        let way_out = match older.find(|other| has_whole(other, machine)) {
+            Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
+            None => "no older restore point has it whole; a later copy may".to_owned(),
+        };
+        Error::Settings(format!("machine {machine} is incomplete in restore point {}; {way_out}", point.sequence))
+    }
+
+    fn unknown_machine(&self, machine: &MachineName, selector: PointSelector) -> Error {
+        let job = self.job();
+        Error::UnknownMachine {
+            machine: machine.to_string(),
+            place: match selector {
+                PointSelector::Latest => format!("job {job}"),
+                PointSelector::At(time) => format!("job {job} at or before {time}"),
+                PointSelector::Sequence(sequence) => format!("restore point {sequence} of job {job}"),
+            },
+            known: self.whole_machines(selector).into_iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn is_meant(point: &RestorePoint, selector: PointSelector) -> bool {
+    match selector {
+        PointSelector::Latest => true,
+        PointSelector::At(time) => point.time <= time,
+        PointSelector::Sequence(sequence) => point.sequence == sequence,
+    }
+}
+
+fn has_whole(point: &RestorePoint, machine: &MachineName) -> bool {
+    point.machine(machine).is_some_and(MachineState::is_whole)
 }
 
 /// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.

@@ -1,9 +1,13 @@
 //! Disk images: where blocks come from and where they go to.
 
 mod detect;
+mod device;
+mod in_use;
+mod partial;
 mod qcow2;
 mod qcow2_bounds;
 mod raw;
+mod raw_sink;
 
 use std::fmt;
 use std::ops::Range;
@@ -11,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use detect::ImageFormat;
+pub use in_use::Holder;
+use partial::Replace;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A disk to read. Calls block.
 pub(crate) trait DiskImage: fmt::Debug + Send + Sync {
@@ -29,8 +35,18 @@ pub(crate) trait DiskImage: fmt::Debug + Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
 }
 
-/// A disk to write. It is zero at first. Calls block.
+/// A disk to write. Calls block.
 pub(crate) trait DiskSink: fmt::Debug + Send + Sync {
+    /// What is written over, if it is not a new image, which is zero at first.
+    fn write_over(&self) -> Option<WriteOver> {
+        None
+    }
+
+    /// Makes a range read as zeros. Of a new image it has not been written, so there is nothing to do.
+    fn write_zeros(&self, _range: Range<u64>) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
@@ -42,6 +58,15 @@ pub(crate) trait DiskSink: fmt::Debug + Send + Sync {
 
     /// Removes the image, whether it has its name already or not.
     fn discard(&self);
+}
+
+/// A block device that an image is written to, over what was there.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteOver {
+    pub(crate) path: PathBuf,
+    pub(crate) device_bytes: u64,
+    /// Whether something of it may have been written over.
+    pub(crate) is_begun: bool,
 }
 
 /// A disk image to back up.
@@ -91,13 +116,29 @@ impl ImageSource {
     }
 }
 
-/// Makes a new image of `size_bytes` zeros at `path`. Blocks.
+/// Makes an image of `size_bytes` at `path`. Blocks.
 ///
-/// It is written beside `path` under a name ending in `.partial`, and gets its own name by [`DiskSink::keep`]. One that is
-/// dropped before that is removed.
-pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64) -> Result<Arc<dyn DiskSink>> {
+/// A file is written beside `path` under a name ending in `.partial`, and gets its own name by [`DiskSink::keep`]. One that is
+/// dropped before that is removed. A block device is written over where it is. With `overwrites`, a file that is there already is
+/// replaced; without, whatever is there is left alone.
+pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrites: bool) -> Result<Arc<dyn DiskSink>> {
+    if device::is_device(path) {
+        return match (overwrites, format) {
+            (true, ImageFormat::Raw) => Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?)),
+            (true, ImageFormat::Qcow2) => Err(Error::image(
+                path,
+                "it is a block device, to which disks are restored raw: leave the format out",
+                None,
+            )),
+            (false, _) => {
+                let detail = "it is a block device; to write over what is on it, say so (`--overwrite`)";
+                Err(Error::image(path, detail, None))
+            }
+        };
+    }
+    let replace = if overwrites { Replace::WhenWhole } else { Replace::Never };
     Ok(match format {
-        ImageFormat::Raw => Arc::new(raw::RawSink::create(path, size_bytes)?),
-        ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Sink::create(path, size_bytes)?),
+        ImageFormat::Raw => Arc::new(raw_sink::RawSink::create(path, size_bytes, replace)?),
+        ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Sink::create(path, size_bytes, replace)?),
     })
 }

@@ -61,7 +61,7 @@ pub use error::{Error, Result};
 pub use export::Export;
 pub use folder::{JobFolder, PointSelector};
 pub use gate::{Gate, OpenGate, Passage};
-pub use image::{ImageFormat, ImageSource};
+pub use image::{Holder, ImageFormat, ImageSource};
 pub use import::Import;
 pub use job_folders::{ClosedFolder, JobFolders};
 pub use job_name::{JobName, JobNameError};

@@ -1,15 +1,16 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Seven ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
+//! Eight ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
 //! (backup file to new backup file or export), [`receive`]
-//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image) and [`scrub`] (backup
-//! file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
-//! Each of the seven is a bounded pipeline: at most
+//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image), [`pour`] (backup file to a
+//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! Each of the eight is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
 //! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
 //! threads: the command peaks below 200 MiB.
 
+mod around;
 mod clone;
 mod codec;
 mod copy;
@@ -18,11 +19,13 @@ mod find;
 mod fold;
 mod ingest;
 mod output;
+mod pour;
 mod receive;
 mod scrub;
 mod stream;
 mod transfer;
 
+pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use copy::{Copied, Ending, copy};
@@ -31,6 +34,7 @@ pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
 pub(crate) use output::{Output, OutputHeader};
+pub(crate) use pour::pour;
 pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};
 pub(crate) use stream::{Sink, Source, bad_export};

@@ -1,9 +1,10 @@
 //! What a run did.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
-use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
+use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
 use crate::release::Released;
@@ -353,12 +354,18 @@ pub(crate) fn absent(machines: &[MachineReport]) -> impl Iterator<Item = &Machin
 /// A restored disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredDisk {
-    /// The image.
-    pub path: std::path::PathBuf,
+    /// Which.
+    pub number: DiskNumber,
+    /// The image or the block device; none: the stream.
+    pub path: Option<std::path::PathBuf>,
     /// The disk's size.
     pub size_bytes: u64,
-    /// Plain bytes that were written; the rest is zero and sparse.
+    /// Plain bytes of stored blocks that were written; the rest is zero, and sparse in a new image.
     pub data_bytes: u64,
+    /// Bytes that are lost and are zeros now, in ascending ranges that do not touch; none but in a salvage.
+    pub lost: Vec<Range<u64>>,
+    /// The size of the block device. What it has beyond the disk is as it was.
+    pub device_bytes: Option<u64>,
 }
 
 /// A restore.
@@ -389,15 +396,26 @@ pub struct MapReport {
     pub tally: Tally,
 }
 
-/// A restore point that was exported.
+/// A machine in an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedMachine {
+    /// Which.
+    pub name: MachineName,
+    /// The restore point that its state is taken from.
+    pub sequence: Sequence,
+    /// When it was in that state.
+    pub captured: Timestamp,
+}
+
+/// Machines that were exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportReport {
-    /// Which.
+    /// The newest of the restore points that their states are taken from.
     pub sequence: Sequence,
-    /// Its time.
+    /// Its time, which is the time of the export.
     pub time: Timestamp,
-    /// The machines in it.
-    pub machines: Vec<MachineName>,
+    /// The machines, by name.
+    pub machines: Vec<ExportedMachine>,
     /// The length of the export.
     pub bytes: u64,
     /// Plan and count; the target is the backup file in the export.

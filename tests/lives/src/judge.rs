@@ -34,7 +34,7 @@ impl World {
         let is_intact =
             folders.iter().all(|folder| self.folders[*folder].is_intact() && !self.folders[*folder].was_hurt);
         let false_alarm = |what: &str| Err(Violation::new(Law::NoFalseAlarm, format!("{what}: {}", words(error))));
-        match error {
+        match error.innermost() {
             offsite::Error::Defect(_) => false_alarm("a defect"),
             offsite::Error::Damaged { .. } if is_intact => false_alarm("nothing is damaged"),
             offsite::Error::Repository { source, .. }

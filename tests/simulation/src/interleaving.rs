@@ -272,7 +272,7 @@ impl<'a> Stage<'a> {
                         return said(Invariant::LivingWriterStays, "it was taken over in its prime".to_owned());
                     }
                 }
-                (Err(error @ (Error::Damaged { .. } | Error::Defect(_))), _) => {
+                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect(_)) => {
                     return said(Invariant::NoFalseAlarm, words(error));
                 }
                 // A reader that was silent for too long hears of it, and reads nothing wrong.
@@ -474,7 +474,9 @@ impl Play<'_> {
                         let truth = machines.truth(of, report.captured.unix_secs()).unwrap_or_default();
                         let is_right = truth.len() == report.disks.len()
                             && truth.iter().zip(&report.disks).all(|(truth, disk)| {
-                                std::fs::read(&disk.path).is_ok_and(|delivered| delivered == truth.plain())
+                                disk.path.as_ref().is_some_and(|path| {
+                                    std::fs::read(path).is_ok_and(|delivered| delivered == truth.plain())
+                                })
                             });
                         wrong_bytes = (!is_right).then(|| format!("point {point} of {of} came out wrong"));
                         None

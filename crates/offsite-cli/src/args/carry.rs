@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offsite::JobName;
-use offsite::core::{MachineName, Timestamp};
+use offsite::core::MachineName;
 
-use super::{job_name, machine_name, timestamp};
+use super::{job_name, machine_name};
+use crate::when::When;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -15,13 +16,13 @@ pub(crate) struct Export {
     /// The job.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
-    /// Only these machines (default: all of the restore point).
+    /// Only these machines (default: all that the job has, or that the restore point of --point has).
     #[arg(value_name = "MACHINE", value_parser = machine_name)]
     pub(crate) machines: Vec<MachineName>,
-    /// The newest restore point at or before this time (default: the newest).
-    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "point")]
-    pub(crate) at: Option<Timestamp>,
-    /// The restore point of this number.
+    /// The newest state of each machine at or before this time, as `restore` takes it (default: the newest).
+    #[arg(long, value_name = "TIME", conflicts_with = "point")]
+    pub(crate) at: Option<When>,
+    /// The states at the restore point of this number.
     #[arg(long, value_name = "SEQ")]
     pub(crate) point: Option<u64>,
     /// A file that does not exist yet, or `-` for standard output; what the command says then goes to standard error.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use offsite::core::Sequence;
-use offsite::report::ExportReport;
-use offsite::{Export as ExportJob, PointSelector};
+use offsite::Export as ExportJob;
+use offsite::report::{ExportReport, ExportedMachine};
 
 use crate::args::Export;
 use crate::config::Config;
@@ -16,11 +15,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let config = Config::load(config)?;
     let stop = Stop::listen()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
-    let point = match (arguments.at, arguments.point) {
-        (Some(time), _) => PointSelector::At(time),
-        (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
-        (None, None) => PointSelector::Latest,
-    };
+    let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
     let export = ExportJob::new(&repository, arguments.job.clone())
         .point(point)
         .machines(arguments.machines.clone())
@@ -28,7 +23,8 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let to = &arguments.to;
     let is_piped = to.as_os_str() == "-";
     let report = if is_piped {
-        stop.end(async { Ok(export.run(std::io::stdout()).await?) }, "what was written is no whole export").await?
+        let output = print::raw()?;
+        stop.end(async { Ok(export.run(output).await?) }, "what was written is no whole export").await?
     } else {
         let file = std::fs::File::create_new(to)
             .map_err(|error| format!("cannot make {}: {error}; name a file that does not exist yet", to.display()))?;
@@ -60,7 +56,11 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
 }
 
 fn summary(job: &str, report: &ExportReport, to: &Path) -> String {
-    let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
+    let machine = |machine: &ExportedMachine| match machine.sequence == report.sequence {
+        true => machine.name.to_string(),
+        false => format!("{} (of #{}, as of {})", machine.name, machine.sequence, machine.captured),
+    };
+    let machines: Vec<String> = report.machines.iter().map(machine).collect();
     format!(
         "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
         report.sequence,

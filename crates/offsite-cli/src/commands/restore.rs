@@ -1,9 +1,10 @@
 //! `offsite restore`
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use offsite::core::Sequence;
-use offsite::{PointSelector, Restore as RestoreJob};
+use offsite::Restore as RestoreJob;
+use offsite::report::{RestoreReport, RestoredDisk};
 
 use crate::args::Restore;
 use crate::config::Config;
@@ -14,42 +15,97 @@ use crate::{json, place, print, progress, render};
 pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let stop = Stop::listen()?;
+    let is_piped = arguments.to.as_os_str() == "-";
+    let output = is_piped.then(print::raw).transpose()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
-    let point = match (arguments.at, arguments.point) {
-        (Some(time), _) => PointSelector::At(time),
-        (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
-        (None, None) => PointSelector::Latest,
-    };
+    let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
     let restore = RestoreJob::new(&repository, arguments.job.clone(), arguments.machine.clone())
         .point(point)
+        .overwrite(arguments.overwrite)
+        .salvage(arguments.salvage)
         .format(arguments.format.into())
         .progress(progress::bars());
-    let restored = async { Ok(restore.run(&arguments.to).await?) };
-    let what = format!("{} is not restored, and no image has its name", arguments.machine);
-    let report = stop.end(restored, &what).await?;
-    if arguments.json {
-        json::print(&json::restore(arguments.machine.as_str(), &report))?;
-        return Ok(Status::Done);
+    let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
+    let restored = async {
+        Ok(match output {
+            Some(output) => restore.stream(output).await?,
+            None => restore.run(&arguments.to).await?,
+        })
+    };
+    let report = stop.end(restored, &stopped(arguments)).await?;
+    let text = if arguments.json {
+        format!("{}\n", json::text(&json::restore(arguments.machine.as_str(), &report))?)
+    } else {
+        summary(arguments.machine.as_str(), &report)
+    };
+    // Standard output may be the disk.
+    if is_piped {
+        print::message(text);
+    } else {
+        print::text(text);
     }
-    print::line(format_args!(
-        "{}: as of {}, from restore point #{}",
-        arguments.machine, report.captured, report.sequence
-    ));
+    let is_whole = report.disks.iter().all(|disk| disk.lost.is_empty());
+    Ok(if is_whole { Status::Done } else { Status::Warnings })
+}
+
+/// What it means that the command was stopped.
+fn stopped(arguments: &Restore) -> String {
+    let (machine, to) = (&arguments.machine, arguments.to.display());
+    let is_device = arguments.to.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if arguments.to.as_os_str() == "-" {
+        format!("{machine} is not restored: what was written is no whole disk")
+    } else if is_device && arguments.overwrite {
+        format!("{machine} is not restored: {to} may hold a part of the disk now, and elsewhere what was on it before")
+    } else if arguments.overwrite {
+        format!("{machine} is not restored, and what was there is as it was")
+    } else {
+        format!("{machine} is not restored, and no image has its name")
+    }
+}
+
+fn summary(machine: &str, report: &RestoreReport) -> String {
+    let mut text = format!("{machine}: as of {}, from restore point #{}\n", report.captured, report.sequence);
     for disk in &report.disks {
-        print::line(format_args!(
-            "  {}  {} ({} of data, the rest sparse)",
-            disk.path.display(),
-            render::bytes(disk.size_bytes),
-            render::bytes(disk.data_bytes)
-        ));
+        text.push_str(&line(disk));
+    }
+    for disk in report.disks.iter().filter(|disk| !disk.lost.is_empty()) {
+        text.push_str(&lost(disk));
     }
     let data: u64 = report.disks.iter().map(|disk| disk.data_bytes).sum();
-    print::line(format_args!(
-        "  restored  {} from {} stored, every block compared with its digest, in {}{}",
+    text.push_str(&format!(
+        "  restored  {} from {} stored, every block compared with its digest, in {}{}\n",
         render::bytes(data),
         render::bytes(report.traffic.bytes_read),
         render::duration(report.duration),
         render::rate(data, report.duration),
     ));
-    Ok(Status::Done)
+    text
+}
+
+fn line(disk: &RestoredDisk) -> String {
+    let (size, data) = (render::bytes(disk.size_bytes), render::bytes(disk.data_bytes));
+    let (place, rest) = match (&disk.path, disk.device_bytes) {
+        (Some(path), None) => (path.display().to_string(), "the rest sparse".to_owned()),
+        (None, _) => (format!("disk {}", disk.number), "the rest zeros".to_owned()),
+        (Some(path), Some(device_bytes)) => {
+            let beyond = device_bytes.saturating_sub(disk.size_bytes);
+            let beyond = match beyond {
+                0 => String::new(),
+                beyond => format!("; {} of the device beyond it are as they were", render::bytes(beyond)),
+            };
+            (path.display().to_string(), format!("the rest zeros{beyond}"))
+        }
+    };
+    format!("  {place}  {size} ({data} of data, {rest})\n")
+}
+
+/// What of a disk is lost.
+fn lost(disk: &RestoredDisk) -> String {
+    let bytes: u64 = disk.lost.iter().map(|range| range.end - range.start).sum();
+    let mut text =
+        format!("  lost      {} of disk {}, which are zeros now; its bytes\n", render::bytes(bytes), disk.number);
+    for range in &disk.lost {
+        text.push_str(&format!("            {} to {}\n", range.start, range.end.saturating_sub(1)));
+    }
+    text
 }

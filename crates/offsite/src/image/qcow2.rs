@@ -11,7 +11,7 @@ use imago::{
     Storage, StorageOpenOptions,
 };
 
-use super::raw::Partial;
+use super::partial::{Partial, Replace};
 use super::{DiskImage, DiskSink, qcow2_bounds};
 use crate::{Error, Result};
 
@@ -88,8 +88,8 @@ pub(super) struct Qcow2Sink {
 }
 
 impl Qcow2Sink {
-    pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Self> {
-        let (partial, _) = Partial::create(path)?;
+    pub(super) fn create(path: &Path, size_bytes: u64, replace: Replace) -> Result<Self> {
+        let (partial, _) = Partial::create(path, replace)?;
         let created =
             File::open(StorageOpenOptions::new().filename(partial.partial_path()).write(true)).and_then(|storage| {
                 Qcow2::<File>::create_builder(storage)

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use offsite_core::format::FormatError;
-use offsite_core::plan::batches;
+use offsite_core::plan::{Batch, batches};
 use offsite_core::{BlockSize, DiskNumber};
 
+use super::around::{Lost, around_loss};
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::image::DiskSink;
@@ -19,54 +20,80 @@ thread_local! {
 
 /// Writes the wanted blocks to the images of their disks, each checked against its digest first.
 ///
-/// `wanted` is ordered by file and offset, so that each file is read once and in order; blocks that are zero are not in it,
-/// as a new image is zero. `sink_of` tells a disk's image and its size in bytes.
+/// `wanted` is ordered by file and offset, so that each file is read once and in order; blocks that are zero are not in it, as the
+/// images are zero there. `sink_of` tells a disk's image and its size in bytes. Blocks that are lost are returned: as soon as there
+/// are some, or, with `goes_on`, after all others are written; the images are zero there.
 pub(crate) async fn extract(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
     block_size: BlockSize,
     sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)>,
+    goes_on: bool,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Lost> {
     progress.begin("restoring", wanted.iter().map(|block| u64::from(block.at.length)).sum());
-    let sink_of = &sink_of;
-    let wanted = &wanted;
-    stream::iter(batches(wanted, |block| block.at))
-        .map(|batch| async move {
-            let bytes = source.read(&batch).await?;
-            let (source, wanted) = (source.clone(), Arc::clone(wanted));
-            let sinks: Vec<_> = wanted[batch.items.clone()]
-                .iter()
-                .map(|block| {
-                    sink_of(block.address.disk).ok_or_else(|| Error::Defect("a disk without an image".to_owned()))
-                })
-                .collect::<Result<_>>()?;
-            let length: u64 = wanted[batch.items.clone()].iter().map(|block| u64::from(block.at.length)).sum();
-            blocking(move || {
-                PLAIN.with_borrow_mut(|plain| {
-                    for (block, (sink, size_bytes)) in wanted[batch.items.clone()].iter().zip(sinks) {
-                        let frame = frame_in(&bytes, &batch, block.at)?;
-                        let number = source.number(&block.address.machine)?;
-                        unseal(&frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
-                        // A longer one would be written over the next.
-                        if plain.len() as u64 != u64::from(block_size.length_at(block.address.block, size_bytes)) {
-                            let why = "its block has not the length that the disk has it in".to_owned();
-                            return Err(source.damaged(block, FormatError::Invalid { what: "frame", why }));
-                        }
-                        sink.write_at(plain, block_size.offset(block.address.block))?;
-                    }
-                    Ok(())
-                })
+    let sink_of =
+        |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::Defect("a disk without an image".to_owned()));
+    let (sink_of, wanted) = (&sink_of, &wanted);
+    let write = |batch: Batch| async move {
+        let bytes = source.read(&batch).await?;
+        let (source, wanted) = (source.clone(), Arc::clone(wanted));
+        let sinks: Vec<_> = wanted[batch.items.clone()].iter().map(sink_of).collect::<Result<_>>()?;
+        blocking(move || {
+            PLAIN.with_borrow_mut(|plain| {
+                let blocks = wanted[batch.items.clone()].iter().zip(sinks);
+                let write = |(block, (sink, size_bytes)): (&Wanted, (Arc<dyn DiskSink>, u64))| {
+                    let frame = frame_in(&bytes, &batch, block.at)?;
+                    open_block(&frame, block, &source, (block_size, size_bytes), plain)?;
+                    sink.write_at(plain, block_size.offset(block.address.block))
+                };
+                blocks.map(write).collect::<Result<Vec<()>>>()
             })
-            .await?;
-            Ok::<u64, Error>(length)
         })
-        .buffer_unordered(IN_FLIGHT)
-        .try_for_each(|length| {
-            progress.advance(length);
-            std::future::ready(Ok(()))
+        .await
+    };
+    let write = &write;
+    let mut batches = stream::iter(batches(wanted, |block| block.at))
+        .map(|batch| async move {
+            let items = batch.items.clone();
+            around_loss(wanted, batch, write).await.map(|(done, error)| (items, done, error))
         })
-        .await?;
+        .buffer_unordered(IN_FLIGHT);
+    let mut lost = Lost::default();
+    while let Some(batch) = batches.next().await {
+        let (items, done, error) = batch?;
+        lost.explain(error);
+        let not_done = wanted[items.clone()].iter().zip(done).filter(|(_, done)| done.is_none());
+        not_done.for_each(|(block, _)| lost.add(block));
+        if !lost.blocks.is_empty() && !goes_on {
+            return Ok(lost);
+        }
+        progress.advance(wanted[items].iter().map(|block| u64::from(block.at.length)).sum());
+    }
+    for block in &lost.blocks {
+        let ((sink, size_bytes), number) = (sink_of(block)?, block.address.block);
+        let start = block_size.offset(number);
+        let end = start + u64::from(block_size.length_at(number, size_bytes));
+        blocking(move || sink.write_zeros(start..end)).await?;
+    }
     progress.end();
-    Ok(())
+    Ok(lost)
+}
+
+/// Writes the plain bytes of a frame to `plain`, if they are the block that is wanted of a disk of `size_bytes`.
+pub(super) fn open_block(
+    frame: &[u8],
+    block: &Wanted,
+    source: &FrameSource,
+    (block_size, size_bytes): (BlockSize, u64),
+    plain: &mut Vec<u8>,
+) -> Result<()> {
+    let number = source.number(&block.address.machine)?;
+    unseal(frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
+    // A longer one would be written over the next.
+    if plain.len() as u64 == u64::from(block_size.length_at(block.address.block, size_bytes)) {
+        return Ok(());
+    }
+    let why = "its block has not the length that the disk has it in".to_owned();
+    Err(source.damaged(block, FormatError::Invalid { what: "frame", why }))
 }

@@ -1,4 +1,4 @@
-//! Bytes that go out of, or come into, this process in one pass: an exported restore point.
+//! Bytes that go out of, or come into, this process in one pass: exports and raw disks.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,16 +15,20 @@ use crate::{Error, Result};
 /// What is read at once, so that a length that was claimed takes no memory before the bytes are there.
 const READ_BYTES: u64 = 4 << 20;
 
-/// Where an export is written to, with the count and checksum of what was.
+/// Zeros are written in pieces of this.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+/// Where a stream is written to, with the count and checksum of what was.
 pub(crate) struct Sink {
+    while_doing: &'static str,
     writer: Option<Box<dyn Write + Send>>,
     checksum: Checksum,
     bytes: u64,
 }
 
 impl Sink {
-    pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
-        Self { writer: Some(Box::new(writer)), checksum: Checksum::default(), bytes: 0 }
+    pub(crate) fn new(while_doing: &'static str, writer: impl Write + Send + 'static) -> Self {
+        Self { while_doing, writer: Some(Box::new(writer)), checksum: Checksum::default(), bytes: 0 }
     }
 
     /// How many bytes were written.
@@ -41,11 +45,11 @@ impl Sink {
         let Some(mut writer) = self.writer.take() else {
             return Err(Error::Defect("a stream is written to after it failed".to_owned()));
         };
-        let mut checksum = self.checksum.clone();
+        let (mut checksum, while_doing) = (self.checksum.clone(), self.while_doing);
         let (writer, checksum, bytes) = blocking(move || {
             let mut bytes = 0;
             for chunk in chunks {
-                writer.write_all(&chunk).map_err(|source| stream_error("writing the export", source))?;
+                writer.write_all(&chunk).map_err(|source| stream_error(while_doing, source))?;
                 checksum.update(&chunk);
                 bytes += chunk.len() as u64;
             }
@@ -60,13 +64,23 @@ impl Sink {
 
     /// Zeros up to the next multiple of `alignment`.
     pub(crate) async fn pad(&mut self, alignment: u64) -> Result<()> {
-        let missing = self.bytes.next_multiple_of(alignment) - self.bytes;
-        self.write(vec![Bytes::from(vec![0; usize::try_from(missing).unwrap_or_default()])]).await
+        self.zeros(self.bytes.next_multiple_of(alignment) - self.bytes).await
+    }
+
+    /// So many zeros.
+    pub(crate) async fn zeros(&mut self, mut length: u64) -> Result<()> {
+        while length > 0 {
+            let piece = length.min(ZEROS.len() as u64);
+            self.write(vec![Bytes::from_static(&ZEROS[..usize::try_from(piece).unwrap_or_default()])]).await?;
+            length -= piece;
+        }
+        Ok(())
     }
 
     pub(crate) async fn flush(&mut self) -> Result<()> {
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        blocking(move || writer.flush().map_err(|source| stream_error("writing the export", source))).await
+        let while_doing = self.while_doing;
+        blocking(move || writer.flush().map_err(|source| stream_error(while_doing, source))).await
     }
 }
 

@@ -3,14 +3,15 @@
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
-use offsite::core::PointKind;
 use offsite::core::format::backup_file::{BackupFileHeader, MachineLabel};
 use offsite::core::format::head::Role;
 use offsite::core::format::index::Index;
 use offsite::core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record, encode_record};
+use offsite::core::{PointKind, Sequence};
+use offsite::report::MachineOutcome;
 use offsite::{
-    BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
+    BackupJob, BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
 };
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
@@ -106,6 +107,48 @@ async fn every_kind_of_point_is_exported_and_imported() {
     assert_eq!(restored(&second, "one", "b", None).await, machines.content("b"));
     let unknown = Export::new(&repository, job("nightly")).machines(vec![machine("z")]).run(Buffer::default()).await;
     assert!(matches!(unknown, Err(Error::UnknownMachine { .. })));
+}
+
+/// A machine that the newest point has not is exported as the newest one has it that does, and its copy goes on from there.
+#[tokio::test]
+async fn each_machine_is_exported_in_its_newest_state() {
+    let (_, repository) = memory_repository().await;
+    let mut machines = Machines::new(5);
+    machines.add("db", &[2 * BLOCK]);
+    machines.add("web", &[3 * BLOCK + 9, BLOCK]);
+    machines.backup(&repository, &["db", "web"]).run(day(0)).await.unwrap();
+    let first_db = machines.content("db");
+    // The second point knows nothing of the machine; the third, a full, carries it.
+    for (number, full) in [(1, None), (2, Some(FullKind::Active))] {
+        machines.change("db", 2);
+        let backup = machines.backup(&repository, &["db"]).method(BackupMethod::Forward);
+        let backup = full.into_iter().fold(backup, BackupJob::full);
+        backup.run(day(number)).await.unwrap();
+        for names in [&["web"][..], &["db", "web"], &[]] {
+            let bytes = exported(&repository, PointSelector::Latest, names).await;
+            let (_, second) = memory_repository().await;
+            let report = Import::new(&second, job("Offsite Copy")).run(Cursor::new(bytes), day(3)).await.unwrap();
+            let is_old = names == ["web"] && number == 1;
+            assert_eq!(report.time, day(if is_old { 0 } else { number }));
+            assert_eq!(restored(&second, "Offsite Copy", "web", None).await, machines.content("web"));
+            if names != ["web"] {
+                assert_eq!(restored(&second, "Offsite Copy", "db", None).await, machines.content("db"));
+                let report = copy_job(&repository, &second).run(day(3)).await.unwrap();
+                let is_unchanged = |outcome: &_| matches!(outcome, MachineOutcome::Unchanged { .. });
+                assert!(report.machines.iter().all(|machine| is_unchanged(&machine.outcome)), "{report:?}");
+            }
+        }
+    }
+    let bytes = exported(&repository, PointSelector::At(day(0)), &[]).await;
+    let (_, second) = memory_repository().await;
+    Import::new(&second, job("old")).run(Cursor::new(bytes), day(3)).await.unwrap();
+    assert_eq!(restored(&second, "old", "db", None).await, first_db);
+    // A point by its number has what it has.
+    let export = Export::new(&repository, job("nightly")).point(PointSelector::Sequence(Sequence(2)));
+    let report = export.clone().run(Buffer::default()).await.unwrap();
+    assert_eq!(report.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(), ["db"]);
+    let error = export.machines(vec![machine("web")]).run(Buffer::default()).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownMachine { .. }), "{error}");
 }
 
 /// Cut off, changed in a bit, longer, or something else: refused with a reason, and no point is there.

@@ -173,7 +173,7 @@ async fn a_restore_that_fails_anywhere() {
         let restored = Restore::new(&second, job(COPY), machine("web01")).run(to.path()).await;
         match &restored {
             Ok(report) => {
-                let delivered = std::fs::read(&report.disks[0].path).unwrap();
+                let delivered = std::fs::read(report.disks[0].path.as_ref().unwrap()).unwrap();
                 // The copy is two days behind what the machine holds now.
                 assert_eq!(report.captured, day(2));
                 assert!(scene.truth.is(&[delivered], "web01", day(2)));

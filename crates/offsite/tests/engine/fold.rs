@@ -196,7 +196,8 @@ async fn readers_of_older_heads_are_not_disturbed() {
         };
         match result {
             Ok(report) => {
-                let disks: Vec<_> = report.disks.iter().map(|disk| std::fs::read(&disk.path).unwrap()).collect();
+                let disks: Vec<_> =
+                    report.disks.iter().map(|disk| std::fs::read(disk.path.as_ref().unwrap()).unwrap()).collect();
                 assert!(oldest.is(&disks, "web01", day(0)), "wrong bytes after {polls} polls");
                 right += 1;
             }

@@ -20,6 +20,7 @@ mod partial;
 mod pins;
 mod power_cuts;
 mod repair;
+mod restores;
 mod rotation;
 mod runner;
 mod salvage;

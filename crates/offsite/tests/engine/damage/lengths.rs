@@ -30,6 +30,10 @@ async fn a_block_that_is_longer_than_its_place_is_not_restored() {
     let repository = open_memory(&memory).await;
     let to = scratch();
     let error = Restore::new(&repository, job("nightly"), machine("web01")).run(to.path()).await.unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }) && causes(&error).contains("not the length"), "{}", causes(&error));
+    assert!(
+        matches!(error.innermost(), Error::Damaged { .. }) && causes(&error).contains("not the length"),
+        "{}",
+        causes(&error)
+    );
     assert_eq!(files_in(to.path()), 0);
 }

@@ -213,7 +213,7 @@ pub async fn restored(repository: &OpenRepository, folder: &str, name: &str, seq
     let point = sequence.map_or(PointSelector::Latest, |sequence| PointSelector::Sequence(Sequence(sequence)));
     let report = Restore::new(repository, job(folder), machine(name)).point(point).run(to.path()).await.unwrap();
     assert_eq!(files_in(to.path()), report.disks.len());
-    report.disks.iter().map(|disk| std::fs::read(&disk.path).unwrap()).collect()
+    report.disks.iter().map(|disk| std::fs::read(disk.path.as_ref().unwrap()).unwrap()).collect()
 }
 
 pub fn files_in(folder: &Path) -> usize {

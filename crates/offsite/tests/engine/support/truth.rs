@@ -45,9 +45,9 @@ impl Truth {
         if let Ok(report) = &result {
             assert_eq!((report.disks.len(), files_in(to)), (expected.len(), expected.len()), "{folder}");
             for (disk, expected) in report.disks.iter().zip(expected) {
-                let delivered = std::fs::read(&disk.path).unwrap();
+                let delivered = std::fs::read(disk.path.as_ref().unwrap()).unwrap();
                 assert!(delivered == *expected, "wrong bytes: {folder}, point {}, {name}", point.sequence);
-                std::fs::remove_file(&disk.path).unwrap();
+                std::fs::remove_file(disk.path.as_ref().unwrap()).unwrap();
             }
         }
         assert_eq!(files_in(to), 0, "a failed restore leaves nothing behind");

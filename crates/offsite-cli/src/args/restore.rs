@@ -1,0 +1,50 @@
+//! Restoring a machine: what can be typed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use offsite::JobName;
+use offsite::core::MachineName;
+
+use super::{Format, job_name, machine_name};
+use crate::when::When;
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The repository.
+    pub(crate) repo: String,
+    /// The job.
+    #[arg(value_parser = job_name)]
+    pub(crate) job: JobName,
+    /// The machine.
+    #[arg(value_parser = machine_name)]
+    pub(crate) machine: MachineName,
+    /// Its state at or before this time (default: the newest): 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00; or, as the clocks show
+    /// it in the time_zone that the config gives the job (else in UTC), "2026-11-22 22:00", "yesterday 22:00" or 22:00, or 2026-11-22 or
+    /// yesterday for the end of that day.
+    #[arg(long, value_name = "TIME", conflicts_with = "point")]
+    pub(crate) at: Option<When>,
+    /// Its state at the restore point of this number.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) point: Option<u64>,
+    /// Only this disk, the first being 0 (default: all).
+    #[arg(long, value_name = "N")]
+    pub(crate) disk: Option<String>,
+    /// A folder for one image a disk; a file or, with --overwrite, a block device for the only disk; or `-` for the only disk, raw, to
+    /// standard output. A folder that is missing is made: PATH itself for several disks, or if it ends with /.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: PathBuf,
+    /// Write over what is there, unless it is in use. A file is replaced once the new one is whole. A block device is written to: its
+    /// first bytes become the disk, zeros included, and what it has beyond stays. A restore to it that is cut off leaves a part of the disk.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Restore what is left of damaged disks: what is lost becomes zeros, its ranges are listed, and the exit status is 3.
+    #[arg(long)]
+    pub(crate) salvage: bool,
+    /// The format of the images.
+    #[arg(long, value_name = "FORMAT", default_value = "raw")]
+    pub(crate) format: Format,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,36 @@
+//! The time zone in which a job's times are meant.
+
+use std::path::Path;
+
+use offsite::JobName;
+use offsite::core::retention::Zone;
+
+use super::Config;
+
+impl Config {
+    /// The `time_zone` of the copy job whose restore points are in the folder `job` of the repository that `repo` names, be they its
+    /// copies or what it copies. UTC, which is what a job has that names none, if the file has no such job.
+    pub(crate) fn zone_of(&self, repo: &str, job: &JobName) -> Zone {
+        let is_repo = |name: &str| name == repo || self.is_place(name, repo);
+        let copy = self.jobs.get(job.as_str()).filter(|copy| is_repo(&copy.target));
+        let of_source = || {
+            self.jobs.values().find(|copy| {
+                let mut sources = copy.sources().iter();
+                sources.any(|source| source.job.as_deref() == Some(job.as_str()) && is_repo(&source.repository))
+            })
+        };
+        let found = copy.or_else(of_source);
+        // A zone that there is not was refused when the file was read.
+        found.and_then(|job| job.timing().zone().ok()).unwrap_or_else(Zone::utc)
+    }
+
+    /// Whether the repository `name` of the file is at the place `typed`.
+    fn is_place(&self, name: &str, typed: &str) -> bool {
+        let Some(location) = self.location(name) else { return false };
+        let is_same_folder = || {
+            let real = |path: &str| Path::new(path).canonicalize().ok();
+            real(&location).is_some_and(|location| Some(location) == real(typed))
+        };
+        location == typed || is_same_folder()
+    }
+}

@@ -1,0 +1,74 @@
+//! Block devices that are written over.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::detect::length;
+use super::in_use;
+use crate::{Error, Result};
+
+/// Whether a block device is at `path`, or behind a link there.
+pub(super) fn is_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device())
+}
+
+/// A block device that nothing else uses, as long as its file is open.
+#[derive(Debug)]
+pub(super) struct Device {
+    path: PathBuf,
+    size_bytes: u64,
+}
+
+impl Device {
+    /// Claims the device at `path` to write over its first `disk_bytes`. Nothing of it is changed.
+    pub(super) fn claim(path: &Path, disk_bytes: u64) -> Result<(Self, File)> {
+        let mut options = OpenOptions::new();
+        // On a device that is exclusive among those who ask for it: mounts, swap, device mapper, RAID.
+        options.read(true).write(true).custom_flags(OFlags::EXCL.bits().cast_signed());
+        let file = match options.open(path) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+                return Err(Error::InUse { path: path.to_owned(), holders: in_use::device_holders(path) });
+            }
+            Err(error) => {
+                let detail = match error.kind() {
+                    ErrorKind::PermissionDenied => "no permission to write to it, or it is read-only",
+                    ErrorKind::ReadOnlyFilesystem => "it is read-only",
+                    _ => "it cannot be opened to write to it",
+                };
+                return Err(Error::image(path, detail, Some(error)));
+            }
+            Ok(file) => file,
+        };
+        let unknown = |error| Error::image(path, "its size cannot be told", Some(error));
+        if !file.metadata().map_err(unknown)?.file_type().is_block_device() {
+            return Err(Error::image(path, "it is no block device any more", None));
+        }
+        let size_bytes = length(&file).map_err(unknown)?;
+        if size_bytes < disk_bytes {
+            return Err(Error::DeviceTooSmall { path: path.to_owned(), device_bytes: size_bytes, disk_bytes });
+        }
+        // Machines that run on the device, and loop devices, have it open like any other file.
+        let holders = in_use::device_holders(path);
+        if !holders.is_empty() {
+            return Err(Error::InUse { path: path.to_owned(), holders });
+        }
+        Ok((Self { path: path.to_owned(), size_bytes }, file))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> Error {
+        Error::image(&self.path, "it cannot be written", Some(error))
+    }
+}

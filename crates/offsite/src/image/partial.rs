@@ -1,0 +1,188 @@
+//! Files that have their names only once they are whole.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Gid, OFlags, Uid, fchown};
+use rustix::io::Errno;
+
+use super::in_use;
+use crate::{Error, Result};
+
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replace {
+    /// It stays, and nothing is made.
+    Never,
+    /// It stays until the new one is whole, which then takes its place, owner and permissions.
+    WhenWhole,
+}
+
+/// A file that has its final name only once it is whole.
+#[derive(Debug)]
+pub(super) struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    /// Whether a file of that name is to be replaced.
+    replaces: bool,
+    /// Where the file is.
+    place: Mutex<Place>,
+    // Locked as long as it is open, so that no other restore takes the file for one that was left behind.
+    _lock: File,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Partial,
+    Kept,
+    Gone,
+}
+
+impl Partial {
+    /// Makes `PATH.partial`, in place of one that an earlier run left. Refuses if `PATH` is there, or if it is to be replaced and is no
+    /// file, or is in use.
+    pub(super) fn create(path: &Path, replace: Replace) -> Result<(Self, File)> {
+        let old = match (path.symlink_metadata(), replace) {
+            (Err(_), _) => None,
+            (Ok(_), Replace::Never) => {
+                let detail = "it exists already; restore to another path, or over it (`--overwrite`)";
+                return Err(Error::image(path, detail, None));
+            }
+            (Ok(_), Replace::WhenWhole) => Some(Old::look(path)?),
+        };
+        // Behind a link, the file that it leads to is replaced, and the link stays.
+        let path = old.as_ref().map_or(path, |old| &old.path);
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = Self::open_locked(path, &partial)?;
+        let uncreated = |error| Error::image(path, "it cannot be created", Some(error));
+        file.set_len(0).map_err(uncreated)?;
+        let lock = file.try_clone().map_err(uncreated)?;
+        let place = Mutex::new(Place::Partial);
+        let new = Self { path: path.to_owned(), partial, replaces: old.is_some(), place, _lock: lock };
+        if let Some(old) = &old {
+            old.pass_on_to(&file)?;
+        }
+        Ok((new, file))
+    }
+
+    fn open_locked(path: &Path, partial: &Path) -> Result<File> {
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            // A link in its place would have the image written elsewhere.
+            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+            let file = options.open(partial).map_err(|error| {
+                let detail = match error.kind() {
+                    ErrorKind::NotFound => "its folder does not exist",
+                    ErrorKind::PermissionDenied => "no permission to write in its folder",
+                    _ => "it cannot be created",
+                };
+                Error::image(path, detail, Some(error))
+            })?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::image(path, "another restore is writing it", None));
+                }
+                // Where files cannot be locked, restores to one path at once are the user's to avoid.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            // Whoever had the lock may have renamed or removed the file between its opening and its locking.
+            let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+            match (file.metadata().map(identity), partial.symlink_metadata().map(identity)) {
+                (Ok(locked), Ok(named)) if locked == named => return Ok(file),
+                (Err(error), _) => return Err(Error::image(path, "it cannot be created", Some(error))),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn partial_path(&self) -> &Path {
+        &self.partial
+    }
+
+    pub(super) fn failed(&self, error: std::io::Error) -> Error {
+        let detail = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded if self.replaces => {
+                "no space left for the new image beside the old one, which is as it was"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no space left to restore to",
+            _ => "it cannot be written",
+        };
+        Error::image(&self.path, detail, Some(error))
+    }
+
+    /// Gives the file its name, durably. A file that took the name meanwhile is not replaced, unless one was to be.
+    pub(super) fn keep(&self) -> Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = if self.replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match renameat_with(CWD, &self.partial, CWD, &self.path, flags) {
+            Err(Errno::INVAL | Errno::NOSYS) if self.path.symlink_metadata().is_err() => {
+                std::fs::rename(&self.partial, &self.path).map_err(|error| self.failed(error))?;
+            }
+            answer => answer.map_err(|error| self.failed(error.into()))?,
+        }
+        *place = Place::Kept;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn discard(&self) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = match *place {
+            Place::Partial => std::fs::remove_file(&self.partial),
+            // What was there before is gone, and this is whole.
+            Place::Kept if self.replaces => return,
+            Place::Kept => std::fs::remove_file(&self.path),
+            Place::Gone => Ok(()),
+        };
+        *place = Place::Gone;
+    }
+}
+
+/// A restore that is cut off leaves nothing behind, unless its process dies: then the next one writes over it.
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if *self.place.get_mut().unwrap_or_else(PoisonError::into_inner) == Place::Partial {
+            self.discard();
+        }
+    }
+}
+
+/// A file that is to be replaced.
+struct Old {
+    path: PathBuf,
+    metadata: Metadata,
+}
+
+impl Old {
+    /// Holds that it is a file that nothing uses.
+    fn look(path: &Path) -> Result<Self> {
+        let failed = |error| Error::image(path, "it cannot be examined", Some(error));
+        let path = path.canonicalize().map_err(failed)?;
+        let metadata = path.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(Error::image(&path, "it is no file, so it is not written over; restore to another path", None));
+        }
+        in_use::refuse_file(&path, &metadata)?;
+        Ok(Self { path, metadata })
+    }
+
+    /// Gives owner and permissions to the file that is to replace it.
+    fn pass_on_to(&self, new: &File) -> Result<()> {
+        let (owner, group) = (self.metadata.uid(), self.metadata.gid());
+        let own = new.metadata().map(|own| (own.uid(), own.gid()));
+        let mut done = Ok(());
+        if own.is_ok_and(|own| own != (owner, group)) {
+            done = fchown(new, Some(Uid::from_raw(owner)), Some(Gid::from_raw(group))).map_err(std::io::Error::from);
+        }
+        // After the owner, whose change takes bits away.
+        let done = done.and_then(|()| new.set_permissions(self.metadata.permissions()));
+        done.map_err(|error| Error::image(&self.path, "a new file cannot have its owner and permissions", Some(error)))
+    }
+}

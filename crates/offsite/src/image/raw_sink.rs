@@ -1,0 +1,181 @@
+//! Raw images being restored: new files and block devices.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::device::Device;
+use super::partial::{Partial, Replace};
+use super::{DiskSink, WriteOver};
+use crate::{Error, Result};
+
+/// Start writing back every so many bytes, so that the last flush finds little to do.
+const FLUSH_BYTES: u64 = 64 << 20;
+
+/// What is zeroed is a multiple of this, but for a disk's end: what every device can address.
+const ZERO_ALIGNMENT_BYTES: u64 = 4096;
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+/// A raw image being restored.
+#[derive(Debug)]
+pub(super) struct RawSink {
+    place: Place,
+    file: File,
+    unflushed_bytes: AtomicU64,
+    flusher: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+/// Where the image is.
+#[derive(Debug)]
+enum Place {
+    /// In a new file, sparse where nothing is written.
+    File(Partial),
+    /// On a device, on which something was before.
+    Device {
+        device: Device,
+        /// Whether something of it may have been written over.
+        is_begun: AtomicBool,
+    },
+}
+
+impl RawSink {
+    pub(super) fn create(path: &Path, size_bytes: u64, replace: Replace) -> Result<Self> {
+        let (partial, file) = Partial::create(path, replace)?;
+        file.set_len(size_bytes).map_err(|error| partial.failed(error))?;
+        Ok(Self::new(Place::File(partial), file))
+    }
+
+    /// Writes over a block device that has at least so many bytes.
+    pub(super) fn open_device(path: &Path, size_bytes: u64) -> Result<Self> {
+        let (device, file) = Device::claim(path, size_bytes)?;
+        Ok(Self::new(Place::Device { device, is_begun: AtomicBool::new(false) }, file))
+    }
+
+    fn new(place: Place, file: File) -> Self {
+        Self { place, file, unflushed_bytes: AtomicU64::new(0), flusher: Mutex::new(None) }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        match &self.place {
+            Place::File(partial) => partial.failed(error),
+            Place::Device { device, .. } => device.failed(error),
+        }
+    }
+
+    fn begin(&self) {
+        if let Place::Device { is_begun, .. } = &self.place {
+            is_begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the device make a range read as zeros, for which it need not be sent them.
+    fn has_zeroed(&self, range: &Range<u64>) -> io::Result<bool> {
+        // The first gives the space back, too. Both promise zeros, or are refused.
+        for mode in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+            let mode = mode | FallocateFlags::KEEP_SIZE;
+            loop {
+                match fallocate(&self.file, mode, range.start, range.end - range.start) {
+                    Ok(()) => return Ok(true),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::NODEV) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        let unflushed = self.unflushed_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
+        if unflushed >= FLUSH_BYTES { self.start_flush() } else { Ok(()) }
+    }
+
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        let end = range.end - range.end % ZERO_ALIGNMENT_BYTES;
+        let mut position = range.start;
+        if position < end && position.is_multiple_of(ZERO_ALIGNMENT_BYTES) && self.has_zeroed(&(position..end))? {
+            position = end;
+        }
+        while position < range.end {
+            let length = (range.end - position).min(ZEROS.len() as u64);
+            self.write(&ZEROS[..usize::try_from(length).unwrap_or_default()], position)?;
+            position += length;
+        }
+        Ok(())
+    }
+
+    /// Flushes beside the writers, unless that is under way already.
+    fn start_flush(&self) -> io::Result<()> {
+        let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
+        if flusher.as_ref().is_some_and(|running| !running.is_finished()) {
+            return Ok(());
+        }
+        join(flusher.take())?;
+        let file = self.file.try_clone()?;
+        *flusher = Some(std::thread::Builder::new().name("flush".to_owned()).spawn(move || file.sync_data())?);
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn join(flusher: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match flusher.map(JoinHandle::join) {
+        None | Some(Ok(Ok(()))) => Ok(()),
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(_)) => Err(io::Error::other("a flush ended by itself")),
+    }
+}
+
+impl DiskSink for RawSink {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.begin();
+        self.write(bytes, offset).map_err(|error| self.failed(error))
+    }
+
+    fn write_over(&self) -> Option<WriteOver> {
+        match &self.place {
+            Place::File(_) => None,
+            Place::Device { device, is_begun } => Some(WriteOver {
+                path: device.path().to_owned(),
+                device_bytes: device.size_bytes(),
+                is_begun: is_begun.load(Ordering::Relaxed),
+            }),
+        }
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> Result<()> {
+        if matches!(self.place, Place::File(_)) {
+            return Ok(());
+        }
+        self.begin();
+        self.zero(range).map_err(|error| self.failed(error))
+    }
+
+    fn finish(&self) -> Result<()> {
+        let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        join(flusher).and_then(|()| self.file.sync_all()).map_err(|error| self.failed(error))
+    }
+
+    fn keep(&self) -> Result<()> {
+        match &self.place {
+            Place::File(partial) => partial.keep(),
+            Place::Device { .. } => Ok(()),
+        }
+    }
+
+    fn discard(&self) {
+        let _ = join(self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Place::File(partial) = &self.place {
+            partial.discard();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a restore writes to.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use offsite_core::{DiskMap, DiskNumber, MachineName};
+
+use crate::image::{DiskSink, ImageFormat, create};
+use crate::{Error, Result};
+
+/// What is to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) machine: MachineName,
+    pub(super) format: ImageFormat,
+    pub(super) overwrites: bool,
+    /// The sizes of the disks.
+    pub(super) disks: BTreeMap<DiskNumber, u64>,
+}
+
+/// A disk's image.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) path: PathBuf,
+    pub(super) sink: Arc<dyn DiskSink>,
+}
+
+/// The images of a restore, all of them open.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) images: BTreeMap<DiskNumber, Image>,
+    /// Folders that were made for them, the outer ones first.
+    folders: Vec<PathBuf>,
+}
+
+impl Target {
+    /// Makes the images of `request` at `to`. Blocks. After an error nothing is left of them.
+    pub(super) fn create(request: &Request, to: &Path) -> Result<Self> {
+        let mut target = Self { images: BTreeMap::new(), folders: Vec::new() };
+        match target.fill(request, to) {
+            Ok(()) => Ok(target),
+            Err(error) => {
+                target.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, request: &Request, to: &Path) -> Result<()> {
+        let is_there = to.symlink_metadata().is_ok();
+        let is_named_as_folder = to.as_os_str().as_bytes().ends_with(b"/");
+        let is_folder = if is_there { to.is_dir() } else { is_named_as_folder || request.disks.len() > 1 };
+        if is_folder {
+            self.make_folders(to)?;
+        } else if request.disks.len() > 1 {
+            return Err(Error::Settings(format!(
+                "machine {} has {} disks, and {} is no folder: name a folder, or choose one of the disks",
+                request.machine,
+                request.disks.len(),
+                to.display()
+            )));
+        } else {
+            self.make_folders(to.parent().unwrap_or(Path::new("")))?;
+        }
+        for (disk, size_bytes) in &request.disks {
+            let name = || format!("{}-disk{disk}.{}", request.machine, request.format.extension());
+            let path = if is_folder { to.join(name()) } else { to.to_owned() };
+            let sink = create(&path, request.format, *size_bytes, request.overwrites)?;
+            self.images.insert(*disk, Image { path, sink });
+        }
+        Ok(())
+    }
+
+    fn make_folders(&mut self, folder: &Path) -> Result<()> {
+        if folder.as_os_str() == OsStr::new("") || folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = folder.parent() {
+            self.make_folders(parent)?;
+        }
+        match std::fs::create_dir(folder) {
+            Ok(()) => self.folders.push(folder.to_owned()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(Error::image(folder, "the folder cannot be made", Some(error))),
+        }
+        Ok(())
+    }
+
+    /// Makes all images durable, and then gives each its name.
+    pub(super) fn keep(&self) -> Result<()> {
+        self.sinks().try_for_each(|sink| sink.finish())?;
+        self.sinks().try_for_each(|sink| sink.keep())
+    }
+
+    /// Removes all that is new: images, whether they have their names already or not, and folders.
+    pub(super) fn discard(&self) {
+        self.sinks().for_each(|sink| sink.discard());
+        for folder in self.folders.iter().rev() {
+            // Somebody else may have put something there.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
+    /// The block device that something was written to.
+    pub(super) fn torn(&self) -> Option<PathBuf> {
+        self.sinks().filter_map(|sink| sink.write_over()).find(|device| device.is_begun).map(|device| device.path)
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = &Arc<dyn DiskSink>> {
+        self.images.values().map(|image| &image.sink)
+    }
+}
+
+/// The disk that `text` means, of those of a machine.
+pub(super) fn find_disk(
+    machine: &MachineName,
+    disks: &BTreeMap<DiskNumber, DiskMap>,
+    text: &str,
+) -> Result<DiskNumber> {
+    // Whatever else a disk may be known by is looked for here.
+    let found = disks.keys().find(|number| number.to_string() == text);
+    found.copied().ok_or_else(|| Error::UnknownDisk {
+        machine: machine.to_string(),
+        disk: text.to_owned(),
+        known: disks.keys().map(ToString::to_string).collect(),
+    })
+}

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod map;
+pub(crate) mod media;
 pub(crate) mod points;
 pub(crate) mod repair;
 pub(crate) mod restore;

@@ -141,13 +141,8 @@ impl Host {
 
     /// What is to be done to the chain, and what of retention cannot be counted now.
     pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<String>), Failure> {
-        let job = self.job()?;
-        let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
-        if let (Some(medium), Some(set)) = (medium, place::media(&job.target, &self.config)?) {
-            (elsewhere, untold) = set.elsewhere(medium.id, &self.name).await?;
-        }
-        let transforms = job.transforms().map_err(Failure::WrongUse)?;
-        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, elsewhere, ..transforms }, untold))
+        let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
+        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, ..transforms }, untold))
     }
 
     /// The repository that the job copies to, and the drive that it is on, if it is on one.
@@ -217,6 +212,23 @@ impl JobHost for Host {
         }
         warnings
     }
+}
+
+/// What the config asks to be done to the chain of the job `name` that is on `medium`, if it is on one, and what of retention cannot
+/// be counted now.
+pub(crate) async fn transforms(
+    name: &JobName,
+    config: &Config,
+    medium: Option<&Medium>,
+) -> Result<(Transforms, Vec<String>), Failure> {
+    let job = config.jobs.get(name.as_str());
+    let job = job.ok_or_else(|| Failure::WrongUse(format!("the config has no job {name}")))?;
+    let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
+    if let (Some(medium), Some(set)) = (medium, place::media(&job.target, config)?) {
+        (elsewhere, untold) = set.elsewhere(medium.id, name).await?;
+    }
+    let transforms = job.transforms().map_err(Failure::WrongUse)?;
+    Ok((Transforms { elsewhere, ..transforms }, untold))
 }
 
 /// A line of a log is a line.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use offsite::JobFolder;
-use offsite::core::retention::{Departure, Policy};
-use offsite::core::{Chain as CoreChain, PointKind, RestorePoint, Timestamp};
+use offsite::core::retention::{Departure, Verdict};
+use offsite::core::{Chain as CoreChain, PointKind, RestorePoint};
+use offsite::{JobFolder, Transforms};
 use serde_json::json;
 
 use crate::args::Chain;
@@ -12,7 +12,7 @@ use crate::commands::failed;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, render};
+use crate::{clock, host, json, place, print, render};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -58,7 +58,7 @@ async fn show(
         print::warning(damaged);
     }
     // Only the config knows what a job keeps; its chain says what there is.
-    let policy = match config.jobs.get(arguments.job.as_str()) {
+    let transforms = match config.jobs.get(arguments.job.as_str()) {
         Some(job)
             if job.target == arguments.repo
                 || place::views(&job.target, config)
@@ -67,24 +67,28 @@ async fn show(
                     .iter()
                     .any(|view| view.repository.id() == repository.id()) =>
         {
-            job.transforms().map_err(Failure::WrongUse)?.retention
+            let (transforms, untold) =
+                host::transforms(&arguments.job, config, medium.as_ref().map(|seen| &seen.medium)).await?;
+            untold.iter().for_each(print::warning);
+            transforms
         }
-        _ => None,
+        _ => Transforms::default(),
     };
-    let now = place::now();
-    let departures: Option<Vec<Departure>> = match &policy {
-        _ if !arguments.forecast => None,
-        None => {
-            let why = format!("no forecast: the config has no retention of job {} in this repository", arguments.job);
-            return Err(Failure::WrongUse(why));
-        }
-        Some(policy) => {
-            let secs = rhythm_secs(folder.chain());
-            Some(folder.forecast(policy, now, |time| Some(time.saturating_add_secs(secs))).await?)
-        }
+    let now = clock::clock_at(arguments.now)?.now();
+    let verdicts = folder.verdicts(&transforms, now);
+    let secs = rhythm_secs(folder.chain());
+    let departures = match arguments.forecast {
+        false => None,
+        true => match folder.forecast(&transforms, now, |time| Some(time.saturating_add_secs(secs))).await? {
+            None => {
+                let why =
+                    format!("no forecast: the config has no retention of job {} in this repository", arguments.job);
+                return Err(Failure::WrongUse(why));
+            }
+            departures => departures,
+        },
     };
     if arguments.json {
-        let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
         let value = |(position, point): (usize, &RestorePoint)| {
             let mut value = json::point(point, verdicts.as_ref().and_then(|all| all.get(position)));
             value["archived"] = (position < folder.chain().archives().len()).into();
@@ -110,7 +114,7 @@ async fn show(
         json::print(&value)?;
     } else {
         medium.iter().for_each(|medium| print::line(medium.words()));
-        print::text(draw(folder, policy.as_ref(), departures.as_deref(), now));
+        print::text(draw(folder, verdicts.as_deref(), departures.as_deref()));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }
@@ -134,14 +138,8 @@ fn foretold(departure: &Departure) -> String {
 }
 
 /// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
-pub(crate) fn draw(
-    folder: &JobFolder,
-    policy: Option<&Policy>,
-    departures: Option<&[Departure]>,
-    now: Timestamp,
-) -> String {
+pub(crate) fn draw(folder: &JobFolder, verdicts: Option<&[Verdict]>, departures: Option<&[Departure]>) -> String {
     let chain = folder.chain();
-    let verdicts = policy.map(|policy| folder.verdicts(policy, now));
     let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
     let archived = chain.archives().len();
     let archives = match archived {
@@ -171,7 +169,7 @@ pub(crate) fn draw(
             PointKind::Increment if next != Some(PointKind::Increment) => format!("\u{2514}\u{2500} {bar}"),
             PointKind::Increment => format!("\u{251c}\u{2500} {bar}"),
         };
-        let why = match verdicts.as_ref().and_then(|verdicts| verdicts.get(position)) {
+        let why = match verdicts.and_then(|verdicts| verdicts.get(position)) {
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();

@@ -187,8 +187,15 @@ pub(crate) struct Daemon {
     pub(crate) log: Option<String>,
 }
 
+/// Tell what the daemon is doing, what came of each job's last interval, and how old the copies are.
+///
+/// It reads what the daemon and `offsite run` have left in the state folder, also while the config is wrong or no daemon is alive.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
+    /// Answer as a monitoring plugin: one line, and exit status 0 OK, 1 WARNING, 2 CRITICAL (a machine is OVERDUE, a job has
+    /// failed, the daemon died), 3 UNKNOWN. These are not the exit statuses of the other commands.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

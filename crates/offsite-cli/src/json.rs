@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::status::Failure;
 use crate::{operation, print};
 
-pub(crate) use interval::interval;
+pub(crate) use interval::{interval, overdue};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {

@@ -23,6 +23,7 @@ mod print;
 mod progress;
 mod render;
 mod signals;
+mod state;
 mod status;
 mod stoppable;
 pub mod workload;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use offsite::core::Timestamp;
 use offsite::report::Tally;
+use offsite::runner::{Overdue, RunReport};
 
 /// Bytes in binary units, three digits at least.
 pub(crate) fn bytes(count: u64) -> String {
@@ -28,6 +30,40 @@ pub(crate) fn duration(duration: Duration) -> String {
         _ if secs < 120.0 => format!("{secs:.1} s"),
         _ => format!("{:.0} min", secs / 60.0),
     }
+}
+
+/// How old something is, in words that a person would use.
+pub(crate) fn age(secs: i64) -> String {
+    let minutes = secs.max(0) / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..4_320 if minutes % 60 == 0 => format!("{} h", minutes / 60),
+        120..4_320 => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ => format!("{} days", minutes / 1_440),
+    }
+}
+
+/// What is overdue at `now`, a line each.
+pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) -> Vec<String> {
+    let line = |overdue: &Overdue| {
+        let at_most = age(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        let machine = &overdue.machine;
+        match (overdue.captured, overdue.age_secs(now)) {
+            (Some(captured), Some(secs)) => {
+                format!(
+                    "OVERDUE   {machine}: its newest copy is {} old, of {captured}; at most {at_most} (max_age)",
+                    age(secs)
+                )
+            }
+            _ => format!("OVERDUE   {machine}: there is no copy of it; one is to be at most {at_most} old (max_age)"),
+        }
+    };
+    overdue.iter().map(line).collect()
+}
+
+/// What was overdue at the end of an interval, a line each.
+pub(crate) fn overdue_of(report: &RunReport) -> Vec<String> {
+    report.max_age.map_or_else(Vec::new, |max_age| overdue(&report.overdue(), max_age, report.ended))
 }
 
 /// Bytes per second, if the time was long enough to tell.
@@ -79,6 +115,13 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(3 << 40), "3.0 TiB");
         assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn ages_have_the_unit_that_fits() {
+        assert_eq!([0, 59, 60, 119 * 60].map(age), ["0 min", "0 min", "1 min", "119 min"]);
+        assert_eq!([7_200, 26 * 3600, 26 * 3600 + 1_859].map(age), ["2 h", "26 h", "26 h 30 min"]);
+        assert_eq!([3 * 86_400, 400 * 86_400, -5].map(age), ["3 days", "400 days", "0 min"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::{Choice, Copied};
-use offsite_core::{BlockMap, BlockSize, Timestamp};
+use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
 
 use crate::error::causes;
 use crate::findings::Findings;
@@ -175,6 +175,11 @@ impl CopyJob {
 
     pub(crate) fn name(&self) -> &JobName {
         &self.name
+    }
+
+    /// The job's points in other places that it writes to in turn.
+    pub(crate) fn elsewhere(&self) -> &[RestorePoint] {
+        &self.transforms.elsewhere
     }
 
     pub(crate) fn target(&self) -> &OpenRepository {

@@ -34,6 +34,7 @@ pub(super) fn summary(report: &RunReport) -> String {
         text.push_str(&format!("  {line}\n"));
     }
     text.push_str(&warnings(&report.notes));
+    text.extend(render::overdue_of(report).iter().map(|line| format!("  {line}\n")));
     text
 }
 

@@ -19,14 +19,21 @@ pub(crate) mod verify;
 
 use offsite::{ClosedFolder, JobFolders, JobName, OpenRepository, PlannedOperation};
 
+use crate::config::Config;
 use crate::status::{Failure, Status};
 use crate::{operation, print, render};
 
-/// The job that was named, or all of the repository's; and how bad it is that folders cannot be looked into, which is told.
-async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<(Vec<JobName>, Status), Failure> {
+/// The folder of the job that was named, or all of the repository `repo`; and how bad it is that folders cannot be looked into, which
+/// is told.
+async fn jobs(
+    repository: &OpenRepository,
+    repo: &str,
+    named: Option<&str>,
+    config: &Config,
+) -> Result<(Vec<JobName>, Status), Failure> {
     if let Some(name) = named {
         let job = JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?;
-        return Ok((vec![job], Status::Done));
+        return Ok((vec![config.folder_of(repo, &job)], Status::Done));
     }
     let JobFolders { jobs, headless, closed } = repository.job_folders().await?;
     let mut status = Status::Done;

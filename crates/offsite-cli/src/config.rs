@@ -150,6 +150,10 @@ pub(crate) struct JobConfig {
     after: Option<AfterConfig>,
     /// How old the copy of a machine may be before it is overdue; none: as old as it likes.
     max_age: Option<Spanned<String>>,
+    /// What stays free in the target: a copy that would take of it is not begun.
+    min_free: Option<Spanned<String>>,
+    /// The name that the job had when its chain began: that is the name of its folder in the target.
+    renamed_from: Option<String>,
 }
 
 /// One source, or an array of several.
@@ -236,8 +240,9 @@ impl SourceConfig {
     }
 
     /// The source in its repository, which is open.
-    pub(crate) fn source(&self, repository: &OpenRepository) -> Result<Source, String> {
+    pub(crate) fn source(&self, repository: &OpenRepository, config: &Config) -> Result<Source, String> {
         let job = self.job.as_deref().map(JobName::new).transpose().map_err(|error| error.to_string())?;
+        let job = job.map(|job| config.folder_of(&self.repository, &job));
         Ok(match job {
             None => Source::infrastructure(repository),
             Some(job) => Source::backup(repository, job, patterns(&self.machines)?),
@@ -362,6 +367,7 @@ impl Config {
             job.settings()
                 .and_then(|_| job.script(&config.folder).map(drop))
                 .and_then(|()| job.max_age().map(drop))
+                .and_then(|()| job.min_free_bytes().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
@@ -372,6 +378,9 @@ impl Config {
             if job.sources().is_empty() {
                 return Err(wrong(format!("job {name:?} has no source")));
             }
+            if let Some(fault) = config.rename_fault(name, job) {
+                return Err(wrong(format!("job {name:?}: renamed_from: {fault}")));
+            }
             for repository in job.sources().iter().map(|source| &source.repository).chain([&job.target]) {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
@@ -381,6 +390,38 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// What is wrong with a job's former name.
+    fn rename_fault(&self, name: &str, job: &JobConfig) -> Option<String> {
+        let old = match JobName::new(job.renamed_from()?) {
+            Ok(old) => old,
+            Err(error) => return Some(error.to_string()),
+        };
+        let is_taken = |(other, other_job): (&String, &JobConfig)| {
+            let folder = other_job.renamed_from().unwrap_or(other);
+            other != name
+                && self.is_same_place(&other_job.target, &job.target)
+                && folder.eq_ignore_ascii_case(old.as_str())
+        };
+        match self.jobs.iter().find(|other| is_taken(*other)) {
+            _ if old.as_str() == name => Some("it is the job's name".to_owned()),
+            Some((other, _)) => Some(format!("the folder {old} of {} is job {other:?}'s", job.target)),
+            None => None,
+        }
+    }
+
+    /// Whether two names or locations are of one repository, as far as the file tells.
+    fn is_same_place(&self, one: &str, other: &str) -> bool {
+        let place = |repo: &str| self.location(repo).unwrap_or_else(|| repo.to_owned());
+        one == other || place(one) == place(other)
+    }
+
+    /// The folder of `job` in the repository `repo`: it has the job's name, or the former one of a job that was renamed.
+    pub(crate) fn folder_of(&self, repo: &str, job: &JobName) -> JobName {
+        let renamed = self.jobs.get(job.as_str()).filter(|config| self.is_same_place(&config.target, repo));
+        let old = renamed.and_then(|config| JobName::new(config.renamed_from()?).ok());
+        old.unwrap_or_else(|| job.clone())
     }
 
     /// The jobs that were named, or all; `path` is the file's.
@@ -494,6 +535,16 @@ impl JobConfig {
     /// How old the copy of a machine may be before it is overdue.
     pub(crate) fn max_age(&self) -> Result<Option<Duration>, Fault> {
         self.max_age.as_ref().map(bounds::max_age).transpose()
+    }
+
+    /// How many bytes stay free in the target.
+    pub(crate) fn min_free_bytes(&self) -> Result<u64, Fault> {
+        Ok(self.min_free.as_ref().map(bounds::min_free).transpose()?.unwrap_or_default())
+    }
+
+    /// The name that the job had before.
+    pub(crate) fn renamed_from(&self) -> Option<&str> {
+        self.renamed_from.as_deref()
     }
 
     /// What is run after each interval, if anything is; a relative path starts in `folder`.

@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
+use offsite::Bytes;
 use offsite::core::Timestamp;
 use offsite::report::Tally;
 use offsite::runner::{Overdue, RunReport};
 
 /// Bytes in binary units, three digits at least.
 pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    Bytes(count).to_string()
 }
 
 /// A duration, as exact as one cares to know.
@@ -72,7 +63,7 @@ pub(crate) fn rate(count: u64, duration: Duration) -> String {
     if secs < 0.001 || count == 0 {
         return String::new();
     }
-    format!(" ({:.0} MB/s)", count as f64 / secs / 1e6)
+    format!(" ({:.1} MiB/s)", count as f64 / secs / f64::from(1 << 20))
 }
 
 /// `count` things, in words.

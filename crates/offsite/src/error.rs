@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use offsite_core::format::FormatError;
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
-use crate::JobName;
+use crate::{Bytes, JobName};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -76,6 +76,21 @@ pub enum Error {
         source_location: String,
         /// The place written to.
         target_location: String,
+    },
+    /// A copy that would not fit into its target.
+    #[error(
+        "the copy was not begun: it would take {} of {location}, and {} are free there{}; make room, or keep fewer restore points",
+        Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
+    )]
+    NoRoom {
+        /// The target.
+        location: String,
+        /// What the copy would take at its peak.
+        needed_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+        /// What is to stay free.
+        min_free_bytes: u64,
     },
     /// None of a copy job's sources can be looked at now.
     #[error("no source can be looked at: {why}")]
@@ -245,6 +260,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 
 /// How many names an error lists.
 const KNOWN_MAX: usize = 12;
+
+/// What is to stay free, in words.
+fn staying(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(", of which {} are to stay free (min_free)", Bytes(bytes)) }
+}
 
 fn list(names: &[String]) -> String {
     match names {

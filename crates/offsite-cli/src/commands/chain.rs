@@ -20,10 +20,11 @@ const BAR_CHARS: u128 = 24;
 pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let (views, mut status) = place::views(&arguments.repo, &config).await?;
+    let job = config.folder_of(&arguments.repo, &arguments.job);
     let mut unknown = None;
     let mut has_one = false;
     for view in views {
-        let shown = match JobFolder::open(&view.repository, &arguments.job).await {
+        let shown = match JobFolder::open(&view.repository, &job).await {
             Ok(folder) => show(&view, &folder, arguments, &config).await,
             // Another medium may have it.
             Err(error @ offsite::Error::UnknownJob { .. }) => {

@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
         (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
         (None, None) => PointSelector::Latest,
     };
-    let export = ExportJob::new(&repository, arguments.job.clone())
+    let export = ExportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
         .point(point)
         .machines(arguments.machines.clone())
         .progress(progress::bars());

@@ -20,10 +20,11 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
         (None, Some(sequence)) => PointSelector::Sequence(Sequence(sequence)),
         (None, None) => PointSelector::Latest,
     };
-    let restore = RestoreJob::new(&repository, arguments.job.clone(), arguments.machine.clone())
-        .point(point)
-        .format(arguments.format.into())
-        .progress(progress::bars());
+    let restore =
+        RestoreJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job), arguments.machine.clone())
+            .point(point)
+            .format(arguments.format.into())
+            .progress(progress::bars());
     let restored = async { Ok(restore.run(&arguments.to).await?) };
     let what = format!("{} is not restored, and no image has its name", arguments.machine);
     let report = stop.end(restored, &what).await?;

@@ -170,7 +170,9 @@ impl<'a> One<'a> {
                 medium.iter().for_each(|medium| print::line(medium.words()));
                 print::text(plan_summary(name.as_str(), &plan));
             }
+            let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
             status = status.and(warnings(&plan.machines, &plan.notes));
+            status = status.and(if fits { Status::Done } else { Status::Warnings });
         }
         Ok(status)
     }

@@ -60,6 +60,11 @@ impl Jobs {
         let ending: Vec<(String, Running)> =
             changed.into_iter().filter_map(|name| self.running.remove_entry(&name)).collect();
         end_all(ending).await;
+        for (name, job) in &config.jobs {
+            if let Some(old) = job.renamed_from() {
+                self.store.rename(old, name);
+            }
+        }
         self.store.keep(|name| config.jobs.contains_key(name));
         for (name, job) in &config.jobs {
             if self.running.contains_key(name) {

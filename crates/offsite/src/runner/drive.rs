@@ -62,6 +62,8 @@ struct Drive {
     point: Option<Sequence>,
     transform: Option<TransformReport>,
     notes: Vec<String>,
+    /// What the last look or sync found that nobody is likely to have meant.
+    doubts: Vec<String>,
     /// Why machines are incomplete.
     reasons: BTreeMap<MachineName, String>,
     /// Machines that were to be copied, and that another run had copied meanwhile.
@@ -174,6 +176,7 @@ impl Drive {
             point: None,
             transform: None,
             notes: Vec::new(),
+            doubts: Vec::new(),
             reasons: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
             overdue: BTreeSet::new(),
@@ -306,8 +309,10 @@ impl Drive {
             Err(failure) => Err(failure),
         };
         let event = match look {
-            Ok(Look { choices, notes }) => {
+            Ok(Look { choices, notes, doubts }) => {
                 self.note(notes);
+                // What came meanwhile is no longer missed.
+                self.doubts = doubts;
                 Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
             }
             Err(failure) => {
@@ -424,7 +429,7 @@ impl Drive {
             point: self.point,
             syncs: self.syncs.clone(),
             transform: self.transform.clone(),
-            notes: self.notes.clone(),
+            notes: self.notes.iter().chain(&self.doubts).cloned().collect(),
             reasons: self.reasons.clone(),
             elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
         })
@@ -463,6 +468,7 @@ impl Drive {
                 (self.result, self.transform, self.point) = (None, None, None);
                 self.syncs.clear();
                 self.notes.clear();
+                self.doubts.clear();
                 self.reasons.clear();
                 self.elsewhere.clear();
                 self.events.push_back(Event::PostJobDone);

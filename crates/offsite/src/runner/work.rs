@@ -113,7 +113,7 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
     if !gate.enter().await {
         // Stopped before it had begun.
         return Synced {
-            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new() }),
+            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() }),
             arrived: None,
         };
     }

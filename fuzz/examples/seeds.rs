@@ -75,7 +75,7 @@ fn main() {
     write("image", "qcow2-version-3", qcow2(3));
     write("image", "raw", [7; 100]);
     let id = "00112233445566778899aabbccddeeff";
-    write("media", "marker", sealed("offsite-medium", &format!("{{\"id\":\"{id}\",\"label\":\"Blue 1\"}}\n")));
+    write("media", "marker", sealed("offsite-medium", &format!("{{\"id\":\"{id}\",\"label\":\"Blue 1\",\"is_folder\":false}}\n")));
     let can = "{\"punch_granularity_bytes\":4096,\"clone_granularity_bytes\":null,\"patches\":true}";
     let entry = format!(
         "{{\"id\":\"{id}\",\"label\":\"Blue 1\",\"seen_unix_secs\":77,\"object_bytes_max\":1073741824,\"can\":{can},\

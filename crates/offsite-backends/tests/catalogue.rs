@@ -35,7 +35,7 @@ impl Desk {
     async fn drive(&self, label: &str, seen: i64) -> Removable {
         let path = self.folder.path().join(label);
         fs::create_dir(&path).unwrap();
-        Removable::prepare(&path, label).await.unwrap();
+        Removable::prepare_folder(&path, label).await.unwrap();
         let drive = Removable::open(path).await.unwrap();
         for (name, length) in
             [("job/head/1", 6), ("job/head/2", 6), ("job/index/a", 6), ("job/index/b", 1_001), ("job/f", 6)]

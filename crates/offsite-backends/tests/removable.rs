@@ -42,7 +42,7 @@ impl Desk {
     /// Makes a drive, which is not inserted.
     async fn prepare(&self, name: &str) -> Medium {
         fs::create_dir(self.drive(name)).unwrap();
-        Removable::prepare(self.drive(name), name).await.unwrap()
+        Removable::prepare_folder(self.drive(name), name).await.unwrap()
     }
 
     fn insert(&self, name: &str) {
@@ -70,7 +70,7 @@ mod conformance {
 
     conformance_tests!(async || {
         let folder = tempfile::tempdir().unwrap();
-        Removable::prepare(folder.path(), "Blue 1").await.unwrap();
+        Removable::prepare_folder(folder.path(), "Blue 1").await.unwrap();
         (Arc::new(Removable::open(folder.path()).await.unwrap()), Options::default(), folder)
     });
 }
@@ -78,7 +78,11 @@ mod conformance {
 #[tokio::test]
 async fn a_medium_is_prepared_once_and_opened_where_it_is() {
     let desk = Desk::new();
-    expect(&Removable::prepare(desk.place(), "Blue").await.unwrap_err(), ErrorKind::NotFound, &["mount the drive"]);
+    expect(
+        &Removable::prepare_folder(desk.place(), "Blue").await.unwrap_err(),
+        ErrorKind::NotFound,
+        &["mount the drive"],
+    );
     let error = Removable::open(desk.place()).await.unwrap_err();
     expect(
         &error,
@@ -88,8 +92,8 @@ async fn a_medium_is_prepared_once_and_opened_where_it_is() {
     // An empty mount point is no medium.
     fs::create_dir(desk.place()).unwrap();
     expect(&Removable::open(desk.place()).await.unwrap_err(), ErrorKind::MediaAbsent, &[]);
-    let medium = Removable::prepare(desk.place(), "Blue").await.unwrap();
-    let error = Removable::prepare(desk.place(), "Red").await.unwrap_err();
+    let medium = Removable::prepare_folder(desk.place(), "Blue").await.unwrap();
+    let error = Removable::prepare_folder(desk.place(), "Red").await.unwrap_err();
     expect(&error, ErrorKind::AlreadyExists, &["it is medium \"Blue\"", "already"]);
     let removable = Removable::open(desk.place()).await.unwrap();
     assert_eq!((removable.medium(), removable.path()), (&medium, desk.place().as_path()));
@@ -147,7 +151,7 @@ async fn a_damaged_identity_is_told_and_another_place_tried() {
     fs::write(&marker, bytes).unwrap();
     let error = Removable::open(desk.drive("Blue")).await.unwrap_err();
     expect(&error, ErrorKind::Corrupt, &[&desk.drive("Blue").display().to_string(), ".offsite-medium is damaged"]);
-    expect(&Removable::prepare(desk.drive("Blue"), "Red").await.unwrap_err(), ErrorKind::Corrupt, &[]);
+    expect(&Removable::prepare_folder(desk.drive("Blue"), "Red").await.unwrap_err(), ErrorKind::Corrupt, &[]);
     desk.prepare("Red").await;
     let options =
         RemovableOptions { places: vec![desk.drive("Blue"), desk.drive("Red")], ..RemovableOptions::default() };

@@ -220,3 +220,25 @@ async fn a_drive_that_is_pulled_out_under_load_costs_no_finished_object() {
         removable.eject().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_folder_that_a_drive_is_mounted_at_is_no_drive() {
+    let folder = offsite_tests::folder();
+    let error = Removable::prepare(folder.path(), "Blue").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
+    assert!(error.to_string().contains("nothing is mounted there: mount the drive"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+    let Some(mut disk) = Disk::new_or_say(FileSystemKind::Ext4) else { return };
+    let place = disk.path();
+    let drive = medium(&disk).await;
+    assert!(Removable::is_mounted(&place));
+    let marker = std::fs::read(place.join(".offsite-medium")).unwrap();
+    drive.eject().await.unwrap();
+    disk.unmount().unwrap();
+    // As after a restore of the whole host, or a copy of a drive while another was not mounted.
+    std::fs::write(place.join(".offsite-medium"), marker).unwrap();
+    let error = Removable::open(&place).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
+    assert!(error.to_string().contains("has the marker of medium \"Blue\""), "{error}");
+    assert!(error.to_string().contains("nothing is mounted there: mount the drive"), "{error}");
+}

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Daemon(Daemon),
     /// Tell what the daemon is doing, and what came of each job's last interval.
     Status(Status),
+    /// List or forget the drives of a repository that is on drives in turn.
+    Media(Media),
     /// List restore points.
     Points(Points),
     /// Draw a job's chain, with what is kept why and until when.
@@ -84,6 +86,9 @@ pub(crate) struct Init {
     /// What is on the drive's sticker (default: the repository's name and a number).
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
+    /// Take a folder for a drive at which nothing is mounted, for tests: it stays one, and fills the disk that it is on.
+    #[arg(long)]
+    pub(crate) allow_unmounted: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -184,11 +189,47 @@ pub(crate) struct Daemon {
     pub(crate) log: Option<String>,
 }
 
+/// Tell what the daemon is doing, what came of each job's last interval, and how old the copies are.
+///
+/// It reads what the daemon and `offsite run` have left in the state folder, also while the config is wrong or no daemon is alive.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
+    /// Answer as a monitoring plugin: one line, and exit status 0 OK, 1 WARNING, 2 CRITICAL (a machine is OVERDUE, a job has
+    /// failed, the daemon died), 3 UNKNOWN. These are not the exit statuses of the other commands.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Media {
+    #[command(subcommand)]
+    pub(crate) command: MediaCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MediaCommand {
+    /// List the drives that are known: when each was last seen, and what it holds.
+    List {
+        /// Only those of this repository (default: all of the config).
+        repo: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a drive that is not coming back: the restore points on it no longer count for retention.
+    Forget {
+        /// The repository.
+        repo: String,
+        /// The drive, by its label or its id.
+        #[arg(value_name = "DRIVE")]
+        medium: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -212,6 +253,9 @@ pub(crate) struct Chain {
     /// Tell when each restore point will go, and what that frees, if the job goes on as it does.
     #[arg(long)]
     pub(crate) forecast: bool,
+    /// Tell it as if it were this time.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) now: Option<Timestamp>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod map;
+pub(crate) mod media;
 pub(crate) mod points;
 pub(crate) mod repair;
 pub(crate) mod restore;
@@ -21,14 +22,21 @@ use std::collections::BTreeMap;
 use offsite::core::MachineName;
 use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, PlannedOperation};
 
+use crate::config::Config;
 use crate::status::{Failure, Status};
 use crate::{operation, print, render};
 
-/// The job that was named, or all of the repository's; and how bad it is that folders cannot be looked into, which is told.
-async fn jobs(repository: &OpenRepository, named: Option<&str>) -> Result<(Vec<JobName>, Status), Failure> {
+/// The folder of the job that was named, or all of the repository `repo`; and how bad it is that folders cannot be looked into, which
+/// is told.
+async fn jobs(
+    repository: &OpenRepository,
+    repo: &str,
+    named: Option<&str>,
+    config: &Config,
+) -> Result<(Vec<JobName>, Status), Failure> {
     if let Some(name) = named {
         let job = JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?;
-        return Ok((vec![job], Status::Done));
+        return Ok((vec![config.folder_of(repo, &job)], Status::Done));
     }
     let JobFolders { jobs, headless, closed } = repository.job_folders().await?;
     let mut status = Status::Done;

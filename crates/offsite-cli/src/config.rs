@@ -1,5 +1,6 @@
 //! The config file.
 
+mod bounds;
 mod daemon;
 pub(crate) mod path;
 mod timing;
@@ -8,6 +9,7 @@ mod zone;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use offsite::core::phase::Settings;
 use offsite::core::schedule::clock::ahead_max_secs;
@@ -20,6 +22,7 @@ use toml::Spanned;
 
 use crate::policy::RetentionConfig;
 use crate::post_job::Script;
+use crate::state::StateDir;
 use crate::status::Failure;
 
 use daemon::DaemonConfig;
@@ -36,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) jobs: BTreeMap<String, JobConfig>,
     #[serde(default)]
     pub(crate) daemon: DaemonConfig,
+    /// The folder for what the host keeps; none: `.offsite` beside the file.
+    state_dir: Option<PathBuf>,
     /// Its tables as they are in the file, to see what has changed.
     #[serde(skip)]
     tables: toml::Table,
@@ -65,8 +70,6 @@ pub(crate) struct RepositoryConfig {
     /// Where one of the drives may show up: the folders that they are mounted at.
     #[serde(default)]
     places: Vec<PathBuf>,
-    /// The folder that knows the drives that are away; none: `.offsite-media/NAME` beside the config.
-    catalogue: Option<PathBuf>,
     /// The longest file on a drive, in MiB; none: what its file system takes, and 1 GiB where that punches no holes. An index
     /// is one file: some 50 bytes for each block.
     file_mib_max: Option<u64>,
@@ -78,6 +81,9 @@ pub(crate) enum ChecksumConfig {
     Sha256,
     Crc64Nvme,
 }
+
+/// The folder for what the host keeps, beside the config, if nothing is said.
+const STATE_DIR: &str = ".offsite";
 
 /// More than the largest block.
 const FILE_MIB_MIN: u64 = 8;
@@ -100,10 +106,9 @@ impl RepositoryConfig {
     fn path_fault(&self) -> Option<String> {
         let is_folder = !self.location.contains("://") && !self.location.starts_with("removable:");
         let location = is_folder.then(|| ("location", Path::new(&self.location)));
-        let catalogue = self.catalogue.as_deref().map(|path| ("catalogue", path));
         let credentials = self.credentials_file.as_deref().map(|path| ("credentials_file", path));
         let places = self.places.iter().map(|path| ("places", path.as_path()));
-        let mut paths = location.into_iter().chain(catalogue).chain(credentials).chain(places);
+        let mut paths = location.into_iter().chain(credentials).chain(places);
         paths.find_map(|(key, path)| Some(format!("{key}: {}", path::fault(path)?)))
     }
 
@@ -111,11 +116,7 @@ impl RepositoryConfig {
     fn media_fault(&self) -> Option<String> {
         let location = &self.location;
         let Some(name) = location.strip_prefix("removable:") else {
-            let keys = [
-                ("places", !self.places.is_empty()),
-                ("catalogue", self.catalogue.is_some()),
-                ("file_mib_max", self.file_mib_max.is_some()),
-            ];
+            let keys = [("places", !self.places.is_empty()), ("file_mib_max", self.file_mib_max.is_some())];
             let key = keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))?;
             return Some(format!("{key} is for drives (removable:NAME), and {location} is none"));
         };
@@ -148,6 +149,12 @@ pub(crate) struct JobConfig {
     mode: Option<Spanned<String>>,
     window: Option<Spanned<WindowConfig>>,
     after: Option<AfterConfig>,
+    /// How old the copy of a machine may be before it is overdue; none: as old as it likes.
+    max_age: Option<Spanned<String>>,
+    /// What stays free in the target: a copy that would take of it is not begun.
+    min_free: Option<Spanned<String>>,
+    /// The name that the job had when its chain began: that is the name of its folder in the target.
+    renamed_from: Option<String>,
 }
 
 /// One source, or an array of several.
@@ -234,8 +241,9 @@ impl SourceConfig {
     }
 
     /// The source in its repository, which is open.
-    pub(crate) fn source(&self, repository: &OpenRepository) -> Result<Source, String> {
+    pub(crate) fn source(&self, repository: &OpenRepository, config: &Config) -> Result<Source, String> {
         let job = self.job.as_deref().map(JobName::new).transpose().map_err(|error| error.to_string())?;
+        let job = job.map(|job| config.folder_of(&self.repository, &job));
         Ok(match job {
             None => Source::infrastructure(repository),
             Some(job) => Source::backup(repository, job, patterns(&self.machines)?),
@@ -334,7 +342,9 @@ impl Config {
             Failure::WrongUse(format!("config {}, line {line}: {what}{}", path.display(), fault.why))
         };
         config.daemon.jobs_at_once().map_err(|fault| wrong_at("", fault))?;
-        config.daemon.path_fault().map_or(Ok(()), |fault| Err(wrong(fault)))?;
+        if let Some(fault) = config.state_dir.as_deref().and_then(path::fault) {
+            return Err(wrong(format!("state_dir: {fault}")));
+        }
         for (name, repository) in &mut config.repositories {
             if let Some(key) = repository.bucket_key().filter(|_| !repository.location.starts_with("s3://")) {
                 let location = &repository.location;
@@ -357,6 +367,8 @@ impl Config {
             // Before any job runs: one with a wrong number would stop the runs of those after it.
             job.settings()
                 .and_then(|_| job.script(&config.folder).map(drop))
+                .and_then(|()| job.max_age().map(drop))
+                .and_then(|()| job.min_free_bytes().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
@@ -367,6 +379,9 @@ impl Config {
             if job.sources().is_empty() {
                 return Err(wrong(format!("job {name:?} has no source")));
             }
+            if let Some(fault) = config.rename_fault(name, job) {
+                return Err(wrong(format!("job {name:?}: renamed_from: {fault}")));
+            }
             for repository in job.sources().iter().map(|source| &source.repository).chain([&job.target]) {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
@@ -376,6 +391,38 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// What is wrong with a job's former name.
+    fn rename_fault(&self, name: &str, job: &JobConfig) -> Option<String> {
+        let old = match JobName::new(job.renamed_from()?) {
+            Ok(old) => old,
+            Err(error) => return Some(error.to_string()),
+        };
+        let is_taken = |(other, other_job): (&String, &JobConfig)| {
+            let folder = other_job.renamed_from().unwrap_or(other);
+            other != name
+                && self.is_same_place(&other_job.target, &job.target)
+                && folder.eq_ignore_ascii_case(old.as_str())
+        };
+        match self.jobs.iter().find(|other| is_taken(*other)) {
+            _ if old.as_str() == name => Some("it is the job's name".to_owned()),
+            Some((other, _)) => Some(format!("the folder {old} of {} is job {other:?}'s", job.target)),
+            None => None,
+        }
+    }
+
+    /// Whether two names or locations are of one repository, as far as the file tells.
+    fn is_same_place(&self, one: &str, other: &str) -> bool {
+        let place = |repo: &str| self.location(repo).unwrap_or_else(|| repo.to_owned());
+        one == other || place(one) == place(other)
+    }
+
+    /// The folder of `job` in the repository `repo`: it has the job's name, or the former one of a job that was renamed.
+    pub(crate) fn folder_of(&self, repo: &str, job: &JobName) -> JobName {
+        let renamed = self.jobs.get(job.as_str()).filter(|config| self.is_same_place(&config.target, repo));
+        let old = renamed.and_then(|config| JobName::new(config.renamed_from()?).ok());
+        old.unwrap_or_else(|| job.clone())
     }
 
     /// The jobs that were named, or all; `path` is the file's.
@@ -400,9 +447,14 @@ impl Config {
         &self.folder
     }
 
-    /// The file that knows the state of the jobs.
-    pub(crate) fn status_path(&self) -> PathBuf {
-        self.daemon.status(&self.folder)
+    /// The folder for what the host keeps; a relative path starts at the file.
+    pub(crate) fn state_dir(&self) -> StateDir {
+        StateDir::new(self.folder.join(self.state_dir.as_deref().unwrap_or(Path::new(STATE_DIR))))
+    }
+
+    /// Has this folder for what the host keeps, whatever the file says.
+    pub(crate) fn keep_state_dir(&mut self, folder: &StateDir) {
+        self.state_dir = Some(std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned()));
     }
 
     /// Whether the job `name` is the same in both, its repositories included.
@@ -427,23 +479,23 @@ impl Config {
     /// `name` is the set's.
     pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf, Option<u64>)> {
         let repository = self.repositories.get(repo)?;
-        let catalogue = repository.catalogue.clone().unwrap_or_else(|| Path::new(".offsite-media").join(name));
         let places = repository.places.iter().map(|place| self.folder.join(place)).collect();
         let file_bytes_max = repository.file_mib_max.map(|mib| mib.saturating_mul(1 << 20));
-        Some((places, self.folder.join(catalogue), file_bytes_max))
+        Some((places, self.state_dir().media(name), file_bytes_max))
     }
 }
 
-/// The file that knows the state of the jobs, where the config at `path` makes no sense: as far as its `[daemon]` can be read.
-pub(crate) fn status_path_in(path: &Path) -> PathBuf {
+/// The folder for what the host keeps, where the config at `path` makes no sense: as far as its `state_dir` can be read.
+pub(crate) fn state_dir_in(path: &Path) -> StateDir {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let table = toml::from_str::<toml::Table>(&text).or_else(|error| {
         // What stands before the fault.
         let sound = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         toml::from_str(sound.rsplit_once('\n').map_or("", |(lines, _)| lines))
     });
-    let named = table.ok().and_then(|table| Some(table.get("daemon")?.get("status")?.as_str()?.to_owned()));
-    daemon::status(named.as_deref().map(Path::new), path.parent().unwrap_or(Path::new("")))
+    let named = table.ok().and_then(|table| Some(PathBuf::from(table.get("state_dir")?.as_str()?)));
+    let folder = path.parent().unwrap_or(Path::new(""));
+    StateDir::new(folder.join(named.as_deref().unwrap_or(Path::new(STATE_DIR))))
 }
 
 fn wrong(path: &Path, why: String) -> Failure {
@@ -479,6 +531,21 @@ impl JobConfig {
     /// When the job works.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
         self.timing().settings()
+    }
+
+    /// How old the copy of a machine may be before it is overdue.
+    pub(crate) fn max_age(&self) -> Result<Option<Duration>, Fault> {
+        self.max_age.as_ref().map(bounds::max_age).transpose()
+    }
+
+    /// How many bytes stay free in the target.
+    pub(crate) fn min_free_bytes(&self) -> Result<u64, Fault> {
+        Ok(self.min_free.as_ref().map(bounds::min_free).transpose()?.unwrap_or_default())
+    }
+
+    /// The name that the job had before.
+    pub(crate) fn renamed_from(&self) -> Option<&str> {
+        self.renamed_from.as_deref()
     }
 
     /// What is run after each interval, if anything is; a relative path starts in `folder`.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::host::one_line;
 use crate::log;
 use crate::signals::listen;
+use crate::state::StateDir;
 use crate::status::{Failure, Status};
 
 use jobs::Jobs;
@@ -38,24 +39,24 @@ pub(crate) async fn run(arguments: &Daemon, path: &Path) -> Result<Status, Failu
     let clock = clock()?;
     let mut signals = Signals::new()?;
     let first = load(path)?;
-    let status = first.status_path();
+    let state = first.state_dir();
+    state.make()?;
+    let status = state.daemon();
     let Some(_lock) = stand_by(&status, &mut signals).await? else { return Ok(Status::Done) };
     // It may have been changed while this daemon stood by.
-    let config = load(path).unwrap_or_else(|failure| {
+    let config = load(path).map(|config| stay(config, &state)).unwrap_or_else(|failure| {
         error!("the config has become wrong, what it was at the start is in force: {}", words(&failure));
         first
     });
-    let store = Arc::new(Store::open(status.clone(), path, clock.now().to_string())?);
-    info!("started with {}: process {}, status in {}", path.display(), std::process::id(), status.display());
+    let store = Arc::new(Store::open(state.clone(), path, clock.now().to_string())?);
+    let folder = state.path().display();
+    info!("started with {}: process {}, state in {folder}", path.display(), std::process::id());
     let mut jobs = Jobs::new(store.clone(), clock.clone());
     jobs.apply(config).await;
     while signals.next().await == Told::Reload {
         match load(path) {
             Ok(config) => {
-                if config.status_path() != status {
-                    warn!("status in [daemon] has changed; that counts from the next start on");
-                }
-                jobs.apply(config).await;
+                jobs.apply(stay(config, &state)).await;
                 info!("the config {} is in force", path.display());
             }
             Err(failure) => error!("the config is wrong, the old one stays in force: {}", words(&failure)),
@@ -81,6 +82,15 @@ fn load(path: &Path) -> Result<Config, Failure> {
         )));
     }
     Ok(config)
+}
+
+/// The config with the state folder that this daemon has.
+fn stay(mut config: Config, state: &StateDir) -> Config {
+    if config.state_dir() != *state {
+        warn!("state_dir has changed; that counts from the next start on");
+        config.keep_state_dir(state);
+    }
+    config
 }
 
 fn words(failure: &Failure) -> String {

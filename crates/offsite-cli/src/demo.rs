@@ -10,7 +10,9 @@ use std::time::Instant;
 use offsite::core::Timestamp;
 use offsite::core::retention::{Gfs, Policy, Regular, Simple};
 use offsite::report::{BackupReport, CopyReport, Operation};
-use offsite::{BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify};
+use offsite::{
+    BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Transforms, Verify,
+};
 use offsite_backends::Local;
 
 use crate::args::Demo;
@@ -160,13 +162,8 @@ impl Story {
             "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
         );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
-        print::text(indent(&draw(
-            &folder,
-            &offsite::KnownDamage::default(),
-            Some(&policy()?),
-            None,
-            evening(DAYS - 1)?,
-        )));
+        let verdicts = folder.verdicts(&Transforms::keeping(policy()?), evening(DAYS - 1)?);
+        print::text(indent(&draw(&folder, &offsite::KnownDamage::default(), verdicts.as_deref(), None)));
         Ok(())
     }
 

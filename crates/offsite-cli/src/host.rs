@@ -1,12 +1,12 @@
 //! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
-use offsite::{CopyJob, JobName, OpenRepository, Progress, Source, Transforms};
+use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
 use offsite_backends::{Ejected, Medium};
 
 use crate::config::{Config, JobConfig};
@@ -37,6 +37,8 @@ pub(crate) struct Host {
     /// Buckets that are open: each opening tries whether the store keeps conditions, which costs requests. Folders and drives
     /// are opened anew each time, as others may be mounted there.
     buckets: Mutex<BTreeMap<String, OpenRepository>>,
+    /// The targets that are known to have the job's folder.
+    begun: Mutex<BTreeSet<[u8; 16]>>,
     /// Whether it could not be opened because the config makes no sense.
     is_wrong_use: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Host {
             progress,
             listener,
             buckets: Mutex::default(),
+            begun: Mutex::default(),
             is_wrong_use: AtomicBool::new(false),
         }
     }
@@ -101,7 +104,7 @@ impl Host {
                 }
             }
             if let Some(repository) = open.get(repo) {
-                sources.push(source.source(repository).map_err(Failure::WrongUse)?);
+                sources.push(source.source(repository, &self.config).map_err(Failure::WrongUse)?);
             }
         }
         match failures.pop_first() {
@@ -131,23 +134,68 @@ impl Host {
         let sources_rotate = job.sources().iter().any(|source| {
             self.config.location(&source.repository).is_some_and(|location| location.starts_with("removable:"))
         });
-        Ok(CopyJob::of(self.name.clone(), sources, target)?
+        let copy = CopyJob::of(self.folder()?, sources, target)?
             .unseen(unseen)
+            .min_free_bytes(job.min_free_bytes().map_err(|fault| Failure::WrongUse(fault.why))?)
             .adopt(self.adopts || sources_rotate)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
-            .progress(self.progress.clone()))
+            .progress(self.progress.clone());
+        let notes = self.former_name(&copy, target).await?.into_iter().collect();
+        Ok(copy.notes(notes))
+    }
+
+    /// The job's folder in its target.
+    pub(crate) fn folder(&self) -> Result<JobName, Failure> {
+        Ok(self.config.folder_of(&self.job()?.target, &self.name))
+    }
+
+    /// What is to be said of a chain in the target that may be this job's under a former name, where the job is about to begin anew.
+    async fn former_name(&self, copy: &CopyJob, target: &OpenRepository) -> Result<Option<String>, Failure> {
+        let begun = || self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun().contains(&target.id()) {
+            return Ok(None);
+        }
+        let (job, folder, name) = (self.job()?, self.folder()?, &self.name);
+        let has = async |folder: &JobName| match JobFolder::open(target, folder).await {
+            Err(offsite::Error::UnknownJob { .. }) => Ok(false),
+            found => found.map(|_| true),
+        };
+        if folder != *name && has(name).await? {
+            return Err(Failure::WrongUse(format!(
+                "job {name}: renamed_from = {:?} goes on with the chain of that name, and {} has one of the name {name}, too; keep one \
+                 of them: remove renamed_from, or move the folder {name} away",
+                folder.as_str(),
+                target.location()
+            )));
+        }
+        if has(&folder).await? {
+            begun().insert(target.id());
+            return Ok(None);
+        }
+        let is_of_another = |found: &JobName| {
+            let mut others = self
+                .config
+                .jobs
+                .iter()
+                .filter(|(other, config)| *other != name.as_str() && config.target == job.target);
+            others.any(|(other, config)| config.renamed_from().unwrap_or(other) == found.as_str())
+        };
+        let former = copy.forerunners().await.unwrap_or_default().into_iter().find(|found| !is_of_another(found));
+        Ok(former.map(|former| {
+            format!(
+                "{} has a chain of job {former} with copies from the same source, and no job of the config has that name: if this is the \
+                 job under a new name, write renamed_from = {:?}, and it goes on with that chain; without it, a new full is made",
+                target.location(),
+                former.as_str()
+            )
+        }))
     }
 
     /// What is to be done to the chain, and what of retention cannot be counted now.
     pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<String>), Failure> {
-        let job = self.job()?;
-        let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
-        if let (Some(medium), Some(set)) = (medium, place::media(&job.target, &self.config)?) {
-            (elsewhere, untold) = set.elsewhere(medium.id, &self.name).await?;
-        }
-        let transforms = job.transforms().map_err(Failure::WrongUse)?;
-        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, elsewhere, ..transforms }, untold))
+        let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
+        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, ..transforms }, untold))
     }
 
     /// The repository that the job copies to, and the drive that it is on, if it is on one.
@@ -217,6 +265,23 @@ impl JobHost for Host {
         }
         warnings
     }
+}
+
+/// What the config asks to be done to the chain of the job `name` that is on `medium`, if it is on one, and what of retention cannot
+/// be counted now.
+pub(crate) async fn transforms(
+    name: &JobName,
+    config: &Config,
+    medium: Option<&Medium>,
+) -> Result<(Transforms, Vec<String>), Failure> {
+    let job = config.jobs.get(name.as_str());
+    let job = job.ok_or_else(|| Failure::WrongUse(format!("the config has no job {name}")))?;
+    let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
+    if let (Some(medium), Some(set)) = (medium, place::media(&job.target, config)?) {
+        (elsewhere, untold) = set.elsewhere(medium.id, &config.folder_of(&job.target, name)).await?;
+    }
+    let transforms = job.transforms().map_err(Failure::WrongUse)?;
+    Ok((Transforms { elsewhere, ..transforms }, untold))
 }
 
 /// A line of a log is a line.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::status::Failure;
 use crate::{operation, print};
 
-pub(crate) use interval::interval;
+pub(crate) use interval::{interval, overdue};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
@@ -110,6 +110,12 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "kind": if sync.full { "full" } else { "increment" },
             "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
             "planned": cost(&sync.cost),
+            "room": {
+                "needed_bytes": sync.room.needed_bytes,
+                "free_bytes": sync.room.free_bytes,
+                "min_free_bytes": sync.room.min_free_bytes,
+                "is_enough": sync.room.is_enough(),
+            },
         })
     });
     json!({

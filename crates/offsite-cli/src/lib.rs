@@ -23,6 +23,7 @@ mod print;
 mod progress;
 mod render;
 mod signals;
+mod state;
 mod status;
 mod stoppable;
 mod when;
@@ -68,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Transform(transform) => commands::transform::run(&transform, &config).await,
         Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
         Command::Status(status) => commands::status::run(&status, &config),
+        Command::Media(media) => commands::media::run(&media, &config).await,
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,

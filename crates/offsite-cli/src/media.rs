@@ -15,6 +15,8 @@ use crate::host::one_line;
 use crate::print;
 use crate::status::{Failure, Status, chain_of};
 
+pub(crate) use prepare::Preparation;
+
 /// Longer objects are not kept for the time when a medium is away: the index of a full of several TiB is shorter.
 const REMEMBERED_BYTES_MAX: u64 = 256 << 20;
 
@@ -104,6 +106,30 @@ impl MediaSet {
         Ok((views, status))
     }
 
+    /// Forgets the known medium that is called `medium`, which is a label or an id.
+    pub(crate) async fn forget(&self, medium: &str) -> Result<Medium, Failure> {
+        let (catalogue, known) = self.known().await?;
+        let known: Vec<Medium> = known.into_iter().map(|known| known.medium).collect();
+        let list = |media: &[&Medium]| media.iter().map(|medium| format!("\n  {medium}")).collect::<String>();
+        let meant: Vec<&Medium> =
+            known.iter().filter(|known| known.label == medium || known.id.to_string() == medium).collect();
+        match meant[..] {
+            [meant] => {
+                catalogue.forget(meant.id).await?;
+                Ok(meant.clone())
+            }
+            [] => Err(Failure::Failed(format!(
+                "repository {} knows no drive {medium:?}; it knows:{}",
+                self.repo,
+                list(&known.iter().collect::<Vec<_>>())
+            ))),
+            _ => Err(Failure::Failed(format!(
+                "several drives have the label {medium:?}; name one by its id:{}",
+                list(&meant)
+            ))),
+        }
+    }
+
     /// The restore points of `job` on all other media than `here`, as they were when they were last seen, and what could not be
     /// told of them.
     pub(crate) async fn elsewhere(
@@ -178,9 +204,10 @@ impl MediaSet {
                     format!("\n  {:?}, last seen {time}", known.medium.label)
                 };
                 format!(
-                    "repository {repo}: no medium is at {}; insert and mount one of:{}",
+                    "repository {repo}: no medium is at {}; insert and mount one of:{}{}",
                     self.looked_at(),
-                    known.iter().map(seen).collect::<String>()
+                    known.iter().map(seen).collect::<String>(),
+                    self.unmounted()
                 )
             }
             ErrorKind::WrongMedia if self.has_stranger(known).await => {
@@ -200,6 +227,13 @@ impl MediaSet {
             }
         }
         false
+    }
+
+    /// Places that are there and at which nothing is mounted, a line each.
+    fn unmounted(&self) -> String {
+        let is_unmounted = |place: &&PathBuf| place.is_dir() && !Removable::is_mounted(place);
+        let line = |place: &PathBuf| format!("\n  nothing is mounted at {}", place.display());
+        self.places.iter().filter(is_unmounted).map(line).collect()
     }
 
     fn looked_at(&self) -> String {
@@ -223,6 +257,11 @@ impl Inserted {
 }
 
 impl Seen {
+    /// When it was last seen; none, if it is there.
+    pub(crate) const fn away_since(&self) -> Option<Timestamp> {
+        self.away_since
+    }
+
     pub(crate) fn is_away(&self) -> bool {
         self.away_since.is_some()
     }

@@ -9,7 +9,7 @@ use offsite::{JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{ChecksumConfig, Config, RepositoryConfig};
-use crate::media::{MediaSet, View};
+use crate::media::{MediaSet, Preparation, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::stoppable::Stoppable;
@@ -91,7 +91,7 @@ pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> R
             Arc::new(Local::create(&path).await?)
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
-        Place::Media(set) => return Ok(set.initialise(None, now).await?.repository),
+        Place::Media(set) => return Ok(set.initialise(Preparation::default(), now).await?.repository),
     };
     Ok(OpenRepository::initialise(backend, now).await?)
 }

@@ -2,21 +2,14 @@
 
 use std::time::Duration;
 
+use offsite::Bytes;
+use offsite::core::Timestamp;
 use offsite::report::Tally;
+use offsite::runner::{Overdue, RunReport};
 
 /// Bytes in binary units, three digits at least.
 pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    Bytes(count).to_string()
 }
 
 /// A duration, as exact as one cares to know.
@@ -30,13 +23,47 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// How old something is, in words that a person would use.
+pub(crate) fn age(secs: i64) -> String {
+    let minutes = secs.max(0) / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..4_320 if minutes % 60 == 0 => format!("{} h", minutes / 60),
+        120..4_320 => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ => format!("{} days", minutes / 1_440),
+    }
+}
+
+/// What is overdue at `now`, a line each.
+pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) -> Vec<String> {
+    let line = |overdue: &Overdue| {
+        let at_most = age(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        let machine = &overdue.machine;
+        match (overdue.captured, overdue.age_secs(now)) {
+            (Some(captured), Some(secs)) => {
+                format!(
+                    "OVERDUE   {machine}: its newest copy is {} old, of {captured}; at most {at_most} (max_age)",
+                    age(secs)
+                )
+            }
+            _ => format!("OVERDUE   {machine}: there is no copy of it; one is to be at most {at_most} old (max_age)"),
+        }
+    };
+    overdue.iter().map(line).collect()
+}
+
+/// What was overdue at the end of an interval, a line each.
+pub(crate) fn overdue_of(report: &RunReport) -> Vec<String> {
+    report.max_age.map_or_else(Vec::new, |max_age| overdue(&report.overdue(), max_age, report.ended))
+}
+
 /// Bytes per second, if the time was long enough to tell.
 pub(crate) fn rate(count: u64, duration: Duration) -> String {
     let secs = duration.as_secs_f64();
     if secs < 0.001 || count == 0 {
         return String::new();
     }
-    format!(" ({:.0} MB/s)", count as f64 / secs / 1e6)
+    format!(" ({:.1} MiB/s)", count as f64 / secs / f64::from(1 << 20))
 }
 
 /// `count` things, in words.
@@ -79,6 +106,13 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(3 << 40), "3.0 TiB");
         assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn ages_have_the_unit_that_fits() {
+        assert_eq!([0, 59, 60, 119 * 60].map(age), ["0 min", "0 min", "1 min", "119 min"]);
+        assert_eq!([7_200, 26 * 3600, 26 * 3600 + 1_859].map(age), ["2 h", "26 h", "26 h 30 min"]);
+        assert_eq!([3 * 86_400, 400 * 86_400, -5].map(age), ["3 days", "400 days", "0 min"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Status {
     Failed,
     /// The config makes no sense.
     WrongUse,
+    /// What a monitoring plugin answers: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Check(u8),
 }
 
 impl Status {
@@ -26,6 +28,7 @@ impl Status {
             Self::Failed => 1,
             Self::WrongUse => 2,
             Self::Warnings => 3,
+            Self::Check(code) => code,
         }
     }
 
@@ -35,6 +38,8 @@ impl Status {
             (Self::WrongUse, Self::WrongUse) => Self::WrongUse,
             (Self::Failed | Self::WrongUse, _) | (_, Self::Failed | Self::WrongUse) => Self::Failed,
             (Self::Warnings, _) | (_, Self::Warnings) => Self::Warnings,
+            // No part of several.
+            (check @ Self::Check(_), _) | (_, check @ Self::Check(_)) => check,
             (Self::Done, Self::Done) => Self::Done,
         }
     }

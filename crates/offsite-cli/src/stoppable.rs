@@ -59,6 +59,10 @@ impl Repository for Stoppable {
         self.repository.sweep().await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.repository.free_bytes().await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.repository.reclaim()
     }

@@ -288,8 +288,9 @@ fn a_config_that_is_wrong_names_line_job_key_value_and_the_way_out() {
     }
     offsite.config(&format!("{}[daemon]\njobs_at_once = 0\n", config("")));
     offsite.run(["daemon"]).expect(2).says(&["jobs_at_once", "at least 1"]);
-    offsite.config(&format!("{}[daemon]\nstatus = \"none/status.json\"\n", config("")));
-    offsite.run(["daemon"]).expect(1).says(&["none/status.json", "status in [daemon]"]);
+    fs::write(offsite.path("file"), "").unwrap();
+    offsite.config(&format!("state_dir = \"file/state\"\n{}", config("")));
+    offsite.run(["daemon"]).expect(1).says(&["file/state", "state_dir in the config"]);
     let right = [
         "every = \"6 hours\"\nat = \"01:30\"\ntime_zone = \"Europe/Berlin\"\nlookup = \"forward\"",
         "mode = \"immediate\"",

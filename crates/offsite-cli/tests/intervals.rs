@@ -85,7 +85,7 @@ fn the_daemon_and_a_run_by_hand_give_the_same_reports() {
 #[test]
 fn of_two_daemons_on_one_store_each_interval_is_done_once() {
     let offsite = prepared();
-    fs::write(offsite.path("other.toml"), config("[daemon]\nstatus = \"other.json\"\n")).unwrap();
+    fs::write(offsite.path("other.toml"), format!("state_dir = \"other\"\n{}", config(""))).unwrap();
     let done = |offsite: &Offsite, config: &str, number: u64| {
         let ran = offsite.run(["status", "--json", "--config", config]);
         let value: Value = serde_json::from_str(&ran.out).ok()?;
@@ -139,8 +139,11 @@ fn the_state_of_a_daemon_is_shown_though_the_config_is_wrong() {
         assert_eq!(offsite.run(["status", "--json"]).expect(3).json()["daemon"]["state"], "running");
     }
     // Where it is written, as far as that can be read.
-    fs::copy(offsite.path(".offsite-status.json"), offsite.path("kept.json")).unwrap();
-    offsite.config("[daemon]\nstatus = \"kept.json\"\n\n[nonsense");
+    fs::create_dir_all(offsite.path("kept/jobs")).unwrap();
+    for file in ["status.json".to_owned(), format!("jobs/{JOB}.json")] {
+        fs::copy(offsite.path(".offsite").join(&file), offsite.path("kept").join(&file)).unwrap();
+    }
+    offsite.config("state_dir = \"kept\"\n\n[nonsense");
     assert!(offsite.run(["status"]).expect(3).out.contains("restore point #1"));
     daemon.stop("TERM");
 }

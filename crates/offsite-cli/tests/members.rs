@@ -206,5 +206,5 @@ fn a_path_that_only_a_shell_would_read_is_refused() {
     refused("", &["init", "~/backup"], &["~/backup", "in full"]);
     let drives = "[repositories.d]\nlocation = \"removable:d\"\nplaces = [\"/mnt/a\", \"${PLACE}\"]\n";
     refused(drives, &["points", "d"], &["places", "${PLACE}"]);
-    refused("[daemon]\nstatus = \"~/status.json\"\n", &["status"], &["[daemon] status", "~/status.json"]);
+    refused("state_dir = \"~/state\"\n", &["status"], &["state_dir", "~/state"]);
 }

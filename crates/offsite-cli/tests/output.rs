@@ -52,9 +52,14 @@ fn help_says_what_there_is() {
         "map",
         "simulate",
         "check-repository",
+        "media",
     ] {
         transcript.heading(command);
         transcript.run(&offsite, 0, [command, "--help"]);
+    }
+    for command in ["list", "forget"] {
+        transcript.heading(&format!("media {command}"));
+        transcript.run(&offsite, 0, ["media", command, "--help"]);
     }
     transcript.heading("what nobody knows");
     transcript.run(&offsite, 2, ["bakcup"]);

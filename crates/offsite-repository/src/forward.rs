@@ -44,6 +44,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
         (**self).sweep().await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        (**self).free_bytes().await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         (**self).reclaim()
     }

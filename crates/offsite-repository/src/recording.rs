@@ -157,6 +157,10 @@ impl<R: Repository> Repository for Recording<R> {
         self.inner.repository.sweep().await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.inner.repository.free_bytes().await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }

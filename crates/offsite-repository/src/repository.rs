@@ -121,6 +121,14 @@ pub trait Repository: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// How many bytes can still be stored, as far as the place tells; none, where it does not, or has no end that one knows of.
+    ///
+    /// # Errors
+    /// None but those of every call.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Punching holes, where the place can.
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         None

@@ -170,6 +170,10 @@ impl<R: Repository + 'static> Repository for Retry<R> {
         self.inner.again(|| self.inner.repository.sweep()).await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.inner.again(|| self.inner.repository.free_bytes()).await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }

@@ -21,8 +21,12 @@ impl Default for ClockRule {
 impl ClockRule {
     /// What to make of `now`, where `committed` is the latest time that a commit knows.
     pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> Clock {
+        Clock::judge(Some(self.known(committed, now)), now, self.ahead_max_secs)
+    }
+
+    /// The latest time that is known at `now`.
+    pub(crate) fn known(&self, committed: Timestamp, now: Timestamp) -> Timestamp {
         // What claims to be of the future proves nothing.
-        let known = self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed));
-        Clock::judge(Some(known), now, self.ahead_max_secs)
+        self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed))
     }
 }

@@ -1,7 +1,9 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
 mod dry_run;
+mod guard;
 mod offer;
+mod room;
 mod selection;
 mod source;
 mod sync;
@@ -14,7 +16,7 @@ use futures::future::BoxFuture;
 use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::{Choice, Copied};
-use offsite_core::{BlockMap, BlockSize, Timestamp};
+use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
 
 use crate::error::causes;
 use crate::findings::Findings;
@@ -26,6 +28,7 @@ use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
+pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
 pub use sync::SyncRequest;
@@ -43,6 +46,8 @@ pub struct CopyJob {
     name: JobName,
     sources: Vec<Source>,
     unseen: Vec<String>,
+    notes: Vec<String>,
+    min_free_bytes: u64,
     target: OpenRepository,
     selection: Selection,
     transforms: Transforms,
@@ -59,6 +64,8 @@ pub struct Look {
     pub choices: Vec<Choice>,
     /// What could not be looked at, in words.
     pub notes: Vec<String>,
+    /// What nobody is likely to have meant, in words, as it is at this moment: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<String>,
 }
 
 impl CopyJob {
@@ -85,6 +92,8 @@ impl CopyJob {
             name,
             sources,
             unseen: Vec::new(),
+            notes: Vec::new(),
+            min_free_bytes: 0,
             target: target.clone(),
             selection: Selection::all(),
             transforms: Transforms::keeping(Policy::default()),
@@ -100,6 +109,21 @@ impl CopyJob {
     #[must_use]
     pub fn unseen(mut self, unseen: Vec<String>) -> Self {
         self.unseen = unseen;
+        self
+    }
+
+    /// What the reports are to say beside what is found, in words.
+    #[must_use]
+    pub fn notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// So many bytes stay free in the target: a copy that would take of them is not begun ([`Error::NoRoom`]), where the target tells
+    /// how much is free.
+    #[must_use]
+    pub fn min_free_bytes(mut self, bytes: u64) -> Self {
+        self.min_free_bytes = bytes;
         self
     }
 
@@ -177,6 +201,11 @@ impl CopyJob {
         &self.name
     }
 
+    /// The job's points in other places that it writes to in turn.
+    pub(crate) fn elsewhere(&self) -> &[RestorePoint] {
+        &self.transforms.elsewhere
+    }
+
     pub(crate) fn target(&self) -> &OpenRepository {
         &self.target
     }
@@ -207,7 +236,8 @@ impl CopyJob {
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, now, added).await?;
-        let SyncOutcome { sync, machines, notes } = synced;
+        let SyncOutcome { sync, machines, mut notes, doubts } = synced;
+        notes.extend(doubts);
         Ok(CopyReport { sync, machines, transform, notes })
     }
 
@@ -224,16 +254,22 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let had = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => Copied::new(),
-            folder => {
-                let folder = folder?;
+        let notes = sources.notes.iter().chain(&self.notes).cloned().collect();
+        let target = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => None,
+            folder => Some(folder?),
+        };
+        let had = match &target {
+            None => Copied::new(),
+            Some(folder) => {
                 let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
                 selection::copied(folder.head(), &latest)
             }
         };
-        let decided = self.asked(request).decide(sources, &had, &had);
-        Ok(Look { choices: decided.into_iter().map(|(choice, _)| choice).collect(), notes: sources.notes.clone() })
+        let asked = self.asked(request);
+        let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
+        let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
+        Ok(Look { choices, notes, doubts })
     }
 
     /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].

@@ -6,7 +6,7 @@ use offsite_core::format::FormatError;
 use offsite_core::{Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
-use crate::{Holder, JobName};
+use crate::{Bytes, Holder, JobName};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,6 +77,21 @@ pub enum Error {
         source_location: String,
         /// The place written to.
         target_location: String,
+    },
+    /// A copy that would not fit into its target.
+    #[error(
+        "the copy was not begun: it would take {} of {location}, and {} are free there{}; make room, or keep fewer restore points",
+        Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
+    )]
+    NoRoom {
+        /// The target.
+        location: String,
+        /// What the copy would take at its peak.
+        needed_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+        /// What is to stay free.
+        min_free_bytes: u64,
     },
     /// None of a copy job's sources can be looked at now.
     #[error("no source can be looked at: {why}")]
@@ -340,6 +355,11 @@ fn way_out(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> Stri
 
 /// How many names an error lists.
 const KNOWN_MAX: usize = 12;
+
+/// What is to stay free, in words.
+fn staying(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(", of which {} are to stay free (min_free)", Bytes(bytes)) }
+}
 
 fn list(names: &[String]) -> String {
     match names {

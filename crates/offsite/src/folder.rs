@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Ageing, Conditions, Departure, Lives, Policy, Verdict, forecast};
+use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
 use offsite_core::{
     BlockMap, Chain, DiskMap, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Timestamp,
 };
@@ -16,7 +16,7 @@ use crate::job_folders;
 use crate::layout::Layout;
 use crate::lease::{Held, is_held};
 use crate::pin::Pin;
-use crate::transform::judge;
+use crate::transform::{Transforms, conditions, is_settled};
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
@@ -137,26 +137,41 @@ impl JobFolder {
         self.head.folder
     }
 
-    /// What `policy` says of each archive and point at `now`, oldest first: every reason to keep it, and until when.
+    /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
+    /// when. None, where `transforms` have no retention: everything is kept.
     #[must_use]
-    pub fn verdicts(&self, policy: &Policy, now: Timestamp) -> Vec<Verdict> {
-        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
-        judge(&self.head, &[], policy, now, &conditions)
+    pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
+        let policy = transforms.retention.as_ref()?;
+        let clock = Some(transforms.clock().judge(self.head.clock, now));
+        let conditions = Conditions { clock, ..conditions(&self.head, transforms, now, 0) };
+        Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
     }
 
-    /// What becomes of each archive and point, oldest first, if `policy` stays as it is: when it goes, and what that frees. `next`
-    /// tells when the run after a time is. Reads the indexes of all points.
+    /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
+    /// `next` tells when the run after a time is. Reads the indexes of all points. None, where there is no retention.
     ///
     /// # Errors
     /// [`Error::Damaged`] names an index that cannot be used.
     pub fn forecast<'a>(
         &'a self,
-        policy: &'a Policy,
+        transforms: &'a Transforms,
         now: Timestamp,
         next: impl Fn(Timestamp) -> Option<Timestamp> + Send + 'a,
-    ) -> BoxFuture<'a, Result<Vec<Departure>>> {
-        let lives = self.lives();
-        Box::pin(async move { Ok(forecast(self.chain(), policy, Ageing::Merge, &lives.await?.finish(), now, next)) })
+    ) -> BoxFuture<'a, Result<Option<Vec<Departure>>>> {
+        Box::pin(async move {
+            let Some(policy) = &transforms.retention else { return Ok(None) };
+            let rule = transforms.clock();
+            let outlook = Outlook {
+                policy,
+                ageing: transforms.ageing,
+                elsewhere: &transforms.elsewhere,
+                now,
+                known: Some(rule.known(self.head.clock, now)),
+                ahead_max_secs: rule.ahead_max_secs,
+                is_settled: is_settled(&self.head, transforms),
+            };
+            Ok(Some(forecast(self.chain(), &outlook, &self.lives().await?.finish(), next)))
+        })
     }
 
     fn lives(&self) -> BoxFuture<'_, Result<Lives>> {

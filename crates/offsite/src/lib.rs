@@ -10,6 +10,7 @@
 //! run cleans up.
 
 mod backup;
+mod bytes;
 mod cleanup;
 mod clock_rule;
 mod copy;
@@ -56,7 +57,8 @@ mod verify;
 mod writer;
 
 pub use backup::{BackupJob, BackupMethod, FullKind};
-pub use copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
+pub use bytes::Bytes;
+pub use copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
 pub use error::{Error, Result};
 pub use export::Export;
 pub use folder::{JobFolder, PointSelector};

@@ -146,6 +146,11 @@ impl OpenRepository {
         self.backend.location()
     }
 
+    /// How many bytes can still be stored, where the place tells.
+    pub(crate) async fn free_bytes(&self) -> offsite_repository::Result<Option<u64>> {
+        self.backend.free_bytes().await
+    }
+
     /// The jobs of this repository that can be read. Others may be there: [`OpenRepository::job_folders`] names them.
     ///
     /// # Errors

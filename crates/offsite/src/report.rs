@@ -299,6 +299,9 @@ pub struct SyncOutcome {
     pub machines: Vec<MachineReport>,
     /// What else should be known: sources that could not be looked at.
     pub notes: Vec<String>,
+    /// What nobody is likely to have meant, in words, as it was when the sync began: machines that come no more, patterns that match
+    /// nothing.
+    pub doubts: Vec<String>,
 }
 
 impl SyncOutcome {

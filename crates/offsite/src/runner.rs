@@ -17,6 +17,7 @@ mod work;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -27,7 +28,7 @@ use crate::{CopyJob, JobName};
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
 pub use memory::{Memory, OpenInterval};
-pub use report::{RunEnd, RunReport, RunStatus};
+pub use report::{Overdue, RunEnd, RunReport, RunStatus};
 pub use slots::Slots;
 
 /// What surrounds a job: the places that it is opened at, and what is done after it.
@@ -68,6 +69,7 @@ pub struct JobRunner {
     clock: Arc<dyn Clock>,
     events: Arc<dyn RunnerEvents>,
     slots: Slots,
+    max_age: Option<Duration>,
 }
 
 impl JobRunner {
@@ -83,6 +85,7 @@ impl JobRunner {
             clock: Arc::new(SystemClock),
             events: Arc::new(Unheard),
             slots: Slots::new(1),
+            max_age: None,
         }
     }
 
@@ -111,6 +114,13 @@ impl JobRunner {
     #[must_use]
     pub fn slots(mut self, slots: Slots) -> Self {
         self.slots = slots;
+        self
+    }
+
+    /// A machine whose newest copy is of a state older than this is overdue, which makes the report a warning (default: none ever is).
+    #[must_use]
+    pub fn max_age(mut self, max_age: Option<Duration>) -> Self {
+        self.max_age = max_age;
         self
     }
 

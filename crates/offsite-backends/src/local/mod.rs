@@ -194,6 +194,17 @@ impl Repository for Local {
         blocking("sweep", self.location(), move || sweep::sweep(&shared.root)).await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        let shared = Arc::clone(&self.shared);
+        let place = self.location();
+        blocking("measure", self.location(), move || {
+            let stat = shared.root.space().map_err(|errno| fault("measure", place, errno))?;
+            // What this user can have; some file systems keep a part for root. Some drivers tell nothing at all.
+            Ok((stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize)))
+        })
+        .await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.shared.abilities.punch_granule.map(|_| self as &dyn Reclaim)
     }

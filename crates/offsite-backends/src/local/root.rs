@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use offsite_repository::{Error, ErrorKind, Key, Prefix, Result};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::errors::{doubt, is_in_doubt};
@@ -78,6 +78,11 @@ impl Root {
             FileType::Directory => Err(Errno::NOENT),
             _ => Err(Errno::LOOP),
         }
+    }
+
+    /// How much room its file system has.
+    pub(super) fn space(&self) -> Result<StatVfs, Errno> {
+        retry_on_intr(|| fs::fstatvfs(&self.dir))
     }
 
     /// Opens a folder that is there.

@@ -91,6 +91,11 @@ impl Repository for Absent {
         Err(self.error("sweep", format!("medium {:?}", self.known.medium.label)))
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        // What it is when the medium is back nobody knows.
+        Ok(None)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.known.can.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }

@@ -3,6 +3,7 @@
 use offsite_repository::Result;
 
 use super::catalogue::{entry_of, known_of};
+use super::marker::Marked;
 use super::{KnownMedium, Medium, MediumId};
 
 /// What a medium's marker says, and the marker that is written for that.
@@ -10,9 +11,9 @@ use super::{KnownMedium, Medium, MediumId};
 /// # Errors
 /// `Corrupt`, `Unsupported`.
 pub fn marker(file: &[u8]) -> Result<(Medium, Vec<u8>)> {
-    let medium = Medium::from_marker("/medium", file)?;
-    let again = medium.to_marker()?;
-    Ok((medium, again))
+    let marked = Marked::from_marker("/medium", file)?;
+    let again = marked.to_marker()?;
+    Ok((marked.medium, again))
 }
 
 /// What the entry of the medium `id` in a catalogue says, and the entry that is written for that.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use offsite_repository::{Error, ErrorKind, Result};
 use rustix::io::Errno;
 
-use super::marker::{MARKER, MARKER_BYTES_MAX, Medium};
+use super::marker::{MARKER, MARKER_BYTES_MAX, Marked, Medium};
 use super::search::medium_at;
 use crate::Local;
 use crate::local::{FolderIdentity, fault};
@@ -58,7 +58,7 @@ impl Guard {
         let identity = local.identity().map_err(failed)?;
         let marker = local.read_hidden(MARKER, MARKER_BYTES_MAX, true).map_err(failed)?.unwrap_or_default();
         // Between finding the place and holding its folder it may have become another's.
-        if Medium::from_marker(&place, &marker)? != medium {
+        if Marked::from_marker(&place, &marker)?.medium != medium {
             let error = Error::new(ErrorKind::WrongMedia, "open").with_place(place);
             return Err(error.with_detail(format!("medium {medium} was there a moment ago; try again")));
         }
@@ -102,7 +102,7 @@ impl Guard {
             if marker == self.marker {
                 return Ok(None);
             }
-            match Medium::from_marker(&self.path.display().to_string(), &marker) {
+            match Marked::from_marker(&self.path.display().to_string(), &marker) {
                 Ok(_) => return Ok(Some(self.replaced_by())),
                 Err(error) if tries == 0 => return Err(error),
                 Err(_) => {}
@@ -115,11 +115,11 @@ impl Guard {
     fn replaced_by(&self) -> Loss {
         let (medium, place) = (&self.medium, self.path.display());
         match medium_at(&self.path) {
-            Ok(Some(other)) if other.id == medium.id => Loss {
+            Ok(Some(Marked { medium: other, .. })) if other.id == medium.id => Loss {
                 kind: ErrorKind::MediaAbsent,
                 advice: format!("it was taken out, and is back at {place}: start anew, what was half done is given up"),
             },
-            Ok(Some(other)) => Loss {
+            Ok(Some(Marked { medium: other, .. })) => Loss {
                 kind: ErrorKind::WrongMedia,
                 advice: format!("medium {other} took its place at {place}: insert medium {medium}, and start anew"),
             },

@@ -71,12 +71,21 @@ impl fmt::Display for Medium {
     }
 }
 
+/// What the marker at a medium's root says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) medium: Medium,
+    /// Whether it is a plain folder that stands for a drive, so that nothing need be mounted there.
+    pub(super) is_folder: bool,
+}
+
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Marker {
     id: String,
     label: String,
+    is_folder: bool,
 }
 
 impl Medium {
@@ -88,9 +97,12 @@ impl Medium {
         getrandom::fill(&mut id).map_err(|error| Error::new(ErrorKind::Unavailable, "prepare").with_source(error))?;
         Ok(Self { id: MediumId(id), label: label.to_owned() })
     }
+}
 
+impl Marked {
     pub(super) fn to_marker(&self) -> Result<Vec<u8>> {
-        let marker = Marker { id: self.id.to_string(), label: self.label.clone() };
+        let Self { medium: Medium { id, label }, is_folder } = self;
+        let marker = Marker { id: id.to_string(), label: label.clone(), is_folder: *is_folder };
         seal(KIND, VERSION, &marker).map_err(|error| Error::new(ErrorKind::Unsupported, "prepare").with_source(error))
     }
 
@@ -110,7 +122,7 @@ impl Medium {
         })?;
         let id = marker.id.parse().map_err(|_| damaged())?;
         check_label(&marker.label).map_err(|_| damaged())?;
-        Ok(Self { id, label: marker.label })
+        Ok(Self { medium: Medium { id, label: marker.label }, is_folder: marker.is_folder })
     }
 }
 
@@ -131,19 +143,19 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_back_and_its_bytes_are_these() {
-        let medium =
-            Medium { id: "00112233445566778899aabbccddeeff".parse().expect("an id"), label: "Blue 1".to_owned() };
-        let marker = medium.to_marker().expect("a marker");
-        let golden =
-            "offsite-medium 1 08b7721b714b0747\n{\"id\":\"00112233445566778899aabbccddeeff\",\"label\":\"Blue 1\"}\n";
+        let id = "00112233445566778899aabbccddeeff".parse().expect("an id");
+        let marked = Marked { medium: Medium { id, label: "Blue 1".to_owned() }, is_folder: false };
+        let marker = marked.to_marker().expect("a marker");
+        let golden = "offsite-medium 1 dff1c954ead3b337\n\
+                      {\"id\":\"00112233445566778899aabbccddeeff\",\"label\":\"Blue 1\",\"is_folder\":false}\n";
         assert_eq!(String::from_utf8_lossy(&marker), golden);
-        assert_eq!(Medium::from_marker("/mnt", &marker).expect("the medium"), medium);
+        assert_eq!(Marked::from_marker("/mnt", &marker).expect("the medium"), marked);
         for (altered, kind) in [
             (String::from_utf8_lossy(&marker).replace("Blue", "Bluf"), ErrorKind::Corrupt),
             (String::new(), ErrorKind::Corrupt),
             (String::from_utf8_lossy(&marker).replace("medium 1", "medium 2"), ErrorKind::Unsupported),
         ] {
-            assert_eq!(Medium::from_marker("/mnt", altered.as_bytes()).expect_err(&altered).kind(), kind);
+            assert_eq!(Marked::from_marker("/mnt", altered.as_bytes()).expect_err(&altered).kind(), kind);
         }
     }
 

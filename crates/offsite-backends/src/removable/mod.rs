@@ -19,9 +19,9 @@ use offsite_repository::{Error, ErrorKind, Key, Limits, Prefix, Repository, Repo
 pub use self::absent::Absent;
 pub use self::catalogue::{Catalogue, KnownAbilities, KnownMedium};
 use self::guard::{Guard, Look};
-use self::marker::MARKER;
+use self::marker::{MARKER, Marked};
 pub use self::marker::{Medium, MediumId, MediumIdError};
-use self::search::{find, medium_at};
+use self::search::{find, is_mounted, medium_at};
 use crate::Local;
 use crate::local::{blocking, fault};
 
@@ -59,7 +59,7 @@ pub struct Remember {
 /// A repository on a medium that can be taken away: a [`Local`] folder whose medium has an identity.
 ///
 /// - The identity is a small file at the medium's root, which [`Removable::prepare`] makes. A folder without it is no
-///   medium, so that an empty mount point is not taken for one.
+///   medium, so that an empty mount point is not taken for one; nor is a folder with it at which nothing is mounted.
 /// - Before each call, and before an object becomes visible, it is looked at whether the medium is still there: by its path,
 ///   its device and its identity. Once it was not, all clones and writers fail for ever: with `WrongMedia` if another took
 ///   its place, else with `MediaAbsent`, also when it is back. Nothing is ever written to another medium, as all goes
@@ -100,19 +100,42 @@ impl Removable {
     /// Makes a medium of the one that is mounted at `path`. What else is on it stays.
     ///
     /// # Errors
-    /// `AlreadyExists` if it is one already, `NotFound` if nothing is at `path`, `Unsupported` for a label that cannot be
-    /// read from a sticker, and whatever hinders writing.
+    /// `MediaAbsent` if nothing is mounted there, `AlreadyExists` if it is one already, `NotFound` if nothing is at `path`,
+    /// `Unsupported` for a label that cannot be read from a sticker, and whatever hinders writing.
     pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
-        let (path, medium) = (path.into(), Medium::new(label)?);
+        Self::mark(path.into(), label, false).await
+    }
+
+    /// Makes a medium of the folder at `path`, which stands for a drive: whether anything is mounted there is not asked, now or
+    /// later. For tests.
+    ///
+    /// # Errors
+    /// As for [`Removable::prepare`], but for `MediaAbsent`.
+    pub async fn prepare_folder(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
+        Self::mark(path.into(), label, true).await
+    }
+
+    /// Whether something is mounted at `path`: it is on another device than the folder above it.
+    #[must_use]
+    pub fn is_mounted(path: &Path) -> bool {
+        is_mounted(path)
+    }
+
+    async fn mark(path: PathBuf, label: &str, is_folder: bool) -> Result<Medium> {
+        let marked = Marked { medium: Medium::new(label)?, is_folder };
         let local = Local::open(&path).await?;
         let place = path.display().to_string();
         blocking("prepare", place.clone(), move || {
-            if let Some(known) = medium_at(&path)? {
+            if !is_folder && !is_mounted(&path) {
+                let error = Error::new(ErrorKind::MediaAbsent, "prepare").with_place(place);
+                return Err(error.with_detail("nothing is mounted there: mount the drive"));
+            }
+            if let Some(Marked { medium: known, .. }) = medium_at(&path)? {
                 let error = Error::new(ErrorKind::AlreadyExists, "prepare").with_place(place);
                 return Err(error.with_detail(format!("it is medium {known} already: open it")));
             }
-            local.put_hidden(MARKER, &medium.to_marker()?)?;
-            Ok(medium)
+            local.put_hidden(MARKER, &marked.to_marker()?)?;
+            Ok(marked.medium)
         })
         .await
     }

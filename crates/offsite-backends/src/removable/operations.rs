@@ -77,6 +77,11 @@ impl Repository for Removable {
         self.told("sweep", self.guard.path.display(), local.sweep().await).await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        let local = self.enter("measure", "").await?;
+        self.told("measure", self.guard.path.display(), local.free_bytes().await).await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.can.beyond.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }

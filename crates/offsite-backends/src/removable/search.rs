@@ -9,12 +9,12 @@ use offsite_repository::{Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::marker::{MARKER, MARKER_BYTES_MAX, Medium, MediumId};
+use super::marker::{MARKER, MARKER_BYTES_MAX, Marked, Medium, MediumId};
 use super::{Catalogue, RemovableOptions};
 use crate::local::fault;
 
 /// The medium at `path`; none if there is no prepared one, or nothing at all.
-pub(super) fn medium_at(path: &Path) -> Result<Option<Medium>> {
+pub(super) fn medium_at(path: &Path) -> Result<Option<Marked>> {
     let place = path.display().to_string();
     let failed = |error: std::io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
@@ -34,32 +34,46 @@ pub(super) fn medium_at(path: &Path) -> Result<Option<Medium>> {
     };
     let mut marker = Vec::new();
     file.take(MARKER_BYTES_MAX as u64).read_to_end(&mut marker).map_err(failed)?;
-    Medium::from_marker(&place, &marker).map(Some)
+    Marked::from_marker(&place, &marker).map(Some)
+}
+
+/// Whether something is mounted at `path`: it is on another device than the folder above it, or is the root.
+pub(super) fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| rustix::fs::stat(path).map(|stat| stat.st_dev).ok();
+    path.canonicalize().is_ok_and(|path| path.parent().is_none_or(|parent| device(parent) != device(&path)))
 }
 
 /// The place where an expected medium is, and which it is.
 pub(super) fn find(options: &RemovableOptions) -> Result<(PathBuf, Medium)> {
     let mut found: Vec<(PathBuf, Medium)> = Vec::new();
-    let mut others = Vec::new();
+    let (mut others, mut unmounted) = (Vec::new(), Vec::new());
     let mut failed = None;
     for place in places(options) {
         match medium_at(&place) {
-            Ok(Some(medium)) if options.expected.is_empty() || options.expected.contains(&medium.id) => {
+            // A copy of its marker in the folder that it is mounted at must not fill the disk under it.
+            Ok(Some(Marked { medium, is_folder: false })) if !is_mounted(&place) => unmounted.push((place, medium)),
+            Ok(Some(Marked { medium, .. })) if options.expected.is_empty() || options.expected.contains(&medium.id) => {
                 found.push((place, medium));
             }
-            Ok(Some(medium)) => others.push(format!("medium {medium} is at {}", place.display())),
+            Ok(Some(Marked { medium, .. })) => others.push(format!("medium {medium} is at {}", place.display())),
             Ok(None) => {}
             Err(error) => failed = failed.or(Some(error)),
         }
     }
     let Some((place, medium)) = found.first().cloned() else {
         let wanted = wanted(options);
-        return Err(match failed {
-            Some(error) => error,
-            None if others.is_empty() => Error::new(ErrorKind::MediaAbsent, "open")
+        return Err(match (failed, unmounted.first()) {
+            (Some(error), _) => error,
+            (None, Some((place, medium))) if others.is_empty() => {
+                Error::new(ErrorKind::MediaAbsent, "open").with_place(wanted).with_detail(format!(
+                    "{} has the marker of medium {medium}, and nothing is mounted there: mount the drive",
+                    place.display()
+                ))
+            }
+            (None, _) if others.is_empty() => Error::new(ErrorKind::MediaAbsent, "open")
                 .with_place(wanted)
                 .with_detail(format!("insert and mount it; looked for at {}", looked_at(options))),
-            None => Error::new(ErrorKind::WrongMedia, "open")
+            (None, _) => Error::new(ErrorKind::WrongMedia, "open")
                 .with_place(&wanted)
                 .with_detail(format!("{}; insert {wanted} instead", others.join(", "))),
         });

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use offsite::core::retention::{Departure, Policy};
-use offsite::core::{Chain as CoreChain, PointKind, RestorePoint, Timestamp};
-use offsite::{JobFolder, KnownDamage};
+use offsite::core::retention::{Departure, Verdict};
+use offsite::core::{Chain as CoreChain, PointKind, RestorePoint};
+use offsite::{JobFolder, KnownDamage, Transforms};
 use serde_json::json;
 
 use crate::args::Chain;
@@ -13,7 +13,7 @@ use crate::commands::points::damaged;
 use crate::config::Config;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, render};
+use crate::{clock, host, json, place, print, render};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -21,10 +21,11 @@ const BAR_CHARS: u128 = 24;
 pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let (views, mut status) = place::views(&arguments.repo, &config).await?;
+    let job = config.folder_of(&arguments.repo, &arguments.job);
     let mut unknown = None;
     let mut has_one = false;
     for view in views {
-        let shown = match JobFolder::open(&view.repository, &arguments.job).await {
+        let shown = match JobFolder::open(&view.repository, &job).await {
             Ok(folder) => show(&view, &folder, arguments, &config).await,
             // Another medium may have it.
             Err(error @ offsite::Error::UnknownJob { .. }) => {
@@ -59,7 +60,7 @@ async fn show(
         print::warning(damaged);
     }
     // Only the config knows what a job keeps; its chain says what there is.
-    let policy = match config.jobs.get(arguments.job.as_str()) {
+    let transforms = match config.jobs.get(arguments.job.as_str()) {
         Some(job)
             if job.target == arguments.repo
                 || place::views(&job.target, config)
@@ -68,25 +69,29 @@ async fn show(
                     .iter()
                     .any(|view| view.repository.id() == repository.id()) =>
         {
-            job.transforms().map_err(Failure::WrongUse)?.retention
+            let (transforms, untold) =
+                host::transforms(&arguments.job, config, medium.as_ref().map(|seen| &seen.medium)).await?;
+            untold.iter().for_each(print::warning);
+            transforms
         }
-        _ => None,
+        _ => Transforms::default(),
     };
-    let now = place::now();
+    let now = clock::clock_at(arguments.now)?.now();
     let known = folder.known_damage().await?;
-    let departures: Option<Vec<Departure>> = match &policy {
-        _ if !arguments.forecast => None,
-        None => {
-            let why = format!("no forecast: the config has no retention of job {} in this repository", arguments.job);
-            return Err(Failure::WrongUse(why));
-        }
-        Some(policy) => {
-            let secs = rhythm_secs(folder.chain());
-            Some(folder.forecast(policy, now, |time| Some(time.saturating_add_secs(secs))).await?)
-        }
+    let verdicts = folder.verdicts(&transforms, now);
+    let secs = rhythm_secs(folder.chain());
+    let departures = match arguments.forecast {
+        false => None,
+        true => match folder.forecast(&transforms, now, |time| Some(time.saturating_add_secs(secs))).await? {
+            None => {
+                let why =
+                    format!("no forecast: the config has no retention of job {} in this repository", arguments.job);
+                return Err(Failure::WrongUse(why));
+            }
+            departures => departures,
+        },
     };
     if arguments.json {
-        let verdicts = policy.as_ref().map(|policy| folder.verdicts(policy, now));
         let value = |(position, point): (usize, &RestorePoint)| {
             let mut value = json::point(point, &known, verdicts.as_ref().and_then(|all| all.get(position)));
             value["archived"] = (position < folder.chain().archives().len()).into();
@@ -112,7 +117,7 @@ async fn show(
         json::print(&value)?;
     } else {
         medium.iter().for_each(|medium| print::line(medium.words()));
-        print::text(draw(folder, &known, policy.as_ref(), departures.as_deref(), now));
+        print::text(draw(folder, &known, verdicts.as_deref(), departures.as_deref()));
     }
     Ok(if folder.damaged_heads().is_empty() && known.is_empty() { Status::Done } else { Status::Warnings })
 }
@@ -139,12 +144,10 @@ fn foretold(departure: &Departure) -> String {
 pub(crate) fn draw(
     folder: &JobFolder,
     known: &KnownDamage,
-    policy: Option<&Policy>,
+    verdicts: Option<&[Verdict]>,
     departures: Option<&[Departure]>,
-    now: Timestamp,
 ) -> String {
     let chain = folder.chain();
-    let verdicts = policy.map(|policy| folder.verdicts(policy, now));
     let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
     let archived = chain.archives().len();
     let archives = match archived {
@@ -174,7 +177,7 @@ pub(crate) fn draw(
             PointKind::Increment if next != Some(PointKind::Increment) => format!("\u{2514}\u{2500} {bar}"),
             PointKind::Increment => format!("\u{251c}\u{2500} {bar}"),
         };
-        let why = match verdicts.as_ref().and_then(|verdicts| verdicts.get(position)) {
+        let why = match verdicts.and_then(|verdicts| verdicts.get(position)) {
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();

@@ -16,7 +16,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let stop = Stop::listen()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
-    let export = ExportJob::new(&repository, arguments.job.clone())
+    let export = ExportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
         .point(point)
         .machines(arguments.machines.clone())
         .progress(progress::bars());

@@ -12,7 +12,8 @@ use crate::{json, place, print, progress, render};
 pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let repository = place::open(&arguments.repo, &config).await?;
-    let import = ImportJob::new(&repository, arguments.job.clone()).progress(progress::bars());
+    let import =
+        ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
     let from = &arguments.from;
     let report = if from.as_os_str() == "-" {
         import.run(std::io::stdin(), place::now()).await?

@@ -5,14 +5,16 @@ use serde_json::json;
 
 use crate::args::Init;
 use crate::config::Config;
+use crate::media::Preparation;
 use crate::status::{Failure, Status};
 use crate::{json, place, print};
 
 pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let Some(set) = place::media(&arguments.repo, &config)? else {
-        if arguments.label.is_some() {
-            return Err(Failure::WrongUse(format!("--label is for drives, and {} is none", arguments.repo)));
+        let keys = [("--label", arguments.label.is_some()), ("--allow-unmounted", arguments.allow_unmounted)];
+        if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(Failure::WrongUse(format!("{key} is for drives, and {} is none", arguments.repo)));
         }
         let repository = place::initialise(&arguments.repo, &config, place::now()).await?;
         if arguments.json {
@@ -22,7 +24,8 @@ pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<St
         }
         return Ok(Status::Done);
     };
-    let prepared = set.initialise(arguments.label.as_deref(), place::now()).await?;
+    let how = Preparation { label: arguments.label.as_deref(), allow_unmounted: arguments.allow_unmounted };
+    let prepared = set.initialise(how, place::now()).await?;
     let repository = &prepared.repository;
     if arguments.json {
         json::print(&json!({
@@ -36,13 +39,7 @@ pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<St
         print::line(format_args!("{verb} the repository {} (id {})", repository.location(), id(repository)));
         print::line(&prepared.ejected);
     }
-    match prepared.warning {
-        None => Ok(Status::Done),
-        Some(warning) => {
-            print::warning(warning);
-            Ok(Status::Warnings)
-        }
-    }
+    Ok(Status::Done)
 }
 
 fn id(repository: &OpenRepository) -> String {

@@ -15,7 +15,8 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
     let config = Config::load(config)?;
     let repository = place::open(&arguments.repo, &config).await?;
     let (seed, seed_job) = seed(&arguments.seed).await?;
-    let map = MapSeed::new(&repository, arguments.job.clone(), &seed, seed_job.clone())?.progress(progress::bars());
+    let map = MapSeed::new(&repository, config.folder_of(&arguments.repo, &arguments.job), &seed, seed_job.clone())?
+        .progress(progress::bars());
     let report = map.run(place::now()).await?;
     if arguments.json {
         json::print(&json::map(arguments.job.as_str(), seed_job.as_str(), &report))?;

@@ -17,7 +17,7 @@ pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Fai
     let config = Config::load(config)?;
     let (views, mut status) = place::views(&arguments.repo, &config).await?;
     for view in views {
-        match list(&view, arguments).await {
+        match list(&view, arguments, &config).await {
             Ok(listed) => status = status.and(listed),
             // Another medium can be listed.
             Err(failure) if view.medium.is_some() => {
@@ -30,8 +30,8 @@ pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Fai
     Ok(status)
 }
 
-async fn list(View { repository, medium }: &View, arguments: &Points) -> Result<Status, Failure> {
-    let (jobs, mut status) = jobs(repository, arguments.job.as_deref()).await?;
+async fn list(View { repository, medium }: &View, arguments: &Points, config: &Config) -> Result<Status, Failure> {
+    let (jobs, mut status) = jobs(repository, &arguments.repo, arguments.job.as_deref(), config).await?;
     let mut unread: Vec<Value> = Vec::new();
     let mut listed: Vec<Value> = Vec::new();
     let mut rows = vec![["job", "point", "time", "kind", "stored", "machines"].map(str::to_owned).to_vec()];

@@ -13,7 +13,8 @@ use crate::{json, place, print, progress, render};
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let repository = place::recover(&arguments.repo, &config, !arguments.dry_run).await?;
-    let repair = RepairJob::new(&repository, arguments.job.clone()).progress(progress::bars());
+    let repair =
+        RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
     let report = if arguments.dry_run { repair.plan().await? } else { repair.run(place::now()).await? };
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;

@@ -19,12 +19,13 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let output = is_piped.then(print::raw).transpose()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
-    let restore = RestoreJob::new(&repository, arguments.job.clone(), arguments.machine.clone())
-        .point(point)
-        .overwrite(arguments.overwrite)
-        .salvage(arguments.salvage)
-        .format(arguments.format.into())
-        .progress(progress::bars());
+    let restore =
+        RestoreJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job), arguments.machine.clone())
+            .point(point)
+            .overwrite(arguments.overwrite)
+            .salvage(arguments.salvage)
+            .format(arguments.format.into())
+            .progress(progress::bars());
     let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
     let restored = async {
         Ok(match output {

@@ -17,7 +17,7 @@ use crate::host::{self, Host};
 use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{clock, json, place, print, progress};
+use crate::{clock, json, place, print, progress, render};
 
 use summary::{failures, plan_summary, summary};
 
@@ -89,7 +89,8 @@ impl<'a> One<'a> {
         let Host { name, config, clock, .. } = &*self.host;
         let job = config.jobs.get(name.as_str()).ok_or_else(|| format!("the config has no job {name}"))?;
         let settings = job.settings().map_err(|fault| Failure::WrongUse(fault.why))?;
-        let runner = JobRunner::new(name.clone(), settings, self.host.clone()).clock(clock.clone());
+        let max_age = job.max_age().map_err(|fault| Failure::WrongUse(fault.why))?;
+        let runner = JobRunner::new(name.clone(), settings, self.host.clone()).clock(clock.clone()).max_age(max_age);
         let told = async {
             stop.wait().await;
         };
@@ -120,6 +121,16 @@ impl<'a> One<'a> {
         for why in failures(report) {
             print::problem(format_args!("job {}: {why}", report.job));
         }
+        if report.status() == RunStatus::Failed {
+            // Else they are in the summary.
+            render::overdue_of(report)
+                .iter()
+                .for_each(|line| print::problem(format_args!("job {}: {line}", report.job)));
+        }
+        let kept = self.host.config.state_dir().keep(report);
+        if let Err(why) = &kept {
+            print::warning(why);
+        }
         for ejected in self.around.ejected.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             if self.arguments.json {
                 json::print(&json::safe_to_remove(&ejected))?;
@@ -128,8 +139,8 @@ impl<'a> One<'a> {
             }
         }
         Ok(match report.status() {
-            RunStatus::Success => Status::Done,
-            RunStatus::Warning => Status::Warnings,
+            RunStatus::Success if kept.is_ok() => Status::Done,
+            RunStatus::Success | RunStatus::Warning => Status::Warnings,
             RunStatus::Failed if self.host.is_wrong_use() => Status::WrongUse,
             RunStatus::Failed => Status::Failed,
         })
@@ -159,7 +170,9 @@ impl<'a> One<'a> {
                 medium.iter().for_each(|medium| print::line(medium.words()));
                 print::text(plan_summary(name.as_str(), &plan));
             }
+            let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
             status = status.and(warnings(&plan.machines, &plan.notes));
+            status = status.and(if fits { Status::Done } else { Status::Warnings });
         }
         Ok(status)
     }

@@ -51,7 +51,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     host.apply_changes_at_once = arguments.apply_policy;
     let (target, medium) = host.target().await?;
     let (transforms, notes) = host.transforms(medium.as_ref()).await?;
-    let job = TransformJob::new(&target, name.clone()).transforms(transforms).progress(progress::bars());
+    let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::bars());
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {
         let planned = job.plan(clock.now()).await?;

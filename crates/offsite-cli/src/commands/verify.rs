@@ -16,7 +16,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     let config = Config::load(config)?;
     let stop = Stop::listen()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
-    let (jobs, mut status) = jobs(&repository, arguments.job.as_deref()).await?;
+    let (jobs, mut status) = jobs(&repository, &arguments.repo, arguments.job.as_deref(), &config).await?;
     for job in jobs {
         let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::bars());
         let verify = match arguments.budget_mib {

@@ -1,7 +1,5 @@
 //! `[daemon]`: what concerns all jobs.
 
-use std::path::{Path, PathBuf};
-
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -9,8 +7,6 @@ use super::timing::Fault;
 
 /// How many jobs work at once if nothing is said.
 const JOBS_AT_ONCE: usize = 2;
-/// The status file's name, beside the config, if nothing is said.
-const STATUS: &str = ".offsite-status.json";
 
 /// The keys.
 #[derive(Debug, Default, Deserialize)]
@@ -18,8 +14,6 @@ const STATUS: &str = ".offsite-status.json";
 pub(crate) struct DaemonConfig {
     /// How many jobs transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,
-    /// The file that knows the jobs' state.
-    status: Option<PathBuf>,
 }
 
 impl DaemonConfig {
@@ -33,19 +27,4 @@ impl DaemonConfig {
             Some(count) => Ok(*count.get_ref()),
         }
     }
-
-    /// What is wrong with a path.
-    pub(super) fn path_fault(&self) -> Option<String> {
-        Some(format!("[daemon] status: {}", super::path::fault(self.status.as_deref()?)?))
-    }
-
-    /// The status file; a relative path starts in `folder`.
-    pub(super) fn status(&self, folder: &Path) -> PathBuf {
-        status(self.status.as_deref(), folder)
-    }
-}
-
-/// The status file, if the config names this one, or none; a relative path starts in `folder`.
-pub(super) fn status(named: Option<&Path>, folder: &Path) -> PathBuf {
-    folder.join(named.unwrap_or(Path::new(STATUS)))
 }

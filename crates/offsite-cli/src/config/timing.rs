@@ -10,6 +10,7 @@ use offsite::core::schedule::{Every, Lookup, Period, Schedule, TimeOfDay, Window
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::bounds::duration;
 use crate::post_job::Script;
 
 /// How long a script may take if nothing is said.
@@ -52,7 +53,7 @@ pub(crate) struct Fault {
 }
 
 /// Names the key and the place of a value that is wrong.
-fn fault<T>(key: &str, value: &Spanned<T>, why: impl ToString) -> Fault {
+pub(super) fn fault<T>(key: &str, value: &Spanned<T>, why: impl ToString) -> Fault {
     Fault { why: format!("{key}: {}", why.to_string()), span: value.span() }
 }
 
@@ -123,7 +124,7 @@ impl AfterConfig {
         }
         let time_limit = match &self.time_limit {
             None => TIME_LIMIT,
-            Some(limit) => duration(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,
+            Some(limit) => time_limit(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,
         };
         // The script is started in that folder, so its path must not depend on where this process is.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
@@ -131,20 +132,12 @@ impl AfterConfig {
     }
 }
 
-/// `90 seconds`, `10 minutes`, `2 hours`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("{text:?} is no time limit: write \"90 seconds\", \"10 minutes\" or \"2 hours\", at most a week");
-    let (count, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
-    let count: u64 = count.parse().map_err(|_| wrong())?;
-    let unit_secs = match unit.trim() {
-        "second" | "seconds" => 1,
-        "minute" | "minutes" => 60,
-        "hour" | "hours" => 3600,
-        _ => return Err(wrong()),
-    };
-    let limit = Duration::from_secs(count.checked_mul(unit_secs).ok_or_else(wrong)?);
-    if limit.is_zero() || limit > TIME_LIMIT_MAX { Err(wrong()) } else { Ok(limit) }
+/// How long a script may take.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text).filter(|limit| !limit.is_zero() && *limit <= TIME_LIMIT_MAX);
+    limit.ok_or_else(|| {
+        format!("{text:?} is no time limit: write \"90 seconds\", \"10 minutes\" or \"2 hours\", at most a week")
+    })
 }
 
 #[cfg(test)]
@@ -153,12 +146,12 @@ mod tests {
 
     #[test]
     fn time_limits_are_read_as_people_write_them() {
-        assert_eq!(duration("10 minutes"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("1 second"), Ok(Duration::from_secs(1)));
+        assert_eq!(time_limit("10 minutes"), Ok(Duration::from_secs(600)));
+        assert_eq!(time_limit("1 second"), Ok(Duration::from_secs(1)));
         for text in
             ["", "10", "0 seconds", "10 fortnights", "-1 hours", "8 days", "169 hours", "18446744073709551615 hours"]
         {
-            assert!(duration(text).unwrap_err().contains("10 minutes"), "{text}");
+            assert!(time_limit(text).unwrap_err().contains("10 minutes"), "{text}");
         }
     }
 }

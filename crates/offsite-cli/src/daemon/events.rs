@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use super::record::FailureRecord;
 use super::store::{Store, Weight};
 use crate::commands::transform_lines;
-use crate::{host, json, render};
+use crate::{host, render};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
@@ -85,6 +85,11 @@ impl RunnerEvents for Listener {
                 });
             }
             RunnerEvent::AtWorkElsewhere { why } => info!(job = name, "{why}; what that run does counts here, too"),
+            RunnerEvent::Overdue { machines, max_age } => {
+                for line in render::overdue(machines, max_age, self.clock.now()) {
+                    warn!(job = name, "{line}");
+                }
+            }
             RunnerEvent::Closed { machines } => {
                 for (machine, outcome) in machines {
                     if !matches!(outcome, Outcome::Complete { .. }) {
@@ -119,8 +124,13 @@ impl Listener {
             RunStatus::Failed => error!(job = name, "{text}: failed"),
         }
         report.notes.iter().for_each(|note| warn!(job = name, "{note}"));
+        for line in render::overdue_of(report) {
+            warn!(job = name, "{line}");
+        }
+        if let Err(why) = self.store.folder().keep(report) {
+            error!(job = name, "{why}");
+        }
         self.store.job(name, Weight::Durable, |record| {
-            record.last = Some(json::interval(report));
             if report.status() == RunStatus::Success {
                 record.last_failure = None;
             }

@@ -60,12 +60,19 @@ impl Jobs {
         let ending: Vec<(String, Running)> =
             changed.into_iter().filter_map(|name| self.running.remove_entry(&name)).collect();
         end_all(ending).await;
+        for (name, job) in &config.jobs {
+            if let Some(old) = job.renamed_from() {
+                self.store.rename(old, name);
+            }
+        }
         self.store.keep(|name| config.jobs.contains_key(name));
         for (name, job) in &config.jobs {
             if self.running.contains_key(name) {
                 continue;
             }
-            let (Ok(job_name), Ok(settings)) = (JobName::new(name), job.settings()) else { continue };
+            let (Ok(job_name), Ok(settings), Ok(max_age)) = (JobName::new(name), job.settings(), job.max_age()) else {
+                continue;
+            };
             info!(job = name.as_str(), "started");
             self.store.job(name, Weight::Shown, |record| {
                 record.phase = "starting".to_owned();
@@ -78,7 +85,8 @@ impl Jobs {
                 .memory(self.store.memory(name))
                 .clock(self.clock.clone())
                 .events(self.listener.clone())
-                .slots(self.slots.clone());
+                .slots(self.slots.clone())
+                .max_age(max_age);
             let (stop, mut stopped) = watch::channel(false);
             let task = tokio::spawn(runner.run(async move {
                 // An error is a sender that is gone, which is a stop too.

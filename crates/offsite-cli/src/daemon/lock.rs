@@ -18,7 +18,7 @@ impl Lock {
         let path = path(status);
         let wrong = |error: std::io::Error| {
             Failure::Failed(format!(
-                "the lock {} cannot be taken: {error}; choose a place that this user may write to, with status in [daemon]",
+                "the lock {} cannot be taken: {error}; choose a folder that this user may write to, with state_dir in the config",
                 path.display()
             ))
         };

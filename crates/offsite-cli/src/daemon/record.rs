@@ -7,7 +7,6 @@ use offsite::core::schedule::Span;
 use offsite::core::{MachineName, Sequence, Timestamp};
 use offsite::runner::{Memory, OpenInterval};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The version that is written. A file of another one is not understood.
 pub(crate) const VERSION: u32 = 1;
@@ -38,8 +37,6 @@ pub(crate) struct JobRecord {
     pub(crate) next_wake: Option<String>,
     /// Bytes read from the sources in the interval that is open, or was the last.
     pub(crate) transferred_bytes: u64,
-    /// The report of the interval that ended last.
-    pub(crate) last: Option<Value>,
     /// What failed last, until an interval ends without a failure.
     pub(crate) last_failure: Option<FailureRecord>,
     /// What the daemon goes on from when it starts again.

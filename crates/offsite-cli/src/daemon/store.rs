@@ -1,7 +1,6 @@
-//! The status file: written whole and put in the old one's place, so that a reader never sees half of it.
+//! The status file.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use offsite::runner::Memory;
 
 use super::record::{JobRecord, StatusRecord, VERSION};
+use crate::state::{StateDir, replace};
 use crate::status::Failure;
 
 /// How often progress is written down.
@@ -28,6 +28,7 @@ pub(super) enum Weight {
 /// The status file of the daemon that holds its lock.
 #[derive(Debug)]
 pub(super) struct Store {
+    folder: StateDir,
     path: PathBuf,
     state: Mutex<State>,
 }
@@ -41,7 +42,8 @@ struct State {
 
 impl Store {
     /// Takes the file over from the daemon before, with what it remembered of its jobs.
-    pub(super) fn open(path: PathBuf, config: &Path, started: String) -> Result<Self, Failure> {
+    pub(super) fn open(folder: StateDir, config: &Path, started: String) -> Result<Self, Failure> {
+        let path = folder.daemon();
         let before = match read(&path) {
             Ok(record) => record.unwrap_or_default(),
             Err(why) => {
@@ -58,9 +60,9 @@ impl Store {
             stopped: None,
             jobs: before.jobs,
         };
-        let store = Self { path, state: Mutex::new(State { record, written: None, is_broken: false }) };
+        let store = Self { folder, path, state: Mutex::new(State { record, written: None, is_broken: false }) };
         store.write(&mut store.state(), Weight::Durable).map_err(|why| {
-            Failure::Failed(format!("{why}; choose a place that this user may write to, with status in [daemon]"))
+            Failure::Failed(format!("{why}; choose a folder that this user may write to, with state_dir in the config"))
         })?;
         Ok(store)
     }
@@ -80,6 +82,23 @@ impl Store {
         let mut state = self.state();
         change(state.record.jobs.entry(job.to_owned()).or_default());
         self.note(&mut state, weight);
+    }
+
+    /// Where else this daemon keeps things.
+    pub(super) const fn folder(&self) -> &StateDir {
+        &self.folder
+    }
+
+    /// What was known of a job under its old name is known of it under the new one, unless that is known already.
+    pub(super) fn rename(&self, old: &str, job: &str) {
+        self.folder.rename(old, job);
+        let mut state = self.state();
+        if !state.record.jobs.contains_key(job)
+            && let Some(record) = state.record.jobs.remove(old)
+        {
+            state.record.jobs.insert(job.to_owned(), record);
+            self.note(&mut state, Weight::Durable);
+        }
     }
 
     /// The jobs from now on.
@@ -113,26 +132,9 @@ impl Store {
 
     fn write(&self, state: &mut State, weight: Weight) -> Result<(), String> {
         let text = serde_json::to_string_pretty(&state.record).map_err(|error| error.to_string())?;
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let new = self.path.with_file_name(name);
-        let written = (|| {
-            let mut file = File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            if weight == Weight::Durable {
-                file.sync_all()?;
-            }
-            fs::rename(&new, &self.path)?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if weight == Weight::Durable {
-                File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-            }
-            Ok(())
-        })();
+        let written = replace(&self.path, text.as_bytes(), weight == Weight::Durable);
         state.written = Some(Instant::now());
-        written.map_err(|error: std::io::Error| {
-            format!("the status file {} cannot be written: {error}", self.path.display())
-        })
+        written.map_err(|error| format!("the status file {} cannot be written: {error}", self.path.display()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

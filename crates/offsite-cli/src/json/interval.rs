@@ -3,8 +3,9 @@
 
 use offsite::core::phase::{Outcome, TransformResult};
 use offsite::core::schedule::Span;
+use offsite::core::{MachineName, Timestamp};
 use offsite::report::SyncReport;
-use offsite::runner::RunReport;
+use offsite::runner::{Overdue, RunReport};
 use serde_json::{Value, json};
 
 use super::{tally, transform};
@@ -51,8 +52,23 @@ pub(crate) fn interval(report: &RunReport) -> Value {
         "transform": report.transform.as_ref().map(transform),
         "transform_failure": failure,
         "failure": report.failure(),
+        "newest": report.newest.iter().map(|(name, captured)| newest(name, *captured)).collect::<Vec<_>>(),
+        "max_age_secs": report.max_age.map(|max_age| max_age.as_secs()),
+        "overdue": report.overdue().iter().map(|overdue| self::overdue(overdue, report.ended)).collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
     })
+}
+
+/// When a machine was in the state that was copied last.
+fn newest(name: &MachineName, captured: Option<Timestamp>) -> Value {
+    json!({ "name": name.as_str(), "captured": captured.map(|captured| captured.to_string()) })
+}
+
+/// A machine whose newest copy is too old at `now`.
+pub(crate) fn overdue(overdue: &Overdue, now: Timestamp) -> Value {
+    let mut value = newest(&overdue.machine, overdue.captured);
+    value["age_secs"] = overdue.age_secs(now).into();
+    value
 }
 
 /// A restore point that was made.

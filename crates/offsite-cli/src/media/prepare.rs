@@ -1,6 +1,5 @@
 //! A new medium for a set.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +17,15 @@ pub(crate) struct Prepared {
     /// Whether it was a repository already, and was only taken into the set.
     pub(crate) is_adopted: bool,
     pub(crate) ejected: Ejected,
-    /// What looks as if it was not meant.
-    pub(crate) warning: Option<String>,
+}
+
+/// How to make a medium.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Preparation<'a> {
+    /// What is on its sticker.
+    pub(crate) label: Option<&'a str>,
+    /// Whether a folder will do at which nothing is mounted.
+    pub(crate) allow_unmounted: bool,
 }
 
 /// What is at a place.
@@ -36,12 +42,13 @@ enum Found {
 
 impl MediaSet {
     /// Makes a repository on the first place that has an empty medium, or takes one in that the catalogue does not know.
-    pub(crate) async fn initialise(&self, label: Option<&str>, now: Timestamp) -> Result<Prepared, Failure> {
+    pub(crate) async fn initialise(&self, how: Preparation<'_>, now: Timestamp) -> Result<Prepared, Failure> {
+        let Preparation { label, allow_unmounted } = how;
         let catalogue = self.catalogue().await?;
         let known = catalogue.media().await?;
         let mut why_not = String::new();
         for place in &self.places {
-            let (removable, repository) = match look(place, &known).await? {
+            let (removable, repository) = match look(place, &known, allow_unmounted).await? {
                 Found::No(why) => {
                     why_not.push_str(&format!("\n  {}: {why}", place.display()));
                     continue;
@@ -50,7 +57,10 @@ impl MediaSet {
                 Found::Blank(removable) => (removable, None),
                 Found::Empty => {
                     let label = label.map_or_else(|| self.next_label(&known), str::to_owned);
-                    Removable::prepare(place, &label).await?;
+                    match Removable::is_mounted(place) {
+                        true => Removable::prepare(place, &label).await?,
+                        false => Removable::prepare_folder(place, &label).await?,
+                    };
                     (Removable::open(place).await?, None)
                 }
             };
@@ -61,7 +71,7 @@ impl MediaSet {
                     place.display()
                 )));
             }
-            return take_in(removable, repository, catalogue, place, now).await;
+            return take_in(removable, repository, catalogue, now).await;
         }
         Err(Failure::Failed(format!("repository {}: there is no empty medium; mount one{why_not}", self.repo)))
     }
@@ -74,12 +84,16 @@ impl MediaSet {
     }
 }
 
-async fn look(place: &Path, known: &[KnownMedium]) -> Result<Found, Failure> {
+async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Result<Found, Failure> {
     let removable = match Removable::open(place).await {
         Ok(removable) => removable,
         Err(error) if error.kind() == ErrorKind::MediaAbsent => {
             return Ok(match std::fs::read_dir(place) {
                 Err(error) => Found::No(error.to_string()),
+                // It would fill the disk under it, and another drive that is mounted there would hide it.
+                Ok(_) if !allow_unmounted && !Removable::is_mounted(place) => {
+                    Found::No("nothing is mounted there".to_owned())
+                }
                 // Hidden names are no objects', and drives have them from the start.
                 Ok(entries) => entries
                     .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -103,7 +117,6 @@ async fn take_in(
     removable: Removable,
     repository: Option<OpenRepository>,
     catalogue: Catalogue,
-    place: &Path,
     now: Timestamp,
 ) -> Result<Prepared, Failure> {
     let is_adopted = repository.is_some();
@@ -114,17 +127,5 @@ async fn take_in(
     let inserted = Inserted { removable, repository, catalogue };
     inserted.remember(now).await?;
     let ejected = inserted.removable.eject().await?;
-    let warning = (!is_mount_point(place)).then(|| {
-        format!(
-            "nothing is mounted at {}: the folder itself is the medium now; if a drive was meant, remove what is in it, mount \
-             the drive and begin anew",
-            place.display()
-        )
-    });
-    Ok(Prepared { repository: inserted.repository, is_adopted, ejected, warning })
-}
-
-fn is_mount_point(place: &Path) -> bool {
-    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    place.canonicalize().is_ok_and(|place| place.parent().is_none_or(|parent| device(parent) != device(&place)))
+    Ok(Prepared { repository: inserted.repository, is_adopted, ejected })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Offsite;
+use super::{Offsite, Ran};
 
 /// How often something is looked at that must come. Only a failing test waits for so long.
 const LOOKS: usize = 6_000;
@@ -55,8 +55,18 @@ impl Offsite {
 
     /// What `offsite status --json` tells; nothing, if no daemon has run.
     pub fn status(&self) -> Option<Value> {
-        let ran = self.run(["status", "--json"]);
+        let ran = self.status_by_clock(["--json"]);
         (ran.status != 1).then(|| ran.json())
+    }
+
+    /// What `offsite status` answers by the clock of the daemons.
+    pub fn status_by_clock<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ran {
+        let mut command = self.command(["status"].into_iter().chain(arguments));
+        if self.path("clock").exists() {
+            command.env("OFFSITE_CLOCK_FILE", self.path("clock"));
+        }
+        let output = command.output().unwrap();
+        Ran::new(&command, &output)
     }
 }
 

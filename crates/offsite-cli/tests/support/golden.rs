@@ -113,8 +113,11 @@ fn volatile(before: &str, rest: &str) -> Option<(&'static str, usize)> {
     let unit = rest[number..].strip_prefix(' ')?;
     let word: String = unit.chars().take_while(|letter| letter.is_ascii_alphabetic() || *letter == '/').collect();
     match word.as_str() {
+        "B" | "KiB" | "MiB" | "GiB" | "TiB" if unit[word.len()..].starts_with(" free") => {
+            Some(("ROOM", number + 1 + word.len()))
+        }
         "us" | "ms" | "s" | "min" => Some(("TIME", number + 1 + word.len())),
-        "MB/s" => Some(("RATE", number + 1 + word.len())),
+        "MiB/s" => Some(("RATE", number + 1 + word.len())),
         _ => None,
     }
 }

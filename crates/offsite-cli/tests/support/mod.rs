@@ -99,6 +99,7 @@ impl Offsite {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));
         // A fixed width, as help is folded to the terminal's.
         command.current_dir(self.root()).args(arguments).env_remove("RUST_BACKTRACE").env("COLUMNS", "100");
+        command.env("TZ", "UTC").env_remove("OFFSITE_CLOCK_FILE");
         command
     }
 

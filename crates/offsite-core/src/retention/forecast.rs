@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::due::{Ageing, Due, due};
+use super::judgement::judge;
 use super::marking::mark;
 use super::policy::{Method, Policy};
-use super::verdicts::{Conditions, Subject, verdicts};
+use super::reason::Verdict;
+use super::verdicts::{Change, Conditions};
 use crate::plan::references;
+use crate::schedule::clock::Clock;
 use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// So many runs are foretold: 27 years of a daily job.
@@ -77,20 +80,49 @@ impl Lives {
     }
 }
 
-/// What becomes of each point of `chain`, oldest first, if `policy` stays as it is and every machine is copied whole in each run;
+/// What the future of a chain depends on, beside the chain.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook<'a> {
+    /// What is kept.
+    pub policy: &'a Policy,
+    /// How the oldest points go.
+    pub ageing: Ageing,
+    /// The job's points on other drives, which count: the coming ones are taken to be in this chain.
+    pub elsewhere: &'a [RestorePoint],
+    /// The present.
+    pub now: Timestamp,
+    /// The latest time that the job has known; none: the clock is not in doubt.
+    pub known: Option<Timestamp>,
+    /// How far ahead of what was known the clock may be without being in doubt, in seconds.
+    pub ahead_max_secs: i64,
+    /// Whether the policy is the one of the last run that had nothing left over.
+    pub is_settled: bool,
+}
+
+impl<'a> Outlook<'a> {
+    /// That `policy` stays as it is, by a clock that is not in doubt.
+    #[must_use]
+    pub fn of(policy: &'a Policy, now: Timestamp) -> Self {
+        let (ageing, ahead_max_secs) = (Ageing::default(), i64::MAX);
+        Self { policy, ageing, elsewhere: &[], now, known: None, ahead_max_secs, is_settled: true }
+    }
+}
+
+/// What becomes of each point of `chain`, oldest first, if the policy stays as it is and every machine is copied whole in each run;
 /// `next` tells when the run after a time is.
 #[must_use]
 pub fn forecast(
     chain: &Chain,
-    policy: &Policy,
-    ageing: Ageing,
+    outlook: &Outlook<'_>,
     lives: &[Life],
-    now: Timestamp,
     next: impl Fn(Timestamp) -> Option<Timestamp>,
 ) -> Vec<Departure> {
     let there =
         |point: &RestorePoint| Departure { sequence: point.sequence, archived: None, goes: None, freed_bytes: 0 };
     let mut oracle = Oracle {
+        outlook,
+        known: outlook.known,
+        is_settled: outlook.is_settled,
         archives: chain.archives().to_vec(),
         points: chain.points().to_vec(),
         departures: chain.all().map(|point| (point.sequence, there(point))).collect(),
@@ -98,12 +130,12 @@ pub fn forecast(
         lives: lives.to_vec(),
         newest: chain.latest().map(|point| point.sequence),
     };
-    let mut time = chain.latest().map_or(now, |latest| latest.time.max(now));
+    let mut time = chain.latest().map_or(outlook.now, |latest| latest.time.max(outlook.now));
     for _ in 0..RUNS_MAX {
         let Some(later) = next(time).filter(|later| *later > time) else { break };
         time = later;
-        oracle.add(policy, time);
-        if !oracle.age(chain, policy, ageing, time) || oracle.kept.is_empty() {
+        oracle.add(time);
+        if !oracle.age(chain, time) || oracle.kept.is_empty() {
             break;
         }
     }
@@ -111,7 +143,11 @@ pub fn forecast(
 }
 
 /// A chain without data, run by run.
-struct Oracle {
+struct Oracle<'a> {
+    outlook: &'a Outlook<'a>,
+    /// The latest time that the job knows by then.
+    known: Option<Timestamp>,
+    is_settled: bool,
     archives: Vec<RestorePoint>,
     points: Vec<RestorePoint>,
     departures: BTreeMap<Sequence, Departure>,
@@ -123,8 +159,9 @@ struct Oracle {
     newest: Option<Sequence>,
 }
 
-impl Oracle {
-    fn add(&mut self, policy: &Policy, time: Timestamp) {
+impl Oracle<'_> {
+    fn add(&mut self, time: Timestamp) {
+        let policy = self.outlook.policy;
         let Some(last) = self.points.last_mut() else { return };
         let mut point = RestorePoint { time, sequence: Sequence(last.sequence.0 + 1), ..last.clone() };
         (point.kind, point.flags) = (PointKind::Increment, super::Flags::NONE);
@@ -147,15 +184,28 @@ impl Oracle {
         self.points.push(point);
     }
 
+    /// What the clock is made of in a run at `now`; the job remembers it.
+    fn clock(&mut self, now: Timestamp) -> Option<Clock> {
+        let clock = Clock::judge(Some(self.known?), now, self.outlook.ahead_max_secs);
+        self.known = Some(clock.mark());
+        Some(clock)
+    }
+
     /// Does what is due at `now`. False, if it makes no chain: nothing more can be foretold.
-    fn age(&mut self, chain: &Chain, policy: &Policy, ageing: Ageing, now: Timestamp) -> bool {
-        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+    fn age(&mut self, chain: &Chain, now: Timestamp) -> bool {
+        let clock = self.clock(now);
+        if clock.is_some_and(|clock| !clock.may_prune()) {
+            return true;
+        }
+        let change = if self.is_settled { Change::Settled } else { Change::Careful { added: 1 } };
+        let conditions = Conditions { change, merges_carry: true, ..Conditions::default() };
         let Ok(chain) = Chain::with_archives(chain.block_size(), self.archives.clone(), self.points.clone()) else {
             return false;
         };
-        let archived = chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
-        let subjects: Vec<Subject> = archived.chain(chain.points().iter().map(Subject::from)).collect();
-        for due in due(&chain, &verdicts(&subjects, policy, now, &conditions), ageing) {
+        let Outlook { elsewhere, policy, ageing, .. } = *self.outlook;
+        let verdicts = judge(&chain, elsewhere, policy, now, &conditions);
+        self.is_settled = !verdicts.iter().any(Verdict::is_held_back);
+        for due in due(&chain, &verdicts, ageing) {
             match due {
                 Due::RemoveArchive(sequence) => {
                     self.archives.retain(|archive| archive.sequence != sequence);

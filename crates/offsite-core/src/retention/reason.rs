@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::tier::Tier;
+use crate::schedule::clock::Clock;
 use crate::{MachineName, Sequence, Timestamp};
 
 /// Why a restore point is kept.
@@ -76,6 +77,11 @@ pub enum Reason {
     Pinned,
     /// It would go because the policy changed, and this run has deleted its share.
     PolicyChanged,
+    /// It would go, and the clock by which it would is in doubt: nothing goes until that is settled.
+    ClockInDoubt {
+        /// What the clock says, and what was known before.
+        clock: Clock,
+    },
 }
 
 /// Until when a reason holds.
@@ -96,6 +102,8 @@ pub enum Until {
     Release,
     /// Until the next run.
     NextRun,
+    /// Until the clock is no longer in doubt.
+    ClockSettled,
 }
 
 impl Reason {
@@ -112,6 +120,7 @@ impl Reason {
             Self::LastOfMachine { .. } => Until::MachineElsewhere,
             Self::Held | Self::Pinned => Until::Release,
             Self::PolicyChanged => Until::NextRun,
+            Self::ClockInDoubt { .. } => Until::ClockSettled,
         }
     }
 
@@ -131,6 +140,7 @@ impl fmt::Display for Until {
             Self::MachineElsewhere => write!(formatter, "until a newer point has it whole"),
             Self::Release => write!(formatter, "until released"),
             Self::NextRun => write!(formatter, "until the next run"),
+            Self::ClockSettled => write!(formatter, "until the clock is no longer in doubt"),
         }
     }
 }
@@ -150,6 +160,15 @@ impl fmt::Display for Reason {
             Self::Held => write!(formatter, "held, ")?,
             Self::Pinned => write!(formatter, "being read, ")?,
             Self::PolicyChanged => write!(formatter, "the policy changed, ")?,
+            Self::ClockInDoubt { clock: Clock::Behind { known, .. } } => {
+                return write!(formatter, "the clock is behind, until it has passed {known} again");
+            }
+            Self::ClockInDoubt { .. } => {
+                return write!(
+                    formatter,
+                    "the clock is far ahead of the last run, until later runs have caught up with it"
+                );
+            }
         }
         self.until().fmt(formatter)
     }

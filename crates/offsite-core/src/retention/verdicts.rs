@@ -7,6 +7,7 @@ use super::calendar;
 use super::policy::{Days, Expiry, Method, Policy, Regular};
 use super::reason::{Reason, Until, Verdict};
 use super::tier::{Flags, Tier};
+use crate::schedule::clock::Clock;
 use crate::{MachineName, MachineState, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// What retention has to know about a restore point.
@@ -80,6 +81,8 @@ pub struct Conditions {
     /// Whether merging keeps the last state of each machine in the full, so that a chain's point may go although it is a
     /// machine's last.
     pub merges_carry: bool,
+    /// What is made of the present; none: it is not in doubt. By a clock that is, nothing goes.
+    pub clock: Option<Clock>,
 }
 
 /// A verdict for each point, in the order of `points`: oldest first, archives and chain together.
@@ -93,6 +96,7 @@ pub fn verdicts(points: &[Subject], policy: &Policy, now: Timestamp, conditions:
     judge.last_of_machines();
     let wholes = judge.whole_chains();
     judge.pace(&wholes, set_aside);
+    judge.clock();
     let sequences = points.iter().map(|point| point.sequence);
     sequences.zip(judge.reasons).map(|(sequence, reasons)| Verdict { sequence, reasons }).collect()
 }
@@ -342,6 +346,17 @@ impl Judge<'_> {
             } else {
                 *share -= 1;
                 paid = whole;
+            }
+        }
+    }
+
+    /// Keeps where it is all that would go or move while the clock is in doubt.
+    fn clock(&mut self) {
+        let Some(clock) = self.conditions.clock.filter(|clock| !clock.may_prune()) else { return };
+        for (point, reasons) in self.points.iter().zip(&mut self.reasons) {
+            let is_due = if point.archived { reasons.is_empty() } else { reasons.iter().all(Reason::is_of_archive) };
+            if is_due {
+                reasons.push(Reason::ClockInDoubt { clock });
             }
         }
     }

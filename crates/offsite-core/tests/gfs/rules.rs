@@ -6,6 +6,7 @@ use offsite_core::retention::{
     Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, NotAscending, Reason, Simulation, Subject, Tier, Until,
     Verdict, mark_full, verdicts,
 };
+use offsite_core::schedule::clock::Clock;
 use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status};
 
 use crate::{daily, policy, time, zone};
@@ -42,6 +43,32 @@ fn kept(verdicts: &[Verdict]) -> Vec<u64> {
 }
 
 const NOW: &str = "2026-11-10T22:00:00Z";
+
+/// What would go, or leave the chain, stays where it is while the clock is in doubt, and says so.
+#[test]
+fn by_a_clock_in_doubt_nothing_goes() {
+    let mut points = points();
+    points[0].archived = true;
+    let now = time(NOW);
+    for (known, words) in [
+        (now.saturating_add_secs(3600), "the clock is behind, until it has passed 2026-11-10T23:00:00Z again"),
+        (
+            now.saturating_add_secs(-30 * 86_400),
+            "the clock is far ahead of the last run, until later runs have caught up with it",
+        ),
+    ] {
+        let clock = Clock::judge(Some(known), now, 10 * 86_400);
+        let conditions = Conditions { clock: Some(clock), ..Conditions::default() };
+        let verdicts = verdicts(&points, &policy(3, None), now, &conditions);
+        assert!(verdicts.iter().all(Verdict::keeps));
+        assert_eq!(verdicts[0].reasons, [Reason::ClockInDoubt { clock }]);
+        assert_eq!(verdicts[6].reasons[0].to_string(), words);
+        assert_eq!(verdicts[6].reasons[0].until(), Until::ClockSettled);
+        assert!(verdicts[7..].iter().all(|verdict| !verdict.reasons.contains(&Reason::ClockInDoubt { clock })));
+    }
+    let steady = Conditions { clock: Some(Clock::Steady { now }), ..Conditions::default() };
+    assert_eq!(kept(&verdicts(&points, &policy(3, None), now, &steady)), [8, 9, 10]);
+}
 
 #[test]
 fn locks_keep_with_their_reason() {

@@ -153,6 +153,11 @@ impl<R: Repository> Faulty<R> {
         self.inner.script.lock().faults.clear();
     }
 
+    /// Tells from now on that so many bytes are free; none: as many as are.
+    pub fn tell_free_bytes(&self, bytes: Option<u64>) {
+        self.inner.script.lock().free_bytes = bytes;
+    }
+
     /// How many calls there were, failed ones included. With it a test can learn how many places there are to fail at.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -181,6 +186,8 @@ struct Scene {
     faults: Vec<Fault>,
     calls: u64,
     failures: u64,
+    /// What is told to be free, whatever there is.
+    free_bytes: Option<u64>,
 }
 
 impl Script {
@@ -304,6 +311,14 @@ impl<R: Repository> Repository for Faulty<R> {
     async fn sweep(&self) -> Result<()> {
         let turn = self.inner.script.turn(Verb::Sweep, None).await?;
         turn.answer(self.inner.repository.sweep().await).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        let told = self.inner.script.lock().free_bytes;
+        match told {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.inner.repository.free_bytes().await,
+        }
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -139,6 +139,11 @@ impl<R: Repository> Repository for Throttle<R> {
         self.inner.repository.sweep().await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.inner.valve.pass(0).await;
+        self.inner.repository.free_bytes().await
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }

@@ -6,6 +6,7 @@ use offsite_core::plan::Cost;
 use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
 
 use super::offer::{Offer, Settled};
+use super::room::Room;
 use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
@@ -41,6 +42,8 @@ pub struct PlannedSync {
     pub full: bool,
     /// What it costs.
     pub cost: Cost,
+    /// The room that it needs, and that there is: without enough of it, it is not begun.
+    pub room: Room,
 }
 
 impl RunPlan {
@@ -94,10 +97,11 @@ impl CopyJob {
         };
         let request = SyncRequest::at(now);
         let offer = self.offer(&head, &mut indexes, sources, &latest, &request, &mut mint).await?;
-        let Offer { stored, selected, others: mut machines, failure, notes, .. } = offer;
+        let Offer { stored, selected, others: mut machines, failure, notes, doubts, .. } = offer;
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let (copies, predecessor) = (stored.machines.clone(), stored.predecessor);
+            let room = self.room(&stored.plan).await?;
             let Settled { point, plan, .. } = stored.settle(&head, &self.target, None)?;
             let (full, cost) = (point.kind == PointKind::Full, plan.cost());
             let files = plan.files_after(&head.files, head.alignment_bytes.into());
@@ -115,7 +119,7 @@ impl CopyJob {
             };
             machines.extend(copies.iter().map(report));
             machines.sort_by(|left, right| left.name.cmp(&right.name));
-            planned_sync = Some(PlannedSync { machines: copies, full, cost });
+            planned_sync = Some(PlannedSync { machines: copies, full, cost, room });
         } else if let Some(error) = failure
             && !machines.iter().any(is_fine)
         {
@@ -147,7 +151,7 @@ impl CopyJob {
             sync: planned_sync,
             operations,
             machines,
-            notes: sources.notes.iter().cloned().chain(notes).collect(),
+            notes: sources.notes.iter().chain(&self.notes).cloned().chain(notes).chain(doubts).collect(),
         })
     }
 }

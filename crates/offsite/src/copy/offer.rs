@@ -13,6 +13,7 @@ use offsite_core::{
 };
 
 use super::CopyJob;
+use super::guard::lost_disks;
 use super::selection::{Choice, copied, origin_in};
 use super::source::Sources;
 use super::sync::SyncRequest;
@@ -37,6 +38,8 @@ pub(super) struct Offer {
     pub(super) failure: Option<Error>,
     /// What else the report is to say.
     pub(super) notes: Vec<String>,
+    /// What nobody is likely to have meant.
+    pub(super) doubts: Vec<String>,
 }
 
 /// A restore point that is about to be copied.
@@ -92,15 +95,14 @@ impl CopyJob {
         mint: &mut (dyn FnMut() -> ObjectId + Send),
     ) -> Result<Offer> {
         let asked = self.asked(request);
-        let block_size = head.chain.block_size();
         let had = copied(head, latest);
-        let mut choice = asked.choose(sources, &had, &had, block_size).await?;
+        let mut choice = asked.choose(sources, &had, &had, head).await?;
         if let Some(error) = asked.nothing(sources, &choice) {
             return Err(error);
         }
         if choice.machines.is_empty() {
-            let Choice { selected, labels, others, failure, notes, .. } = choice;
-            return Ok(Offer { stored: None, selected, labels, others, failure, notes });
+            let Choice { selected, labels, others, failure, notes, doubts, .. } = choice;
+            return Ok(Offer { stored: None, selected, labels, others, failure, notes, doubts });
         }
         let base = self.joined(head, request, &choice);
         let newest = head.chain.latest().map(|point| point.time);
@@ -112,15 +114,18 @@ impl CopyJob {
         let nothing = BlockMap::empty();
         if is_active {
             // All machines are read, those too that have not changed.
-            choice = asked.choose(sources, &had, &selection::Copied::new(), block_size).await?;
+            let doubts = std::mem::take(&mut choice.doubts);
+            choice = asked.choose(sources, &had, &selection::Copied::new(), head).await?;
+            choice.doubts = doubts;
         }
+        choice.notes.extend(lost_disks(latest, &choice.wanted));
         let spare = indexes.live_spare(head).await?;
         let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
         let header = OutputHeader {
             folder: head.folder,
             sequence,
             time,
-            block_size,
+            block_size: head.chain.block_size(),
             alignment_bytes: head.alignment_bytes,
             machines: numbered(&head.machines, &choice),
         };
@@ -143,7 +148,7 @@ impl CopyJob {
             }
             None => None,
         };
-        let Choice { machines, sources, origins, labels, selected, others, failure, notes, .. } = choice;
+        let Choice { machines, sources, origins, labels, selected, others, failure, notes, doubts, .. } = choice;
         let stored = NewPoint {
             id: mint(),
             time,
@@ -162,7 +167,7 @@ impl CopyJob {
             joins: base.is_some(),
             base,
         };
-        Ok(Offer { stored: Some(stored), selected, labels, others, failure, notes })
+        Ok(Offer { stored: Some(stored), selected, labels, others, failure, notes, doubts })
     }
 
     /// The newest point, if what is copied is to join it and can.

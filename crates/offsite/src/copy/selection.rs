@@ -7,7 +7,7 @@ use offsite_core::format::head::Head;
 use offsite_core::selection::{
     self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
 };
-use offsite_core::{BlockMap, BlockSize, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
+use offsite_core::{BlockMap, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
 
 use super::source::{Source, Sources};
 use super::sync::SyncRequest;
@@ -73,6 +73,8 @@ pub(super) struct Choice {
     pub(super) failure: Option<Error>,
     /// What else the report is to say.
     pub(super) notes: Vec<String>,
+    /// What nobody is likely to have meant.
+    pub(super) doubts: Vec<String>,
 }
 
 /// A state that is taken.
@@ -135,13 +137,8 @@ impl Asked<'_> {
     /// The states that are to be copied to a chain with these blocks that has what `had` says.
     ///
     /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
-    pub(super) async fn choose(
-        &self,
-        open: &Sources,
-        had: &Copied,
-        copied: &Copied,
-        block_size: BlockSize,
-    ) -> Result<Choice> {
+    pub(super) async fn choose(&self, open: &Sources, had: &Copied, copied: &Copied, head: &Head) -> Result<Choice> {
+        let block_size = head.chain.block_size();
         let decided = self.decide(open, had, copied);
         let labels = open.labels();
         let mut choice = Choice {
@@ -155,6 +152,7 @@ impl Asked<'_> {
             others: Vec::new(),
             failure: None,
             notes: Vec::new(),
+            doubts: self.doubts(open, Some(head), decided.iter().map(|(choice, _)| choice)),
         };
         let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
         let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();

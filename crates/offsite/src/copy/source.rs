@@ -53,6 +53,14 @@ impl Source {
         &self.repository
     }
 
+    /// The machines that are chosen of it, if they are.
+    pub(super) fn patterns(&self) -> &[Pattern] {
+        match &self.scope {
+            Scope::Job { machines, .. } => machines,
+            Scope::Infrastructure => &[],
+        }
+    }
+
     /// In the terms of the decisions.
     pub(super) fn scope(&self) -> selection::Source {
         let id = self.repository.id();

@@ -79,10 +79,10 @@ impl CopyJob {
         let latest = latest_state(&head, indexes).await?;
         let offer = self.offer(&head, indexes, sources, &latest, request, &mut || writer.mint()).await?;
         drop(latest);
-        let Offer { stored, selected, labels, others, failure, notes } = offer;
+        let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
         writer.label(&labels);
-        let notes = sources.notes.iter().cloned().chain(notes).collect();
-        let mut outcome = SyncOutcome { sync: None, machines: others, notes };
+        let notes = sources.notes.iter().chain(&self.notes).cloned().chain(notes).collect();
+        let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {
             if sources.are_whole() {
                 writer.select(&selected);
@@ -92,6 +92,7 @@ impl CopyJob {
                 _ => Ok(outcome),
             };
         };
+        self.check_room(&stored.plan).await?;
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
         if sources.are_whole() {

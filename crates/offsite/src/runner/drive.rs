@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::phase::{Action, Event, Job, LastRun, Phase, RunResult, Sighting};
+use offsite_core::phase::{Absence, Action, Event, Job, LastRun, Outcome, Phase, RunResult, Sighting};
 use offsite_core::schedule::{PointRange, Schedule, Span};
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
@@ -19,9 +19,10 @@ use tokio::time::{sleep, timeout};
 use super::event::RunnerEvent;
 use super::memory::{OpenInterval, Target};
 use super::passage::WindowGate;
-use super::report::{RunEnd, RunReport};
+use super::report::{Overdue, RunEnd, RunReport};
 use super::work::{Done, Failure, Looked, SyncOrder, look, sync, target, transform};
 use super::{JobRunner, Memory};
+use crate::Look;
 use crate::report::{SyncReport, TransformReport};
 
 /// How long a stop waits for an activity that is not a transfer.
@@ -61,10 +62,14 @@ struct Drive {
     point: Option<Sequence>,
     transform: Option<TransformReport>,
     notes: Vec<String>,
+    /// What the last look or sync found that nobody is likely to have meant.
+    doubts: Vec<String>,
     /// Why machines are incomplete.
     reasons: BTreeMap<MachineName, String>,
     /// Machines that were to be copied, and that another run had copied meanwhile.
     elsewhere: BTreeSet<MachineName>,
+    /// Machines that were told to be overdue.
+    overdue: BTreeSet<MachineName>,
     /// The interval that is done but for its post-job activities.
     result: Option<RunResult>,
     /// The report of the interval that ended last.
@@ -171,8 +176,10 @@ impl Drive {
             point: None,
             transform: None,
             notes: Vec::new(),
+            doubts: Vec::new(),
             reasons: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            overdue: BTreeSet::new(),
             result: None,
             ended: None,
         }
@@ -293,10 +300,19 @@ impl Drive {
     }
 
     fn looked(&mut self, looked: Result<Looked, Failure>) {
-        let event = match looked {
-            Ok(Looked { choices, notes, target }) => {
+        let look = match looked {
+            Ok(Looked { look, target }) => {
                 self.target = Some(target);
+                self.tell_overdue();
+                look
+            }
+            Err(failure) => Err(failure),
+        };
+        let event = match look {
+            Ok(Look { choices, notes, doubts }) => {
                 self.note(notes);
+                // What came meanwhile is no longer missed.
+                self.doubts = doubts;
                 Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
             }
             Err(failure) => {
@@ -305,6 +321,19 @@ impl Drive {
             }
         };
         self.events.push_back(event);
+    }
+
+    /// Tells which machines have become overdue; the report comes with the end of the interval only.
+    fn tell_overdue(&mut self) {
+        let (Some(max_age), Some(target)) = (self.runner.max_age, &self.target) else { return };
+        let newest = target.newest_states();
+        let newest = newest.iter().map(|(machine, captured)| (machine, Some(*captured)));
+        let mut overdue = Overdue::of(newest, max_age, self.runner.clock.now());
+        let told = std::mem::replace(&mut self.overdue, overdue.iter().map(|one| one.machine.clone()).collect());
+        overdue.retain(|one| !told.contains(&one.machine));
+        if !overdue.is_empty() && !self.is_single {
+            self.tell(RunnerEvent::Overdue { machines: &overdue, max_age });
+        }
     }
 
     fn start_sync(&mut self, range: PointRange, machines: BTreeSet<MachineName>) {
@@ -368,15 +397,39 @@ impl Drive {
         self.task = Some(Box::pin(async move { Done::PostJob(host.after(&report).await) }));
     }
 
+    /// When each machine was in the newest state that there is a whole copy of; none: there is no copy.
+    fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
+        let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
+        let is_selected = |outcome: &Outcome| *outcome != Outcome::Absent(Absence::NotSelected);
+        let selected = result.machines.iter().filter(|(_, outcome)| is_selected(outcome));
+        let mut newest: BTreeMap<_, _> = selected
+            .map(|(machine, outcome)| {
+                let (Outcome::Complete { captured } | Outcome::Unchanged { captured }) = outcome else {
+                    return (machine.clone(), known.get(machine).copied());
+                };
+                (machine.clone(), known.get(machine).max(Some(captured)).copied())
+            })
+            .collect();
+        // Where the sources were not seen, the machines are those that were selected before.
+        if newest.is_empty() {
+            newest = known.into_iter().map(|(machine, captured)| (machine, Some(captured))).collect();
+        }
+        newest
+    }
+
     fn report(&self) -> Option<RunReport> {
+        let result = self.result.clone()?;
+        let newest = self.newest_states(&result);
         Some(RunReport {
             job: self.runner.name.clone(),
             ended: self.runner.clock.now(),
-            result: self.result.clone()?,
+            max_age: self.runner.max_age,
+            newest,
+            result,
             point: self.point,
             syncs: self.syncs.clone(),
             transform: self.transform.clone(),
-            notes: self.notes.clone(),
+            notes: self.notes.iter().chain(&self.doubts).cloned().collect(),
             reasons: self.reasons.clone(),
             elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
         })
@@ -415,6 +468,7 @@ impl Drive {
                 (self.result, self.transform, self.point) = (None, None, None);
                 self.syncs.clear();
                 self.notes.clear();
+                self.doubts.clear();
                 self.reasons.clear();
                 self.elsewhere.clear();
                 self.events.push_back(Event::PostJobDone);

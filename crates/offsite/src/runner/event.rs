@@ -1,11 +1,13 @@
 //! What a runner tells of itself.
 
+use std::time::Duration;
+
 use offsite_core::phase::{Outcome, Phase};
 use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Timestamp};
 
 use super::memory::Memory;
-use super::report::RunReport;
+use super::report::{Overdue, RunReport};
 use crate::JobName;
 use crate::report::{SyncOutcome, TransformReport};
 
@@ -58,6 +60,13 @@ pub enum RunnerEvent<'a> {
     AtWorkElsewhere {
         /// In words.
         why: &'a str,
+    },
+    /// Machines have become overdue while their interval is still open; each is told once, until it was copied again.
+    Overdue {
+        /// The machines.
+        machines: &'a [Overdue],
+        /// How old their copies may be.
+        max_age: Duration,
     },
     /// The restore point of the interval is closed.
     Closed {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use offsite_core::phase::{LastRun, Outcome, Past};
 use offsite_core::schedule::{Schedule, Span};
-use offsite_core::{Chain, MachineName, Sequence, Status, Timestamp};
+use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 
 use crate::folder::JobFolder;
 
@@ -54,11 +54,42 @@ pub(super) struct Target {
     pub(super) id: [u8; 16],
     /// None: nothing was copied to it yet.
     pub(super) folder: Option<JobFolder>,
+    /// The newest states that the job has in other places that it writes to in turn.
+    pub(super) elsewhere: BTreeMap<MachineName, Timestamp>,
+}
+
+/// When each machine was in its newest state that `points` have whole, of machines that count.
+pub(super) fn newest_states<'a>(
+    points: impl Iterator<Item = &'a RestorePoint>,
+    counts: impl Fn(&MachineName) -> bool,
+) -> BTreeMap<MachineName, Timestamp> {
+    let mut newest: BTreeMap<MachineName, Timestamp> = BTreeMap::new();
+    for machine in
+        points.flat_map(|point| &point.machines).filter(|machine| machine.is_whole() && counts(&machine.name))
+    {
+        let known = newest.entry(machine.name.clone()).or_insert(machine.captured);
+        *known = machine.captured.max(*known);
+    }
+    newest
 }
 
 impl Target {
     fn chain(&self) -> Option<&Chain> {
         self.folder.as_ref().map(JobFolder::chain)
+    }
+
+    /// When each machine that the job selected last was in its newest state that is there whole.
+    pub(super) fn newest_states(&self) -> BTreeMap<MachineName, Timestamp> {
+        let mut newest = self.elsewhere.clone();
+        let Some(folder) = &self.folder else { return newest };
+        let selected = &folder.head().last_selected;
+        let last = selected.values().max().copied();
+        let is_selected = |name: &MachineName| selected.get(name).copied() == last;
+        for (name, captured) in newest_states(folder.chain().all(), is_selected) {
+            let known = newest.entry(name).or_insert(captured);
+            *known = captured.max(*known);
+        }
+        newest
     }
 
     /// The number of the newest point; 0 if there is none.

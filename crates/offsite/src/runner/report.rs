@@ -1,6 +1,7 @@
 //! What an interval came to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use offsite_core::phase::{Note, Outcome, RunResult, TransformResult};
 use offsite_core::{MachineName, Sequence, Timestamp};
@@ -29,6 +30,41 @@ pub struct RunReport {
     pub reasons: BTreeMap<MachineName, String>,
     /// Machines that another run of the job has copied, perhaps on another host.
     pub elsewhere: BTreeSet<MachineName>,
+    /// When each machine of the selection was in the newest state that there is a whole copy of; none: there is no copy. Empty, if the
+    /// target could not be looked at.
+    pub newest: BTreeMap<MachineName, Option<Timestamp>>,
+    /// How old that may be; none: as old as it likes.
+    pub max_age: Option<Duration>,
+}
+
+/// A machine whose newest copy is too old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The machine.
+    pub machine: MachineName,
+    /// When it was in the state that was copied last; none: there is no copy.
+    pub captured: Option<Timestamp>,
+}
+
+impl Overdue {
+    /// Those of the machines that are overdue at `now`: copied last when they were in a state older than `max_age`, or never.
+    pub fn of<'a>(
+        newest: impl IntoIterator<Item = (&'a MachineName, Option<Timestamp>)>,
+        max_age: Duration,
+        now: Timestamp,
+    ) -> Vec<Self> {
+        let max_age_secs = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+        let earliest = now.saturating_add_secs(max_age_secs.saturating_neg());
+        let is_overdue = |(_, captured): &(_, Option<Timestamp>)| captured.is_none_or(|captured| captured < earliest);
+        let overdue = newest.into_iter().filter(is_overdue);
+        overdue.map(|(machine, captured)| Self { machine: machine.clone(), captured }).collect()
+    }
+
+    /// How old the copy is at `now`, in seconds; none: there is no copy.
+    #[must_use]
+    pub fn age_secs(&self, now: Timestamp) -> Option<i64> {
+        self.captured.map(|captured| now.unix_secs().saturating_sub(captured.unix_secs()))
+    }
 }
 
 /// How a run of one interval ended.
@@ -46,7 +82,7 @@ pub enum RunEnd {
 /// How an interval ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunStatus {
-    /// Every machine is complete, and the transforms are done.
+    /// Every machine is complete and none is overdue, and the transforms are done.
     Success,
     /// Something needs a look.
     Warning,
@@ -73,6 +109,13 @@ impl RunReport {
         why.filter(|_| self.status() == RunStatus::Failed)
     }
 
+    /// The machines whose newest copies were too old when the interval ended.
+    #[must_use]
+    pub fn overdue(&self) -> Vec<Overdue> {
+        let newest = self.newest.iter().map(|(machine, captured)| (machine, *captured));
+        self.max_age.map_or_else(Vec::new, |max_age| Overdue::of(newest, max_age, self.ended))
+    }
+
     /// In one word.
     #[must_use]
     pub fn status(&self) -> RunStatus {
@@ -84,7 +127,12 @@ impl RunReport {
             TransformResult::Failed { .. } => RunStatus::Failed,
             TransformResult::Done if has_failed && !has_complete => RunStatus::Failed,
             // Without a machine nothing was looked at in time.
-            TransformResult::Done if self.result.is_success() && !self.result.machines.is_empty() && is_well => {
+            TransformResult::Done
+                if self.result.is_success()
+                    && !self.result.machines.is_empty()
+                    && is_well
+                    && self.overdue().is_empty() =>
+            {
                 RunStatus::Success
             }
             TransformResult::Done => RunStatus::Warning,

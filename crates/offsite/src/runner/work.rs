@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use offsite_core::schedule::PointRange;
-use offsite_core::selection::{Choice, Take};
+use offsite_core::selection::Take;
 use offsite_core::{MachineName, Timestamp};
 use offsite_repository::ErrorKind;
 
-use super::memory::{Arrived, OpenInterval, Target};
+use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
 use super::{Clock, JobHost, OpenFailure, Slots};
 use crate::error::causes;
@@ -53,8 +53,9 @@ fn is_retryable(error: &Error) -> bool {
 
 /// What a look found.
 pub(super) struct Looked {
-    pub(super) choices: Vec<Choice>,
-    pub(super) notes: Vec<String>,
+    /// At the sources.
+    pub(super) look: Result<Look, Failure>,
+    /// At the target, after that.
     pub(super) target: Target,
 }
 
@@ -77,7 +78,8 @@ pub(super) async fn target(job: &CopyJob) -> Result<Target, Error> {
         Err(Error::UnknownJob { .. }) => None,
         folder => Some(folder?),
     };
-    Ok(Target { id: job.target().id(), folder })
+    let elsewhere = newest_states(job.elsewhere().iter(), |_| true);
+    Ok(Target { id: job.target().id(), folder, elsewhere })
 }
 
 pub(super) async fn look(
@@ -87,8 +89,13 @@ pub(super) async fn look(
     take: Take,
 ) -> Result<Looked, Failure> {
     let job = host.open().await?;
-    let Look { choices, notes } = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await?;
-    Ok(Looked { choices, notes, target: target(&job).await? })
+    let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await.map_err(Failure::from);
+    // How old the copies are is to be told above all when nothing comes any more.
+    match (target(&job).await, look) {
+        (Ok(target), look) => Ok(Looked { look, target }),
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(error), Ok(_)) => Err(error.into()),
+    }
 }
 
 /// What a sync is to do.
@@ -106,7 +113,7 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
     if !gate.enter().await {
         // Stopped before it had begun.
         return Synced {
-            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new() }),
+            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() }),
             arrived: None,
         };
     }

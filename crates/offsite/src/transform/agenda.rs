@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Change, Conditions, Due, Method, Policy, Subject, Verdict, Zone, due, verdicts};
-use offsite_core::{MachineName, PointKind, RestorePoint, Timestamp};
+use offsite_core::retention::{Change, Conditions, Due, Method, Verdict, Zone, due, judge};
+use offsite_core::{MachineName, Timestamp};
 use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
@@ -93,7 +93,7 @@ impl<'a> Agenda<'a> {
             match self.stage {
                 Stage::Machines => {
                     self.stage = Stage::Verdicts;
-                    let gone = machines::present(&drafting.head.chain, &self.gone(drafting.head));
+                    let gone = machines::present(&drafting.head.chain, &gone(drafting.head, self.settings, self.now));
                     if !gone.is_empty() {
                         return machines::draft(drafting, &gone).await.map(Some);
                     }
@@ -151,11 +151,6 @@ impl<'a> Agenda<'a> {
         }
     }
 
-    fn gone(&self, head: &Head) -> BTreeSet<MachineName> {
-        let zone = self.settings.retention.as_ref().map_or_else(Zone::default, |policy| policy.zone.clone());
-        machines::gone(head, self.settings.deleted_machines, &zone, self.now)
-    }
-
     fn wants_independent(&self) -> bool {
         let gfs = self.settings.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
         gfs.is_some_and(|gfs| gfs.method() == Method::Independent)
@@ -164,11 +159,8 @@ impl<'a> Agenda<'a> {
     /// What retention asks for now.
     fn wanted(&mut self, head: &Head) -> VecDeque<Due> {
         let Some(policy) = &self.settings.retention else { return VecDeque::new() };
-        let is_settled = head.settled_policy.is_none_or(|settled| settled == policy.fingerprint());
-        let at_once = is_settled || self.settings.apply_changes_at_once;
-        let change = if at_once { Change::Settled } else { Change::Careful { added: self.added } };
-        let conditions = Conditions { change, merges_carry: true, deleted: self.gone(head) };
-        let verdicts = judge(head, &self.settings.elsewhere, policy, self.now, &conditions);
+        let conditions = conditions(head, self.settings, self.now, self.added);
+        let verdicts = judge(&head.chain, &self.settings.elsewhere, policy, self.now, &conditions);
         self.is_held_back = verdicts.iter().any(Verdict::is_held_back);
         due(&head.chain, &verdicts, self.settings.ageing).into()
     }
@@ -194,30 +186,24 @@ impl<'a> Agenda<'a> {
     }
 }
 
+/// What the points and the policy do not tell of a run at `now` that has added so many points.
+pub(crate) fn conditions(head: &Head, settings: &Transforms, now: Timestamp, added: u32) -> Conditions {
+    let change = if is_settled(head, settings) { Change::Settled } else { Change::Careful { added } };
+    Conditions { change, merges_carry: true, deleted: gone(head, settings, now), clock: None }
+}
+
+/// Whether all that the policy does not keep may go at once.
+pub(crate) fn is_settled(head: &Head, settings: &Transforms) -> bool {
+    let is_policy = |settled| settings.retention.as_ref().is_none_or(|policy| settled == policy.fingerprint());
+    settings.apply_changes_at_once || head.settled_policy.is_none_or(is_policy)
+}
+
+fn gone(head: &Head, settings: &Transforms, now: Timestamp) -> BTreeSet<MachineName> {
+    let zone = settings.retention.as_ref().map_or_else(Zone::default, |policy| policy.zone.clone());
+    machines::gone(head, settings.deleted_machines, &zone, now)
+}
+
 /// Whether what was done gives space back that the next operation may need.
 pub(super) fn releases(operation: &Operation) -> bool {
     matches!(operation, Operation::Compact { .. })
-}
-
-/// What `policy` says of each archive and point of a chain, oldest first, where points `elsewhere` count too.
-pub(crate) fn judge(
-    head: &Head,
-    elsewhere: &[RestorePoint],
-    policy: &Policy,
-    now: Timestamp,
-    conditions: &Conditions,
-) -> Vec<Verdict> {
-    let archived = head.chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
-    let own = archived.chain(head.chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
-    // Of a chain elsewhere, its points count one by one, whatever they stand on there.
-    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
-    let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
-    if !elsewhere.is_empty() {
-        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
-    }
-    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
-    let verdicts = verdicts(&subjects, policy, now, conditions).into_iter();
-    let mut own: Vec<_> = verdicts.zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict)).collect();
-    own.sort_by_key(|verdict| verdict.sequence);
-    own
 }

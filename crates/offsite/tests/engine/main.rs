@@ -7,6 +7,7 @@ mod attach;
 mod carrying;
 mod counts;
 mod damage;
+mod doubts;
 mod failed_flush;
 mod faults;
 mod flat;

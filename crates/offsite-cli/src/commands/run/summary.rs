@@ -1,9 +1,9 @@
 //! What came of a run, in words.
 
-use offsite::RunPlan;
 use offsite::core::phase::{Absence, Note, Outcome, TransformResult};
 use offsite::report::{MachineOutcome, MachineReport, SyncReport};
 use offsite::runner::RunReport;
+use offsite::{Room, RunPlan};
 
 use crate::commands::{planned_line, requests, transform_lines};
 use crate::render;
@@ -34,6 +34,7 @@ pub(super) fn summary(report: &RunReport) -> String {
         text.push_str(&format!("  {line}\n"));
     }
     text.push_str(&warnings(&report.notes));
+    text.extend(render::overdue_of(report).iter().map(|line| format!("  {line}\n")));
     text
 }
 
@@ -82,14 +83,15 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
             let kind = if sync.full { "full" } else { "increment" };
             let machines: Vec<String> =
                 sync.machines.iter().map(|machine| format!("{} of {}", machine.name, machine.captured)).collect();
-            format!(
+            let copy = format!(
                 "{name}: would make a restore point ({kind}): {}\n  copy      {}: {} to read in {}, {} to write\n",
                 machines.join(", "),
                 render::count(usize::try_from(sync.cost.blocks).unwrap_or(usize::MAX), "block", "blocks"),
                 render::bytes(sync.cost.bytes_read),
                 requests(sync.cost.read_requests),
                 render::bytes(sync.cost.bytes_written),
-            )
+            );
+            copy + &room(&sync.room)
         }
     };
     for planned in &plan.operations {
@@ -97,6 +99,18 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
     }
     text.push_str(&machine_lines(&plan.machines, &plan.notes));
     text
+}
+
+/// The room that a copy takes, and that there is.
+fn room(room: &Room) -> String {
+    let Some(free) = room.free_bytes else { return String::new() };
+    let staying = match room.min_free_bytes {
+        0 => String::new(),
+        bytes => format!(", {} of them to stay so (min_free)", render::bytes(bytes)),
+    };
+    let (needed, free) = (render::bytes(room.needed_bytes), render::bytes(free));
+    let line = format!("  room      {needed} at the peak, {free} free in the target{staying}\n");
+    if room.is_enough() { line } else { line + "  warning   that is not enough: the copy would not be begun\n" }
 }
 
 /// What is to be known of machines that would not be as they should be, a line each.

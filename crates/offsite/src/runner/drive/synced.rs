@@ -82,6 +82,7 @@ impl Drive {
             }
         }
         self.note(outcome.notes);
+        self.doubts = outcome.doubts;
         self.point = outcome.sync.as_ref().map(|sync| sync.sequence).or(self.point);
         self.syncs.extend(outcome.sync);
     }

@@ -286,3 +286,30 @@ async fn a_clock_that_is_set_forward_is_as_an_outage() {
     assert_eq!(outcome(&reports[1], "db01"), Outcome::Absent(Absence::NoNewPoint));
     assert_eq!(world.check().await, [1, 2]);
 }
+
+/// db01 is not backed up any more: from 26 hours after its last state on it is overdue, which is told once while the interval is
+/// open and with each report; nobody else is.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_not_copied_any_more_becomes_overdue() {
+    let mut world = World::new(time("2026-11-01T22:00:00Z")).await;
+    let at = |day: u32| time(&format!("2026-11-{day:02}T22:20:00Z"));
+    let backups: [Backup; 3] = [(at(1), BOTH), (at(2), &["web01"]), (at(3), &["web01"])];
+    world.max_age = Some(Duration::from_secs(26 * 3600));
+    world.live(&settings("1 day", "22:00", "UTC"), time("2026-11-04T22:00:00Z"), &backups).await;
+    let reports = world.heard.reports();
+    let overdue: Vec<_> = reports.iter().map(RunReport::overdue).collect();
+    assert_eq!(overdue[0], []);
+    for (report, overdue) in reports.iter().zip(&overdue).skip(1) {
+        assert_eq!((overdue.len(), &overdue[0].machine, overdue[0].captured), (1, &machine("db01"), Some(at(1))));
+        assert_eq!(overdue[0].age_secs(report.ended), Some(report.ended.unix_secs() - at(1).unix_secs()));
+        assert_eq!(report.status(), RunStatus::Warning);
+    }
+    let told: Vec<_> = world.heard.all().into_iter().filter(|(_, said)| matches!(said, Said::Overdue(_))).collect();
+    assert!(
+        told.iter().all(|(_, said)| matches!(said, Said::Overdue(names) if *names == [machine("db01")])),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1, "{told:?}");
+    let due = at(1).saturating_add_secs(26 * 3600);
+    assert!(told[0].0 > due && told[0].0 <= due.saturating_add_secs(301), "at the first look after that: {told:?}");
+}

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use offsite::core::Timestamp;
 use offsite::core::phase::{Phase, Settings};
 use offsite::core::retention::Zone;
 use offsite::core::schedule::{Every, Schedule, Span, TimeOfDay, Window};
+use offsite::core::{MachineName, Timestamp};
 use offsite::runner::{Clock, JobHost, JobRunner, Memory, OpenFailure, RunReport, RunnerEvent, RunnerEvents, Slots};
 use offsite::{CopyJob, JobName, OpenRepository};
 use offsite_repository::testing::{Faulty, Memory as MemoryRepository};
@@ -76,6 +76,7 @@ pub(crate) enum Said {
     Paused,
     Resumed,
     Failed(String),
+    Overdue(Vec<MachineName>),
     Ended(Box<RunReport>),
 }
 
@@ -129,6 +130,9 @@ impl RunnerEvents for Heard {
             RunnerEvent::Paused => Some(Said::Paused),
             RunnerEvent::Resumed => Some(Said::Resumed),
             RunnerEvent::Failed { why, .. } => Some(Said::Failed(why.to_owned())),
+            RunnerEvent::Overdue { machines, .. } => {
+                Some(Said::Overdue(machines.iter().map(|one| one.machine.clone()).collect()))
+            }
             RunnerEvent::Ended(report) => Some(Said::Ended(Box::new(report.clone()))),
             RunnerEvent::Remember(memory) => {
                 *self.memory.lock().unwrap() = memory.clone();
@@ -177,6 +181,7 @@ pub(crate) struct World {
     pub(crate) slots: Slots,
     pub(crate) kept: u32,
     pub(crate) warning: Option<String>,
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// A backup that is to be made: when, and of which machines.
@@ -211,6 +216,7 @@ impl World {
             slots: Slots::new(1),
             kept: 7,
             warning: None,
+            max_age: None,
         }
     }
 
@@ -228,6 +234,7 @@ impl World {
             .clock(self.clock.clone())
             .events(self.heard.clone())
             .slots(self.slots.clone())
+            .max_age(self.max_age)
     }
 
     /// Returns when the clock has come to `until`.

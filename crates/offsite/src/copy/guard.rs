@@ -1,0 +1,273 @@
+//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
+//! chain that is begun anew. Each becomes a note of the report.
+
+use std::collections::BTreeSet;
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::Head;
+use offsite_core::selection::{Choice, Decision, Objects, Pattern};
+use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Status, Timestamp};
+
+use super::CopyJob;
+use super::selection::Asked;
+use super::source::{Source, Sources};
+use crate::folder::JobFolder;
+use crate::{Bytes, Error, JobName, Result};
+
+/// Where a disk had fewer blocks with data, having lost half of them tells nothing.
+const DATA_BLOCKS_MIN: usize = 64;
+
+/// A machine, with all that it is selected by.
+struct Described {
+    machine: MachineName,
+    tags: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// What is to be said of `choices`, which a look at the sources led to, beside what becomes of each machine. `head` is that of the
+    /// chain, if there is one.
+    pub(super) fn doubts<'a>(
+        &self,
+        open: &Sources,
+        head: Option<&Head>,
+        choices: impl Iterator<Item = &'a Choice> + Clone,
+    ) -> Vec<String> {
+        // What is not seen is not gone.
+        if !open.are_whole() {
+            return Vec::new();
+        }
+        let mut doubts = self.idle_patterns(open, head);
+        doubts.extend(choices.clone().filter_map(|choice| is_left_behind(open, choice)));
+        if let Some(head) = head {
+            doubts.extend(self.vanished(head, choices.map(|choice| &choice.machine).collect()));
+        }
+        doubts
+    }
+
+    /// Machines that the chain has, that would be selected, and that no source has.
+    fn vanished(&self, head: &Head, seen: BTreeSet<&MachineName>) -> Vec<String> {
+        let had: BTreeSet<&MachineName> =
+            head.chain.points().iter().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+        let is_selected = |name: &MachineName| {
+            let known = described(head, name);
+            let is_of = |objects: &Objects| objects.has(&known.machine, &known.tags, &known.containers);
+            (self.selection.include.is_empty() || is_of(&self.selection.include)) && !is_of(&self.selection.exclude)
+        };
+        let gone = had.into_iter().filter(|name| !seen.contains(name) && is_selected(name));
+        gone.map(|name| {
+            format!(
+                "{name} was copied before, and no source has it any more: if it is gone for good, name it in exclude \
+                 (and let deleted_machines_days remove its copy)"
+            )
+        })
+        .collect()
+    }
+
+    /// Patterns of the selection that match no machine.
+    fn idle_patterns(&self, open: &Sources, head: Option<&Head>) -> Vec<String> {
+        let found: Vec<Described> = open.described();
+        // A machine that is no longer backed up stays excluded as long as the copy has it.
+        let had: Vec<Described> = head
+            .iter()
+            .flat_map(|head| head.machines.iter().map(|name| described(head, name)))
+            .filter(|known| {
+                head.is_some_and(|head| head.chain.all().any(|point| point.machine(&known.machine).is_some()))
+            })
+            .collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let matches = |pattern: &Objects, machines: &[Described]| {
+            machines.iter().any(|known| pattern.has(&known.machine, &known.tags, &known.containers))
+        };
+        // A machine that is named in full is missed as a machine.
+        let is_missed = |key: &str, pattern: &Pattern| key == "machines" && pattern.as_name().is_some();
+        let included = single(&self.selection.include).into_iter();
+        let included = included.filter(|(key, pattern, objects)| !is_missed(key, pattern) && !matches(objects, &found));
+        let excluded = single(&self.selection.exclude).into_iter();
+        let excluded = excluded.filter(|(_, _, objects)| !matches(objects, &found) && !matches(objects, &had));
+        let of_sources = self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
+            pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
+        });
+        let words = |key: &str, pattern: &Pattern| {
+            format!(
+                "{key} has {:?}, which matches nothing in the sources: is it written as it is meant?",
+                pattern.to_string()
+            )
+        };
+        included
+            .map(|(key, pattern, _)| words(&format!("select.{key}"), pattern))
+            .chain(excluded.map(|(key, pattern, _)| words(&format!("select.exclude ({key})"), pattern)))
+            .chain(of_sources.map(|pattern| words("machines of a source", pattern)))
+            .collect()
+    }
+}
+
+/// Each pattern alone, with the key that it stands under.
+fn single(objects: &Objects) -> Vec<(&'static str, &Pattern, Objects)> {
+    let Objects { machines, containers, tags } = objects;
+    let one = |pattern: &Pattern| vec![pattern.clone()];
+    let machines = machines.iter().map(|it| ("machines", it, Objects { machines: one(it), ..Objects::default() }));
+    let containers =
+        containers.iter().map(|it| ("containers", it, Objects { containers: one(it), ..Objects::default() }));
+    let tags = tags.iter().map(|it| ("tags", it, Objects { tags: one(it), ..Objects::default() }));
+    machines.chain(containers).chain(tags).collect()
+}
+
+fn described(head: &Head, name: &MachineName) -> Described {
+    let labels = head.labels.get(name);
+    Described {
+        machine: name.clone(),
+        tags: labels.map_or_else(Vec::new, |labels| labels.tags().map(str::to_owned).collect()),
+        containers: labels.map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
+    }
+}
+
+impl Sources {
+    /// Each machine of the folders.
+    fn described(&self) -> Vec<Described> {
+        let machines = |folder: &JobFolder| {
+            let names: BTreeSet<&MachineName> =
+                folder.chain().all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+            names.into_iter().map(|name| described(folder.head(), name)).collect::<Vec<_>>()
+        };
+        self.folders().flat_map(machines).collect()
+    }
+}
+
+/// Whether newer restore points of a machine's job go on without it.
+fn is_left_behind(open: &Sources, choice: &Choice) -> Option<String> {
+    let Choice { machine, decision, .. } = choice;
+    if !matches!(decision, Decision::AlreadyCopied { .. } | Decision::TooOld { .. }) {
+        return None;
+    }
+    let last = open.folders().filter_map(|folder| Some((Traces::of(folder, machine)?, folder)));
+    let (traces, folder) = last.max_by_key(|(traces, _)| traces.captured)?;
+    if !traces.is_left_behind() {
+        return None;
+    }
+    let place = format!("job {} in {}", folder.job(), folder.repository().location());
+    let last = match traces.last {
+        Some(point) => format!("#{} of {} was the last that had it", point.sequence, point.time),
+        None => "none that is still there was made with it".to_owned(),
+    };
+    Some(format!(
+        "{machine} is no longer in the restore points of {place}: {last}; if it is gone for good, name it in exclude"
+    ))
+}
+
+/// Where in a folder a machine is.
+struct Traces<'a> {
+    /// The newest point that was made with it.
+    last: Option<&'a RestorePoint>,
+    /// When it was in its newest state.
+    captured: Timestamp,
+    /// How many points it takes until it comes again, at the most, as far as can be seen.
+    rhythm: Option<usize>,
+    /// How many points were made since.
+    since: usize,
+    /// Whether one of those has a machine that was in the last point with it.
+    is_followed: bool,
+}
+
+impl<'a> Traces<'a> {
+    fn of(folder: &'a JobFolder, machine: &MachineName) -> Option<Self> {
+        let mut points: Vec<&RestorePoint> = folder.chain().all().collect();
+        points.sort_unstable_by_key(|point| point.sequence);
+        let captured = points.iter().filter_map(|point| point.machine(machine)).map(|state| state.captured).max()?;
+        let is_made = |point: &RestorePoint, name: &MachineName| {
+            point.machine(name).is_some_and(|state| state.status != Status::Carried)
+        };
+        let places: Vec<usize> = (0..points.len()).filter(|place| is_made(points[*place], machine)).collect();
+        let last = places.last().copied();
+        let later = points.get(last.map_or(0, |last| last + 1)..).unwrap_or_default();
+        let last = last.map(|last| points[last]);
+        let companions = last.into_iter().flat_map(|point| &point.machines).map(|state| &state.name);
+        let is_followed =
+            companions.filter(|name| *name != machine).any(|name| later.iter().any(|point| is_made(point, name)));
+        let rhythm = places.windows(2).map(|pair| pair[1] - pair[0]).max();
+        Some(Self { last, captured, rhythm, since: later.len(), is_followed })
+    }
+
+    /// Several machines may be backed up one after the other into one folder, or some of them more rarely than others.
+    fn is_left_behind(&self) -> bool {
+        match self.last {
+            // It is carried along only.
+            None => true,
+            Some(_) if self.is_followed => self.since >= self.rhythm.unwrap_or(1),
+            Some(_) => self.rhythm.is_some_and(|rhythm| self.since >= 2 * rhythm),
+        }
+    }
+}
+
+/// Disks of `wanted` that have lost more than half of what the newest copy has of them, or are not there any more.
+pub(super) fn lost_disks(latest: &BlockMap, wanted: &BlockMap) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (name, found) in wanted.machines() {
+        let had = latest.machine(name).into_iter().flat_map(|machine| &machine.disks);
+        for (number, had) in had {
+            let disk = format!("disk {} of {name}", number.0);
+            let captured = found.captured;
+            let Some(now) = found.disks.get(number) else {
+                lost.push(format!(
+                    "{disk} ({}) is gone: the state of {captured} is without it; older restore points have it as long as they are kept",
+                    Bytes(had.size_bytes())
+                ));
+                continue;
+            };
+            let (size_before, size_now) = (had.size_bytes(), now.size_bytes());
+            let (data_before, data_now) = (data_blocks(had), data_blocks(now));
+            if size_now < size_before.div_ceil(2) {
+                lost.push(format!(
+                    "{disk} has shrunk from {} to {} in the state of {captured}",
+                    Bytes(size_before),
+                    Bytes(size_now)
+                ));
+            } else if data_before >= DATA_BLOCKS_MIN && 2 * data_now < data_before {
+                lost.push(format!(
+                    "{disk} has lost more than half of its data: {data_before} blocks before, {data_now} in the state of {captured}"
+                ));
+            }
+        }
+    }
+    lost
+}
+
+/// Blocks that are not zero.
+fn data_blocks(disk: &DiskMap) -> usize {
+    disk.stored().count()
+}
+
+impl CopyJob {
+    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this job's,
+    /// perhaps, under a former name. A full is made where the chain could go on.
+    ///
+    /// # Errors
+    /// Those of the repositories.
+    pub fn forerunners(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
+        Box::pin(async move {
+            match JobFolder::open(&self.target, &self.name).await {
+                Err(Error::UnknownJob { .. }) => {}
+                folder => return folder.map(|_| Vec::new()),
+            }
+            let others = self.target.job_folders().await?.jobs;
+            if others.is_empty() || self.sources.is_empty() {
+                return Ok(Vec::new());
+            }
+            let sources = Sources::opened(self).await?;
+            let origins: BTreeSet<[u8; 16]> = sources.folders().map(JobFolder::id).collect();
+            sources.unpin(Ok(())).await?;
+            let mut forerunners = Vec::new();
+            for other in others {
+                // One that cannot be read is no reason to hold up this job.
+                let Ok(folder) = JobFolder::open(&self.target, &other).await else { continue };
+                let mut machines = folder.chain().all().flat_map(|point| &point.machines);
+                if machines.any(|machine| machine.origin.is_some_and(|origin| origins.contains(&origin.folder))) {
+                    forerunners.push(other);
+                }
+            }
+            Ok(forerunners)
+        })
+    }
+}

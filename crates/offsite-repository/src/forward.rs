@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
+    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
     RootFolder,
 };
 
@@ -42,6 +42,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
 
     async fn sweep(&self) -> Result<()> {
         (**self).sweep().await
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        (**self).links()
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

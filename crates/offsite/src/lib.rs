@@ -30,6 +30,7 @@ mod job_folders;
 mod job_name;
 mod layout;
 mod lease;
+mod links;
 mod map;
 mod mover;
 mod open_repository;

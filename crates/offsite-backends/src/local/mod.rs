@@ -6,6 +6,7 @@ mod errors;
 mod extents;
 mod flush;
 mod hidden;
+mod links;
 mod list;
 mod patch;
 mod probe;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
     Result, RootFolder,
 };
 
@@ -192,6 +193,10 @@ impl Repository for Local {
     async fn sweep(&self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         blocking("sweep", self.location(), move || sweep::sweep(&shared.root)).await
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        Some(self)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

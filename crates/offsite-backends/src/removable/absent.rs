@@ -5,8 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix,
+    Read, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use super::KnownMedium;
@@ -89,6 +89,11 @@ impl Repository for Absent {
 
     async fn sweep(&self) -> Result<()> {
         Err(self.error("sweep", format!("medium {:?}", self.known.medium.label)))
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        // What is away cannot be looked at.
+        None
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

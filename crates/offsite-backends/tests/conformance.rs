@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use offsite_backends::{CreateBy, Local, LocalOptions};
-use offsite_repository::testing::conformance::{Factory, Options, Racers, opens, race_child};
-use offsite_repository::{Repository, conformance_tests};
+use offsite_repository::testing::conformance::{Factory, Linker, Options, Racers, opens, race_child};
+use offsite_repository::{Error, ErrorKind, Repository, conformance_tests};
 use tempfile::TempDir;
 
 const PLACE: &str = "OFFSITE_TEST_PLACE";
@@ -27,7 +27,12 @@ fn open(way: &'static str) -> (impl Factory, Options, TempDir) {
     let path = folder.path().to_owned();
     let racers = Racers::test("part_of_a_racer", PLACE, format!("{way} {}", path.display()));
     let factory = opens(move || Local::open_with(path.clone(), options_of(way)));
-    (factory, Options::default().with_processes(racers), folder)
+    let (objects, outside) = (folder.path().to_owned(), tempfile::tempdir().expect("a temporary folder"));
+    let linker = Linker::new(move |key| {
+        let linked = std::fs::hard_link(objects.join(key.as_str()), outside.path().join("linked"));
+        linked.map_err(|error| Error::new(ErrorKind::Unsupported, "link").with_key(key).with_source(error))
+    });
+    (factory, Options::default().with_processes(racers).with_linker(linker), folder)
 }
 
 /// Plays a racer, if this process is one.

@@ -68,8 +68,12 @@ pub(crate) fn left(report: &offsite::VerifyReport) -> String {
 /// What an operation would do and cost.
 fn planned_line(planned: &PlannedOperation) -> String {
     let (verb, what) = operation::words(&planned.operation);
+    let linked = match planned.cost.bytes_linked {
+        0 => String::new(),
+        bytes => format!(" ({} stay, in files that others share by hard links)", render::bytes(bytes)),
+    };
     format!(
-        "{verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release; at most {} more taken meanwhile",
+        "{verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release{linked}; at most {} more taken meanwhile",
         render::bytes(planned.cost.bytes_read),
         requests(planned.cost.read_requests),
         render::bytes(planned.cost.bytes_written),
@@ -121,6 +125,12 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
         lines.push(format!(
             "held      {} until readers end; the next run releases them",
             render::bytes(released.held_bytes)
+        ));
+    }
+    if released.linked_bytes > 0 {
+        lines.push(format!(
+            "kept      {} that nothing needs, in files that others share by hard links; they come back when those files go",
+            render::bytes(released.linked_bytes)
         ));
     }
     if let Some(found) = &report.verification {

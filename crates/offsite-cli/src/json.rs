@@ -178,6 +178,7 @@ pub(crate) fn transform(report: &TransformReport) -> Value {
         "released_ranges": report.released.ranges,
         "released_objects": report.released.objects,
         "held_bytes": report.released.held_bytes,
+        "linked_bytes": report.released.linked_bytes,
         "release_secs": report.release_duration.as_secs_f64(),
         "verification": report.verification.as_ref().map(verification),
         "damage": known_damage(&report.damage),
@@ -214,6 +215,7 @@ fn cost(cost: &offsite::core::plan::Cost) -> Value {
         "bytes_read": cost.bytes_read,
         "bytes_written": cost.bytes_written,
         "bytes_released": cost.bytes_released,
+        "bytes_linked": cost.bytes_linked,
         "read_requests": cost.read_requests,
         "peak_extra_bytes": cost.peak_extra_bytes,
     })

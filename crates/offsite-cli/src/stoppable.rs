@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite::repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
     Result, Retain, RootFolder,
 };
 
@@ -61,6 +61,10 @@ impl Repository for Stoppable {
 
     async fn free_bytes(&self) -> Result<Option<u64>> {
         self.repository.free_bytes().await
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        self.repository.links()
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

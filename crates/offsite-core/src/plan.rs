@@ -58,6 +58,8 @@ pub struct Retired {
     pub files: BTreeMap<ObjectId, RetiredFile>,
     /// Indexes that no point stands on any more.
     pub indexes: BTreeSet<ObjectId>,
+    /// Files that others share, so that nothing of them comes back, neither by ranges nor by a file's end.
+    pub linked: BTreeSet<ObjectId>,
 }
 
 /// A file that goes as a whole.
@@ -99,6 +101,8 @@ pub struct Cost {
     pub bytes_written: u64,
     /// Bytes that come back once the plan is committed and no reader holds them.
     pub bytes_released: u64,
+    /// Bytes that nothing refers to then, and that do not come back, as others share their files.
+    pub bytes_linked: u64,
     /// Read requests for block data.
     pub read_requests: u64,
     /// The most that the target holds above what it held before.
@@ -109,7 +113,20 @@ impl Retired {
     /// The bytes that come back.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.range_bytes() + self.files.values().map(|file| file.bytes).sum::<u64>()
+        self.range_bytes() + self.files.keys().map(|file| self.file_bytes(*file)).sum::<u64>()
+    }
+
+    /// The bytes that come back with the end of a file.
+    #[must_use]
+    pub fn file_bytes(&self, file: ObjectId) -> u64 {
+        if self.linked.contains(&file) { 0 } else { self.files.get(&file).map_or(0, |file| file.bytes) }
+    }
+
+    /// The bytes that would come back if no others shared their files.
+    #[must_use]
+    pub fn linked_bytes(&self) -> u64 {
+        let all = Self { linked: BTreeSet::new(), ..self.clone() };
+        all.bytes() - self.bytes()
     }
 
     /// Lets a file live on after all: only the frames go that were superseded.
@@ -122,8 +139,8 @@ impl Retired {
     /// The bytes that come back with ranges.
     #[must_use]
     pub fn range_bytes(&self) -> u64 {
-        let ranges = self.ranges.values().flatten().filter(|_| self.punches);
-        ranges.map(|range| range.end - range.start).sum()
+        let files = self.ranges.iter().filter(|(file, _)| self.punches && !self.linked.contains(file));
+        files.flat_map(|(_, ranges)| ranges).map(|range| range.end - range.start).sum()
     }
 
     /// A block of `step` that lies in what is retired, if there is one. There must be none for any point that is kept.
@@ -161,6 +178,7 @@ impl Plan {
             bytes_read,
             bytes_written,
             bytes_released: self.retired.bytes(),
+            bytes_linked: self.retired.linked_bytes(),
             read_requests: if self.cloned { 0 } else { reads.len() as u64 },
             peak_extra_bytes: if self.patched.is_empty() { self.files.values().sum() } else { bytes_written },
         }

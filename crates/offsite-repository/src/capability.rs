@@ -11,6 +11,19 @@ use bytes::Bytes;
 
 use crate::{Key, Result};
 
+/// Tells objects that can be reached from outside the place, too, as by a hard link: a copy by `cp -al` shares them.
+///
+/// Creating and deleting an object touches its name alone. Where objects can have other names, [`Reclaim`] and [`Patch`] look
+/// themselves before they write, and refuse with `Linked`; this is for planning.
+#[async_trait]
+pub trait Links: fmt::Debug + Send + Sync {
+    /// Whether the object has another name, so that whatever is written into it is seen there.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such object.
+    async fn is_linked(&self, key: &Key) -> Result<bool>;
+}
+
 /// Gives the space of parts of an object back without moving the rest (a punched hole).
 #[async_trait]
 pub trait Reclaim: fmt::Debug + Send + Sync {
@@ -22,7 +35,8 @@ pub trait Reclaim: fmt::Debug + Send + Sync {
     /// Repeating the call is harmless.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object; `Corrupt` if a range goes past its end.
+    /// `NotFound` if there is no such object; `Corrupt` if a range goes past its end; `Linked`, with nothing changed, if it has
+    /// another name ([`Links`]).
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()>;
 
     /// The bytes of storage that the object takes now.
@@ -81,7 +95,7 @@ pub trait Patch: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `NotFound` if there is no such object; `Corrupt` if an extent begins past its end, as far as earlier extents have
-    /// moved that.
+    /// moved that; `Linked`, with nothing changed, if it has another name ([`Links`]).
     async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 

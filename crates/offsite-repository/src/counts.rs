@@ -25,6 +25,8 @@ pub enum Verb {
     Delete,
     /// [`Repository::sweep`](crate::Repository::sweep).
     Sweep,
+    /// [`Links::is_linked`](crate::Links::is_linked).
+    Linked,
     /// [`Reclaim::punch`](crate::Reclaim::punch).
     Punch,
     /// [`Reclaim::allocated_bytes`](crate::Reclaim::allocated_bytes).
@@ -50,6 +52,7 @@ impl fmt::Display for Verb {
             Self::List => "list",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
+            Self::Linked => "linked",
             Self::Punch => "punch",
             Self::Allocated => "allocated",
             Self::CloneRange => "clone range",
@@ -91,6 +94,8 @@ pub struct Counts {
     pub deletes: u64,
     /// Calls of `sweep`.
     pub sweeps: u64,
+    /// Questions whether an object is linked.
+    pub linked: u64,
     /// Calls of `punch`, however many ranges each had.
     pub punches: u64,
     /// Questions for the allocated bytes of an object.
@@ -118,7 +123,7 @@ impl Counts {
     #[must_use]
     pub fn calls(&self) -> u64 {
         let writing = self.creates + self.writes + self.finishes + self.aborts + self.clones + self.patches;
-        let reading = self.reads + self.lists + self.allocated + self.retained;
+        let reading = self.reads + self.lists + self.linked + self.allocated + self.retained;
         writing + reading + self.deletes + self.sweeps + self.punches + self.retains
     }
 
@@ -134,6 +139,7 @@ impl Counts {
             Verb::List => Self { lists: 1, ..none },
             Verb::Delete => Self { deletes: 1, ..none },
             Verb::Sweep => Self { sweeps: 1, ..none },
+            Verb::Linked => Self { linked: 1, ..none },
             Verb::Punch => Self { punches: 1, bytes_punched: bytes, ..none },
             Verb::Allocated => Self { allocated: 1, ..none },
             Verb::CloneRange => Self { clones: 1, bytes_cloned: bytes, ..none },
@@ -153,6 +159,7 @@ impl Counts {
             lists: join(self.lists, other.lists),
             deletes: join(self.deletes, other.deletes),
             sweeps: join(self.sweeps, other.sweeps),
+            linked: join(self.linked, other.linked),
             punches: join(self.punches, other.punches),
             allocated: join(self.allocated, other.allocated),
             clones: join(self.clones, other.clones),

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     WrongMedia,
     /// An object is not what was stored: shorter than a range asked for, longer than a limit, unreadable.
     Corrupt,
+    /// The object has another name outside of the place, where whatever is written into it would be seen. Nothing was written.
+    Linked,
     /// The place cannot do this at all.
     Unsupported,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for ErrorKind {
             Self::MediaAbsent => "medium absent",
             Self::WrongMedia => "wrong medium",
             Self::Corrupt => "damaged",
+            Self::Linked => "shared by a hard link",
             Self::Unsupported => "not supported",
         })
     }

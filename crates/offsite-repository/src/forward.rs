@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
+    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
     RootFolder,
 };
 
@@ -46,6 +46,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
 
     async fn free_bytes(&self) -> Result<Option<u64>> {
         (**self).free_bytes().await
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        (**self).links()
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -27,7 +27,7 @@ pub mod testing;
 #[cfg(feature = "decorators")]
 mod throttle;
 
-pub use capability::{CloneRange, Extent, Patch, Piece, Reclaim, Retain};
+pub use capability::{CloneRange, Extent, Links, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};

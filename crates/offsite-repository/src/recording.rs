@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::counts::{Call, Counts, Verb};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 /// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
@@ -161,6 +161,10 @@ impl<R: Repository> Repository for Recording<R> {
         self.inner.repository.free_bytes().await
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        self.inner.repository.links().map(|_| &*self.inner as &dyn Links)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }
@@ -200,6 +204,15 @@ impl ObjectWriter for RecordingWriter {
     async fn abort(self: Box<Self>) -> Result<()> {
         self.ledger.count(Verb::Abort, Some(&self.key), 0);
         self.writer.abort().await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Links for Inner<R> {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        self.ledger.count(Verb::Linked, Some(key), 0);
+        self.repository.links().ok_or_else(|| lost("look for links of", key))?.is_linked(key).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{CloneRange, Error, ErrorKind, Key, Patch, Prefix, Reclaim, Result, Retain};
+use crate::{CloneRange, Error, ErrorKind, Key, Links, Patch, Prefix, Reclaim, Result, Retain};
 
 /// Bounds of a place, for planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,11 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// None but those of every call.
     async fn free_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
+    }
+
+    /// Telling objects that others share, where the place can have such.
+    fn links(&self) -> Option<&dyn Links> {
+        None
     }
 
     /// Punching holes, where the place can.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 /// How often and how patiently a [`Retry`] tries.
@@ -174,6 +174,10 @@ impl<R: Repository + 'static> Repository for Retry<R> {
         self.inner.again(|| self.inner.repository.free_bytes()).await
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        self.inner.repository.links().map(|_| &*self.inner as &dyn Links)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }
@@ -256,6 +260,15 @@ impl<R: Repository + 'static> ObjectWriter for RetryWriter<R> {
             Some(writer) => writer.abort().await,
             None => Ok(()),
         }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Links for Inner<R> {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        let links = self.repository.links().ok_or_else(|| lost("look for links of", key))?;
+        self.again(|| links.is_linked(key)).await
     }
 }
 

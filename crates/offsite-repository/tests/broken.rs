@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::testing::Memory;
-use offsite_repository::testing::conformance::{self, Options};
+use offsite_repository::testing::conformance::{self, Linker, Options};
 use offsite_repository::{
-    CloneRange, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
+    CloneRange, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
     Repository, RepositoryExt, Result, Retain,
 };
 
@@ -57,6 +57,9 @@ enum Flaw {
     CloneGrows,
     PatchRewritesAll,
     RetainNeverExtends,
+    LinksUntold,
+    PunchesWhatIsLinked,
+    PatchesWhatIsLinked,
 }
 
 /// The largest object of those whose flaw is about it.
@@ -247,6 +250,10 @@ impl Repository for Broken {
         Ok(())
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        Some(self)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         Some(self)
     }
@@ -360,6 +367,13 @@ impl Drop for Writer {
 }
 
 #[async_trait]
+impl Links for Broken {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        Ok(self.inner.links().unwrap().is_linked(key).await? && self.flaw != Flaw::LinksUntold)
+    }
+}
+
+#[async_trait]
 impl Reclaim for Broken {
     fn granularity_bytes(&self) -> u64 {
         4_096
@@ -368,6 +382,10 @@ impl Reclaim for Broken {
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
         let reclaim = self.inner.reclaim().unwrap();
         match self.flaw {
+            Flaw::PunchesWhatIsLinked => {
+                self.inner.link(key, false);
+                reclaim.punch(key, ranges).await
+            }
             Flaw::PunchDoesNothing => reclaim.punch(key, &[]).await,
             Flaw::PunchHitsNeighbour => {
                 // Rounded outwards instead of inwards.
@@ -416,6 +434,9 @@ impl Patch for Broken {
             self.inner.remove(key);
             self.inner.put(key, old).await?;
         }
+        if self.flaw == Flaw::PatchesWhatIsLinked {
+            self.inner.link(key, false);
+        }
         Repository::patch(&self.inner).unwrap().patch(key, extents).await?;
         if self.flaw == Flaw::PatchTruncates {
             self.inner.truncate(key, end);
@@ -443,6 +464,11 @@ impl Retain for Broken {
 async fn failing_cases(flaw: Flaw) -> Vec<&'static str> {
     let options = Options { retain_secs: 3_600, large_bytes: 200_003, ..Options::default() };
     let broken = Broken::new(flaw);
+    let inner = broken.inner.clone();
+    let options = options.with_linker(Linker::new(move |key| {
+        assert!(inner.link(key, true));
+        Ok(())
+    }));
     let factory = conformance::opens(move || std::future::ready(Ok(broken.opened_anew())));
     let report = conformance::check(factory, &options).await;
     println!("{report}");
@@ -500,4 +526,7 @@ caught! {
     clone_grows: CloneGrows by "cancelled_capabilities";
     patch_rewrites_all: PatchRewritesAll by "cancelled_capabilities";
     retain_never_extends: RetainNeverExtends by "retain";
+    links_untold: LinksUntold by "linked";
+    punches_what_is_linked: PunchesWhatIsLinked by "linked";
+    patches_what_is_linked: PatchesWhatIsLinked by "linked";
 }

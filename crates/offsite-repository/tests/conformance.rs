@@ -5,16 +5,29 @@ use std::sync::Arc;
 
 use offsite_repository::Recording;
 use offsite_repository::conformance_tests;
-use offsite_repository::testing::conformance::{self, Options, Outcome};
+use offsite_repository::testing::conformance::{self, Linker, Options, Outcome};
 use offsite_repository::testing::{CrashImage, CrashOptions, Faulty, Memory, MemoryOptions};
 
 fn options() -> Options {
     Options { retain_secs: 3_600, ..Options::default() }
 }
 
+/// As `cp -l` of an object of `memory` does.
+fn linker(memory: &Memory) -> Linker {
+    let memory = memory.clone();
+    Linker::new(move |key| {
+        assert!(memory.link(key, true));
+        Ok(())
+    })
+}
+
 mod memory {
     use super::*;
-    conformance_tests!(async || (Arc::new(Memory::new()), options()));
+    conformance_tests!(async || {
+        let memory = Memory::new();
+        let options = options().with_linker(linker(&memory));
+        (Arc::new(memory), options)
+    });
 }
 
 mod memory_with_a_limit_opened_anew {
@@ -44,12 +57,20 @@ mod crash_image {
 
 mod recording {
     use super::*;
-    conformance_tests!(async || (Arc::new(Recording::new(Memory::new())), options()));
+    conformance_tests!(async || {
+        let memory = Memory::new();
+        let options = options().with_linker(linker(&memory));
+        (Arc::new(Recording::new(memory)), options)
+    });
 }
 
 mod faulty_without_faults {
     use super::*;
-    conformance_tests!(async || (Arc::new(Faulty::new(Arc::new(Memory::new()))), options()));
+    conformance_tests!(async || {
+        let memory = Memory::new();
+        let options = options().with_linker(linker(&memory));
+        (Arc::new(Faulty::new(Arc::new(memory))), options)
+    });
 }
 
 /// What takes other processes or a second handle, in the suite's order.
@@ -71,7 +92,7 @@ async fn nothing_is_left_out_or_left_behind_and_what_was_there_stays() {
     let report = conformance::check(Arc::new(memory.clone()), &Options::default()).await;
     assert!(report.nothing_failed(), "{report}");
     let left_out: Vec<&str> = report.left_out().map(|case| case.name).collect();
-    assert_eq!(left_out, [&WITHOUT_A_HOOK[..], &["size_limit", "retain"]].concat());
+    assert_eq!(left_out, [&WITHOUT_A_HOOK[..], &["size_limit", "linked", "retain"]].concat());
     let counted = [report.passed().count(), left_out.len()];
     assert_eq!(counted, [conformance::cases().len() - left_out.len(), left_out.len()]);
     assert_eq!(memory.contents(), [(key, bytes::Bytes::from_static(b"mine"))]);
@@ -86,9 +107,9 @@ async fn what_a_place_does_not_offer_is_left_out() {
     assert!(report.nothing_failed(), "{report}");
     let left_out: Vec<&str> = report.left_out().map(|case| case.name).collect();
     let when_quick = ["size_limit", "list_long"];
-    let without_a_capability = ["punch", "clone_range", "patch", "retain", "cancelled_capabilities"];
+    let without_a_capability = ["linked", "punch", "clone_range", "patch", "retain", "cancelled_capabilities"];
     assert_eq!(left_out, [&WITHOUT_A_HOOK[..], &when_quick, &without_a_capability].concat());
-    let counted = format!("{} passed, 0 failed, 14 left out", conformance::cases().len() - 14);
+    let counted = format!("{} passed, 0 failed, 15 left out", conformance::cases().len() - 15);
     assert!(report.to_string().contains(&counted), "{report}");
 }
 

@@ -32,6 +32,7 @@ mod job_name;
 mod known_damage;
 mod layout;
 mod lease;
+mod links;
 mod map;
 mod mover;
 mod open_repository;

@@ -14,6 +14,7 @@ use offsite_core::{
 
 use crate::error::causes;
 use crate::indexes::Indexes;
+use crate::links::note_linked;
 use crate::read_back::{Change, keep_needed, prove};
 use crate::release::prepare;
 use crate::seams::is_broken;
@@ -173,6 +174,7 @@ pub(crate) async fn commit_point(
     let before = head.chain.flagged_latest(predecessor_flags).map_err(defect)?;
     // Points that the new one does not change: none of these may lose a file.
     keep_needed(indexes, &before, &mut plan.retired).await?;
+    note_linked(writer.repository(), writer.layout(), &mut plan.retired).await?;
     let plan: &Plan = plan;
     let files = plan.files_after(&head.files, head.alignment_bytes.into());
     let mut points = before.points().to_vec();

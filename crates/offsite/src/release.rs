@@ -34,14 +34,16 @@ pub struct Released {
     pub objects: u64,
     /// Bytes that wait for readers to end.
     pub held_bytes: u64,
+    /// Bytes that were not given back, as others share their files. They come back with the files, once nobody does.
+    pub linked_bytes: u64,
 }
 
 /// Writes the release list that `retired` needs, and returns what the next head is to list.
 pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
-    for (id, file) in &retired.files {
-        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: file.bytes });
+    for id in retired.files.keys() {
+        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: retired.file_bytes(*id) });
     }
     for id in &retired.indexes {
         retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
@@ -92,8 +94,11 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
                 writer.delete(&writer.layout().twin(id)?).await?;
             }
             RetiredObject::Ranges(id) => {
-                released.ranges += punch(writer, id).await?;
-                released.bytes += retirement.bytes;
+                let punched = punch(writer, id).await?;
+                released.ranges += punched.ranges;
+                released.linked_bytes += punched.linked_bytes;
+                // What was known to be shared when this was listed is not among its bytes.
+                released.bytes += retirement.bytes.min(punched.listed_bytes - punched.linked_bytes);
                 continue;
             }
         }
@@ -158,16 +163,29 @@ fn ascending(ranges: &[(u64, u64)]) -> Option<Vec<Range<u64>>> {
     ranges.collect()
 }
 
-/// Punches the ranges of a release list; the number of holes.
-async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
+/// What came of a release list.
+#[derive(Debug, Default)]
+struct Punched {
+    /// Holes punched.
+    ranges: u64,
+    /// The bytes of all its ranges.
+    listed_bytes: u64,
+    /// Those of them that lie in files that others share.
+    linked_bytes: u64,
+}
+
+/// Punches the ranges of a release list.
+async fn punch(writer: &Writer, list: ObjectId) -> Result<Punched> {
+    let mut punched = Punched::default();
     if writer.repository().backend_reclaim().is_none() {
-        return Ok(0);
+        return Ok(punched);
     }
     // Release rule 7: nothing is released on the word of a list that cannot be read, and no run fails for it; the space comes back when the
     // files go.
     let files = load_list(writer.repository(), writer.layout(), writer.head().folder, list).await?;
-    let mut punched = 0;
     for (id, ranges) in files.unwrap_or_default() {
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        punched.listed_bytes += bytes;
         // A file that was retired as a whole since is on its way out by itself.
         if !writer.head().files.contains_key(&id) {
             continue;
@@ -178,11 +196,16 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<u64> {
             match reclaim.punch(&writer.layout().backup_file(id)?, batch).await {
                 // The file is lost or cut off; verifying tells, and what is intact goes on.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
+                // A hole would be one in a copy by hard links, too.
+                Err(error) if error.kind() == ErrorKind::Linked => {
+                    punched.linked_bytes += bytes;
+                    break;
+                }
                 answer => {
                     answer.while_doing(|| format!("giving space back in {}", writer.repository().location()))?;
                 }
             }
-            punched += batch.len() as u64;
+            punched.ranges += batch.len() as u64;
         }
     }
     Ok(punched)

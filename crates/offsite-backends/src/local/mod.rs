@@ -6,6 +6,7 @@ mod errors;
 mod extents;
 mod flush;
 mod hidden;
+mod links;
 mod list;
 mod patch;
 mod probe;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
     Result, RootFolder,
 };
 
@@ -203,6 +204,10 @@ impl Repository for Local {
             Ok((stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize)))
         })
         .await
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        Some(self)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -10,6 +10,7 @@ use rustix::fs::{self, Advice, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::errors::doubt;
+use super::links::refuse_linked;
 use super::root::{Root, past_end};
 use super::writer::write_all_at;
 use super::{Local, fault};
@@ -27,6 +28,7 @@ impl Patch for Local {
 
 fn patch(root: &Root, key: &Key, extents: &[Extent], bytes_max: u64) -> Result<()> {
     let (file, stat) = root.open_file(key, OFlags::WRONLY).map_err(|errno| fault("patch", key, errno))?;
+    refuse_linked("patch", key, &stat)?;
     let mut length = u64::try_from(stat.st_size).unwrap_or(0);
     for extent in extents {
         let end = extent.end();

@@ -8,6 +8,7 @@ use rustix::fs::{self, FallocateFlags, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::errors::doubt;
+use super::links::refuse_linked;
 use super::probe::allocated_bytes;
 use super::root::{Root, past_end};
 use super::{Local, fault};
@@ -39,6 +40,9 @@ fn punch(root: &Root, key: &Key, ranges: &[Range<u64>], granule: u64) -> Result<
         return Err(past_end("punch", key, wrong, length));
     }
     let holes = holes(ranges, length, granule);
+    if !holes.is_empty() {
+        refuse_linked("punch", key, &stat)?;
+    }
     for hole in &holes {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         retry_on_intr(|| fs::fallocate(&file, flags, hole.start, hole.end - hole.start))

@@ -5,8 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix,
+    Read, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use super::KnownMedium;
@@ -94,6 +94,11 @@ impl Repository for Absent {
     async fn free_bytes(&self) -> Result<Option<u64>> {
         // What it is when the medium is back nobody knows.
         Ok(None)
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        // What is away cannot be looked at.
+        None
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

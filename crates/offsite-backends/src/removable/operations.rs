@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use super::Removable;
@@ -82,6 +82,10 @@ impl Repository for Removable {
         self.told("measure", self.guard.path.display(), local.free_bytes().await).await
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        Some(self)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.can.beyond.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }
@@ -101,6 +105,15 @@ impl Repository for Removable {
 
 fn lacking(action: &'static str, key: &Key) -> Error {
     Error::new(ErrorKind::Unsupported, action).with_key(key)
+}
+
+#[async_trait]
+impl Links for Removable {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        let local = self.enter("look for links of", key).await?;
+        let links = local.links().ok_or_else(|| lacking("look for links of", key))?;
+        self.told("look for links of", key, links.is_linked(key).await).await
+    }
 }
 
 #[async_trait]

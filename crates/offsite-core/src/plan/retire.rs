@@ -59,7 +59,7 @@ pub fn retire<'a>(
         files.insert(*id, RetiredFile { bytes, ranges: std::mem::take(ranges) });
         false
     });
-    Retired { ranges, punches: reclaiming.punches, files, indexes: BTreeSet::new() }
+    Retired { ranges, punches: reclaiming.punches, files, ..Retired::default() }
 }
 
 fn place(at: &StoredBlock) -> (ObjectId, u64) {

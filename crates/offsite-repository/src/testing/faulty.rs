@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::Gate;
 use crate::numbers::Numbers;
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain, RootFolder, Verb,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
+    Reclaim, Repository, Result, Retain, RootFolder, Verb,
 };
 
 /// On which side of a call it fails.
@@ -321,6 +321,10 @@ impl<R: Repository> Repository for Faulty<R> {
         }
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        self.inner.repository.links().map(|_| &*self.inner as &dyn Links)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }
@@ -376,6 +380,16 @@ impl ObjectWriter for FaultyWriter {
     async fn abort(self: Box<Self>) -> Result<()> {
         let turn = self.script.turn(Verb::Abort, Some(&self.key)).await?;
         turn.answer(self.writer.abort().await).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Links for Inner<R> {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        let turn = self.script.turn(Verb::Linked, Some(key)).await?;
+        let inner = self.repository.links().ok_or_else(|| lost("look for links of", key))?;
+        turn.answer(inner.is_linked(key).await).await
     }
 }
 

@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
     Repository, Result, Retain,
 };
 
 /// What a [`Memory`] can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryOptions {
+    /// Whether it has [`Links`].
+    pub links: bool,
     /// Whether it has [`Reclaim`].
     pub reclaim: bool,
     /// Whether it has [`CloneRange`].
@@ -37,6 +39,7 @@ impl Default for MemoryOptions {
     /// Everything it can do, in 4 KiB granules, without bounds.
     fn default() -> Self {
         Self {
+            links: true,
             reclaim: true,
             clone_range: true,
             patch: true,
@@ -79,6 +82,8 @@ pub(super) struct Object {
     /// Numbers of the granules that were punched.
     pub(super) holes: BTreeSet<u64>,
     pub(super) retained_until: Option<i64>,
+    /// Whether it has another name outside.
+    pub(super) is_linked: bool,
 }
 
 impl Memory {
@@ -167,6 +172,12 @@ impl Memory {
         self.lock().objects.remove(key.as_str()).is_some()
     }
 
+    /// Gives an object another name outside of the store, or takes that away. False if there is no such object.
+    pub fn link(&self, key: &Key, is_linked: bool) -> bool {
+        let mut state = self.lock();
+        state.objects.get_mut(key.as_str()).map(|object| object.is_linked = is_linked).is_some()
+    }
+
     fn change(&self, key: &Key, change: impl FnOnce(&mut BytesMut) -> bool) -> bool {
         self.lock().objects.get_mut(key.as_str()).is_some_and(|object| object.change(change))
     }
@@ -233,6 +244,11 @@ impl Object {
         let answer = change(&mut bytes);
         self.bytes = bytes.freeze();
         answer
+    }
+
+    /// Holds that what is written is seen nowhere else.
+    pub(super) fn refuse_linked(&self, key: &Key, action: &'static str) -> Result<()> {
+        if self.is_linked { Err(Error::new(ErrorKind::Linked, action).with_key(key)) } else { Ok(()) }
     }
 
     pub(super) fn slice(&self, key: &Key, action: &'static str, range: &Range<u64>) -> Result<Bytes> {
@@ -311,6 +327,10 @@ impl Repository for Memory {
         }
         state.objects.remove(key.as_str());
         Ok(())
+    }
+
+    fn links(&self) -> Option<&dyn Links> {
+        self.shared.options.links.then_some(self)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

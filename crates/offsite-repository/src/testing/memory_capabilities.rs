@@ -7,7 +7,15 @@ use bytes::BytesMut;
 
 use super::Memory;
 use super::memory::Object;
-use crate::{CloneRange, Error, ErrorKind, Extent, Key, Patch, Piece, Reclaim, Result, Retain};
+use crate::{CloneRange, Error, ErrorKind, Extent, Key, Links, Patch, Piece, Reclaim, Result, Retain};
+
+#[async_trait]
+impl Links for Memory {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        self.turn().await;
+        Ok(self.lock().object(key, "look for links of")?.is_linked)
+    }
+}
 
 #[async_trait]
 impl Reclaim for Memory {
@@ -23,6 +31,7 @@ impl Reclaim for Memory {
         for range in ranges {
             object.slice(key, "punch", range)?;
         }
+        object.refuse_linked(key, "punch")?;
         let length = object.bytes.len() as u64;
         for range in ranges {
             for hole in granules(range, length, granule) {
@@ -83,6 +92,7 @@ impl Patch for Memory {
         self.turn().await;
         let granule = self.granule();
         let mut state = self.lock();
+        state.object(key, "patch")?.refuse_linked(key, "patch")?;
         let length = state.object(key, "patch")?.bytes.len() as u64;
         let mut new_length = length;
         let mut filled = 0;

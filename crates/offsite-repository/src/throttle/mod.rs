@@ -12,8 +12,8 @@ use bytes::Bytes;
 use self::valve::Valve;
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository, Result,
-    Retain, RootFolder,
+    CloneRange, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
+    Result, Retain, RootFolder,
 };
 
 /// How fast a [`Throttle`] lets calls through. A rate of zero stops them until it is changed.
@@ -144,6 +144,10 @@ impl<R: Repository> Repository for Throttle<R> {
         self.inner.repository.free_bytes().await
     }
 
+    fn links(&self) -> Option<&dyn Links> {
+        self.inner.repository.links().map(|_| &*self.inner as &dyn Links)
+    }
+
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         self.inner.repository.reclaim().map(|_| &*self.inner as &dyn Reclaim)
     }
@@ -182,6 +186,15 @@ impl ObjectWriter for ThrottleWriter {
     async fn abort(self: Box<Self>) -> Result<()> {
         self.valve.pass(0).await;
         self.writer.abort().await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<R: Repository> Links for Inner<R> {
+    async fn is_linked(&self, key: &Key) -> Result<bool> {
+        self.valve.pass(0).await;
+        self.repository.links().ok_or_else(|| lost("look for links of", key))?.is_linked(key).await
     }
 }
 

@@ -94,6 +94,11 @@ impl Partial {
             // Whoever had the lock may have renamed or removed the file between its opening and its locking.
             let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
             match (file.metadata().map(identity), partial.symlink_metadata().map(identity)) {
+                // What an earlier run left, and a copy by hard links has, too.
+                (Ok(locked), Ok(named)) if locked == named && file.metadata().is_ok_and(|left| left.nlink() > 1) => {
+                    std::fs::remove_file(partial)
+                        .map_err(|error| Error::image(path, "it cannot be created", Some(error)))?;
+                }
                 (Ok(locked), Ok(named)) if locked == named => return Ok(file),
                 (Err(error), _) => return Err(Error::image(path, "it cannot be created", Some(error))),
                 _ => {}

@@ -10,6 +10,7 @@ use offsite_repository::{CloneRange, Counts, Repository};
 use super::proof::patched_ranges_are_free;
 use crate::findings::Findings;
 use crate::indexes::Indexes;
+use crate::links::note_linked;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
@@ -92,6 +93,7 @@ impl<'a> Drafting<'a> {
             plan.retired.indexes.remove(&index.id);
         }
         keep_needed(self.indexes, &chain, &mut plan.retired).await?;
+        note_linked(self.repository, self.indexes.layout(), &mut plan.retired).await?;
         let Says { before, after, others } = says;
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
             return Err(Error::Defect(format!(

@@ -11,6 +11,7 @@ use super::draft::{Draft, Drafting, Says};
 use super::room::fold_target;
 use crate::error::Context;
 use crate::layout::Layout;
+use crate::links::is_linked;
 use crate::point::PointIndex;
 use crate::report::Operation;
 use crate::seams::is_broken;
@@ -117,11 +118,15 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
     }
 }
 
-/// Why known damage leaves no room for a fold of `steps`, if so. Adopting moves nothing, and lets the chain go on.
+/// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
+/// chain go on.
 async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
     let findings = drafting.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
+    }
+    if is_linked(drafting.repository, drafting.indexes.layout(), into).await? {
+        return Ok(Some("others share the full's file by a hard link"));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
     let Some(least) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };

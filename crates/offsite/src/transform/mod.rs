@@ -255,11 +255,12 @@ async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
 async fn give_back(writer: &mut Writer, report: &mut TransformReport, progress: &dyn Progress) -> Result<()> {
     let start = Instant::now();
     loop {
-        let Released { bytes, ranges, objects, held_bytes } = release(writer).await?;
+        let Released { bytes, ranges, objects, held_bytes, linked_bytes } = release(writer).await?;
         report.released.bytes += bytes;
         report.released.ranges += ranges;
         report.released.objects += objects;
         report.released.held_bytes = held_bytes;
+        report.released.linked_bytes += linked_bytes;
         if writer.head().retired.is_empty() || !writer.remove_silent_pins(progress).await? {
             break;
         }

@@ -14,6 +14,7 @@ mod flat;
 mod fold;
 mod history;
 mod identity;
+mod linked;
 mod main_job;
 mod methods;
 mod names_and_input;

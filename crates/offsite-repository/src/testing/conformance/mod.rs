@@ -31,6 +31,7 @@ mod factory;
 mod large;
 mod late;
 mod limits;
+mod links;
 mod list;
 mod processes;
 mod racers;
@@ -57,6 +58,8 @@ use self::large::{
 };
 use self::late::{abort_then_finish, late_abort, late_delete, late_drop, late_loser, second_handle_aborts};
 use self::limits::size_limit;
+pub use self::links::Linker;
+use self::links::linked;
 use self::list::{delete, list_long, list_order, list_pages, list_prefix};
 use self::processes::{killed_process, race_processes};
 pub use self::racers::{Racers, race_child};
@@ -90,6 +93,8 @@ pub struct Options {
     pub retain_secs: u32,
     /// How to start other processes that open the same place.
     pub processes: Option<Racers>,
+    /// How to give an object another name, outside of the place.
+    pub linker: Option<Linker>,
 }
 
 impl Default for Options {
@@ -104,6 +109,7 @@ impl Default for Options {
             listed_long: 1_003,
             retain_secs: 0,
             processes: None,
+            linker: None,
         }
     }
 }
@@ -121,6 +127,13 @@ impl Options {
             listed_long: 0,
             ..Self::default()
         }
+    }
+
+    /// Also tries what becomes of objects that others share.
+    #[must_use]
+    pub fn with_linker(mut self, linker: Linker) -> Self {
+        self.linker = Some(linker);
+        self
     }
 
     /// Also tries what several processes do to the place.
@@ -251,7 +264,7 @@ macro_rules! conformance_tests {
             missing_objects sizes size_limit odd_keys many_at_once list_order list_prefix list_pages list_long delete
             late_delete recreated_content recreated_length large_content large_ranges large_past_end large_delete
             large_create_if_absent large_atomic_finish large_abort_and_drop cancelled_calls cancelled_others
-            sweep_spares_writers punch clone_range patch retain cancelled_capabilities
+            sweep_spares_writers linked punch clone_range patch retain cancelled_capabilities
         }
     };
     (@table [] $($case:ident)*) => {

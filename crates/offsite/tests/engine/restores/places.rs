@@ -91,6 +91,19 @@ async fn a_file_is_replaced_once_the_new_one_is_whole() {
     assert_eq!((fs::read(&file).unwrap(), files_in(to.path())), (before, count));
 }
 
+/// The part of an image that a killed restore left may be in a copy by hard links, too.
+#[tokio::test]
+async fn what_a_killed_restore_left_is_not_written_into_where_it_is_shared() {
+    let (_, repository, machines) = backed_up().await;
+    let to = scratch();
+    let (left, copied) = (to.path().join("disk.partial"), to.path().join("copied"));
+    fs::write(&left, b"a part").unwrap();
+    fs::hard_link(&left, &copied).unwrap();
+    restore(&repository).disk("0").run(&to.path().join("disk")).await.unwrap();
+    assert_eq!(fs::read(&copied).unwrap(), b"a part");
+    assert_eq!(fs::read(to.path().join("disk")).unwrap(), machines.content("web01")[0]);
+}
+
 /// What is neither a file nor a device is left alone.
 #[tokio::test]
 async fn odd_things_are_not_written_over() {

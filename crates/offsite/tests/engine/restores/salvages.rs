@@ -1,4 +1,5 @@
 //! What is left of damaged disks, and what an error says of the way out.
+#![allow(clippy::single_range_in_vec_init, reason = "ranges of a disk, not collections of numbers")]
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};

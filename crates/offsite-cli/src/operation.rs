@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 /// What an operation does, as the rest of a line that its verb begins.
 pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
     match operation {
-        Operation::Merge { absorbed, full, method, why, archived } => {
+        Operation::Merge { absorbed, full, method, archived, .. } => {
             let archived = archived.map_or_else(String::new, |archived| format!("; #{archived} stays as an archive"));
-            ("merge", format!("{} into #{full} by {} ({why}){archived}", numbers(absorbed), name(*method)))
+            let how = match method {
+                MergeMethod::Fold => "by writing into its file",
+                MergeMethod::Auto | MergeMethod::Adopt => "without moving data",
+            };
+            ("merge", format!("{} into #{full} {how}{archived}", numbers(absorbed)))
         }
         Operation::RemoveArchive { sequence } => ("remove", format!("archive #{sequence}")),
         Operation::RemovePoints { points, archived } if archived.is_empty() => ("remove", numbers(points)),

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::args::Chain;
 use crate::commands::failed;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{clock, host, json, place, print, render};
@@ -114,8 +115,9 @@ async fn show(
         }
         json::print(&value)?;
     } else {
-        medium.iter().for_each(|medium| print::line(medium.words()));
-        print::text(draw(folder, verdicts.as_deref(), departures.as_deref()));
+        let local = LocalTime::of(config, arguments.job.as_str());
+        medium.iter().for_each(|medium| print::line(local.text(&medium.words())));
+        print::text(draw(folder, verdicts.as_deref(), departures.as_deref(), &local));
     }
     Ok(if folder.damaged_heads().is_empty() { Status::Done } else { Status::Warnings })
 }
@@ -139,7 +141,12 @@ fn foretold(departure: &Departure) -> String {
 }
 
 /// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
-pub(crate) fn draw(folder: &JobFolder, verdicts: Option<&[Verdict]>, departures: Option<&[Departure]>) -> String {
+pub(crate) fn draw(
+    folder: &JobFolder,
+    verdicts: Option<&[Verdict]>,
+    departures: Option<&[Departure]>,
+    local: &LocalTime,
+) -> String {
     let chain = folder.chain();
     let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
     let archived = chain.archives().len();
@@ -174,7 +181,7 @@ pub(crate) fn draw(folder: &JobFolder, verdicts: Option<&[Verdict]>, departures:
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
-                format!("kept: {}", reasons.join("; "))
+                local.text(&format!("kept: {}", reasons.join("; ")))
             }
             Some(_) => "goes with the next run".to_owned(),
         };
@@ -183,11 +190,11 @@ pub(crate) fn draw(folder: &JobFolder, verdicts: Option<&[Verdict]>, departures:
         vec![
             format!("  {bar}"),
             format!("#{}", point.sequence),
-            point.time.to_string(),
+            local.time(point.time),
             format!("{kind}{flags}"),
             render::bytes(point.stored.bytes),
             machines(point),
-            departures.and_then(|all| all.get(position)).map_or(why, foretold),
+            departures.and_then(|all| all.get(position)).map_or(why, |departure| local.text(&foretold(departure))),
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));

@@ -8,6 +8,7 @@ use offsite::{Export as ExportJob, PointSelector};
 
 use crate::args::Export;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
@@ -48,7 +49,8 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let text = if arguments.json {
         format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)
     } else {
-        summary(arguments.job.as_str(), &report, to)
+        let local = LocalTime::of(&config, arguments.job.as_str());
+        summary(arguments.job.as_str(), &report, to, &local)
     };
     // Standard output may be the export.
     if is_piped {
@@ -59,12 +61,12 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     Ok(Status::Done)
 }
 
-fn summary(job: &str, report: &ExportReport, to: &Path) -> String {
+fn summary(job: &str, report: &ExportReport, to: &Path, local: &LocalTime) -> String {
     let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
     format!(
         "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
         report.sequence,
-        report.time,
+        local.time(report.time),
         to.display(),
         machines.join(", "),
         render::bytes(report.bytes),

@@ -7,6 +7,7 @@ use offsite::{PointSelector, Restore as RestoreJob};
 
 use crate::args::Restore;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
@@ -32,10 +33,8 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
         json::print(&json::restore(arguments.machine.as_str(), &report))?;
         return Ok(Status::Done);
     }
-    print::line(format_args!(
-        "{}: as of {}, from restore point #{}",
-        arguments.machine, report.captured, report.sequence
-    ));
+    let captured = LocalTime::of(&config, arguments.job.as_str()).time(report.captured);
+    print::line(format_args!("{}: as of {captured}, from restore point #{}", arguments.machine, report.sequence));
     for disk in &report.disks {
         print::line(format_args!(
             "  {}  {} ({} of data, the rest sparse)",

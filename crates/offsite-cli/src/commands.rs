@@ -73,7 +73,7 @@ fn planned_line(planned: &PlannedOperation) -> String {
         bytes => format!(" ({} stay, in files that others share by hard links)", render::bytes(bytes)),
     };
     format!(
-        "{verb:<9} {what}: {} of blocks to read in {}, {} to write, {} to release{linked}; at most {} more taken meanwhile",
+        "{verb:<9} {what}: {} to read in {}, {} to write, {} to free{linked}; at most {} more taken meanwhile",
         render::bytes(planned.cost.bytes_read),
         requests(planned.cost.read_requests),
         render::bytes(planned.cost.bytes_written),
@@ -104,7 +104,7 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
     for report in &report.operations {
         let (verb, what) = operation::words(&report.operation);
         lines.push(format!(
-            "{verb:<9} {what}: {} of blocks read, {} written, in {}, {}",
+            "{verb:<9} {what}: {} read, {} written, in {}, {}",
             render::bytes(report.tally.target.bytes_read),
             render::bytes(report.tally.target.bytes_written),
             render::duration(report.tally.duration),
@@ -114,16 +114,16 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
     let released = &report.released;
     if released.bytes > 0 || released.objects > 0 {
         lines.push(format!(
-            "released  {} in {} and {}, in {}",
+            "freed     {}: {} and {}, in {}",
             render::bytes(released.bytes),
-            render::count(usize::try_from(released.ranges).unwrap_or(usize::MAX), "hole", "holes"),
-            render::count(usize::try_from(released.objects).unwrap_or(usize::MAX), "object", "objects"),
+            render::count(usize::try_from(released.ranges).unwrap_or(usize::MAX), "part of files", "parts of files"),
+            render::count(usize::try_from(released.objects).unwrap_or(usize::MAX), "whole file", "whole files"),
             render::duration(report.release_duration),
         ));
     }
     if released.held_bytes > 0 {
         lines.push(format!(
-            "held      {} until readers end; the next run releases them",
+            "held      {} until those who read them have ended; the next run frees them",
             render::bytes(released.held_bytes)
         ));
     }
@@ -135,7 +135,7 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
     }
     if let Some(found) = &report.verification {
         lines.push(format!(
-            "verified  {} of blocks{}, in {}{}",
+            "verified  {}{}, in {}{}",
             render::bytes(found.bytes_read),
             left(found),
             render::duration(found.duration),

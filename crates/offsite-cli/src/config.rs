@@ -533,6 +533,11 @@ impl JobConfig {
         self.timing().settings()
     }
 
+    /// The zone that its days and hours are reckoned in, if it is said.
+    pub(crate) fn time_zone(&self) -> Option<&str> {
+        self.time_zone.as_ref().map(|zone| zone.get_ref().as_str())
+    }
+
     /// How old the copy of a machine may be before it is overdue.
     pub(crate) fn max_age(&self) -> Result<Option<Duration>, Fault> {
         self.max_age.as_ref().map(bounds::max_age).transpose()

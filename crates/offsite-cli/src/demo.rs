@@ -18,6 +18,7 @@ use offsite_backends::Local;
 use crate::args::Demo;
 use crate::commands::chain::draw;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::print;
 use crate::render::{bytes, count, duration, table};
 use crate::status::{Failure, Status};
@@ -159,11 +160,17 @@ impl Story {
         heading(
             4,
             "The chain",
-            "one full and its increments, which share their blocks with the archives beside them; a merge only ever adopts",
+            "one full and its increments, which share their blocks with the archives beside them; a merge moves no data",
         );
         let folder = JobFolder::open(&self.second, &self.copy).await?;
         let verdicts = folder.verdicts(&Transforms::keeping(policy()?), evening(DAYS - 1)?);
-        print::text(indent(&draw(&folder, &offsite::KnownDamage::default(), verdicts.as_deref(), None)));
+        print::text(indent(&draw(
+            &folder,
+            &offsite::KnownDamage::default(),
+            verdicts.as_deref(),
+            None,
+            &LocalTime::host(),
+        )));
         Ok(())
     }
 
@@ -301,10 +308,14 @@ fn day_row(day: u32, backup: &BackupReport, report: &CopyReport) -> Vec<String> 
         || "-".to_owned(),
         |(full, time)| {
             format!(
-                "#{full} becomes the full in {}; {} released in {}",
+                "#{full} becomes the full in {}; {} freed: {}",
                 duration(time),
                 bytes(report.transform.released.bytes),
-                count(usize::try_from(report.transform.released.ranges).unwrap_or_default(), "hole", "holes"),
+                count(
+                    usize::try_from(report.transform.released.ranges).unwrap_or_default(),
+                    "part of files",
+                    "parts of files"
+                ),
             )
         },
     );

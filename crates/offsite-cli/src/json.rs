@@ -19,7 +19,7 @@ pub(crate) use interval::{interval, overdue};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
-    print::line(text(value)?);
+    print::json(&text(value)?);
     Ok(())
 }
 

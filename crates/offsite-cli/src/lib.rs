@@ -13,6 +13,7 @@ mod demo;
 pub mod fuzzing;
 mod host;
 mod json;
+mod local_time;
 mod log;
 mod media;
 mod operation;

@@ -13,9 +13,13 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
                 crate::render::count(usize::try_from(*blocks).unwrap_or(usize::MAX), "damaged block", "damaged blocks");
             ("heal", format!("{blocks} of {}, {}", numbers(points), healed_from(*from)))
         }
-        Operation::Merge { absorbed, full, method, why, archived } => {
+        Operation::Merge { absorbed, full, method, archived, .. } => {
             let archived = archived.map_or_else(String::new, |archived| format!("; #{archived} stays as an archive"));
-            ("merge", format!("{} into #{full} by {} ({why}){archived}", numbers(absorbed), name(*method)))
+            let how = match method {
+                MergeMethod::Fold => "by writing into its file",
+                MergeMethod::Auto | MergeMethod::Adopt => "without moving data",
+            };
+            ("merge", format!("{} into #{full} {how}{archived}", numbers(absorbed)))
         }
         Operation::RemoveArchive { sequence } => ("remove", format!("archive #{sequence}")),
         Operation::RemovePoints { points, archived } if archived.is_empty() => ("remove", numbers(points)),

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::local_time::LocalTime;
 use crate::status::Failure;
 
 /// What could not be printed so far.
@@ -30,11 +31,20 @@ fn lost() -> MutexGuard<'static, Lost> {
     LOST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints a part of the result as it is.
+/// Prints a part of the result, for people: what times are left in it are told in the zone of this host.
 pub(crate) fn text(text: impl Display) {
+    as_it_is(&LocalTime::host().text(&text.to_string()));
+}
+
+/// Prints a line of the result that is for machines.
+pub(crate) fn json(line: &str) {
+    as_it_is(&format!("{line}\n"));
+}
+
+fn as_it_is(text: &str) {
     let written = (|| {
         let mut output = io::stdout().lock();
-        write!(output, "{text}")?;
+        output.write_all(text.as_bytes())?;
         output.flush()
     })();
     if let Err(error) = written
@@ -68,7 +78,7 @@ pub(crate) fn raw() -> Result<File, Failure> {
 
 /// Prints a message on standard error: what went wrong, or what should be known.
 pub(crate) fn problem(text: impl Display) {
-    message(format!("offsite: {text}\n"));
+    message(LocalTime::host().text(&format!("offsite: {text}\n")));
 }
 
 /// Prints a warning on standard error.
@@ -120,6 +130,8 @@ pub(crate) struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Lines come whole.
+        let line = LocalTime::host().text(&String::from_utf8_lossy(bytes));
         let mut lost = lost();
         let mut output = io::stderr().lock();
         let told = match lost.log_lines {
@@ -128,7 +140,7 @@ impl Write for Log {
                 output.write_all(format!("before this, {lines} lines of the log could not be written\n").as_bytes())
             }
         };
-        match told.and_then(|()| output.write_all(bytes)) {
+        match told.and_then(|()| output.write_all(line.as_bytes())) {
             Ok(()) => lost.log_lines = 0,
             Err(_) => lost.log_lines += 1,
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use offsite::Bytes;
-use offsite::core::Timestamp;
+use offsite::core::phase::Outcome;
+use offsite::core::{MachineName, Timestamp};
 use offsite::report::Tally;
 use offsite::runner::{Overdue, RunReport};
 
@@ -20,6 +21,17 @@ pub(crate) fn duration(duration: Duration) -> String {
         _ if secs < 1.0 => format!("{:.0} ms", secs * 1e3),
         _ if secs < 120.0 => format!("{secs:.1} s"),
         _ => format!("{:.0} min", secs / 60.0),
+    }
+}
+
+/// What is to be known of a machine that is not as it should be, as the rest of a line.
+pub(crate) fn outcome(machine: &MachineName, outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Complete { .. } | Outcome::Unchanged { .. } => None,
+        Outcome::Incomplete { bytes_done, bytes_left } => {
+            Some(format!("{machine} is incomplete, with {} done and {} left", bytes(*bytes_done), bytes(*bytes_left)))
+        }
+        Outcome::Absent(absence) => Some(format!("{machine} was not copied: {absence}")),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::args::Chain;
 use crate::commands::failed;
 use crate::commands::points::damaged;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{clock, host, json, place, print, render};
@@ -116,8 +117,9 @@ async fn show(
         }
         json::print(&value)?;
     } else {
-        medium.iter().for_each(|medium| print::line(medium.words()));
-        print::text(draw(folder, &known, verdicts.as_deref(), departures.as_deref()));
+        let local = LocalTime::of(config, arguments.job.as_str());
+        medium.iter().for_each(|medium| print::line(local.text(&medium.words())));
+        print::text(draw(folder, &known, verdicts.as_deref(), departures.as_deref(), &local));
     }
     Ok(if folder.damaged_heads().is_empty() && known.is_empty() { Status::Done } else { Status::Warnings })
 }
@@ -146,6 +148,7 @@ pub(crate) fn draw(
     known: &KnownDamage,
     verdicts: Option<&[Verdict]>,
     departures: Option<&[Departure]>,
+    local: &LocalTime,
 ) -> String {
     let chain = folder.chain();
     let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
@@ -181,7 +184,7 @@ pub(crate) fn draw(
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
-                format!("kept: {}", reasons.join("; "))
+                local.text(&format!("kept: {}", reasons.join("; ")))
             }
             Some(_) => "goes with the next run".to_owned(),
         };
@@ -190,11 +193,11 @@ pub(crate) fn draw(
         vec![
             format!("  {bar}"),
             format!("#{}", point.sequence),
-            point.time.to_string(),
+            local.time(point.time),
             format!("{kind}{flags}"),
             render::bytes(point.stored.bytes),
             machines(point, known),
-            departures.and_then(|all| all.get(position)).map_or(why, foretold),
+            departures.and_then(|all| all.get(position)).map_or(why, |departure| local.text(&foretold(departure))),
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));

@@ -7,6 +7,7 @@ use offsite::report::{ExportReport, ExportedMachine};
 
 use crate::args::Export;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
@@ -44,7 +45,8 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let text = if arguments.json {
         format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)
     } else {
-        summary(arguments.job.as_str(), &report, to)
+        let local = LocalTime::of(&config, arguments.job.as_str());
+        summary(arguments.job.as_str(), &report, to, &local)
     };
     // Standard output may be the export.
     if is_piped {
@@ -55,16 +57,16 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     Ok(Status::Done)
 }
 
-fn summary(job: &str, report: &ExportReport, to: &Path) -> String {
+fn summary(job: &str, report: &ExportReport, to: &Path, local: &LocalTime) -> String {
     let machine = |machine: &ExportedMachine| match machine.sequence == report.sequence {
         true => machine.name.to_string(),
-        false => format!("{} (of #{}, as of {})", machine.name, machine.sequence, machine.captured),
+        false => format!("{} (of #{}, as of {})", machine.name, machine.sequence, local.time(machine.captured)),
     };
     let machines: Vec<String> = report.machines.iter().map(machine).collect();
     format!(
         "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
         report.sequence,
-        report.time,
+        local.time(report.time),
         to.display(),
         machines.join(", "),
         render::bytes(report.bytes),

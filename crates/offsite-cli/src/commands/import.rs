@@ -6,6 +6,7 @@ use offsite::Import as ImportJob;
 
 use crate::args::Import;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
@@ -26,9 +27,10 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         return Ok(Status::Done);
     }
     let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
+    let time = LocalTime::of(&config, arguments.job.as_str()).time(report.time);
     print::line(format_args!(
-        "{}: restore point #{} of {}, exported from {}",
-        arguments.job, report.sequence, report.time, report.job
+        "{}: restore point #{} of {time}, exported from {}",
+        arguments.job, report.sequence, report.job
     ));
     print::line(format_args!("  machines  {}", machines.join(", ")));
     print::line(format_args!(

@@ -8,6 +8,7 @@ use offsite_backends::Local;
 
 use crate::args::Map;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::status::{Failure, Status, chain_of};
 use crate::{json, place, print, progress, render};
 
@@ -28,7 +29,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
         render::count(usize::try_from(report.points).unwrap_or(usize::MAX), "restore point", "restore points"),
         seed.location(),
         report.sequence,
-        report.time,
+        LocalTime::of(&config, arguments.job.as_str()).time(report.time),
     ));
     print::line(format_args!(
         "  mapped    {}, every block compared with its digest, in {}{}, {}",

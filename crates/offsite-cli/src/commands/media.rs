@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Media, MediaCommand};
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, render};
@@ -31,7 +32,7 @@ async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Stat
         let why = "the config has no repository on drives: one has a location like \"removable:weekly\"";
         return Err(Failure::WrongUse(why.to_owned()));
     }
-    let mut status = Status::Done;
+    let (local, mut status) = (LocalTime::host(), Status::Done);
     let mut listed: Vec<Value> = Vec::new();
     let mut rows =
         vec![["repository", "drive", "seen", "points", "newest", "stored", "id"].map(str::to_owned).to_vec()];
@@ -63,9 +64,9 @@ async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Stat
             rows.push(vec![
                 repo.to_owned(),
                 medium.medium.label.clone(),
-                medium.away_since().map_or_else(|| "there now".to_owned(), |time| time.to_string()),
+                medium.away_since().map_or_else(|| "there now".to_owned(), |time| local.time(time)),
                 held.points.to_string(),
-                held.newest.map_or_else(|| "-".to_owned(), |time| time.to_string()),
+                held.newest.map_or_else(|| "-".to_owned(), |time| local.time(time)),
                 render::bytes(held.stored_bytes),
                 medium.medium.id.to_string(),
             ]);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::args::Points;
 use crate::commands::{failed, jobs};
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, render};
@@ -55,6 +56,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
         if !known.is_empty() {
             status = status.and(Status::Warnings);
         }
+        let local = LocalTime::of(config, job.as_str());
         for point in folder.chain().all() {
             let mut value = json::point(point, &known, None);
             value["job"] = job.as_str().into();
@@ -70,7 +72,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
                             render::bytes(machine.transferred.done_bytes),
                             render::bytes(machine.transferred.left_bytes),
                         ),
-                        other => format!(" ({} of {})", json::status(other), machine.captured),
+                        other => format!(" ({} of {})", json::status(other), local.time(machine.captured)),
                     };
                     format!("{}{status}{}", machine.name, damaged(known.blocks(point.sequence, &machine.name)))
                 })
@@ -78,7 +80,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
             rows.push(vec![
                 job.to_string(),
                 format!("#{}", point.sequence),
-                point.time.to_string(),
+                local.time(point.time),
                 json::kind(point.kind).to_owned(),
                 render::bytes(point.stored.bytes),
                 machines.join(", "),

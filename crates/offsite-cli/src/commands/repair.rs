@@ -7,6 +7,7 @@ use offsite::{Basis, Repair as RepairJob, RepairReport};
 use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
@@ -19,7 +20,8 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;
     } else {
-        print::text(summary(arguments.job.as_str(), &report, arguments.dry_run));
+        let local = LocalTime::of(&config, arguments.job.as_str());
+        print::text(local.text(&summary(arguments.job.as_str(), &report, arguments.dry_run)));
     }
     let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();
     Ok(if is_whole { Status::Done } else { Status::Warnings })

@@ -8,6 +8,7 @@ use offsite::report::{RestoreReport, RestoredDisk};
 
 use crate::args::Restore;
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
@@ -37,7 +38,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let text = if arguments.json {
         format!("{}\n", json::text(&json::restore(arguments.machine.as_str(), &report))?)
     } else {
-        summary(arguments.machine.as_str(), &report)
+        summary(arguments.machine.as_str(), &report, &LocalTime::of(&config, arguments.job.as_str()))
     };
     // Standard output may be the disk.
     if is_piped {
@@ -64,8 +65,9 @@ fn stopped(arguments: &Restore) -> String {
     }
 }
 
-fn summary(machine: &str, report: &RestoreReport) -> String {
-    let mut text = format!("{machine}: as of {}, from restore point #{}\n", report.captured, report.sequence);
+fn summary(machine: &str, report: &RestoreReport, local: &LocalTime) -> String {
+    let captured = local.time(report.captured);
+    let mut text = format!("{machine}: as of {captured}, from restore point #{}\n", report.sequence);
     for disk in &report.disks {
         text.push_str(&line(disk));
     }

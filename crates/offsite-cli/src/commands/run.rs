@@ -14,6 +14,7 @@ use offsite_backends::Ejected;
 use crate::args::Run;
 use crate::config::Config;
 use crate::host::{self, Host};
+use crate::local_time::LocalTime;
 use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
@@ -39,7 +40,7 @@ pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure>
             Ok(done) => done,
             Err(stopped @ Failure::Stopped { .. }) => return Err(stopped),
             Err(failure) => {
-                print::problem(format_args!("job {name}: {}", failure.text()));
+                print::problem(LocalTime::of(&config, name.as_str()).text(&format!("job {name}: {}", failure.text())));
                 if matches!(failure, Failure::WrongUse(_)) { Status::WrongUse } else { Status::Failed }
             }
         };
@@ -80,6 +81,10 @@ impl<'a> One<'a> {
         Self { host: Arc::new(host), around, arguments }
     }
 
+    fn local(&self) -> LocalTime {
+        LocalTime::of(&self.host.config, self.host.name.as_str())
+    }
+
     fn now(&self) -> Timestamp {
         self.host.clock.now()
     }
@@ -113,19 +118,20 @@ impl<'a> One<'a> {
 
     /// Prints what came of it.
     fn tell(&self, report: &RunReport) -> Result<Status, Failure> {
+        let local = self.local();
         if self.arguments.json {
             json::print(&json::interval(report))?;
         } else if report.status() != RunStatus::Failed || !report.syncs.is_empty() || report.transform.is_some() {
-            print::text(summary(report));
+            print::text(local.text(&summary(report)));
         }
         for why in failures(report) {
-            print::problem(format_args!("job {}: {why}", report.job));
+            print::problem(local.text(&format!("job {}: {why}", report.job)));
         }
         if report.status() == RunStatus::Failed {
             // Else they are in the summary.
-            render::overdue_of(report)
-                .iter()
-                .for_each(|line| print::problem(format_args!("job {}: {line}", report.job)));
+            for line in render::overdue_of(report) {
+                print::problem(local.text(&format!("job {}: {line}", report.job)));
+            }
         }
         let kept = self.host.config.state_dir().keep(report);
         if let Err(why) = &kept {
@@ -167,8 +173,8 @@ impl<'a> One<'a> {
                 }
                 json::print(&value)?;
             } else {
-                medium.iter().for_each(|medium| print::line(medium.words()));
-                print::text(plan_summary(name.as_str(), &plan));
+                medium.iter().for_each(|medium| print::line(self.local().text(&medium.words())));
+                print::text(self.local().text(&plan_summary(name.as_str(), &plan)));
             }
             let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
             status = status.and(warnings(&plan.machines, &plan.notes));

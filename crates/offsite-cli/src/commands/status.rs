@@ -14,6 +14,7 @@ use crate::args::Status as Arguments;
 use crate::config::{self, Config};
 use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::host::one_line;
+use crate::local_time::LocalTime;
 use crate::state::LastResult;
 use crate::status::{Failure, Status};
 use crate::{clock, json, print, render};
@@ -47,6 +48,8 @@ struct Job {
     record: Option<JobRecord>,
     last: Option<LastResult>,
     max_age: Option<Duration>,
+    /// Where its times are told.
+    local: Option<LocalTime>,
 }
 
 impl Found {
@@ -92,7 +95,8 @@ impl Found {
                 Some(job) => job.max_age().ok().flatten(),
                 None => last.as_ref().and_then(|last| last.max_age_secs).map(Duration::from_secs),
             };
-            (name.clone(), Job { record: records.remove(&name), last, max_age })
+            let local = known.as_ref().map(|config| LocalTime::of(config, &name));
+            (name.clone(), Job { record: records.remove(&name), last, max_age, local })
         };
         let jobs = names.into_iter().map(job).collect();
         Ok(Self { now, is_held, record, jobs, warnings })
@@ -122,7 +126,7 @@ impl Found {
 
     fn value(&self) -> Value {
         let jobs = self.jobs.iter().map(|(name, job)| {
-            let Job { record, last, max_age } = job;
+            let Job { record, last, max_age, .. } = job;
             let record = record.as_ref();
             json!({
                 "job": name,
@@ -173,14 +177,13 @@ impl Found {
     fn words(&self) -> String {
         let mut text = self.daemon_words();
         for (name, job) in &self.jobs {
-            text.push_str(&format!("{name}\n"));
-            for (key, value) in self.job_lines(job) {
-                text.push_str(&format!("  {key:<9} {value}\n"));
-            }
+            let mut lines: Vec<String> =
+                self.job_lines(job).into_iter().map(|(key, value)| format!("{key:<9} {value}")).collect();
             if let Some(max_age) = job.max_age {
-                let lines = render::overdue(&job.overdue(self.now), max_age, self.now);
-                text.extend(lines.iter().map(|line| format!("  {line}\n")));
+                lines.extend(render::overdue(&job.overdue(self.now), max_age, self.now));
             }
+            text.push_str(&format!("{name}\n"));
+            text.extend(lines.iter().map(|line| format!("  {}\n", job.local().text(line))));
         }
         text
     }
@@ -248,6 +251,10 @@ impl Found {
 }
 
 impl Job {
+    fn local(&self) -> LocalTime {
+        self.local.clone().unwrap_or_else(LocalTime::host)
+    }
+
     fn newest(&self) -> BTreeMap<MachineName, Option<Timestamp>> {
         self.last.as_ref().map(LastResult::newest).unwrap_or_default()
     }

@@ -11,6 +11,7 @@ use crate::args::Transform;
 use crate::commands::{failed, planned_line, transform_lines};
 use crate::config::Config;
 use crate::host::{self, Host};
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{clock, json, print, progress};
@@ -58,7 +59,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
         if arguments.json {
             json::print(&json!({ "job": name.as_str(), "operations": json::operations(&planned), "notes": notes }))?;
         } else {
-            told(name, planned.iter().map(planned_line).collect(), &notes);
+            told(name, planned.iter().map(planned_line).collect(), &notes, &LocalTime::of(config, name.as_str()));
         }
         return Ok(status);
     }
@@ -67,7 +68,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
         let transform = json::transform(&report);
         json::print(&json!({ "job": name.as_str(), "transform": transform, "notes": notes }))?;
     } else {
-        told(name, transform_lines(&report), &notes);
+        told(name, transform_lines(&report), &notes, &LocalTime::of(config, name.as_str()));
     }
     host.let_go().await?;
     for ejected in around.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -77,9 +78,9 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
 }
 
 /// Prints what is done to a chain.
-fn told(name: &JobName, lines: Vec<String>, notes: &[String]) {
-    let what = if lines.is_empty() { " nothing to transform, and nothing to release" } else { "" };
+fn told(name: &JobName, lines: Vec<String>, notes: &[String], local: &LocalTime) {
+    let what = if lines.is_empty() { " there is nothing to do" } else { "" };
     print::line(format_args!("{name}:{what}"));
-    lines.iter().for_each(|line| print::line(format_args!("  {line}")));
-    notes.iter().for_each(|note| print::line(format_args!("  warning   {note}")));
+    lines.iter().for_each(|line| print::line(local.text(&format!("  {line}"))));
+    notes.iter().for_each(|note| print::line(local.text(&format!("  warning   {note}"))));
 }

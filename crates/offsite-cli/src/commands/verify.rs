@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::args::Verify;
 use crate::commands::{failed, jobs, left};
 use crate::config::Config;
+use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
@@ -39,7 +40,8 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         if arguments.json {
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
-            print::text(summary(job.as_str(), &report, arguments.read_data || arguments.budget_mib.is_some()));
+            let has_read = arguments.read_data || arguments.budget_mib.is_some();
+            print::text(LocalTime::of(&config, job.as_str()).text(&summary(job.as_str(), &report, has_read)));
         }
         if !report.notes.is_empty() {
             status = status.and(Status::Warnings);

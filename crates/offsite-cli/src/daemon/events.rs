@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use offsite::core::phase::{Outcome, Phase};
+use offsite::core::phase::Phase;
+use offsite::core::schedule::Span;
 use offsite::report::MachineOutcome;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::{JobName, Progress};
@@ -12,12 +13,15 @@ use tracing::{debug, error, info, warn};
 use super::record::FailureRecord;
 use super::store::{Store, Weight};
 use crate::commands::transform_lines;
+use crate::local_time::LocalTime;
 use crate::{host, render};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Where the job's times are told.
+    pub(super) local: LocalTime,
 }
 
 impl RunnerEvents for Listener {
@@ -25,7 +29,8 @@ impl RunnerEvents for Listener {
         let name = job.as_str();
         match event {
             RunnerEvent::Phase { phase, span } => {
-                debug!(job = name, "{}, in the interval from {} to {}", word(phase), span.start, span.end);
+                let interval = self.interval(&span);
+                debug!(job = name, "{}, in the interval {interval}", word(phase));
                 self.store.job(name, Weight::Shown, |record| {
                     let interval = Some(span.into());
                     if record.interval != interval {
@@ -61,7 +66,7 @@ impl RunnerEvents for Listener {
                         job = name,
                         "restore point #{} of {} ({kind}): {} written in {}, {}",
                         sync.sequence,
-                        sync.time,
+                        self.local.time(sync.time),
                         render::bytes(sync.tally.target.bytes_written),
                         render::duration(sync.tally.duration),
                         render::kept(&sync.tally),
@@ -71,14 +76,15 @@ impl RunnerEvents for Listener {
                     if let MachineOutcome::Incomplete { transferred, why, .. } = &machine.outcome {
                         let (done, left) = (transferred.done_bytes, transferred.left_bytes);
                         let (done, left) = (render::bytes(done), render::bytes(left));
+                        let why = self.local.text(why);
                         warn!(job = name, "{} is incomplete, with {done} done and {left} left: {why}", machine.name);
                     }
                 }
-                outcome.notes.iter().for_each(|note| warn!(job = name, "{note}"));
+                self.warn(name, &outcome.notes);
             }
             RunnerEvent::Failed { why, is_retryable } => {
                 let follow = if is_retryable { "it is tried again" } else { "trying again would not help" };
-                error!(job = name, "{why}; {follow}");
+                error!(job = name, "{}; {follow}", self.local.text(why));
                 let at = self.clock.now().to_string();
                 self.store.job(name, Weight::Shown, |record| {
                     record.last_failure = Some(FailureRecord { at, why: why.to_owned(), is_retried: is_retryable });
@@ -86,19 +92,15 @@ impl RunnerEvents for Listener {
             }
             RunnerEvent::AtWorkElsewhere { why } => info!(job = name, "{why}; what that run does counts here, too"),
             RunnerEvent::Overdue { machines, max_age } => {
-                for line in render::overdue(machines, max_age, self.clock.now()) {
-                    warn!(job = name, "{line}");
-                }
+                self.warn(name, &render::overdue(machines, max_age, self.clock.now()));
             }
             RunnerEvent::Closed { machines } => {
-                for (machine, outcome) in machines {
-                    if !matches!(outcome, Outcome::Complete { .. }) {
-                        warn!(job = name, "{machine} is {outcome}");
-                    }
-                }
+                let lines: Vec<String> =
+                    machines.iter().filter_map(|(machine, outcome)| render::outcome(machine, outcome)).collect();
+                self.warn(name, &lines);
             }
             RunnerEvent::Transformed(report) => {
-                transform_lines(report).iter().for_each(|line| info!(job = name, "{line}"));
+                transform_lines(report).iter().for_each(|line| info!(job = name, "{}", self.local.text(line)));
             }
             RunnerEvent::Ended(report) => self.ended(name, report),
             RunnerEvent::Remember(memory) => {
@@ -110,23 +112,32 @@ impl RunnerEvents for Listener {
 }
 
 impl Listener {
+    fn warn(&self, job: &str, lines: &[String]) {
+        lines.iter().for_each(|line| warn!(job, "{}", self.local.text(line)));
+    }
+
+    fn interval(&self, span: &Span) -> String {
+        format!("from {} to {}", self.local.time(span.start), self.local.time(span.end))
+    }
+
     fn ended(&self, name: &str, report: &RunReport) {
         let intervals = match report.result.span.intervals {
             0 | 1 => String::new(),
-            count => format!(", which stands for {count} intervals"),
+            count => format!(", {count} intervals in one"),
         };
-        let span = report.result.span;
+        let interval = self.interval(&report.result.span);
         let by = if report.is_done_elsewhere() { " by another run, whose script it is" } else { "" };
-        let text = format!("the interval from {} to {}{intervals} is done{by}", span.start, span.end);
+        let text = format!("the interval {interval}{intervals} is done{by}");
         match report.status() {
             RunStatus::Success => info!(job = name, "{text}: success"),
             RunStatus::Warning => warn!(job = name, "{text}: warning"),
-            RunStatus::Failed => error!(job = name, "{text}: failed"),
+            RunStatus::Failed => {
+                let why = report.failure().map(|why| format!(": {}", self.local.text(why))).unwrap_or_default();
+                error!(job = name, "{text}: failed{why}");
+            }
         }
-        report.notes.iter().for_each(|note| warn!(job = name, "{note}"));
-        for line in render::overdue_of(report) {
-            warn!(job = name, "{line}");
-        }
+        self.warn(name, &report.notes);
+        self.warn(name, &render::overdue_of(report));
         if let Err(why) = self.store.folder().keep(report) {
             error!(job = name, "{why}");
         }
@@ -163,7 +174,7 @@ impl Progress for Notes {
     fn end(&self) {}
 
     fn note(&self, text: &str) {
-        info!(job = self.job.as_str(), "{text}");
+        info!(job = self.job.as_str(), "{}", LocalTime::host().text(text));
     }
 }
 

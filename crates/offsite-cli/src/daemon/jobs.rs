@@ -13,11 +13,11 @@ use super::events::{Listener, Notes};
 use super::store::{Store, Weight};
 use crate::config::Config;
 use crate::host::Host;
+use crate::local_time::LocalTime;
 
 pub(super) struct Jobs {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    listener: Arc<Listener>,
     slots: Slots,
     running: BTreeMap<String, Running>,
 }
@@ -41,8 +41,7 @@ impl Running {
 
 impl Jobs {
     pub(super) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        let listener = Arc::new(Listener { store: store.clone(), clock: clock.clone() });
-        Self { store, clock, listener, slots: Slots::new(1), running: BTreeMap::new() }
+        Self { store, clock, slots: Slots::new(1), running: BTreeMap::new() }
     }
 
     /// Puts a config in force: jobs that are not in it end, those that are new or have changed start, all others go on.
@@ -81,10 +80,11 @@ impl Jobs {
             });
             let notes = Arc::new(Notes { job: job_name.clone() });
             let host = Host::new(job_name.clone(), config.clone(), self.clock.clone(), notes.clone(), notes);
+            let (store, clock, local) = (self.store.clone(), self.clock.clone(), LocalTime::of(&config, name));
             let runner = JobRunner::new(job_name, settings, Arc::new(host))
                 .memory(self.store.memory(name))
                 .clock(self.clock.clone())
-                .events(self.listener.clone())
+                .events(Arc::new(Listener { store, clock, local }))
                 .slots(self.slots.clone())
                 .max_age(max_age);
             let (stop, mut stopped) = watch::channel(false);

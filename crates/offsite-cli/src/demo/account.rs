@@ -33,7 +33,7 @@ impl Account {
             &format!("{} increments", self.copies.len().saturating_sub(1)),
             self.copies.get(1..).unwrap_or_default(),
         ));
-        rows.push(row(&format!("{} merges by adoption", self.merges.len()), &self.merges));
+        rows.push(row(&format!("{} merges, without moving data", self.merges.len()), &self.merges));
         super::indent(&table(&rows, &[1, 2, 3, 4, 5]))
     }
 }

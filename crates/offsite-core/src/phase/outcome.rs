@@ -129,7 +129,7 @@ impl fmt::Display for Absence {
             Self::Locked => "its backup was still at work at the end",
             Self::NotStarted => "its copy had not begun to transfer",
             Self::AtWorkElsewhere => "another run of the job was at work at the end",
-            Self::FutureDated => "its restore points are dated after the present",
+            Self::FutureDated => "its restore points are dated in the future",
             Self::NoWholePoint => "no restore point has it whole",
             Self::InTarget => "its restore points are in the target only",
             Self::Missing => "no source has it",
@@ -147,7 +147,7 @@ impl fmt::Display for Outcome {
             Self::Incomplete { bytes_done, bytes_left } => {
                 write!(formatter, "incomplete, {bytes_done} bytes done and {bytes_left} left")
             }
-            Self::Absent(absence) => write!(formatter, "absent: {absence}"),
+            Self::Absent(absence) => write!(formatter, "not copied: {absence}"),
         }
     }
 }

@@ -94,12 +94,12 @@ impl fmt::Display for Clock {
         match self {
             Self::Steady { now } => write!(formatter, "the clock says {now}"),
             Self::Behind { now, known } => {
-                write!(formatter, "the clock says {now} and has said {known} before: nothing was pruned")
+                write!(formatter, "the clock says {now} and has said {known} before: nothing was removed")
             }
             Self::Ahead { now, known, mark } => write!(
                 formatter,
-                "the clock says {now}, long after {known}, the latest that was believed: nothing was pruned; \
-                 if the clock is right, later runs catch up with it (now {mark} is believed)"
+                "the clock says {now}, long after {known}, the latest time that the job knew: nothing was removed; \
+                 if the clock is right, later runs catch up with it (this one has come to {mark})"
             ),
         }
     }

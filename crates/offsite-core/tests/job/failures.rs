@@ -173,7 +173,7 @@ fn outcomes_are_told_in_words() {
     ];
     for (absence, words) in absences {
         let text = Outcome::Absent(absence).to_string();
-        assert!(text.starts_with("absent: ") && text.contains(words), "{text}");
+        assert!(text.starts_with("not copied: ") && text.contains(words), "{text}");
     }
     let outcome = Outcome::Incomplete { bytes_done: 5, bytes_left: 7 };
     assert_eq!(outcome.to_string(), "incomplete, 5 bytes done and 7 left");

@@ -158,7 +158,7 @@ impl Asked<'_> {
         let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();
         for (Chosen { machine, decision, future_dated }, place) in decided {
             choice.notes.extend(future_dated.map(|earliest| {
-                format!("{machine}: newer restore points are dated after the present, from {earliest} on, and are not copied until then")
+                format!("{machine}: newer restore points are dated in the future, from {earliest} on, and are not copied until then")
             }));
             let outcome = outcome(open, decision);
             if !matches!(

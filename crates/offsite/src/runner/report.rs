@@ -100,13 +100,21 @@ impl RunReport {
     /// Why it failed; none, if it has not.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
-        let failed = |note: &'_ Note| matches!(note, Note::Failed { .. });
-        let first = self.result.notes.iter().find(|note| failed(note));
-        let why = match (first, &self.result.transform) {
-            (Some(Note::Failed { why, .. }), _) | (_, TransformResult::Failed { why }) => Some(why.as_str()),
+        let noted = self.result.notes.iter().find_map(|note| match note {
+            Note::Failed { why, .. } => Some(why.as_str()),
             _ => None,
+        });
+        // What failed and was made good is not why.
+        let sync = noted.filter(|_| !self.has_complete());
+        let transform = match &self.result.transform {
+            TransformResult::Failed { why } => Some(why.as_str()),
+            TransformResult::Done => None,
         };
-        why.filter(|_| self.status() == RunStatus::Failed)
+        sync.or(transform).filter(|_| self.status() == RunStatus::Failed)
+    }
+
+    fn has_complete(&self) -> bool {
+        self.result.machines.values().any(|outcome| matches!(outcome, Outcome::Complete { .. }))
     }
 
     /// The machines whose newest copies were too old when the interval ended.
@@ -120,12 +128,10 @@ impl RunReport {
     #[must_use]
     pub fn status(&self) -> RunStatus {
         let has_failed = self.result.notes.iter().any(|note| matches!(note, Note::Failed { .. }));
-        let is_complete = |outcome: &Outcome| matches!(outcome, Outcome::Complete { .. });
-        let has_complete = self.result.machines.values().any(is_complete);
         let is_well = self.notes.is_empty() && self.transform.iter().all(TransformReport::is_well);
         match &self.result.transform {
             TransformResult::Failed { .. } => RunStatus::Failed,
-            TransformResult::Done if has_failed && !has_complete => RunStatus::Failed,
+            TransformResult::Done if has_failed && !self.has_complete() => RunStatus::Failed,
             // Without a machine nothing was looked at in time.
             TransformResult::Done
                 if self.result.is_success()

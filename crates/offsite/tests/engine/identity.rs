@@ -59,7 +59,7 @@ async fn what_is_left_out_for_its_date_is_told() {
     for number in 0..2 {
         let report = copy_job(&primary, &second).run(day(1)).await.unwrap();
         assert_eq!(report.sync.is_some(), number == 0);
-        assert!(report.notes.iter().any(|note| note.contains("dated after the present")), "{:?}", report.notes);
+        assert!(report.notes.iter().any(|note| note.contains("dated in the future")), "{:?}", report.notes);
     }
     let report = copy_job(&primary, &second).run(day(7)).await.unwrap();
     assert_eq!((report.notes.len(), report.sync.unwrap().machines[0].captured), (0, day(7)));

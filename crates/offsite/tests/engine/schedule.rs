@@ -93,7 +93,7 @@ async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
     assert_eq!(pruned(&prunings(by_hand, &[2 + 250, 2 + 251, 2 + 252]).await), [false, false, true]);
     let found = prunings(daily, &[2 + 15, 2 + 16, 1]).await;
     assert_eq!(pruned(&found), [false, true, false]);
-    assert!(found[0].1[0].contains("nothing was pruned; if the clock is right"), "{found:?}");
+    assert!(found[0].1[0].contains("nothing was removed; if the clock is right"), "{found:?}");
     assert!(found[2].1[0].contains("has said"), "{found:?}");
 }
 
@@ -109,7 +109,7 @@ async fn points_elsewhere_tell_that_time_has_passed() {
     let point = offsite::JobFolder::open(&primary, &crate::support::job("nightly")).await.unwrap();
     let elsewhere: Vec<_> = point.chain().all().cloned().collect();
     let alone = prunings(rotated.clone(), &[195]).await;
-    assert!(alone[0].1[0].contains("nothing was pruned"), "{alone:?}");
+    assert!(alone[0].1[0].contains("nothing was removed"), "{alone:?}");
     let among = prunings(Transforms { elsewhere, ..rotated }, &[195]).await;
     assert_eq!(among[0].1, [""; 0]);
 }

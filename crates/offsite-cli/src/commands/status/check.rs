@@ -47,7 +47,9 @@ impl Check {
             _ => {}
         }
         for (name, job) in &found.jobs {
-            problems.extend(job_problems(found, job).into_iter().map(|(how, what)| (how, format!("{name}: {what}"))));
+            let local = job.local();
+            let told = |(how, what): (Severity, String)| (how, local.text(&format!("{name}: {what}")));
+            problems.extend(job_problems(found, job).into_iter().map(told));
         }
         problems.sort_by_key(|(severity, _)| std::cmp::Reverse(severity.rank()));
         Self(problems)

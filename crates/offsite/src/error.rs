@@ -1,7 +1,9 @@
 //! What can go wrong in a job.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use offsite_core::MachineName;
 use offsite_core::format::FormatError;
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
@@ -103,6 +105,16 @@ pub enum Error {
         /// The machines that are there.
         known: Vec<String>,
     },
+    /// No such disk of the machine in that restore point.
+    #[error("machine {machine} has no disk {wanted} there{}", list(.known))]
+    UnknownDisk {
+        /// The machine.
+        machine: MachineName,
+        /// The number or name asked for.
+        wanted: String,
+        /// The disks that are there, by number, with their names.
+        known: Vec<String>,
+    },
     /// No such restore point.
     #[error("job {job} has no restore point {wanted}{}", list(.known))]
     UnknownPoint {
@@ -169,6 +181,14 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// Of none of a run's machines could all images be read.
+    #[error("no machine of job {job} could be backed up{}", each(.failed))]
+    NoMachine {
+        /// The job.
+        job: JobName,
+        /// Its machines, and why each could not.
+        failed: Vec<(MachineName, String)>,
+    },
     /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
     #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
     Export {
@@ -201,7 +221,26 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn image(path: &std::path::Path, detail: impl Into<String>, source: Option<std::io::Error>) -> Self {
-        Self::Image { path: path.to_owned(), detail: detail.into(), source }
+        let is_limit = |error: &std::io::Error| {
+            let errno = rustix::io::Errno::from_io_error(error);
+            matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+        };
+        let detail = match source.as_ref().is_some_and(is_limit) {
+            true => "too many files are open: raise the limit (ulimit -n)".to_owned(),
+            false => detail.into(),
+        };
+        Self::Image { path: path.to_owned(), detail, source }
+    }
+
+    /// That no machine of a run could be backed up.
+    pub(crate) fn no_machine(job: &JobName, mut failed: BTreeMap<MachineName, Self>) -> Self {
+        match failed.pop_first() {
+            Some((_, error)) if failed.is_empty() => error,
+            first => {
+                let failed = first.into_iter().chain(failed).map(|(name, error)| (name, causes(&error))).collect();
+                Self::NoMachine { job: job.clone(), failed }
+            }
+        }
     }
 
     /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
@@ -245,6 +284,13 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 
 /// How many names an error lists.
 const KNOWN_MAX: usize = 12;
+
+/// A line each.
+fn each(failed: &[(MachineName, String)]) -> String {
+    let lines = failed.iter().take(KNOWN_MAX).map(|(name, why)| format!("\n  {name}: {why}"));
+    let more = failed.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0);
+    lines.chain(more.map(|more| format!("\n  and {more} more"))).collect()
+}
 
 fn list(names: &[String]) -> String {
     match names {

@@ -7,13 +7,33 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use offsite_core::plan::Address;
-use offsite_core::{DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Status};
+use offsite_core::{
+    DiskMap, DiskName, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Status,
+};
 
 use crate::folder::{JobFolder, PointSelector};
 use crate::image::{DiskSink, ImageFormat, create};
 use crate::mover::{FrameSource, Wanted, extract};
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// Which disk of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskSelector {
+    /// The one of this number.
+    Number(DiskNumber),
+    /// The one of this name.
+    Name(DiskName),
+}
+
+impl DiskSelector {
+    fn selects(&self, number: DiskNumber, disk: &DiskMap) -> bool {
+        match self {
+            Self::Number(wanted) => number == *wanted,
+            Self::Name(wanted) => disk.identity().name == *wanted,
+        }
+    }
+}
 
 /// A restore of one machine.
 ///
@@ -25,6 +45,7 @@ pub struct Restore {
     job: JobName,
     machine: MachineName,
     point: PointSelector,
+    disk: Option<DiskSelector>,
     format: ImageFormat,
     progress: Arc<dyn Progress>,
 }
@@ -38,6 +59,7 @@ impl Restore {
             job,
             machine,
             point: PointSelector::Latest,
+            disk: None,
             format: ImageFormat::Raw,
             progress: Arc::new(Silent),
         }
@@ -47,6 +69,13 @@ impl Restore {
     #[must_use]
     pub fn point(mut self, point: PointSelector) -> Self {
         self.point = point;
+        self
+    }
+
+    /// This disk only.
+    #[must_use]
+    pub fn disk(mut self, disk: DiskSelector) -> Self {
+        self.disk = Some(disk);
         self
     }
 
@@ -66,10 +95,11 @@ impl Restore {
 
     /// Restores to `to`: an image per disk if it is a folder, the only disk's image if not.
     ///
-    /// In a folder the images are called `MACHINE-disk0.raw` and so on.
+    /// In a folder the images are called `MACHINE-disk0.raw` and so on. A qcow2 image has whole sectors of 512 bytes, so the disk in it
+    /// may be longer by zeros.
     ///
     /// # Errors
-    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`]; [`Error::Image`] for a path that is taken or cannot be written;
+    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`]; [`Error::Image`] for a path that is taken or cannot be written;
     /// [`Error::Damaged`] for a block that is not what was stored. After an error no image has its name.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
         Box::pin(async move {
@@ -93,7 +123,9 @@ impl Restore {
                 return Err(error);
             }
         }
-        let disks = paths.into_iter().zip(machine.disks.values()).map(|(path, disk)| RestoredDisk {
+        let disks = paths.into_iter().zip(&machine.disks).map(|(path, (number, disk))| RestoredDisk {
+            number: *number,
+            name: disk.identity().name.clone(),
             path,
             size_bytes: disk.size_bytes(),
             data_bytes: disk
@@ -141,7 +173,19 @@ impl Restore {
             )));
         }
         let map = folder.state_at(point.sequence).await?;
-        let machine = map.machine(&self.machine).cloned().ok_or_else(unknown)?;
+        let mut machine = map.machine(&self.machine).cloned().ok_or_else(unknown)?;
+        if let Some(wanted) = &self.disk {
+            let known = machine.disks.iter().map(|(number, disk)| format!("{number} ({})", disk.identity().name));
+            let known: Vec<String> = known.collect();
+            machine.disks.retain(|number, disk| wanted.selects(*number, disk));
+            if machine.disks.is_empty() {
+                let wanted = match wanted {
+                    DiskSelector::Number(number) => number.to_string(),
+                    DiskSelector::Name(name) => name.to_string(),
+                };
+                return Err(Error::UnknownDisk { machine: self.machine.clone(), wanted, known });
+            }
+        }
         if let Some((disk, _)) = machine.disks.iter().find(|(_, disk)| !disk.is_full()) {
             return Err(Error::Defect(format!(
                 "disk {disk} of {} is not whole in point {}",
@@ -153,7 +197,7 @@ impl Restore {
 
     fn paths(&self, machine: &MachineMap, to: &Path) -> Result<Vec<PathBuf>> {
         if to.is_dir() {
-            let name = |disk: &DiskNumber| format!("{}-disk{disk}.{}", self.machine, self.format.extension());
+            let name = |disk: &DiskNumber| format!("{}-disk{disk}.{}", self.machine, self.format.name());
             return Ok(machine.disks.keys().map(|disk| to.join(name(disk))).collect());
         }
         if machine.disks.len() == 1 {

@@ -12,62 +12,64 @@ use std::thread::JoinHandle;
 use rustix::fs::{OFlags, SeekFrom as Extent, seek};
 use rustix::io::Errno;
 
-use super::detect::{length, open};
+use super::watch::Watch;
 use super::{DiskImage, DiskSink};
 use crate::{Error, Result};
 
 /// A raw image to read.
 #[derive(Debug)]
 pub(super) struct RawImage {
-    path: PathBuf,
-    file: File,
-    size_bytes: u64,
+    watch: Watch,
 }
 
 impl RawImage {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        let size_bytes = length(&file).map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
-        if size_bytes == 0 {
+    pub(super) fn new(path: &Path, file: File) -> Result<Self> {
+        let watch = Watch::new(path, file)?;
+        if watch.length() == 0 {
             return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
         }
-        Ok(Self { path: path.to_owned(), file, size_bytes })
+        Ok(Self { watch })
     }
 }
 
 impl DiskImage for RawImage {
     fn path(&self) -> &Path {
-        &self.path
+        self.watch.path()
     }
 
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.watch.length()
     }
 
     fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
-        if from >= self.size_bytes {
+        let size_bytes = self.size_bytes();
+        if from >= size_bytes {
             return Ok(None);
         }
-        let failed = |error: Errno| Error::image(&self.path, "its holes cannot be told", Some(error.into()));
-        let start = match seek(&self.file, Extent::Data(from)) {
+        let failed = |error: Errno| Error::image(self.path(), "its holes cannot be told", Some(error.into()));
+        let start = match seek(self.watch.file(), Extent::Data(from)) {
             Ok(start) => start,
             // No data up to the end.
             Err(Errno::NXIO) => return Ok(None),
             // A place that knows no holes: everything is data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..self.size_bytes)),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size_bytes)),
             Err(error) => return Err(failed(error)),
         };
-        let end = seek(&self.file, Extent::Hole(start)).map_err(failed)?;
-        Ok((start < self.size_bytes).then(|| start..end.min(self.size_bytes)))
+        let end = seek(self.watch.file(), Extent::Hole(start)).map_err(failed)?;
+        Ok((start < size_bytes).then(|| start..end.min(size_bytes)))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+        self.watch.file().read_exact_at(buffer, offset).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => {
-                Error::image(&self.path, "it became shorter while it was read; back up a snapshot of it", Some(error))
+                Error::image(self.path(), "it became shorter while it was read; back up a snapshot of it", Some(error))
             }
-            _ => Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)),
+            _ => Error::image(self.path(), format!("it cannot be read at byte {offset}"), Some(error)),
         })
+    }
+
+    fn settle(&self) -> Result<Option<String>> {
+        self.watch.settle()
     }
 }
 
@@ -78,16 +80,15 @@ const FLUSH_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct RawSink {
     partial: Partial,
-    file: File,
     unflushed_bytes: AtomicU64,
     flusher: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
 }
 
 impl RawSink {
     pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Self> {
-        let (partial, file) = Partial::create(path)?;
-        file.set_len(size_bytes).map_err(|error| partial.failed(error))?;
-        Ok(Self { partial, file, unflushed_bytes: AtomicU64::new(0), flusher: Mutex::new(None) })
+        let partial = Partial::create(path)?;
+        partial.file.set_len(size_bytes).map_err(|error| partial.failed(error))?;
+        Ok(Self { partial, unflushed_bytes: AtomicU64::new(0), flusher: Mutex::new(None) })
     }
 
     /// Flushes beside the writers, unless that is under way already.
@@ -97,7 +98,7 @@ impl RawSink {
             return Ok(());
         }
         join(flusher.take())?;
-        let file = self.file.try_clone()?;
+        let file = self.partial.file.try_clone()?;
         *flusher = Some(std::thread::Builder::new().name("flush".to_owned()).spawn(move || file.sync_data())?);
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         Ok(())
@@ -114,7 +115,7 @@ fn join(flusher: Option<JoinHandle<std::io::Result<()>>>) -> std::io::Result<()>
 
 impl DiskSink for RawSink {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(bytes, offset).map_err(|error| self.partial.failed(error))?;
+        self.partial.file.write_all_at(bytes, offset).map_err(|error| self.partial.failed(error))?;
         let unflushed = self.unflushed_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
         if unflushed >= FLUSH_BYTES {
             self.start_flush().map_err(|error| self.partial.failed(error))?;
@@ -125,7 +126,7 @@ impl DiskSink for RawSink {
     fn finish(&self) -> Result<()> {
         let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
         join(flusher).map_err(|error| self.partial.failed(error))?;
-        self.file.sync_all().map_err(|error| self.partial.failed(error))
+        self.partial.file.sync_all().map_err(|error| self.partial.failed(error))
     }
 
     fn keep(&self) -> Result<()> {
@@ -145,8 +146,8 @@ pub(super) struct Partial {
     partial: PathBuf,
     /// Where the file is.
     place: Mutex<Place>,
-    // Locked as long as it is open, so that no other restore takes the file for one that was left behind.
-    _lock: File,
+    // Locked as long as it is open, so that no other restore takes it for one that was left behind.
+    file: File,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +159,7 @@ enum Place {
 
 impl Partial {
     /// Makes `PATH.partial`, in place of one that an earlier run left, and refuses if `PATH` is there.
-    pub(super) fn create(path: &Path) -> Result<(Self, File)> {
+    pub(super) fn create(path: &Path) -> Result<Self> {
         if path.symlink_metadata().is_ok() {
             return Err(Error::image(path, "it exists already; remove it or restore to another path", None));
         }
@@ -166,10 +167,8 @@ impl Partial {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = Self::open_locked(path, &partial)?;
-        let uncreated = |error| Error::image(path, "it cannot be created", Some(error));
-        file.set_len(0).map_err(uncreated)?;
-        let lock = file.try_clone().map_err(uncreated)?;
-        Ok((Self { path: path.to_owned(), partial, place: Mutex::new(Place::Partial), _lock: lock }, file))
+        file.set_len(0).map_err(|error| Error::image(path, "it cannot be created", Some(error)))?;
+        Ok(Self { path: path.to_owned(), partial, place: Mutex::new(Place::Partial), file })
     }
 
     fn open_locked(path: &Path, partial: &Path) -> Result<File> {

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use offsite_core::format::index::Index;
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
-    PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 
 const MACHINES: u32 = 3;
@@ -53,7 +53,9 @@ fn map(blocks: u32, file: ObjectId, keeps: bool, version: u64, stored: impl Fn(u
             }
         }
         let size_bytes = u64::from(count) << 20;
-        let disk = DiskMap::new(size_bytes, count.into(), if keeps { count } else { 0 }, runs).expect("runs in order");
+        let identity = DiskIdentity { name: DiskName::nearest("vda"), format: ImageFormat::Raw };
+        let keeps_blocks = if keeps { count } else { 0 };
+        let disk = DiskMap::new(identity, size_bytes, count.into(), keeps_blocks, runs).expect("runs in order");
         map.insert(name(machine), MachineMap { captured: time(), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
     }
     map

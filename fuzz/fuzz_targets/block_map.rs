@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use offsite_core::{
-    BlockMap, Coverage, Digest, DiskMap, DiskNumber, MachineMap, MachineName, ObjectId, Run, StoredBlock, Timestamp,
+    BlockMap, Coverage, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    ObjectId, Run, StoredBlock, Timestamp,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -97,7 +98,9 @@ impl Disk {
         if end < count && (is_full || self.tail_is_zero) {
             runs.push(Run::Zero { first: end, count: count - end });
         }
-        DiskMap::new(u64::from(count) << 18, count.into(), keeps, runs).expect("runs in order")
+        let name = DiskName::nearest(&format!("of-{count}"));
+        let identity = DiskIdentity { name, format: ImageFormat::Raw };
+        DiskMap::new(identity, u64::from(count) << 18, count.into(), keeps, runs).expect("runs in order")
     }
 }
 
@@ -151,7 +154,7 @@ fn blocks<'a>(disks: impl IntoIterator<Item = &'a DiskMap>) -> BTreeSet<u32> {
 
 /// What a map must be: each run after the one before it, none empty, zeros joined, and nothing past the end.
 fn check_form(disk: &DiskMap) {
-    let same = DiskMap::new(disk.size_bytes(), disk.block_count().into(), disk.keeps_blocks(), disk.runs().to_vec());
+    let same = DiskMap::new(disk.identity().clone(), disk.size_bytes(), disk.block_count().into(), disk.keeps_blocks(), disk.runs().to_vec());
     assert_eq!(same.as_ref(), Ok(disk));
 }
 

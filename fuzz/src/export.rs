@@ -13,7 +13,8 @@ use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHea
 use offsite_core::format::{Kind, checksum, encode_record};
 use offsite_core::plan::{Placement, Placer};
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    MachineNumber, MachineState, ObjectId,
     PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 use offsite_repository::testing::Memory;
@@ -112,8 +113,10 @@ impl Built {
         let header = ExportHeader { id: ID, job, index_bytes: index.len() as u64, file_bytes: claimed };
         let mut parts = [encode_record(Kind::Export, &header).ok()?, index, Vec::new()];
         if file_bytes > 0 {
-            let labels = names.into_iter().zip(0..).map(|(name, number)| MachineLabel { number, name });
-            let more = (0..u32::from(self.labels) * 8).map(|number| MachineLabel { number, name: "more".to_owned() });
+            let labels = names.into_iter().zip(0..);
+            let labels = labels.map(|(name, number)| MachineLabel { number, name, disks: Vec::new() });
+            let more = 0..u32::from(self.labels) * 8;
+            let more = more.map(|number| MachineLabel { number, name: "more".repeat(9), disks: Vec::new() });
             let record = BackupFileHeader {
                 folder: ID,
                 id: FILE.stored(),
@@ -193,7 +196,8 @@ impl Disk {
             frames.push((offset, [&header.encode()[..], &payload].concat()));
             runs.push(Run::Stored { block, at: StoredBlock { file, offset, length, digest } });
         }
-        DiskMap::new(size_bytes, count, 0, runs).ok()
+        let name = DiskName::nearest(&format!("vd{disk}"));
+        DiskMap::new(DiskIdentity { name, format: ImageFormat::Raw }, size_bytes, count, 0, runs).ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod carry;
+mod images;
 mod restore;
 
 use std::num::NonZeroU64;
@@ -11,6 +12,7 @@ use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::{BackupMethod, ImageFormat, JobName};
 
 pub(crate) use carry::{Export, Import, Map, Repair};
+pub(crate) use images::{Disk, FormatOf};
 pub(crate) use restore::Restore;
 
 /// Backup copy jobs for virtual machine images.
@@ -120,9 +122,13 @@ pub(crate) struct Backup {
     /// The size of a new job's blocks: 256KiB, 512KiB, 1MiB or 4MiB.
     #[arg(long, value_name = "SIZE", value_parser = block_size)]
     pub(crate) block_size: Option<BlockSize>,
-    /// Take the images for this format, whatever their first bytes tell.
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<Format>,
+    /// Read the images in this format (raw or qcow2) from now on: all of them, those of a machine, or one disk. Without it, a
+    /// disk's format is what it was in its first backup, and that of a new disk is told by its first bytes.
+    #[arg(long = "format", value_name = "[MACHINE:[DISK:]]FORMAT", value_parser = images::format_of)]
+    pub(crate) formats: Vec<FormatOf>,
+    /// Read images although a process (QEMU) has them open for writing: they are snapshots of it, or it is meant.
+    #[arg(long)]
+    pub(crate) force_share: bool,
     /// Follow the names of backing files: for images from a trusted place only.
     #[arg(long)]
     pub(crate) allow_backing_files: bool,
@@ -136,9 +142,10 @@ pub(crate) struct Backup {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Machines and their disk images, raw or qcow2.
-    #[arg(required = true, value_name = "MACHINE=IMAGE[,IMAGE...]", value_parser = machine_images)]
-    pub(crate) machines: Vec<(MachineName, Vec<PathBuf>)>,
+    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its image's
+    /// file is called).
+    #[arg(required = true, value_name = "MACHINE=[NAME=]IMAGE[,...]", value_parser = images::machine_images)]
+    pub(crate) machines: Vec<(MachineName, Vec<Disk>)>,
 }
 
 #[derive(Debug, Args)]
@@ -374,17 +381,6 @@ fn block_size(text: &str) -> Result<BlockSize, String> {
     };
     let bytes = bytes.ok_or_else(|| format!("{text:?} is no size: use 256KiB, 512KiB, 1MiB or 4MiB"))?;
     BlockSize::from_bytes(bytes).map_err(|error| error.to_string())
-}
-
-fn machine_images(text: &str) -> Result<(MachineName, Vec<PathBuf>), String> {
-    let (name, images) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?}: write MACHINE=IMAGE, or MACHINE=IMAGE,IMAGE for two disks"))?;
-    let images: Vec<PathBuf> = images.split(',').map(PathBuf::from).collect();
-    if images.iter().any(|image| image.as_os_str().is_empty()) {
-        return Err(format!("{text:?} names an empty image path"));
-    }
-    Ok((machine_name(name)?, images))
 }
 
 #[cfg(test)]

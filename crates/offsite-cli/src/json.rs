@@ -2,12 +2,14 @@
 
 mod interval;
 
+use std::collections::BTreeMap;
+
 use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Status, retention::Verdict};
 use offsite::report::{
     BackupReport, BlockTraffic, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport, Operation,
     RestoreReport, Tally, TransformReport,
 };
-use offsite::{Basis, Damage, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
+use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
 use offsite_backends::Ejected;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -76,6 +78,24 @@ pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&
     value
 }
 
+/// Adds the disks of its machines to a restore point.
+pub(crate) fn add_disks(point: &mut Value, disks: &BTreeMap<MachineName, Vec<DiskSummary>>) {
+    for machine in point["machines"].as_array_mut().into_iter().flatten() {
+        let known = disks.iter().find(|(name, _)| machine["name"] == name.as_str());
+        if let Some((_, disks)) = known {
+            let disk = |disk: &DiskSummary| {
+                json!({
+                    "number": disk.number.0,
+                    "name": disk.identity.name.as_str(),
+                    "format": disk.identity.format.name(),
+                    "size_bytes": disk.size_bytes,
+                })
+            };
+            machine["disks"] = disks.iter().map(disk).collect();
+        }
+    }
+}
+
 pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
     let machines: Vec<Value> = report
         .machines
@@ -86,13 +106,16 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
                 "disk_bytes": machine.disk_bytes,
                 "read_bytes": machine.read_bytes,
                 "changed_bytes": machine.changed_bytes,
+                "warnings": machine.warnings,
             })
         })
         .collect();
+    let failed = report.failed.iter().map(|machine| json!({ "name": machine.name.as_str(), "why": machine.why }));
     json!({
         "job": job,
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
+        "failed": failed.collect::<Vec<_>>(),
         "kind": if report.full { "full" } else { "increment" },
         "rolled_back": report.rolled_back.map(|sequence| sequence.0),
         "machines": machines,
@@ -281,6 +304,7 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
             let lost = disk.lost.iter().map(|range| json!({ "start_bytes": range.start, "end_bytes": range.end }));
             json!({
                 "disk": disk.number.0,
+                "name": disk.name.as_str(),
                 "path": disk.path.as_ref().map(|path| path.to_string_lossy()),
                 "size_bytes": disk.size_bytes,
                 "data_bytes": disk.data_bytes,

@@ -13,6 +13,7 @@ mod demo;
 pub mod fuzzing;
 mod host;
 mod json;
+mod limits;
 mod local_time;
 mod log;
 mod media;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(answer) => return print::answer(&answer),
     };
+    limits::raise_open_files();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,

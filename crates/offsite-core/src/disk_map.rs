@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Digest, ObjectId};
+use crate::{Digest, DiskIdentity, ObjectId};
 
 /// Where one block is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +70,7 @@ impl Run {
 /// grown again). A map in normal form is the only one for its step, so that `==` tells whether two steps are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
+    identity: DiskIdentity,
     size_bytes: u64,
     block_count: u32,
     keeps_blocks: u32,
@@ -101,7 +102,13 @@ impl DiskMap {
     ///
     /// # Errors
     /// [`DiskMapError`] if the runs overlap, are out of order or go past the disk's end.
-    pub fn new(size_bytes: u64, block_count: u64, keeps_blocks: u32, runs: Vec<Run>) -> Result<Self, DiskMapError> {
+    pub fn new(
+        identity: DiskIdentity,
+        size_bytes: u64,
+        block_count: u64,
+        keeps_blocks: u32,
+        runs: Vec<Run>,
+    ) -> Result<Self, DiskMapError> {
         let block_count = u32::try_from(block_count).map_err(|_| DiskMapError::TooLarge(block_count))?;
         let mut end = 0;
         for run in &runs {
@@ -113,7 +120,13 @@ impl DiskMap {
         if end > u64::from(block_count) {
             return Err(DiskMapError::PastEnd { end, block_count });
         }
-        Ok(Self::normal(size_bytes, block_count, keeps_blocks, runs))
+        Ok(Self::normal(identity, size_bytes, block_count, keeps_blocks, runs))
+    }
+
+    /// What the disk is known by; of a step, after it.
+    #[must_use]
+    pub const fn identity(&self) -> &DiskIdentity {
+        &self.identity
     }
 
     /// The disk's size in bytes.
@@ -216,7 +229,13 @@ impl DiskMap {
             }
         }
         runs.extend(above);
-        Self::normal(upper.size_bytes, upper.block_count, self.keeps_blocks.min(upper.keeps_blocks), runs)
+        Self::normal(
+            upper.identity.clone(),
+            upper.size_bytes,
+            upper.block_count,
+            self.keeps_blocks.min(upper.keeps_blocks),
+            runs,
+        )
     }
 
     /// The smallest step from `self` to `next`, which is full: the blocks whose content differs, told by digest alone, and those
@@ -260,7 +279,7 @@ impl DiskMap {
                 }
             }
         }
-        Self::normal(next.size_bytes, next.block_count, keeps_blocks, runs)
+        Self::normal(next.identity.clone(), next.size_bytes, next.block_count, keeps_blocks, runs)
     }
 
     /// The runs inside `ranges` (ascending, apart from each other), zeros cut at their ends.
@@ -278,13 +297,13 @@ impl DiskMap {
                 }
             }
         }
-        Self::normal(self.size_bytes, self.block_count, self.keeps_blocks, runs)
+        Self::normal(self.identity.clone(), self.size_bytes, self.block_count, self.keeps_blocks, runs)
     }
 
     /// The step that puts those stored blocks that `place` says where it says, and keeps all others.
     pub(crate) fn picked(&self, mut place: impl FnMut(u32, StoredBlock) -> Option<StoredBlock>) -> Self {
         let runs = self.stored().filter_map(|(block, at)| Some(Run::Stored { block, at: place(block, at)? }));
-        Self::normal(self.size_bytes, self.block_count, self.block_count, runs.collect())
+        Self::normal(self.identity.clone(), self.size_bytes, self.block_count, self.block_count, runs.collect())
     }
 
     /// This map without the stored blocks that `is_lost` says are lost.
@@ -303,17 +322,20 @@ impl DiskMap {
         let mut ranges: Vec<Range<u32>> =
             below.map(|run| run.first()..u32::try_from(run.end()).unwrap_or(u32::MAX)).collect();
         ranges.push(kept..u32::MAX);
-        Self::normal(self.size_bytes, self.block_count, kept.min(self.block_count), self.restricted(&ranges).runs)
+        let runs = self.restricted(&ranges).runs;
+        Self::normal(self.identity.clone(), self.size_bytes, self.block_count, kept.min(self.block_count), runs)
     }
 
-    /// Whether both disks have the same size and, block by block, the same content, wherever it is stored.
+    /// Whether both disks are known by the same, have the same size and, block by block, the same content, wherever it is stored.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         let content = |run: &Run| match *run {
             Run::Zero { first, count } => (first, count, None),
             Run::Stored { block, at } => (block, 1, Some(at.digest)),
         };
-        self.size_bytes == other.size_bytes && self.runs.iter().map(content).eq(other.runs.iter().map(content))
+        self.identity == other.identity
+            && self.size_bytes == other.size_bytes
+            && self.runs.iter().map(content).eq(other.runs.iter().map(content))
     }
 
     /// This step on a disk of which nothing came before.
@@ -321,7 +343,13 @@ impl DiskMap {
         Self { keeps_blocks: 0, ..self.clone() }
     }
 
-    fn normal(size_bytes: u64, block_count: u32, keeps_blocks: u32, mut runs: Vec<Run>) -> Self {
+    fn normal(
+        identity: DiskIdentity,
+        size_bytes: u64,
+        block_count: u32,
+        keeps_blocks: u32,
+        mut runs: Vec<Run>,
+    ) -> Self {
         // In place: most maps are in normal form already, and a copy of millions of runs is what an index costs.
         runs.dedup_by(|next, previous| match (previous, next) {
             (Run::Zero { first, count }, Run::Zero { first: after, count: more })
@@ -333,7 +361,7 @@ impl DiskMap {
             _ => false,
         });
         let keeps_blocks = kept_uncovered(&runs, keeps_blocks.min(block_count));
-        Self { size_bytes, block_count, keeps_blocks, runs }
+        Self { identity, size_bytes, block_count, keeps_blocks, runs }
     }
 }
 

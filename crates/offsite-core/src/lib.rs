@@ -13,6 +13,7 @@ mod block;
 mod block_map;
 mod chain;
 mod coverage;
+mod disk;
 mod disk_map;
 pub mod format;
 mod id;
@@ -32,6 +33,7 @@ pub use chain::{
     Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status, Transferred,
 };
 pub use coverage::Coverage;
+pub use disk::{DiskIdentity, DiskName, DiskNameError, ImageFormat, match_disks};
 pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
 pub use id::{ObjectId, Sequence};
 pub use labels::{Labels, LabelsError};

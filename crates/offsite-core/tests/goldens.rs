@@ -8,12 +8,13 @@ mod samples;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::head::Head;
 use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
-use offsite_core::format::{Checksum, Kind, checksum, decode_record};
+use offsite_core::format::{Checksum, Envelope, Kind, checksum, decode_record};
+use offsite_core::{DiskIdentity, DiskName, DiskNumber, ImageFormat};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -109,7 +110,7 @@ fn a_backup_file_starts_with_room_for_its_header() {
         header.machines.clear();
         for number in 0..count {
             let name = format!("{number:0>length$}");
-            header.machines.push(offsite_core::format::backup_file::MachineLabel { number: u32::MAX - number, name });
+            header.machines.push(MachineLabel { number: u32::MAX - number, name, disks: Vec::new() });
         }
         (header.id, header.sequence, header.time_unix_secs) = (u64::MAX, u64::MAX, i64::MIN);
         let bytes = offsite_core::format::encode_record(Kind::BackupFile, &header).unwrap();
@@ -117,7 +118,45 @@ fn a_backup_file_starts_with_room_for_its_header() {
             let region = region_bytes(header.machines.iter().map(|machine| machine.name.as_str()), alignment);
             assert!(bytes.len() as u64 <= region && region.is_multiple_of(alignment), "{count} names");
             // And with little more, as each copy of a few blocks has a file of its own.
-            assert!(region < bytes.len() as u64 + alignment + 128 + 16 * u64::from(count), "{count} names: {region}");
+            assert!(region < bytes.len() as u64 + alignment + 128 + 128 * u64::from(count), "{count} names: {region}");
         }
     }
+}
+
+/// The first frame starts where it would without disks; of what finds no room before that, nothing is told.
+#[test]
+fn a_backup_file_tells_of_as_many_disks_as_there_is_room_for() {
+    let identity =
+        |length: usize| DiskIdentity { name: DiskName::new(&"d".repeat(length)).unwrap(), format: ImageFormat::Qcow2 };
+    let disks = |count: u16, length: usize| -> Vec<DiskLabel> {
+        (0..count).map(|number| DiskLabel::new(DiskNumber(number), &identity(length), u64::MAX)).collect()
+    };
+    let told = |machines: &[(u16, usize)], alignment_bytes: u32| -> Vec<u16> {
+        let label = |(number, (count, length)): (u32, &(u16, usize))| MachineLabel {
+            number,
+            name: format!("web{number:02}"),
+            disks: disks(*count, *length),
+        };
+        let machines: Vec<_> = (0..).zip(machines).map(label).collect();
+        let header = BackupFileHeader { machines, alignment_bytes, ..samples::backup_file() };
+        let region = region_bytes(header.machines.iter().map(|machine| machine.name.as_str()), alignment_bytes.into());
+        let bytes = header.clone().encode().unwrap();
+        assert_eq!(bytes.len() as u64, region);
+        let envelope = Envelope::decode(Kind::BackupFile, &bytes).unwrap();
+        let end = usize::try_from(64 + envelope.record_bytes).unwrap();
+        assert!(bytes[end..].iter().all(|byte| *byte == 0));
+        let read: BackupFileHeader = decode_record(Kind::BackupFile, &bytes[..end]).unwrap();
+        for (read, meant) in read.machines.iter().zip(&header.machines) {
+            assert!(read.disks.is_empty() || read == meant, "all disks of a machine, or none");
+        }
+        read.machines.iter().map(|machine| u16::try_from(machine.disks.len()).unwrap()).collect()
+    };
+    // Names of files and of devices.
+    assert_eq!(told(&[(4, 16), (4, 16), (4, 16)], 64), [4, 4, 4]);
+    assert_eq!(told(&[(8, 3)], 64), [8]);
+    assert_eq!(told(&[(20, 3)], 64), [0], "too many for the smallest header");
+    assert_eq!(told(&[(20, 3)], 4096), [20]);
+    assert_eq!(told(&[(200, 16), (2, 16)], 4096), [0, 2], "one that finds no room takes none");
+    assert_eq!(told(&[(1, 255), (1, 255), (1, 255), (1, 255)], 64), [1, 1, 0, 0]);
+    assert_eq!(told(&[(u16::MAX, 255)], 64), [0]);
 }

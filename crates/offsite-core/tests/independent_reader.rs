@@ -6,7 +6,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 
-use offsite_core::{IndexReference, PointKind, Run, Status, Timestamp};
+use offsite_core::{ImageFormat, IndexReference, PointKind, Run, Status, Timestamp};
 
 /// Section 1: CRC-64/NVME, bit by bit.
 fn checksum(bytes: &[u8]) -> u64 {
@@ -231,6 +231,8 @@ enum Block {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Disk {
+    name: String,
+    format: u64,
     size_bytes: u64,
     keeps_blocks: u64,
     blocks: BTreeMap<u64, Block>,
@@ -324,14 +326,15 @@ fn read_index(bytes: &[u8]) -> Step {
         record.copied();
         let disks = record.option(|reader| {
             reader.vec(|reader| {
-                let disk = [(); 3].map(|()| reader.int());
+                let (number, name, format) = (reader.int(), reader.string(), reader.fixed(1));
+                let disk = (number, name, format, reader.int(), reader.int());
                 let pages = reader.vec(|reader| [(); 4].map(|()| reader.int()));
                 (disk, pages)
             })
         });
         let disks = disks.map(|disks| {
             let mut read = Disks::new();
-            for ([number, size_bytes, keeps_blocks], pages) in disks {
+            for ((number, name, format, size_bytes, keeps_blocks), pages) in disks {
                 let mut blocks = BTreeMap::new();
                 for [first_block, zeros, stored, sum] in pages {
                     let (columns, rest) =
@@ -342,7 +345,7 @@ fn read_index(bytes: &[u8]) -> Step {
                     assert_eq!(page[0].0, first_block);
                     blocks.extend(page);
                 }
-                read.insert(number, Disk { size_bytes, keeps_blocks, blocks });
+                read.insert(number, Disk { name, format, size_bytes, keeps_blocks, blocks });
             }
             read
         });
@@ -363,7 +366,12 @@ fn disks_of(machine: &offsite_core::MachineMap) -> Disks {
             }
         });
         let (size_bytes, keeps_blocks) = (disk.size_bytes(), disk.keeps_blocks().into());
-        (number.0.into(), Disk { size_bytes, keeps_blocks, blocks: blocks.collect() })
+        let name = disk.identity().name.as_str().to_owned();
+        let format = match disk.identity().format {
+            ImageFormat::Raw => 0,
+            ImageFormat::Qcow2 => 1,
+        };
+        (number.0.into(), Disk { name, format, size_bytes, keeps_blocks, blocks: blocks.collect() })
     });
     disks.collect()
 }

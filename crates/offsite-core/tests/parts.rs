@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Store, World, captured, config, history, live, time};
 use offsite_core::format::index::{Directory, Index};
 use offsite_core::{
-    BlockMap, BlockSize, Coverage, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState,
-    ObjectId, PointKind, Run, Sequence, Status, StoredBlock,
+    BlockMap, BlockSize, Coverage, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap,
+    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock,
 };
 use proptest::prelude::*;
 
@@ -136,6 +136,11 @@ proptest! {
 const PAGE_RUNS: usize = 4096;
 
 /// A disk of so many runs: stored blocks, zeros of some length and holes, by a little arithmetic.
+/// What a disk of the tests is known by.
+fn identity(number: u32) -> DiskIdentity {
+    DiskIdentity { name: DiskName::new(&format!("disk-{number}")).expect("a plain name"), format: ImageFormat::Raw }
+}
+
 fn long_disk(runs: usize, seed: u32, file: u32) -> DiskMap {
     let (mut block, mut state, mut list) = (seed % 5, seed | 1, Vec::with_capacity(runs));
     let mut last_was_zero = false;
@@ -163,7 +168,8 @@ fn long_disk(runs: usize, seed: u32, file: u32) -> DiskMap {
         }
     }
     let count = block + 100;
-    DiskMap::new(u64::from(count) << 20, count.into(), seed % 3 * (count / 3), list).expect("runs in order")
+    DiskMap::new(identity(file), u64::from(count) << 20, count.into(), seed % 3 * (count / 3), list)
+        .expect("runs in order")
 }
 
 fn name(number: usize) -> MachineName {
@@ -183,7 +189,7 @@ fn covering(machines: &[Ranges]) -> BlockMap {
             let from = u32::try_from(runs.last().map_or(0, Run::end)).expect("it is small");
             runs.push(Run::Zero { first: from + gap, count: *count });
         }
-        let disk = DiskMap::new(1 << 42, 1 << 22, 1 << 22, runs).expect("runs in order");
+        let disk = DiskMap::new(identity((*number).into()), 1 << 42, 1 << 22, 1 << 22, runs).expect("runs in order");
         disks.entry(*machine).or_default().insert(DiskNumber(*number), disk);
     }
     for (machine, disks) in disks {
@@ -254,7 +260,7 @@ fn lots_of_long_disks_are_apart_and_cover_all() {
         // And runs of zeros over several pieces, which begin and end at their bounds and beside them.
         let zeros = [(4096, 4096), (8192, 1), (8193, 9000), (20_479, 2), (24_576, 4096)];
         let zeros = zeros.map(|(first, count)| Run::Zero { first, count }).to_vec();
-        let disk = DiskMap::new(1 << 40, 1 << 20, 1 << 20, zeros).unwrap();
+        let disk = DiskMap::new(identity(0), 1 << 40, 1 << 20, 1 << 20, zeros).unwrap();
         step.insert(name(2), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
         let mut blocks: BTreeMap<(MachineName, DiskNumber, u32), Vec<u32>> = BTreeMap::new();
         for (name, machine) in step.machines() {
@@ -298,7 +304,7 @@ fn a_small_coverage_has_few_pages() {
         digest: Digest([0; 32]),
     };
     let runs = (0..40_960).map(|block| Run::Stored { block, at: at(block) }).collect();
-    let disk = DiskMap::new(40_960 << 20, 40_960, 0, runs).unwrap();
+    let disk = DiskMap::new(identity(0), 40_960 << 20, 40_960, 0, runs).unwrap();
     map.insert(name(0), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
     let index = Index {
         folder: [1; 16],
@@ -315,7 +321,7 @@ fn a_small_coverage_has_few_pages() {
     };
     let directory = Directory::decode(&index.encode().unwrap()).unwrap();
     let runs = vec![Run::Stored { block: 5000, at: at(0) }, Run::Zero { first: 8190, count: 4 }];
-    let step = DiskMap::new(40_960 << 20, 40_960, 40_960, runs).unwrap();
+    let step = DiskMap::new(identity(0), 40_960 << 20, 40_960, 40_960, runs).unwrap();
     let mut steps = BlockMap::empty();
     steps.insert(name(0), MachineMap { captured: time(1), disks: BTreeMap::from([(DiskNumber(0), step)]) });
     assert_eq!(directory.pages(&Coverage::of(&steps)).len(), 2);

@@ -236,7 +236,7 @@ fn a_cloned_plan_reads_and_writes_nothing() {
 fn touching_is_to_share_a_byte() {
     let at = |offset, length| StoredBlock { file: ObjectId::new(1, 1), offset, length, digest: Digest([0; 32]) };
     let step = |at| {
-        let disk = DiskMap::new(1, 1, 0, vec![Run::Stored { block: 0, at }]).expect("one block");
+        let disk = DiskMap::new(model::identity(0, 1), 1, 1, 0, vec![Run::Stored { block: 0, at }]).expect("one block");
         let mut map = BlockMap::empty();
         let disks = BTreeMap::from([(DiskNumber(0), disk)]);
         map.insert(model::name(0), MachineMap { captured: time(0), disks });

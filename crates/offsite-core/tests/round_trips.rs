@@ -11,8 +11,8 @@ use offsite_core::format::index::{Directory, Index};
 use offsite_core::format::{Envelope, FormatError, Kind};
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, Chain, DiskMap, DiskNumber, Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId,
-    Origin, PointKind, Sequence, Status, Stored, Timestamp, Transferred,
+    BlockMap, Chain, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, Labels, MachineMap, MachineName,
+    MachineNumber, MachineState, ObjectId, Origin, PointKind, Sequence, Status, Stored, Timestamp, Transferred,
 };
 use proptest::prelude::*;
 
@@ -304,14 +304,18 @@ fn an_index_that_stands_alone_says_all() {
 
 #[test]
 fn a_directory_may_be_as_long_as_the_limit_and_no_longer() {
-    let disk = DiskMap::new(u64::from(u32::MAX), 4096, 4096, vec![]).unwrap();
-    // Twenty-one machines of many empty disks, and one that fills what is left of 16 MiB.
+    let disk = |number: u64| {
+        let name = DiskName::new(&format!("disk {number:05}")).unwrap();
+        let identity = DiskIdentity { name, format: ImageFormat::Raw };
+        DiskMap::new(identity, u64::from(u32::MAX), 4096, 4096, vec![]).unwrap()
+    };
+    // Ten machines of many empty disks, and one that fills what is left of 16 MiB.
     let with = |last_disks: u64, last: &str| {
         let mut index = samples::index();
         (index.map, index.spare, index.machines) = (BlockMap::empty(), BlockMap::empty(), Vec::new());
-        let full = (0..21).map(|number| (format!("{number:02}"), 1 << 16));
+        let full = (0..10).map(|number| (format!("{number:02}"), 1 << 16));
         for ((name, disks), number) in full.chain([(last.to_owned(), last_disks)]).zip(0..) {
-            let disks: BTreeMap<_, _> = (0..=u16::MAX).map(DiskNumber).zip((0..disks).map(|_| disk.clone())).collect();
+            let disks: BTreeMap<_, _> = (0..=u16::MAX).map(DiskNumber).zip((0..disks).map(disk)).collect();
             let state = MachineState::new(samples::name(&name), Status::Complete, samples::time(0));
             index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks });
             index.machines.push((state, MachineNumber(number)));
@@ -321,8 +325,8 @@ fn a_directory_may_be_as_long_as_the_limit_and_no_longer() {
     let record_bytes = |index: &Index| Envelope::decode(Kind::Index, &index.encode().unwrap()).unwrap().record_bytes;
     let limit_bytes = 16 << 20;
     let left = limit_bytes - record_bytes(&with(1000, "z"));
-    // A disk takes twelve bytes, a longer name the rest.
-    let (disks, name) = (1000 + left / 12, "z".repeat(usize::try_from(1 + left % 12).unwrap()));
+    // A disk takes 24 bytes, a longer name the rest.
+    let (disks, name) = (1000 + left / 24, "z".repeat(usize::try_from(1 + left % 24).unwrap()));
     let longest = with(disks, &name);
     assert_eq!(record_bytes(&longest), limit_bytes);
     let longer = with(disks, &format!("{name}z")).encode().unwrap_err();

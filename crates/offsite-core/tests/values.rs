@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use offsite_core::retention::{DeletedMachines, Gfs, Lives, Policy, Regular, Simple, Zone};
 use offsite_core::schedule::{Period, TimeOfDay};
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, IndexReference, Labels, LabelsError, MachineMap, MachineName,
-    MachineState, ObjectId, PointKind, RestorePoint, Run, Sequence, Status, Stored, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, IndexReference, Labels,
+    LabelsError, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run, Sequence, Status,
+    Stored, StoredBlock, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -182,6 +183,10 @@ fn policies_have_fingerprints_of_their_own() {
 }
 
 /// What a restore point has stored follows its map through any change of it.
+fn disk_identity() -> DiskIdentity {
+    DiskIdentity { name: DiskName::new("vda").expect("a plain name"), format: ImageFormat::Raw }
+}
+
 #[test]
 fn what_is_stored_follows_the_map() {
     let map = |blocks: &[(u32, u32)]| {
@@ -189,7 +194,7 @@ fn what_is_stored_follows_the_map() {
             block: *block,
             at: StoredBlock { file: ObjectId::new(1, 1), offset: 0, length: *length, digest: Digest([0; 32]) },
         };
-        let disk = DiskMap::new(10, 10, 0, blocks.iter().map(run).collect()).unwrap();
+        let disk = DiskMap::new(disk_identity(), 10, 10, 0, blocks.iter().map(run).collect()).unwrap();
         let mut map = BlockMap::empty();
         let captured = Timestamp::from_unix_secs(0).unwrap();
         map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });
@@ -210,7 +215,7 @@ fn lives_of_frames_are_counted_by_first_and_last_point() {
             block,
             at: StoredBlock { file: ObjectId::new(1, 1), offset: *offset, length: *length, digest: Digest([0; 32]) },
         };
-        let disk = DiskMap::new(10, 10, 0, frames.iter().zip(0..).map(run).collect()).unwrap();
+        let disk = DiskMap::new(disk_identity(), 10, 10, 0, frames.iter().zip(0..).map(run).collect()).unwrap();
         let mut map = BlockMap::empty();
         let captured = Timestamp::from_unix_secs(0).unwrap();
         map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });

@@ -4,7 +4,7 @@ mod method;
 mod points;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
 use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
 
-use crate::image::ImageSource;
+use crate::error::causes;
+use crate::image::{ImageSource, disk_names};
 use crate::indexes::Indexes;
 use crate::point::{Addition, commit_point};
-use crate::report::{BackupReport, BlockTraffic, Tally};
+use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
 use crate::transform::{Transforms, heal_and_transform};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -26,7 +27,7 @@ pub use method::{BackupMethod, FullKind};
 
 use method::Making;
 use points::{Place, Points};
-use store::{Images, store_blocks};
+use store::{Before, Images, StoredStep, store_blocks};
 
 /// A primary backup job: each run makes one restore point of its machines from their disk images.
 ///
@@ -123,13 +124,15 @@ impl BackupJob {
 
     /// Makes one restore point, of the time `now`.
     ///
+    /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
+    ///
     /// # Errors
-    /// [`Error::Image`] before anything is written if an image cannot be used; [`Error::Settings`] for settings that do not fit the
+    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::Settings`] for settings that do not fit the
     /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
     /// those of the repository. What was committed before the error stays; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
         Box::pin(async move {
-            let images = self.open_images().await?;
+            let images = self.images().await?;
             let settings = WriterSettings {
                 role: Role::Backup,
                 block_size: self.block_size.unwrap_or_default(),
@@ -138,12 +141,12 @@ impl BackupJob {
                 clock: self.transforms.clock(),
             };
             let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
-            let result = self.run_with(&mut writer, &images, now).await;
+            let result = self.run_with(&mut writer, images, now).await;
             writer.close(result).await
         })
     }
 
-    async fn run_with(&self, writer: &mut Writer, images: &Images, now: Timestamp) -> Result<BackupReport> {
+    async fn run_with(&self, writer: &mut Writer, images: Images, now: Timestamp) -> Result<BackupReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         writer.label(&self.labels);
@@ -161,14 +164,17 @@ impl BackupJob {
         let steps = chain.latest().and_then(|point| chain.steps_to(point.sequence)).unwrap_or_default();
         let latest = indexes.state(&steps).await?;
         let nothing = BlockMap::empty();
-        let previous = if making == Making::ActiveFull { &nothing } else { &latest };
+        let blocks = if making == Making::ActiveFull { &nothing } else { &latest };
         let progress = self.progress.as_ref();
-        let (mut plan, machines) = store_blocks(&self.repository, writer, images, previous, now, progress).await?;
+        let before_step = Before { blocks, latest: &latest };
+        let stored = store_blocks(&self.repository, writer, images, before_step, now, progress).await?;
+        let StoredStep { mut plan, machines, failed, abandoned } = stored;
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
-        let addition = Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing };
+        let addition =
+            Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let stored_blocks = Stored::of(&plan.index).blocks;
         let tally = Tally {
@@ -185,6 +191,7 @@ impl BackupJob {
             full: point.kind == PointKind::Full,
             rolled_back,
             machines,
+            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect(),
             stored_blocks,
             stored_bytes: tally.target.bytes_written,
             duration: tally.duration,
@@ -193,30 +200,31 @@ impl BackupJob {
         })
     }
 
-    async fn open_images(&self) -> Result<Images> {
+    /// The images, each of which was looked at; they are opened one after the other as they are read.
+    async fn images(&self) -> Result<Images> {
         if self.machines.is_empty() {
             return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
         }
-        let mut seen = BTreeSet::new();
+        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: 0 };
         for (name, sources) in &self.machines {
-            if !seen.insert(name) {
+            if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
+                return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));
+            }
+            let names = disk_names(sources).map_err(|disk| {
+                Error::Settings(format!("two disks of machine {name} are called {disk}; give each a name of its own"))
+            })?;
+            let named = names.into_iter().zip(sources.iter().cloned()).collect();
+            if images.machines.insert(name.clone(), named).is_some() {
                 return Err(Error::Settings(format!(
                     "machine {name} is given twice; name each once, with all its disks"
                 )));
             }
-            if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
-                return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));
-            }
         }
-        let machines = self.machines.clone();
-        let open = move || {
-            let machines = machines.into_iter().map(|(name, sources)| {
-                let images = sources.iter().map(ImageSource::open).collect::<Result<Vec<_>>>()?;
-                Ok((name, images))
-            });
-            machines.collect::<Result<_>>()
-        };
-        crate::seams::blocking(open).await?
+        let images = crate::seams::blocking(move || images.examined()).await?;
+        if images.machines.is_empty() {
+            return Err(Error::no_machine(&self.job, images.failed));
+        }
+        Ok(images)
     }
 }
 

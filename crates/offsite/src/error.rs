@@ -1,9 +1,10 @@
 //! What can go wrong in a job.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use offsite_core::format::FormatError;
-use offsite_core::{Sequence, Timestamp};
+use offsite_core::{MachineName, Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
 use crate::{Bytes, Holder, JobName};
@@ -244,6 +245,14 @@ pub enum Error {
         /// The disks that it has.
         known: Vec<String>,
     },
+    /// Of none of a run's machines could all images be read.
+    #[error("no machine of job {job} could be backed up{}", each(.failed))]
+    NoMachine {
+        /// The job.
+        job: JobName,
+        /// Its machines, and why each could not.
+        failed: Vec<(MachineName, String)>,
+    },
     /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
     #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
     Export {
@@ -276,7 +285,26 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn image(path: &std::path::Path, detail: impl Into<String>, source: Option<std::io::Error>) -> Self {
-        Self::Image { path: path.to_owned(), detail: detail.into(), source }
+        let is_limit = |error: &std::io::Error| {
+            let errno = rustix::io::Errno::from_io_error(error);
+            matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+        };
+        let detail = match source.as_ref().is_some_and(is_limit) {
+            true => "too many files are open: raise the limit (ulimit -n)".to_owned(),
+            false => detail.into(),
+        };
+        Self::Image { path: path.to_owned(), detail, source }
+    }
+
+    /// That no machine of a run could be backed up.
+    pub(crate) fn no_machine(job: &JobName, mut failed: BTreeMap<MachineName, Self>) -> Self {
+        match failed.pop_first() {
+            Some((_, error)) if failed.is_empty() => error,
+            first => {
+                let failed = first.into_iter().chain(failed).map(|(name, error)| (name, causes(&error))).collect();
+                Self::NoMachine { job: job.clone(), failed }
+            }
+        }
     }
 
     /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
@@ -359,6 +387,13 @@ const KNOWN_MAX: usize = 12;
 /// What is to stay free, in words.
 fn staying(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { format!(", of which {} are to stay free (min_free)", Bytes(bytes)) }
+}
+
+/// A line each.
+fn each(failed: &[(MachineName, String)]) -> String {
+    let lines = failed.iter().take(KNOWN_MAX).map(|(name, why)| format!("\n  {name}: {why}"));
+    let more = failed.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0);
+    lines.chain(more.map(|more| format!("\n  and {more} more"))).collect()
 }
 
 fn list(names: &[String]) -> String {

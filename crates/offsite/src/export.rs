@@ -17,7 +17,7 @@ use offsite_core::{
 use tokio::sync::Mutex;
 
 use crate::folder::{JobFolder, PointSelector};
-use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, disks_of, transfer};
 use crate::open_repository::random_id;
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -106,6 +106,7 @@ impl Export {
             block_size: folder.chain().block_size(),
             alignment_bytes: EXPORT_ALIGNMENT_BYTES,
             machines: state.machines().keys().cloned().zip((0..).map(MachineNumber)).collect(),
+            disks: disks_of(&state),
         };
         let plan = sync(&BlockMap::empty(), &state, header.bounded(u64::MAX), || FILE);
         let machines = header.machines.iter().zip(state.machines().values()).map(|((name, number), machine)| {

@@ -1,12 +1,13 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
 use offsite_core::{
-    BlockMap, Chain, DiskMap, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Timestamp,
+    BlockMap, Chain, DiskIdentity, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence,
+    Timestamp,
 };
 use offsite_repository::ErrorKind;
 
@@ -26,6 +27,24 @@ pub struct JobFolder {
     layout: Layout,
     head: Head,
     damaged_heads: Vec<String>,
+}
+
+/// A disk of a restore point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSummary {
+    /// Its number in its machine.
+    pub number: DiskNumber,
+    /// What it is called, and the format of the image that it is backed up from.
+    pub identity: DiskIdentity,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+impl DiskSummary {
+    /// What a map says of a disk, its blocks left out.
+    pub(crate) fn of((number, disk): (&DiskNumber, &DiskMap)) -> Self {
+        Self { number: *number, identity: disk.identity().clone(), size_bytes: disk.size_bytes() }
+    }
 }
 
 /// Which restore point.
@@ -233,6 +252,18 @@ impl JobFolder {
             wanted,
             known: points.map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
         })
+    }
+
+    /// The disks of each machine of a restore point. A machine of which the point has nothing new is not told of. Reads the
+    /// directories of the point's indexes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub fn disks<'a>(
+        &'a self,
+        point: &'a RestorePoint,
+    ) -> BoxFuture<'a, Result<BTreeMap<MachineName, Vec<DiskSummary>>>> {
+        Box::pin(async move { self.indexes().disks(point).await })
     }
 
     /// Where the blocks of the machines of a restore point lie.

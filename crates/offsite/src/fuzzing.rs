@@ -10,7 +10,7 @@ const RANGES_MAX: usize = 256;
 /// # Errors
 /// [`Error::Image`](crate::Error::Image).
 pub fn read_image(source: &ImageSource, bytes_max: usize) -> Result<usize> {
-    let image = source.open()?;
+    let image = source.open(None)?.image;
     let (mut from, mut read) = (0, 0);
     for _ in 0..RANGES_MAX {
         let Some(range) = image.next_data(from)? else { break };

@@ -3,19 +3,28 @@
 mod detect;
 mod device;
 mod in_use;
+mod lock;
+mod names;
 mod partial;
 mod qcow2;
 mod qcow2_bounds;
 mod raw;
 mod raw_sink;
+mod signature;
+mod watch;
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use detect::ImageFormat;
+use offsite_core::DiskName;
+pub(crate) use offsite_core::ImageFormat;
+
 pub use in_use::Holder;
+pub(crate) use names::disk_names;
 use partial::Replace;
 
 use crate::{Error, Result};
@@ -33,6 +42,10 @@ pub(crate) trait DiskImage: fmt::Debug + Send + Sync {
 
     /// Fills `buffer` from `offset` on.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
+
+    /// Looks, when all has been read, whether the image is still what it was when it was opened: an error if it has another length or
+    /// was replaced, a warning if it was written to.
+    fn settle(&self) -> Result<Option<String>>;
 }
 
 /// A disk to write. Calls block.
@@ -73,17 +86,44 @@ pub(crate) struct WriteOver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSource {
     path: PathBuf,
+    name: Option<DiskName>,
     format: Option<ImageFormat>,
+    trust: Trust,
+}
+
+/// What is taken on trust of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Trust {
+    /// The names of backing files are followed.
     backing_files: bool,
+    /// It is read although another process has it open for writing.
+    shared: bool,
+}
+
+/// An image that was opened.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenImage {
+    pub(crate) image: Arc<dyn DiskImage>,
+    pub(crate) format: ImageFormat,
+    /// What there is to say of that format.
+    pub(crate) warning: Option<String>,
 }
 
 impl ImageSource {
-    /// The image at `path`, in the format that its first bytes tell.
+    /// The image at `path`. It is read in the format in which the job has read its disk before; that of a new disk is told by its
+    /// first bytes, and remembered.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), format: None, backing_files: false }
+        Self { path: path.into(), name: None, format: None, trust: Trust::default() }
     }
 
-    /// Takes the image for one of `format`, whatever its first bytes tell: a guest can write a qcow2 header to its raw disk.
+    /// Calls the disk so, in place of what its file is called. By its name a disk is known from one restore point to the next.
+    #[must_use]
+    pub fn named(mut self, name: DiskName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Takes the image for one of `format` from now on, whatever it was before and whatever its first bytes tell.
     #[must_use]
     pub fn with_format(mut self, format: ImageFormat) -> Self {
         self.format = Some(format);
@@ -93,7 +133,14 @@ impl ImageSource {
     /// Follows the names of backing files. Only for images from a trusted place: such a name can point at any file.
     #[must_use]
     pub fn allow_backing_files(mut self) -> Self {
-        self.backing_files = true;
+        self.trust.backing_files = true;
+        self
+    }
+
+    /// Reads the image although another process has it open for writing: because what is read is a snapshot of it, say.
+    #[must_use]
+    pub fn force_share(mut self) -> Self {
+        self.trust.shared = true;
         self
     }
 
@@ -103,18 +150,58 @@ impl ImageSource {
         &self.path
     }
 
-    /// Opens the image. Blocks.
-    pub(crate) fn open(&self) -> Result<Arc<dyn DiskImage>> {
-        let format = match self.format {
-            Some(format) => format,
-            None => detect::detect(&self.path)?,
+    /// What the disk is called: as it was [named](Self::named), or as its image's file.
+    #[must_use]
+    pub fn name(&self) -> DiskName {
+        self.name.clone().unwrap_or_else(|| names::of_path(&self.path, 1))
+    }
+
+    /// Looks whether the image can be backed up at all, and tells about how many bytes there are to read. Blocks.
+    pub(crate) fn examine(&self) -> Result<u64> {
+        let file = self.open_file()?;
+        let unreadable = |error| Error::image(&self.path, "it cannot be examined", Some(error));
+        let length = detect::length(&file).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        match length {
+            0 => Err(Error::image(&self.path, "it is empty; a disk has at least one byte", None)),
+            _ if metadata.is_file() => Ok(length.min(metadata.blocks().saturating_mul(ALLOCATED_BLOCK_BYTES))),
+            _ => Ok(length),
+        }
+    }
+
+    /// Opens the image, as one of the format that is `known` of its disk, if it is. Blocks.
+    pub(crate) fn open(&self, known: Option<ImageFormat>) -> Result<OpenImage> {
+        let file = self.open_file()?;
+        let (format, warning) = match (self.format, known) {
+            (Some(format), _) => (format, None),
+            (None, Some(ImageFormat::Raw)) => (ImageFormat::Raw, detect::contradiction(&self.path, &file)?),
+            (None, Some(format)) => (format, None),
+            (None, None) => (detect::guess(&self.path, &file)?, None),
         };
-        Ok(match format {
-            ImageFormat::Raw => Arc::new(raw::RawImage::open(&self.path)?),
-            ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(&self.path, self.backing_files)?),
-        })
+        let image: Arc<dyn DiskImage> = match format {
+            ImageFormat::Raw => Arc::new(raw::RawImage::new(&self.path, file)?),
+            ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(&self.path, self.trust)?),
+        };
+        Ok(OpenImage { image, format, warning })
+    }
+
+    /// What the disk is known by from now on, and its size: what [`ImageSource::open`] finds, if the image stays as it is. Blocks.
+    pub(crate) fn look(&self, known: Option<ImageFormat>) -> Result<(ImageFormat, u64)> {
+        let OpenImage { image, format, .. } = self.open(known)?;
+        Ok((format, image.size_bytes()))
+    }
+
+    fn open_file(&self) -> Result<File> {
+        let file = detect::open(&self.path)?;
+        if !self.trust.shared {
+            lock::refuse_in_use(&self.path, &file)?;
+        }
+        Ok(file)
     }
 }
+
+/// The unit in which a file's metadata counts the space that it takes.
+const ALLOCATED_BLOCK_BYTES: u64 = 512;
 
 /// Makes an image of `size_bytes` at `path`. Blocks.
 ///

@@ -18,8 +18,8 @@ use offsite_core::{BlockMap, PointKind, Status, Timestamp};
 use crate::clock_rule::ClockRule;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
-use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
-use crate::point::{Addition, PointIndex, commit_point, number_machines};
+use crate::mover::{Output, OutputHeader, Source, bad_export, disks_of, receive};
+use crate::point::{Abandoned, Addition, PointIndex, commit_point, number_machines};
 use crate::read_back::check_step;
 use crate::report::{BlockTraffic, ImportReport, Tally};
 use crate::writer::{Writer, WriterSettings};
@@ -100,6 +100,7 @@ impl Import {
             block_size,
             alignment_bytes: head.alignment_bytes,
             machines: names.iter().map(|name| (name.clone(), numbers[name])).collect(),
+            disks: disks_of(&index.map),
         };
         let placement = output_header.placement(&self.repository);
         let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
@@ -151,6 +152,7 @@ impl Import {
             plan: &mut plan,
             predecessor_flags: Flags::NONE,
             spare: &BlockMap::empty(),
+            abandoned: Abandoned::default(),
         };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();

@@ -2,6 +2,7 @@
 //! asked for where a few blocks are enough.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,9 @@ use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
 
 use crate::error::Context;
+use crate::folder::DiskSummary;
 use crate::layout::Layout;
+use crate::mover::{Disks, disks_of};
 use crate::{Error, OpenRepository, Result};
 
 /// An index that is not longer than this is read whole rather than in pages.
@@ -34,6 +37,8 @@ pub(crate) struct Indexes {
     spares: BTreeMap<ObjectId, Arc<BlockMap>>,
     /// Pages of long indexes that were read, by where they start, so that what is planned and what is proven read them once.
     pages: BTreeMap<(ObjectId, u64), Bytes>,
+    /// Release lists that are only imagined.
+    lists: BTreeMap<ObjectId, BTreeMap<ObjectId, Vec<Range<u64>>>>,
 }
 
 impl Indexes {
@@ -46,12 +51,23 @@ impl Indexes {
             maps: BTreeMap::new(),
             spares: BTreeMap::new(),
             pages: BTreeMap::new(),
+            lists: BTreeMap::new(),
         }
     }
 
     /// Takes note of an index that was decoded already.
     pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
         self.maps.insert(id, Arc::new(map));
+    }
+
+    /// Takes note of a release list that nobody stores, as what retires it is only planned.
+    pub(crate) fn imagine_list(&mut self, id: ObjectId, ranges: BTreeMap<ObjectId, Vec<Range<u64>>>) {
+        self.lists.insert(id, ranges);
+    }
+
+    /// A release list that is only imagined.
+    pub(crate) fn imagined_list(&self, id: ObjectId) -> Option<&BTreeMap<ObjectId, Vec<Range<u64>>>> {
+        self.lists.get(&id)
     }
 
     /// Opens the own index of `point` from its bytes, as if they had been read: it is about to be stored, or only imagined.
@@ -190,6 +206,39 @@ impl Indexes {
         Some(whole.map(|(state, _)| state.name.clone()).collect())
     }
 
+    /// The disks of each machine of a point, as far as its own indexes tell. Reads their directories.
+    pub(crate) async fn disks(&mut self, point: &RestorePoint) -> Result<Disks> {
+        let mut all = Disks::new();
+        for reference in point.indexes() {
+            if let Some(map) = self.maps.get(&reference.id).filter(|_| !self.directories.contains_key(&reference.id)) {
+                let disks = disks_of(map).into_iter();
+                all.extend(disks.filter(|(name, _)| point.machine(name).is_some()));
+                continue;
+            }
+            let directory = self.directory(reference, point).await?;
+            for (position, (state, _)) in directory.machines.iter().enumerate() {
+                if let Some(disks) = directory.disks(position).filter(|_| point.machine(&state.name).is_some()) {
+                    let summary = |(number, identity, size_bytes)| DiskSummary { number, identity, size_bytes };
+                    all.insert(state.name.clone(), disks.into_iter().map(summary).collect());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The disks of each machine in the state at the end of these steps. Reads the directories of their indexes.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn disks_after(&mut self, steps: &[&RestorePoint]) -> Result<Disks> {
+        let mut all = Disks::new();
+        for point in steps {
+            let disks = self.disks(point).await?.into_iter();
+            all.extend(disks.filter(|(name, _)| point.machine(name).is_some_and(MachineState::is_whole)));
+        }
+        Ok(all)
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -206,7 +255,7 @@ impl Indexes {
         let directory = self.directory(reference, point).await?;
         let pages = directory.pages(coverage);
         let place = |page: &Page| (reference.id, page.range().start);
-        let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
         for page in pages.iter().filter(|page| !self.pages.contains_key(&place(page))) {
             match ranges.last_mut() {
                 Some(last) if page.range().start <= last.end + GAP_BYTES_MAX => last.end = page.range().end,
@@ -221,7 +270,7 @@ impl Indexes {
                 self.loaded(read, reference, point)?
             }
         };
-        let slice = |range: std::ops::Range<u64>| {
+        let slice = |range: Range<u64>| {
             let position = ranges.partition_point(|whole| whole.end < range.end);
             let (whole, bytes) = ranges.get(position).zip(buffers.get(position))?;
             let start = usize::try_from(range.start.checked_sub(whole.start)?).ok()?;

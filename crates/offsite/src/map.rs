@@ -13,7 +13,9 @@ use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Seque
 use crate::clock_rule::ClockRule;
 use crate::folder::{JobFolder, PointSelector};
 use crate::indexes::Indexes;
-use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
+use crate::mover::{
+    Aliases, Checking, Disks, FrameSource, Headers, Output, OutputHeader, Wanted, Way, disks_of, transfer,
+};
 use crate::point::{NewIndex, PointIndex, encode_index};
 use crate::read_back::{Change, prove};
 use crate::report::{BlockTraffic, MapReport, Tally};
@@ -41,6 +43,8 @@ struct Contents {
     frames: BTreeMap<(ObjectId, u64), Wanted>,
     /// The oldest point that refers to each file.
     first: BTreeMap<ObjectId, (Sequence, Timestamp)>,
+    /// The disks of each point's state.
+    disks: BTreeMap<Sequence, Disks>,
 }
 
 impl MapSeed {
@@ -188,6 +192,7 @@ impl MapSeed {
                 block_size: seed.chain().block_size(),
                 alignment_bytes: head.alignment_bytes,
                 machines: machines.clone(),
+                disks: contents.disks.get(sequence).cloned().unwrap_or_default(),
             };
             let mut placer = Placer::new(header.placement(&self.repository));
             let blocks = contents.frames.range((*file, 0)..=(*file, u64::MAX));
@@ -251,7 +256,8 @@ fn whole(point: &RestorePoint) -> impl Iterator<Item = &offsite_core::MachineSta
 /// Reads all indexes of a seed. It comes from outside, so that each point is whole is checked, and that a frame is one block's.
 async fn contents(seed: &JobFolder) -> Result<Contents> {
     let mut indexes = seed.indexes();
-    let mut contents = Contents { steps: Vec::new(), frames: BTreeMap::new(), first: BTreeMap::new() };
+    let mut contents =
+        Contents { steps: Vec::new(), frames: BTreeMap::new(), first: BTreeMap::new(), disks: BTreeMap::new() };
     for point in seed.chain().all() {
         let step = indexes.step(point).await?;
         for (name, disk, block, at) in step.stored() {
@@ -273,6 +279,9 @@ async fn contents(seed: &JobFolder) -> Result<Contents> {
                 return Err(damaged(seed, point, format!("machine {} is not whole", machine.name)));
             }
         }
+        let mut disks = disks_of(&state);
+        disks.retain(|name, _| whole(point).any(|machine| machine.name == *name));
+        contents.disks.insert(point.sequence, disks);
     }
     Ok(contents)
 }

@@ -1,6 +1,7 @@
 //! The index of a restore point, and committing the point.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use offsite_core::format::head::Head;
@@ -103,6 +104,17 @@ pub(crate) struct Addition<'a> {
     pub(crate) predecessor_flags: Flags,
     /// What was spare before.
     pub(crate) spare: &'a BlockMap,
+    /// What of the plan's new files is of machines that the point does not have.
+    pub(crate) abandoned: Abandoned,
+}
+
+/// What was stored for machines that then failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Abandoned {
+    /// The machines, failed or not, in the order in which they were numbered for the frames.
+    pub(crate) numbered: Vec<MachineName>,
+    /// Ranges of files that nothing ever referred to.
+    pub(crate) ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
 }
 
 /// The numbers of machines in a job folder; names that have none yet get the next ones.
@@ -168,9 +180,11 @@ pub(crate) async fn commit_point(
     indexes: &mut Indexes,
     addition: Addition<'_>,
 ) -> Result<RestorePoint> {
-    let Addition { rollback, point, plan, predecessor_flags, spare } = addition;
+    let Addition { rollback, point, plan, predecessor_flags, spare, abandoned } = addition;
     let defect = |error: ChainError| Error::Defect(error.to_string());
-    let head = writer.head().clone();
+    let mut head = writer.head().clone();
+    // A machine that failed keeps its number: the frames of those after it bear theirs already.
+    head.machines = number_machines(&head.machines, abandoned.numbered.iter()).0;
     let before = head.chain.flagged_latest(predecessor_flags).map_err(defect)?;
     // Points that the new one does not change: none of these may lose a file.
     keep_needed(indexes, &before, &mut plan.retired).await?;
@@ -208,6 +222,10 @@ pub(crate) async fn commit_point(
     let mut retired = Retired { indexes: before.indexes().map(|index| index.id).collect(), ..plan.retired.clone() };
     for index in proven.chain().indexes() {
         retired.indexes.remove(&index.id);
+    }
+    retired.punches |= writer.repository().backend_granularity().is_some();
+    for (file, ranges) in abandoned.ranges {
+        retired.ranges.entry(file).or_default().extend(ranges);
     }
     let retirements = prepare(writer, &retired).await?;
     let change = |head: &mut Head| {

@@ -2,7 +2,7 @@
 
 /// Listens to a long operation. Calls come from one task; they should return at once.
 pub trait Progress: Send + Sync {
-    /// An activity starts that will handle so many bytes.
+    /// An activity starts that will handle about so many bytes.
     fn begin(&self, activity: &str, total_bytes: u64);
     /// So many more bytes are done.
     fn advance(&self, bytes: u64);

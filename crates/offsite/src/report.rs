@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
-use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp, Transferred};
+use offsite_core::{DiskName, DiskNumber, MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
 use crate::release::Released;
@@ -197,6 +197,17 @@ pub struct MachineBackup {
     pub read_bytes: u64,
     /// Plain bytes of the blocks that were stored.
     pub changed_bytes: u64,
+    /// What there is to say of its images: that one was written to while it was read, or looks like another format by now.
+    pub warnings: Vec<String>,
+}
+
+/// A machine that a backup has left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineFailure {
+    /// Which.
+    pub name: MachineName,
+    /// Why, with the image.
+    pub why: String,
 }
 
 /// A backup job's run.
@@ -212,6 +223,8 @@ pub struct BackupReport {
     pub rolled_back: Option<Sequence>,
     /// Its machines.
     pub machines: Vec<MachineBackup>,
+    /// Machines with an image that could not be read, or that changed while it was; the point has no new state of these.
+    pub failed: Vec<MachineFailure>,
     /// Blocks stored.
     pub stored_blocks: u64,
     /// Bytes written to backup files.
@@ -357,8 +370,10 @@ pub(crate) fn absent(machines: &[MachineReport]) -> impl Iterator<Item = &Machin
 /// A restored disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredDisk {
-    /// Which.
+    /// The disk's number in its machine.
     pub number: DiskNumber,
+    /// What the disk is called.
+    pub name: DiskName,
     /// The image or the block device; none: the stream.
     pub path: Option<std::path::PathBuf>,
     /// The disk's size.

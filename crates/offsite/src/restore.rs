@@ -259,6 +259,7 @@ impl Restore {
             let length = |block| u64::from(chosen.block_size.length_at(block, disk.size_bytes()));
             RestoredDisk {
                 number: *number,
+                name: disk.identity().name.clone(),
                 path: None,
                 size_bytes: disk.size_bytes(),
                 data_bytes: disk

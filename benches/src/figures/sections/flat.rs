@@ -10,7 +10,10 @@ use std::time::Instant;
 use offsite::core::format::head::Head;
 use offsite::core::format::index::Index;
 use offsite::core::retention::{Policy, Regular, Simple};
-use offsite::core::{BlockSize, Digest, DiskMap, DiskNumber, MachineMap, MachineName, MachineNumber, MachineState};
+use offsite::core::{
+    BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    MachineNumber, MachineState,
+};
 use offsite::core::{Chain, ObjectId, Run, Status, StoredBlock};
 use offsite::{JobName, MergeMethod, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Changes, Disk, Profile};
@@ -148,7 +151,8 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
         StoredBlock { file: *file, offset, length: BULK_FRAME_BYTES, digest: Digest(digest) }
     };
     let runs = (0..blocks).map(|block| Run::Stored { block, at: at(block) }).collect();
-    let disk = DiskMap::new(u64::from(blocks) * BLOCK_BYTES as u64, blocks.into(), 0, runs)?;
+    let identity = DiskIdentity { name: DiskName::nearest("bulk"), format: ImageFormat::Raw };
+    let disk = DiskMap::new(identity, u64::from(blocks) * BLOCK_BYTES as u64, blocks.into(), 0, runs)?;
     let name = MachineName::new(BULK_MACHINE)?;
     let number = MachineNumber(u32::try_from(head.machines.len())?);
     let mut index = Index::decode(&std::fs::read(job.join("index").join(full.index.id.to_string()))?)?;

@@ -27,8 +27,8 @@ pub(crate) struct Restore {
     /// Its state at the restore point of this number.
     #[arg(long, value_name = "SEQ")]
     pub(crate) point: Option<u64>,
-    /// Only this disk, the first being 0 (default: all).
-    #[arg(long, value_name = "N")]
+    /// Only this disk, by its name or its number, the first being 0 (default: all).
+    #[arg(long, value_name = "N|NAME")]
     pub(crate) disk: Option<String>,
     /// A folder for one image a disk; a file or, with --overwrite, a block device for the only disk; or `-` for the only disk, raw, to
     /// standard output. A folder that is missing is made: PATH itself for several disks, or if it ends with /.

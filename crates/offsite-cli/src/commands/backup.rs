@@ -8,7 +8,7 @@ use offsite::core::{Labels, MachineName};
 use offsite::report::BackupReport;
 use offsite::{BackupJob, FullKind, ImageSource};
 
-use crate::args::Backup;
+use crate::args::{Backup, FormatOf};
 use crate::commands::transform_lines;
 use crate::config::Config;
 use crate::signals::Stop;
@@ -33,18 +33,8 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     if arguments.full || arguments.synthetic_full {
         job = job.full(if arguments.full { FullKind::Active } else { FullKind::Synthetic });
     }
-    for (machine, images) in &arguments.machines {
-        let images = images.iter().map(|path| {
-            let mut image = ImageSource::new(path);
-            if let Some(format) = arguments.format {
-                image = image.with_format(format.into());
-            }
-            if arguments.allow_backing_files {
-                image = image.allow_backing_files();
-            }
-            image
-        });
-        job = job.machine(machine.clone(), images.collect());
+    for (machine, images) in images(arguments)? {
+        job = job.machine(machine, images);
     }
     for (machine, labels) in labels {
         job = job.labels(machine, labels);
@@ -63,7 +53,60 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     } else {
         print::text(summary(arguments.job.as_str(), &report));
     }
-    Ok(if report.transform.is_well() { Status::Done } else { Status::Warnings })
+    for machine in &report.failed {
+        print::problem(format_args!("machine {} was not backed up: {}", machine.name, machine.why));
+    }
+    for warning in report.machines.iter().flat_map(|machine| &machine.warnings) {
+        print::warning(warning);
+    }
+    let is_clean = report.transform.is_well()
+        && report.failed.is_empty()
+        && report.machines.iter().all(|machine| machine.warnings.is_empty());
+    Ok(if is_clean { Status::Done } else { Status::Warnings })
+}
+
+/// The images of each machine, as they are to be read.
+fn images(arguments: &Backup) -> Result<Vec<(MachineName, Vec<ImageSource>)>, Failure> {
+    let mut is_used = vec![false; arguments.formats.len()];
+    let mut machines = Vec::new();
+    for (machine, disks) in &arguments.machines {
+        let mut sources = Vec::new();
+        for disk in disks {
+            let mut image = ImageSource::new(&disk.image);
+            if let Some(name) = &disk.name {
+                image = image.named(name.clone());
+            }
+            let own = [machine.to_string(), format!("{machine}:{}", image.name())];
+            // What is said of a disk counts more than what is said of its machine, and that more than what is said of all.
+            let rank = |of: &FormatOf| match &of.whose {
+                None => Some(0),
+                Some(whose) => own.iter().position(|own| own == whose).map(|depth| depth + 1),
+            };
+            let ranked = arguments.formats.iter().zip(&mut is_used).filter_map(|(of, is_used)| {
+                let rank = rank(of)?;
+                *is_used = true;
+                Some((rank, of.format))
+            });
+            if let Some((_, format)) = ranked.max_by_key(|(rank, _)| *rank) {
+                image = image.with_format(format.into());
+            }
+            if arguments.allow_backing_files {
+                image = image.allow_backing_files();
+            }
+            if arguments.force_share {
+                image = image.force_share();
+            }
+            sources.push(image);
+        }
+        machines.push((machine.clone(), sources));
+    }
+    match arguments.formats.iter().zip(is_used).find(|(_, is_used)| !is_used) {
+        Some((FormatOf { whose: Some(whose), .. }, _)) => Err(Failure::WrongUse(format!(
+            "--format {whose}:...: this run has no such machine or disk; a disk is called as its image's file, or as you name it \
+             (MACHINE=NAME=IMAGE)"
+        ))),
+        _ => Ok(machines),
+    }
 }
 
 /// The labels of the machines that any are given for.

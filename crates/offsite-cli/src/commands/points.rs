@@ -59,6 +59,19 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
         let local = LocalTime::of(config, job.as_str());
         for point in folder.chain().all() {
             let mut value = json::point(point, &known, None);
+            if arguments.json {
+                // What is known of the disks is no reason to list nothing where an index is damaged.
+                match folder.disks(point).await {
+                    Ok(disks) => json::add_disks(&mut value, &disks),
+                    Err(error) => {
+                        print::warning(format_args!(
+                            "the disks of restore point {} of job {job} are unknown: {error}",
+                            point.sequence
+                        ));
+                        status = status.and(Status::Warnings);
+                    }
+                }
+            }
             value["job"] = job.as_str().into();
             listed.push(value);
             let machines: Vec<String> = point

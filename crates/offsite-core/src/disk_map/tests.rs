@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Digest, ObjectId};
+use crate::{Digest, DiskName, ImageFormat, ObjectId};
 
 /// What a map says of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,12 @@ struct Cells {
 }
 
 const BLOCK_BYTES: u64 = 10;
+
+/// What the model's disks are known by, which goes with their size: whoever takes the one from another map than the other is seen.
+fn identity(size_bytes: u64) -> DiskIdentity {
+    let format = if size_bytes.is_multiple_of(2) { ImageFormat::Raw } else { ImageFormat::Qcow2 };
+    DiskIdentity { name: DiskName::new(&format!("of-{size_bytes}")).unwrap(), format }
+}
 
 fn stored(block: usize, content: u8, copy: u8) -> StoredBlock {
     StoredBlock {
@@ -54,11 +60,12 @@ impl Cells {
 
     fn map(&self) -> DiskMap {
         let keeps = self.keeps.iter().rposition(|keeps| *keeps).map_or(0, |last| u32::try_from(last + 1).unwrap());
-        DiskMap::new(self.size_bytes, self.cells.len() as u64, keeps, self.runs()).unwrap()
+        DiskMap::new(identity(self.size_bytes), self.size_bytes, self.cells.len() as u64, keeps, self.runs()).unwrap()
     }
 
     /// What `map` says, block by block: of covered blocks it does not matter whether they would be kept.
     fn of(map: &DiskMap) -> Self {
+        assert_eq!(*map.identity(), identity(map.size_bytes()));
         let cell = |block| match map.get(block) {
             None => Cell::Absent,
             Some(Run::Zero { .. }) => Cell::Zero,
@@ -181,10 +188,11 @@ proptest! {
             }
         }
         let keeps = map.keeps_blocks();
-        let again = DiskMap::new(map.size_bytes(), map.block_count().into(), keeps, runs.clone()).unwrap();
+        let (size_bytes, count) = (map.size_bytes(), u64::from(map.block_count()));
+        let again = DiskMap::new(identity(size_bytes), size_bytes, count, keeps, runs.clone()).unwrap();
         prop_assert_eq!(&again, &map);
         if map.get(keeps).is_some() {
-            let raised = DiskMap::new(map.size_bytes(), map.block_count().into(), keeps + 1, runs).unwrap();
+            let raised = DiskMap::new(identity(size_bytes), size_bytes, count, keeps + 1, runs).unwrap();
             prop_assert_eq!(&raised, &map);
         }
     }
@@ -278,7 +286,7 @@ proptest! {
 fn runs_that_are_no_map_are_refused() {
     let zero = |first, count| Run::Zero { first, count };
     let at = |block| Run::Stored { block, at: stored(0, 1, 0) };
-    let new = |blocks, runs| DiskMap::new(blocks, blocks, 0, runs);
+    let new = |blocks, runs| DiskMap::new(identity(blocks), blocks, blocks, 0, runs);
     assert_eq!(new(4, vec![zero(0, 0)]), Err(DiskMapError::Order(0)));
     assert_eq!(new(4, vec![zero(0, 2), at(1)]), Err(DiskMapError::Order(1)));
     assert_eq!(new(4, vec![at(2), at(1)]), Err(DiskMapError::Order(1)));
@@ -293,9 +301,9 @@ fn the_largest_disk_combines() {
     let blocks = u32::MAX;
     let size_bytes = u64::from(blocks) * (4 << 20);
     let zero = Run::Zero { first: 0, count: blocks };
-    let empty = DiskMap::new(size_bytes, blocks.into(), 0, vec![zero]).unwrap();
+    let empty = DiskMap::new(identity(size_bytes), size_bytes, blocks.into(), 0, vec![zero]).unwrap();
     let last = Run::Stored { block: blocks - 1, at: stored(0, 1, 0) };
-    let step = DiskMap::new(size_bytes, blocks.into(), blocks, vec![last]).unwrap();
+    let step = DiskMap::new(identity(size_bytes), size_bytes, blocks.into(), blocks, vec![last]).unwrap();
     let after = empty.overlay(&step, |_, _| {});
     assert_eq!(after.runs(), [Run::Zero { first: 0, count: blocks - 1 }, last]);
     assert!(after.is_full());

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checksum;
+use super::disk_format::{decode_identity, encode_format};
 use super::error::{FormatError, Result};
-use crate::{BlockSize, Digest, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
+use crate::{BlockSize, Digest, DiskIdentity, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
 
 const WHAT: &str = "index";
 /// First block and count of a run of zeros.
@@ -23,6 +24,8 @@ pub(super) const PAGE_RUNS: usize = 4096;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DiskRecord {
     pub(super) number: u16,
+    pub(super) name: String,
+    pub(super) format: u8,
     pub(super) size_bytes: u64,
     pub(super) keeps_blocks: u32,
     pub(super) pages: Vec<PageRecord>,
@@ -38,6 +41,11 @@ pub(super) struct PageRecord {
 }
 
 impl DiskRecord {
+    /// What the disk is known by.
+    pub(super) fn identity(&self) -> Result<DiskIdentity> {
+        decode_identity(WHAT, &self.name, self.format)
+    }
+
     /// The length of the disk's pages.
     pub(super) fn part_bytes(&self) -> u64 {
         self.pages.iter().map(PageRecord::bytes).sum()
@@ -61,6 +69,8 @@ pub(super) fn encode_disk(
     let pages = disk.runs().chunks(PAGE_RUNS).map(|runs| encode_page(runs, files, part));
     Ok(DiskRecord {
         number: number.0,
+        name: disk.identity().name.as_str().to_owned(),
+        format: encode_format(disk.identity().format),
         size_bytes: disk.size_bytes(),
         keeps_blocks: disk.keeps_blocks(),
         pages: pages.collect::<Result<_>>()?,
@@ -140,7 +150,8 @@ pub(super) fn decode_disk(
     }
     let is_last = |number: usize| number + 1 == record.pages.len();
     let is_short = |page: &PageRecord| page.zero_rows as usize + page.stored_rows as usize != PAGE_RUNS;
-    let map = DiskMap::new(record.size_bytes, block_size.count(record.size_bytes), record.keeps_blocks, runs)?;
+    let block_count = block_size.count(record.size_bytes);
+    let map = DiskMap::new(record.identity()?, record.size_bytes, block_count, record.keeps_blocks, runs)?;
     // One map has one spelling: neighbouring zeros are one row, the bound is the smallest, and pages are full.
     if map.runs().len() != rows
         || map.keeps_blocks() != record.keeps_blocks
@@ -212,7 +223,8 @@ mod tests {
         let columns: Vec<u8> = firsts.chain(zeros.iter().flat_map(|(_, count)| count.to_le_bytes())).collect();
         let first_block = zeros.first().map_or(0, |(first, _)| *first);
         let page = PageRecord { first_block, zero_rows, stored_rows: 0, checksum: checksum(&columns) };
-        let record = DiskRecord { number: 0, size_bytes: 10 << 20, keeps_blocks, pages: vec![page] };
+        let (name, size_bytes) = ("vda".to_owned(), 10 << 20);
+        let record = DiskRecord { number: 0, name, format: 0, size_bytes, keeps_blocks, pages: vec![page] };
         decode_disk(&record, &columns, BlockSize::MiB1, &[])
     }
 

@@ -8,8 +8,8 @@ use super::error::{FormatError, Result};
 use super::index::{DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, decode_kind, decode_time};
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
-    BlockMap, BlockSize, Coverage, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName, MachineNumber,
-    MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
+    BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName,
+    MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
 };
 
 const WHAT: &str = "index";
@@ -81,6 +81,14 @@ impl Directory {
         if !disks.all(|disks| disks.is_sorted_by(|left, right| left.number < right.number)) {
             return Err(FormatError::invalid(WHAT, "its disks are out of order"));
         }
+        for (_, machine) in &parts {
+            let mut names = BTreeSet::new();
+            for disk in machine.disks.iter().flatten() {
+                if !names.insert(disk.identity()?.name) {
+                    return Err(FormatError::invalid(WHAT, "two disks of a machine have one name"));
+                }
+            }
+        }
         Ok(Self {
             folder: record.folder,
             id: ObjectId::from_stored(record.id),
@@ -117,6 +125,14 @@ impl Directory {
     #[must_use]
     pub fn part_range(&self, position: usize) -> Range<u64> {
         self.parts.get(position).map_or(0..0, |(range, _)| range.clone())
+    }
+
+    /// The disks of the `position`-th machine, with what each is known by and its size in bytes; none, if only the indexes below speak
+    /// of it.
+    #[must_use]
+    pub fn disks(&self, position: usize) -> Option<Vec<(DiskNumber, DiskIdentity, u64)>> {
+        let disks = self.parts.get(position)?.1.disks.as_ref()?.iter();
+        disks.map(|disk| Some((DiskNumber(disk.number), disk.identity().ok()?, disk.size_bytes))).collect()
     }
 
     /// Decodes the part of the `position`-th machine; none, if only the indexes below speak of it.
@@ -219,7 +235,7 @@ impl Directory {
                 let count = self.block_size.count(record.size_bytes);
                 disks.insert(
                     DiskNumber(record.number),
-                    DiskMap::new(record.size_bytes, count, record.keeps_blocks, runs)?,
+                    DiskMap::new(record.identity()?, record.size_bytes, count, record.keeps_blocks, runs)?,
                 );
             }
             map.insert(state.name.clone(), MachineMap { captured: state.captured, disks });
@@ -239,7 +255,8 @@ mod tests {
         let captured = Timestamp::from_unix_secs(0).unwrap();
         let state = MachineState::new(MachineName::new(name).unwrap(), Status::Complete, captured);
         let page = PageRecord { first_block: 0, zero_rows, stored_rows, checksum: 0 };
-        let disk = DiskRecord { number: 0, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
+        let (number, disk_name, format) = (0, "vda".to_owned(), 0);
+        let disk = DiskRecord { number, name: disk_name, format, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
         let machine = MachineRecord {
             name: name.to_owned(),
             number: 0,

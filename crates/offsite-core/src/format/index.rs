@@ -214,6 +214,13 @@ impl Index {
         {
             return Err(FormatError::invalid(WHAT, "a machine has blocks and no state"));
         }
+        let machines = [&self.map, &self.spare].into_iter().flat_map(|map| map.machines().values());
+        for machine in machines {
+            let names: BTreeSet<_> = machine.disks.values().map(|disk| &disk.identity().name).collect();
+            if names.len() != machine.disks.len() {
+                return Err(FormatError::invalid(WHAT, "two disks of a machine have one name"));
+            }
+        }
         if self.below.is_empty() && self.map.machines().len() != states(false).len() {
             return Err(FormatError::invalid(WHAT, "a machine has a state and no blocks"));
         }

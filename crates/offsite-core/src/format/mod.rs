@@ -10,6 +10,7 @@ pub mod backup_file;
 mod codec;
 mod columns;
 mod directory;
+mod disk_format;
 mod envelope;
 mod error;
 pub mod frame;

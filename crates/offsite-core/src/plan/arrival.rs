@@ -55,5 +55,5 @@ impl Arrival {
 fn part(disk: &DiskMap, runs: Vec<Run>) -> DiskMap {
     let count = u64::from(disk.block_count());
     // The runs are some of the disk's own, in their order, so they are a map.
-    DiskMap::new(disk.size_bytes(), count, 0, runs).unwrap_or_else(|_| disk.clone())
+    DiskMap::new(disk.identity().clone(), disk.size_bytes(), count, 0, runs).unwrap_or_else(|_| disk.clone())
 }

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskMap, DiskNumber, MachineMap, MachineName, ObjectId, Run, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    ObjectId, Run, StoredBlock, Timestamp,
 };
 use proptest::prelude::*;
 use sha2::Digest as _;
@@ -94,6 +95,12 @@ pub(crate) fn name(machine: u8) -> MachineName {
     MachineName::new(&format!("machine-{machine}")).expect("a plain name")
 }
 
+/// What a disk is known by: it goes with its number and its size, so that whoever takes it from another state is seen.
+pub(crate) fn identity(number: u16, size_bytes: u64) -> DiskIdentity {
+    let format = if (size_bytes / UNIT_BYTES).is_multiple_of(2) { ImageFormat::Raw } else { ImageFormat::Qcow2 };
+    DiskIdentity { name: DiskName::new(&format!("disk-{number}-of-{size_bytes}")).expect("a plain name"), format }
+}
+
 pub(crate) fn time(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs).expect("a time in range")
 }
@@ -128,13 +135,14 @@ impl Store {
         let file = self.next_file();
         let mut map = BlockMap::empty();
         for (machine, disks) in world {
-            let disks = disks.iter().map(|(number, bytes)| (DiskNumber(*number), self.write_disk(file, bytes)));
+            let disks =
+                disks.iter().map(|(number, bytes)| (DiskNumber(*number), self.write_disk(file, *number, bytes)));
             map.insert(name(*machine), MachineMap { captured: at, disks: disks.collect() });
         }
         map
     }
 
-    fn write_disk(&mut self, file: ObjectId, bytes: &[u8]) -> DiskMap {
+    fn write_disk(&mut self, file: ObjectId, number: u16, bytes: &[u8]) -> DiskMap {
         let size_bytes = bytes.len() as u64 * UNIT_BYTES;
         let runs = bytes.chunks(UNITS).zip(0..).map(|(content, block)| {
             if content.iter().all(|byte| *byte == 0) {
@@ -143,19 +151,21 @@ impl Store {
                 Run::Stored { block, at: self.put(file, content) }
             }
         });
-        DiskMap::new(size_bytes, BLOCK_SIZE.count(size_bytes), 0, runs.collect()).expect("runs of the disk")
+        DiskMap::new(identity(number, size_bytes), size_bytes, BLOCK_SIZE.count(size_bytes), 0, runs.collect())
+            .expect("runs of the disk")
     }
 
     /// The bytes of a state, from the frames that it names. Panics where it names none.
     pub(crate) fn restore(&self, state: &BlockMap) -> World {
         let machines = state.machines().iter().map(|(name, machine)| {
             let letter = name.as_str().bytes().next_back().expect("a digit") - b'0';
-            (letter, machine.disks.iter().map(|(number, disk)| (number.0, self.restore_disk(disk))).collect())
+            (letter, machine.disks.iter().map(|(number, disk)| (number.0, self.restore_disk(number.0, disk))).collect())
         });
         machines.collect()
     }
 
-    fn restore_disk(&self, disk: &DiskMap) -> Vec<u8> {
+    fn restore_disk(&self, number: u16, disk: &DiskMap) -> Vec<u8> {
+        assert_eq!(*disk.identity(), identity(number, disk.size_bytes()));
         assert!(disk.is_full(), "{disk:?}");
         let length = usize::try_from(disk.size_bytes() / UNIT_BYTES).expect("a small disk");
         let mut bytes = vec![0; length];

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel};
+use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
 use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
 use offsite_core::format::index::Index;
@@ -11,9 +11,9 @@ use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMa
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
-    BlockMap, BlockSize, Chain, Digest, DiskMap, DiskNumber, IndexReference, Labels, MachineMap, MachineName,
-    MachineNumber, MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
-    Transferred,
+    BlockMap, BlockSize, Chain, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, IndexReference,
+    Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status,
+    StoredBlock, Timestamp, Transferred,
 };
 
 pub(crate) const FOLDER: [u8; 16] = *b"folder of a test";
@@ -31,12 +31,19 @@ fn stored(block: u32, file: u32, offset: u64) -> Run {
     Run::Stored { block, at: StoredBlock { file: ObjectId::new(1, file), offset, length: 164, digest } }
 }
 
-fn disk(size_bytes: u64, keeps_blocks: u32, runs: Vec<Run>) -> DiskMap {
-    DiskMap::new(size_bytes, BlockSize::MiB1.count(size_bytes), keeps_blocks, runs).expect("runs of the disk")
+/// What the disk of that number is known by.
+pub(crate) fn identity(number: u16) -> DiskIdentity {
+    let format = if number.is_multiple_of(2) { ImageFormat::Raw } else { ImageFormat::Qcow2 };
+    DiskIdentity { name: DiskName::new(&format!("vd{number}")).expect("a plain name"), format }
 }
 
-fn machine(secs: i64, disks: Vec<(u16, DiskMap)>) -> MachineMap {
-    let disks = disks.into_iter().map(|(number, disk)| (DiskNumber(number), disk)).collect();
+fn disk(size_bytes: u64, keeps_blocks: u32, runs: Vec<Run>) -> impl FnOnce(u16) -> DiskMap {
+    let count = BlockSize::MiB1.count(size_bytes);
+    move |number| DiskMap::new(identity(number), size_bytes, count, keeps_blocks, runs).expect("runs of the disk")
+}
+
+fn machine<D: FnOnce(u16) -> DiskMap>(secs: i64, disks: Vec<(u16, D)>) -> MachineMap {
+    let disks = disks.into_iter().map(|(number, disk)| (DiskNumber(number), disk(number))).collect();
     MachineMap { captured: time(secs), disks }
 }
 
@@ -233,7 +240,12 @@ pub(crate) fn verification() -> Verification {
 }
 
 pub(crate) fn backup_file() -> BackupFileHeader {
-    let label = |number, name: &str| MachineLabel { number, name: name.to_owned() };
+    let disk = |(number, size_bytes)| DiskLabel::new(DiskNumber(number), &identity(number), size_bytes);
+    let label = |number, name: &str, disks: &[(u16, u64)]| MachineLabel {
+        number,
+        name: name.to_owned(),
+        disks: disks.iter().copied().map(disk).collect(),
+    };
     BackupFileHeader {
         folder: FOLDER,
         id: ObjectId::new(1, 2).stored(),
@@ -241,7 +253,7 @@ pub(crate) fn backup_file() -> BackupFileHeader {
         time_unix_secs: -1,
         block_bytes: 1 << 20,
         alignment_bytes: 4096,
-        machines: vec![label(1, "app"), label(2, "web")],
+        machines: vec![label(1, "app", &[(0, 1 << 33), (3, 777)]), label(2, "web", &[])],
     }
 }
 

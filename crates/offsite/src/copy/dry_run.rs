@@ -16,7 +16,7 @@ use crate::indexes::Indexes;
 use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
-use crate::transform::{Drafting, PlannedOperation, Planning, imagine, plan, plan_healing, whole};
+use crate::transform::{Drafting, PlannedOperation, Planning, imagine, imagine_retired, plan, plan_healing, whole};
 use crate::writer::{WriterSettings, first_head, last_selected};
 use crate::{Error, OpenRepository, Result};
 
@@ -113,6 +113,7 @@ impl CopyJob {
             let chain = head.chain.flagged_latest(predecessor).and_then(|chain| chain.appended(point));
             head.chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
             head.files = files;
+            imagine_retired(&mut head, &mut indexes, &mut mint, &plan.retired);
             let report = |copy: &MachineCopy| {
                 let outcome = MachineOutcome::Complete { captured: copy.captured };
                 MachineReport { name: copy.name.clone(), outcome }
@@ -143,7 +144,7 @@ impl CopyJob {
                 mint: &mut mint,
             };
             let draft = whole::draft(&mut drafting, &folders, sequence).await?;
-            operations.push(imagine(&mut head, draft));
+            operations.push(imagine(&mut head, &mut indexes, &mut mint, draft));
         }
         let settings = &self.transforms;
         operations.extend(plan(target, &mut head, &mut indexes, settings, now, added, &mut mint).await?);

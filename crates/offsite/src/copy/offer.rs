@@ -18,7 +18,7 @@ use super::selection::{Choice, copied, origin_in};
 use super::source::Sources;
 use super::sync::SyncRequest;
 use crate::indexes::Indexes;
-use crate::mover::{Copied, OutputHeader};
+use crate::mover::{Copied, OutputHeader, disks_of};
 use crate::point::{PointIndex, Stack, number_machines};
 use crate::read_back::check_step;
 use crate::report::{MachineCopy, MachineReport};
@@ -128,6 +128,7 @@ impl CopyJob {
             block_size: head.chain.block_size(),
             alignment_bytes: head.alignment_bytes,
             machines: numbered(&head.machines, &choice),
+            disks: disks_of(&choice.wanted),
         };
         let placement = header.placement(&self.target);
         let from = if is_active { &nothing } else { latest };

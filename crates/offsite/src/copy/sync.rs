@@ -15,7 +15,7 @@ use super::{CopyJob, latest_state};
 use crate::gate::{Gate, OpenGate};
 use crate::indexes::Indexes;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
-use crate::point::{Addition, commit_point};
+use crate::point::{Abandoned, Addition, commit_point};
 use crate::report::{BlockTraffic, MachineOutcome, MachineReport, SyncOutcome, SyncReport, Tally};
 use crate::writer::Writer;
 use crate::{Error, Result};
@@ -157,6 +157,7 @@ impl CopyJob {
             plan: &mut settled.plan,
             predecessor_flags: predecessor,
             spare: &settled.spare_before,
+            abandoned: Abandoned::default(),
         };
         commit_point(writer, indexes, addition).await?;
         let tally = Tally {

@@ -1,60 +1,56 @@
-//! What kind of image a file is.
+//! Opening an image's file, and what it is read as.
 
 use std::fs::{File, FileType};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use offsite_core::ImageFormat;
+
+use super::signature::{Signature, signature};
 use crate::{Error, Result};
 
-/// How a disk image is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ImageFormat {
-    /// The disk's bytes as they are.
-    #[default]
-    Raw,
-    /// QEMU's copy-on-write format, versions 2 and 3.
-    Qcow2,
+/// Guesses the format of an image of which nothing is known yet.
+///
+/// # Errors
+/// [`Error::Image`] for a file that looks like another format: backing it up as a raw disk would surprise.
+pub(super) fn guess(path: &Path, file: &File) -> Result<ImageFormat> {
+    let (what, cure) = match looks_like(path, file)? {
+        None => return Ok(ImageFormat::Raw),
+        Some(Signature::Qcow2) => return Ok(ImageFormat::Qcow2),
+        Some(Signature::Image(name)) => {
+            (format!("{name} image"), "convert it first (qemu-img convert -O qcow2 IMAGE IMAGE.qcow2)")
+        }
+        Some(Signature::Packed(name)) => (format!("{name} file"), "unpack it first"),
+    };
+    let detail = format!(
+        "it looks like a {what}, and its bytes would be backed up as they are; {cure}, or say that these bytes are the disk \
+         (--format raw)"
+    );
+    Err(Error::image(path, detail, None))
 }
 
-impl ImageFormat {
-    /// The usual ending of a file's name.
-    #[must_use]
-    pub const fn extension(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-        }
-    }
+/// What there is to say of an image that is read as a raw disk, as it was before, and looks like another format by now.
+///
+/// Whoever runs in the machine can have written that to the disk, so it is no reason to read it otherwise. Archives are not told of:
+/// they lie on disks for good reasons.
+pub(super) fn contradiction(path: &Path, file: &File) -> Result<Option<String>> {
+    let name = match looks_like(path, file)? {
+        Some(Signature::Qcow2) => "qcow2",
+        Some(Signature::Image(name)) => name,
+        Some(Signature::Packed(_)) | None => return Ok(None),
+    };
+    Ok(Some(format!(
+        "disk image {} begins like a {name} image, and was a raw disk until now; it was backed up as the raw disk that it was, as its \
+         machine can write such a beginning. If you converted it, say so once (--format MACHINE:DISK:FORMAT); if its bytes are \
+         the disk, --format raw ends this warning",
+        path.display()
+    )))
 }
 
-/// Formats that are told by their first bytes and not read: backing them up as raw disks would surprise.
-const FOREIGN: [(&[u8], &str); 4] = [(b"KDMV", "VMDK"), (b"vhdxfile", "VHDX"), (b"conectix", "VHD"), (b"<<< ", "VDI")];
-
-/// Tells the format by the first bytes; what starts like no known format is raw.
-pub(super) fn detect(path: &Path) -> Result<ImageFormat> {
-    let mut start = [0; 8];
-    let mut file = open(path)?;
-    let mut filled = 0;
-    while filled < start.len() {
-        match file.read(&mut start[filled..]) {
-            Ok(0) => break,
-            Ok(length) => filled += length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::image(path, "it cannot be read", Some(error))),
-        }
-    }
-    if start.starts_with(b"QFI\xfb") {
-        return Ok(ImageFormat::Qcow2);
-    }
-    match FOREIGN.iter().find(|(magic, _)| start.starts_with(magic)) {
-        Some((_, name)) => Err(Error::image(
-            path,
-            format!("it is a {name} image; convert it first: qemu-img convert -O qcow2 IMAGE IMAGE.qcow2"),
-            None,
-        )),
-        None => Ok(ImageFormat::Raw),
-    }
+fn looks_like(path: &Path, file: &File) -> Result<Option<Signature>> {
+    let unreadable = |error| Error::image(path, "it cannot be read", Some(error));
+    signature(file, length(file).map_err(unreadable)?).map_err(unreadable)
 }
 
 /// The length of an image's file. A block device has its length at its end, and none in its metadata.

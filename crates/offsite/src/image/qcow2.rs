@@ -12,7 +12,8 @@ use imago::{
 };
 
 use super::partial::{Partial, Replace};
-use super::{DiskImage, DiskSink, qcow2_bounds};
+use super::watch::Watch;
+use super::{DiskImage, DiskSink, Trust, qcow2_bounds};
 use crate::{Error, Result};
 
 /// A qcow2 image to read.
@@ -20,16 +21,18 @@ use crate::{Error, Result};
 pub(super) struct Qcow2Image {
     path: PathBuf,
     access: FormatAccess<File>,
+    /// Its own file and those below it.
+    watches: Vec<Watch>,
 }
 
 impl Qcow2Image {
-    pub(super) fn open(path: &Path, backing_files: bool) -> Result<Self> {
+    pub(super) fn open(path: &Path, trust: Trust) -> Result<Self> {
         // imago reads zeros past the end of a file, so a truncated image must be told before.
-        qcow2_bounds::check(path, backing_files)?;
+        let watches = qcow2_bounds::check(path, trust)?;
         let refused = |error| Error::image(path, "it is no qcow2 image that can be read", Some(error));
         let storage = File::open(StorageOpenOptions::new().filename(path)).map_err(refused)?;
         let builder = Qcow2::<File>::builder(storage);
-        let image = if backing_files {
+        let image = if trust.backing_files {
             builder.open(PermissiveImplicitOpenGate::default())
         } else {
             builder.open(DenyImplicitOpenGate::default())
@@ -38,7 +41,7 @@ impl Qcow2Image {
         if access.size() == 0 {
             return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
         }
-        Ok(Self { path: path.to_owned(), access })
+        Ok(Self { path: path.to_owned(), access, watches })
     }
 }
 
@@ -72,7 +75,17 @@ impl DiskImage for Qcow2Image {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         self.access
             .read(buffer, offset)
-            .map_err(|error| Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)))
+            .map_err(|error| Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)))?;
+        // Of a file that was cut off meanwhile, these may be zeros that nobody wrote.
+        self.watches.iter().try_for_each(Watch::check_length)
+    }
+
+    fn settle(&self) -> Result<Option<String>> {
+        let mut note = None;
+        for watch in &self.watches {
+            note = note.or(watch.settle()?);
+        }
+        Ok(note)
     }
 }
 

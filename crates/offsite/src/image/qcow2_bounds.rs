@@ -9,11 +9,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::detect::{self, ImageFormat};
+use offsite_core::ImageFormat;
+
+use super::lock::refuse_in_use;
+use super::signature::QFI;
+use super::watch::Watch;
+use super::{Trust, detect};
 use crate::{Error, Result};
 
-/// What every qcow2 image starts with.
-const MAGIC: &[u8; 4] = b"QFI\xfb";
 /// The offset in an entry of the first or second table.
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 /// An entry of the second table whose cluster is compressed.
@@ -30,21 +33,31 @@ const UNREAD_FEATURES: [(u64, &str); 3] = [
     (1 << 3, "is compressed by another method than zlib"),
     (1 << 4, "has subclusters"),
 ];
+/// Where version 3 says how long its header is; version 2 has 72 bytes.
+const HEADER_LENGTH_OFFSET: u64 = 100;
+/// The extension of the header that names the format of the backing file.
+const BACKING_FORMAT: u32 = 0xe279_2aca;
+/// As many extensions are looked at; QEMU writes four at most.
+const EXTENSIONS_MAX: usize = 64;
 /// The largest first table that is read: 32 MiB, as QEMU's own limit.
 const L1_BYTES_MAX: u64 = 32 << 20;
 /// The longest chain of backing files that is followed.
 const BACKING_DEPTH_MAX: usize = 64;
 
-/// Checks the image and, if they are allowed, its backing files.
+/// Checks the image and, if they are allowed, its backing files; all of them, to be watched while they are read.
 ///
 /// # Errors
-/// [`Error::Image`] names the file that is truncated or refers to a backing file that was not allowed.
-pub(super) fn check(path: &Path, backing_files: bool) -> Result<()> {
+/// [`Error::Image`] names the file that is truncated or in use, or refers to a backing file that was not allowed.
+pub(super) fn check(path: &Path, trust: Trust) -> Result<Vec<Watch>> {
+    let mut watches = Vec::new();
     let mut path = path.to_owned();
     for _ in 0..BACKING_DEPTH_MAX {
-        match check_one(&path)? {
-            None => return Ok(()),
-            Some(backing) if !backing_files => {
+        let watch = watched(&path, trust)?;
+        let backing = check_one(&path, watch.file(), watch.length())?;
+        watches.push(watch);
+        match backing {
+            None => return Ok(watches),
+            Some((backing, _)) if !trust.backing_files => {
                 return Err(Error::image(
                     &path,
                     format!(
@@ -55,9 +68,11 @@ pub(super) fn check(path: &Path, backing_files: bool) -> Result<()> {
                     None,
                 ));
             }
-            Some(backing) => {
-                if detect::detect(&backing)? == ImageFormat::Raw {
-                    return Ok(());
+            Some((backing, format)) => {
+                let watch = watched(&backing, trust)?;
+                if backing_format(&path, format, &backing, watch.file())? == ImageFormat::Raw {
+                    watches.push(watch);
+                    return Ok(watches);
                 }
                 path = backing;
             }
@@ -66,29 +81,54 @@ pub(super) fn check(path: &Path, backing_files: bool) -> Result<()> {
     Err(Error::image(&path, "its chain of backing files is too long, or goes in circles", None))
 }
 
-/// Checks one file; its backing file, if it has one.
-fn check_one(path: &Path) -> Result<Option<PathBuf>> {
+fn watched(path: &Path, trust: Trust) -> Result<Watch> {
     let file = detect::open(path)?;
+    if !trust.shared {
+        refuse_in_use(path, &file)?;
+    }
+    Watch::new(path, file)
+}
+
+/// The format of the file below the image at `path`, which names it as `named`, or not at all.
+///
+/// Where it is not named, a file that begins like qcow2 may be a raw disk to which its machine has written that.
+fn backing_format(path: &Path, named: Option<String>, backing: &Path, file: &File) -> Result<ImageFormat> {
+    match named.as_deref() {
+        Some("qcow2") => Ok(ImageFormat::Qcow2),
+        Some("raw" | "file" | "host_device") => Ok(ImageFormat::Raw),
+        Some(other) => {
+            Err(Error::image(path, format!("its backing file has the format {other:?}, which is not read"), None))
+        }
+        None if detect::guess(backing, file)? == ImageFormat::Raw => Ok(ImageFormat::Raw),
+        None => {
+            let detail = format!(
+                "it does not say in which format its backing file {} is; write it down, if you know it to be qcow2: \
+                 qemu-img rebase -u -F qcow2 -b BACKING IMAGE",
+                backing.display()
+            );
+            Err(Error::image(path, detail, None))
+        }
+    }
+}
+
+/// Checks one file of that length; its backing file, if it has one, and the format that it is said to have.
+fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, Option<String>)>> {
     let unreadable = |error| Error::image(path, "it cannot be read", Some(error));
-    let length = detect::length(&file).map_err(unreadable)?;
     let truncated = |what: &str, end: u64| {
         Error::image(path, format!("it is truncated: {what} ends at byte {end}, the file at {length}"), None)
     };
     let mut header = [0; 72];
-    let mut magic = [0; MAGIC.len()];
-    if file.read_exact_at(&mut magic, 0).is_ok() && magic != *MAGIC {
-        return Err(Error::image(
-            path,
-            "it is no qcow2 image; name its format, or let it be told by its first bytes",
-            None,
-        ));
+    let mut magic = [0; QFI.len()];
+    if file.read_exact_at(&mut magic, 0).is_ok() && magic != *QFI {
+        let detail = "it is no qcow2 image, and is to be read as one; if it was converted, say so (--format raw)";
+        return Err(Error::image(path, detail, None));
     }
     if length < header.len() as u64 {
         return Err(truncated("its header", header.len() as u64));
     }
     file.read_exact_at(&mut header, 0).map_err(unreadable)?;
-    refuse_unread(path, &file, &header)?;
-    let backing = backing_file(path, &file, &header)?;
+    refuse_unread(path, file, &header)?;
+    let backing = backing_file(path, file, &header)?;
     let cluster_bits = be32(&header, 20);
     if !(9..=21).contains(&cluster_bits) {
         return Err(Error::image(path, format!("its header is damaged: clusters of 2^{cluster_bits} bytes"), None));
@@ -107,7 +147,7 @@ fn check_one(path: &Path) -> Result<Option<PathBuf>> {
             None,
         ));
     }
-    let l1 = read_table(&file, l1_offset, l1_entries * 8).ok_or_else(|| truncated("its first table", l1_offset))?;
+    let l1 = read_table(file, l1_offset, l1_entries * 8).ok_or_else(|| truncated("its first table", l1_offset))?;
     let mut seen = BTreeSet::new();
     for entry in l1.as_chunks::<8>().0 {
         let l2_offset = u64::from_be_bytes(*entry) & OFFSET_MASK;
@@ -119,7 +159,7 @@ fn check_one(path: &Path) -> Result<Option<PathBuf>> {
             let detail = format!("its first table is damaged: it has a wrong offset, {l2_offset}, or has it twice");
             return Err(Error::image(path, detail, None));
         }
-        let l2 = read_table(&file, l2_offset, cluster_bytes)
+        let l2 = read_table(file, l2_offset, cluster_bytes)
             .ok_or_else(|| truncated("a second table", l2_offset + cluster_bytes))?;
         for entry in l2.as_chunks::<8>().0 {
             let entry = u64::from_be_bytes(*entry);
@@ -167,7 +207,7 @@ fn compressed_offset(entry: u64, cluster_bits: u32) -> u64 {
     entry & ((1 << (62 - (cluster_bits - 8))) - 1)
 }
 
-fn backing_file(path: &Path, file: &File, header: &[u8; 72]) -> Result<Option<PathBuf>> {
+fn backing_file(path: &Path, file: &File, header: &[u8; 72]) -> Result<Option<(PathBuf, Option<String>)>> {
     let (offset, length) = (be64(header, 8), be32(header, 16));
     if offset == 0 || length == 0 {
         return Ok(None);
@@ -176,7 +216,29 @@ fn backing_file(path: &Path, file: &File, header: &[u8; 72]) -> Result<Option<Pa
         .and_then(|name| String::from_utf8(name).ok())
         .ok_or_else(|| Error::image(path, "the name of its backing file cannot be read", None))?;
     let name = name.strip_prefix("file:").unwrap_or(&name);
-    Ok(Some(path.parent().unwrap_or(Path::new(".")).join(name)))
+    let path = path.parent().unwrap_or(Path::new(".")).join(name);
+    Ok(Some((path, named_format(file, header))))
+}
+
+/// The format of the backing file, as an extension of the header names it.
+fn named_format(file: &File, header: &[u8; 72]) -> Option<String> {
+    let mut offset = match be32(header, 4) {
+        0..3 => header.len() as u64,
+        _ => u32::from_be_bytes(read_table(file, HEADER_LENGTH_OFFSET, 4)?.try_into().ok()?).into(),
+    };
+    for _ in 0..EXTENSIONS_MAX {
+        let extension = read_table(file, offset, 8)?;
+        let (kind, length) = extension.split_at_checked(4)?;
+        let (kind, length) = (u32::from_be_bytes(kind.try_into().ok()?), u32::from_be_bytes(length.try_into().ok()?));
+        match kind {
+            0 => return None,
+            BACKING_FORMAT if length <= 64 => {
+                return String::from_utf8(read_table(file, offset + 8, length.into())?).ok();
+            }
+            _ => offset += 8 + u64::from(length).next_multiple_of(8),
+        }
+    }
+    None
 }
 
 fn read_table(file: &File, offset: u64, length: u64) -> Option<Vec<u8>> {

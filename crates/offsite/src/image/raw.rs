@@ -4,66 +4,68 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{SeekFrom as Extent, seek};
 use rustix::io::Errno;
 
 use super::DiskImage;
-use super::detect::{length, open};
+use super::watch::Watch;
 use crate::{Error, Result};
 
 /// A raw image to read.
 #[derive(Debug)]
 pub(super) struct RawImage {
-    path: PathBuf,
-    file: File,
-    size_bytes: u64,
+    watch: Watch,
 }
 
 impl RawImage {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        let size_bytes = length(&file).map_err(|error| Error::image(path, "it is no file with a size", Some(error)))?;
-        if size_bytes == 0 {
+    pub(super) fn new(path: &Path, file: File) -> Result<Self> {
+        let watch = Watch::new(path, file)?;
+        if watch.length() == 0 {
             return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
         }
-        Ok(Self { path: path.to_owned(), file, size_bytes })
+        Ok(Self { watch })
     }
 }
 
 impl DiskImage for RawImage {
     fn path(&self) -> &Path {
-        &self.path
+        self.watch.path()
     }
 
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.watch.length()
     }
 
     fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
-        if from >= self.size_bytes {
+        let size_bytes = self.size_bytes();
+        if from >= size_bytes {
             return Ok(None);
         }
-        let failed = |error: Errno| Error::image(&self.path, "its holes cannot be told", Some(error.into()));
-        let start = match seek(&self.file, Extent::Data(from)) {
+        let failed = |error: Errno| Error::image(self.path(), "its holes cannot be told", Some(error.into()));
+        let start = match seek(self.watch.file(), Extent::Data(from)) {
             Ok(start) => start,
             // No data up to the end.
             Err(Errno::NXIO) => return Ok(None),
             // A place that knows no holes: everything is data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..self.size_bytes)),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size_bytes)),
             Err(error) => return Err(failed(error)),
         };
-        let end = seek(&self.file, Extent::Hole(start)).map_err(failed)?;
-        Ok((start < self.size_bytes).then(|| start..end.min(self.size_bytes)))
+        let end = seek(self.watch.file(), Extent::Hole(start)).map_err(failed)?;
+        Ok((start < size_bytes).then(|| start..end.min(size_bytes)))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+        self.watch.file().read_exact_at(buffer, offset).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => {
-                Error::image(&self.path, "it became shorter while it was read; back up a snapshot of it", Some(error))
+                Error::image(self.path(), "it became shorter while it was read; back up a snapshot of it", Some(error))
             }
-            _ => Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)),
+            _ => Error::image(self.path(), format!("it cannot be read at byte {offset}"), Some(error)),
         })
+    }
+
+    fn settle(&self) -> Result<Option<String>> {
+        self.watch.settle()
     }
 }

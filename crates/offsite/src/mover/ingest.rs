@@ -1,16 +1,20 @@
 //! Disk images into backup files.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
 use offsite_core::plan::Placer;
-use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineName, MachineNumber, ObjectId, Run, StoredBlock};
+use offsite_core::{
+    BlockSize, DiskIdentity, DiskMap, DiskNumber, ImageFormat, MachineName, MachineNumber, ObjectId, Run, StoredBlock,
+};
 
 use super::codec::{self, Sealed};
 use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
-use crate::image::DiskImage;
+use crate::image::{DiskImage, ImageSource, OpenImage};
 use crate::progress::Progress;
 use crate::{Error, Result};
 
@@ -20,7 +24,12 @@ pub(crate) struct IngestDisk {
     pub(crate) machine: MachineName,
     pub(crate) number: MachineNumber,
     pub(crate) disk: DiskNumber,
-    pub(crate) image: Arc<dyn DiskImage>,
+    pub(crate) source: ImageSource,
+    /// The format in which the disk was read before.
+    pub(crate) known_format: Option<ImageFormat>,
+    /// What it is known by and its size, as its backup files say already.
+    pub(crate) identity: DiskIdentity,
+    pub(crate) size_bytes: u64,
     /// What the last restore point knows of the disk.
     pub(crate) previous: Option<Arc<DiskMap>>,
 }
@@ -36,13 +45,50 @@ pub(crate) struct Ingested {
     pub(crate) read_bytes: u64,
     /// Plain bytes of blocks that were stored.
     pub(crate) changed_bytes: u64,
+    /// What there is to say of its image.
+    pub(crate) warnings: Vec<String>,
 }
 
-/// Blocks that are read at once.
-#[derive(Debug, Clone)]
-struct Batch {
-    disk: usize,
-    blocks: Range<u32>,
+/// What came of all disks.
+#[derive(Debug, Default)]
+pub(crate) struct Ingest {
+    /// The disks of machines that were read whole, in the order in which they were given.
+    pub(crate) disks: Vec<Ingested>,
+    /// Machines with an image that could not be read to its end, and why.
+    pub(crate) failed: BTreeMap<MachineName, Error>,
+    /// Frames of these machines that were stored before that, ascending. Nothing refers to them.
+    pub(crate) abandoned: Vec<StoredBlock>,
+}
+
+/// The most images that are open ahead of the one that is read.
+const OPEN_AHEAD: usize = 2;
+
+/// A piece of work on a disk.
+enum Step {
+    /// The image was opened.
+    Opened(Arc<OpenDisk>),
+    /// Blocks that are read at once.
+    Blocks(Arc<OpenDisk>, Range<u32>),
+    /// All is read.
+    Settle(Arc<OpenDisk>),
+    /// It cannot be read.
+    Failed(Error),
+}
+
+/// What came of a piece of work.
+enum Done {
+    Opened(Arc<OpenDisk>),
+    Blocks(Range<u32>, Vec<Outcome>),
+    Settled(Option<String>),
+    /// The machine had failed by then.
+    Skipped,
+}
+
+/// A disk whose image is open, and the ranges of its blocks that are not holes.
+struct OpenDisk {
+    disk: IngestDisk,
+    open: OpenImage,
+    data: Vec<Range<u32>>,
 }
 
 enum Outcome {
@@ -51,7 +97,9 @@ enum Outcome {
     New(Sealed),
 }
 
-/// Reads the disks, stores the blocks that differ from `previous`, and returns where everything lies.
+/// Reads the disks, which are given machine by machine, and stores the blocks that differ from `previous`; where everything lies.
+///
+/// A few images are open at a time. An image that cannot be read, or that changes while it is, fails its machine and no other.
 pub(crate) async fn ingest(
     disks: &[IngestDisk],
     block_size: BlockSize,
@@ -60,53 +108,184 @@ pub(crate) async fn ingest(
     placer: &mut Placer,
     mut mint: impl FnMut() -> ObjectId,
     progress: &dyn Progress,
-) -> Result<Vec<Ingested>> {
-    let batches = batches(disks, block_size).await?;
-    let blocks: u64 = batches.iter().map(|batch| u64::from(batch.blocks.end - batch.blocks.start)).sum();
-    progress.begin("backing up", blocks * u64::from(block_size.bytes()));
-    let mut results = stream::iter(batches)
-        .map(|batch| {
-            let disk = disks[batch.disk].clone();
-            async move { (batch.clone(), blocking(move || work(&disk, batch.blocks, block_size, level)).await) }
+) -> Result<Ingest> {
+    let machines = machines_of(disks);
+    // Told to the workers, so that no more is read of a machine that has failed.
+    let given_up: Vec<Arc<AtomicBool>> = disks.iter().map(|_| Arc::default()).collect();
+    let mut results = stream::iter(0..disks.len())
+        .map(|position| {
+            let is_given_up = Arc::clone(&given_up[machines[position]]);
+            let disk = disks[position].clone();
+            async move {
+                let opened = blocking(move || match is_given_up.load(Ordering::Relaxed) {
+                    true => Ok(None),
+                    false => open(disk, block_size).map(Some),
+                });
+                steps(opened.await, block_size).map(move |step| (position, step))
+            }
+        })
+        .buffered(OPEN_AHEAD)
+        .flat_map(stream::iter)
+        .map(|(position, step)| {
+            let is_given_up = Arc::clone(&given_up[machines[position]]);
+            async move {
+                let work = move || match is_given_up.load(Ordering::Relaxed) {
+                    true => Ok(Done::Skipped),
+                    false => step.work(block_size, level),
+                };
+                (position, blocking(work).await)
+            }
         })
         .buffered(IN_FLIGHT);
-    let mut states: Vec<State> = disks.iter().map(|_| State::default()).collect();
-    while let Some((batch, outcomes)) = results.next().await {
-        let disk = &disks[batch.disk];
-        let state = &mut states[batch.disk];
-        for (block, outcome) in batch.blocks.zip(outcomes?) {
-            let plain_bytes = block_size.length_at(block, disk.image.size_bytes());
-            state.read_bytes += u64::from(plain_bytes);
-            match outcome {
-                Outcome::Zero => state.runs.push(Run::Zero { first: block, count: 1 }),
-                Outcome::Unchanged(at) => state.runs.push(Run::Stored { block, at }),
-                Outcome::New(sealed) => {
-                    let digest = sealed.digest;
-                    let length = sealed.frame_bytes();
-                    let (file, offset) = placer.place(length, &mut mint);
-                    output.append((file, offset), disk.number, disk.disk, block, sealed).await?;
-                    state.runs.push(Run::Stored { block, at: StoredBlock { file, offset, length, digest } });
-                    state.changed_bytes += u64::from(plain_bytes);
+    let mut ingest = Ingest::default();
+    let mut current: Option<State> = None;
+    let mut new_files: BTreeSet<ObjectId> = BTreeSet::new();
+    while let Some((position, done)) = results.next().await {
+        let disk = &disks[position];
+        if ingest.failed.contains_key(&disk.machine) {
+            continue;
+        }
+        match done {
+            Ok(Done::Skipped) => {}
+            Ok(Done::Opened(open)) => current = Some(State::of(open)),
+            Ok(Done::Blocks(blocks, outcomes)) => {
+                let state = current.as_mut().ok_or_else(|| Error::Defect("blocks of no disk".to_owned()))?;
+                for (block, outcome) in blocks.zip(outcomes) {
+                    let plain_bytes = block_size.length_at(block, state.size_bytes());
+                    state.read_bytes += u64::from(plain_bytes);
+                    match outcome {
+                        Outcome::Zero => state.runs.push(Run::Zero { first: block, count: 1 }),
+                        Outcome::Unchanged(at) => state.runs.push(Run::Stored { block, at }),
+                        Outcome::New(sealed) => {
+                            let digest = sealed.digest;
+                            let length = sealed.frame_bytes();
+                            let (file, offset) = placer.place(length, &mut mint);
+                            output.append((file, offset), disk.number, disk.disk, block, sealed).await?;
+                            let at = StoredBlock { file, offset, length, digest };
+                            new_files.insert(file);
+                            state.runs.push(Run::Stored { block, at });
+                            state.changed_bytes += u64::from(plain_bytes);
+                        }
+                    }
+                    progress.advance(u64::from(plain_bytes));
                 }
             }
-            progress.advance(u64::from(plain_bytes));
+            Ok(Done::Settled(warning)) => {
+                let mut state = current.take().ok_or_else(|| Error::Defect("the end of no disk".to_owned()))?;
+                state.warnings.extend(warning);
+                ingest.disks.push(state.finish(block_size)?);
+            }
+            Err(error @ Error::Image { .. }) => {
+                given_up[machines[position]].store(true, Ordering::Relaxed);
+                ingest.abandon(&disk.machine, current.take(), &new_files, error);
+            }
+            Err(error) => return Err(error),
         }
     }
-    progress.end();
-    disks.iter().zip(states).map(|(disk, state)| state.finish(disk, block_size)).collect()
+    Ok(ingest)
 }
 
-#[derive(Default)]
+/// Of each disk, the first one of its machine.
+fn machines_of(disks: &[IngestDisk]) -> Vec<usize> {
+    let mut first = 0;
+    let of_disk = |(position, disk): (usize, &IngestDisk)| {
+        if disks[first].machine != disk.machine {
+            first = position;
+        }
+        first
+    };
+    disks.iter().enumerate().map(of_disk).collect()
+}
+
+impl Ingest {
+    /// Gives up a machine: what was stored of it is of no use.
+    fn abandon(&mut self, machine: &MachineName, current: Option<State>, new_files: &BTreeSet<ObjectId>, error: Error) {
+        let own = |disk: &mut Ingested| disk.machine == *machine;
+        let finished: Vec<Ingested> = self.disks.extract_if(.., own).collect();
+        let runs = finished.iter().map(|disk| disk.map.runs()).chain(current.iter().map(|state| &state.runs[..]));
+        let stored = runs.flatten().filter_map(|run| match run {
+            Run::Stored { at, .. } if new_files.contains(&at.file) => Some(*at),
+            Run::Stored { .. } | Run::Zero { .. } => None,
+        });
+        self.abandoned.extend(stored);
+        self.failed.insert(machine.clone(), error);
+    }
+}
+
+/// Opens a disk's image and looks where its data lies.
+fn open(disk: IngestDisk, block_size: BlockSize) -> Result<OpenDisk> {
+    let open = disk.source.open(disk.known_format)?;
+    if (open.format, open.image.size_bytes()) != (disk.identity.format, disk.size_bytes) {
+        let detail = format!(
+            "it was a {} image of a disk of {} bytes when the backup began and is a {} image of {} bytes now; back up a snapshot of it, \
+             or stop what changes it",
+            disk.identity.format,
+            disk.size_bytes,
+            open.format,
+            open.image.size_bytes()
+        );
+        return Err(Error::image(disk.source.path(), detail, None));
+    }
+    let data = data_blocks(open.image.as_ref(), block_size)?;
+    Ok(OpenDisk { disk, open, data })
+}
+
+/// What there is to do on a disk whose opening came to this, one after the other.
+fn steps(opened: Result<Option<OpenDisk>>, block_size: BlockSize) -> impl Iterator<Item = Step> {
+    let (open, failed) = match opened {
+        Ok(Some(open)) => (Some(Arc::new(open)), None),
+        Ok(None) => (None, None),
+        Err(error) => (None, Some(error)),
+    };
+    let step = (BATCH_BYTES / block_size.bytes()).max(1);
+    let batches = open.clone().into_iter().flat_map(move |open| {
+        let all = (0..open.data.len()).flat_map({
+            let open = Arc::clone(&open);
+            move |number| {
+                let Range { start, end } = open.data[number].clone();
+                (start..end).step_by(step as usize).map(move |start| start..end.min(start.saturating_add(step)))
+            }
+        });
+        all.map(move |blocks| Step::Blocks(Arc::clone(&open), blocks))
+    });
+    let opened = open.clone().map(Step::Opened);
+    opened.into_iter().chain(batches).chain(open.map(Step::Settle)).chain(failed.map(Step::Failed))
+}
+
+impl Step {
+    fn work(self, block_size: BlockSize, level: i32) -> Result<Done> {
+        match self {
+            Self::Opened(open) => Ok(Done::Opened(open)),
+            Self::Blocks(open, blocks) => Ok(Done::Blocks(blocks.clone(), work(&open, blocks, block_size, level)?)),
+            Self::Settle(open) => Ok(Done::Settled(open.open.image.settle()?)),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
+
+/// What is known of a disk that is being read.
 struct State {
+    open: Arc<OpenDisk>,
     runs: Vec<Run>,
     read_bytes: u64,
     changed_bytes: u64,
+    warnings: Vec<String>,
 }
 
 impl State {
+    fn of(open: Arc<OpenDisk>) -> Self {
+        let warnings = open.open.warning.iter().cloned().collect();
+        Self { open, runs: Vec::new(), read_bytes: 0, changed_bytes: 0, warnings }
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.open.open.image.size_bytes()
+    }
+
     /// Fills what no batch read with zeros: holes of the image.
-    fn finish(self, disk: &IngestDisk, block_size: BlockSize) -> Result<Ingested> {
-        let size_bytes = disk.image.size_bytes();
+    fn finish(self, block_size: BlockSize) -> Result<Ingested> {
+        let size_bytes = self.size_bytes();
+        let OpenDisk { disk, open, .. } = self.open.as_ref();
         let block_count = block_size.count(size_bytes);
         let mut runs = Vec::with_capacity(self.runs.len());
         let mut end = 0;
@@ -116,13 +295,14 @@ impl State {
             runs.push(run);
         }
         push_hole(&mut runs, end, block_count);
-        let map = DiskMap::new(size_bytes, block_count, 0, runs);
+        let map = DiskMap::new(disk.identity.clone(), size_bytes, block_count, 0, runs);
         Ok(Ingested {
             machine: disk.machine.clone(),
             disk: disk.disk,
-            map: map.map_err(|error| Error::image(disk.image.path(), error.to_string(), None))?,
+            map: map.map_err(|error| Error::Defect(format!("{}: {error}", open.image.path().display())))?,
             read_bytes: self.read_bytes,
             changed_bytes: self.changed_bytes,
+            warnings: self.warnings,
         })
     }
 }
@@ -133,24 +313,6 @@ fn push_hole(runs: &mut Vec<Run>, from: u64, end: u64) {
     {
         runs.push(Run::Zero { first, count });
     }
-}
-
-/// The blocks of all disks that hold data, in batches.
-async fn batches(disks: &[IngestDisk], block_size: BlockSize) -> Result<Vec<Batch>> {
-    let mut batches = Vec::new();
-    let step = (BATCH_BYTES / block_size.bytes()).max(1);
-    for (position, disk) in disks.iter().enumerate() {
-        let image = Arc::clone(&disk.image);
-        for range in blocking(move || data_blocks(image.as_ref(), block_size)).await? {
-            let mut start = range.start;
-            while start < range.end {
-                let end = range.end.min(start + step);
-                batches.push(Batch { disk: position, blocks: start..end });
-                start = end;
-            }
-        }
-    }
-    Ok(batches)
 }
 
 /// The ranges of blocks that are not holes, ascending and apart.
@@ -178,13 +340,18 @@ thread_local! {
 }
 
 /// Reads a batch of blocks, and compares, hashes and compresses them.
-fn work(disk: &IngestDisk, blocks: Range<u32>, block_size: BlockSize, level: i32) -> Result<Vec<Outcome>> {
-    let size_bytes = disk.image.size_bytes();
+fn work(
+    OpenDisk { disk, open, .. }: &OpenDisk,
+    blocks: Range<u32>,
+    block_size: BlockSize,
+    level: i32,
+) -> Result<Vec<Outcome>> {
+    let size_bytes = open.image.size_bytes();
     let start = block_size.offset(blocks.start);
     let end = block_size.offset(blocks.end).min(size_bytes);
     PLAIN.with_borrow_mut(|plain| {
         plain.resize(usize::try_from(end - start).unwrap_or_default(), 0);
-        disk.image.read_at(plain, start)?;
+        open.image.read_at(plain, start)?;
         let outcomes = blocks.zip(plain.chunks(block_size.bytes() as usize)).map(|(block, plain)| {
             if codec::is_zero(plain) {
                 return Outcome::Zero;

@@ -1,13 +1,15 @@
 //! Writing new backup files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
+use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel, region_bytes};
 use offsite_core::format::frame::Identity;
-use offsite_core::format::{Kind, encode_record};
 use offsite_core::plan::Placement;
-use offsite_core::{BlockSize, DiskNumber, MachineName, MachineNumber, ObjectId, Sequence, Timestamp};
+use offsite_core::{
+    BlockMap, BlockSize, DiskNumber, MachineMap, MachineName, MachineNumber, ObjectId, Sequence, Timestamp,
+};
 use offsite_repository::{ObjectWriter, Repository};
 
 use super::codec::Sealed;
@@ -15,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::stream::{Sink, SinkWriter};
 use crate::error::Context;
+use crate::folder::DiskSummary;
 use crate::layout::Layout;
 use crate::{Error, OpenRepository, Result};
 
@@ -33,6 +36,17 @@ pub(crate) struct OutputHeader {
     pub(crate) block_size: BlockSize,
     pub(crate) alignment_bytes: u32,
     pub(crate) machines: Vec<(MachineName, MachineNumber)>,
+    /// The disks of these machines as the restore point has them, as far as that is known.
+    pub(crate) disks: Disks,
+}
+
+/// The disks of machines, ascending by number.
+pub(crate) type Disks = BTreeMap<MachineName, Vec<DiskSummary>>;
+
+/// The disks of the machines of `map`.
+pub(crate) fn disks_of(map: &BlockMap) -> Disks {
+    let of_machine = |machine: &MachineMap| machine.disks.iter().map(DiskSummary::of).collect();
+    map.machines().iter().map(|(name, machine)| (name.clone(), of_machine(machine))).collect()
 }
 
 impl OutputHeader {
@@ -54,9 +68,11 @@ impl OutputHeader {
 
     /// What a file begins with: its header, and zeros up to its first frame.
     pub(super) fn region(&self, id: ObjectId) -> Result<Bytes> {
+        let disk = |disk: &DiskSummary| DiskLabel::new(disk.number, &disk.identity, disk.size_bytes);
         let machine = |(name, number): &(MachineName, MachineNumber)| MachineLabel {
             number: number.0,
             name: name.as_str().to_owned(),
+            disks: self.disks.get(name).into_iter().flatten().map(disk).collect(),
         };
         let header = BackupFileHeader {
             folder: self.folder,
@@ -67,12 +83,11 @@ impl OutputHeader {
             alignment_bytes: self.alignment_bytes,
             machines: self.machines.iter().map(machine).collect(),
         };
-        let mut bytes = encode_record(Kind::BackupFile, &header).map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = header.encode().map_err(|error| Error::Defect(error.to_string()))?;
         let region = self.first_offset();
-        if bytes.len() as u64 > region {
+        if bytes.len() as u64 != region {
             return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
         }
-        bytes.resize(usize::try_from(region).unwrap_or(usize::MAX), 0);
         Ok(Bytes::from(bytes))
     }
 }

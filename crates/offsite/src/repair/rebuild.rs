@@ -7,16 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::head::{FileState, Head, Role};
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, backup_file::BackupFileHeader, decode_record};
 use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
-use offsite_repository::{ErrorKind, RepositoryExt};
 
 use super::LeftOut;
 use super::described::{All, arranged, states_elsewhere};
 use super::known::Elsewhere;
 use super::reading::Readings;
 use super::survey::Survey;
-use crate::error::Context;
 use crate::{Error, Result};
 
 /// What the indexes of a folder suggest.
@@ -145,19 +142,9 @@ const MACHINES_MAX: u64 = 1 << 20;
 /// What frames are aligned to, as the backup files say.
 async fn alignment(survey: &Survey, folder: [u8; 16]) -> Result<u32> {
     for id in survey.files.keys().rev() {
-        let key = survey.layout.backup_file(*id)?;
-        let read = async |length: u64| match survey.repository.backend().get_range(&key, 0..length).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
-            answer => answer.while_doing(|| format!("reading {key}")).map(Some),
-        };
-        let Some(start) = read(ENVELOPE_BYTES as u64).await? else { continue };
-        let Ok(envelope) = Envelope::decode(Kind::BackupFile, &start) else { continue };
-        let Some(bytes) = read(ENVELOPE_BYTES as u64 + envelope.record_bytes).await? else { continue };
-        match decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes) {
-            Ok(header) if header.folder == folder && header.alignment_bytes.is_power_of_two() => {
-                return Ok(header.alignment_bytes);
-            }
-            _ => {}
+        let header = survey.file_header(*id, folder).await?;
+        if let Some(header) = header.filter(|header| header.alignment_bytes.is_power_of_two()) {
+            return Ok(header.alignment_bytes);
         }
     }
     Ok(survey.repository.backend_granularity().unwrap_or(crate::writer::ALIGNMENT_MIN_BYTES))

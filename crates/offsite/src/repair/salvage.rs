@@ -1,12 +1,14 @@
 //! An index that is lost together with its second copy, made again from frames.
 //!
-//! A frame says which block it holds and for which restore point it was written; which blocks are zeros and how large a disk is, no
-//! frame says. So what the frames and the points beside suggest is a guess, and counts only if it is the lost index to the last
-//! byte: the head has its length and the checksum of its directory, and the directory has those of all its pages.
+//! A frame says which block it holds and for which restore point it was written; what the disks are, the header of its backup file
+//! says; which blocks are zeros, nothing says. So what the files and the points beside suggest is a guess, and counts only if it is the
+//! lost index to the last byte: the head has its length and the checksum of its directory, and the directory has those of all its pages.
+//! Where they contradict each other, each is tried.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::format::head::Head;
 use offsite_core::{
     BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
@@ -14,16 +16,21 @@ use offsite_core::{
 };
 
 use super::survey::Survey;
+use crate::folder::DiskSummary;
 use crate::indexes::Indexes;
-use crate::mover::{Found, FrameSource, find};
+use crate::mover::{Disks, Found, FrameSource, find};
 use crate::point::{NewIndex, PointIndex, Stack, encode_index};
 use crate::{Progress, Result};
 
-/// Of so many machines whose disks changed beside the lost index, each way is tried.
-const DOUBTFUL_MAX: usize = 8;
+/// Where files and points beside a lost index say different things of disks, so many ways to put them together are tried.
+const CHOICES_MAX: usize = 256;
 
-/// The frames of all backup files that a head refers to.
-pub(super) struct Frames(Vec<Found>);
+/// The frames of all backup files that a head refers to, and what these files say of disks.
+pub(super) struct Frames {
+    frames: Vec<Found>,
+    /// By the restore point that a file was written for, and the file.
+    disks: BTreeMap<(Sequence, ObjectId), Disks>,
+}
 
 /// What is known of the points before and after the one whose index is lost.
 pub(super) struct Neighbours {
@@ -70,15 +77,18 @@ impl Frames {
         let files: Vec<(ObjectId, u64)> =
             head.files.keys().filter_map(|id| Some((*id, *survey.files.get(id)?))).collect();
         progress.begin("looking for frames", files.iter().map(|(_, length)| length).sum());
-        let mut frames = Vec::new();
+        let (mut frames, mut disks) = (Vec::new(), BTreeMap::new());
         for (id, length) in files {
+            if let Some(header) = survey.file_header(id, head.folder).await? {
+                disks.insert((Sequence(header.sequence), id), told(head, &header));
+            }
             frames.extend(find(&source, id, length, head.alignment_bytes.into()).await?);
             progress.advance(length);
         }
         progress.end();
         // Of a block's frames the newest comes last; one that was moved is in the younger file.
         frames.sort_by_key(|frame| (frame.header.identity.sequence, frame.at.file, frame.at.offset));
-        Ok(Self(frames))
+        Ok(Self { frames, disks })
     }
 
     /// The bytes of the index of `point` and what it says, if they can be proven.
@@ -88,9 +98,9 @@ impl Frames {
         }
         let rows = self.rows(head, point, beside.after);
         let guess = Guess { head, point, rows: &rows, before: beside.before.as_ref() };
-        let shapes = guess.shapes(&[beside.next.as_ref(), beside.before.as_ref()]);
-        let doubtful = shapes.values().filter(|shapes| shapes.len() > 1).count();
-        let choices = 1_u32 << doubtful.min(DOUBTFUL_MAX);
+        let shapes = guess.shapes(&self.told_before(point), &[beside.next.as_ref(), beside.before.as_ref()]);
+        let choices = shapes.values().fold(1, |choices: usize, shapes| choices.saturating_mul(shapes.len().max(1)));
+        let choices = choices.min(CHOICES_MAX);
         (0..choices).flat_map(|choice| [(choice, true), (choice, false)]).find_map(|(choice, names_all)| {
             let map = guess.map(&shapes, choice, names_all)?;
             let NewIndex { point: described, bytes, .. } =
@@ -99,10 +109,17 @@ impl Frames {
         })
     }
 
+    /// What the files say that were written for `point`, the newest first; then what those before it say.
+    fn told_before(&self, point: &RestorePoint) -> Vec<(Sequence, &Disks)> {
+        let files = self.disks.iter().rev();
+        let of_point = files.filter(|((sequence, file), _)| *sequence <= point.sequence && *file < point.index.id);
+        of_point.map(|((sequence, _), disks)| (*sequence, disks)).collect()
+    }
+
     /// The newest frame of each block, of those that were written for points after `after` up to this one.
     fn rows(&self, head: &Head, point: &RestorePoint, after: Option<Sequence>) -> Rows {
         let mut rows = Rows::new();
-        for Found { header, at } in &self.0 {
+        for Found { header, at } in &self.frames {
             let identity = &header.identity;
             // Ids are given out in order: what is younger than the index was not there when it was written.
             let is_of_point = at.file < point.index.id
@@ -110,19 +127,32 @@ impl Frames {
                 && after.is_none_or(|after| identity.sequence > after);
             let name = usize::try_from(identity.machine.0).ok().and_then(|number| head.machines.get(number));
             if let (true, Some(name)) = (is_of_point, name) {
-                let end = head.chain.block_size().offset(identity.block) + u64::from(header.plain_bytes);
-                rows.entry((name.clone(), identity.disk)).or_default().insert(identity.block, (*at, end));
+                rows.entry((name.clone(), identity.disk)).or_default().insert(identity.block, *at);
             }
         }
         rows
     }
 }
 
-/// The disks of a machine and their sizes in bytes.
-type Shape = BTreeMap<DiskNumber, u64>;
+/// What the header of a backup file says of the disks of its machines. What is no disk is not told.
+fn told(head: &Head, header: &BackupFileHeader) -> Disks {
+    let disk = |label: &DiskLabel| {
+        let identity = label.identity().ok()?;
+        Some(DiskSummary { number: DiskNumber(label.number), identity, size_bytes: label.size_bytes })
+    };
+    let machine = |machine: &MachineLabel| {
+        let name = head.machines.get(usize::try_from(machine.number).ok()?)?;
+        let disks: Option<Vec<DiskSummary>> = machine.disks.iter().map(disk).collect();
+        Some((name.clone(), disks.filter(|disks| !disks.is_empty())?))
+    };
+    header.machines.iter().filter_map(machine).collect()
+}
 
-/// Of each disk, the blocks, with where each lies and where it ends on the disk.
-type Rows = BTreeMap<(MachineName, DiskNumber), BTreeMap<u32, (StoredBlock, u64)>>;
+/// The disks that a machine may have had.
+type Shape = Vec<DiskSummary>;
+
+/// Of each disk, where its blocks lie.
+type Rows = BTreeMap<(MachineName, DiskNumber), BTreeMap<u32, StoredBlock>>;
 
 /// What an index may have said.
 struct Guess<'a> {
@@ -133,34 +163,39 @@ struct Guess<'a> {
 }
 
 impl Guess<'_> {
-    /// What disks each machine may have had, and how large.
-    fn shapes(&self, beside: &[Option<&BlockMap>]) -> BTreeMap<&MachineName, Vec<Shape>> {
+    /// What disks each machine may have had, what is most likely first: as the point's own files tell, as the points beside have them, and
+    /// as the newest file before the point tells.
+    fn shapes(&self, told: &[(Sequence, &Disks)], beside: &[Option<&BlockMap>]) -> BTreeMap<&MachineName, Vec<Shape>> {
         let of_machine = |name: &MachineName| {
+            let told = told.iter().filter_map(|(sequence, disks)| Some((*sequence, disks.get(name)?)));
+            let own = told.clone().filter(|(sequence, _)| *sequence == self.point.sequence);
+            let older = told.filter(|(sequence, _)| *sequence < self.point.sequence).take(1);
             let known = beside.iter().flatten().filter_map(|map| map.machine(name));
-            let sizes = known.map(|machine| machine.disks.iter().map(|(number, disk)| (*number, disk.size_bytes())));
-            let mut shapes: Vec<Shape> = sizes.map(Iterator::collect).collect();
-            shapes.dedup();
-            if shapes.is_empty() {
-                // As far as the blocks reach.
-                let rows = self.rows.iter().filter(|((machine, _), _)| machine == name);
-                shapes.push(rows.filter_map(|((_, disk), rows)| Some((*disk, rows.values().next_back()?.1))).collect());
+            let known = known.map(|machine| machine.disks.iter().map(DiskSummary::of).collect());
+            let mut shapes: Vec<Shape> = Vec::new();
+            for shape in own.map(|(_, disks)| disks.clone()).chain(known).chain(older.map(|(_, disks)| disks.clone())) {
+                if !shapes.contains(&shape) {
+                    shapes.push(shape);
+                }
+            }
+            // No frame tells what a disk is called, so of a machine with disks that nothing else tells of there is nothing to suggest.
+            if shapes.is_empty() && !self.rows.keys().any(|(machine, _)| machine == name) {
+                shapes.push(Shape::new());
             }
             shapes
         };
         self.point.machines.iter().map(|machine| (&machine.name, of_machine(&machine.name))).collect()
     }
 
-    /// The rows in disks of these shapes, of two of which a bit of `choice` says which; of all machines, or only of those with rows.
-    fn map(&self, shapes: &BTreeMap<&MachineName, Vec<Shape>>, mut choice: u32, names_all: bool) -> Option<BlockMap> {
+    /// The rows in disks of these shapes, of several of which `choice` says which; of all machines, or only of those with rows.
+    fn map(&self, shapes: &BTreeMap<&MachineName, Vec<Shape>>, mut choice: usize, names_all: bool) -> Option<BlockMap> {
         let mut map = BlockMap::empty();
         for MachineState { name, captured, .. } in &self.point.machines {
-            let mut shape = shapes.get(name)?.first()?;
-            if let Some(other) = shapes.get(name)?.get(1) {
-                shape = if choice & 1 == 0 { shape } else { other };
-                choice >>= 1;
-            }
+            let shapes = shapes.get(name).filter(|shapes| !shapes.is_empty())?;
+            let shape = &shapes[choice % shapes.len()];
+            choice /= shapes.len();
             if names_all || self.rows.keys().any(|(machine, _)| machine == name) {
-                let disks = shape.iter().map(|(number, bytes)| Some((*number, self.disk(name, *number, *bytes)?)));
+                let disks = shape.iter().map(|disk| Some((disk.number, self.disk(name, disk)?)));
                 let disks = disks.collect::<Option<BTreeMap<_, _>>>()?;
                 map.insert(name.clone(), MachineMap { captured: *captured, disks });
             }
@@ -169,16 +204,17 @@ impl Guess<'_> {
     }
 
     /// A disk with these rows; what is left of it is as it was before, and zero where nothing was.
-    fn disk(&self, name: &MachineName, number: DiskNumber, size_bytes: u64) -> Option<DiskMap> {
-        let block_count = self.head.chain.block_size().count(size_bytes);
+    fn disk(&self, name: &MachineName, disk: &DiskSummary) -> Option<DiskMap> {
+        let DiskSummary { number, identity, size_bytes } = disk;
+        let block_count = self.head.chain.block_size().count(*size_bytes);
         let is_step = self.point.kind == PointKind::Increment || !self.point.below.is_empty();
-        let before = self.before.filter(|_| is_step).and_then(|map| map.machine(name)?.disks.get(&number));
+        let before = self.before.filter(|_| is_step).and_then(|map| map.machine(name)?.disks.get(number));
         let kept = before.map_or(0, DiskMap::block_count);
         let mut runs = Vec::new();
         let mut zeros = kept;
         let nothing = BTreeMap::new();
-        let rows = self.rows.get(&(name.clone(), number)).unwrap_or(&nothing);
-        for (block, (at, _)) in rows.iter().filter(|(block, _)| u64::from(**block) < block_count) {
+        let rows = self.rows.get(&(name.clone(), *number)).unwrap_or(&nothing);
+        for (block, at) in rows.iter().filter(|(block, _)| u64::from(**block) < block_count) {
             if *block > zeros {
                 runs.push(Run::Zero { first: zeros, count: block - zeros });
             }
@@ -189,7 +225,7 @@ impl Guess<'_> {
         if end > zeros {
             runs.push(Run::Zero { first: zeros, count: end - zeros });
         }
-        DiskMap::new(size_bytes, block_count, kept, runs).ok()
+        DiskMap::new(identity.clone(), *size_bytes, block_count, kept, runs).ok()
     }
 
     fn index(&self, map: BlockMap) -> PointIndex {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
 
@@ -112,6 +114,20 @@ impl Survey {
         let objects = self.repository.backend().list_all(folder).await;
         let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
         Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
+    }
+
+    /// What a backup file says of itself; none, if that cannot be read or is another file's.
+    pub(super) async fn file_header(&self, id: ObjectId, folder: [u8; 16]) -> Result<Option<BackupFileHeader>> {
+        let key = self.layout.backup_file(id)?;
+        let read = async |length: u64| match self.repository.backend().get_range(&key, 0..length).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+            answer => answer.while_doing(|| format!("reading {key}")).map(Some),
+        };
+        let Some(start) = read(ENVELOPE_BYTES as u64).await? else { return Ok(None) };
+        let Ok(envelope) = Envelope::decode(Kind::BackupFile, &start) else { return Ok(None) };
+        let Some(bytes) = read(ENVELOPE_BYTES as u64 + envelope.record_bytes).await? else { return Ok(None) };
+        let header = decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes).ok();
+        Ok(header.filter(|header| header.folder == folder && header.id == id.stored()))
     }
 
     pub(super) fn is_empty(&self) -> bool {

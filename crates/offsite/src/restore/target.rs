@@ -67,7 +67,7 @@ impl Target {
             self.make_folders(to.parent().unwrap_or(Path::new("")))?;
         }
         for (disk, size_bytes) in &request.disks {
-            let name = || format!("{}-disk{disk}.{}", request.machine, request.format.extension());
+            let name = || format!("{}-disk{disk}.{}", request.machine, request.format.name());
             let path = if is_folder { to.join(name()) } else { to.to_owned() };
             let sink = create(&path, request.format, *size_bytes, request.overwrites)?;
             self.images.insert(*disk, Image { path, sink });
@@ -121,11 +121,13 @@ pub(super) fn find_disk(
     disks: &BTreeMap<DiskNumber, DiskMap>,
     text: &str,
 ) -> Result<DiskNumber> {
-    // Whatever else a disk may be known by is looked for here.
-    let found = disks.keys().find(|number| number.to_string() == text);
-    found.copied().ok_or_else(|| Error::UnknownDisk {
+    let has_name = |disk: &DiskMap| disk.identity().name.as_str() == text;
+    let found = disks.iter().find(|(_, disk)| has_name(disk)).map(|(number, _)| *number);
+    // A name that is a number is one; any other number counts the disks.
+    let found = found.or_else(|| disks.keys().copied().find(|number| number.to_string() == text));
+    found.ok_or_else(|| Error::UnknownDisk {
         machine: machine.to_string(),
         disk: text.to_owned(),
-        known: disks.keys().map(ToString::to_string).collect(),
+        known: disks.iter().map(|(number, disk)| format!("{number} ({})", disk.identity().name)).collect(),
     })
 }

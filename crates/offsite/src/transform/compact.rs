@@ -123,7 +123,7 @@ pub(super) enum Next {
 /// The next piece, if any file is to be emptied and the bounds allow it.
 pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Next> {
     let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(Next::Nothing) };
-    let header = drafting.header(&newest, drafting.head.machines.iter());
+    let header = drafting.header_of_all(&newest).await?;
     let placement = header.placement(drafting.repository);
     // One new file a piece.
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);

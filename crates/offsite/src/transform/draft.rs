@@ -12,7 +12,8 @@ use crate::findings::Findings;
 use crate::indexes::Indexes;
 use crate::links::note_linked;
 use crate::mover::{
-    Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
+    Aliases, Checking, Disks, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold,
+    transfer,
 };
 use crate::point::{NewIndex, PointIndex, encode_index, number_machines};
 use crate::read_back::{Change, Proven, keep_needed, prove};
@@ -110,10 +111,11 @@ impl<'a> Drafting<'a> {
         Ok(draft)
     }
 
-    /// What new files say of themselves that are written for `point` and hold blocks of these machines.
+    /// What new files say of themselves that are written for `point`, which has these disks, and hold blocks of these machines.
     pub(crate) fn header<'b>(
         &self,
         point: &RestorePoint,
+        disks: Disks,
         machines: impl Iterator<Item = &'b MachineName> + Clone,
     ) -> OutputHeader {
         let (_, numbers) = number_machines(&self.head.machines, machines.clone());
@@ -124,7 +126,20 @@ impl<'a> Drafting<'a> {
             block_size: self.head.chain.block_size(),
             alignment_bytes: self.head.alignment_bytes,
             machines: machines.map(|name| (name.clone(), numbers[name])).collect(),
+            disks,
         }
+    }
+
+    /// What new files say of themselves that hold blocks of any points and machines: they are written for `newest`, whose disks are told.
+    pub(crate) async fn header_of_all(&mut self, newest: &RestorePoint) -> Result<OutputHeader> {
+        let steps = self.head.chain.steps_to(newest.sequence).unwrap_or_default();
+        let mut disks = match self.indexes.disks_after(&steps).await {
+            // What is damaged beside it is no reason to leave the blocks where they are.
+            Err(error) if error.is_loss() => Disks::new(),
+            disks => disks?,
+        };
+        disks.retain(|name, _| newest.machine(name).is_some());
+        Ok(self.header(newest, disks, self.head.machines.iter()))
     }
 
     /// How the blocks of a plan that stay in the repository get to their new files.

@@ -97,7 +97,7 @@ pub(crate) async fn plan_healing(
     loop {
         let mut drafting = Drafting { repository, head, stored, indexes, mint: &mut *mint };
         let Some(draft) = healing.draft(&mut drafting).await? else { return Ok(planned) };
-        planned.push(imagine(head, draft));
+        planned.push(imagine(head, indexes, &mut *mint, draft));
     }
 }
 
@@ -215,7 +215,7 @@ impl<'a> Healing<'a> {
         let newest = drafting.head.chain.latest().cloned();
         let newest =
             newest.ok_or_else(|| crate::Error::Defect("a chain without points has damaged blocks".to_owned()))?;
-        let header = drafting.header(&newest, drafting.head.machines.iter());
+        let header = drafting.header_of_all(&newest).await?;
         let placement = header.placement(drafting.repository);
         let room = PIECE_BYTES.min(placement.file_bytes_max.saturating_sub(placement.first_offset));
         let number = source.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX));

@@ -11,6 +11,7 @@ use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence}
 use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
 use crate::findings::Findings;
+use crate::mover::disks_of;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 
@@ -81,7 +82,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence, findi
     for other in chain.all().filter(|other| other.sequence != sequence) {
         others.push(drafting.indexes.step(other).await?);
     }
-    let header = drafting.header(archive, own.machines().keys());
+    let header = drafting.header(archive, disks_of(&own), own.machines().keys());
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
     let others_of: Vec<&BlockMap> = others.iter().collect();

@@ -16,8 +16,8 @@ pub(crate) mod whole;
 
 use std::time::Instant;
 
-use offsite_core::format::head::Head;
-use offsite_core::plan::{Cost, Files};
+use offsite_core::format::head::{Head, RetiredObject, Retirement};
+use offsite_core::plan::{Cost, Files, Retired};
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
 use offsite_core::schedule::clock::AHEAD_MAX_SECS;
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
@@ -131,7 +131,7 @@ pub(crate) async fn plan(
     loop {
         let mut drafting = Drafting { repository, head, stored, indexes, mint: &mut *mint };
         let Some(draft) = agenda.next(&mut drafting).await? else { return Ok(planned) };
-        planned.push(imagine(head, draft));
+        planned.push(imagine(head, indexes, &mut *mint, draft));
     }
 }
 
@@ -151,9 +151,36 @@ pub(crate) async fn heal_and_transform(
     Ok(report)
 }
 
+/// Lists in `head` the ranges that would be retired: until they are released, nothing is written into them.
+pub(crate) fn imagine_retired(
+    head: &mut Head,
+    indexes: &mut Indexes,
+    mut mint: impl FnMut() -> ObjectId,
+    retired: &Retired,
+) {
+    if !retired.ranges.is_empty() {
+        let list = mint();
+        indexes.imagine_list(list, retired.ranges.clone());
+        let what = RetiredObject::Ranges(list);
+        head.retired.push(Retirement { since: head.number, what, bytes: retired.range_bytes() });
+    }
+}
+
 /// Makes of `head` what it would be if `draft` were carried out.
-pub(crate) fn imagine(head: &mut Head, draft: Draft) -> PlannedOperation {
+pub(crate) fn imagine(
+    head: &mut Head,
+    indexes: &mut Indexes,
+    mint: impl FnMut() -> ObjectId,
+    draft: Draft,
+) -> PlannedOperation {
     let cost = draft.plan.cost();
+    imagine_retired(head, indexes, mint, &draft.plan.retired);
+    if agenda::releases(&draft.operation) {
+        head.retired.retain(|retirement| match retirement.what {
+            RetiredObject::Ranges(list) => indexes.imagined_list(list).is_none(),
+            RetiredObject::File(_) | RetiredObject::Index(_) => true,
+        });
+    }
     (head.chain, head.files) = draft.proven.into_parts();
     PlannedOperation { operation: draft.operation, cost }
 }

@@ -185,6 +185,10 @@ async fn held_ranges(drafting: &mut Drafting<'_>, file: ObjectId) -> Result<Opti
     }
     for retirement in &drafting.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
+            if let Some(list) = drafting.indexes.imagined_list(id) {
+                held.extend(list.get(&file).into_iter().flatten().cloned());
+                continue;
+            }
             let layout: &Layout = drafting.indexes.layout();
             let Some(mut list) = load_list(drafting.repository, layout, drafting.head.folder, id).await? else {
                 return Ok(None);

@@ -15,7 +15,7 @@ use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, Restor
 use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
 use crate::folder::JobFolder;
-use crate::mover::FrameSource;
+use crate::mover::{FrameSource, disks_of};
 use crate::report::{Carriage, FullFrom, Operation};
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
     let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
     // What arrived of a machine whose earlier state is carried now is let go, as a merge lets it go.
     let dropped = spare.project(|name| machines.iter().any(|machine| machine.name == *name && machine.is_whole()));
-    let header = drafting.header(point, state.machines().keys());
+    let header = drafting.header(point, disks_of(&state), state.machines().keys());
     let placement = header.placement(drafting.repository);
     let reclaiming = drafting.reclaiming();
     let (found, folders) = found_in(sources, &state, point).await?;

@@ -68,7 +68,7 @@ async fn assert_whole(memory: &Memory, folder: &str, truth: &Truth) -> Vec<u64> 
     points
 }
 
-async fn exported(repository: &OpenRepository, point: PointSelector, machines: &[&str]) -> Vec<u8> {
+pub(crate) async fn exported(repository: &OpenRepository, point: PointSelector, machines: &[&str]) -> Vec<u8> {
     let buffer = Buffer::default();
     let names = machines.iter().map(|name| machine(name)).collect();
     let export = Export::new(repository, job("nightly")).point(point).machines(names);
@@ -215,7 +215,11 @@ async fn an_export_that_contradicts_itself_is_refused() {
     let header_too_long = rebuilt(&bytes, |_, file| {
         let length = ENVELOPE_BYTES + Envelope::decode(Kind::BackupFile, file).unwrap().record_bytes as usize;
         let mut header: BackupFileHeader = decode_record(Kind::BackupFile, &file[..length]).unwrap();
-        header.machines.extend((9..99).map(|number| MachineLabel { number, name: "one too many".to_owned() }));
+        header.machines.extend((9..99).map(|number| MachineLabel {
+            number,
+            name: "one too many".repeat(9),
+            disks: Vec::new(),
+        }));
         let header = encode_record(Kind::BackupFile, &header).unwrap();
         file[..header.len()].copy_from_slice(&header);
     });

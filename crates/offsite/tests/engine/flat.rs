@@ -8,7 +8,8 @@ use bytes::Bytes;
 use offsite::core::format::index::Index;
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{
-    Digest, DiskMap, DiskNumber, MachineMap, MachineNumber, MachineState, ObjectId, Run, Status, StoredBlock,
+    Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineNumber, MachineState,
+    ObjectId, Run, Status, StoredBlock,
 };
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_repository::testing::Memory;
@@ -52,7 +53,8 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
         digest: Digest([block as u8; 32]),
     };
     let runs = (0..blocks).map(|block| Run::Stored { block, at: at(block) }).collect();
-    let disk = DiskMap::new(u64::from(blocks) * BLOCK as u64, blocks.into(), 0, runs).unwrap();
+    let identity = DiskIdentity { name: DiskName::nearest("bulk"), format: ImageFormat::Raw };
+    let disk = DiskMap::new(identity, u64::from(blocks) * BLOCK as u64, blocks.into(), 0, runs).unwrap();
     let mut index = Index::decode(&bytes_of(memory, &key(&format!("{JOB}/index/{}", full.index.id)))).unwrap();
     let state_of = MachineState::new(machine("bulk"), Status::Complete, full.time);
     index.id = ObjectId::new(head.epoch, 1_000_000);

@@ -104,10 +104,27 @@ async fn each_index_of_a_chain_without_merges_comes_back() {
     }
 }
 
-/// Frames and the head are enough where no disk changes its size, and the last block of each is stored.
+/// The backup files and the head are enough: the files say what the disks are, by names, formats and sizes.
 #[tokio::test]
 async fn all_indexes_at_once_come_back() {
     let scene = Scene::new(9, MergeMethod::Auto, write).await;
+    let all: Vec<ObjectId> = scene.points().iter().map(|point| point.index.id).collect();
+    scene.comes_back(&all, 7).await;
+}
+
+/// The same where disks come, grow and shrink, and where one ends with zeros, of which there is no frame.
+#[tokio::test]
+async fn all_indexes_at_once_come_back_though_disks_change() {
+    let scene = Scene::new(9, MergeMethod::Auto, |machines, number| {
+        write(machines, number);
+        match number {
+            2 => machines.resize("web01", 0, 43 * BLOCK + 11),
+            3 => machines.add_disk("db01", BLOCK + 7),
+            5 => machines.resize("web01", 0, 41 * BLOCK + 99),
+            _ => {}
+        }
+    })
+    .await;
     let all: Vec<ObjectId> = scene.points().iter().map(|point| point.index.id).collect();
     scene.comes_back(&all, 7).await;
 }

@@ -7,7 +7,7 @@ use offsite::core::format::frame::HEADER_BYTES;
 use offsite::core::format::head::Head;
 use offsite::core::format::index::Index;
 use offsite::core::retention::{Gfs, Policy, Regular};
-use offsite::core::{ObjectId, PointKind, RestorePoint, Run, StoredBlock};
+use offsite::core::{DiskMap, ObjectId, PointKind, RestorePoint, Run, StoredBlock};
 use offsite::{BackupMethod, Damage, Transforms, Verify};
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
@@ -174,31 +174,68 @@ impl Scene {
         !matches!(loss, Loss::Both(lost) if lost == index)
     }
 
+    fn index(&self, id: ObjectId) -> Index {
+        Index::decode(&bytes_of(&self.memory, &key(&format!("{}/index/{id}", self.folder)))).unwrap()
+    }
+
+    /// The machines of points whose state an index tells that is one of those points' own, or was when they were full: later fulls
+    /// may stand on it.
+    fn told_whole(&self, loss: Loss) -> BTreeSet<Part> {
+        let mut told = BTreeSet::new();
+        for reference in self.head.chain.indexes().filter(|index| self.is_known(index.id, loss)) {
+            let index = self.index(reference.id);
+            if index.kind != PointKind::Full || !index.below.iter().all(|below| self.is_known(below.id, loss)) {
+                continue;
+            }
+            let below = index.below.iter().map(|below| self.index(below.id).map);
+            let state = below.reduce(|state, above| state.overlay(&above));
+            let state = state.map_or_else(|| index.map.clone(), |state| state.overlay(&index.map));
+            let points = self.head.chain.all().filter(|point| point.sequence == index.sequence);
+            for machine in points.flat_map(|point| &point.machines) {
+                let found = state.machine(&machine.name).filter(|found| found.captured == machine.captured);
+                if found.is_some_and(|found| found.disks.values().all(DiskMap::is_full)) {
+                    told.insert((index.sequence.0, machine.name.as_str().to_owned()));
+                }
+            }
+        }
+        told
+    }
+
     /// The machines of points whose every block can be told, block by block, from the indexes that are there.
     fn told(&self, heads: Heads, loss: Loss) -> BTreeSet<Part> {
         let mut told = BTreeSet::new();
+        let whole = self.told_whole(loss);
         for point in self.head.chain.all() {
             // No head says that there was such a point.
-            if heads == Heads::AllGone && !self.is_known(point.index.id, loss) {
+            if heads == Heads::AllGone
+                && !self.is_known(point.index.id, loss)
+                && !whole.iter().any(|(sequence, _)| *sequence == point.sequence.0)
+            {
                 continue;
             }
             let path = self.head.chain.steps_to(point.sequence).unwrap();
             let mut blocks: BTreeMap<(String, u16), Vec<bool>> = BTreeMap::new();
-            for index in path.iter().flat_map(|point| point.indexes()) {
-                if !self.is_known(index.id, loss) {
-                    blocks.values_mut().for_each(|disk| disk.fill(false));
-                    continue;
+            for on_path in path {
+                for index in on_path.indexes() {
+                    if !self.is_known(index.id, loss) {
+                        blocks.values_mut().for_each(|disk| disk.fill(false));
+                        continue;
+                    }
+                    for (name, machine) in self.index(index.id).map.machines() {
+                        for (number, disk) in &machine.disks {
+                            let before = blocks.remove(&(name.as_str().to_owned(), number.0)).unwrap_or_default();
+                            let is_told = |block: u32| match disk.get(block) {
+                                Some(Run::Zero { .. } | Run::Stored { .. }) => true,
+                                None => before.get(block as usize).copied().unwrap_or(false),
+                            };
+                            let now = (0..disk.block_count()).map(is_told).collect();
+                            blocks.insert((name.as_str().to_owned(), number.0), now);
+                        }
+                    }
                 }
-                let bytes = bytes_of(&self.memory, &key(&format!("{}/index/{}", self.folder, index.id)));
-                for (name, machine) in Index::decode(&bytes).unwrap().map.machines() {
-                    for (number, disk) in &machine.disks {
-                        let before = blocks.remove(&(name.as_str().to_owned(), number.0)).unwrap_or_default();
-                        let is_told = |block: u32| match disk.get(block) {
-                            Some(Run::Zero { .. } | Run::Stored { .. }) => true,
-                            None => before.get(block as usize).copied().unwrap_or(false),
-                        };
-                        let now = (0..disk.block_count()).map(is_told).collect();
-                        blocks.insert((name.as_str().to_owned(), number.0), now);
+                for ((name, _), disk) in &mut blocks {
+                    if whole.contains(&(on_path.sequence.0, name.clone())) {
+                        disk.fill(true);
                     }
                 }
             }

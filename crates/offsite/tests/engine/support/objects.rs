@@ -78,7 +78,10 @@ pub fn shortened(map: &BlockMap) -> BlockMap {
     for (name, machine) in map.machines() {
         let disks = machine.disks.iter().map(|(number, disk)| {
             let (size, count) = (disk.size_bytes() - 1, disk.block_count().into());
-            (*number, DiskMap::new(size, count, disk.keeps_blocks(), disk.runs().to_vec()).unwrap())
+            (
+                *number,
+                DiskMap::new(disk.identity().clone(), size, count, disk.keeps_blocks(), disk.runs().to_vec()).unwrap(),
+            )
         });
         shorter.insert(name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() });
     }

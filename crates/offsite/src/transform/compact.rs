@@ -17,7 +17,7 @@ use crate::findings::Findings;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 
-/// A share of a file's bytes, from 0 to 1.
+/// A share of what a file has room for, its header left out, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiveShare {
     millionths: u32,
@@ -191,7 +191,8 @@ fn sparse(head: &Head, settings: &Compact, epoch: u32) -> Vec<ObjectId> {
     let is_sparse = |id: &ObjectId, file: &FileState| {
         id.epoch() < epoch
             && file.live_bytes + region < file.length
-            && settings.below_live.is_above(file.live_bytes, file.length)
+            // What a file begins with is never superseded.
+            && settings.below_live.is_above(file.live_bytes, file.length - region)
     };
     let sparse = head.files.iter().filter(|(id, file)| is_sparse(id, file));
     let mut sparse: Vec<(ObjectId, FileState)> = sparse.map(|(id, file)| (*id, *file)).collect();

@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Bring back a head or indexes that were lost or damaged.
     Repair(Repair),
-    /// Write machines, each in its newest state, to one file that stands for itself.
+    /// Write machines, each in its newest state, to one file that needs nothing else.
     Export(Export),
     /// Make an exported restore point the first of a copy job's chain.
     Import(Import),

@@ -233,11 +233,20 @@ fn assert_listings(offsite: &Offsite) {
         assert_eq!(point["sequence"], sequence);
         assert_eq!(point["time"], day(sequence - 1));
         assert_eq!(point["kind"], if sequence == DAYS + 1 - KEEP { "full" } else { "increment" });
-        let machine = |name| {
-            let captured = day(sequence - 1);
-            json!({ "name": name, "status": "complete", "captured": captured, "done_bytes": 0, "left_bytes": 0 })
+        let machine = |name, image, format| {
+            let disk = json!({ "number": 0, "name": image, "format": format, "size_bytes": SIZE_MIB << 20 });
+            json!({
+                "name": name,
+                "status": "complete",
+                "captured": day(sequence - 1),
+                "done_bytes": 0,
+                "left_bytes": 0,
+                "damaged_blocks": 0,
+                "disks": [disk],
+            })
         };
-        assert_eq!(point["machines"], json!([machine("db01"), machine("web01")]));
+        let expected = json!([machine("db01", "db01.qcow2", "qcow2"), machine("web01", "web01.img", "raw")]);
+        assert_eq!(point["machines"], expected);
         assert!(point["stored_bytes"].as_u64().unwrap() > 0 && point["stored_blocks"].as_u64().unwrap() > 0, "{point}");
     }
     let chain = offsite.json(["chain", "second", COPY]);

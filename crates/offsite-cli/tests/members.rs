@@ -184,7 +184,7 @@ fn what_cannot_be_copied_is_pruned_all_the_same() {
             .replace("[jobs.\"Offsite Copy\".retention]\nkeep = 1", "[jobs.\"Offsite Copy\".retention]\nkeep = 2"),
     );
     let done = offsite.ok(["transform", "Offsite Copy", "--now", &day(4)]);
-    assert!(done.out.contains("nothing to transform"), "{done}");
+    assert!(done.out.contains("there is nothing to do"), "{done}");
     assert_eq!(
         offsite.json(["transform", "--now", &day(4)])["transform"]["operations"].as_array().map(Vec::len),
         Some(0)

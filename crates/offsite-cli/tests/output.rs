@@ -225,3 +225,41 @@ fn json_is_one_line() {
         assert!(ran.json().is_object(), "{ran}");
     }
 }
+
+/// Times in words are those of the job's zone; the machines' are in UTC.
+#[test]
+fn times_are_told_where_the_job_is_at_home() {
+    let offsite = Offsite::with_copy_job();
+    let keys = "every = \"1 day\"\ntime_zone = \"Europe/Berlin\"\n";
+    offsite.config(&COPY_JOB.replace("target = \"second\"\n", &format!("target = \"second\"\n{keys}")));
+    Disk::new("web01", 3, 2).write_full(&offsite.path("web01.img"), 0).unwrap();
+    offsite.backup(&day(0), &["web01=web01.img"]);
+    let told = "2026-11-01 23:00:00 CET";
+    assert!(offsite.ok(["run", "--now", &day(0)]).out.contains(&format!("#1 of {told} (full)")));
+    for command in ["points", "chain"] {
+        let out = offsite.ok([command, "second", "Offsite Copy"]).out;
+        assert!(out.contains(told) && !out.contains("T22:00"), "{out}");
+    }
+    assert!(offsite.status_by_clock([]).out.contains(&format!("success at {told} (")));
+    let restored = offsite.ok(["restore", "second", "Offsite Copy", "web01", "--to", "back.img"]);
+    assert!(restored.out.contains(&format!("as of {told}")), "{restored}");
+    assert_eq!(offsite.json(["points", "second"])["points"][0]["time"], day(0));
+    // A job without a zone is told in the host's.
+    offsite.config(COPY_JOB);
+    let mut command = offsite.command(["points", "second"]);
+    let out = String::from_utf8(command.env("TZ", "Asia/Tokyo").output().unwrap().stdout).unwrap();
+    assert!(out.contains("2026-11-02 07:00:00 JST"), "{out}");
+}
+
+/// What is printed day by day is read by people who have never seen the design.
+#[test]
+fn daily_output_has_no_words_of_the_design() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = ["adoption", "folding", "hole", "believe", "absent", "stands for", "stand for", " MB", "pruned"];
+        let found = |line: &&str| !line.starts_with("$ ") && words.iter().any(|word| line.contains(word));
+        assert_eq!(text.lines().filter(found).collect::<Vec<_>>(), [""; 0], "{}", path.display());
+    }
+}

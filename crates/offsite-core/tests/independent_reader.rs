@@ -159,6 +159,7 @@ fn a_verification_is_read() {
     assert_eq!(record.option(|reader| (reader.int(), reader.int())), expected.next);
     let damaged = record.vec(|reader| (reader.int(), reader.int(), reader.take(32).try_into().expect("32 bytes")));
     assert_eq!(damaged, expected.damaged);
+    assert_eq!(record.vec(|reader| (reader.int(), reader.int())), expected.cut);
     assert!(record.0.is_empty() && rest.is_empty());
 }
 

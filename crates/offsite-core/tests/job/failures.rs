@@ -166,7 +166,7 @@ fn outcomes_are_told_in_words() {
         (Absence::NoNewPoint, "no new"),
         (Absence::Locked, "backup was still at work"),
         (Absence::NotStarted, "not begun"),
-        (Absence::FutureDated, "after the present"),
+        (Absence::FutureDated, "in the future"),
         (Absence::Missing, "no source"),
         (Absence::NotSelected, "left the selection"),
         (Absence::NotCommitted, "not be committed"),

@@ -59,9 +59,11 @@ impl Partial {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = Self::open_locked(path, &partial)?;
-        let uncreated = |error| Error::image(path, "it cannot be created", Some(error));
-        file.set_len(0).map_err(uncreated)?;
-        let lock = file.try_clone().map_err(uncreated)?;
+        let lock = file.set_len(0).and_then(|()| file.try_clone()).map_err(|error| {
+            // Nobody else knows of it yet.
+            let _ = std::fs::remove_file(&partial);
+            Error::image(path, "it cannot be created", Some(error))
+        })?;
         let place = Mutex::new(Place::Partial);
         let new = Self { path: path.to_owned(), partial, replaces: old.is_some(), place, _lock: lock };
         if let Some(old) = &old {

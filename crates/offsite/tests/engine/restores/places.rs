@@ -27,7 +27,10 @@ async fn one_disk_of_several_is_restored() {
     }
     for text in ["2", "-1", "00", "system", ""] {
         let error = restore(&repository).disk(text).run(&file).await.unwrap_err();
-        assert!(matches!(&error, Error::UnknownDisk { known, .. } if known == &["0 (web01.0.img)", "1 (web01.1.img)"]), "{text:?}: {error}");
+        assert!(
+            matches!(&error, Error::UnknownDisk { known, .. } if known == &["0 (web01.0.img)", "1 (web01.1.img)"]),
+            "{text:?}: {error}"
+        );
     }
 }
 

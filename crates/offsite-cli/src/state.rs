@@ -164,6 +164,20 @@ fn read(path: &Path) -> Result<Option<LastResult>, String> {
     }
 }
 
+/// Removes what processes that were killed have left of such writing. `own` is the name that this process writes under.
+fn remove_left_over(path: &Path, own: &std::ffi::OsStr) {
+    let (Some(folder), Some(own)) = (path.parent(), own.to_str()) else { return };
+    let Some((prefix, _)) = own.rsplit_once('.') else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.')) else { continue };
+        let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+        if is_pid && !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file whole and puts it in the old one's place, so that a reader never sees half of it. If it `is_durable`, it outlives
 /// a power cut.
 pub(crate) fn replace(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::Result<()> {
@@ -171,6 +185,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::R
     name.push(path.file_name().unwrap_or_default());
     // Of one process: a run and a daemon may write at the same time.
     name.push(format!(".{}", std::process::id()));
+    remove_left_over(path, &name);
     let new = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create(&new)?;

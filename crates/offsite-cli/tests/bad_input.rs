@@ -38,14 +38,16 @@ fn assert_nothing_lost(offsite: &Offsite) {
         assert_same_bytes(&restored, &offsite.path("kept.img"));
         fs::remove_file(restored).unwrap();
     }
-    offsite.backup(&day(50), &["web01=kept.img"]);
+    offsite.backup(&day(50), &["web01=kept.img", "--format", "raw"]);
     offsite.ok(["run", "--now", &day(50)]);
     repository::assert_tidy(&offsite.path("primary/nightly"));
     repository::assert_tidy(&offsite.path("second/Offsite Copy"));
-    let left: Vec<_> = repository::files(offsite.root())
-        .into_iter()
-        .filter(|path| path.ends_with(".partial") || path.split('/').any(|part| part.starts_with('.')))
-        .collect();
+    // What the host keeps of its jobs is there to stay.
+    let is_left = |path: &String| {
+        let name = path.strip_prefix(".offsite/jobs/").unwrap_or(path);
+        name.ends_with(".partial") || name.split('/').any(|part| part.starts_with('.'))
+    };
+    let left: Vec<_> = repository::files(offsite.root()).into_iter().filter(is_left).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -232,7 +234,7 @@ fn an_image_that_grows_and_shrinks() {
         let ran = offsite.run(["run", "--now", &day(number)]);
         // A disk that lost more than half is told of.
         if [2, 3].contains(&number) {
-            ran.expect(3).says(&["disk 0 of web01 has shrunk"]);
+            assert!(ran.expect(3).out.contains("disk 0 of web01 has shrunk"));
         } else {
             ran.expect(0);
         }

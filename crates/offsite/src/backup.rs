@@ -4,7 +4,7 @@ mod method;
 mod points;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use offsite_core::retention::{Flags, Policy, Regular, Simple};
 use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
 
 use crate::error::causes;
+use crate::folder::JobFolder;
 use crate::image::{ImageSource, disk_names};
 use crate::indexes::Indexes;
 use crate::point::{Addition, commit_point};
@@ -220,7 +221,13 @@ impl BackupJob {
                 )));
             }
         }
-        let images = crate::seams::blocking(move || images.examined()).await?;
+        let known = match JobFolder::open(&self.repository, &self.job).await {
+            Ok(folder) => Some(folder.head().machines.iter().cloned().collect()),
+            Err(Error::UnknownJob { .. }) => Some(BTreeSet::new()),
+            // What is wrong with it the run tells.
+            Err(_) => None,
+        };
+        let images = crate::seams::blocking(move || images.examined(known.as_ref())).await?;
         if images.machines.is_empty() {
             return Err(Error::no_machine(&self.job, images.failed));
         }

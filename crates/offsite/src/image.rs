@@ -144,6 +144,11 @@ impl ImageSource {
         self
     }
 
+    /// Whether the user says the format.
+    pub(crate) fn format_is_told(&self) -> bool {
+        self.format.is_some()
+    }
+
     /// The image's file.
     #[must_use]
     pub fn path(&self) -> &Path {

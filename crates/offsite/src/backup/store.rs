@@ -1,6 +1,6 @@
 //! Storing the changed blocks of disk images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,9 +31,19 @@ pub(super) struct Images {
 
 impl Images {
     /// The images without those of machines that have one which cannot be backed up; these have failed. Blocks.
-    pub(super) fn examined(mut self) -> Self {
+    ///
+    /// What can be told of formats is told here, before anything is written: of a machine that is not `known` (none: all of them may be),
+    /// and where the user says the format.
+    pub(super) fn examined(mut self, known: Option<&BTreeSet<MachineName>>) -> Self {
         for (name, images) in std::mem::take(&mut self.machines) {
-            let bytes = images.iter().try_fold(0, |bytes: u64, (_, image)| Ok(bytes.saturating_add(image.examine()?)));
+            let is_new = known.is_some_and(|known| !known.contains(&name));
+            let bytes = images.iter().try_fold(0, |bytes: u64, (_, image)| {
+                let more = image.examine()?;
+                if is_new || image.format_is_told() {
+                    image.look(None)?;
+                }
+                Ok(bytes.saturating_add(more))
+            });
             match bytes {
                 Ok(bytes) => {
                     self.bytes = self.bytes.saturating_add(bytes);

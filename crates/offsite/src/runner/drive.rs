@@ -79,8 +79,8 @@ struct Drive {
 enum Woken {
     Stopped,
     Time,
-    Looked(Result<Looked, Failure>),
-    Done(Done),
+    Looked(Box<Result<Looked, Failure>>),
+    Done(Box<Done>),
 }
 
 pub(super) fn run(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, ()> {
@@ -199,8 +199,8 @@ impl Drive {
             match self.next(stop).await {
                 Woken::Stopped => return RunEnd::Stopped { syncs: self.wind_up().await },
                 Woken::Time => self.events.push_back(Event::Tick),
-                Woken::Looked(looked) => self.looked(looked),
-                Woken::Done(done) => self.done(done),
+                Woken::Looked(looked) => self.looked(*looked),
+                Woken::Done(done) => self.done(*done),
             }
         }
     }
@@ -239,13 +239,13 @@ impl Drive {
                 && let Poll::Ready(done) = running.as_mut().poll(context)
             {
                 *task = None;
-                return Poll::Ready(Woken::Done(done));
+                return Poll::Ready(Woken::Done(Box::new(done)));
             }
             if let Some(running) = look
                 && let Poll::Ready(looked) = running.as_mut().poll(context)
             {
                 *look = None;
-                return Poll::Ready(Woken::Looked(looked));
+                return Poll::Ready(Woken::Looked(Box::new(looked)));
             }
             match &mut timer {
                 Some(timer) => timer.as_mut().poll(context).map(|()| Woken::Time),

@@ -256,7 +256,7 @@ async fn restore(repository: &OpenRepository, machine: MachineName) {
     match Restore::new(repository, job(), machine).run(to.path()).await {
         Ok(report) => {
             for disk in report.disks {
-                assert_eq!(disk.path.metadata().expect("an image").len(), disk.size_bytes);
+                assert_eq!(disk.path.as_ref().expect("a path").metadata().expect("an image").len(), disk.size_bytes);
             }
         }
         // A disk may be larger than any file can be here.

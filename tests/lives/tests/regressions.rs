@@ -101,3 +101,11 @@ fn a_lost_file_costs_no_point_while_a_head_tells_of_it() {
          sync 0 57 1 !outage 33; repair 3 8 1",
     );
 }
+
+#[test]
+fn what_is_cloned_out_of_a_cut_file_is_moved() {
+    holds(
+        "places 0 0 23 0 0 hours 1; join 6 40 1; share 0 89 1; compaction 0 27 1; join; backup; run; damage 3 79 1; \
+         transform 0 120 1; run 0 97 1",
+    );
+}

@@ -156,7 +156,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     let maps: Vec<&BlockMap> = parts.iter().map(|(_, part)| part).collect();
     let relocation = relocate(&maps, &[], |_| true, placement, &mut *drafting.mint, reclaiming);
     let mut plan = relocation.plan;
-    let carriage = drafting.carriage(&plan);
+    let carriage = drafting.carriage(&plan, &findings);
     plan.cloned = carriage == Carriage::Cloned;
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
     let chain = drafting.head.chain.clone();

@@ -143,7 +143,7 @@ impl<'a> Drafting<'a> {
     }
 
     /// How the blocks of a plan that stay in the repository get to their new files.
-    pub(crate) fn carriage(&self, plan: &Plan) -> Carriage {
+    pub(crate) fn carriage(&self, plan: &Plan, findings: &Findings) -> Carriage {
         let Some(clone_range) = self.repository.backend().clone_range() else {
             return Carriage::Moved { why: "the repository cannot clone" };
         };
@@ -152,6 +152,7 @@ impl<'a> Drafting<'a> {
         let is_padded = |step: &offsite_core::plan::Move| {
             let end = (step.from.offset + u64::from(step.from.length)).next_multiple_of(alignment);
             self.head.files.get(&step.from.file).is_some_and(|file| end <= file.length)
+                && findings.cut.get(&step.from.file).is_none_or(|there| end <= *there)
         };
         match () {
             () if granularity == 0 || !alignment.is_multiple_of(granularity) => {

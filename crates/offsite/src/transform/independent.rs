@@ -89,7 +89,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence, findi
     let relocation =
         relocate(&[&own], &others_of, |at| !findings.names(at), placement, &mut *drafting.mint, reclaiming);
     let mut plan = relocation.plan;
-    let carriage = drafting.carriage(&plan);
+    let carriage = drafting.carriage(&plan, findings);
     plan.cloned = carriage == Carriage::Cloned;
     let map = relocation.indexes.iter().fold(own.clone(), |own, new| own.overlay(new));
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());

@@ -135,7 +135,7 @@ async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: Object
 }
 
 /// How long a backup file is, if it is there. No block is read for it.
-async fn length_of(repository: &OpenRepository, layout: &Layout, file: ObjectId) -> Result<Option<u64>> {
+pub(super) async fn length_of(repository: &OpenRepository, layout: &Layout, file: ObjectId) -> Result<Option<u64>> {
     let key = layout.backup_file(file)?;
     // Between the names of two ids that follow each other there are but a few second copies.
     let mut after = layout.backup_file(ObjectId::from_stored(file.stored().saturating_sub(1)))?;

@@ -65,7 +65,7 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
         let findings = drafting.findings().await?;
         let relocation = relocate(&[&state], &[], |at| !findings.names(at), placement, &mut *drafting.mint, reclaiming);
         let mut plan = relocation.plan;
-        let carriage = drafting.carriage(&plan);
+        let carriage = drafting.carriage(&plan, &findings);
         plan.cloned = carriage == Carriage::Cloned;
         let map = relocation.indexes.iter().fold(state.clone(), |state, new| state.overlay(new));
         (plan, map, FullFrom::Chain(carriage))

@@ -256,7 +256,7 @@ impl World {
 
     /// What verification had noted is well again in every point, if its bytes are intact anywhere: in the chain, or in any point of a source.
     fn judge_healing(&self, number: usize, expected: &Expected) -> Result<(), Violation> {
-        let Some(after) = self.proven(number) else { return Ok(()) };
+        let Some(after) = self.proven(number).filter(|_| self.folders[number].is_sound()) else { return Ok(()) };
         let intact = |proven: &Proven| -> BTreeSet<Digest> {
             let frames = proven.frames.values().filter(|frame| frame.flaw.is_none() && !frame.users.is_empty());
             frames.map(|frame| frame.at.digest).collect()

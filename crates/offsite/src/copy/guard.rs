@@ -1,7 +1,7 @@
 //! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
 //! chain that is begun anew. Each becomes a note of the report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
@@ -38,7 +38,8 @@ impl Asked<'_> {
             return Vec::new();
         }
         let mut doubts = self.idle_patterns(open, head);
-        doubts.extend(choices.clone().filter_map(|choice| is_left_behind(open, choice)));
+        let traces: Vec<Traces<'_>> = open.folders().map(Traces::of).collect();
+        doubts.extend(choices.clone().filter_map(|choice| left_behind(&traces, choice)));
         if let Some(head) = head {
             doubts.extend(self.vanished(head, choices.map(|choice| &choice.machine).collect()));
         }
@@ -68,13 +69,8 @@ impl Asked<'_> {
     fn idle_patterns(&self, open: &Sources, head: Option<&Head>) -> Vec<String> {
         let found: Vec<Described> = open.described();
         // A machine that is no longer backed up stays excluded as long as the copy has it.
-        let had: Vec<Described> = head
-            .iter()
-            .flat_map(|head| head.machines.iter().map(|name| described(head, name)))
-            .filter(|known| {
-                head.is_some_and(|head| head.chain.all().any(|point| point.machine(&known.machine).is_some()))
-            })
-            .collect();
+        let had: Vec<Described> =
+            head.map_or_else(Vec::new, |head| names(head).into_iter().map(|name| described(head, name)).collect());
         if found.is_empty() {
             return Vec::new();
         }
@@ -124,79 +120,92 @@ fn described(head: &Head, name: &MachineName) -> Described {
     }
 }
 
+/// The machines of a folder's points.
+fn names(head: &Head) -> BTreeSet<&MachineName> {
+    head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect()
+}
+
 impl Sources {
     /// Each machine of the folders.
     fn described(&self) -> Vec<Described> {
         let machines = |folder: &JobFolder| {
-            let names: BTreeSet<&MachineName> =
-                folder.chain().all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
-            names.into_iter().map(|name| described(folder.head(), name)).collect::<Vec<_>>()
+            let head = folder.head();
+            names(head).into_iter().map(|name| described(head, name)).collect::<Vec<_>>()
         };
         self.folders().flat_map(machines).collect()
     }
 }
 
-/// Whether newer restore points of a machine's job go on without it.
-fn is_left_behind(open: &Sources, choice: &Choice) -> Option<String> {
+/// What is to be said of a machine without which newer restore points of its job go on.
+fn left_behind(traces: &[Traces<'_>], choice: &Choice) -> Option<String> {
     let Choice { machine, decision, .. } = choice;
     if !matches!(decision, Decision::AlreadyCopied { .. } | Decision::TooOld { .. }) {
         return None;
     }
-    let last = open.folders().filter_map(|folder| Some((Traces::of(folder, machine)?, folder)));
-    let (traces, folder) = last.max_by_key(|(traces, _)| traces.captured)?;
-    if !traces.is_left_behind() {
+    let newest = traces.iter().filter_map(|traces| Some((traces.captured.get(machine)?, traces)));
+    let (_, traces) = newest.max_by_key(|(captured, _)| **captured)?;
+    if !traces.has_left_behind(machine) {
         return None;
     }
-    let place = format!("job {} in {}", folder.job(), folder.repository().location());
-    let last = match traces.last {
+    let last = match traces.last(machine).and_then(|place| traces.points.get(place)) {
         Some(point) => format!("#{} of {} was the last that had it", point.sequence, point.time),
         None => "none that is still there was made with it".to_owned(),
     };
+    let (job, location) = (traces.folder.job(), traces.folder.repository().location());
     Some(format!(
-        "{machine} is no longer in the restore points of {place}: {last}; if it is gone for good, name it in exclude"
+        "{machine} is no longer in the restore points of job {job} in {location}: {last}; if it is gone for good, name it in exclude"
     ))
 }
 
-/// Where in a folder a machine is.
+/// Where in a folder its machines are.
 struct Traces<'a> {
-    /// The newest point that was made with it.
-    last: Option<&'a RestorePoint>,
-    /// When it was in its newest state.
-    captured: Timestamp,
-    /// How many points it takes until it comes again, at the most, as far as can be seen.
-    rhythm: Option<usize>,
-    /// How many points were made since.
-    since: usize,
-    /// Whether one of those has a machine that was in the last point with it.
-    is_followed: bool,
+    folder: &'a JobFolder,
+    /// Oldest first.
+    points: Vec<&'a RestorePoint>,
+    /// The places of the points that were made with each machine, ascending.
+    made: BTreeMap<&'a MachineName, Vec<usize>>,
+    /// When each machine was in its newest state.
+    captured: BTreeMap<&'a MachineName, Timestamp>,
 }
 
 impl<'a> Traces<'a> {
-    fn of(folder: &'a JobFolder, machine: &MachineName) -> Option<Self> {
+    fn of(folder: &'a JobFolder) -> Self {
         let mut points: Vec<&RestorePoint> = folder.chain().all().collect();
         points.sort_unstable_by_key(|point| point.sequence);
-        let captured = points.iter().filter_map(|point| point.machine(machine)).map(|state| state.captured).max()?;
-        let is_made = |point: &RestorePoint, name: &MachineName| {
-            point.machine(name).is_some_and(|state| state.status != Status::Carried)
-        };
-        let places: Vec<usize> = (0..points.len()).filter(|place| is_made(points[*place], machine)).collect();
-        let last = places.last().copied();
-        let later = points.get(last.map_or(0, |last| last + 1)..).unwrap_or_default();
-        let last = last.map(|last| points[last]);
-        let companions = last.into_iter().flat_map(|point| &point.machines).map(|state| &state.name);
-        let is_followed =
-            companions.filter(|name| *name != machine).any(|name| later.iter().any(|point| is_made(point, name)));
-        let rhythm = places.windows(2).map(|pair| pair[1] - pair[0]).max();
-        Some(Self { last, captured, rhythm, since: later.len(), is_followed })
+        let mut made: BTreeMap<&MachineName, Vec<usize>> = BTreeMap::new();
+        let mut captured: BTreeMap<&MachineName, Timestamp> = BTreeMap::new();
+        for (place, point) in points.iter().enumerate() {
+            for state in &point.machines {
+                let newest = captured.entry(&state.name).or_insert(state.captured);
+                *newest = state.captured.max(*newest);
+                if state.status != Status::Carried {
+                    made.entry(&state.name).or_default().push(place);
+                }
+            }
+        }
+        Self { folder, points, made, captured }
     }
 
-    /// Several machines may be backed up one after the other into one folder, or some of them more rarely than others.
-    fn is_left_behind(&self) -> bool {
-        match self.last {
-            // It is carried along only.
-            None => true,
-            Some(_) if self.is_followed => self.since >= self.rhythm.unwrap_or(1),
-            Some(_) => self.rhythm.is_some_and(|rhythm| self.since >= 2 * rhythm),
+    /// The place of the last point that was made with a machine.
+    fn last(&self, machine: &MachineName) -> Option<usize> {
+        self.made.get(machine)?.last().copied()
+    }
+
+    /// Whether points go on without a machine. Several may be backed up one after the other into one folder, or some of them more rarely
+    /// than others: so it is missed once there are more points without it than there were between two with it.
+    fn has_left_behind(&self, machine: &MachineName) -> bool {
+        // It is carried along only.
+        let Some(last) = self.last(machine) else { return true };
+        let since = self.points.len().saturating_sub(last + 1);
+        let rhythm =
+            self.made.get(machine).into_iter().flat_map(|places| places.windows(2).map(|pair| pair[1] - pair[0]));
+        let rhythm = rhythm.max();
+        // Whether a machine that was in the last point with it is in a later one.
+        let companions = self.points.get(last).into_iter().flat_map(|point| &point.machines);
+        let is_followed = companions.into_iter().any(|state| self.last(&state.name) > Some(last));
+        match is_followed {
+            true => since >= rhythm.unwrap_or(1),
+            false => rhythm.is_some_and(|rhythm| since >= 2 * rhythm),
         }
     }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use offsite_core::format::backup_file::region_bytes;
 use offsite_core::format::head::{FileState, Head};
 use offsite_core::plan::{references, relocate};
-use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
+use offsite_core::{BlockMap, ObjectId, PointKind, Sequence, Timestamp};
 
 use super::draft::{Draft, Drafting, Says};
-use super::stack::restacked;
+use super::stack::{Relaid, relaid};
 use crate::findings::Findings;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
@@ -159,28 +159,11 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
     let carriage = drafting.carriage(&plan, &findings);
     plan.cloned = carriage == Carriage::Cloned;
     let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
-    let chain = drafting.head.chain.clone();
-    let mut indexes = Vec::new();
-    let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
-    for ((sequence, _), new) in parts.iter().zip(&relocation.indexes) {
-        let Some(point) = chain.get(*sequence) else { continue };
-        let index = restacked(drafting, point, new, &files).await?;
-        changed.insert(*sequence, index.point.clone());
-        indexes.push(index);
-        if let Some(step) = piece.steps.get_mut(sequence) {
-            *step = step.overlay(new);
-        }
-    }
-    let of = |points: &[RestorePoint]| {
-        points.iter().map(|point| changed.get(&point.sequence).unwrap_or(point).clone()).collect()
-    };
-    let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+    let Relaid { indexes, chain, after } =
+        relaid(drafting, &parts, &relocation.indexes, &files, &mut piece.steps).await?;
     let operation = Operation::Compact { files: piece.files.len() as u64, carriage };
-    let moved: Vec<BlockMap> =
-        parts.iter().zip(&relocation.indexes).map(|((_, part), new)| part.overlay(new)).collect();
-    let before = parts.iter().map(|(_, part)| part).collect();
-    let says = Says { before, after: moved.iter().collect(), others: piece.steps.values().collect() };
-    let draft = drafting.draft(operation, plan, next, indexes, says).await?;
+    let says = Says { before: maps, after: after.iter().collect(), others: piece.steps.values().collect() };
+    let draft = drafting.draft(operation, plan, chain, indexes, says).await?;
     Ok(Next::Piece(Box::new(Draft { header: Some(header), ..draft })))
 }
 

@@ -16,7 +16,7 @@ use offsite_core::plan::{Address, references, replace};
 use offsite_core::{BlockMap, Chain, Digest, MachineName, ObjectId, RestorePoint, Sequence, StoredBlock};
 
 use super::draft::{Draft, Drafting, Says};
-use super::stack::restacked;
+use super::stack::{Relaid, relaid};
 use super::{PlannedOperation, Planning, carried_out, imagine};
 use crate::error::causes;
 use crate::findings::{Findings, Place};
@@ -108,21 +108,40 @@ struct Found {
     at: StoredBlock,
 }
 
+/// A source, with those of its indexes that were read already.
+struct Searched<'a> {
+    folder: &'a JobFolder,
+    indexes: Indexes,
+    /// Why it could not be searched.
+    why_not: Option<String>,
+}
+
+impl Searched<'_> {
+    fn frames(&self) -> FrameSource {
+        FrameSource::new(self.folder.repository(), self.folder.layout(), self.folder.head())
+    }
+}
+
 struct Healing<'a> {
-    sources: &'a [&'a JobFolder],
-    /// Frames that turned out to be damaged, by their source (none: the chain itself).
+    sources: Vec<Searched<'a>>,
+    /// Frames that turned out to be damaged, with the source that they are in. Those of the chain itself have no source.
     bad: BTreeSet<(Option<usize>, Place)>,
-    /// Digests of blocks that are nowhere, and who needs them.
+    /// Digests of blocks that are nowhere.
     lost: BTreeSet<Digest>,
+    /// The frames that each machine needs of these, and the points that they are stored with.
     needed_by: BTreeMap<MachineName, (BTreeSet<Place>, BTreeSet<Sequence>)>,
+    /// Whether a point's index cannot be read, so that nobody knows which frames it needs.
+    waits_for_index: bool,
     /// The damaged frames that the operation which was drafted last takes the place of.
     taken: BTreeSet<Place>,
 }
 
 impl<'a> Healing<'a> {
-    fn new(sources: &'a [&'a JobFolder]) -> Self {
+    fn new(sources: &[&'a JobFolder]) -> Self {
+        let sources = sources.iter().map(|folder| Searched { folder, indexes: folder.indexes(), why_not: None });
         Self {
-            sources,
+            sources: sources.collect(),
+            waits_for_index: false,
             bad: BTreeSet::new(),
             lost: BTreeSet::new(),
             needed_by: BTreeMap::new(),
@@ -130,13 +149,16 @@ impl<'a> Healing<'a> {
         }
     }
 
-    /// The next operation; none, if nothing more can be healed.
+    /// The next operation, as long as anything can be healed.
     async fn draft(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
         let findings = drafting.findings().await?;
         if findings.is_empty() {
             return Ok(None);
         }
-        let steps = steps_in(drafting, &findings.files()).await?;
+        let Some(steps) = steps_in(drafting, &findings.files()).await? else {
+            self.waits_for_index = true;
+            return Ok(None);
+        };
         let parts = steps.iter().map(|(sequence, step)| {
             let part =
                 step.picked(|_, _, _, at| (findings.names(&at) && !self.lost.contains(&at.digest)).then_some(at));
@@ -148,8 +170,18 @@ impl<'a> Healing<'a> {
             return Ok(None);
         }
         for source in std::iter::once(None).chain((0..self.sources.len()).map(Some)) {
+            if source.is_some_and(|number| self.sources[number].why_not.is_some()) {
+                continue;
+            }
             let is_damaged = |at: &StoredBlock| source.is_none() && findings.names(at);
-            let found = self.found(drafting, source, &wanted, is_damaged).await?;
+            let found = match (self.found(drafting, source, &wanted, is_damaged).await, source) {
+                // A source that cannot be reached keeps nothing else from being done.
+                (Err(error), Some(number)) => {
+                    self.sources[number].why_not = Some(causes(&error));
+                    continue;
+                }
+                (found, _) => found?,
+            };
             if !found.is_empty() {
                 return self.drafted(drafting, source, &found, &steps, &parts).await.map(Some);
             }
@@ -177,11 +209,12 @@ impl<'a> Healing<'a> {
         loop {
             let still: BTreeSet<Digest> =
                 wanted.iter().filter(|digest| !sound.contains_key(*digest)).copied().collect();
-            let is_bad = |at: &StoredBlock| is_damaged(at) || self.bad.contains(&(source, (at.file, at.offset)));
-            let (found, frames) = match source.and_then(|number| self.sources.get(number)) {
-                Some(folder) => {
-                    let frames = FrameSource::new(folder.repository(), folder.layout(), folder.head());
-                    (look(&mut folder.indexes(), folder.chain(), &still, is_bad).await?, frames)
+            let bad = &self.bad;
+            let is_bad = |at: &StoredBlock| is_damaged(at) || bad.contains(&(source, (at.file, at.offset)));
+            let (found, frames) = match source.and_then(|number| self.sources.get_mut(number)) {
+                Some(searched) => {
+                    let found = look(&mut searched.indexes, searched.folder.chain(), &still, is_bad).await?;
+                    (found, searched.frames())
                 }
                 None => {
                     let frames = FrameSource::new(drafting.repository, drafting.indexes.layout(), drafting.head);
@@ -234,69 +267,69 @@ impl<'a> Healing<'a> {
         let picked = parts.iter().map(|(sequence, part)| {
             (*sequence, part.picked(|_, _, _, at| taken.contains_key(&(at.file, at.offset)).then_some(at)))
         });
-        let picked: BTreeMap<Sequence, BlockMap> = picked.filter(|(_, part)| *part != BlockMap::empty()).collect();
+        let picked: Vec<(Sequence, BlockMap)> = picked.filter(|(_, part)| *part != BlockMap::empty()).collect();
         let reclaiming = drafting.reclaiming();
-        let maps: Vec<&BlockMap> = picked.values().collect();
+        let maps: Vec<&BlockMap> = picked.iter().map(|(_, part)| part).collect();
         let relocation = replace(&maps, &[], &taken, placement, &mut *drafting.mint, reclaiming);
         let plan = relocation.plan;
         let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
-        let chain = drafting.head.chain.clone();
-        let (mut indexes, mut steps) = (Vec::new(), steps.clone());
-        let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
-        for ((sequence, _), new) in picked.iter().zip(&relocation.indexes) {
-            let Some(point) = chain.get(*sequence) else { continue };
-            let index = restacked(drafting, point, new, &files).await?;
-            changed.insert(*sequence, index.point.clone());
-            indexes.push(index);
-            if let Some(step) = steps.get_mut(sequence) {
-                *step = step.overlay(new);
-            }
-        }
-        let of = |points: &[RestorePoint]| {
-            points.iter().map(|point| changed.get(&point.sequence).unwrap_or(point).clone()).collect()
-        };
-        let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+        let mut steps = steps.clone();
+        let Relaid { indexes, chain, after } =
+            relaid(drafting, &picked, &relocation.indexes, &files, &mut steps).await?;
         let operation = Operation::Heal {
             blocks: plan.moves.len() as u64,
-            points: changed.keys().copied().collect(),
+            points: picked.iter().map(|(sequence, _)| *sequence).collect(),
             from: if source.is_some() { HealedFrom::Source } else { HealedFrom::Chain },
         };
-        let after: Vec<BlockMap> =
-            picked.values().zip(&relocation.indexes).map(|(part, new)| part.overlay(new)).collect();
         let says = Says { before: maps, after: after.iter().collect(), others: steps.values().collect() };
-        let draft = drafting.draft(operation, plan, next, indexes, says).await?;
-        let frames = |folder: &&JobFolder| FrameSource::new(folder.repository(), folder.layout(), folder.head());
-        let sources = if source.is_some() { self.sources.iter().map(frames).collect() } else { Vec::new() };
+        let draft = drafting.draft(operation, plan, chain, indexes, says).await?;
+        let sources = if source.is_some() { self.sources.iter().map(Searched::frames).collect() } else { Vec::new() };
         Ok(Draft { header: Some(header), sources, aliases, ..draft })
     }
 
-    /// What a user should know of what cannot be healed.
+    /// What a user should know of what was not healed.
     fn left(&self) -> Vec<String> {
+        let unsearched = self.sources.iter().filter_map(|searched| {
+            let (job, location) = (searched.folder.job(), searched.folder.repository().location());
+            let why = searched.why_not.as_ref()?;
+            Some(format!("damaged blocks were not looked for in job {job} in {location}: {why}"))
+        });
+        let waiting = self.waits_for_index.then(|| {
+            "damaged blocks are not put back while an index of a restore point cannot be read: `offsite repair` brings it back".to_owned()
+        });
+        let is_searched = self.sources.iter().all(|searched| searched.why_not.is_none());
         let line = |(machine, (places, points)): (&MachineName, &(BTreeSet<Place>, BTreeSet<Sequence>))| {
             let points: Vec<String> = points.iter().map(ToString::to_string).collect();
             let blocks = if places.len() == 1 { "block" } else { "blocks" };
             let of = if points.len() == 1 { "point" } else { "points" };
+            let why = match is_searched {
+                true => "cannot be put back: no source and no other restore point has the same bytes intact",
+                false => "have not been found yet, as not every source could be searched",
+            };
             format!(
-                "{machine}: {} damaged {blocks}, stored with restore {of} {}, cannot be put back: no source and no other restore point \
-                 has the same bytes intact",
+                "{machine}: {} damaged {blocks}, stored with restore {of} {}, {why}",
                 places.len(),
-                points.join(", "),
+                points.join(", ")
             )
         };
-        self.needed_by.iter().map(line).collect()
+        waiting.into_iter().chain(unsearched).chain(self.needed_by.iter().map(line)).collect()
     }
 }
 
-/// What the points say whose indexes list one of these files. One whose index cannot be read says nothing: that is damage of another kind.
-async fn steps_in(drafting: &mut Drafting<'_>, files: &BTreeSet<ObjectId>) -> Result<BTreeMap<Sequence, BlockMap>> {
+/// What the points say whose indexes list one of these files. Nothing is told while an index cannot be read: its point may need any frame,
+/// and a frame that is wrongly taken for damaged must not be let go then.
+async fn steps_in(
+    drafting: &mut Drafting<'_>,
+    files: &BTreeSet<ObjectId>,
+) -> Result<Option<BTreeMap<Sequence, BlockMap>>> {
     let mut steps = BTreeMap::new();
     for point in drafting.head.chain.all() {
         match step_in(drafting.indexes, point, files).await {
-            Err(error) if error.is_loss() => {}
+            Err(error) if error.is_loss() => return Ok(None),
             step => drop(step?.map(|step| steps.insert(point.sequence, step))),
         }
     }
-    Ok(steps)
+    Ok(Some(steps))
 }
 
 async fn step_in(indexes: &mut Indexes, point: &RestorePoint, files: &BTreeSet<ObjectId>) -> Result<Option<BlockMap>> {

@@ -1,16 +1,18 @@
 //! Points whose indexes change while their content stays: the new rows lie on top of what is there, or everything is written
 //! anew.
 
+use std::collections::BTreeMap;
+
 use offsite_core::plan::Files;
-use offsite_core::{BlockMap, PointKind, RestorePoint};
+use offsite_core::{BlockMap, Chain, ChainError, PointKind, RestorePoint, Sequence};
 
 use super::draft::Drafting;
-use crate::Result;
 use crate::point::{NewIndex, PointIndex, Stack};
 use crate::stack::stacked;
+use crate::{Error, Result};
 
 /// The point with `new` on top of what it says: the same blocks, elsewhere.
-pub(super) async fn restacked(
+async fn restacked(
     drafting: &mut Drafting<'_>,
     point: &RestorePoint,
     new: &BlockMap,
@@ -18,6 +20,46 @@ pub(super) async fn restacked(
 ) -> Result<NewIndex> {
     let (map, stack) = stacked(drafting.indexes, &[point], new, point.stored).await?;
     write(drafting, point, point.kind, (map, Some(stack)), files).await
+}
+
+/// Points that say the same of some of their blocks, elsewhere.
+pub(super) struct Relaid {
+    /// Their new indexes.
+    pub(super) indexes: Vec<NewIndex>,
+    /// The chain with them.
+    pub(super) chain: std::result::Result<Chain, ChainError>,
+    /// What they say of these blocks now.
+    pub(super) after: Vec<BlockMap>,
+}
+
+/// Puts what is in `new` on top of the points that say `parts` of the same blocks, and of `steps`, which are all that they say.
+pub(super) async fn relaid(
+    drafting: &mut Drafting<'_>,
+    parts: &[(Sequence, BlockMap)],
+    new: &[BlockMap],
+    files: &Files,
+    steps: &mut BTreeMap<Sequence, BlockMap>,
+) -> Result<Relaid> {
+    let chain = drafting.head.chain.clone();
+    let (mut indexes, mut after) = (Vec::new(), Vec::new());
+    let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
+    for ((sequence, part), new) in parts.iter().zip(new) {
+        let Some(point) = chain.get(*sequence) else {
+            return Err(Error::Defect(format!("restore point {sequence} is none")));
+        };
+        let index = restacked(drafting, point, new, files).await?;
+        changed.insert(*sequence, index.point.clone());
+        indexes.push(index);
+        after.push(part.overlay(new));
+        if let Some(step) = steps.get_mut(sequence) {
+            *step = step.overlay(new);
+        }
+    }
+    let of = |points: &[RestorePoint]| {
+        points.iter().map(|point| changed.get(&point.sequence).unwrap_or(point).clone()).collect()
+    };
+    let chain = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+    Ok(Relaid { indexes, chain, after })
 }
 
 /// The point with an index that says all that it says, by itself.

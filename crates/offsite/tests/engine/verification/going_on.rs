@@ -3,11 +3,11 @@
 use offsite::core::PointKind;
 use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
 use offsite::report::{MachineOutcome, Operation, TransformReport};
-use offsite::{Compact, MergeMethod, TransformJob, Transforms, Verify};
+use offsite::{Compact, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 
 use super::{COPY, JOB, damaged, flip, newest, place, verify};
-use crate::support::objects::{newest_head, space, step, stray};
+use crate::support::objects::{key, newest_head, space, step, stray};
 use crate::support::truth::Truth;
 use crate::support::{
     BLOCK, Machines, copy_job, day, job, keep, memory_repository, memory_repository_with, open_memory,
@@ -15,6 +15,12 @@ use crate::support::{
 
 /// A copy of three days with an archive of the first, made as `method` says as soon as a transform runs.
 async fn archived(method: Method, options: MemoryOptions) -> (Memory, Transforms) {
+    let (memory, transforms, _) = archived_from_source(method, options).await;
+    (memory, transforms)
+}
+
+/// As [`archived`], with the source.
+async fn archived_from_source(method: Method, options: MemoryOptions) -> (Memory, Transforms, OpenRepository) {
     let (_, primary) = memory_repository().await;
     let (target, second) = memory_repository_with(options).await;
     let mut machines = Machines::new(7);
@@ -34,7 +40,7 @@ async fn archived(method: Method, options: MemoryOptions) -> (Memory, Transforms
     }
     assert!(!newest_head(&target, COPY).chain.archives().is_empty());
     let transforms = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(method)) };
-    ((*target).clone(), transforms)
+    ((*target).clone(), transforms, primary)
 }
 
 async fn transformed(memory: &Memory, transforms: &Transforms, number: i64) -> TransformReport {
@@ -163,4 +169,29 @@ async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
     assert_eq!(truth.check(&second, COPY).await.len(), 9);
     let (taken, needed) = space(&target, COPY).await;
     assert_eq!((taken, stray(&target, COPY)), (needed, Vec::new()));
+}
+
+/// A frame is said to be damaged and is not, and an index cannot be read that needs it, too: nothing is let go on that word.
+#[tokio::test]
+async fn nothing_is_healed_while_an_index_cannot_be_read() {
+    let (memory, transforms, primary) = archived_from_source(Method::Shared, MemoryOptions::default()).await;
+    let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
+    let chain = newest(&memory, COPY);
+    let shared = |at: &_| chain.stored().any(|(.., other)| place(&other) == place(at));
+    let (.., at) = step(&memory, COPY, &archive).stored().find(|(.., at)| shared(at)).unwrap();
+    flip(&memory, COPY, &at);
+    assert_eq!(verify(&open_memory(&memory).await, COPY).await.damage.len(), 1);
+    flip(&memory, COPY, &at);
+    let index = key(&format!("{COPY}/index/{}", archive.index.id));
+    assert!(memory.corrupt(&index, 100, 1));
+    let second = open_memory(&memory).await;
+    let job = copy_job(&primary, &second).transforms(transforms.clone());
+    // Whatever else comes of it.
+    let waited = job.transform(day(11), 0).await;
+    assert!(
+        waited.is_err()
+            || !waited.unwrap().operations.iter().any(|done| matches!(done.operation, Operation::Heal { .. }))
+    );
+    assert!(memory.corrupt(&index, 100, 1));
+    assert_eq!(verify(&second, COPY).await.damage, []);
 }

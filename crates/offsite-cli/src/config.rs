@@ -3,6 +3,7 @@
 mod bounds;
 mod daemon;
 pub(crate) mod path;
+mod sources;
 mod timing;
 mod transform;
 mod zone;
@@ -13,11 +14,8 @@ use std::time::Duration;
 
 use offsite::core::phase::Settings;
 use offsite::core::schedule::clock::ahead_max_secs;
-use offsite::core::selection::{Objects, Pattern};
-use offsite::{JobName, OpenRepository, Selection, Source, Transforms};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use offsite::{JobName, Selection, Transforms};
+use serde::Deserialize;
 use toml::Spanned;
 
 use crate::policy::RetentionConfig;
@@ -26,6 +24,8 @@ use crate::state::StateDir;
 use crate::status::Failure;
 
 use daemon::DaemonConfig;
+pub(crate) use sources::SourceConfig;
+use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
 use timing::{AfterConfig, Fault, Timing, WindowConfig};
 use transform::TransformConfig;
 
@@ -39,7 +39,7 @@ pub(crate) struct Config {
     pub(crate) jobs: BTreeMap<String, JobConfig>,
     #[serde(default)]
     pub(crate) daemon: DaemonConfig,
-    /// The folder for what the host keeps; none: `.offsite` beside the file.
+    /// The folder for what the host keeps. The default is `.offsite` beside the file.
     state_dir: Option<PathBuf>,
     /// Its tables as they are in the file, to see what has changed.
     #[serde(skip)]
@@ -149,169 +149,12 @@ pub(crate) struct JobConfig {
     mode: Option<Spanned<String>>,
     window: Option<Spanned<WindowConfig>>,
     after: Option<AfterConfig>,
-    /// How old the copy of a machine may be before it is overdue; none: as old as it likes.
+    /// How old the copy of a machine may be before it is overdue. Without it, no copy ever is.
     max_age: Option<Spanned<String>>,
     /// What stays free in the target: a copy that would take of it is not begun.
     min_free: Option<Spanned<String>>,
     /// The name that the job had when its chain began: that is the name of its folder in the target.
     renamed_from: Option<String>,
-}
-
-/// One source, or an array of several.
-#[derive(Debug)]
-struct SourcesConfig(Vec<SourceConfig>);
-
-impl<'de> Deserialize<'de> for SourcesConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let one = OneOrSeveral { expecting: "a source or an array of sources", one: |source| vec![source] };
-        deserializer.deserialize_any(one).map(Self)
-    }
-}
-
-/// A table, or an array in place of it; what is wrong in either is told as if there were only that.
-struct OneOrSeveral<T, U> {
-    expecting: &'static str,
-    one: fn(T) -> U,
-}
-
-impl<'de, T: Deserialize<'de>, U: Deserialize<'de>> Visitor<'de> for OneOrSeveral<T, U> {
-    type Value = U;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.expecting)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<U, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(self.one)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<U, A::Error> {
-        U::deserialize(SeqAccessDeserializer::new(array))
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SourceConfig {
-    pub(crate) repository: String,
-    #[serde(default)]
-    from: From,
-    job: Option<String>,
-    /// The machines of a backup.
-    #[serde(default)]
-    machines: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum From {
-    /// The restore points of a job.
-    #[default]
-    Job,
-    /// Chosen machines of a job.
-    Backup,
-    /// The newest of each machine in any job.
-    Infrastructure,
-}
-
-impl SourceConfig {
-    /// What is wrong with it.
-    fn fault(&self) -> Option<String> {
-        let from = match self.from {
-            From::Job => "job",
-            From::Backup => "backup",
-            From::Infrastructure => "infrastructure",
-        };
-        match (&self.job, self.from) {
-            (Some(_), From::Infrastructure) => Some(format!(
-                "source: from = {from:?} takes the newest restore points of any job: leave job out, or use from = \"job\""
-            )),
-            (None, From::Job | From::Backup) => Some(format!("source: from = {from:?} needs a job = \"NAME\"")),
-            (Some(job), _) if JobName::new(job).is_err() => {
-                JobName::new(job).err().map(|error| format!("source: {error}"))
-            }
-            _ if self.from == From::Backup && self.machines.is_empty() => {
-                Some("source: from = \"backup\" takes chosen machines: add machines, or use from = \"job\"".to_owned())
-            }
-            _ if self.from != From::Backup && !self.machines.is_empty() => {
-                Some("source: machines are chosen of a source from = \"backup\"; use select for all sources".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    /// The source in its repository, which is open.
-    pub(crate) fn source(&self, repository: &OpenRepository, config: &Config) -> Result<Source, String> {
-        let job = self.job.as_deref().map(JobName::new).transpose().map_err(|error| error.to_string())?;
-        let job = job.map(|job| config.folder_of(&self.repository, &job));
-        Ok(match job {
-            None => Source::infrastructure(repository),
-            Some(job) => Source::backup(repository, job, patterns(&self.machines)?),
-        })
-    }
-}
-
-/// Machines by name, tag or container. In each, `*` stands for any text and `?` for a character.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SelectConfig {
-    #[serde(default)]
-    machines: Vec<String>,
-    #[serde(default)]
-    containers: Vec<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    exclude: ExcludeConfig,
-}
-
-/// What is left out: names of machines, or a table of all that can be selected by.
-#[derive(Debug, Default)]
-struct ExcludeConfig(ObjectsConfig);
-
-impl<'de> Deserialize<'de> for ExcludeConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expecting = "names of machines, or a table with machines, containers, tags";
-        deserializer.deserialize_any(OneOrSeveral { expecting, one: Excluded::Objects }).map(
-            |excluded| match excluded {
-                Excluded::Machines(machines) => Self(ObjectsConfig { machines, ..ObjectsConfig::default() }),
-                Excluded::Objects(objects) => Self(objects),
-            },
-        )
-    }
-}
-
-enum Excluded {
-    Machines(Vec<String>),
-    Objects(ObjectsConfig),
-}
-
-impl<'de> Deserialize<'de> for Excluded {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::Machines)
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ObjectsConfig {
-    #[serde(default)]
-    machines: Vec<String>,
-    #[serde(default)]
-    containers: Vec<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-}
-
-fn objects(machines: &[String], containers: &[String], tags: &[String]) -> Result<Objects, String> {
-    Ok(Objects { machines: patterns(machines)?, containers: patterns(containers)?, tags: patterns(tags)? })
-}
-
-fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
-    match texts.iter().find(|text| text.trim().is_empty()) {
-        Some(text) => Err(format!("{text:?} selects nothing: give a name, or * for any")),
-        None => Ok(texts.iter().map(|text| Pattern::new(text)).collect()),
-    }
 }
 
 impl Config {

@@ -257,7 +257,7 @@ impl Inserted {
 }
 
 impl Seen {
-    /// When it was last seen; none, if it is there.
+    /// When a drive that is away was last seen.
     pub(crate) const fn away_since(&self) -> Option<Timestamp> {
         self.away_since
     }

@@ -135,7 +135,7 @@ impl StateDir {
 }
 
 impl LastResult {
-    /// When each machine was in the state that was copied last; none: there is no copy.
+    /// When each machine was in the state that was copied last. A machine without a time has no copy.
     pub(crate) fn newest(&self) -> BTreeMap<MachineName, Option<Timestamp>> {
         let newest = self.newest.iter().filter_map(|(name, time)| {
             let time = time.as_deref().and_then(|time| Timestamp::parse(time).ok());

@@ -118,7 +118,7 @@ pub struct DiskIdentity {
 }
 
 /// Which of the disks `before`, ascending by number, each of `names` is: the disk of its name; else the one in its place, if that has
-/// not been found by name; else a new one, with a number that none of them has. None, if there are more disks than numbers.
+/// not been found by name; else a new one, with a number that none of them has. It returns `None` if there are more disks than numbers.
 ///
 /// So a disk that goes does not shift the others, disks in another order are the same disks, and images that are called
 /// otherwise each day are told by their places.

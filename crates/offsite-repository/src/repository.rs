@@ -121,7 +121,7 @@ pub trait Repository: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// How many bytes can still be stored, as far as the place tells; none, where it does not, or has no end that one knows of.
+    /// How many bytes can still be stored. A place that does not tell, or that has no known end, returns `None`.
     ///
     /// # Errors
     /// None but those of every call.

@@ -59,7 +59,7 @@ impl Export {
         self
     }
 
-    /// Only these machines; none: all.
+    /// Only these machines. An empty list takes all.
     #[must_use]
     pub fn machines(mut self, machines: Vec<MachineName>) -> Self {
         self.machines = machines;

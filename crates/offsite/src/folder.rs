@@ -157,7 +157,7 @@ impl JobFolder {
     }
 
     /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
-    /// when. None, where `transforms` have no retention: everything is kept.
+    /// when. Without retention in `transforms`, everything is kept, and `None` is returned.
     #[must_use]
     pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
         let policy = transforms.retention.as_ref()?;
@@ -167,7 +167,7 @@ impl JobFolder {
     }
 
     /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
-    /// `next` tells when the run after a time is. Reads the indexes of all points. None, where there is no retention.
+    /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
     ///
     /// # Errors
     /// [`Error::Damaged`] names an index that cannot be used.

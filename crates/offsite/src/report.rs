@@ -374,7 +374,7 @@ pub struct RestoredDisk {
     pub number: DiskNumber,
     /// What the disk is called.
     pub name: DiskName,
-    /// The image or the block device; none: the stream.
+    /// The image or the block device. A stream has no path.
     pub path: Option<std::path::PathBuf>,
     /// The disk's size.
     pub size_bytes: u64,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::core::Sequence;
+use offsite::report::Tally;
 use offsite::{Export, Import, MapSeed, PointSelector};
 
 use crate::judge::{Makes, judge_tally};
@@ -25,36 +26,21 @@ impl World {
         seed: usize,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
-        let before = self.proven(number);
-        let is_free = before.as_ref().is_none_or(|before| before.head.chain.latest().is_none());
         let source = self.proven(seed).filter(|source| source.head.chain.latest().is_some());
-        if !is_free || source.is_none() || FOLDERS[seed].place == FOLDERS[number].place || !self.is_there(seed) {
+        if !self.is_free(number)
+            || source.is_none()
+            || FOLDERS[seed].place == FOLDERS[number].place
+            || !self.is_there(seed)
+        {
             return Ok(None);
         }
         let (from, to, now) = (self.faulty(seed), self.faulty(number), self.now());
         let (job, seed_job) = (self.job(number), self.job(seed));
         let run = async {
             let (target, source) = (Self::open(&to).await?, Self::open(&from).await?);
-            MapSeed::new(&target, job, &source, seed_job)?.run(now).await
+            Ok(MapSeed::new(&target, job, &source, seed_job)?.run(now).await?.tally)
         };
-        let at_source = interruption.is_some_and(|interruption| interruption.at_source);
-        let place = FOLDERS[if at_source { seed } else { number }].place;
-        let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
-        self.look()?;
-        let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
-        self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
-        match result {
-            Some(Ok(report)) => {
-                judge_tally("mapping", &report.tally)?;
-                self.did("seeds mapped", 1);
-            }
-            Some(Err(error)) => {
-                let is_excused = !self.folders[seed].is_intact();
-                self.judge_failure("mapping", &[seed, number], &error, is_excused, is_struck)?;
-            }
-            None => {}
-        }
-        Ok(Some(Applied { is_struck }))
+        self.begin(Beginning { what: "mapping", deed: "seeds mapped", from: seed, number }, interruption, run).await
     }
 
     /// A point is exported, and imported as the start of a copy.
@@ -68,8 +54,7 @@ impl World {
         point: u32,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
-        let before = self.proven(number);
-        let is_free = before.as_ref().is_none_or(|before| before.head.chain.latest().is_none());
+        let is_free = self.is_free(number);
         let Some(source) = self.proven(from).filter(|_| is_free && from != number && self.is_there(from)) else {
             return Ok(None);
         };
@@ -86,8 +71,24 @@ impl World {
             let (target, source) = (Self::open(&into).await?, Self::open(&out_of).await?);
             let stream = Stream::default();
             Export::new(&source, exported).point(selector).run(stream.clone()).await?;
-            Import::new(&target, job).run(std::io::Cursor::new(stream.bytes()), now).await
+            Ok(Import::new(&target, job).run(std::io::Cursor::new(stream.bytes()), now).await?.tally)
         };
+        let beginning = Beginning { what: "an export and its import", deed: "points imported", from, number };
+        self.begin(beginning, interruption, run).await
+    }
+
+    /// Whether a folder has no restore point yet.
+    fn is_free(&self, number: usize) -> bool {
+        self.proven(number).is_none_or(|proven| proven.head.chain.latest().is_none())
+    }
+
+    async fn begin(
+        &mut self,
+        Beginning { what, deed, from, number }: Beginning,
+        interruption: Option<Interruption>,
+        run: impl Future<Output = Result<Tally, offsite::Error>>,
+    ) -> Result<Option<Applied>, Violation> {
+        let (before, now) = (self.proven(number), self.now());
         let at_source = interruption.is_some_and(|interruption| interruption.at_source);
         let place = FOLDERS[if at_source { from } else { number }].place;
         let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
@@ -95,18 +96,27 @@ impl World {
         let keeping = Keeping { policy: None, now, elsewhere: &[], deletes_machines: false };
         self.judge_points(number, before.as_ref(), Makes::Many, &keeping)?;
         match result {
-            Some(Ok(report)) => {
-                judge_tally("an import", &report.tally)?;
-                self.did("points imported", 1);
+            Some(Ok(tally)) => {
+                judge_tally(what, &tally)?;
+                self.did(deed, 1);
             }
             Some(Err(error)) => {
                 let is_excused = !self.folders[from].is_intact();
-                self.judge_failure("an export and its import", &[from, number], &error, is_excused, is_struck)?;
+                self.judge_failure(what, &[from, number], &error, is_excused, is_struck)?;
             }
             None => {}
         }
         Ok(Some(Applied { is_struck }))
     }
+}
+
+/// How a copy begins that is carried.
+struct Beginning {
+    what: &'static str,
+    /// What is counted.
+    deed: &'static str,
+    from: usize,
+    number: usize,
 }
 
 /// Bytes that are written, to be read later.

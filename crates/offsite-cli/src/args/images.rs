@@ -18,7 +18,7 @@ pub(crate) struct Disk {
 /// The format of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FormatOf {
-    /// `MACHINE` or `MACHINE:DISK`; none: of all.
+    /// `MACHINE` or `MACHINE:DISK`. Without it, all images have the format.
     pub(crate) whose: Option<String>,
     pub(crate) format: Format,
 }

@@ -37,7 +37,7 @@ pub struct MachineLabel {
     pub number: u32,
     /// The name.
     pub name: String,
-    /// All its disks as the restore point has them, ascending by number. None: the file does not tell of them.
+    /// All its disks as the restore point has them, ascending by number. `None` means that the file does not tell of them.
     pub disks: Vec<DiskLabel>,
 }
 

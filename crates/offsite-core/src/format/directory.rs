@@ -127,8 +127,8 @@ impl Directory {
         self.parts.get(position).map_or(0..0, |(range, _)| range.clone())
     }
 
-    /// The disks of the `position`-th machine, with what each is known by and its size in bytes; none, if only the indexes below speak
-    /// of it.
+    /// The disks of the `position`-th machine, with what each is known by and its size in bytes. It returns `None` if only the
+    /// indexes below speak of it.
     #[must_use]
     pub fn disks(&self, position: usize) -> Option<Vec<(DiskNumber, DiskIdentity, u64)>> {
         let disks = self.parts.get(position)?.1.disks.as_ref()?.iter();

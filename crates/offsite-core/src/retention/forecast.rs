@@ -91,7 +91,7 @@ pub struct Outlook<'a> {
     pub elsewhere: &'a [RestorePoint],
     /// The present.
     pub now: Timestamp,
-    /// The latest time that the job has known; none: the clock is not in doubt.
+    /// The latest time that the job has known, where the clock may be in doubt.
     pub known: Option<Timestamp>,
     /// How far ahead of what was known the clock may be without being in doubt, in seconds.
     pub ahead_max_secs: i64,

@@ -81,7 +81,7 @@ pub struct Conditions {
     /// Whether merging keeps the last state of each machine in the full, so that a chain's point may go although it is a
     /// machine's last.
     pub merges_carry: bool,
-    /// What is made of the present; none: it is not in doubt. By a clock that is, nothing goes.
+    /// What is made of the present, where it may be in doubt. By a clock that is in doubt, nothing goes.
     pub clock: Option<Clock>,
 }
 

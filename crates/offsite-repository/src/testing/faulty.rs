@@ -153,7 +153,7 @@ impl<R: Repository> Faulty<R> {
         self.inner.script.lock().faults.clear();
     }
 
-    /// Tells from now on that so many bytes are free; none: as many as are.
+    /// Tells from now on that so many bytes are free. With `None`, it tells again how many are.
     pub fn tell_free_bytes(&self, bytes: Option<u64>) {
         self.inner.script.lock().free_bytes = bytes;
     }

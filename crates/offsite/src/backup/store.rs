@@ -32,8 +32,8 @@ pub(super) struct Images {
 impl Images {
     /// The images without those of machines that have one which cannot be backed up; these have failed. Blocks.
     ///
-    /// What can be told of formats is told here, before anything is written: of a machine that is not `known` (none: all of them may be),
-    /// and where the user says the format.
+    /// What can be told of formats is told here, before anything is written: where the user says the format, and of machines that are not
+    /// `known`. Without a list of these, any machine may be known.
     pub(super) fn examined(mut self, known: Option<&BTreeSet<MachineName>>) -> Self {
         for (name, images) in std::mem::take(&mut self.machines) {
             let is_new = known.is_some_and(|known| !known.contains(&name));

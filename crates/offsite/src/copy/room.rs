@@ -15,7 +15,7 @@ const ROOT_BYTES: u64 = 64 << 10;
 pub struct Room {
     /// What is taken at the peak, before anything comes back.
     pub needed_bytes: u64,
-    /// What is free in the target; none, if it does not tell.
+    /// What is free in the target, if it tells.
     pub free_bytes: Option<u64>,
     /// What is to stay free.
     pub min_free_bytes: u64,

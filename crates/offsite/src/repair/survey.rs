@@ -116,7 +116,7 @@ impl Survey {
         Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
-    /// What a backup file says of itself; none, if that cannot be read or is another file's.
+    /// What a backup file says of itself. It returns `None` if that cannot be read or is another file's.
     pub(super) async fn file_header(&self, id: ObjectId, folder: [u8; 16]) -> Result<Option<BackupFileHeader>> {
         let key = self.layout.backup_file(id)?;
         let read = async |length: u64| match self.repository.backend().get_range(&key, 0..length).await {

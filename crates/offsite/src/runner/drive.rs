@@ -397,7 +397,7 @@ impl Drive {
         self.task = Some(Box::pin(async move { Done::PostJob(host.after(&report).await) }));
     }
 
-    /// When each machine was in the newest state that there is a whole copy of; none: there is no copy.
+    /// When each machine was in the newest state that there is a whole copy of. A machine without a time has no copy.
     fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
         let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
         let is_selected = |outcome: &Outcome| *outcome != Outcome::Absent(Absence::NotSelected);

@@ -30,10 +30,10 @@ pub struct RunReport {
     pub reasons: BTreeMap<MachineName, String>,
     /// Machines that another run of the job has copied, perhaps on another host.
     pub elsewhere: BTreeSet<MachineName>,
-    /// When each machine of the selection was in the newest state that there is a whole copy of; none: there is no copy. Empty, if the
+    /// When each machine of the selection was in the newest state that there is a whole copy of. A machine without a time has no copy. Empty, if the
     /// target could not be looked at.
     pub newest: BTreeMap<MachineName, Option<Timestamp>>,
-    /// How old that may be; none: as old as it likes.
+    /// How old that may be. Without it, no copy is overdue.
     pub max_age: Option<Duration>,
 }
 
@@ -42,7 +42,7 @@ pub struct RunReport {
 pub struct Overdue {
     /// The machine.
     pub machine: MachineName,
-    /// When it was in the state that was copied last; none: there is no copy.
+    /// When it was in the state that was copied last, if there is a copy.
     pub captured: Option<Timestamp>,
 }
 
@@ -60,7 +60,7 @@ impl Overdue {
         overdue.map(|(machine, captured)| Self { machine: machine.clone(), captured }).collect()
     }
 
-    /// How old the copy is at `now`, in seconds; none: there is no copy.
+    /// How old the copy is at `now`, in seconds, if there is one.
     #[must_use]
     pub fn age_secs(&self, now: Timestamp) -> Option<i64> {
         self.captured.map(|captured| now.unix_secs().saturating_sub(captured.unix_secs()))

@@ -20,7 +20,7 @@ pub(crate) mod verify;
 use std::collections::BTreeMap;
 
 use offsite::core::MachineName;
-use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, PlannedOperation};
+use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, PlannedOperation, Released};
 
 use crate::config::Config;
 use crate::status::{Failure, Status};
@@ -87,6 +87,14 @@ fn requests(count: u64) -> String {
 }
 
 /// What a transform phase did, a line each.
+/// What was given back.
+pub(crate) fn freed(released: &Released) -> String {
+    let count = |count, one, many| render::count(usize::try_from(count).unwrap_or(usize::MAX), one, many);
+    let ranges = (released.ranges > 0).then(|| count(released.ranges, "part of a file", "parts of files"));
+    let objects = (released.objects > 0).then(|| count(released.objects, "whole file", "whole files"));
+    ranges.into_iter().chain(objects).collect::<Vec<_>>().join(" and ")
+}
+
 /// What is known to be damaged, a line for each machine.
 pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
     let mut machines: BTreeMap<&MachineName, Vec<String>> = BTreeMap::new();
@@ -114,10 +122,9 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
     let released = &report.released;
     if released.bytes > 0 || released.objects > 0 {
         lines.push(format!(
-            "freed     {}: {} and {}, in {}",
+            "freed     {}: {}, in {}",
             render::bytes(released.bytes),
-            render::count(usize::try_from(released.ranges).unwrap_or(usize::MAX), "part of files", "parts of files"),
-            render::count(usize::try_from(released.objects).unwrap_or(usize::MAX), "whole file", "whole files"),
+            freed(released),
             render::duration(report.release_duration),
         ));
     }

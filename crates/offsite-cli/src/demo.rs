@@ -17,6 +17,7 @@ use offsite_backends::Local;
 
 use crate::args::Demo;
 use crate::commands::chain::draw;
+use crate::commands::freed;
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::print;
@@ -38,7 +39,7 @@ const CONFIG: &str = r#"# Left by `offsite demo`. In this folder, try:
 #   offsite points dr
 #   offsite chain dr "Offsite Copy"
 #   offsite restore dr "Offsite Copy" web01 --to web01.raw
-#   offsite backup --repo primary --job nightly web01=disks/web01-disk0.img
+#   offsite backup --repo primary --job nightly web01=disks/web01-disk0.img db01=disks/db01-disk0.img,disks/db01-disk1.img mail01=disks/mail01-disk0.img
 #   offsite run --dry-run
 
 [repositories.primary]
@@ -307,16 +308,11 @@ fn day_row(day: u32, backup: &BackupReport, report: &CopyReport) -> Vec<String> 
     let transform = merge.map_or_else(
         || "-".to_owned(),
         |(full, time)| {
-            format!(
-                "#{full} becomes the full in {}; {} freed: {}",
-                duration(time),
-                bytes(report.transform.released.bytes),
-                count(
-                    usize::try_from(report.transform.released.ranges).unwrap_or_default(),
-                    "part of files",
-                    "parts of files"
-                ),
-            )
+            let freed = match &report.transform.released {
+                released if released.bytes == 0 => String::new(),
+                released => format!("; {} freed: {}", bytes(released.bytes), freed(released)),
+            };
+            format!("#{full} becomes the full in {}{freed}", duration(time))
         },
     );
     let kind = if backup.full { "full" } else { "increment" };

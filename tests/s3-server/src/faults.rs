@@ -1,5 +1,6 @@
 //! Which request fails, and how.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use http::Method;
@@ -103,7 +104,8 @@ impl Fault {
         self.times(u64::MAX)
     }
 
-    /// So many requests succeed before, and as many between any two failures, if it fails more than once.
+    /// So many requests succeed before, and as many between any two failures, if it fails more than once. The request that
+    /// repeats a failed one succeeds, too, so that no number of requests at once has one of them fail for ever.
     #[must_use]
     pub fn after(mut self, spare: u64) -> Self {
         self.spare = spare;
@@ -120,12 +122,22 @@ impl Fault {
 
 /// The failures to come.
 #[derive(Debug, Default)]
-pub(crate) struct Script(Mutex<Vec<(Fault, u64)>>);
+pub(crate) struct Script(Mutex<Vec<Planned>>);
+
+/// A failure to come.
+#[derive(Debug)]
+struct Planned {
+    fault: Fault,
+    /// Requests that succeed before it.
+    spare: u64,
+    /// Names whose last request failed.
+    failed: HashSet<String>,
+}
 
 impl Script {
     pub(crate) fn add(&self, fault: Fault) {
-        let spare = fault.spare;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((fault, spare));
+        let planned = Planned { spare: fault.spare, failed: HashSet::new(), fault };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
     }
 
     pub(crate) fn clear(&self) {
@@ -134,19 +146,24 @@ impl Script {
 
     /// How this request fails, if it does.
     pub(crate) fn strike(&self, operation: Operation, name: &str) -> Option<Effect> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let matching = |fault: &Fault| fault.operation == operation && name.ends_with(&fault.name);
-        let position = faults.iter().position(|(fault, _)| matching(fault))?;
-        let (fault, left) = &mut faults[position];
-        if *left > 0 {
-            *left -= 1;
+        if plans.iter_mut().any(|planned| matching(&planned.fault) && planned.failed.remove(name)) {
             return None;
         }
-        *left = fault.spare;
+        let Some(position) = plans.iter().position(|planned| matching(&planned.fault) && planned.spare == 0) else {
+            plans.iter_mut().filter(|planned| matching(&planned.fault)).for_each(|planned| planned.spare -= 1);
+            return None;
+        };
+        let Planned { fault, spare, failed } = &mut plans[position];
+        *spare = fault.spare;
+        if fault.spare > 0 {
+            failed.insert(name.to_owned());
+        }
         fault.times = fault.times.saturating_sub(u64::from(fault.times != u64::MAX));
         let effect = fault.effect;
         if fault.times == 0 {
-            faults.remove(position);
+            plans.remove(position);
         }
         Some(effect)
     }

@@ -9,14 +9,18 @@ use futures::future::join_all;
 use object_store::multipart::MultipartStore;
 use object_store::{PutMode, PutPayload};
 use offsite_repository::{CreateIfAbsent, CreateProbe, Error, ErrorKind, PROBED_NAMES, Result, probe_create_by};
+use tokio::time::sleep;
 
 use super::bucket::{Bucket, CHECKSUM, HIDDEN, WRITER, random_name};
 use super::calls::Completion;
 use super::errors;
 use super::life::PROBE;
-use super::wire::Trace;
+use super::signed::jittered;
+use super::wire::{Answer, Trace};
 use super::{Abilities, Conditions, S3Checksum};
 
+/// How often a name is tried again that other requests are said to be in conflict with.
+const CONFLICTS_MAX: u32 = 6;
 /// What is there after a wrong checksum was taken.
 const WRONG: &str = "wrong";
 
@@ -94,15 +98,23 @@ async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Resu
     })
 }
 
-/// Tries to create a name; whether the store says that it did.
+/// Tries to create a name; whether the store says that it did. A store that tells of a conflict with another request has done
+/// nothing, and has not said whether the name is taken: it is asked again.
 async fn create(bucket: &Bucket, name: &str, writer: &str) -> Result<bool> {
     let payload = PutPayload::from(writer.to_owned());
     let metadata = [(WRITER, writer), (CHECKSUM, "0")];
-    let (answer, _, trace) = bucket.put(name, payload, &metadata, PutMode::Create).await?;
-    match answer {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-        Err(error) => Err(errors::of_store("try", bucket.location(), &error, &trace)),
+    let mut pause = bucket.options.first_pause;
+    let mut left = CONFLICTS_MAX;
+    loop {
+        let (answer, answers, trace) = bucket.put(name, payload.clone(), &metadata, PutMode::Create).await?;
+        match answer {
+            Ok(_) => return Ok(true),
+            Err(_) if left > 0 && matches!(answers[..], [.., Answer::Status(409)]) => left -= 1,
+            Err(object_store::Error::AlreadyExists { .. }) => return Ok(false),
+            Err(error) => return Err(errors::of_store("try", bucket.location(), &error, &trace)),
+        }
+        sleep(jittered(pause)).await;
+        pause *= 2;
     }
 }
 

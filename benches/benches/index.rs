@@ -82,6 +82,7 @@ fn index(map: BlockMap) -> Index {
         sequence: Sequence(1),
         time: time(),
         kind: PointKind::Full,
+        base: None,
         block_size: BlockSize::MiB1,
         below: Vec::new(),
         files: map.files().into_iter().map(|file| (file, 1 << 50)).collect(),

@@ -93,13 +93,19 @@ impl Built {
         }
         let files = placer.into_files();
         let file_bytes: u64 = files.values().sum();
-        let kind = [PointKind::Full, PointKind::Increment, PointKind::Rollback][usize::from(self.index_off[1] % 3)];
+        let kinds = [
+            (PointKind::Full, None),
+            (PointKind::Increment, Some(Sequence(0))),
+            (PointKind::Rollback, Some(Sequence(u64::MAX))),
+        ];
+        let (kind, base) = kinds[usize::from(self.index_off[1] % 3)];
         let index = Index {
             folder: ID,
             id: INDEX,
             sequence: Sequence(1 + u64::from(self.index_off[0])),
             time: time(),
             kind,
+            base,
             block_size: BlockSize::KiB256,
             below: Vec::new(),
             files,

@@ -237,6 +237,18 @@ impl Chain {
         self.all().find(|point| point.sequence == sequence)
     }
 
+    /// The point of the chain whose state a point with this number and of this kind changes: the one before an increment, the one
+    /// after a rollback. A full changes none. The chain need not have the point itself.
+    #[must_use]
+    pub fn base_of(&self, sequence: Sequence, kind: PointKind) -> Option<Sequence> {
+        let mut numbers = self.points.iter().map(|point| point.sequence);
+        match kind {
+            PointKind::Full => None,
+            PointKind::Increment => numbers.rfind(|number| *number < sequence),
+            PointKind::Rollback => numbers.find(|number| *number > sequence),
+        }
+    }
+
     /// The points whose steps lead to the state at `sequence`, in the order in which they are overlaid: a full, then the
     /// increments after it up to that point, or the rollbacks before it down to that point.
     #[must_use]

@@ -304,6 +304,7 @@ struct Step {
     sequence: u64,
     time: i64,
     kind: u64,
+    base: Option<u64>,
     below: Vec<(u64, u64, u64)>,
     machines: Vec<Machine>,
 }
@@ -313,6 +314,7 @@ fn read_index(bytes: &[u8]) -> Step {
     let (mut record, mut parts) = open(bytes, 3);
     assert_eq!(record.bytes16(), samples::FOLDER);
     let (id, sequence, time, kind) = (record.int(), record.int(), record.signed(), record.fixed(1));
+    let base = record.option(Reader::int);
     assert_eq!(record.int(), 1 << 20, "the block size");
     let below = record.vec(Reader::reference);
     let files = record.vec(|reader| {
@@ -353,7 +355,7 @@ fn read_index(bytes: &[u8]) -> Step {
         machines.push(Machine { name, number, status, captured, disks });
     }
     assert!(record.0.is_empty() && parts.is_empty());
-    Step { id, sequence, time, kind, below, machines }
+    Step { id, sequence, time, kind, base, below, machines }
 }
 
 /// What the crate's own map says of a machine, in this reader's terms.
@@ -382,7 +384,7 @@ fn indexes_are_read() {
     for index in samples::indexes() {
         let read = read_index(&index.encode().expect("an index"));
         assert_eq!((read.id, read.sequence, read.time), (index.id.stored(), index.sequence.0, index.time.unix_secs()));
-        assert_eq!(read.kind, kind(index.kind));
+        assert_eq!((read.kind, read.base), (kind(index.kind), index.base.map(|base| base.0)));
         let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
         assert_eq!(read.below, index.below.iter().map(reference).collect::<Vec<_>>());
         assert_eq!(read.machines.len(), index.machines.len());

@@ -75,12 +75,18 @@ fn index() -> impl Strategy<Value = Index> {
             };
             let spare =
                 |name: &_| machines.iter().any(|(state, _)| state.name == *name && state.status == Status::Incomplete);
+            let (kind, base) = match statuses[0] % 3 {
+                0 => (PointKind::Full, None),
+                1 => (PointKind::Increment, Some(Sequence(sequence / 2))),
+                _ => (PointKind::Rollback, Some(Sequence(u64::MAX))),
+            };
             Index {
                 folder,
                 id: ObjectId::from_stored(id),
-                sequence: Sequence(sequence),
+                sequence: Sequence(sequence.clamp(1, u64::MAX - 1)),
                 time: model::time(secs * 1000),
-                kind: [PointKind::Full, PointKind::Increment, PointKind::Rollback][usize::from(statuses[0] % 3)],
+                kind,
+                base,
                 block_size: model::BLOCK_SIZE,
                 below: if layered { samples::layered_index().below } else { vec![] },
                 files: step.files().into_iter().map(|file| (file, length.max(1 << 40))).collect(),

@@ -121,6 +121,7 @@ impl Export {
             sequence: newest.sequence,
             time: newest.time,
             kind: PointKind::Full,
+            base: None,
             block_size: header.block_size,
             below: Vec::new(),
             files: plan.files.clone(),

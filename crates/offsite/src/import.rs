@@ -138,6 +138,7 @@ impl Import {
             sequence: writer.head().next_sequence,
             time: index.time,
             kind: PointKind::Full,
+            base: None,
             machines: index.machines.into_iter().map(|(state, _)| state).collect(),
             map: plan.index.clone(),
             stack: None,

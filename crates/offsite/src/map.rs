@@ -131,6 +131,7 @@ impl MapSeed {
                 sequence: point.sequence,
                 time: point.time,
                 kind: point.kind,
+                base: seed.chain().base_of(point.sequence, point.kind),
                 // What was backed up to the seed itself is no copy of anything, and is copied on from wherever it is found.
                 machines: point.machines.clone(),
                 map,

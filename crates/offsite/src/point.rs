@@ -29,6 +29,8 @@ pub(crate) struct PointIndex {
     pub(crate) sequence: Sequence,
     pub(crate) time: Timestamp,
     pub(crate) kind: PointKind,
+    /// The point whose state it changes; a full has none.
+    pub(crate) base: Option<Sequence>,
     pub(crate) machines: Vec<MachineState>,
     /// What its index says of whole machines.
     pub(crate) map: BlockMap,
@@ -136,7 +138,7 @@ pub(crate) fn number_machines<'a>(
 ///
 /// `files` knows every file that the index may refer to.
 pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Result<NewIndex> {
-    let PointIndex { id, sequence, time, kind, machines, map, stack, spare, flags } = point;
+    let PointIndex { id, sequence, time, kind, base, machines, map, stack, spare, flags } = point;
     let (_, numbers) = number_machines(&head.machines, machines.iter().map(|machine| &machine.name));
     let mut spare = spare.project(|name| machines.iter().any(|machine| machine.name == *name && !machine.is_whole()));
     for machine in machines.iter().filter(|machine| !machine.is_whole()) {
@@ -155,6 +157,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         sequence,
         time,
         kind,
+        base,
         block_size: head.chain.block_size(),
         below: stack.as_ref().map(|stack| stack.below.clone()).unwrap_or_default(),
         files: listed.collect::<Result<_>>()?,

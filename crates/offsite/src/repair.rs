@@ -211,13 +211,14 @@ impl Repair {
                 true => Elsewhere::new(),
                 false => elsewhere(survey, head).await?,
             };
-            let known = Known::of(&head.chain, &readings, &elsewhere, |_, _| true);
+            let known = Known::of(&head.chain, &readings, &elsewhere, |_, _, _| true);
             let target = settle(survey, basis, head, &readings, &known, epoch, progress).await?;
             return Ok((target, Vec::new()));
         }
         let rebuilt = rebuild(survey).await?;
         let head = &rebuilt.head;
-        let stands = |before: Option<&_>, point: &_| stands_on(survey.newest(), &rebuilt.baseless, before, point);
+        let stands =
+            |before: Option<&_>, point: &_, base| stands_on(survey.newest(), &rebuilt.baseless, before, (point, base));
         let known = Known::of(&head.chain, &rebuilt.readings, &rebuilt.elsewhere, stands);
         let target = settle(survey, Basis::Indexes, head, &rebuilt.readings, &known, epoch, progress).await?;
         if target.head.chain.latest().is_none() {

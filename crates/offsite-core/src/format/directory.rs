@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use super::columns::{PageRecord, decode_disk, decode_page};
 use super::error::{FormatError, Result};
-use super::index::{DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, decode_kind, decode_time};
+use super::index::{
+    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, check_base, decode_kind, decode_time,
+};
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
     BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName,
@@ -27,6 +29,8 @@ pub struct Directory {
     pub time: Timestamp,
     /// What the point needs beside its indexes.
     pub kind: PointKind,
+    /// The point whose state this one changes: the one before an increment, the one after a rollback; a full has none.
+    pub base: Option<Sequence>,
     /// The size of a block.
     pub block_size: BlockSize,
     /// The indexes that this one stands on, lowest first.
@@ -89,12 +93,16 @@ impl Directory {
                 }
             }
         }
+        let (sequence, kind) = (Sequence(record.sequence), decode_kind(record.kind)?);
+        let base = record.base.map(Sequence);
+        check_base(kind, sequence, base)?;
         Ok(Self {
             folder: record.folder,
             id: ObjectId::from_stored(record.id),
-            sequence: Sequence(record.sequence),
+            sequence,
             time: decode_time(record.time_unix_secs)?,
-            kind: decode_kind(record.kind)?,
+            kind,
+            base,
             block_size,
             below: record.below.iter().map(IndexReferenceRecord::reference).collect(),
             machines,
@@ -271,6 +279,7 @@ mod tests {
             sequence: 0,
             time_unix_secs: 0,
             kind: 0,
+            base: None,
             block_bytes: BlockSize::MiB1.bytes(),
             below: vec![],
             files: vec![],

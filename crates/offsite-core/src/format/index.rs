@@ -35,6 +35,8 @@ pub struct Index {
     pub time: Timestamp,
     /// What the point needs beside its indexes.
     pub kind: PointKind,
+    /// The point whose state this one changes: the one before an increment, the one after a rollback; a full has none.
+    pub base: Option<Sequence>,
     /// The size of a block.
     pub block_size: BlockSize,
     /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
@@ -77,6 +79,7 @@ pub(super) struct DirectoryRecord {
     pub(super) sequence: u64,
     pub(super) time_unix_secs: i64,
     pub(super) kind: u8,
+    pub(super) base: Option<u64>,
     pub(super) block_bytes: u32,
     pub(super) below: Vec<IndexReferenceRecord>,
     pub(super) files: Vec<FileRecord>,
@@ -150,6 +153,7 @@ impl Index {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let files: BTreeMap<ObjectId, (u32, u64)> =
             self.files.iter().zip(0..).map(|((id, length), number)| (*id, (number, *length))).collect();
+        check_base(self.kind, self.sequence, self.base)?;
         self.check_machines()?;
         let rows = [&self.map, &self.spare].into_iter().flat_map(|map| map.machines().values());
         let rows = rows.flat_map(|machine| machine.disks.values()).map(|disk| disk.runs().len());
@@ -178,6 +182,7 @@ impl Index {
             sequence: self.sequence.0,
             time_unix_secs: self.time.unix_secs(),
             kind: encode_kind(self.kind),
+            base: self.base.map(|base| base.0),
             block_bytes: self.block_size.bytes(),
             below: self.below.iter().map(IndexReferenceRecord::of).collect(),
             files: files
@@ -244,9 +249,9 @@ impl Index {
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory { folder, id, sequence, time, kind, block_size, below, files, machines, .. } = directory;
+        let Directory { folder, id, sequence, time, kind, base, block_size, below, files, machines, .. } = directory;
         let files = files.into_iter().collect();
-        let index = Self { folder, id, sequence, time, kind, block_size, below, files, machines, map, spare };
+        let index = Self { folder, id, sequence, time, kind, base, block_size, below, files, machines, map, spare };
         index.check_machines()?;
         Ok(index)
     }
@@ -295,6 +300,20 @@ pub(super) fn decode_status(status: u8) -> Result<Status> {
         1 => Ok(Status::Incomplete),
         2 => Ok(Status::Carried),
         other => Err(FormatError::invalid(WHAT, format!("machine status {other} is not known"))),
+    }
+}
+
+/// An increment changes the state of an earlier point, a rollback that of a later one, a full none.
+pub(super) fn check_base(kind: PointKind, sequence: Sequence, base: Option<Sequence>) -> Result<()> {
+    let is_right = match kind {
+        PointKind::Full => base.is_none(),
+        PointKind::Increment => base.is_some_and(|base| base < sequence),
+        PointKind::Rollback => base.is_some_and(|base| base > sequence),
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(FormatError::invalid(WHAT, "it stands on a restore point that it cannot stand on"))
     }
 }
 

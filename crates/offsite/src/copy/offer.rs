@@ -308,6 +308,7 @@ impl NewPoint {
             sequence: self.header.sequence,
             time: self.time,
             kind: self.kind,
+            base: head.chain.base_of(self.header.sequence, self.kind),
             machines: machines.into_values().collect(),
             map,
             stack,

@@ -85,18 +85,21 @@ pub(super) async fn elsewhere(survey: &Survey, head: &Head) -> Result<Elsewhere>
 pub(super) fn states_elsewhere(all: &All, block_size: BlockSize, head: Option<&Head>) -> Result<Elsewhere> {
     let readings = all.readings();
     let (chain, baseless) = arranged(block_size, all.newest(|point| readings.accept(point.indexes())))?;
-    Ok(Known::of(&chain, &readings, &Elsewhere::new(), |before, point| stands_on(head, &baseless, before, point))
-        .into_elsewhere())
+    Ok(Known::of(&chain, &readings, &Elsewhere::new(), |before, point, base| {
+        stands_on(head, &baseless, before, (point, base))
+    })
+    .into_elsewhere())
 }
 
-/// Whether a point is known to stand on the one before it on its path, or on none: their numbers follow each other, or a head says so.
+/// Whether a point is known to stand on the one before it on its path, or on none: its index names that as its base, or a head has them
+/// side by side.
 ///
-/// An index does not name the point that it stands on. Where one between is lost, what comes after would be laid over the wrong state.
+/// Where the point between is lost, what comes after would be laid over the wrong state.
 pub(super) fn stands_on(
     head: Option<&Head>,
     baseless: &BTreeSet<Sequence>,
     before: Option<&RestorePoint>,
-    point: &RestorePoint,
+    (point, base): (&RestorePoint, Option<Sequence>),
 ) -> bool {
     let Some(before) = before else { return !baseless.contains(&point.sequence) };
     let says_so = |head: &Head| {
@@ -104,7 +107,7 @@ pub(super) fn stands_on(
         let mut pairs = numbers.clone().zip(numbers.skip(1));
         pairs.any(|pair| [pair, (pair.1, pair.0)].contains(&(before.sequence, point.sequence)))
     };
-    before.sequence.0.abs_diff(point.sequence.0) == 1 || head.is_some_and(says_so)
+    base == Some(before.sequence) || head.is_some_and(says_so)
 }
 
 /// Points in order, as a chain with its archives: fulls before another full, with nothing standing on them.

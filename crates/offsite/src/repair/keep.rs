@@ -65,8 +65,8 @@ struct Reader {
     state: BlockMap,
     /// The steps of machines since the last point that kept them.
     pending: BlockMap,
-    /// Whether a point was kept: the first one stands alone.
-    has_start: bool,
+    /// The last point that was kept, on which the next one stands; the first one stands alone.
+    last: Option<Sequence>,
 }
 
 impl Keeper<'_> {
@@ -159,9 +159,13 @@ impl Keeper<'_> {
         if survivors.len() < point.machines.len() && !survivors.iter().any(MachineState::is_whole) {
             return Ok(None);
         }
-        let kind = if reader.has_start { point.kind } else { PointKind::Full };
+        let kind = if reader.last.is_some() { point.kind } else { PointKind::Full };
+        let base = reader.last.filter(|_| kind != PointKind::Full);
         let own = step.map.project(is_kept);
-        if step.is_accepted && kind == point.kind && has_content(&reader.state.overlay(&own), state) {
+        if step.is_accepted
+            && (step.base, kind) == (base, point.kind)
+            && has_content(&reader.state.overlay(&own), state)
+        {
             let stored = if survivors.len() == point.machines.len() { point.stored } else { Stored::of(&own) };
             return Ok(Some(RestorePoint { machines: survivors, stored, ..point.clone() }));
         }
@@ -183,6 +187,7 @@ impl Keeper<'_> {
             sequence: point.sequence,
             time: point.time,
             kind,
+            base,
             machines: survivors,
             map,
             stack: None,
@@ -203,7 +208,7 @@ impl Reader {
             self.pending = self.pending.overlay(&step.map);
         }
         if kept.is_some() {
-            self.has_start = true;
+            self.last = Some(point.sequence);
             self.state = self.state.overlay(state);
             self.pending = self.pending.project(|name| state.machine(name).is_none());
         }

@@ -23,12 +23,12 @@ pub(super) type Elsewhere = BTreeMap<Sequence, BlockMap>;
 
 impl Known {
     /// What `readings` say of `chain`. Where they say nothing of a machine of a point, `elsewhere` is asked. Where `stands_on` does not say that a
-    /// point stands on the one before it, or on none, only what its own indexes say to the last block counts.
+    /// point, whose index names that base, stands on the one before it, or on none, only what its own indexes say to the last block counts.
     pub(super) fn of(
         chain: &Chain,
         readings: &Readings,
         elsewhere: &Elsewhere,
-        stands_on: impl Fn(Option<&RestorePoint>, &RestorePoint) -> bool,
+        stands_on: impl Fn(Option<&RestorePoint>, &RestorePoint, Option<Sequence>) -> bool,
     ) -> Self {
         let mut known = Self::default();
         for path in paths(chain) {
@@ -36,13 +36,6 @@ impl Known {
             let mut before: Option<&RestorePoint> = None;
             for point in path {
                 let mut step = Reading::default();
-                if !stands_on(before, point) {
-                    let why = "the restore point that it stands on is not known: the index of that is lost";
-                    state.follow(&Reading::nothing(why.to_owned()));
-                    // Its index does not say that it stands alone.
-                    step.is_accepted &= before.is_some();
-                }
-                before = Some(point);
                 for reference in point.indexes() {
                     match readings.get(reference) {
                         Some(reading) => step.follow(reading),
@@ -52,7 +45,14 @@ impl Known {
                         ))),
                     }
                 }
-                let step = step.of_point(point);
+                let mut step = step.of_point(point);
+                if !stands_on(before, point, step.base) {
+                    let why = "the restore point that it stands on is not known: the index of that is lost";
+                    state.follow(&Reading::nothing(why.to_owned()));
+                    // Its index does not say that it stands alone.
+                    step.is_accepted &= before.is_some();
+                }
+                before = Some(point);
                 state.follow(&step);
                 for MachineState { name, captured, .. } in point.machines.iter().filter(|machine| machine.is_whole()) {
                     let found = elsewhere.get(&point.sequence).and_then(|state| state.machine(name));

@@ -54,7 +54,7 @@ pub(super) async fn mend(
             (Some(index), _) => {
                 sequences.insert(reference.id, index.sequence);
                 indexes.insert(reference.id, index.map.clone());
-                readings.insert(*reference, Reading::of(index.map));
+                readings.insert(*reference, Reading::of(index.map, index.base));
             }
             (None, flawed) => {
                 gone.insert(reference.id);
@@ -81,7 +81,7 @@ pub(super) async fn mend(
         gone.remove(&point.index.id);
         sequences.insert(point.index.id, point.sequence);
         indexes.insert(point.index.id, map.clone());
-        readings.insert(point.index, Reading::of(map));
+        readings.insert(point.index, Reading::of(map, head.chain.base_of(point.sequence, point.kind)));
         mended.salvaged.push(own.to_string());
     }
     Ok(readings)

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use offsite_core::format::FormatError;
 use offsite_core::format::index::{Directory, Index};
-use offsite_core::{BlockMap, DiskMap, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Status};
+use offsite_core::{
+    BlockMap, DiskMap, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Sequence, Status,
+};
 use offsite_repository::Key;
 
 /// What one index says, or several one above the other.
@@ -17,20 +19,23 @@ pub(super) struct Reading {
     rest_unread: Option<String>,
     /// What was said since of machines that are not known: once it is all of one, that one is known again.
     partial: BlockMap,
+    /// The point whose state the uppermost index says that it changes.
+    pub(super) base: Option<Sequence>,
     /// Whether a reader takes all of it, as it is.
     pub(super) is_accepted: bool,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Self::of(BlockMap::empty())
+        Self::of(BlockMap::empty(), None)
     }
 }
 
 impl Reading {
     /// Of an index that every reader takes.
-    pub(super) fn of(map: BlockMap) -> Self {
-        Self { map, unread: BTreeMap::new(), rest_unread: None, partial: BlockMap::empty(), is_accepted: true }
+    pub(super) fn of(map: BlockMap, base: Option<Sequence>) -> Self {
+        let (unread, partial) = (BTreeMap::new(), BlockMap::empty());
+        Self { map, unread, rest_unread: None, partial, base, is_accepted: true }
     }
 
     /// Of an index of which nothing can be read.
@@ -40,7 +45,7 @@ impl Reading {
 
     /// Of an index that no reader takes, but whose directory can be read: what its parts say. `why` tells what is wrong.
     pub(super) fn in_part(directory: &Directory, bytes: &[u8], why: &str) -> Self {
-        let mut reading = Self { is_accepted: false, ..Self::default() };
+        let mut reading = Self { base: directory.base, is_accepted: false, ..Self::default() };
         let machines = directory.machines.iter().enumerate();
         for (position, (state, _)) in machines.filter(|(_, (state, _))| state.status != Status::Incomplete) {
             let range = directory.part_range(position);
@@ -70,6 +75,7 @@ impl Reading {
     /// Puts `upper` on top. A machine that was not known is known again once all of it was said.
     pub(super) fn follow(&mut self, upper: &Self) {
         self.is_accepted &= upper.is_accepted;
+        self.base = upper.base;
         if let Some(why) = &upper.rest_unread {
             (self.map, self.partial) = (BlockMap::empty(), BlockMap::empty());
             self.unread.clear();
@@ -144,7 +150,7 @@ pub(super) fn read(bytes: &[u8], key: &Key) -> Result<(Directory, Reading), Stri
     let why = |error: FormatError| format!("index {key} is damaged, or contradicts itself: {error}");
     let directory = Directory::decode(bytes).map_err(why)?;
     let reading = match Index::decode(bytes) {
-        Ok(index) => Reading::of(index.map),
+        Ok(index) => Reading::of(index.map, index.base),
         Err(error) => Reading::in_part(&directory, bytes, &why(error)),
     };
     Ok((directory, reading))

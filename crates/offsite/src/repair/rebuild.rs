@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite_core::format::head::{FileState, Head, Role};
 use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
 
-use super::LeftOut;
 use super::described::{All, arranged, states_elsewhere};
 use super::known::Elsewhere;
 use super::reading::Readings;
 use super::survey::Survey;
+use super::{LeftOut, NUMBERS_SKIPPED};
 use crate::{Error, Result};
 
 /// What the indexes of a folder suggest.
@@ -111,9 +111,12 @@ fn role(chain: &Chain) -> Role {
     if chain.all().any(is_copied) { Role::Copy } else { Role::Backup }
 }
 
+/// The number of the next restore point. Points that are lost may have had the numbers that come next, and a copy takes the number of
+/// a point for its content: none comes back.
 fn next_sequence(all: &All, known: Option<&Head>) -> Sequence {
     let highest = all.indexes.values().map(|described| described.point.sequence.0).max().unwrap_or(0);
-    Sequence(known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1)))
+    let next = known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1));
+    Sequence(next.saturating_add(NUMBERS_SKIPPED))
 }
 
 /// The machines by number. One that no index names any more has frames of no point; it keeps its number under another name.

@@ -236,6 +236,7 @@ impl Guess<'_> {
             sequence,
             time,
             kind,
+            base: self.head.chain.base_of(sequence, kind),
             machines,
             map,
             stack: Some(stack),

@@ -83,6 +83,7 @@ pub(super) async fn draft(
         sequence: last.sequence,
         time: last.time,
         kind: PointKind::Full,
+        base: None,
         machines,
         map,
         stack: Some(stack),

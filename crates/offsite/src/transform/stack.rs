@@ -85,6 +85,7 @@ async fn write(
     let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
     let RestorePoint { sequence, time, flags, .. } = *point;
     let machines = point.machines.clone();
-    let index = PointIndex { id: (drafting.mint)(), sequence, time, kind, machines, map, stack, spare, flags };
+    let base = drafting.head.chain.base_of(sequence, kind);
+    let index = PointIndex { id: (drafting.mint)(), sequence, time, kind, base, machines, map, stack, spare, flags };
     drafting.index(index, files)
 }

@@ -15,6 +15,7 @@ use crate::support::objects::{bytes_of, copies, fork, key, keys, newest_head, st
 use crate::support::truth::Truth;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
 
+const BACKUP: &str = "nightly";
 const COPY: &str = "Offsite Copy";
 
 /// A copy after some merges, its source, and what its machines held.
@@ -171,16 +172,48 @@ async fn without_heads_and_copies_the_indexes_and_every_block_tell() {
         assert_eq!((report.basis, report.left_out.len()), (Basis::Indexes, 0), "{report:?}");
         let (old, new) = (newest_head(&scene.target, COPY), newest_head(&memory, COPY));
         assert_eq!((new.role, new.folder, &new.machines), (old.role, old.folder, &old.machines));
-        assert_eq!(
-            (new.next_sequence, new.alignment_bytes, &new.files),
-            (old.next_sequence, old.alignment_bytes, &old.files)
-        );
+        assert_eq!((new.alignment_bytes, &new.files), (old.alignment_bytes, &old.files));
+        assert!(new.next_sequence.0 > old.next_sequence.0 + 1000, "points that are lost may have had the next numbers");
         let (machines, truth) = (Machines::new(1), scene.truth.clone());
         let machines = std::mem::replace(&mut scene.machines, machines);
         let mut fresh = Scene { source: fork(&scene.source).await, target: scene.target.clone(), machines, truth };
         fresh.goes_on(&memory).await;
         scene.machines = fresh.machines;
+        // And once more, with numbers that do not follow each other.
+        let before = newest_head(&memory, COPY).chain;
+        for (key, _) in memory.contents() {
+            if key.as_str().starts_with(COPY) && is_lost(&key) {
+                memory.delete(&key).await.unwrap();
+            }
+        }
+        let report = repair(&memory).await;
+        assert_eq!((report.basis, report.left_out.len()), (Basis::Indexes, 0), "{report:?}");
+        assert_eq!(newest_head(&memory, COPY).chain, before);
     }
+}
+
+/// A copy takes the number of its source's point for that point's content.
+#[tokio::test]
+async fn the_number_of_a_point_that_was_lost_does_not_come_back() {
+    let Scene { source, target, mut machines, mut truth } = Scene::new().await;
+    let newest = newest_head(&source, BACKUP).chain.latest().unwrap().clone();
+    let lost = newest.index.id.to_string();
+    for (key, _) in source.contents() {
+        if is_in("head")(&key) || key.name().ends_with(".head") || key.name().starts_with(&lost) {
+            source.delete(&key).await.unwrap();
+        }
+    }
+    repair_job(&source, BACKUP).await;
+    let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
+    machines.change("web01", 2);
+    truth.record(&machines, &["web01", "db01"], day(8));
+    machines.backup(&primary, &["web01", "db01"]).keep(keep(4)).run(day(8)).await.unwrap();
+    copy_job(&primary, &second).keep(keep(4)).run(day(8)).await.unwrap();
+    truth.check(&second, COPY).await;
+    let (copied, made) = (newest_head(&target, COPY), newest_head(&source, BACKUP).chain.latest().unwrap().sequence);
+    assert!(made > newest.sequence, "{made} came back");
+    let origins = copied.chain.latest().unwrap().machines.iter().map(|machine| machine.origin.unwrap().sequence);
+    assert!(origins.eq([made; 2]), "{copied:?}");
 }
 
 /// An index that a merge replaced is still there, as after a run that was cut off before its release: it does not come back as

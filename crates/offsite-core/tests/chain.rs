@@ -97,9 +97,16 @@ proptest! {
             }
             for (position, point) in points.iter().enumerate() {
                 prop_assert_eq!(chain.get(point.sequence), Some(point));
-                prop_assert_eq!(steps(point.sequence), Some(naive_steps(points, position)));
+                let naive = naive_steps(points, position);
+                // A step changes the state that the one before it on the way leads to.
+                let base = naive.iter().rev().nth(1).copied();
+                prop_assert_eq!(chain.base_of(point.sequence, point.kind), base);
+                prop_assert_eq!(steps(point.sequence), Some(naive));
             }
             prop_assert_eq!(chain.steps_to(Sequence(99)), None);
+            let newest = points.last().map(|point| point.sequence);
+            prop_assert_eq!(chain.base_of(Sequence(99), PointKind::Increment), newest);
+            prop_assert_eq!(chain.base_of(Sequence(99), PointKind::Rollback), None);
         }
     }
 }

@@ -301,6 +301,25 @@ fn an_index_that_cannot_be_read_is_not_written() {
     refused(|index| index.map = BlockMap::empty());
 }
 
+/// A full stands on no other point, an increment on an earlier one, a rollback on a later one.
+#[test]
+fn the_base_of_a_point_is_one_that_its_kind_can_have() {
+    use PointKind::{Full, Increment, Rollback};
+    let mut index = samples::index();
+    let own = index.sequence;
+    let bases = [None, Some(Sequence(own.0 - 1)), Some(own), Some(Sequence(own.0 + 1))];
+    for (kind, can) in [
+        (Full, [true, false, false, false]),
+        (Increment, [false, true, false, false]),
+        (Rollback, [false, false, false, true]),
+    ] {
+        for (base, can) in bases.into_iter().zip(can) {
+            (index.kind, index.base) = (kind, base);
+            assert_eq!(index.encode().is_ok(), can, "{kind:?} {base:?}");
+        }
+    }
+}
+
 /// Where nothing lies below, each machine has blocks.
 #[test]
 fn an_index_that_stands_alone_says_all() {

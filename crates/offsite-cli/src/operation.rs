@@ -26,6 +26,9 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
         Operation::RemovePoints { points, archived } => {
             ("remove", format!("{}, of which stays as an archive: {}", numbers(points), numbers(archived)))
         }
+        Operation::StandIn { tier, damaged, sequence } => {
+            ("keep", format!("#{sequence} as the {tier} archive in place of #{damaged}, which has damaged blocks"))
+        }
         Operation::MakeIndependent { sequence, carriage } => {
             ("copy", format!("archive #{sequence} to blocks of its own ({})", carried(*carriage)))
         }
@@ -64,6 +67,12 @@ pub(crate) fn fields(operation: &Operation) -> Value {
             "operation": "remove points",
             "points": sequences(points),
             "archived": sequences(archived),
+        }),
+        Operation::StandIn { tier, damaged, sequence } => json!({
+            "operation": "stand in",
+            "tier": tier.name(),
+            "damaged": damaged.0,
+            "sequence": sequence.0,
         }),
         Operation::MakeIndependent { sequence, carriage } => json!({
             "operation": "make independent",

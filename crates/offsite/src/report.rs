@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
+use offsite_core::retention::Tier;
 use offsite_core::{DiskName, DiskNumber, MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
@@ -81,6 +82,15 @@ pub enum Operation {
     /// An archive goes.
     RemoveArchive {
         /// Its number.
+        sequence: Sequence,
+    },
+    /// A point takes over the flag of a damaged one, to be the archive of that tier in its place.
+    StandIn {
+        /// The tier.
+        tier: Tier,
+        /// The damaged point.
+        damaged: Sequence,
+        /// The intact point.
         sequence: Sequence,
     },
     /// An archive gets blocks of its own, so that it shares no stored byte with any other point.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use offsite::core::retention::{Ageing, Conditions, Policy, Regular, Subject, Verdict, due, verdicts};
+use offsite::core::retention::{
+    Ageing, Conditions, Flags, Policy, Regular, Subject, Tier, Verdict, due, stand_in, verdicts,
+};
 use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Timestamp};
 
 use crate::proof::Proven;
@@ -66,9 +68,10 @@ impl Keeping<'_> {
             archives.chain(before.head.chain.points().iter().map(|point| (point.clone(), false)))
         });
         let new = after.points().filter(|point| !is_known(point.sequence)).map(|point| (point.clone(), false));
-        // A sync may flag the point before the one that it makes.
+        // A sync may flag the point before the one that it makes, and an intact point takes the flag of a damaged one.
         let flagged = |(point, archived): (RestorePoint, bool)| {
-            let flags = after.head.chain.get(point.sequence).map_or(point.flags, |now| now.flags);
+            let left = before.map_or(point.flags, |before| self.flags_left(before, after, &point));
+            let flags = after.head.chain.get(point.sequence).map_or(left, |now| now.flags);
             (RestorePoint { flags, ..point }, archived)
         };
         let points: Vec<_> = both.chain(new).map(flagged).collect();
@@ -125,6 +128,25 @@ impl Keeping<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// The flags of a point but for those that another one of the same slot took over since, as this one was damaged.
+    fn flags_left(&self, before: &Proven, after: &Proven, point: &RestorePoint) -> Flags {
+        let Some((policy, gfs)) = self.policy.and_then(|policy| Some((policy, policy.gfs.as_ref()?))) else {
+            return point.flags;
+        };
+        if !before.lost().iter().any(|(sequence, _)| *sequence == point.sequence) {
+            return point.flags;
+        }
+        let had = |other: &RestorePoint, tier| {
+            before.head.chain.get(other.sequence).is_some_and(|other| other.flags.contains(tier))
+        };
+        let is_taken = |tier: &Tier| {
+            let newly = after.points().filter(|other| other.flags.contains(*tier) && !had(other, *tier));
+            let candidates = newly.map(|other| (other.sequence, other.time, Flags::NONE));
+            stand_in(gfs, &policy.zone, *tier, point.time, candidates).is_some()
+        };
+        point.flags.tiers().filter(|tier| !is_taken(tier)).collect()
     }
 
     /// Checks that nothing is there any more that nothing keeps.

@@ -4,7 +4,7 @@ use super::anchor::Anchors;
 use super::calendar::Zone;
 use super::policy::{Gfs, Marking};
 use super::tier::{Flags, Tier};
-use crate::Timestamp;
+use crate::{Sequence, Timestamp};
 
 /// The flags that a new restore point brings with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,4 +73,34 @@ pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: T
         !flagged.iter().any(|(time, flags)| flags.contains(*tier) && begin <= *time && *time <= full)
     };
     gfs.tiers().filter(is_free).collect()
+}
+
+/// The point that is to stand for a damaged one in a tier: of `intact`, each with its time and its flags, the one nearest to the anchor
+/// for which the point at `damaged` is flagged.
+///
+/// It is a point of the same slot, so that no other slot loses its own: one of which that anchor is the nearest too
+/// ([`Marking::Nearest`]), or the last ([`Marking::InInterval`]). One that is flagged for the tier already stands for itself.
+#[must_use]
+pub fn stand_in(
+    gfs: &Gfs,
+    zone: &Zone,
+    tier: Tier,
+    damaged: Timestamp,
+    intact: impl IntoIterator<Item = (Sequence, Timestamp, Flags)>,
+) -> Option<Sequence> {
+    let anchor = anchor_of(gfs, zone, tier, damaged)?;
+    let is_free = |(_, time, flags): &(Sequence, Timestamp, Flags)| {
+        !flags.contains(tier) && anchor_of(gfs, zone, tier, *time) == Some(anchor)
+    };
+    let distance = |time: Timestamp| (time.unix_secs() - anchor.unix_secs()).abs();
+    let free = intact.into_iter().filter(is_free);
+    free.min_by_key(|(_, time, _)| distance(*time)).map(|(sequence, _, _)| sequence)
+}
+
+/// The anchor whose slot a point of this time belongs to.
+fn anchor_of(gfs: &Gfs, zone: &Zone, tier: Tier, time: Timestamp) -> Option<Timestamp> {
+    let last = gfs.anchors().last_until(tier, time, zone);
+    let next = gfs.anchors().next_after(tier, time, zone).filter(|_| gfs.marking() == Marking::Nearest);
+    let distance = |anchor: &Timestamp| (anchor.unix_secs() - time.unix_secs()).abs();
+    last.into_iter().chain(next).min_by_key(distance)
 }

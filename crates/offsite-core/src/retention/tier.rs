@@ -67,6 +67,12 @@ impl Flags {
         Self(self.0 | (1 << tier.index()))
     }
 
+    /// These but for `tier`.
+    #[must_use]
+    pub const fn without(self, tier: Tier) -> Self {
+        Self(self.0 & !(1 << tier.index()))
+    }
+
     /// These and those.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

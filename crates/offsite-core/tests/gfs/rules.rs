@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use offsite_core::retention::{
-    Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, NotAscending, Reason, Simulation, Subject, Tier, Until,
-    Verdict, mark_full, verdicts,
+    Anchors, Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, Marking, NotAscending, Reason, Simulation,
+    Subject, Tier, Until, Verdict, Zone, mark_full, stand_in, verdicts,
 };
 use offsite_core::schedule::clock::Clock;
-use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status};
+use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status, Timestamp};
 
 use crate::{daily, policy, time, zone};
 
@@ -257,4 +257,37 @@ fn a_million_points_leave_what_is_kept() {
         simulation.add(first.saturating_add_secs(hour * 3600)).unwrap();
         assert!(simulation.chain().len() <= 7 && simulation.archive().len() <= 4 + 12 + 4 + 3);
     }
+}
+
+/// Of the points of a damaged one's slot, the one nearest to the anchor stands for it.
+#[test]
+fn a_point_of_the_same_slot_stands_for_a_damaged_one() {
+    // Sundays at 22:00: the 8th, the 15th.
+    let nearest = Gfs::new(4, 12, 0, 0).unwrap().with_anchors(Anchors::default().at_hour(22).unwrap());
+    let in_interval = nearest.with_marking(Marking::InInterval);
+    let point =
+        |day: u64, hour: u32, flags| (Sequence(day), time(&format!("2026-11-{day:02}T{hour:02}:00:00Z")), flags);
+    let weekly = Flags::NONE.with(Tier::Weekly);
+    let monthly = Flags::NONE.with(Tier::Monthly);
+    let choose = |gfs: &Gfs, damaged: (Sequence, Timestamp, Flags), intact: &[(Sequence, Timestamp, Flags)]| {
+        stand_in(gfs, &Zone::utc(), Tier::Weekly, damaged.1, intact.iter().copied()).map(|sequence| sequence.0)
+    };
+    let none = Flags::NONE;
+    let sunday = point(8, 22, weekly);
+    let saturday = point(7, 21, none);
+    let monday = point(9, 22, none);
+    assert_eq!(choose(&nearest, sunday, &[]), None);
+    assert_eq!(choose(&nearest, sunday, &[saturday, monday]), Some(9));
+    assert_eq!(choose(&nearest, sunday, &[saturday]), Some(7));
+    assert_eq!(choose(&nearest, sunday, &[point(7, 21, monthly)]), Some(7));
+    // One that stands for the week itself is no stand-in, nor is one of the next week's slot or of the last one's.
+    assert_eq!(choose(&nearest, sunday, &[point(9, 22, weekly)]), None);
+    assert_eq!(choose(&nearest, sunday, &[point(11, 22, none), point(12, 22, none), point(4, 22, none)]), Some(11));
+    assert_eq!(choose(&nearest, sunday, &[point(12, 22, none), point(4, 22, none)]), None);
+    // The damaged one may have come before the anchor itself.
+    assert_eq!(choose(&nearest, point(7, 21, weekly), &[point(10, 22, none)]), Some(10));
+    // Otherwise a slot goes from one anchor to the next.
+    assert_eq!(choose(&in_interval, sunday, &[saturday]), None);
+    assert_eq!(choose(&in_interval, sunday, &[point(14, 22, none), point(12, 22, none)]), Some(12));
+    assert_eq!(choose(&in_interval, sunday, &[point(15, 22, none)]), None);
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
-use super::{Transforms, independent, machines, merge, remove};
+use super::{Transforms, independent, machines, merge, remove, stand_in};
 use crate::Result;
 use crate::report::Operation;
 
@@ -33,6 +33,7 @@ pub(super) struct Agenda<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Machines,
+    StandIns,
     Verdicts,
     Due,
     Independent,
@@ -92,12 +93,17 @@ impl<'a> Agenda<'a> {
         loop {
             match self.stage {
                 Stage::Machines => {
-                    self.stage = Stage::Verdicts;
+                    self.stage = Stage::StandIns;
                     let gone = machines::present(&drafting.head.chain, &gone(drafting.head, self.settings, self.now));
                     if !gone.is_empty() {
                         return machines::draft(drafting, &gone).await.map(Some);
                     }
                 }
+                // Each takes a flag from a damaged point and gives it to an intact one, so there is an end.
+                Stage::StandIns => match stand_in::draft(drafting, self.settings).await? {
+                    Some(draft) => return Ok(Some(draft)),
+                    None => self.stage = Stage::Verdicts,
+                },
                 Stage::Verdicts => {
                     self.stage = Stage::Due;
                     self.due = self.wanted(drafting.head);

@@ -12,6 +12,7 @@ mod proof;
 mod remove;
 mod room;
 mod stack;
+mod stand_in;
 pub(crate) mod whole;
 
 use std::time::Instant;

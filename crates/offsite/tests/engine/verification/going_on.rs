@@ -195,3 +195,38 @@ async fn nothing_is_healed_while_an_index_cannot_be_read() {
     assert!(memory.corrupt(&index, 100, 1));
     assert_eq!(verify(&second, COPY).await.damage, []);
 }
+
+/// The point of a week is damaged, and the one before it is not: that one becomes the archive.
+#[tokio::test]
+async fn an_intact_point_becomes_the_archive_in_place_of_a_damaged_one() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let (mut machines, mut truth) = (Machines::new(10), Truth::default());
+    machines.add("web01", &[3 * BLOCK]);
+    let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_anchors(Anchors::default().at_hour(22).unwrap());
+    let keeping = |points, gfs: &Gfs| {
+        let policy = Policy { regular: Regular::Simple(keep(points)), gfs: Some(*gfs), ..Policy::default() };
+        Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    };
+    for number in 0..10 {
+        // Each day has a block of its own that the next one has no more.
+        machines.overwrite("web01", |disk| disk[..BLOCK].fill(1 + u8::try_from(number).unwrap()));
+        truth.record(&machines, &["web01"], day(number));
+        machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keeping(4, &gfs)).run(day(number)).await.unwrap();
+    }
+    let points = newest_head(&target, COPY).chain.points().to_vec();
+    let flagged = points.iter().position(|point| !point.flags.is_empty()).unwrap();
+    let [before, sunday, ..] = &points[..] else { panic!("{points:?}") };
+    assert_eq!((flagged, sunday.time), (1, day(7)));
+    let (.., at) = step(&target, COPY, sunday).stored().next().unwrap();
+    flip(&target, COPY, &at);
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let report = transformed(&target, &keeping(2, &gfs), 9).await;
+    let moved = report.operations.iter().filter(|done| matches!(done.operation, Operation::StandIn { .. }));
+    assert_eq!(moved.count(), 1, "{report:?}");
+    let chain = newest_head(&target, COPY).chain;
+    assert_eq!(chain.archives().iter().map(|archive| archive.sequence).collect::<Vec<_>>(), [before.sequence]);
+    assert!(chain.get(sunday.sequence).is_none(), "{chain:?}");
+    assert_eq!(truth.check(&second, COPY).await.len(), 3, "what is left is intact");
+}

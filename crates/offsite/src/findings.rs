@@ -72,8 +72,31 @@ impl Findings {
 
     /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.
     pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
-        for (key, _) in numbered(repository, layout).await?.into_iter().rev() {
-            let bytes = match repository.backend().get(&key, BYTES_MAX).await {
+        let notes = numbered(repository, layout).await?;
+        Ok(Self::newest_of(&notes, repository, layout, folder).await?.unwrap_or_default().0)
+    }
+
+    /// As [`Findings::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
+    pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+        let notes = numbered(repository, layout).await?;
+        let Some((findings, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
+            return Ok(Self::default());
+        };
+        for (key, _) in &notes[..position] {
+            let _ = repository.backend().delete(key).await;
+        }
+        Ok(findings)
+    }
+
+    /// The newest of these that can be read, and its position.
+    async fn newest_of(
+        notes: &[(Key, u64)],
+        repository: &OpenRepository,
+        layout: &Layout,
+        folder: [u8; 16],
+    ) -> Result<Option<(Self, usize)>> {
+        for (position, (key, _)) in notes.iter().enumerate().rev() {
+            let bytes = match repository.backend().get(key, BYTES_MAX).await {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
                 answer => answer.while_doing(|| format!("reading what verification found of job {}", layout.job()))?,
             };
@@ -82,15 +105,16 @@ impl Findings {
                 continue;
             }
             let damaged = record.damaged.into_iter();
-            return Ok(Self {
+            let findings = Self {
                 next: record.next.map(|(file, offset)| (ObjectId::from_stored(file), offset)),
                 damaged: damaged
                     .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
                     .collect(),
                 cut: record.cut.into_iter().map(|(file, end)| (ObjectId::from_stored(file), end)).collect(),
-            });
+            };
+            return Ok(Some((findings, position)));
         }
-        Ok(Self::default())
+        Ok(None)
     }
 
     /// Writes it, and removes what was written before as far as that can be removed: the newest counts.

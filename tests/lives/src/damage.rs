@@ -104,8 +104,9 @@ impl Folder {
     pub fn forget_healed(&mut self, stored: &Contents) {
         self.wounds.retain(|wound| match stored.get(&wound.name) {
             Some(bytes) => *bytes != wound.good,
-            // What was deleted on purpose, or by the engine since: only the former is still damage.
-            None => wound.is_gone,
+            // What was deleted on purpose, or by the engine since: only the former is still damage. But a repair that is cut off has
+            // deleted an index that the head needs.
+            None => wound.is_gone || matches!(wound.target, Target::Index | Target::Twin),
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite::core::format::backup_file::region_bytes;
 use offsite::core::format::head::RetiredObject;
 use offsite::core::{MachineName, Sequence};
 use offsite::{Repair, RepairReport, Transforms, Verify, VerifyReport};
@@ -300,7 +301,9 @@ impl World {
             for (id, taken) in taken {
                 let needed = live.get(&id).copied().unwrap_or(0);
                 // The header of a file, and what a granule has beside a frame.
-                let bound = needed + 2 * u64::from(head.alignment_bytes);
+                let alignment = u64::from(head.alignment_bytes);
+                let header = region_bytes(head.machines.iter().map(MachineName::as_str), alignment);
+                let bound = needed + header + alignment;
                 ensure(taken <= bound, Law::Tight, || format!("{job}: {id} takes {taken} bytes and needs {needed}"))?;
             }
         }

@@ -109,3 +109,21 @@ fn what_is_cloned_out_of_a_cut_file_is_moved() {
          transform 0 120 1; run 0 97 1",
     );
 }
+
+#[test]
+fn a_note_that_an_outage_left_is_removed_by_the_next_run() {
+    holds(
+        "places 0 0 0 0 0 hours 170; join 0 75 1; join 0 87 1; backup 0 18 !fault 49; run 0 10 1 !outage@source 28; run 0 58 1; \
+         idle 3 97 1; run 0 95 1 !fault 19; verify 3 154 1; run 0 162 1; run 0 42 1; run 0 174 1; verify 3 124 1 !outage 37; \
+         idle 3 133 1",
+    );
+}
+
+#[test]
+fn a_flag_with_a_date_moves_to_no_increment() {
+    holds(
+        "places 0 0 0 0 0 hours 170; join 3 76 1; backup; run; backup; run; backup; run; restore 0 31 1; map 1; verify 0 164 1; \
+         backup 0 46 1 !full 33; backup 0 18 1; grow 0 49 1; keep 0 137 1; policy 0 48 6; clock 9; backup; run; backup 0 9 1; \
+         backup 0 84 1 !outage 69; damage 3 50 1; run 0 75 1; damage 3 90; verify 3; backup; run",
+    );
+}

@@ -56,7 +56,7 @@ impl LiveShare {
 pub enum Budget {
     /// So many bytes written to backup files.
     Bytes(u64),
-    /// No piece is begun after so long.
+    /// No piece is begun after so long. A plan takes no time, so it shows all that there is to do; a run may do less of it.
     Duration(Duration),
 }
 

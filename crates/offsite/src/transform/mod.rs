@@ -237,7 +237,7 @@ pub(crate) async fn transform(
         verify(writer, bytes, &mut report).await;
     }
     let head = writer.head();
-    let findings = Findings::load(writer.repository(), writer.layout(), head.folder).await?;
+    let findings = Findings::load_and_tidy(writer.repository(), writer.layout(), head.folder).await?;
     let steps = |sequence| head.chain.steps_to(sequence).unwrap_or_default();
     report.damage = KnownDamage::of(head.chain.all(), steps, indexes, &findings).await?;
     Ok(report)

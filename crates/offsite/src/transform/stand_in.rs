@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use offsite_core::plan::Plan;
-use offsite_core::retention::{Ageing, Flags, Method, Tier, stand_in};
+use offsite_core::retention::{Ageing, Expiry, Flags, Gfs, Method, Tier, stand_in};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
 
 use super::Transforms;
@@ -14,12 +14,13 @@ use crate::report::Operation;
 
 /// Moves a flag from the oldest damaged point that has one, if a point of its slot can stand for it.
 ///
-/// Only where increments become archives as they are merged: elsewhere a point that is no full cannot become one.
+/// Only where increments become archives as they are merged: with fulls at dates or from the source a point that is no full cannot become one.
 pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Transforms) -> Result<Option<Draft>> {
     let Some(policy) = settings.retention.as_ref().filter(|_| settings.ageing == Ageing::Merge) else {
         return Ok(None);
     };
-    let Some(gfs) = policy.gfs.as_ref().filter(|gfs| gfs.method() != Method::Active) else { return Ok(None) };
+    let ages = |gfs: &&Gfs| gfs.method() != Method::Active && gfs.expiry() != Expiry::Date;
+    let Some(gfs) = policy.gfs.as_ref().filter(ages) else { return Ok(None) };
     let chain = drafting.head.chain.clone();
     let points = chain.points();
     let is_flagged = |point: &&RestorePoint| gfs.tiers().any(|tier| point.flags.contains(tier));

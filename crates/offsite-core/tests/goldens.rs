@@ -159,4 +159,8 @@ fn a_backup_file_tells_of_as_many_disks_as_there_is_room_for() {
     assert_eq!(told(&[(200, 16), (2, 16)], 4096), [0, 2], "one that finds no room takes none");
     assert_eq!(told(&[(1, 255), (1, 255), (1, 255), (1, 255)], 64), [1, 1, 0, 0]);
     assert_eq!(told(&[(u16::MAX, 255)], 64), [0]);
+    // The room of many machines is larger than a record may be.
+    let many = told(&vec![(8, 3); 160_000], 64);
+    let with_disks = many.iter().filter(|disks| **disks > 0).count();
+    assert!((1..160_000).contains(&with_disks), "{with_disks}");
 }

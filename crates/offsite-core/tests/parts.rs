@@ -231,6 +231,12 @@ proptest! {
         let bytes = index.encode().unwrap();
         prop_assert_eq!(&Index::decode(&bytes).unwrap(), &index);
         let directory = Directory::decode(&bytes).unwrap();
+        for (position, (state, _)) in directory.machines.iter().enumerate() {
+            let disks = map.machine(&state.name).unwrap().disks.iter();
+            let known = disks.map(|(number, disk)| (*number, disk.identity().clone(), disk.size_bytes()));
+            prop_assert_eq!(directory.disks(position), Some(known.collect()));
+        }
+        prop_assert_eq!(directory.disks(directory.machines.len()), None);
         let coverage = Coverage::of(&covering(&wanted)).union(Coverage::of(&covering(&more)));
         let pages = directory.pages(&coverage);
         let slice = |page: &offsite_core::format::index::Page| {

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
 use offsite_core::plan::{
-    Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, adopt, batches, fold, free_ranges,
-    references, relocate, retire, sync,
+    Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, RetiredFile, adopt, batches, fold,
+    free_ranges, references, relocate, retire, sync,
 };
 use offsite_core::{BlockMap, ObjectId, StoredBlock};
 use proptest::prelude::*;
@@ -410,4 +410,22 @@ proptest! {
         prop_assert_eq!(plan.moves, vec![]);
         prop_assert_eq!(plan.files, BTreeMap::new());
     }
+}
+
+/// What goes with a file that others share comes back to nobody.
+#[test]
+fn the_bytes_of_shared_files_are_told_apart() {
+    let file = |number| ObjectId::new(1, number);
+    let mut retired = Retired::default();
+    for (number, bytes) in [(1, 100), (2, 20)] {
+        retired.files.insert(file(number), RetiredFile { bytes, ranges: Vec::new() });
+    }
+    retired.ranges.insert(file(3), vec![0..3]);
+    retired.punches = true;
+    let all = retired.bytes();
+    assert_eq!((all, retired.linked_bytes()), (123, 0));
+    retired.linked.insert(file(1));
+    assert_eq!((retired.bytes(), retired.linked_bytes()), (23, 100));
+    retired.linked.insert(file(2));
+    assert_eq!((retired.bytes(), retired.linked_bytes()), (3, 120));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use offsite_core::retention::{DeletedMachines, Gfs, Lives, Policy, Regular, Simple, Zone};
+use offsite_core::retention::{DeletedMachines, Flags, Gfs, Lives, Policy, Regular, Simple, Tier, Zone};
 use offsite_core::schedule::{Period, TimeOfDay};
 use offsite_core::{
     BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, IndexReference, Labels,
@@ -182,11 +182,11 @@ fn policies_have_fingerprints_of_their_own() {
     assert_eq!(DeletedMachines::after_days(30).unwrap().days(), 30);
 }
 
-/// What a restore point has stored follows its map through any change of it.
 fn disk_identity() -> DiskIdentity {
     DiskIdentity { name: DiskName::new("vda").expect("a plain name"), format: ImageFormat::Raw }
 }
 
+/// What a restore point has stored follows its map through any change of it.
 #[test]
 fn what_is_stored_follows_the_map() {
     let map = |blocks: &[(u32, u32)]| {
@@ -227,4 +227,39 @@ fn lives_of_frames_are_counted_by_first_and_last_point() {
     lives.add(Sequence(3), &map(&[(200, 30), (400, 50)]));
     let found: Vec<_> = lives.finish().iter().map(|life| (life.first.0, life.last.0, life.bytes)).collect();
     assert_eq!(found, [(1, 1, 10), (1, 2, 20), (1, 3, 30), (2, 2, 40), (3, 3, 50)]);
+}
+
+/// Disks have the same content only if all is the same: what they are known by, their size, and each block.
+#[test]
+fn disks_of_another_name_or_size_are_other_disks() {
+    let other = DiskIdentity { name: DiskName::new("vdb").unwrap(), ..disk_identity() };
+    let disk = |identity, size| DiskMap::new(identity, size, 10, 0, Vec::new()).unwrap();
+    let one = disk(disk_identity(), 10);
+    assert!(one.same_content(&disk(disk_identity(), 10)));
+    assert!(!one.same_content(&disk(other.clone(), 10)));
+    assert!(!one.same_content(&disk(disk_identity(), 9)));
+    assert!(!one.same_content(&disk(other, 9)));
+}
+
+#[test]
+fn names_of_disks_are_shown_as_they_are() {
+    let name = DiskName::new("web 01.qcow2").unwrap();
+    assert_eq!((name.to_string(), format!("{name:>14}")), ("web 01.qcow2".to_owned(), "  web 01.qcow2".to_owned()));
+    assert_eq!(format!("{name:?}"), format!("{:?}", "web 01.qcow2"));
+}
+
+#[test]
+fn flags_are_a_set_of_tiers() {
+    for value in 0..=u8::MAX {
+        let flags = Flags::from_stored(value);
+        assert_eq!(flags.is_some(), value < 16, "{value}");
+        let Some(flags) = flags else { continue };
+        assert_eq!(flags.stored(), value);
+        for tier in Tier::ALL {
+            let others = |flags: Flags| flags.tiers().filter(|other| *other != tier).collect::<Vec<_>>();
+            let (with, without) = (flags.with(tier), flags.without(tier));
+            assert!(with.contains(tier) && !without.contains(tier));
+            assert!(others(with) == others(flags) && others(without) == others(flags));
+        }
+    }
 }

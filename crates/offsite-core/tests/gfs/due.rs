@@ -176,6 +176,27 @@ proptest! {
     }
 }
 
+/// Where nothing is merged, an increment that is to be an archive holds its chain; where increments are merged, it becomes one.
+#[test]
+fn an_increment_that_is_to_be_an_archive_keeps_its_whole_chain() {
+    use PointKind::{Full, Increment};
+    let time = Timestamp::from_unix_secs(0).unwrap();
+    let points: Vec<_> = (1..)
+        .zip([Full, Increment, Increment, Full])
+        .map(|(number, kind)| point(number, time, kind, Flags::NONE))
+        .collect();
+    let chain = Chain::new(BlockSize::MiB1, points).unwrap();
+    let verdict = |sequence| Verdict {
+        sequence: Sequence(sequence),
+        reasons: if sequence == 2 { vec![Reason::Flagged { tier: Tier::Weekly }] } else { Vec::new() },
+    };
+    let verdicts: Vec<Verdict> = (1..=4).map(verdict).collect();
+    assert_eq!(due(&chain, &verdicts, Ageing::WholeChains), []);
+    let merge = Due::Merge { increments: vec![Sequence(2)], archived: None };
+    let remove = Due::RemoveChain { points: vec![Sequence(2), Sequence(3)], archived: vec![Sequence(2)] };
+    assert_eq!(due(&chain, &verdicts, Ageing::Merge), [merge, remove]);
+}
+
 /// Whatever the verdicts say, a chain keeps its newest point.
 #[test]
 fn the_newest_point_stays() {

@@ -172,6 +172,15 @@ fn a_changed_policy_deletes_one_generation_a_run() {
     let weekly = policy(3, Some(Gfs::new(2, 0, 0, 0).unwrap()));
     assert_eq!(kept(&verdicts(&archives, &weekly, now, &careful(0))).len(), 9);
     assert_eq!(kept(&verdicts(&archives, &weekly, now, &Conditions::default())), [9, 10]);
+    // A point that becomes an archive pays for one more that goes.
+    for (joins, left) in [(false, vec![2, 3, 4, 5, 6, 8, 9, 10]), (true, (3..=10).collect())] {
+        let mut points = self::points();
+        for (index, point) in points.iter_mut().enumerate().take(7) {
+            (point.archived, point.kind) = (index < 6, PointKind::Full);
+            point.flags = if index < 6 || joins { Flags::NONE.with(Tier::Weekly) } else { Flags::NONE };
+        }
+        assert_eq!(kept(&verdicts(&points, &weekly, now, &careful(0))), left);
+    }
     // An older chain is one generation.
     let mut two = self::points();
     two[5].kind = PointKind::Full;
@@ -210,6 +219,17 @@ fn flagged_fulls_by_date_are_not_counted_by_the_regular_tier() {
     // 8, 9, 10 are the newest three; the fulls stay by date; 5, 6 go as the rest of their chain.
     assert_eq!(kept(&verdicts), [4, 7, 8, 9, 10]);
     assert_eq!(verdicts[3].reasons, [Reason::Dated { tier: Tier::Weekly, until: time("2026-12-02T00:00:00Z") }]);
+    // A full that a date keeps is none of the newest, even if it is.
+    points[8].kind = PointKind::Full;
+    points[8].flags = Flags::NONE.with(Tier::Weekly);
+    let verdicts = verdicts_of(&points, &policy(3, Some(gfs)));
+    assert!(matches!(verdicts[8].reasons[0], Reason::Dated { .. }), "{:?}", verdicts[8]);
+    assert!(!verdicts[8].reasons.iter().any(|reason| matches!(reason, Reason::Newest { .. })), "{:?}", verdicts[8]);
+    assert!(matches!(verdicts[7].reasons[0], Reason::Newest { position: 2, .. }), "{:?}", verdicts[7]);
+}
+
+fn verdicts_of(points: &[Subject], policy: &offsite_core::retention::Policy) -> Vec<Verdict> {
+    verdicts(points, policy, time(NOW), &Conditions::default())
 }
 
 #[test]

@@ -113,6 +113,90 @@ fn failures_of_another_phase_change_nothing() {
     assert_eq!(reported(job, at("23T22:00:00")).notes, []);
 }
 
+/// What is told of a transfer that does not run changes nothing, while the sources are looked at and while the point is closed.
+#[test]
+fn answers_without_a_transfer_change_nothing() {
+    let stray = || {
+        let why = || "it is late".to_owned();
+        [
+            Event::SyncEnded,
+            Event::SyncFailed { is_retryable: true, why: why() },
+            Event::SyncFailed { is_retryable: false, why: why() },
+            Event::AtWorkElsewhere { why: why() },
+        ]
+    };
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:05"));
+    let waits = job.step(Event::Tick, at("22T22:00:06"));
+    for event in stray() {
+        assert_eq!(job.step(event, at("22T22:00:06")), waits);
+    }
+    let mut closing = first(daily());
+    closing.step(seen(&[("a", Seen::Ready)]), at("22T22:00:05"));
+    closing.step(Event::Tick, at("23T22:00:00"));
+    assert_eq!(closing.phase(), Phase::Closing);
+    for event in stray() {
+        assert_eq!(closing.step(event, at("23T22:00:01")), []);
+    }
+    job.step(Event::Tick, at("23T22:00:00"));
+    for mut job in [job, closing] {
+        job.step(Event::PointClosed, at("23T22:00:02"));
+        assert_eq!(reported(job, at("23T22:00:03")).notes, []);
+    }
+}
+
+/// A transform is tried again until the next interval begins.
+#[test]
+fn a_transform_that_fails_is_tried_again_in_its_time() {
+    let transforming = || {
+        let mut job = first(daily());
+        job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:05"));
+        job.step(Event::Tick, at("23T22:00:00"));
+        assert_eq!(job.step(Event::PointClosed, at("23T22:00:00")), [Action::StartTransform]);
+        job
+    };
+    let failed = || Event::TransformFailed { is_retryable: true, why: "the network is down".to_owned() };
+    let mut job = transforming();
+    let actions = job.step(failed(), at("23T22:10:00"));
+    let [Action::WakeAt(again)] = actions[..] else { panic!("{actions:?}") };
+    assert_eq!(job.step(Event::Tick, again), [Action::StartTransform]);
+    let actions = transforming().step(failed(), at("24T22:00:00"));
+    assert!(matches!(actions[..], [Action::RunPostJob { .. }, ..]), "{actions:?}");
+}
+
+/// A sync is tried again, however late it is.
+#[test]
+fn a_sync_that_fails_is_tried_again_until_its_interval_ends() {
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::Ready)]), at("22T22:00:05"));
+    let failed = Event::SyncFailed { is_retryable: true, why: "the network is down".to_owned() };
+    assert_eq!(job.step(failed, at("23T21:50:00")), [Action::WakeAt(at("23T21:51:00"))]);
+    let actions = job.step(Event::Tick, at("23T21:51:00"));
+    assert!(matches!(actions[..], [Action::LookAtSources { .. }, ..]), "{actions:?}");
+}
+
+/// A job without intervals takes a clock that goes back a little for what it is, and tells of one that goes back far.
+#[test]
+fn an_immediate_job_tells_of_a_clock_that_is_set_back_far() {
+    for (back_secs, is_told) in [(60, false), (3_600, false), (3_601, true), (86_400, true)] {
+        let now = at("22T12:00:00");
+        let (mut job, _) = Job::resume(Settings::new(Schedule::Immediate), Past::default(), now);
+        job.step(seen(&[("a", Seen::NoNewPoint)]), now);
+        let back = now.saturating_add_secs(-back_secs);
+        let actions = job.step(Event::Tick, back);
+        let Some(Action::WakeAt(look)) = actions.last() else { panic!("{actions:?}") };
+        let look = *look;
+        job.step(Event::Tick, look);
+        job.step(seen(&[("a", Seen::Ready)]), look);
+        job.step(copied("a"), look);
+        job.step(Event::SyncEnded, look);
+        job.step(seen(&[("a", Seen::NoNewPoint)]), look);
+        job.step(Event::PointClosed, look);
+        let notes = reported(job, look).notes;
+        assert_eq!(!notes.is_empty(), is_told, "{back_secs}: {notes:?}");
+    }
+}
+
 /// In an open window an interval ends, whether or not there was anything to copy.
 #[test]
 fn an_interval_without_anything_new_ends_as_well() {

@@ -198,6 +198,13 @@ proptest! {
 
 /// The day before the last of 2011 is missing in Samoa: a day earlier than its successor is its predecessor.
 #[test]
+fn an_interval_tells_its_zone() {
+    for zone in ZONES {
+        assert_eq!(*interval("1 day", "22:00", zone).zone(), crate::zone(zone));
+    }
+}
+
+#[test]
 fn a_skipped_day_is_no_day_earlier() {
     let interval = interval("1 day", "00:00", "Pacific/Apia");
     assert_eq!(interval.before(time("2011-12-30T10:00:00Z")), time("2011-12-29T10:00:00Z"));

@@ -174,7 +174,7 @@ fn the_window_pauses_transfers_and_no_transforms() {
     .0;
     job.step(seen(&[("a", Seen::Ready)]), at("22T12:30:00"));
     assert_eq!(job.step(Event::Tick, at("22T13:00:00"))[0], Action::Pause);
-    assert_eq!(starts(&job.step(Event::Tick, at("22T20:00:00"))), None);
+    assert_eq!(job.step(Event::Tick, at("22T20:00:00")), [Action::WakeAt(at("22T22:00:00"))]);
 }
 
 #[test]

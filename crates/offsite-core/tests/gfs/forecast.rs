@@ -114,6 +114,25 @@ fn a_clock_in_doubt_lets_nothing_go_until_the_runs_have_caught_up() {
     assert!(foretold.iter().all(|one| one.goes == Some(now.saturating_add_secs(5 * DAY_SECS))), "{foretold:?}");
 }
 
+/// What a changed policy would delete goes in several runs.
+#[test]
+fn a_changed_policy_lets_go_of_a_generation_a_run() {
+    let days = daily("2026-11-01T22:00:00Z", 10);
+    let kind = |number| if number == 1 { PointKind::Full } else { PointKind::Increment };
+    let points = (1..).zip(&days).map(|(number, time)| point(number, *time, kind(number), Flags::NONE));
+    let chain = Chain::new(BlockSize::MiB1, points.collect()).unwrap();
+    let policy = simple_policy(3, None);
+    let gone = |is_settled| {
+        let outlook = Outlook { is_settled, ..Outlook::of(&policy, days[9]) };
+        let foretold = forecast(&chain, &outlook, &[], next_day);
+        foretold.iter().map(|one| one.goes.unwrap()).collect::<Vec<_>>()
+    };
+    let after = |runs| days[9].saturating_add_secs(runs * DAY_SECS);
+    assert_eq!(gone(true)[..7], [after(1); 7]);
+    let in_turn: Vec<_> = gone(false)[..7].to_vec();
+    assert!(in_turn.is_sorted() && in_turn[0] == after(1) && in_turn[6] > after(1), "{in_turn:?}");
+}
+
 /// Points on another drive count in what goes here, and are not foretold themselves.
 #[test]
 fn points_elsewhere_are_counted() {

@@ -33,6 +33,10 @@ fn copied(name: &str) -> Event {
 
 /// What the job reports once its transforms are done.
 fn reported(mut job: Job, now: Timestamp) -> RunResult {
+    reported_in(&mut job, now)
+}
+
+fn reported_in(job: &mut Job, now: Timestamp) -> RunResult {
     let actions = job.step(Event::TransformDone, now);
     let Some(Action::RunPostJob { result }) = actions.into_iter().next() else { panic!("it reports nothing") };
     result
@@ -173,6 +177,44 @@ fn a_sync_that_fails_is_tried_again_until_its_interval_ends() {
     assert_eq!(job.step(failed, at("23T21:50:00")), [Action::WakeAt(at("23T21:51:00"))]);
     let actions = job.step(Event::Tick, at("23T21:51:00"));
     assert!(matches!(actions[..], [Action::LookAtSources { .. }, ..]), "{actions:?}");
+}
+
+/// So is closing a restore point, however late it is.
+#[test]
+fn closing_that_fails_is_tried_again() {
+    let mut job = first(daily());
+    job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:05"));
+    job.step(Event::Tick, at("23T22:00:00"));
+    assert_eq!(job.phase(), Phase::Closing);
+    let failed = Event::CloseFailed { is_retryable: true, why: "the network is down".to_owned() };
+    assert_eq!(job.step(failed, at("25T12:00:00")), [Action::WakeAt(at("25T12:01:00"))]);
+    let actions = job.step(Event::Tick, at("25T12:01:00"));
+    assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "{actions:?}");
+}
+
+/// A job that has copied a machine once looks back to where its last interval ended, and not only one interval.
+#[test]
+fn only_a_job_that_has_nothing_yet_begins_anew() {
+    for has_machine in [false, true] {
+        let mut job = first(daily());
+        if has_machine {
+            job.step(seen(&[("a", Seen::Ready)]), at("22T22:00:05"));
+            job.step(copied("a"), at("22T22:00:06"));
+            job.step(Event::SyncEnded, at("22T22:00:06"));
+            job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:07"));
+        } else {
+            job.step(seen(&[("a", Seen::NoNewPoint)]), at("22T22:00:05"));
+        }
+        job.step(Event::Tick, at("23T22:00:00"));
+        job.step(Event::PointClosed, at("23T22:00:01"));
+        reported_in(&mut job, at("23T22:00:02"));
+        let actions = job.step(Event::PostJobDone, at("27T12:00:00"));
+        let look = actions.iter().find_map(|action| match action {
+            Action::LookAtSources { range } => Some(range.not_before),
+            _ => None,
+        });
+        assert_eq!(look.unwrap() < at("25T00:00:00"), has_machine, "{actions:?}");
+    }
 }
 
 /// A job without intervals takes a clock that goes back a little for what it is, and tells of one that goes back far.

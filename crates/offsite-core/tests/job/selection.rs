@@ -139,6 +139,19 @@ fn a_date_ahead_ends_no_copying() {
 }
 
 /// What waits for its date is told, also where something else is taken.
+/// The very point that was copied is not newer than itself, by whatever clock.
+#[test]
+fn what_was_copied_is_not_newer_than_itself() {
+    let point = candidate("nightly", "web01", 3);
+    let origin = Some(Origin { folder: point.folder, sequence: point.sequence });
+    for captured in [hour(3), hour(2), hour(4)] {
+        let had = Had { captured, origin };
+        assert_eq!(had.is_before(&point, std::slice::from_ref(&point)), captured < hour(3), "{captured}");
+    }
+    let incomplete = Candidate { status: Status::Incomplete, ..point.clone() };
+    assert!(!Had { captured: hour(2), origin }.is_before(&incomplete, std::slice::from_ref(&incomplete)));
+}
+
 #[test]
 fn what_is_dated_ahead_is_told() {
     let range = PointRange { not_before: hour(0), not_after: hour(24) };

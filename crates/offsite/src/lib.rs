@@ -48,7 +48,7 @@ mod rules;
 pub mod runner;
 mod seams;
 mod signs;
-#[cfg(feature = "simulation")]
+#[cfg(offsite_simulation)]
 #[doc(hidden)]
 pub mod simulation;
 mod stack;

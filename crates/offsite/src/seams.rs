@@ -1,13 +1,13 @@
 //! Where the engine touches the world beyond its repositories: random numbers, worker threads, the identity of a process.
 //!
-//! A deterministic simulation needs all three in its hand. With the feature `simulation`, a thread can enter a simulated
-//! world (see [`simulation`](crate::simulation)); on every other thread, and without the feature, these functions are what
-//! they say and nothing more. The known-bad variants of the protocol, which show that the simulation would see, are
-//! switched on here too, and only there.
+//! A deterministic simulation needs all three in its hand. The project's own tests compile the engine once more, in a package of
+//! their own, with the configuration `offsite_simulation`. In that engine a thread can enter a simulated world, and can switch on
+//! known-bad variants of the protocol, which show that the simulation would see them. No feature of this package sets that
+//! configuration: in what is shipped, these functions are what they say and nothing more.
 
-#[cfg(not(feature = "simulation"))]
+#[cfg(not(offsite_simulation))]
 pub(crate) use real::*;
-#[cfg(feature = "simulation")]
+#[cfg(offsite_simulation)]
 pub(crate) use simulated::*;
 
 use crate::{Error, Result};
@@ -33,19 +33,19 @@ pub(crate) fn random_bytes() -> Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// Whether the engine is to do this wrongly. A constant without the feature.
+/// Whether the engine is to do this wrongly. In what is shipped, a constant that is false.
 macro_rules! is_broken {
     ($variant:ident) => {{
-        #[cfg(feature = "simulation")]
+        #[cfg(offsite_simulation)]
         let is_broken = crate::simulation::is_broken(crate::simulation::Variant::$variant);
-        #[cfg(not(feature = "simulation"))]
+        #[cfg(not(offsite_simulation))]
         let is_broken = false;
         is_broken
     }};
 }
 pub(crate) use is_broken;
 
-#[cfg(not(feature = "simulation"))]
+#[cfg(not(offsite_simulation))]
 mod real {
     pub(crate) const fn is_simulated() -> bool {
         false
@@ -66,7 +66,7 @@ mod real {
     }
 }
 
-#[cfg(feature = "simulation")]
+#[cfg(offsite_simulation)]
 mod simulated {
     use crate::simulation::WORLD;
 

@@ -1,5 +1,7 @@
 //! Every known-bad variant is found, and the same seed always gives the same world.
 
+use std::process::Command;
+
 use offsite_simulation::crash::{CrashPlan, crash_everywhere};
 use offsite_simulation::interleaving::{Broken, interleave};
 use offsite_simulation::job::Setting;
@@ -54,4 +56,14 @@ fn the_same_seed_gives_the_same_world() {
     let play = |seed| interleave(setting, seed, 10, Broken::default()).unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(play(seed), play(seed));
     assert_ne!(play(seed).trace, play(seed + 1).trace);
+}
+
+/// The engine for the simulation has them, and their names in its program: a program without the names is without them.
+#[test]
+fn a_program_with_variants_has_their_names() {
+    let program = std::env::current_exe().expect("this program");
+    for variant in ["ReleaseBeforeCommit", "NotReadBack"] {
+        let found = Command::new("grep").args(["--quiet", "--text", "--fixed-strings", variant]).arg(&program).status();
+        assert!(found.expect("grep runs").success(), "{variant}");
+    }
 }

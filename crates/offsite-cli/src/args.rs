@@ -5,7 +5,7 @@ mod images;
 mod restore;
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::core::{BlockSize, MachineName, Timestamp};
@@ -362,6 +362,14 @@ impl From<Format> for ImageFormat {
 
 fn job_name(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|error| error.to_string())
+}
+
+/// A path of something to be written. One that a shell would have replaced is refused.
+fn new_path(text: &str) -> Result<PathBuf, String> {
+    match crate::config::path::fault(Path::new(text)) {
+        Some(why) => Err(why),
+        None => Ok(text.into()),
+    }
 }
 
 fn machine_name(text: &str) -> Result<MachineName, String> {

@@ -86,7 +86,6 @@ fn requests(count: u64) -> String {
     render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
-/// What a transform phase did, a line each.
 /// What was given back.
 pub(crate) fn freed(released: &Released) -> String {
     let count = |count, one, many| render::count(usize::try_from(count).unwrap_or(usize::MAX), one, many);
@@ -107,13 +106,14 @@ pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
     machines.into_iter().map(|(machine, points)| format!("DAMAGED   {machine} in {}", points.join(", "))).collect()
 }
 
+/// What a transform phase did, a line each.
 pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {
         let (verb, what) = operation::words(&report.operation);
         lines.push(format!(
             "{verb:<9} {what}: {} read, {} written, in {}, {}",
-            render::bytes(report.tally.target.bytes_read),
+            render::bytes(report.tally.source.bytes_read + report.tally.target.bytes_read),
             render::bytes(report.tally.target.bytes_written),
             render::duration(report.tally.duration),
             render::kept(&report.tally),

@@ -23,6 +23,11 @@ impl LocalTime {
         Self(HOST.clone())
     }
 
+    /// The name of that of this host, if it has one.
+    pub(crate) fn name_of_host() -> Option<String> {
+        HOST.iana_name().map(str::to_owned)
+    }
+
     /// That of a job; of one without a `time_zone`, and of what the config does not know, the host's.
     pub(crate) fn of(config: &Config, job: &str) -> Self {
         let named = config.jobs.get(job).and_then(|job| job.time_zone());

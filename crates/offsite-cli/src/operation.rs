@@ -26,6 +26,9 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
         Operation::RemovePoints { points, archived } => {
             ("remove", format!("{}, of which stays as an archive: {}", numbers(points), numbers(archived)))
         }
+        Operation::MarkAgain { points } => {
+            ("mark", format!("{} for long-term retention again, as a repair could not tell", numbers(points)))
+        }
         Operation::StandIn { tier, damaged, sequence } => {
             ("keep", format!("#{sequence} as the {tier} archive in place of #{damaged}, which has damaged blocks"))
         }
@@ -68,6 +71,7 @@ pub(crate) fn fields(operation: &Operation) -> Value {
             "points": sequences(points),
             "archived": sequences(archived),
         }),
+        Operation::MarkAgain { points } => json!({ "operation": "mark again", "points": sequences(points) }),
         Operation::StandIn { tier, damaged, sequence } => json!({
             "operation": "stand in",
             "tier": tier.name(),

@@ -27,12 +27,15 @@ pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, 
     Ok(OpenRepository::open(backend(repo, config).await?).await?)
 }
 
-/// Opens the repository that `repo` names, even if its marker is lost; with `writes`, it gets a new one then.
-pub(crate) async fn recover(repo: &str, config: &Config, writes: bool) -> Result<OpenRepository, Failure> {
-    if !writes {
-        return open(repo, config).await;
+/// Opens the repository that `repo` names, even if its marker is lost or damaged: it gets a new one then. Returns whether it did.
+pub(crate) async fn recover(repo: &str, config: &Config) -> Result<(OpenRepository, bool), Failure> {
+    let backend = backend(repo, config).await?;
+    match OpenRepository::open(Arc::clone(&backend)).await {
+        Err(offsite::Error::NotARepository { .. } | offsite::Error::Damaged { .. }) => {
+            Ok((OpenRepository::recover(backend, now()).await?, true))
+        }
+        answer => Ok((answer?, false)),
     }
-    Ok(OpenRepository::recover(backend(repo, config).await?, now()).await?)
 }
 
 /// Opens the place that `repo` names, whether it is an Offsite repository or not.

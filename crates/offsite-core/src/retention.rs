@@ -45,7 +45,7 @@ pub use due::{Ageing, Due, due};
 pub use forecast::{Departure, Life, Lives, Outlook, forecast};
 pub use judgement::judge;
 pub use machines::DeletedMachines;
-pub use marking::{Marks, mark, mark_full, stand_in};
+pub use marking::{Marks, mark, mark_again, mark_full, stand_in};
 pub use policy::{Days, DaysOutOfRange, Expiry, Gfs, GfsError, Marking, Method, Policy, Regular, Simple, TooFew};
 pub use reason::{Reason, Until, Verdict};
 pub use simulation::{Archived, Member, NoPeriodicFulls, NotAscending, Simulation};

@@ -133,7 +133,8 @@ impl Had {
     /// Whether `candidate`, one of `candidates`, is newer than what was copied.
     ///
     /// In the folder that was copied from, numbers alone say so: a clock that was ahead once ends no copying. Where the copied number is
-    /// another point's now, that folder was put back to an earlier day and gives its numbers again; then times say so. They do in other
+    /// another point's now, or the folder has come to no such number yet, it was put back to an earlier day and gives its numbers again;
+    /// then times say so. They do in other
     /// folders, and where a state is merely carried along, as the number is then not the state's own.
     #[must_use]
     pub fn is_before(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
@@ -146,7 +147,13 @@ impl Had {
                 && other.status == Status::Complete
                 && other.captured != self.captured
         });
-        if is_renumbered { candidate.captured > self.captured } else { candidate.sequence > origin.sequence }
+        let has_come_so_far =
+            candidates.iter().any(|other| other.folder == origin.folder && other.sequence >= origin.sequence);
+        if is_renumbered || !has_come_so_far {
+            candidate.captured > self.captured
+        } else {
+            candidate.sequence > origin.sequence
+        }
     }
 }
 

@@ -39,7 +39,10 @@ pub enum Error {
         source: Option<FormatError>,
     },
     /// A place that is no repository.
-    #[error("{location} is no Offsite repository; make one with `offsite init {location}`")]
+    #[error(
+        "{location} is no Offsite repository: nothing of one is there. If a drive or share belongs there, mount it; a new repository is \
+         made with `offsite init {location}`"
+    )]
     NotARepository {
         /// The place.
         location: String,

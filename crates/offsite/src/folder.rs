@@ -365,12 +365,12 @@ fn has_whole(point: &RestorePoint, machine: &MachineName) -> bool {
 }
 
 /// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.
-fn headless(job: &JobName, location: &str) -> Error {
+pub(crate) fn headless(job: &JobName, location: &str) -> Error {
     Error::Damaged {
         object: format!("{job}/head"),
         location: location.to_owned(),
         advice: format!(
-            "job {job} has backup files and nothing that says which restore points they are: `offsite repair REPO {job:?}` brings that \
+            "job {job} has backup files and nothing that says which restore points they are: `offsite repair REPO \"{job}\"` brings that \
              back from its second copies"
         ),
         source: None,

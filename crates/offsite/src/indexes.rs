@@ -375,9 +375,10 @@ impl Indexes {
             object: self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string()),
             location: self.repository.location(),
             advice: format!(
-                "restore point {} needs it, and so do those that stand on that; others are untouched, and the next full copy \
-                 under another job name starts afresh",
-                point.sequence
+                "restore point {} needs it, and so do those that stand on that: `offsite repair REPO \"{}\"` makes it again from its \
+                 second copy, or from the backup files, and tells what it cannot",
+                point.sequence,
+                self.layout.job()
             ),
             source,
         }

@@ -18,6 +18,8 @@ use crate::{Error, JobName, Result};
 
 /// The longest marker that is read.
 const MARKER_BYTES_MAX: u64 = 8 << 10;
+/// What is to be done about a marker that is lost or damaged.
+const MARKER_ADVICE: &str = "the restore points are untouched: `offsite repair REPO JOB` makes it anew";
 
 /// A repository that is open: a place that stores objects, with Offsite's marker in it.
 ///
@@ -69,19 +71,30 @@ impl OpenRepository {
         Box::pin(async move {
             let location = backend.location();
             let bytes = match backend.get(&marker_key()?, MARKER_BYTES_MAX).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotARepository { location }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(Self::without_marker(location, backend).await);
+                }
                 answer => answer.while_doing(|| format!("opening repository {location}"))?,
             };
             let marker: RepositoryMarker =
                 decode_record(Kind::Repository, &bytes).map_err(|source| Error::Damaged {
                     object: MARKER.to_owned(),
                     location,
-                    advice: "the restore points are untouched: put the marker back from a copy of the repository"
-                        .to_owned(),
+                    advice: MARKER_ADVICE.to_owned(),
                     source: Some(source),
                 })?;
             Ok(Self::new(marker.id, backend))
         })
+    }
+
+    /// Why a place without a marker is no repository: it never was one, or the marker is lost.
+    async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
+        match Self::new([0; 16], backend).job_folders().await {
+            Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
+                Error::Damaged { object: MARKER.to_owned(), location, advice: MARKER_ADVICE.to_owned(), source: None }
+            }
+            _ => Error::NotARepository { location },
+        }
     }
 
     /// Opens a repository whose marker may be lost or damaged: one without a marker that can be read gets a new one, and with it a

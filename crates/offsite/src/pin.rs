@@ -184,7 +184,7 @@ pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) 
     if is_broken!(PinsIgnored) { Ok(None) } else { Ok(lowest) }
 }
 
-/// Removes the pins of readers that cannot be asked and give no sign of life for as long as a living one may be silent: all their names
+/// Removes the pins of readers that cannot be asked, or whose pins cannot be read, and that give no sign of life for as long as a living one may be silent: all their names
 /// stay as they are. Returns as soon as all others have given one; whether any has gone meanwhile, be it by itself.
 pub(crate) async fn remove_silent(
     repository: &OpenRepository,
@@ -195,7 +195,8 @@ pub(crate) async fn remove_silent(
     let mut silent: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
     for (key, pin) in pins(repository, layout).await? {
         if let Some(nonce) = pin_nonce(&key)
-            && pin.is_some_and(|pin| life_of(&pin.holder) == Life::Unknown)
+            // A reader whose pin cannot be read renews it all the same, if it lives.
+            && pin.is_none_or(|pin| life_of(&pin.holder) == Life::Unknown)
         {
             silent.entry(nonce.to_owned()).or_default().insert(key);
         }
@@ -205,7 +206,8 @@ pub(crate) async fn remove_silent(
         return Ok(false);
     }
     progress.note(&format!(
-        "a reader of job {} on another host, or before a restart, holds what is to be released; waiting up to {} s for a sign of its life",
+        "a reader of job {} on another host, before a restart, or with a pin that cannot be read holds what is to be released; waiting up \
+         to {} s for a sign of its life",
         layout.job(),
         PIN_DURATION.as_secs()
     ));
@@ -238,10 +240,11 @@ async fn pins(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, 
         let listed = listed.while_doing(|| format!("looking for readers of job {}", layout.job()))?;
         listings += 1;
         let mut pins = Vec::new();
-        for object in listed {
+        // What has another name is nobody's pin.
+        for object in listed.into_iter().filter(|object| pin_nonce(&object.key).is_some()) {
             let pin = match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
                 Err(error) if error.kind() == ErrorKind::NotFound && listings < LISTINGS_MAX => continue 'listing,
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => None,
                 answer => {
                     let bytes = answer.while_doing(|| format!("reading a pin of job {}", layout.job()))?;
                     decode_record(Kind::Pin, &bytes).ok()

@@ -84,6 +84,11 @@ pub enum Operation {
         /// Its number.
         sequence: Sequence,
     },
+    /// Archives get flags again that were lost with the heads, and so do the points that are to become archives.
+    MarkAgain {
+        /// The numbers of those that got some.
+        points: Vec<Sequence>,
+    },
     /// A point takes over the flag of a damaged one, to be the archive of that tier in its place.
     StandIn {
         /// The tier.

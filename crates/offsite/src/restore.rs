@@ -74,7 +74,7 @@ impl Restore {
         self
     }
 
-    /// Only this of its disks, by number.
+    /// Only this of its disks, by number or name.
     #[must_use]
     pub fn disk(mut self, disk: impl Into<String>) -> Self {
         self.disk = Some(disk.into());

@@ -135,6 +135,7 @@ impl Verify {
         report.damage.extend(objects::heads(&heads, folder.head().number).await?);
         let states = self.verify_indexes(folder, &mut report).await?;
         self.verify_copies(folder, &mut report).await?;
+        report.notes.extend(objects::newer_copy(&self.repository, folder.layout(), folder.head()).await?);
         let (damage, cut) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
         report.files = folder.head().files.len() as u64;
         report.damage.extend(damage);
@@ -181,7 +182,10 @@ impl Verify {
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {
-            report.notes.push(format!("{} more blocks were found damaged before and not read again now", unread.len()));
+            report.notes.push(match unread.len() {
+                1 => "another block was found damaged before, and was not read again now".to_owned(),
+                count => format!("{count} other blocks were found damaged before, and were not read again now"),
+            });
         }
         let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
         let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect(), cut };

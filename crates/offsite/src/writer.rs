@@ -13,8 +13,10 @@ use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 use crate::cleanup::{make_room, remove_orphans};
 use crate::clock_rule::ClockRule;
 use crate::error::Context;
+use crate::folder::headless;
 use crate::heads::Heads;
 use crate::holder::Holder;
+use crate::job_folders::is_headless;
 use crate::layout::Layout;
 use crate::lease::{busy, is_over_by_wall_clock, signs_of_life, wait_for_lease};
 use crate::open_repository::random_id;
@@ -96,6 +98,10 @@ impl Writer {
         let next = match &found {
             None => {
                 refuse_same_folder(&repository, job).await?;
+                if is_headless(&repository, &layout).await? {
+                    // Heads are lost, and a repair brings them back. A first head would make all that is there an orphan.
+                    return Err(headless(job, &repository.location()));
+                }
                 first_head(&repository, &settings, Some(lease))?
             }
             Some(head) => {
@@ -114,7 +120,7 @@ impl Writer {
                 let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
                 let successor = successor(job, head, clock.mark())?;
                 let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
-                if head.chain.latest().is_none() {
+                if head.chain.all().next().is_none() {
                     // A first run that failed binds nobody to its block size.
                     next.chain = empty_chain(settings.block_size)?;
                 }

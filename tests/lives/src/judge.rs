@@ -179,6 +179,7 @@ fn deed(operation: &Operation) -> &'static str {
         Operation::Merge { method: MergeMethod::Fold, .. } => "folds",
         Operation::Merge { .. } => "adoptions",
         Operation::RemoveArchive { .. } => "archives removed",
+        Operation::MarkAgain { .. } => "archives flagged again",
         Operation::StandIn { .. } => "flags moved to intact points",
         Operation::MakeIndependent { carriage: Carriage::Cloned, .. } => "archives made independent by cloning",
         Operation::MakeIndependent { .. } => "archives made independent by moving",

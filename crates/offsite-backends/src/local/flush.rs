@@ -39,18 +39,23 @@ pub(super) mod injected {
     use rustix::io::Errno;
 
     thread_local! {
-        static NEXT: Cell<Option<(&'static str, Errno)>> = const { Cell::new(None) };
+        static NEXT: Cell<Option<(&'static str, Errno, u32)>> = const { Cell::new(None) };
     }
 
     /// Lets the next such call of this thread fail.
     pub(in crate::local) fn inject(call: &'static str, errno: Errno) {
-        NEXT.set(Some((call, errno)));
+        inject_times(call, errno, 1);
     }
 
-    pub(super) fn fail(call: &str) -> Result<(), Errno> {
+    /// Lets so many such calls of this thread fail.
+    pub(in crate::local) fn inject_times(call: &'static str, errno: Errno, times: u32) {
+        NEXT.set(Some((call, errno, times)));
+    }
+
+    pub(in crate::local) fn fail(call: &str) -> Result<(), Errno> {
         match NEXT.get() {
-            Some((wanted, errno)) if wanted == call => {
-                NEXT.set(None);
+            Some((wanted, errno, times)) if wanted == call => {
+                NEXT.set((times > 1).then_some((wanted, errno, times - 1)));
                 Err(errno)
             }
             _ => Ok(()),

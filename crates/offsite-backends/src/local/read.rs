@@ -84,9 +84,18 @@ fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
     while buffer.len() < wanted {
         let offset = range.start + buffer.len() as u64;
         // Straight into memory that was never filled before.
-        match retry_on_intr(|| pread(file, spare_capacity(&mut buffer), offset)) {
+        let mut read = || {
+            #[cfg(test)]
+            super::flush::injected::fail("read")?;
+            retry_on_intr(|| pread(file, spare_capacity(&mut buffer), offset))
+        };
+        match read() {
             Ok(0) => return Err(past_end("read", key, &range, offset)),
             Ok(_) => {}
+            Err(Errno::IO) => match read() {
+                Ok(_) => {}
+                Err(errno) => return Err(unreadable(file, key, errno)),
+            },
             Err(errno) => return Err(fault("read", key, errno)),
         }
     }
@@ -95,10 +104,38 @@ fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
     Ok(Bytes::from(buffer))
 }
 
+/// What a read means that failed twice. A device that is gone cannot flush either; one that can has lost what lies there, and that is
+/// damage like any other: what is stored twice is read from elsewhere.
+fn unreadable(file: &OwnedFd, key: &Key, errno: Errno) -> Error {
+    if errno != Errno::IO || fs::syncfs(file).is_err() {
+        return fault("read", key, errno);
+    }
+    let detail = "the device works, and cannot read this any more: the kernel's log (dmesg) says more";
+    Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail(detail).with_source(std::io::Error::from(errno))
+}
+
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init, reason = "ranges of an object, not collections of numbers")]
 mod tests {
+    use super::super::LocalOptions;
+    use super::super::flush::injected::inject_times;
     use super::*;
+
+    #[test]
+    fn what_a_device_cannot_read_twice_is_damaged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::open(folder.path().to_owned(), &LocalOptions::default()).expect("its root");
+        let key = Key::new("object").expect("a key");
+        std::fs::write(folder.path().join("object"), b"bytes").expect("a file");
+        let read = || whole(&root, &key, 100).map(|parts| parts.concat());
+        inject_times("read", Errno::IO, 1);
+        assert_eq!(read().expect("a second try"), b"bytes");
+        for (errno, times, kind) in [(Errno::IO, 2, ErrorKind::Corrupt), (Errno::STALE, 1, ErrorKind::Unavailable)] {
+            inject_times("read", errno, times);
+            assert_eq!(read().expect_err("no bytes").kind(), kind, "{errno}");
+        }
+        assert_eq!(read().expect("nothing is injected"), b"bytes");
+    }
 
     #[test]
     fn only_touching_neighbours_are_read_together() {

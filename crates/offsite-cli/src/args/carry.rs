@@ -6,7 +6,7 @@ use clap::Args;
 use offsite::JobName;
 use offsite::core::MachineName;
 
-use super::{job_name, machine_name};
+use super::{job_name, machine_name, new_path};
 use crate::when::When;
 
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "SEQ")]
     pub(crate) point: Option<u64>,
     /// A file that does not exist yet, or `-` for standard output; what the command says then goes to standard error.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_path)]
     pub(crate) to: PathBuf,
     /// Print JSON.
     #[arg(long)]

@@ -13,7 +13,16 @@ use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
-    let repository = place::recover(&arguments.repo, &config, !arguments.dry_run).await?;
+    let (repository, has_new_marker) = match arguments.dry_run {
+        true => (place::open(&arguments.repo, &config).await?, false),
+        false => place::recover(&arguments.repo, &config).await?,
+    };
+    if has_new_marker && !arguments.json {
+        print::text(format!(
+            "{}: the marker was lost or damaged; there is a new one, and with it a new identity\n",
+            repository.location()
+        ));
+    }
     let repair =
         RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
     let report = if arguments.dry_run { repair.plan().await? } else { repair.run(place::now()).await? };
@@ -65,7 +74,8 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
         text.push_str(&format!("            {}\n", touches(damage)));
     }
     if let Some(number) = report.head {
-        text.push_str(&format!("  head      {number}; what is left out keeps its backup files\n"));
+        let kept = if report.left_out.is_empty() { "" } else { "; what is left out keeps its backup files" };
+        text.push_str(&format!("  head      {number}{kept}\n"));
     }
     if report.basis != Basis::Indexes {
         text.push_str("  blocks were not read: `offsite verify --read-data` reads them\n");

@@ -6,10 +6,11 @@ use offsite::JobName;
 use offsite::core::retention::Zone;
 
 use super::Config;
+use crate::local_time::LocalTime;
 
 impl Config {
     /// The `time_zone` of the copy job whose restore points are in the folder `job` of the repository that `repo` names, be they its
-    /// copies or what it copies. UTC, which is what a job has that names none, if the file has no such job.
+    /// copies or what it copies. The zone of this host, in which times are shown too, if the file has no such job or the job names none.
     pub(crate) fn zone_of(&self, repo: &str, job: &JobName) -> Zone {
         let is_repo = |name: &str| name == repo || self.is_place(name, repo);
         let copy = self.jobs.get(job.as_str()).filter(|copy| is_repo(&copy.target));
@@ -20,8 +21,9 @@ impl Config {
             })
         };
         let found = copy.or_else(of_source);
+        let named = found.and_then(|job| job.time_zone().map(str::to_owned)).or_else(LocalTime::name_of_host);
         // A zone that there is not was refused when the file was read.
-        found.and_then(|job| job.timing().zone().ok()).unwrap_or_else(Zone::utc)
+        named.and_then(|name| Zone::named(&name).ok()).unwrap_or_else(Zone::utc)
     }
 
     /// Whether the repository `name` of the file is at the place `typed`.

@@ -1,5 +1,7 @@
 //! Marking: which restore points the anchors flag.
 
+use std::collections::BTreeMap;
+
 use super::anchor::Anchors;
 use super::calendar::Zone;
 use super::policy::{Gfs, Marking};
@@ -95,6 +97,33 @@ pub fn stand_in(
     let distance = |time: Timestamp| (time.unix_secs() - anchor.unix_secs()).abs();
     let free = intact.into_iter().filter(is_free);
     free.min_by_key(|(_, time, _)| distance(*time)).map(|(sequence, _, _)| sequence)
+}
+
+/// The flags of points of which none are known any more: for each tier, of the points of a slot the one nearest to its anchor.
+///
+/// Of an archive that was marked once, it is what it had: no other point of its slot came nearer, or that one would be the archive.
+#[must_use]
+pub fn mark_again(
+    gfs: &Gfs,
+    zone: &Zone,
+    points: impl IntoIterator<Item = (Sequence, Timestamp)>,
+) -> BTreeMap<Sequence, Flags> {
+    let points: Vec<_> = points.into_iter().collect();
+    let mut marks: BTreeMap<Sequence, Flags> = BTreeMap::new();
+    for tier in gfs.tiers() {
+        let mut slots: BTreeMap<Timestamp, (i64, Sequence)> = BTreeMap::new();
+        for (sequence, time) in &points {
+            let Some(anchor) = anchor_of(gfs, zone, tier, *time) else { continue };
+            let candidate = ((time.unix_secs() - anchor.unix_secs()).abs(), *sequence);
+            let best = slots.entry(anchor).or_insert(candidate);
+            *best = (*best).min(candidate);
+        }
+        for (_, sequence) in slots.into_values() {
+            let flags = marks.entry(sequence).or_default();
+            *flags = flags.with(tier);
+        }
+    }
+    marks
 }
 
 /// The anchor whose slot a point of this time belongs to.

@@ -150,7 +150,11 @@ impl Sources {
                     continue;
                 }
                 match SourceFolder::open(repository, &job, with_pins, progress).await {
-                    Ok(folder) => self.folders.push(folder),
+                    Ok(folder) => {
+                        // Newer restore points may be there, and are not seen.
+                        self.notes.extend(folder.folder.damaged_heads().iter().cloned());
+                        self.folders.push(folder);
+                    }
                     // It went after the listing.
                     Err(Error::UnknownJob { .. }) if source.scope == Scope::Infrastructure => {}
                     Err(error) => self.note(error, &mut first_error),

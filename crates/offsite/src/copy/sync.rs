@@ -12,6 +12,7 @@ use offsite_core::{MachineName, PointKind, Sequence, Timestamp};
 use super::offer::{NewPoint, Offer};
 use super::source::Sources;
 use super::{CopyJob, latest_state};
+use crate::error::causes;
 use crate::gate::{Gate, OpenGate};
 use crate::indexes::Indexes;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
@@ -89,7 +90,10 @@ impl CopyJob {
             }
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
-                _ => Ok(outcome),
+                failure => {
+                    outcome.notes.extend(failure.as_ref().map(|error| causes(error)));
+                    Ok(outcome)
+                }
             };
         };
         self.check_room(&stored.plan).await?;
@@ -100,6 +104,7 @@ impl CopyJob {
         }
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
+        outcome.notes.extend(failure.as_ref().filter(|_| !is_all_lost).map(|error| causes(error)));
         match (copied.ending, copied.damage.or(failure)) {
             (Ending::Failed(error), _) => Err(error),
             (Ending::Done, Some(error)) if is_all_lost => Err(error),

@@ -64,7 +64,8 @@ pub(super) async fn settle(
     }
     let kept = Keeper { survey, head, known, gone: &gone, files: &files, epoch }.keep()?;
     let Kept { mut chain, states, new_indexes, left_out } = kept;
-    if chain.points().is_empty() && basis == Basis::Indexes {
+    if chain.points().is_empty() {
+        // A chain that goes on has a newest point.
         let mut archives = chain.archives().to_vec();
         let points = archives.pop().into_iter().collect();
         chain = Chain::with_archives(chain.block_size(), archives, points).map_err(defect)?;

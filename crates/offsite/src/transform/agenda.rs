@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
-use super::{Transforms, independent, machines, merge, remove, stand_in};
+use super::{Transforms, flags, independent, machines, merge, remove};
 use crate::Result;
 use crate::report::Operation;
 
@@ -33,7 +33,7 @@ pub(super) struct Agenda<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Machines,
-    StandIns,
+    Flags,
     Verdicts,
     Due,
     Independent,
@@ -93,14 +93,14 @@ impl<'a> Agenda<'a> {
         loop {
             match self.stage {
                 Stage::Machines => {
-                    self.stage = Stage::StandIns;
+                    self.stage = Stage::Flags;
                     let gone = machines::present(&drafting.head.chain, &gone(drafting.head, self.settings, self.now));
                     if !gone.is_empty() {
                         return machines::draft(drafting, &gone).await.map(Some);
                     }
                 }
-                // Each takes a flag from a damaged point and gives it to an intact one, so there is an end.
-                Stage::StandIns => match stand_in::draft(drafting, self.settings).await? {
+                // Each leaves an archive less without a flag, or a damaged point less with one, so there is an end.
+                Stage::Flags => match flags::draft(drafting, self.settings).await? {
                     Some(draft) => return Ok(Some(draft)),
                     None => self.stage = Stage::Verdicts,
                 },

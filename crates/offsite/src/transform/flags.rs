@@ -1,10 +1,10 @@
-//! Flags that leave damaged points: where a point is to become an archive and cannot be restored, another one of its slot that can be
-//! takes its place.
+//! Flags that change their points. Only heads have them, so a repair without heads leaves archives without: these get them again. And
+//! where a point is to become an archive and is damaged, an intact one of its slot takes its place.
 
 use std::collections::BTreeMap;
 
 use offsite_core::plan::Plan;
-use offsite_core::retention::{Ageing, Expiry, Flags, Gfs, Method, Tier, stand_in};
+use offsite_core::retention::{Ageing, Expiry, Flags, Gfs, Method, Policy, mark_again, stand_in};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
 
 use super::Transforms;
@@ -12,15 +12,45 @@ use super::draft::{Draft, Drafting, Says};
 use crate::Result;
 use crate::report::Operation;
 
-/// Moves a flag from the oldest damaged point that has one, if a point of its slot can stand for it.
-///
-/// Only where increments become archives as they are merged: with fulls at dates or from the source a point that is no full cannot become one.
+/// The next change of flags that is due.
 pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Transforms) -> Result<Option<Draft>> {
-    let Some(policy) = settings.retention.as_ref().filter(|_| settings.ageing == Ageing::Merge) else {
+    let Some((policy, gfs)) = settings.retention.as_ref().and_then(|policy| Some((policy, policy.gfs.as_ref()?)))
+    else {
         return Ok(None);
     };
-    let ages = |gfs: &&Gfs| gfs.method() != Method::Active && gfs.expiry() != Expiry::Date;
-    let Some(gfs) = policy.gfs.as_ref().filter(ages) else { return Ok(None) };
+    // Only here increments become archives as they are merged: with fulls at dates or from the source a point that is no full cannot
+    // become one.
+    let merges = settings.ageing == Ageing::Merge && gfs.method() != Method::Active && gfs.expiry() != Expiry::Date;
+    if let Some(draft) = marked_again(drafting, policy, gfs, merges).await? {
+        return Ok(Some(draft));
+    }
+    if merges { moved_from_damage(drafting, policy, gfs).await } else { Ok(None) }
+}
+
+/// Flags archives anew, if one has no flag, and with them the points of the chain that are to become archives.
+async fn marked_again(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &Gfs, merges: bool) -> Result<Option<Draft>> {
+    let chain = drafting.head.chain.clone();
+    if !chain.archives().iter().any(|archive| archive.flags.is_empty()) {
+        return Ok(None);
+    }
+    let all: Vec<&RestorePoint> = chain.archives().iter().chain(chain.points().iter().filter(|_| merges)).collect();
+    let marks = mark_again(gfs, &policy.zone, all.iter().map(|point| (point.sequence, point.time)));
+    let flags = |point: &RestorePoint| {
+        let own = marks.get(&point.sequence).filter(|_| point.flags.is_empty());
+        own.map_or(point.flags, |marks| *marks)
+    };
+    let points: Vec<Sequence> =
+        all.iter().filter(|point| flags(point) != point.flags).map(|point| point.sequence).collect();
+    if points.is_empty() {
+        return Ok(None);
+    }
+    let next = flagged(&chain, flags);
+    let operation = Operation::MarkAgain { points };
+    drafting.draft(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some)
+}
+
+/// Moves a flag from the oldest damaged point that has one, if a point of its slot can stand for it.
+async fn moved_from_damage(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &Gfs) -> Result<Option<Draft>> {
     let chain = drafting.head.chain.clone();
     let points = chain.points();
     let is_flagged = |point: &&RestorePoint| gfs.tiers().any(|tier| point.flags.contains(tier));
@@ -40,7 +70,12 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Transforms) ->
             Some((tier, sequence))
         });
         let Some((tier, sequence)) = found else { continue };
-        let next = moved(&chain, tier, damaged.sequence, sequence);
+        let flags = |point: &RestorePoint| match point.sequence {
+            own if own == damaged.sequence => point.flags.without(tier),
+            own if own == sequence => point.flags.with(tier),
+            _ => point.flags,
+        };
+        let next = flagged(&chain, flags);
         let operation = Operation::StandIn { tier, damaged: damaged.sequence, sequence };
         return drafting.draft(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some);
     }
@@ -65,19 +100,13 @@ async fn damage(drafting: &mut Drafting<'_>, points: &[RestorePoint]) -> Result<
     Ok(damage)
 }
 
-fn moved(
+/// The chain with these flags.
+fn flagged(
     chain: &Chain,
-    tier: Tier,
-    from: Sequence,
-    to: Sequence,
+    flags: impl Fn(&RestorePoint) -> Flags,
 ) -> std::result::Result<Chain, offsite_core::ChainError> {
-    let flags = |point: &RestorePoint| -> Flags {
-        match point.sequence {
-            sequence if sequence == from => point.flags.without(tier),
-            sequence if sequence == to => point.flags.with(tier),
-            _ => point.flags,
-        }
+    let flagged = |points: &[RestorePoint]| -> Vec<RestorePoint> {
+        points.iter().map(|point| RestorePoint { flags: flags(point), ..point.clone() }).collect()
     };
-    let points = chain.points().iter().map(|point| RestorePoint { flags: flags(point), ..point.clone() });
-    Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.collect())
+    Chain::with_archives(chain.block_size(), flagged(chain.archives()), flagged(chain.points()))
 }

@@ -4,6 +4,7 @@ mod agenda;
 mod compact;
 mod damage;
 mod draft;
+mod flags;
 mod heal;
 mod independent;
 mod machines;
@@ -12,7 +13,6 @@ mod proof;
 mod remove;
 mod room;
 mod stack;
-mod stand_in;
 pub(crate) mod whole;
 
 use std::time::Instant;

@@ -11,7 +11,8 @@ use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 use super::{Damage, Touched};
 use crate::error::Context;
 use crate::heads::Heads;
-use crate::layout::Layout;
+use crate::holder::{Life, life_of};
+use crate::layout::{Layout, head_copy_number};
 use crate::mover::Flaw;
 use crate::{Error, OpenRepository, Result};
 
@@ -32,6 +33,22 @@ pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
         }
     }
     Ok(damage)
+}
+
+/// Says so if there is a second copy of a head that is newer than the newest head, and no run is about to commit it.
+pub(crate) async fn newer_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<Option<String>> {
+    let listed = repository.backend().list_all(&layout.backup_files()?).await;
+    let listed = listed.while_doing(|| format!("listing the backup files of job {}", layout.job()))?;
+    let newest = listed.iter().filter_map(|object| head_copy_number(&object.key)).max();
+    let is_at_work = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Alive);
+    Ok(newest.filter(|(_, number)| *number > head.number && !is_at_work).map(|(_, number)| {
+        format!(
+            "there is a second copy of head {number}, and the newest head is {}: heads are lost, or a run was cut off as it committed. The \
+             next run lets go of what only the copy refers to; `offsite repair REPO \"{}\"` brings it back first",
+            head.number,
+            layout.job()
+        )
+    }))
 }
 
 /// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that
@@ -80,15 +97,19 @@ async fn header_flaw(
     id: ObjectId,
 ) -> Result<Option<String>> {
     let key = layout.backup_file(id)?;
-    let read = async |length: u64| {
-        let bytes = repository.backend().get_range(&key, 0..length).await;
-        bytes.while_doing(|| format!("reading backup file {key}"))
+    let read = async |length: u64| match repository.backend().get_range(&key, 0..length).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Err(error.to_string())),
+        answer => answer.while_doing(|| format!("reading backup file {key}")).map(Ok),
     };
     let length = head.files.get(&id).map_or(0, |file| file.length);
     if length < ENVELOPE_BYTES as u64 {
         return Ok(Some("it is too short for a header".to_owned()));
     }
-    let envelope = match Envelope::decode(Kind::BackupFile, &read(ENVELOPE_BYTES as u64).await?) {
+    let start = match read(ENVELOPE_BYTES as u64).await? {
+        Ok(start) => start,
+        Err(why) => return Ok(Some(why)),
+    };
+    let envelope = match Envelope::decode(Kind::BackupFile, &start) {
         Ok(envelope) => envelope,
         Err(error) => return Ok(Some(error.to_string())),
     };
@@ -96,7 +117,11 @@ async fn header_flaw(
     if end > length {
         return Ok(Some("its header does not fit into it".to_owned()));
     }
-    Ok(match decode_record::<BackupFileHeader>(Kind::BackupFile, &read(end).await?) {
+    let bytes = match read(end).await? {
+        Ok(bytes) => bytes,
+        Err(why) => return Ok(Some(why)),
+    };
+    Ok(match decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes) {
         Err(error) => Some(error.to_string()),
         Ok(header) if header.folder != head.folder || header.id != id.stored() => {
             Some("it is another file's copy".to_owned())

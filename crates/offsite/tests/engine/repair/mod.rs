@@ -387,7 +387,7 @@ async fn a_seed_without_metadata_is_made_whole_then_mapped() {
     let carried = scene.without(|key| !is_in("blocks")(key)).await;
     carried.delete(&key("offsite-repository")).await.unwrap();
     let backend: Arc<dyn Repository> = Arc::new(carried.clone());
-    assert!(matches!(OpenRepository::open(backend.clone()).await, Err(Error::NotARepository { .. })));
+    assert!(matches!(OpenRepository::open(backend.clone()).await, Err(Error::Damaged { .. })));
     let seed = OpenRepository::recover(backend, day(7)).await.unwrap();
     let (_, far) = memory_repository().await;
     let map = MapSeed::new(&far, job(COPY), &seed, job(COPY)).unwrap();

@@ -86,7 +86,9 @@ async fn what_is_not_finished_is_nowhere_and_does_not_end_well() {
             writer.write(vec![content(4, 2 << 20)]).await.unwrap();
             disk.cut().unwrap();
             let error = writer.finish().await.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate), "{error}");
+            // Some file systems end all writing once a device fails them.
+            let is_outage = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate);
+            assert!(is_outage || error.to_string().contains("mounted read-only"), "{error}");
             drop(local);
             power_on(&mut disk);
             let local = open(&disk, by).await;

@@ -164,7 +164,8 @@ fn read(path: &Path) -> Result<Option<LastResult>, String> {
     }
 }
 
-/// Removes what processes that were killed have left of such writing. `own` is the name that this process writes under.
+/// Removes what processes that were killed have left of such writing: nobody holds a lock on it. Their number may be another process's by
+/// now. `own` is the name that this process writes under.
 fn remove_left_over(path: &Path, own: &std::ffi::OsStr) {
     let (Some(folder), Some(own)) = (path.parent(), own.to_str()) else { return };
     let Some((prefix, _)) = own.rsplit_once('.') else { return };
@@ -172,10 +173,15 @@ fn remove_left_over(path: &Path, own: &std::ffi::OsStr) {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.')) else { continue };
         let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
-        if is_pid && !Path::new("/proc").join(pid).exists() {
+        if is_pid && File::open(entry.path()).is_ok_and(|file| is_free(&file)) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether nobody has a lock on a file; this process has it then, until the file is closed.
+fn is_free(file: &File) -> bool {
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// Writes a file whole and puts it in the old one's place, so that a reader never sees half of it. If it `is_durable`, it outlives
@@ -189,6 +195,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::R
     let new = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create(&new)?;
+        // Until it has its name: whoever looks for what is left over sees that it is not. Some file systems have no locks.
+        let _ = is_free(&file);
         file.write_all(bytes)?;
         if is_durable {
             file.sync_all()?;

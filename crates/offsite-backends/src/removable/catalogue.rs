@@ -42,6 +42,19 @@ pub struct KnownMedium {
     pub objects: Vec<ObjectInfo>,
 }
 
+impl KnownMedium {
+    /// One of which nothing else is known.
+    fn by_id(id: MediumId) -> Self {
+        Self {
+            medium: Medium { id, label: id.to_string() },
+            seen_unix_secs: 0,
+            object_bytes_max: 0,
+            can: KnownAbilities::default(),
+            objects: Vec::new(),
+        }
+    }
+}
+
 /// What a medium can do, so that a run on it can be planned while it is away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,10 +91,11 @@ impl Catalogue {
         Ok(Self { folder: local.path().to_owned() })
     }
 
-    /// All media that are known, by their labels.
+    /// All media that are known, by their labels. One whose entry is damaged is known by its id alone, and has that for a label; what was
+    /// on it, its next visit tells.
     ///
     /// # Errors
-    /// `Corrupt` for an entry that is damaged.
+    /// `Unsupported` for an entry of a later version; whatever hinders reading the folder.
     pub async fn media(&self) -> Result<Vec<KnownMedium>> {
         let this = self.clone();
         blocking("list", self.place(), move || {
@@ -91,7 +105,10 @@ impl Catalogue {
                 let name = entry.map_err(failed)?.file_name();
                 let id = name.to_str().and_then(|name| name.strip_suffix(ENTRY)).and_then(|id| id.parse().ok());
                 if let Some(id) = id {
-                    media.extend(this.load(id)?);
+                    match this.load(id) {
+                        Err(error) if error.kind() == ErrorKind::Corrupt => media.push(KnownMedium::by_id(id)),
+                        known => media.extend(known?),
+                    }
                 }
             }
             media.sort_by(|left, right| {

@@ -271,7 +271,9 @@ proptest! {
             let is_new = |one: &Candidate| match copied.get(machine) {
                 None => true,
                 Some(had) => match had.origin.filter(|origin| origin.folder == one.folder && one.status != Status::Carried) {
-                    Some(origin) if candidates.iter().all(|other| {
+                    // A folder that was put back to an earlier day has the number no more, or has given it again.
+                    Some(origin) if candidates.iter().any(|other| other.folder == one.folder && other.sequence >= origin.sequence)
+                        && candidates.iter().all(|other| {
                         let is_it = (other.folder, &other.machine, other.sequence) == (origin.folder, machine, origin.sequence);
                         !is_it || other.status != Status::Complete || other.captured == had.captured
                     }) => one.sequence > origin.sequence,

@@ -62,8 +62,9 @@ async fn a_damaged_marker() {
     }
 }
 
-/// Whatever becomes of a release list or a pin, the next run succeeds, and releases nothing that is needed.
-#[tokio::test]
+/// Whatever becomes of a release list or a pin, the next run succeeds, and releases nothing that is needed. A damaged pin of a reader that
+/// gives no sign of life goes.
+#[tokio::test(start_paused = true)]
 async fn damaged_release_lists_and_pins_stop_nobody() {
     let scene = Scene::new().await;
     let list = keys(&scene.target, &format!("{COPY}/release")).pop().unwrap();
@@ -77,11 +78,9 @@ async fn damaged_release_lists_and_pins_stop_nobody() {
             let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
             let report = copy(&primary, &second, 2).run(day(DAYS)).await;
             let report = report.unwrap_or_else(|error| panic!("{what}: {}", causes(&error)));
-            assert_eq!(report.transform.released.held_bytes == 0, unpinned, "{what}: in doubt it is held");
+            assert_eq!(report.transform.released.held_bytes, 0, "{what}");
             assert_eq!(scene.truth.check(&second, COPY).await.len(), 3, "{what}");
-            if unpinned {
-                assert_eq!(stray(&target, COPY), [""; 0], "{what}");
-            }
+            assert_eq!(stray(&target, COPY), [""; 0], "{what}");
         }
     }
 }

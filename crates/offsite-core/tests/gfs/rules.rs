@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use offsite_core::retention::{
     Anchors, Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, Marking, NotAscending, Reason, Simulation,
-    Subject, Tier, Until, Verdict, Zone, mark_full, stand_in, verdicts,
+    Subject, Tier, Until, Verdict, Zone, mark_again, mark_full, stand_in, verdicts,
 };
 use offsite_core::schedule::clock::Clock;
 use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status, Timestamp};
@@ -310,4 +310,29 @@ fn a_point_of_the_same_slot_stands_for_a_damaged_one() {
     assert_eq!(choose(&in_interval, sunday, &[saturday]), None);
     assert_eq!(choose(&in_interval, sunday, &[point(14, 22, none), point(12, 22, none)]), Some(12));
     assert_eq!(choose(&in_interval, sunday, &[point(15, 22, none)]), None);
+}
+
+/// Whose flags are lost, gets those that it had, and no archive is without.
+#[test]
+fn flags_that_are_lost_are_found_again() {
+    for (anchors, marking) in [
+        (Anchors::default(), Marking::Nearest),
+        (Anchors::default().at_hour(22).unwrap(), Marking::Nearest),
+        (Anchors::default().at_hour(22).unwrap(), Marking::InInterval),
+    ] {
+        let gfs = Gfs::new(6, 12, 4, 3).unwrap().with_anchors(anchors).with_marking(marking);
+        let mut simulation = Simulation::new(policy(7, Some(gfs))).unwrap();
+        for day in daily("2024-03-05T22:00:00Z", 1_000) {
+            simulation.add(day).unwrap();
+        }
+        let archives: Vec<_> = simulation.archive().map(|archive| (archive.time, archive.flags)).collect();
+        let chain: Vec<_> = simulation.chain().map(|member| (member.time, member.flags)).collect();
+        let all: Vec<_> = (1..).map(Sequence).zip(archives.iter().chain(&chain)).collect();
+        let found = mark_again(&gfs, &Zone::utc(), all.iter().map(|(sequence, (time, _))| (*sequence, *time)));
+        assert!(archives.len() > 15, "{archives:?}");
+        for (sequence, (time, flags)) in &all[..archives.len()] {
+            let again = found.get(sequence).copied().unwrap_or_default();
+            assert!(flags.tiers().all(|tier| again.contains(tier)), "{time}: {flags:?} {again:?}");
+        }
+    }
 }

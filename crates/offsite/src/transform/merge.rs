@@ -168,3 +168,49 @@ fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone)
     }
     machines.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::retention::Flags;
+    use offsite_core::{MachineName, Sequence, Stored, Timestamp};
+
+    use super::*;
+
+    fn point(sequence: u64, machines: &[(&str, Status)]) -> Option<RestorePoint> {
+        let time = Timestamp::from_unix_secs(i64::try_from(sequence).ok()?).ok()?;
+        let state =
+            |(name, status): &(&str, Status)| Some(MachineState::new(MachineName::new(name).ok()?, *status, time));
+        Some(RestorePoint {
+            sequence: Sequence(sequence),
+            time,
+            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
+            machines: machines.iter().map(state).collect::<Option<_>>()?,
+            index: offsite_core::IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
+            below: Vec::new(),
+            stored: Stored::default(),
+            flags: Flags::NONE,
+        })
+    }
+
+    /// Each machine is what it was last; only those of the last point are of that point, and what never arrived whole stays incomplete.
+    #[test]
+    fn a_merged_point_has_each_machine_as_it_was_last() {
+        use Status::{Carried, Complete, Incomplete};
+        let points = [
+            point(1, &[("a", Complete), ("b", Complete), ("c", Complete), ("d", Incomplete)]),
+            point(2, &[("a", Complete), ("b", Complete), ("e", Incomplete)]),
+            point(3, &[("a", Complete), ("c", Incomplete), ("e", Incomplete), ("f", Carried)]),
+        ];
+        let points: Vec<RestorePoint> = points.into_iter().flatten().collect();
+        assert_eq!(points.len(), 3);
+        let merged = merged_machines(points.iter());
+        let found: Vec<_> = merged
+            .iter()
+            .map(|machine| (machine.name.as_str(), machine.status, machine.captured.unix_secs()))
+            .collect();
+        assert_eq!(
+            found,
+            [("a", Complete, 3), ("b", Carried, 2), ("c", Carried, 1), ("e", Incomplete, 3), ("f", Carried, 3)]
+        );
+    }
+}

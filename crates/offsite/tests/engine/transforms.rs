@@ -296,3 +296,43 @@ fn a_share_is_from_nothing_to_everything() {
     }
     assert_eq!(LiveShare::new(1.0).unwrap(), LiveShare::ALL);
 }
+
+/// What a run says that it gave back is what is gone: each object, and each byte of a frame.
+#[tokio::test]
+async fn what_is_given_back_is_counted() {
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(MemoryOptions::default()).await;
+    let mut machines = Machines::new(31);
+    machines.add("web01", &[6 * BLOCK]);
+    let objects = |memory: &Memory| {
+        let names = memory.contents().into_iter().map(|(key, _)| key);
+        let of_chain = names.filter(|key| ["/blocks/", "/index/"].iter().any(|part| key.as_str().contains(part)));
+        let ids = of_chain.filter_map(|key| offsite::core::ObjectId::parse(key.name()));
+        ids.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (mut deleted, mut punched) = (0, 0);
+    for number in 0..9 {
+        machines.change("web01", if number % 4 == 3 { 6 } else { 2 });
+        machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
+        let before = objects(&target);
+        let taken = if number == 0 { 0 } else { space(&target, JOB).await.0 };
+        let job = copy_job(&primary, &second).keep(keep(2));
+        let report = job.sync(&offsite::SyncRequest::at(day(number))).await.unwrap();
+        assert!(report.sync.is_some());
+        let (with_point, (taken_with_point, _)) = (objects(&target), space(&target, JOB).await);
+        assert!(
+            taken_with_point >= taken && with_point.is_superset(&before),
+            "day {number}: a sync gives nothing back"
+        );
+        let report = job.transform(day(number), 1).await.unwrap();
+        let (after, (taken_after, _)) = (objects(&target), space(&target, JOB).await);
+        let gone = with_point.difference(&after).count() as u64;
+        assert_eq!(report.released.objects, gone, "day {number}: {report:?}");
+        // What a file begins with is not among the bytes that indexes tell of.
+        let more = taken_with_point - taken_after - report.released.bytes;
+        assert!(more.is_multiple_of(4_096) && more <= gone * 4_096, "day {number}: {more} {report:?}");
+        deleted += gone;
+        punched += report.released.ranges;
+    }
+    assert!(deleted > 3 && punched > 3, "{deleted} {punched}");
+}

@@ -142,6 +142,31 @@ fn a_backup_refuses_a_folder_whose_heads_are_lost() {
     assert_eq!(site.offsite.json(["points", "primary"])["points"].as_array().unwrap().len(), 4);
 }
 
+/// The newest heads are lost, and their second copy tells of a point that no head has any more.
+#[test]
+fn a_second_copy_that_is_newer_than_the_newest_head_is_told() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..3);
+    let folder = site.offsite.path("second").join(COPY);
+    // A head is named by its number, a second copy by the epoch and the number in hexadecimal digits.
+    let number = |path: &Path| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        match name.split_once('-') {
+            Some((_, number)) => u64::from_str_radix(number, 16).unwrap(),
+            None => name.parse().unwrap(),
+        }
+    };
+    let is_copy = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "head");
+    let copy = files(&folder.join("blocks")).into_iter().filter(is_copy).map(|path| number(&path)).max().unwrap();
+    let newest = files(&folder.join("head")).into_iter().filter(|path| number(path) >= copy);
+    newest.for_each(|path| fs::remove_file(path).unwrap());
+    let ran = site.offsite.run(["verify", "second", COPY]).expect(3);
+    assert!(ran.out.contains("second copy of head") && ran.out.contains("offsite repair"), "{ran}");
+    site.offsite.run(["repair", "second", COPY]).expect(0);
+    site.offsite.run(["verify", "second", COPY]).expect(0);
+    assert_eq!(site.offsite.json(["points", "second"])["points"].as_array().unwrap().len(), 3);
+}
+
 /// The source's host was put back to an earlier day: what it backs up from then on has numbers that were copied before.
 #[test]
 fn a_source_that_was_put_back_is_copied_on() {

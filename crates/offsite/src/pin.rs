@@ -167,7 +167,8 @@ impl Claim {
 
 /// The lowest number of a head that a living reader has pinned. Pins of dead readers are removed on the way.
 ///
-/// A pin that cannot be read holds everything: in doubt nothing is released (release rule 7).
+/// A pin that cannot be read holds everything: in doubt nothing is released (release rule 7). [`remove_silent`] tells when its reader is
+/// gone.
 pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) -> Result<Option<u64>> {
     let mut lowest: Option<u64> = None;
     for (key, pin) in pins(repository, layout).await? {
@@ -184,8 +185,8 @@ pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) 
     if is_broken!(PinsIgnored) { Ok(None) } else { Ok(lowest) }
 }
 
-/// Removes the pins of readers that cannot be asked, or whose pins cannot be read, and that give no sign of life for as long as a living one may be silent: all their names
-/// stay as they are. Returns as soon as all others have given one; whether any has gone meanwhile, be it by itself.
+/// Removes the pins of readers that cannot be asked, or whose pins cannot be read, if they give no sign of life for as long as a living
+/// reader may be silent: all their names stay as they are. Returns as soon as all others have given one; whether any has gone meanwhile, be it by itself.
 pub(crate) async fn remove_silent(
     repository: &OpenRepository,
     layout: &Layout,

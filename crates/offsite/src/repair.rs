@@ -189,7 +189,7 @@ impl Repair {
             }
         }
         report.damage = objects::heads(&survey.heads, report.head.unwrap_or(target.head.number)).await?;
-        let (files, cut) = objects::files(&self.repository, &layout, &target.head, &target.states).await?;
+        let (files, cut, _) = objects::files(&self.repository, &layout, &target.head, &target.states).await?;
         report.damage.extend(files);
         let is_there = |flaw: &Flaw| {
             let at = &flaw.block.at;

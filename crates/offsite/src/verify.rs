@@ -135,8 +135,7 @@ impl Verify {
         report.damage.extend(objects::heads(&heads, folder.head().number).await?);
         let states = self.verify_indexes(folder, &mut report).await?;
         self.verify_copies(folder, &mut report).await?;
-        report.notes.extend(objects::newer_copy(&self.repository, folder.layout(), folder.head()).await?);
-        let (damage, cut) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
+        let (damage, cut, copy) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
         report.files = folder.head().files.len() as u64;
         report.damage.extend(damage);
         let mut blocks: BTreeMap<Place, Wanted> = BTreeMap::new();
@@ -153,6 +152,9 @@ impl Verify {
         let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
         let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
         self.read(folder, &states, there, cut, &mut report).await?;
+        // A copy that is no newer than the head that was read tells nothing.
+        let copy = copy.filter(|copy| *copy > folder.head().number);
+        report.notes.extend(objects::newer_copy(&heads, folder.layout(), copy).await?);
         report.duration = start.elapsed();
         Ok(report)
     }

@@ -98,7 +98,8 @@ impl Writer {
         let next = match &found {
             None => {
                 refuse_same_folder(&repository, job).await?;
-                if is_headless(&repository, &layout).await? {
+                // What is there may be another first run's, which has its head by now.
+                if is_headless(&repository, &layout).await? && heads.newest_intact().await?.is_none() {
                     // Heads are lost, and a repair brings them back. A first head would make all that is there an orphan.
                     return Err(headless(job, &repository.location()));
                 }

@@ -82,7 +82,8 @@ async fn moved_from_damage(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &G
     Ok(None)
 }
 
-/// The machines of which each point has known damage.
+/// The machines of which each point has known damage. While an index cannot be read, nothing is said of any point: flags wait for its
+/// repair, and the run goes on.
 async fn damage(drafting: &mut Drafting<'_>, points: &[RestorePoint]) -> Result<BTreeMap<Sequence, Vec<MachineName>>> {
     let mut damage = BTreeMap::new();
     let findings = drafting.findings().await?;
@@ -92,7 +93,10 @@ async fn damage(drafting: &mut Drafting<'_>, points: &[RestorePoint]) -> Result<
     }
     let mut state = BlockMap::empty();
     for point in points {
-        let step = drafting.indexes.step(point).await?;
+        let step = match drafting.indexes.step(point).await {
+            Err(error) if error.is_loss() => return Ok(BTreeMap::new()),
+            answer => answer?,
+        };
         state = if point.kind == PointKind::Full { step } else { state.overlay(&step) };
         let own = state.project(|name| point.machine(name).is_some_and(MachineState::is_whole));
         damage.insert(point.sequence, findings.machines(&own).into_keys().collect());

@@ -10,7 +10,7 @@ use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use super::{Damage, Touched};
 use crate::error::Context;
-use crate::heads::Heads;
+use crate::heads::{Heads, Newest};
 use crate::holder::{Life, life_of};
 use crate::layout::{Layout, head_copy_number};
 use crate::mover::Flaw;
@@ -35,16 +35,16 @@ pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
     Ok(damage)
 }
 
-/// Says so if there is a second copy of a head that is newer than the newest head, and no run is about to commit it.
-pub(crate) async fn newer_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<Option<String>> {
-    let listed = repository.backend().list_all(&layout.backup_files()?).await;
-    let listed = listed.while_doing(|| format!("listing the backup files of job {}", layout.job()))?;
-    let newest = listed.iter().filter_map(|object| head_copy_number(&object.key)).max();
+/// Says so if `copy`, the number of the newest second copy of a head that was listed, is greater than that of the newest head, and no run is
+/// about to commit it. Runs that have committed since the listing have a newer head by now.
+pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>) -> Result<Option<String>> {
+    let Some(copy) = copy else { return Ok(None) };
+    let Some(Newest { head, .. }) = heads.newest().await? else { return Ok(None) };
     let is_at_work = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Alive);
-    Ok(newest.filter(|(_, number)| *number > head.number && !is_at_work).map(|(_, number)| {
+    Ok((copy > head.number && !is_at_work).then(|| {
         format!(
-            "there is a second copy of head {number}, and the newest head is {}: heads are lost, or a run was cut off as it committed. The \
-             next run lets go of what only the copy refers to; `offsite repair REPO \"{}\"` brings it back first",
+            "there is a second copy of head {copy}, and the newest head is {}: heads are lost, or a run was cut off as it committed. The next \
+             run lets go of what only the copy refers to; `offsite repair REPO \"{}\"` brings it back first",
             head.number,
             layout.job()
         )
@@ -52,16 +52,17 @@ pub(crate) async fn newer_copy(repository: &OpenRepository, layout: &Layout, hea
 }
 
 /// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that
-/// are missing or cut off.
+/// are missing or cut off, the third the number of the newest second copy of a head.
 pub(crate) async fn files(
     repository: &OpenRepository,
     layout: &Layout,
     head: &Head,
     states: &[(Sequence, BlockMap)],
-) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>)> {
+) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>, Option<u64>)> {
     let (mut damage, mut cut) = (Vec::new(), BTreeMap::new());
     let listed = repository.backend().list_all(&layout.backup_files()?).await;
     let listed = listed.while_doing(|| format!("listing the backup files of job {}", layout.job()))?;
+    let copy = listed.iter().filter_map(|object| head_copy_number(&object.key)).map(|(_, number)| number).max();
     let lengths: BTreeMap<String, u64> =
         listed.into_iter().map(|object| (object.key.to_string(), object.length)).collect();
     let folds = repository.backend().patch().is_some();
@@ -87,7 +88,7 @@ pub(crate) async fn files(
             damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
         }
     }
-    Ok((damage, cut))
+    Ok((damage, cut, copy))
 }
 
 async fn header_flaw(

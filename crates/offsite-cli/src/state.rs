@@ -213,3 +213,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::R
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_another_writes_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(folder.path().join(name)).unwrap();
+        let (_left, written, other) = (file(".job.json.1"), file(".job.json.2"), file(".other.json.1"));
+        drop(other);
+        assert!(is_free(&written));
+        replace(&folder.path().join("job.json"), b"{}", true).unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".job.json.2", ".other.json.1", "job.json"]);
+    }
+}

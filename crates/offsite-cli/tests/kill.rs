@@ -30,6 +30,8 @@ use tokio::runtime::Runtime;
 
 /// Of each kind of place.
 const KILLS: u64 = 100;
+/// What the command keeps of its jobs on the host.
+const HOST_STATE: &str = ".offsite/jobs/";
 /// Kills of one pair of chains; then the next starts from nothing, as the first runs are worth being killed too.
 const KILLS_OF_A_WORLD: u64 = 20;
 const SIZE_MIB: u64 = 4;
@@ -132,6 +134,14 @@ fn kill_and_look(place: impl Fn(&Runtime) -> Place) {
         }
         world.assert_nothing_lost();
         world.run_again(command);
+    }
+    if matches!(world.place, Place::Folder) {
+        // The next run of the command removes what killed ones have left of their host's state.
+        let now = world.begin(Command::Copy);
+        world.offsite.run(["run", "--now", &now]).expect(0);
+        let state: Vec<String> =
+            repository::files(world.offsite.root()).into_iter().filter(|path| path.starts_with(HOST_STATE)).collect();
+        assert_eq!(state, [format!("{HOST_STATE}{COPY}.json")]);
     }
     // Of so many, some hit each phase; the table tells a reader of the log where.
     let hit = heads_of_killed.values().sum::<u64>();
@@ -457,11 +467,9 @@ impl World {
         }
         let hidden: Vec<String> = repository::files(self.offsite.root())
             .into_iter()
-            // What the host keeps of its jobs is there to stay.
-            .filter(|path| {
-                let name = path.strip_prefix(".offsite/jobs/").unwrap_or(path);
-                name.split('/').any(|part| part.starts_with('.')) || name.ends_with(".partial")
-            })
+            // What the host keeps of its jobs is the command's: these runs of the library do not look at it.
+            .filter(|path| !path.starts_with(HOST_STATE))
+            .filter(|path| path.split('/').any(|part| part.starts_with('.')) || path.ends_with(".partial"))
             .collect();
         assert!(hidden.is_empty(), "left over after {killed:?}: {hidden:?}");
         let newest = |command| {

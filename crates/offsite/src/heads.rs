@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
-use offsite_repository::{ErrorKind, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use tokio::time::sleep;
 
 use crate::error::Context;
-use crate::layout::{Layout, head_number};
+use crate::layout::{Layout, head_copy_number, head_number};
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
@@ -111,6 +111,33 @@ impl Heads {
             Some(Newest { damaged, .. }) if !damaged.is_empty() => self.load(damaged[0].0).await.map(Some),
             newest => Ok(newest.map(|newest| newest.head)),
         }
+    }
+
+    /// The second copy at `key`, of the head that has this epoch and number; nothing if it is gone or cannot be read.
+    pub(crate) async fn copy(&self, key: &Key, number: (u32, u64)) -> Result<Option<Head>> {
+        let read = match self.repository.backend().get(key, HEAD_BYTES_MAX).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
+            answer => answer.while_doing(|| format!("reading {key}"))?,
+        };
+        Ok(Head::decode(&read).ok().filter(|head| (head.epoch, head.number) == number))
+    }
+
+    /// The newest second copy that can be read, if it is of a later head than `head`.
+    ///
+    /// Its writer was cut off before the commit, or the heads after `head` are lost. All that the copy refers to was durable before it
+    /// was stored, and an epoch has one writer, so it is the state that follows.
+    pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
+        let listed = self.repository.backend().list_all(&self.layout.backup_files()?).await;
+        let listed = listed.while_doing(|| format!("listing the backup files of job {}", self.layout.job()))?;
+        let copies = listed.iter().filter_map(|object| Some((head_copy_number(&object.key)?, &object.key)));
+        let mut later: Vec<_> = copies.filter(|(number, _)| *number > (head.epoch, head.number)).collect();
+        later.sort_unstable();
+        for (number, key) in later.into_iter().rev() {
+            if let Some(copy) = self.copy(key, number).await?.filter(|copy| copy.folder == head.folder) {
+                return Ok(Some(copy));
+            }
+        }
+        Ok(None)
     }
 
     /// Commits `next`.

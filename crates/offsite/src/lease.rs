@@ -141,7 +141,7 @@ async fn observe(
     head: &Head,
     lease: &Lease,
 ) -> Result<bool> {
-    if heads.numbers().await?.last() != Some(&head.number) {
+    if heads.numbers().await?.last().is_none_or(|newest| *newest > head.number) {
         return Ok(false);
     }
     is_silent(repository, layout, heads, lease.silence()).await

@@ -90,12 +90,17 @@ impl Writer {
         let lease_duration = settings.lease_duration.clamp(LEASE_DURATION_MIN, longest);
         let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(Lease::SECS_MAX);
         let lease = Lease { holder: holder.text().to_owned(), duration_secs };
-        let found = heads.newest_intact().await?;
-        let clock = match &found {
+        let committed = heads.newest_intact().await?;
+        let unfinished = match &committed {
+            Some(head) => heads.unfinished(head).await?,
+            None => None,
+        };
+        let found = unfinished.as_ref().or(committed.as_ref());
+        let clock = match found {
             Some(head) => settings.clock.judge(head.clock, settings.now),
             None => Clock::Steady { now: settings.now },
         };
-        let next = match &found {
+        let next = match found {
             None => {
                 refuse_same_folder(&repository, job).await?;
                 // What is there may be another first run's, which has its head by now.
@@ -131,17 +136,20 @@ impl Writer {
                 next
             }
         };
-        let committed = match (heads.commit(&next).await, &found) {
-            (Err(error), Some(head)) if error.repository_kind() == Some(ErrorKind::NoSpace) => {
-                make_room(&repository, &layout, head).await?;
-                heads.commit(&next).await
+        // The lease of a writer that was cut off as it committed is free by now: its commit is made first, as if it had come to its end.
+        for head in unfinished.iter().chain([&next]) {
+            let stored = match (heads.commit(head).await, &committed) {
+                (Err(error), Some(newest)) if error.repository_kind() == Some(ErrorKind::NoSpace) => {
+                    make_room(&repository, &layout, newest).await?;
+                    heads.commit(head).await
+                }
+                (answer, _) => answer,
+            };
+            match stored {
+                // Another run was faster between the look at the lease and its taking: this one has not begun.
+                Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
+                answer => answer?,
             }
-            (answer, _) => answer,
-        };
-        match committed {
-            // Another run was faster between the look at the lease and its taking: this one has not begun.
-            Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
-            answer => answer?,
         }
         let signs = signs_of_life(repository.clone(), layout.clone(), &next, lease_duration);
         let writer = Self {

@@ -12,9 +12,10 @@ use futures::future::{Either, select};
 use offsite::core::{Digest, RestorePoint, Timestamp};
 use offsite::simulation::on_host;
 use offsite::{JobName, OpenRepository, Source, Transforms};
-use offsite_repository::ErrorKind;
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use offsite_repository::testing::{CrashImage, Fault, Faulty, Gate, Memory, MemoryOptions};
 use offsite_simulation::machines::{job, machine};
+use offsite_simulation::proof::finished;
 
 use crate::damage::Wound;
 use crate::machines::Machines;
@@ -340,7 +341,25 @@ impl World {
         disk.stay_on();
         let is_full = |result: &Option<Result<T, _>>| matches!(result, Some(Err(_))) && weather == Some(Weather::Full);
         let is_struck = result.is_none() || is_cut || faulty.failures() > failures || is_full(&result);
+        if is_struck {
+            self.finish_commits(place).await;
+        }
         Ended { result, is_struck }
+    }
+
+    /// Makes the commits of a place that an operation was cut off before, as if only their answers were lost: the next writer would make
+    /// them (the crash simulation sees that), and what is expected of it would depend on the call that was struck.
+    async fn finish_commits(&self, place: usize) {
+        let memory = &self.places[place].memory;
+        let stored: Contents =
+            memory.contents().into_iter().map(|(key, bytes)| (String::from(key.as_str()), bytes)).collect();
+        for FolderSpec { job, .. } in FOLDERS.iter().filter(|spec| spec.place == place) {
+            let finished = finished(stored.clone(), job);
+            for (name, bytes) in finished.iter().filter(|(name, _)| !stored.contains_key(*name)) {
+                let Ok(key) = Key::new(name.clone()) else { continue };
+                let _ = memory.put(&key, bytes.clone()).await;
+            }
+        }
     }
 
     /// Looks at what is stored: proves every folder of which something has changed.

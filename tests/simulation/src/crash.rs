@@ -9,7 +9,7 @@ use offsite_repository::testing::{CrashImage, CrashMoment};
 use crate::job::{BACKUP, COPY, Setting, Sites, Step, day, run, steps, transform, verify};
 use crate::machines::Machines;
 use crate::numbers::{Numbers, Trace};
-use crate::proof::{Invariant, Prover, Violation, contents, head_number, is_head_copy, prove_tight};
+use crate::proof::{Invariant, Prover, Violation, contents, finished, head_number, is_head_copy, prove_tight};
 
 /// How much is examined.
 #[derive(Debug, Clone)]
@@ -281,7 +281,7 @@ impl Month<'_> {
     ) -> Result<(), Violation> {
         let open = || on_host(host, transform(Transforms::default(), image, job, day(number, now)));
         let failed = |error: offsite::Error| Violation::new(Invariant::RecoverySucceeds, words(&error));
-        let before = self.prover.prove(&contents(image), job, &mut self.machines)?;
+        let before = self.prover.prove(&finished(contents(image), job), job, &mut self.machines)?;
         open().await.map_err(failed)?;
         let stored = contents(image);
         let after = self.prover.prove(&stored, job, &mut self.machines)?;

@@ -338,17 +338,21 @@ struct History {
 impl History {
     fn new(newest: &Head, stored: &[StoredHead]) -> Result<Self, Violation> {
         let mut history = Self { points: BTreeSet::new(), epochs: BTreeMap::new() };
-        for stored in stored {
-            let Ok(head) = Head::decode(&stored.bytes) else { continue };
-            if head.commit != newest.commit && !newest.ancestry.contains(&head.commit) {
+        // Who stored a head or its second copy first has made it: another may have finished the commit.
+        let mut makers: BTreeMap<[u8; 16], Actor> = BTreeMap::new();
+        for StoredHead { actor, name, bytes } in stored {
+            let Ok(head) = Head::decode(bytes) else { continue };
+            let maker = *makers.entry(head.commit).or_insert(*actor);
+            let is_committed = head.commit == newest.commit || newest.ancestry.contains(&head.commit);
+            if !is_committed || !name.contains("/head/") {
                 continue;
             }
             if let Some(point) = head.chain.latest() {
-                history.points.insert((stored.actor, point.time));
+                history.points.insert((maker, point.time));
             }
-            let other = history.epochs.insert(head.epoch, stored.actor);
-            if let Some(other) = other.filter(|other| *other != stored.actor) {
-                let detail = format!("epoch {} is of actors {other} and {}", head.epoch, stored.actor);
+            let other = history.epochs.insert(head.epoch, maker);
+            if let Some(other) = other.filter(|other| *other != maker) {
+                let detail = format!("epoch {} is of actors {other} and {maker}", head.epoch);
                 return Err(Violation::new(Invariant::OneWriterPerEpoch, detail));
             }
         }

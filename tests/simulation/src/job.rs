@@ -237,14 +237,22 @@ pub async fn restore<R: Repository + Clone + 'static>(
 
 /// Copies to the seed, then maps it. Does the copy's own run instead, where the chain has begun already.
 async fn map(setting: &Setting, sites: &Sites<CrashImage>, number: i64, now: Timestamp) -> Result<(), Error> {
-    if let Ok(folder) = JobFolder::open(&open(&sites.target).await?, &job(COPY)).await
-        && folder.chain().latest().is_some()
-    {
+    let has_begun = async || {
+        let folder = JobFolder::open(&open(&sites.target).await?, &job(COPY)).await;
+        Ok::<_, Error>(folder.is_ok_and(|folder| folder.chain().latest().is_some()))
+    };
+    if has_begun().await? {
         return copy(setting, &sites.source, &sites.target, number, now).await.map(drop);
     }
     copy(setting, &sites.source, &sites.seed, number, now).await?;
     let (seed, target) = (open(&sites.seed).await?, open(&sites.target).await?);
-    MapSeed::new(&target, job(COPY), &seed, job(COPY))?.run(now).await.map(drop)
+    match MapSeed::new(&target, job(COPY), &seed, job(COPY))?.run(now).await {
+        // It was cut off as it committed, and its commit was made as it opened the folder again.
+        Err(Error::Settings(_)) if has_begun().await? => {
+            copy(setting, &sites.source, &sites.target, number, now).await.map(drop)
+        }
+        answer => answer.map(drop),
+    }
 }
 
 /// Carries out a step as a process on `host`.

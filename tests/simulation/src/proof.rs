@@ -131,6 +131,25 @@ pub fn is_head_copy(name: &str, job: &str) -> bool {
     name.strip_prefix(job).is_some_and(|rest| rest.starts_with("/blocks/") && rest.ends_with(".head"))
 }
 
+/// What is there once a writer has opened the folder of a job: the commit is made that only a second copy tells, as its writer was cut
+/// off before it.
+#[must_use]
+pub fn finished(mut stored: Contents, job: &str) -> Contents {
+    let copies = stored.iter().filter(|(name, _)| is_head_copy(name, job)).filter_map(|(_, bytes)| {
+        let head = Head::decode(bytes).ok()?;
+        Some((head.epoch, head.number, bytes.clone()))
+    });
+    let heads = stored.iter().filter_map(|(name, bytes)| Some((head_number(name, job)?, bytes)));
+    if let Some((epoch, number, bytes)) = copies.max_by_key(|(epoch, number, _)| (*epoch, *number))
+        && let Some((newest, head)) = heads.max_by_key(|(number, _)| *number)
+        // Where the newest head is damaged, a repair has to come first.
+        && Head::decode(head).is_ok_and(|head| (epoch, number) > (head.epoch, newest))
+    {
+        stored.insert(format!("{job}/head/{number:020}"), bytes);
+    }
+    stored
+}
+
 fn broken(detail: impl Into<String>) -> Violation {
     Violation::new(Invariant::PointsRestore, detail)
 }

@@ -23,7 +23,7 @@ pub struct BrokenBackend {
     pub conflict_is_success: bool,
 }
 
-/// A head that was stored: who stored it, and what it is.
+/// A head or the second copy of one that was stored: who stored it, and what it is.
 #[derive(Debug, Clone)]
 pub struct StoredHead {
     /// The actor.
@@ -88,7 +88,7 @@ impl Simulated {
     }
 
     fn note_head(&self, key: &Key, bytes: Bytes) {
-        if key.as_str().contains("/head/") {
+        if key.as_str().contains("/head/") || key.name().ends_with(".head") {
             let stored = StoredHead { actor: self.actor, name: key.as_str().to_owned(), bytes };
             self.heads.lock().unwrap_or_else(PoisonError::into_inner).push(stored);
         }

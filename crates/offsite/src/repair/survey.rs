@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_core::format::head::Head;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
@@ -95,11 +95,7 @@ impl Survey {
     async fn look_at_copies(&mut self, copies: BTreeMap<(u32, u64), Key>) -> Result<()> {
         for ((epoch, number), key) in copies.into_iter().rev() {
             (self.epoch_max, self.number_max) = (self.epoch_max.max(epoch), self.number_max.max(number));
-            let decoded = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => None,
-                answer => Head::decode(&answer.while_doing(|| format!("reading {key}"))?).ok(),
-            };
-            match decoded.filter(|head| (head.epoch, head.number) == (epoch, number)) {
+            match self.heads.copy(&key, (epoch, number)).await? {
                 Some(head) => {
                     self.copy = Some(head);
                     break;

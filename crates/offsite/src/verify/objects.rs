@@ -43,8 +43,8 @@ pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>
     let is_at_work = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Alive);
     Ok((copy > head.number && !is_at_work).then(|| {
         format!(
-            "there is a second copy of head {copy}, and the newest head is {}: heads are lost, or a run was cut off as it committed. The next \
-             run lets go of what only the copy refers to; `offsite repair REPO \"{}\"` brings it back first",
+            "there is a second copy of head {copy}, and the newest head is {}: heads are lost, or a run was cut off as it committed. \
+             What only the copy tells comes back with the next run of the job, or with `offsite repair REPO \"{}\"`",
             head.number,
             layout.job()
         )

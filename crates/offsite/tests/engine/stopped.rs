@@ -19,7 +19,7 @@ use offsite_repository::{Repository, RepositoryExt};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::support::drive::poll_times;
-use crate::support::objects::{FOREIGN_HOLDER, fork, key, newest_head, stray};
+use crate::support::objects::{FOREIGN_HOLDER, bytes_of, copies, fork, key, newest_head, stray};
 use crate::support::truth::{Truth, causes};
 use crate::support::{BLOCK, Machines, Random, day, job, keep, memory_repository, open_memory, scratch};
 
@@ -50,9 +50,9 @@ async fn scene() -> (Arc<Memory>, Machines, Truth) {
     (memory, machines, truth)
 }
 
-/// The newest head, as another host would see it: who holds the lease, it cannot ask the kernel.
-fn held_elsewhere(head: Head) -> Vec<u8> {
-    let mut head = head;
+/// A head as another host would see it: who holds the lease, it cannot ask the kernel.
+fn held_elsewhere(head: &[u8]) -> Vec<u8> {
+    let mut head = Head::decode(head).unwrap();
     if let Some(lease) = &mut head.lease {
         lease.holder = FOREIGN_HOLDER.to_owned();
     }
@@ -87,8 +87,12 @@ fn a_writer_that_sleeps_at_any_moment_hurts_nobody() {
             let before = newest_head(&attempt, JOB);
             waking.block_on(async {
                 let newest = key(&format!("{JOB}/head/{:020}", before.number));
-                assert!(attempt.remove(&newest));
-                attempt.put(&newest, held_elsewhere(before.clone()).into()).await.unwrap();
+                let copies = copies(&attempt, JOB).into_iter().filter(|key| key.name().ends_with(".head"));
+                for head in copies.chain([newest]) {
+                    let bytes = held_elsewhere(&bytes_of(&attempt, &head));
+                    assert!(attempt.remove(&head));
+                    attempt.put(&head, bytes.into()).await.unwrap();
+                }
                 let other = open_memory(&attempt).await;
                 // Enough for what was let go to be used again.
                 for number in 7..9 {
@@ -199,10 +203,14 @@ fn stop(place: PathBuf, machines: &Machines, truth: &Truth, merge: MergeMethod, 
     stop_all_of(child.id());
     // From now on it would go on, if it could.
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    let heads = place.join(JOB).join("head");
-    let newest = std::fs::read_dir(&heads).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let files = |folder| std::fs::read_dir(place.join(JOB).join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let newest = files("head").max().unwrap();
     let before = Head::decode(&std::fs::read(&newest).unwrap()).unwrap();
-    std::fs::write(&newest, held_elsewhere(before.clone())).unwrap();
+    let copies = files("blocks").filter(|path| path.extension().is_some_and(|extension| extension == "head"));
+    for head in copies.chain([newest]) {
+        let bytes = held_elsewhere(&std::fs::read(&head).unwrap());
+        std::fs::write(&head, bytes).unwrap();
+    }
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let taken = runtime.block_on(async {
         let other = open_folder(&place).await;

@@ -19,9 +19,12 @@ impl Truth {
         }
     }
 
-    /// Forgets all times but those that a chain has, as `captured` by its machines.
+    /// Forgets all times but those that a chain has, as `captured` by its machines, and the last: a run that was cut off as it committed
+    /// has what the next run finishes.
     pub fn keep_only(&mut self, captured: &BTreeSet<(String, i64)>) {
-        self.0.retain(|known, _| captured.contains(known));
+        let times: BTreeSet<i64> = self.0.keys().map(|(_, time)| *time).collect();
+        let last: BTreeSet<i64> = times.into_iter().rev().take(8).collect();
+        self.0.retain(|known, _| captured.contains(known) || last.contains(&known.1));
     }
 
     /// Whether a machine's disks held this at that time.

@@ -105,11 +105,12 @@ impl RepositoryConfig {
     /// What is wrong with a path, by its key.
     fn path_fault(&self) -> Option<String> {
         let is_folder = !self.location.contains("://") && !self.location.starts_with("removable:");
-        let location = is_folder.then(|| ("location", Path::new(&self.location)));
+        let location = path::location_fault(&self.location).filter(|_| is_folder).map(|why| ("location", why));
         let credentials = self.credentials_file.as_deref().map(|path| ("credentials_file", path));
         let places = self.places.iter().map(|path| ("places", path.as_path()));
-        let mut paths = location.into_iter().chain(credentials).chain(places);
-        paths.find_map(|(key, path)| Some(format!("{key}: {}", path::fault(path)?)))
+        let mut paths = credentials.into_iter().chain(places);
+        let fault = location.or_else(|| paths.find_map(|(key, path)| Some((key, path::fault(path)?))));
+        fault.map(|(key, why)| format!("{key}: {why}"))
     }
 
     /// What is wrong with the keys that say where media are.
@@ -177,8 +178,8 @@ impl Config {
     /// What the file at `path`, with this text, says.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| wrong(path, why);
-        let mut config: Self = toml::from_str(text).map_err(|error| wrong(explain(&error)))?;
-        config.tables = toml::from_str(text).map_err(|error| wrong(explain(&error)))?;
+        let mut config: Self = toml::from_str(text).map_err(|error| wrong(explain(&error, text)))?;
+        config.tables = toml::from_str(text).map_err(|error| wrong(explain(&error, text)))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let wrong_at = |what: &str, fault: Fault| {
             let line = text.get(..fault.span.start).map_or(1, |before| before.matches('\n').count() + 1);
@@ -228,7 +229,8 @@ impl Config {
             for repository in job.sources().iter().map(|source| &source.repository).chain([&job.target]) {
                 if !config.repositories.contains_key(repository) {
                     return Err(wrong(format!(
-                        "job {name:?} names the repository {repository:?}; add [repositories.{repository}] with its location"
+                        "job {name:?} names the repository {repository:?}; add [repositories.{}] with its location",
+                        toml_key(repository)
                     )));
                 }
             }
@@ -266,6 +268,15 @@ impl Config {
         let renamed = self.jobs.get(job.as_str()).filter(|config| self.is_same_place(&config.target, repo));
         let old = renamed.and_then(|config| JobName::new(config.renamed_from()?).ok());
         old.unwrap_or_else(|| job.clone())
+    }
+
+    /// The job whose copies are in the folder `folder` of the repository `repo`.
+    pub(crate) fn copy_job_of(&self, repo: &str, folder: &JobName) -> Option<&str> {
+        let is_its = |(name, job): &(&String, &JobConfig)| {
+            let has_folder = |name| self.folder_of(&job.target, &name) == *folder;
+            (job.target == repo || self.is_place(&job.target, repo)) && JobName::new(name).is_ok_and(has_folder)
+        };
+        self.jobs.iter().find(is_its).map(|(name, _)| name.as_str())
     }
 
     /// The jobs that were named, or all; `path` is the file's.
@@ -345,10 +356,24 @@ fn wrong(path: &Path, why: String) -> Failure {
     Failure::WrongUse(format!("config {}: {why}", path.display()))
 }
 
+/// A name as a key of the file: in quotes, if it is not of letters, digits, _ and - alone.
+fn toml_key(name: &str) -> String {
+    let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { format!("{name:?}") }
+}
+
 /// What is wrong with the file. The line is shown, but not one that may hold a key: it belongs elsewhere, and whoever
 /// prints this does not know that it is one.
-fn explain(error: &toml::de::Error) -> String {
-    let text = error.to_string();
+fn explain(error: &toml::de::Error, file: &str) -> String {
+    // TOML has times of its own, which no key takes, and tells of them as of tables.
+    let is_time = |value: &str| value.parse::<toml::value::Datetime>().is_ok();
+    let text = match error.span().and_then(|span| file.get(span)).is_some_and(is_time) {
+        true => error.to_string().replace(
+            "invalid type: map, expected a string",
+            "a time stands in quotes here, and a time of day is written HH:MM, such as \"22:00\"",
+        ),
+        false => error.to_string(),
+    };
     let lower = text.to_ascii_lowercase();
     match ["secret", "token", "password", "access_key"].iter().any(|word| lower.contains(word)) {
         false => text.trim_end().to_owned(),

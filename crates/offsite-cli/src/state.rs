@@ -34,6 +34,18 @@ pub(crate) struct LastResult {
     pub(crate) max_age_secs: Option<u64>,
     /// When each machine was in the state that was copied last.
     newest: BTreeMap<String, Option<String>>,
+    /// What a verification found since. A later interval's report tells of it by itself.
+    #[serde(default)]
+    pub(crate) verified: Option<Verified>,
+}
+
+/// What a verification of a job's copies found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Verified {
+    /// When it ended.
+    pub(crate) at: String,
+    /// What is damaged, in words, a line for each object.
+    pub(crate) damage: Vec<String>,
 }
 
 impl StateDir {
@@ -92,10 +104,27 @@ impl StateDir {
             report: json::interval(report),
             max_age_secs: report.max_age.map(|max_age| max_age.as_secs()),
             newest,
+            verified: None,
         };
+        self.write(&path, &last)
+    }
+
+    /// Takes down what a verification of a job's copies found. A job that has not run here has nothing that it could stand beside.
+    ///
+    /// # Errors
+    /// Why it cannot be kept, in words.
+    pub(crate) fn keep_verified(&self, job: &str, verified: Verified) -> Result<(), String> {
+        let path = self.result(job);
+        match read(&path)? {
+            Some(last) => self.write(&path, &LastResult { verified: Some(verified), ..last }),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, path: &Path, last: &LastResult) -> Result<(), String> {
         let kept = (|| {
             fs::create_dir_all(self.results())?;
-            replace(&path, &serde_json::to_vec_pretty(&last)?, true)
+            replace(path, &serde_json::to_vec_pretty(last)?, true)
         })();
         kept.map_err(|error: std::io::Error| {
             format!(

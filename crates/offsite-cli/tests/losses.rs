@@ -90,7 +90,8 @@ fn archives_outlive_a_repair_without_heads() {
     let before = points();
     assert!(before.len() > 6, "{before:?}");
     lose_heads(&site.offsite.path("second").join(COPY), true);
-    site.offsite.run(["repair", "second", COPY]).expect(0);
+    let ran = site.offsite.run(["repair", "second", COPY]).expect(0);
+    assert!(ran.out.contains("tags and containers were in the heads"), "{ran}");
     assert_eq!(points(), before);
     let ran = site.today(45).expect(0);
     assert!(ran.out.contains("for long-term retention again"), "{ran}");
@@ -142,29 +143,33 @@ fn a_backup_refuses_a_folder_whose_heads_are_lost() {
     assert_eq!(site.offsite.json(["points", "primary"])["points"].as_array().unwrap().len(), 4);
 }
 
-/// The newest heads are lost, and their second copy tells of a point that no head has any more.
+/// The newest heads are lost, and their second copy tells of a point that no head has any more: a repair brings it back, and so does the
+/// next run, which would else let go of what it says.
 #[test]
-fn a_second_copy_that_is_newer_than_the_newest_head_is_told() {
-    let site = Site::new(COPY_JOB);
-    site.live(0..3);
-    let folder = site.offsite.path("second").join(COPY);
-    // A head is named by its number, a second copy by the epoch and the number in hexadecimal digits.
-    let number = |path: &Path| {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        match name.split_once('-') {
-            Some((_, number)) => u64::from_str_radix(number, 16).unwrap(),
-            None => name.parse().unwrap(),
+fn a_point_that_only_a_second_copy_tells_is_told_and_comes_back() {
+    for comes_back_by in ["repair", "run"] {
+        let site = Site::new(COPY_JOB);
+        site.live(0..3);
+        let folder = site.offsite.path("second").join(COPY);
+        let points = || site.offsite.json(["points", "second"])["points"].as_array().unwrap().len();
+        while points() == 3 {
+            fs::remove_file(files(&folder.join("head")).last().unwrap()).unwrap();
         }
-    };
-    let is_copy = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "head");
-    let copy = files(&folder.join("blocks")).into_iter().filter(is_copy).map(|path| number(&path)).max().unwrap();
-    let newest = files(&folder.join("head")).into_iter().filter(|path| number(path) >= copy);
-    newest.for_each(|path| fs::remove_file(path).unwrap());
-    let ran = site.offsite.run(["verify", "second", COPY]).expect(3);
-    assert!(ran.out.contains("second copy of head") && ran.out.contains("offsite repair"), "{ran}");
-    site.offsite.run(["repair", "second", COPY]).expect(0);
-    site.offsite.run(["verify", "second", COPY]).expect(0);
-    assert_eq!(site.offsite.json(["points", "second"])["points"].as_array().unwrap().len(), 3);
+        let ran = site.offsite.run(["verify", "second", COPY]).expect(3);
+        assert!(ran.out.contains("second copy of head") && ran.out.contains("offsite repair"), "{ran}");
+        match comes_back_by {
+            "repair" => site.offsite.run(["repair", "second", COPY]).expect(0),
+            // It has nothing to copy: the copy that was lost has all.
+            _ => site.run(3).expect(0),
+        };
+        assert_eq!(points(), 3, "{comes_back_by}");
+        site.offsite.run(["verify", "second", COPY]).expect(0);
+        site.is_copied(3);
+        if comes_back_by == "run" {
+            site.live(4..6);
+            site.is_copied(5);
+        }
+    }
 }
 
 /// The source's host was put back to an earlier day: what it backs up from then on has numbers that were copied before.
@@ -246,4 +251,44 @@ fn what_a_shell_would_have_replaced_is_no_path_to_restore_to() {
         site.offsite.run(["restore", "second", COPY, "web01", to]).expect(2).says(&["in full"]);
         site.offsite.run(["export", "second", COPY, to]).expect(2).says(&["in full"]);
     }
+}
+
+/// The target was away for days. A job that copies each point as it appears copies all that wait in its next run, the oldest first.
+#[test]
+fn an_immediate_job_copies_all_points_that_wait() {
+    let site = Site::new(&COPY_JOB.replace("target = \"second\"", "target = \"second\"\nmode = \"immediate\""));
+    site.live(0..1);
+    (1..5).for_each(|number| site.back_up(number));
+    let ran = site.run(5).expect(0);
+    assert_eq!(ran.out.matches("restore point #").count(), 4, "{ran}");
+    assert_eq!(site.offsite.json(["points", "second"])["points"].as_array().unwrap().len(), 3);
+    site.is_copied(4);
+    // There is nothing more, and a run ends.
+    site.run(6).expect(0);
+}
+
+/// Monitoring learns at once what a verification found, and that it is gone.
+#[test]
+fn what_verify_finds_is_in_the_status_until_it_is_healed() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..1);
+    let check = |status| site.offsite.run(["status", "--check"]).expect(status);
+    check(0);
+    let file = files(&site.offsite.path("second").join(COPY).join("blocks")).into_iter();
+    let file = file.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let intact = fs::read(&file).unwrap();
+    let mut damaged = intact.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&file, &damaged).unwrap();
+    site.offsite.run(["verify", "second", "--read-data"]).expect(1);
+    let ran = check(2);
+    assert!(ran.out.contains("`offsite verify` found 1 damaged object"), "{ran}");
+    let ran = site.offsite.run(["status"]).expect(3);
+    assert!(ran.out.contains("damaged"), "{ran}");
+    let ran = site.offsite.run(["status", "--json"]).expect(3);
+    assert!(ran.out.contains("\"verified\":{\"at\""), "{ran}");
+    fs::write(&file, &intact).unwrap();
+    site.offsite.run(["verify", "./second", "--read-data"]).expect(0);
+    check(0);
 }

@@ -77,7 +77,12 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
         let kept = if report.left_out.is_empty() { "" } else { "; what is left out keeps its backup files" };
         text.push_str(&format!("  head      {number}{kept}\n"));
     }
-    if report.basis != Basis::Indexes {
+    if report.basis == Basis::Indexes {
+        // Copy jobs that select by them would lose sight of their machines, and remove their copies in the end.
+        text.push_str(
+            "  tags and containers were in the heads: if machines had any, give them again with the next backup (--tag, --container)\n",
+        );
+    } else {
         text.push_str("  blocks were not read: `offsite verify --read-data` reads them\n");
     }
     if report.damage.iter().any(|damage| !damage.touches.is_empty()) {

@@ -5,10 +5,12 @@ mod summary;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite::JobName;
 use offsite::core::Timestamp;
+use offsite::core::schedule::Schedule;
+use offsite::core::selection::{Decision, Take};
 use offsite::report::MachineReport;
-use offsite::runner::{Clock, JobRunner, RunEnd, RunReport, RunStatus};
+use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
+use offsite::{JobName, SyncRequest};
 use offsite_backends::Ejected;
 
 use crate::args::Run;
@@ -89,18 +91,37 @@ impl<'a> One<'a> {
         self.host.clock.now()
     }
 
-    /// One interval's work, by the runner that the daemon has, too.
+    /// One interval's work, by the runner that the daemon has, too. A job that copies each point as it appears copies all that wait.
     async fn run(&self, stop: &Stop) -> Result<Status, Failure> {
+        let mut status: Option<Status> = None;
+        loop {
+            let (done, goes_on) = self.run_once(stop).await?;
+            let all = status.map_or(done, |status| status.and(done));
+            if !goes_on {
+                return Ok(all);
+            }
+            status = Some(all);
+        }
+    }
+
+    /// Copies once. The second part tells whether there is more to copy at once.
+    async fn run_once(&self, stop: &Stop) -> Result<(Status, bool), Failure> {
         let Host { name, config, clock, .. } = &*self.host;
         let job = config.jobs.get(name.as_str()).ok_or_else(|| format!("the config has no job {name}"))?;
         let settings = job.settings().map_err(|fault| Failure::WrongUse(fault.why))?;
         let max_age = job.max_age().map_err(|fault| Failure::WrongUse(fault.why))?;
+        let is_immediate = settings.schedule == Schedule::Immediate;
         let runner = JobRunner::new(name.clone(), settings, self.host.clone()).clock(clock.clone()).max_age(max_age);
         let told = async {
             stop.wait().await;
         };
         match runner.run_once(told).await {
-            RunEnd::Done(report) => Ok(self.tell(&report)?),
+            RunEnd::Done(report) => {
+                let status = self.tell(&report)?;
+                // Only one that copied a point comes nearer to the newest.
+                let has_copied = !report.syncs.is_empty() && report.status() != RunStatus::Failed;
+                Ok((status, is_immediate && has_copied && self.has_points_waiting().await))
+            }
             RunEnd::Stopped { syncs } => {
                 let kept = match syncs.last() {
                     Some(sync) => {
@@ -114,6 +135,13 @@ impl<'a> One<'a> {
                 Err(Failure::Stopped { told: stop.wait().await, what: format!("job {name}: {kept}") })
             }
         }
+    }
+
+    /// Whether a machine has a point that is newer than its copy. If that cannot be told, the next run tells why.
+    async fn has_points_waiting(&self) -> bool {
+        let Ok(job) = self.host.open().await else { return false };
+        let look = job.look(&SyncRequest { take: Take::Next, ..SyncRequest::at(self.now()) }).await;
+        look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 
     /// Prints what came of it.

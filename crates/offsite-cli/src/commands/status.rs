@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::host::one_line;
 use crate::local_time::LocalTime;
-use crate::state::LastResult;
+use crate::state::{LastResult, Verified};
 use crate::status::{Failure, Status};
 use crate::{clock, json, print, render};
 
@@ -142,6 +142,7 @@ impl Found {
                     "captured": captured.map(|captured| captured.to_string()),
                     "age_secs": captured.map(|captured| self.secs_since(captured)),
                 })).collect::<Vec<_>>(),
+                "verified": last.as_ref().and_then(|last| last.verified.as_ref()),
                 "max_age_secs": max_age.map(|max_age| max_age.as_secs()),
                 "overdue": job.overdue(self.now).iter().map(|one| json::overdue(one, self.now)).collect::<Vec<_>>(),
             })
@@ -236,6 +237,10 @@ impl Found {
                 }
             }
         }
+        if let Some(verified) = job.damage_found() {
+            let at = self.ago(&verified.at);
+            lines.extend(verified.damage.iter().map(|what| ("damaged", format!("{}, verified {at}", one_line(what)))));
+        }
         if let Some(failure) = job.record.as_ref().and_then(|record| record.last_failure.as_ref()) {
             lines.push(("failure", format!("at {}: {}", self.ago(&failure.at), failure.why)));
         }
@@ -269,6 +274,11 @@ impl Job {
         self.last.as_ref()?.text("result")
     }
 
+    /// What a verification found since the last interval ended, if that is damage.
+    fn damage_found(&self) -> Option<&Verified> {
+        self.last.as_ref()?.verified.as_ref().filter(|verified| !verified.damage.is_empty())
+    }
+
     /// What failed since the last interval ended.
     fn failure(&self) -> Option<&str> {
         Some(self.record.as_ref()?.last_failure.as_ref()?.why.as_str())
@@ -277,6 +287,7 @@ impl Job {
     fn is_well(&self, now: Timestamp) -> bool {
         self.failure().is_none()
             && self.result().is_none_or(|result| result == "success")
+            && self.damage_found().is_none()
             && self.overdue(now).is_empty()
     }
 }

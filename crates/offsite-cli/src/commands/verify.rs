@@ -10,8 +10,9 @@ use crate::commands::{failed, jobs, left};
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
+use crate::state::Verified;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, progress, render};
+use crate::{clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -42,6 +43,14 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         } else {
             let has_read = arguments.read_data || arguments.budget_mib.is_some();
             print::text(LocalTime::of(&config, job.as_str()).text(&summary(job.as_str(), &report, has_read)));
+        }
+        if let Some(copy) = config.copy_job_of(&arguments.repo, &job) {
+            let damage = report.damage.iter().map(|damage| format!("{}: {}", damage.object, damage.what)).collect();
+            let verified = Verified { at: clock::clock()?.now().to_string(), damage };
+            if let Err(why) = config.state_dir().keep_verified(copy, verified) {
+                print::warning(why);
+                status = status.and(Status::Warnings);
+            }
         }
         if !report.notes.is_empty() {
             status = status.and(Status::Warnings);

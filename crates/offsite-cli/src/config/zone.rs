@@ -27,7 +27,7 @@ impl Config {
     }
 
     /// Whether the repository `name` of the file is at the place `typed`.
-    fn is_place(&self, name: &str, typed: &str) -> bool {
+    pub(super) fn is_place(&self, name: &str, typed: &str) -> bool {
         let Some(location) = self.location(name) else { return false };
         let is_same_folder = || {
             let real = |path: &str| Path::new(path).canonicalize().ok();

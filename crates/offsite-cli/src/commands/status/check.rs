@@ -87,6 +87,11 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
         Some("warning") => problems.push((Severity::Warning, "the last run has warnings".to_owned())),
         Some(_) => {}
     }
+    if let Some(verified) = job.damage_found() {
+        let (count, first) = (verified.damage.len(), verified.damage.first().map_or("", String::as_str));
+        let objects = render::count(count, "damaged object", "damaged objects");
+        problems.push((Severity::Critical, format!("`offsite verify` found {objects}: {}", one_line(first))));
+    }
     if job.result() != Some("failed")
         && let Some(why) = job.failure()
     {

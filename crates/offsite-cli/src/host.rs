@@ -162,12 +162,17 @@ impl Host {
             found => found.map(|_| true),
         };
         if folder != *name && has(name).await? {
-            return Err(Failure::WrongUse(format!(
-                "job {name}: renamed_from = {:?} goes on with the chain of that name, and {} has one of the name {name}, too; keep one \
-                 of them: remove renamed_from, or move the folder {name} away",
-                folder.as_str(),
-                target.location()
-            )));
+            let (old, location) = (folder.as_str(), target.location());
+            return Err(Failure::WrongUse(match has(&folder).await? {
+                true => format!(
+                    "renamed_from = {old:?} goes on with the chain of that name, and {location} has one of the name {name}, too; keep \
+                     one of them: remove renamed_from, or move the folder {name} away"
+                ),
+                false => format!(
+                    "renamed_from = {old:?} names a chain that {location} does not have, and it has one of the name {name}: remove \
+                     renamed_from, and the job goes on with that one"
+                ),
+            }));
         }
         if has(&folder).await? {
             begun().insert(target.id());

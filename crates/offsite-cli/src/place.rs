@@ -154,7 +154,7 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
     }
     // What the config has was looked at when it was read, and has its own folder in front.
     if config.location(repo).is_none()
-        && let Some(why) = crate::config::path::fault(Path::new(&location))
+        && let Some(why) = crate::config::path::location_fault(&location)
     {
         return Err(Failure::WrongUse(why));
     }

@@ -341,6 +341,35 @@ fn configs_that_cannot_be_meant() {
     assert_nothing_lost(&offsite);
 }
 
+/// What is nearly right is told with how it is written.
+#[test]
+fn words_that_are_nearly_right() {
+    let offsite = with_a_point();
+    offsite.run(["init", "s3:/bucket"]).expect(2).says(&["a location in S3 is written s3://bucket/prefix"]);
+    assert!(!offsite.path("s3:").exists());
+    // A folder that file systems have of their own is shown by no listing.
+    let foreign = ["backup", "--repo", "primary", "--job", "lost+found", "web01=web01.img"];
+    offsite.run(foreign).expect(2).says(&["\"lost+found\" cannot name a job", "file systems"]);
+    assert!(!offsite.path("primary/lost+found").exists());
+    let good = fs::read_to_string(offsite.path("offsite.toml")).unwrap();
+    let target = "target = \"second\"\n";
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("location = \"second\"", "location = \"s3:/bucket\"", &["\"second\": location", "s3://bucket/prefix"]),
+        (target, "target = \"./second\"\n", &["[repositories.\"./second\"]"]),
+        (target, "target = \"second\"\nat = \"22:00:00\"\n", &["at: \"22:00:00\"", "HH:MM, such as 22:00"]),
+        (target, "target = \"second\"\nat = 22:00:00\n", &["at = 22:00:00", "quotes", "HH:MM, such as \"22:00\""]),
+        (target, "target = \"second\"\nat = 22:00\n", &["at = 22:00", "quotes", "HH:MM, such as \"22:00\""]),
+    ];
+    for (right, wrong, texts) in cases {
+        assert!(good.contains(right), "{right}");
+        offsite.config(&good.replace(right, wrong));
+        let ran = offsite.run(["run"]).expect(2).says(texts);
+        assert!(!ran.err.contains("invalid type"), "{ran}");
+    }
+    offsite.config(&good);
+    assert_nothing_lost(&offsite);
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -103,6 +103,19 @@ fn places_that_are_no_repository() {
     assert_goes_on(&offsite);
 }
 
+/// A marker that something else was written over is made anew, however long that is.
+#[test]
+fn a_marker_that_is_too_long_is_mended() {
+    let offsite = with_points();
+    let marker = offsite.path("primary/offsite-repository");
+    fs::remove_file(&marker).unwrap();
+    fs::write(&marker, [7_u8; 9000]).unwrap();
+    offsite.run(["points", "primary"]).expect(1).says(&["offsite-repository in primary is damaged", "offsite repair"]);
+    let ran = offsite.run(["repair", "primary", "nightly"]).expect(0);
+    assert!(ran.out.contains("there is a new one"), "{ran}");
+    assert_restores(&offsite, 1..=3);
+}
+
 /// Flips a bit of one object, takes what the command says, and puts the object back.
 #[track_caller]
 fn with_damage(offsite: &Offsite, object: &Path, at: usize, look: impl FnOnce()) {

@@ -92,6 +92,15 @@ fn a_former_name_that_makes_no_sense_is_refused() {
     offsite.run(["run"]).expect(2).says(&["renamed_from", "is job \"Offsite Copy\"'s"]);
 }
 
+#[test]
+fn a_former_name_without_a_chain_is_told_once() {
+    let offsite = prepared();
+    offsite.config(&config("Offsite Copy", "renamed_from = \"Nightly DR\""));
+    let ran = offsite.run(["run", "--now", &day(1)]).expect(2);
+    let ran = ran.says(&["\"Nightly DR\" names a chain that second does not have", "remove renamed_from"]);
+    assert_eq!(ran.err.matches("job Offsite Copy:").count(), 1, "{ran}");
+}
+
 /// A daemon takes what it knew of the job along.
 #[test]
 fn a_daemon_knows_a_job_by_its_former_name() {

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use offsite_cli::workload::Disk;
@@ -120,6 +121,33 @@ fn times_are_those_of_the_jobs_zone() {
     };
     assert_eq!(exported("2026-11-02 13:59"), 1);
     assert_eq!(exported("2026-11-02"), 2);
+}
+
+/// What lies in a repository is its own: nothing is written over a file of it or beside it, be it through a link.
+#[test]
+fn nothing_is_restored_or_exported_into_a_repository() {
+    let offsite = prepared();
+    let before = repository::contents(&offsite.path("primary"));
+    let name = repository::names(&offsite.path("primary/nightly"), "blocks").pop_first().unwrap();
+    let file = format!("primary/nightly/blocks/{name}");
+    symlink(offsite.path(&file), offsite.path("link")).unwrap();
+    let texts = ["lies in the Offsite repository", "primary", "choose another target"];
+    for to in [file.as_str(), "link", "primary/nightly/new.raw", "primary/offsite-repository"] {
+        let plain: &[&str] = &[];
+        for more in [plain, &["--overwrite"], &["--overwrite", "--format", "qcow2"]] {
+            let restore = ["--disk", "0", "--to", to];
+            offsite.run(RESTORE.iter().chain(&restore).chain(more)).expect(1).says(&texts);
+        }
+        offsite.run(["export", "primary", "nightly", "--to", to]).expect(1).says(&texts);
+    }
+    // By way of a folder that a restore makes.
+    offsite.run(RESTORE.into_iter().chain(["--to", "new/../primary/nightly/"])).expect(1).says(&texts);
+    let inside = ["backup", "--repo", "primary/nightly", "--job", "other", "db01=data.img"];
+    offsite.run(inside).expect(1).says(&["primary/nightly is no Offsite repository"]);
+    assert!(!offsite.path("new").exists());
+    assert!(repository::contents(&offsite.path("primary")) == before, "a file of the repository was changed");
+    // Beside the jobs, as on a drive that is one repository.
+    offsite.run(RESTORE.into_iter().chain(["--to", "primary/beside/"])).expect(0);
 }
 
 /// Damage: the way out is named, and what is left can be had.

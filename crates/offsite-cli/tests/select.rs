@@ -110,6 +110,24 @@ fn a_config_that_contradicts_itself_is_refused() {
     }
 }
 
+/// A selection that leaves nothing is not taken for a machine without a name: a plan and a run say what it is.
+#[test]
+fn a_selection_of_nothing_is_told() {
+    let offsite = scene();
+    let now = day(2);
+    for (select, text) in [
+        ("machines = [\"zz*\"]", "select.machines has \"zz*\", which matches nothing"),
+        ("exclude = [\"*\"]", "the selection leaves out all machines"),
+    ] {
+        let source = "source = { repository = \"primary\", job = \"nightly\" }";
+        offsite.config(&config(&format!("{source}\nselect = {{ {select} }}")));
+        for arguments in [&["run", "--dry-run", "--now", &now][..], &["run", "--now", &now]] {
+            let ran = offsite.run(arguments).expect(3);
+            assert!(ran.out.contains(text) && ran.err.is_empty(), "{ran}");
+        }
+    }
+}
+
 #[test]
 fn labels_are_for_machines_of_the_run() {
     let offsite = scene();

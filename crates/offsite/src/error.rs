@@ -189,6 +189,28 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// The file of an export cannot be made. There is none of that name, unless it was there before.
+    #[error("export {}: {detail}", .path.display())]
+    ExportFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        detail: String,
+        /// The cause.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// A file that is to be made, or written over, lies in a repository. Nothing was changed there.
+    #[error(
+        "{} lies in the Offsite repository {}, and is not written: only the repository's own files belong there; choose another target",
+        .path.display(), .repository.display()
+    )]
+    InRepository {
+        /// The file.
+        path: PathBuf,
+        /// The folder of the repository.
+        repository: PathBuf,
+    },
     /// What is to be written over is in use. Nothing of it was changed.
     #[error(
         "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
@@ -288,15 +310,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn image(path: &std::path::Path, detail: impl Into<String>, source: Option<std::io::Error>) -> Self {
-        let is_limit = |error: &std::io::Error| {
-            let errno = rustix::io::Errno::from_io_error(error);
-            matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
-        };
-        let detail = match source.as_ref().is_some_and(is_limit) {
-            true => "too many files are open: raise the limit (ulimit -n)".to_owned(),
-            false => detail.into(),
-        };
-        Self::Image { path: path.to_owned(), detail, source }
+        Self::Image { path: path.to_owned(), detail: detail_of(detail.into(), source.as_ref()), source }
+    }
+
+    pub(crate) fn export_file(path: &std::path::Path, detail: &str, source: Option<std::io::Error>) -> Self {
+        Self::ExportFile { path: path.to_owned(), detail: detail_of(detail.to_owned(), source.as_ref()), source }
     }
 
     /// That no machine of a run could be backed up.
@@ -345,6 +363,17 @@ pub(crate) trait Context<T> {
 impl<T> Context<T> for offsite_repository::Result<T> {
     fn while_doing(self, text: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|source| Error::Repository { while_doing: text(), source })
+    }
+}
+
+/// What is wrong with a file: a limit of this process, where that is the cause, and no fault of the file.
+fn detail_of(detail: String, source: Option<&std::io::Error>) -> String {
+    let errno = source.and_then(rustix::io::Errno::from_io_error);
+    match errno {
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+            "too many files are open: raise the limit (ulimit -n)".to_owned()
+        }
+        _ => detail,
     }
 }
 

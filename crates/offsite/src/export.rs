@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,9 @@ use tokio::sync::Mutex;
 use crate::folder::{JobFolder, PointSelector};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, disks_of, transfer};
 use crate::open_repository::random_id;
+use crate::partial::{Content, Partial, Replace};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
+use crate::seams::blocking;
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// The names of the two objects in every export.
@@ -81,6 +84,30 @@ impl Export {
     /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
         self.run_to(Sink::new("writing the export", writer))
+    }
+
+    /// Writes the export to the file `to`, which must not exist. The file has its name only once it is whole and durable; until then, and
+    /// if the process dies, it is called `TO.partial`, which the next export to `to` replaces.
+    ///
+    /// # Errors
+    /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one that
+    /// lies in a repository. After an error there is no file.
+    pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
+        Box::pin(async move {
+            let path = to.to_owned();
+            let (partial, file) = blocking(move || Partial::create(&path, Content::Export, Replace::Never)).await??;
+            let writer = file.try_clone().map_err(|error| partial.failed(error))?;
+            let report = self.run(writer).await?;
+            blocking(move || {
+                let kept = file.sync_all().map_err(|error| partial.failed(error)).and_then(|()| partial.keep());
+                if kept.is_err() {
+                    partial.discard();
+                }
+                kept
+            })
+            .await??;
+            Ok(report)
+        })
     }
 
     fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {

@@ -5,7 +5,6 @@ mod device;
 mod in_use;
 mod lock;
 mod names;
-mod partial;
 mod qcow2;
 mod qcow2_bounds;
 mod raw;
@@ -24,9 +23,10 @@ use offsite_core::DiskName;
 pub(crate) use offsite_core::ImageFormat;
 
 pub use in_use::Holder;
+pub(crate) use in_use::refuse_file as refuse_file_in_use;
 pub(crate) use names::disk_names;
-use partial::Replace;
 
+use crate::partial::Replace;
 use crate::{Error, Result};
 
 /// A disk to read. Calls block.

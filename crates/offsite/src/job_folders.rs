@@ -9,8 +9,6 @@ use crate::{Error, JobName, OpenRepository, Result};
 
 /// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
 const LOOKED_AT: usize = 16;
-/// Folders of file systems and systems, which often nobody may look into. None of a job is called so.
-const FOREIGN: [&str; 3] = ["System Volume Information", "@eaDir", "lost+found"];
 
 /// The folders at the root of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,9 +58,7 @@ impl JobFolders {
     }
 
     fn close(&mut self, folder: &JobName, why: &dyn std::error::Error) {
-        if !is_foreign(folder.as_str()) {
-            self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
-        }
+        self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
     }
 }
 
@@ -71,7 +67,7 @@ pub(crate) async fn names(repository: &OpenRepository) -> Result<Vec<JobName>> {
     Ok(entries(repository).await?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The folders that may be of jobs, and why those that no listing goes into are closed.
+/// The folders that may be of jobs, as those of file systems are not by their names, and why those that no listing goes into are closed.
 async fn entries(repository: &OpenRepository) -> Result<Vec<(JobName, Option<offsite_repository::Error>)>> {
     let while_doing = || format!("listing the jobs of {}", repository.location());
     Ok(match repository.backend().root_folders().await.while_doing(while_doing)? {
@@ -125,10 +121,6 @@ async fn has(
     let page = repository.backend().list(prefix, None, LOOKED_AT).await;
     let page = page.while_doing(|| format!("looking into the folder {} of {}", layout.job(), repository.location()))?;
     Ok(page.objects.iter().any(|object| object.key.folder() == *prefix && is_ours(&object.key)))
-}
-
-fn is_foreign(name: &str) -> bool {
-    FOREIGN.contains(&name) || name.strip_prefix("FOUND.").is_some_and(|number| number.parse::<u16>().is_ok())
 }
 
 /// Whether the repository is out of reach as a whole, and not only one folder of it.

@@ -6,10 +6,13 @@ use offsite_repository::Key;
 
 use crate::layout::{MARKER, PROBE};
 
+/// Folders of file systems and their tools, which often nobody may look into.
+const FOREIGN: [&str; 3] = ["System Volume Information", "@eaDir", "lost+found"];
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// The name of a job and so of its folder: a portable file name of at most 100 bytes (see [`Key`]).
+/// The name of a job and so of its folder: a portable file name of at most 100 bytes (see [`Key`]), and none of a folder that file
+/// systems or their tools make, as `lost+found`.
 ///
 /// Names that differ only in case are one name, as some file systems cannot tell them apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +45,9 @@ impl JobName {
         if name.eq_ignore_ascii_case(PROBE) {
             return refuse("what tries a repository writes below this name".to_owned());
         }
+        if is_foreign(name) {
+            return refuse("file systems and their tools have a folder of this name".to_owned());
+        }
         match Key::new(name) {
             Ok(_) => Ok(Self(name.to_owned())),
             Err(error) => refuse(error.to_string()),
@@ -67,13 +73,20 @@ impl fmt::Display for JobName {
     }
 }
 
+/// Whether a file system or its tools have a folder of this name: `FOUND.000` is what a check of a FAT file system leaves.
+fn is_foreign(name: &str) -> bool {
+    let is_number = |number: &str| number.parse::<u16>().is_ok();
+    FOREIGN.iter().any(|foreign| foreign.eq_ignore_ascii_case(name))
+        || name.to_ascii_uppercase().strip_prefix("FOUND.").is_some_and(is_number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn portable_names_pass_and_others_say_why() {
-        for good in ["nightly", "Offsite Copy", "a", "web (EU) + db", "nightly.2"] {
+        for good in ["nightly", "Offsite Copy", "a", "web (EU) + db", "nightly.2", "FOUND.it"] {
             assert!(JobName::new(good).is_ok(), "{good}");
         }
         for wrong in [
@@ -91,6 +104,9 @@ mod tests {
             "caf\u{e9}",
             "Offsite-Repository",
             "Offsite-Probe",
+            "lost+found",
+            "System Volume Information",
+            "FOUND.000",
             "a:b",
             "a\0b",
         ] {

@@ -36,6 +36,7 @@ mod links;
 mod map;
 mod mover;
 mod open_repository;
+mod partial;
 mod pin;
 mod point;
 mod progress;

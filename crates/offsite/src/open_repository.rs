@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use offsite_core::Timestamp;
 use offsite_core::format::records::RepositoryMarker;
-use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_core::format::{FormatError, Kind, decode_record, encode_record};
 use offsite_repository::{
     Counts, CreateIfAbsent, ErrorKind, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt, probe_create,
 };
@@ -74,16 +74,14 @@ impl OpenRepository {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(Self::without_marker(location, backend).await);
                 }
+                // It is longer than any marker.
+                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(damaged_marker(location, None)),
                 answer => answer.while_doing(|| format!("opening repository {location}"))?,
             };
-            let marker: RepositoryMarker =
-                decode_record(Kind::Repository, &bytes).map_err(|source| Error::Damaged {
-                    object: MARKER.to_owned(),
-                    location,
-                    advice: MARKER_ADVICE.to_owned(),
-                    source: Some(source),
-                })?;
-            Ok(Self::new(marker.id, backend))
+            match decode_record::<RepositoryMarker>(Kind::Repository, &bytes) {
+                Ok(marker) => Ok(Self::new(marker.id, backend)),
+                Err(source) => Err(damaged_marker(location, Some(source))),
+            }
         })
     }
 
@@ -91,7 +89,7 @@ impl OpenRepository {
     async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
         match Self::new([0; 16], backend).job_folders().await {
             Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
-                Error::Damaged { object: MARKER.to_owned(), location, advice: MARKER_ADVICE.to_owned(), source: None }
+                damaged_marker(location, None)
             }
             _ => Error::NotARepository { location },
         }
@@ -229,6 +227,10 @@ impl OpenRepository {
 /// 16 random bytes.
 pub(crate) fn random_id() -> Result<[u8; 16]> {
     crate::seams::random_bytes()
+}
+
+fn damaged_marker(location: String, source: Option<FormatError>) -> Error {
+    Error::Damaged { object: MARKER.to_owned(), location, advice: MARKER_ADVICE.to_owned(), source }
 }
 
 fn marker_key() -> Result<Key> {

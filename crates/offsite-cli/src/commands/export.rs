@@ -27,20 +27,8 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
         let output = print::raw()?;
         stop.end(async { Ok(export.run(output).await?) }, "what was written is no whole export").await?
     } else {
-        let file = std::fs::File::create_new(to)
-            .map_err(|error| format!("cannot make {}: {error}; name a file that does not exist yet", to.display()))?;
-        let written = file.try_clone().map_err(|error| format!("cannot write {}: {error}", to.display()))?;
-        let exported = async { Ok(export.run(file).await?) };
-        let result = stop.end(exported, &format!("{} is not written", to.display())).await;
-        let result = result.and_then(|report| match written.sync_all() {
-            Ok(()) => Ok(report),
-            Err(error) => Err(Failure::Failed(format!("cannot write {}: {error}", to.display()))),
-        });
-        if result.is_err() {
-            // The part of an export is of no use to anyone.
-            let _ = std::fs::remove_file(to);
-        }
-        result?
+        let saved = async { Ok(export.save(to).await?) };
+        stop.end(saved, &format!("{} is not written", to.display())).await?
     };
     let text = if arguments.json {
         format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)

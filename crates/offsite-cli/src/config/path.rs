@@ -1,4 +1,4 @@
-//! Paths that only a shell would understand.
+//! Paths that only a shell would understand, and locations that are misspelt.
 
 use std::path::Path;
 
@@ -20,9 +20,30 @@ pub(crate) fn fault(path: &Path) -> Option<String> {
     Some(format!("{text}: {what}, as no shell reads it: write the path in full, as in /srv/backup"))
 }
 
+/// What is wrong with the location of a repository that is taken for a folder: as [`fault`], or it was to be a bucket.
+pub(crate) fn location_fault(location: &str) -> Option<String> {
+    let is_bucket = location.get(..3).is_some_and(|scheme| scheme.eq_ignore_ascii_case("s3:"));
+    if is_bucket {
+        return Some(format!(
+            "{location}: a location in S3 is written s3://bucket/prefix; a folder of that name is written ./{location}"
+        ));
+    }
+    fault(Path::new(location))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_that_is_misspelt_is_no_folder() {
+        for text in ["s3:/bucket", "s3:bucket/prefix", "S3:/bucket", "s3:"] {
+            assert!(location_fault(text).is_some_and(|why| why.contains("s3://bucket/prefix")), "{text}");
+        }
+        for text in ["s3", "./s3:/bucket", "/srv/s3:x", "\u{e9}\u{e9}"] {
+            assert_eq!(location_fault(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn what_a_shell_would_replace_is_refused() {

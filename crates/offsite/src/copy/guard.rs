@@ -40,6 +40,7 @@ impl Asked<'_> {
         let mut doubts = self.idle_patterns(open, head);
         let traces: Vec<Traces<'_>> = open.folders().map(Traces::of).collect();
         doubts.extend(choices.clone().filter_map(|choice| left_behind(&traces, choice)));
+        doubts.extend(nothing_left(open, choices.clone()));
         if let Some(head) = head {
             doubts.extend(self.vanished(head, choices.map(|choice| &choice.machine).collect()));
         }
@@ -98,6 +99,12 @@ impl Asked<'_> {
             .chain(of_sources.map(|pattern| words("machines of a source", pattern)))
             .collect()
     }
+}
+
+/// That the sources have machines, and that none of them is chosen.
+fn nothing_left<'a>(open: &Sources, mut choices: impl Iterator<Item = &'a Choice>) -> Option<String> {
+    let is_left_out = choices.next().is_none() && !open.described().is_empty();
+    is_left_out.then(|| "nothing is copied, as the selection leaves out all machines of the sources".to_owned())
 }
 
 /// Each pattern alone, with the key that it stands under.

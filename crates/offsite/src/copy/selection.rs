@@ -260,7 +260,8 @@ impl Asked<'_> {
         })
     }
 
-    /// The error of a selection that no source has anything of.
+    /// The error of a selection that no source has anything of. That its patterns match nothing, or that it leaves all out, is no error:
+    /// the doubts tell it.
     pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
         let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
         let is_known = !choice.selected.is_empty() || choice.others.iter().any(is_waiting);
@@ -277,12 +278,16 @@ impl Asked<'_> {
         let places = folders.iter().map(|folder| format!("job {} in {}", folder.job(), folder.repository().location()));
         let known: BTreeSet<String> =
             folders.iter().flat_map(|folder| &folder.head().machines).map(ToString::to_string).collect();
-        let missing = choice.others.iter().map(|report| report.name.to_string());
-        Some(Error::UnknownMachine {
-            machine: missing.collect::<Vec<_>>().join(", "),
-            place: places.collect::<Vec<_>>().join(", "),
-            known: known.into_iter().collect(),
-        })
+        let place = places.collect::<Vec<_>>().join(", ");
+        let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
+        match (missing.is_empty(), known.is_empty()) {
+            (true, true) => Some(Error::Settings(format!("there is no restore point yet in {place}"))),
+            (true, false) => None,
+            (false, _) => {
+                let (machine, known) = (missing.join(", "), known.into_iter().collect());
+                Some(Error::UnknownMachine { machine, place, known })
+            }
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl fmt::Display for Holder {
 }
 
 /// Holds that nobody uses a file, whose canonical path this is.
-pub(super) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
+pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
     let mut holders: BTreeSet<Holder> = loop_devices(|backing| backing == path).collect();
     holders.extend(writers(|open| (open.dev(), open.ino()) == (metadata.dev(), metadata.ino())));
     if holders.is_empty() && !is_locked(path)? {

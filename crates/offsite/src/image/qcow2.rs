@@ -11,9 +11,9 @@ use imago::{
     Storage, StorageOpenOptions,
 };
 
-use super::partial::{Partial, Replace};
 use super::watch::Watch;
 use super::{DiskImage, DiskSink, Trust, qcow2_bounds};
+use crate::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
 /// A qcow2 image to read.
@@ -102,7 +102,7 @@ pub(super) struct Qcow2Sink {
 
 impl Qcow2Sink {
     pub(super) fn create(path: &Path, size_bytes: u64, replace: Replace) -> Result<Self> {
-        let (partial, _) = Partial::create(path, replace)?;
+        let (partial, _) = Partial::create(path, Content::Image, replace)?;
         let created =
             File::open(StorageOpenOptions::new().filename(partial.partial_path()).write(true)).and_then(|storage| {
                 Qcow2::<File>::create_builder(storage)

@@ -13,8 +13,8 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::partial::{Partial, Replace};
 use super::{DiskSink, WriteOver};
+use crate::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
 /// Start writing back every so many bytes, so that the last flush finds little to do.
@@ -48,7 +48,7 @@ enum Place {
 
 impl RawSink {
     pub(super) fn create(path: &Path, size_bytes: u64, replace: Replace) -> Result<Self> {
-        let (partial, file) = Partial::create(path, replace)?;
+        let (partial, file) = Partial::create(path, Content::Image, replace)?;
         file.set_len(size_bytes).map_err(|error| partial.failed(error))?;
         Ok(Self::new(Place::File(partial), file))
     }

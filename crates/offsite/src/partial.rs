@@ -9,12 +9,47 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Gid, OFlags, Uid, fchown};
 use rustix::io::Errno;
 
-use super::in_use;
+use crate::image::refuse_file_in_use;
+use crate::layout::MARKER;
 use crate::{Error, Result};
+
+/// What a file is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The image of a disk that is restored.
+    Image,
+    /// An export.
+    Export,
+}
+
+impl Content {
+    fn error(self, path: &Path, detail: &str, source: Option<std::io::Error>) -> Error {
+        match self {
+            Self::Image => Error::image(path, detail, source),
+            Self::Export => Error::export_file(path, detail, source),
+        }
+    }
+
+    /// What is wrong with a name that is taken.
+    const fn taken(self) -> &'static str {
+        match self {
+            Self::Image => "it exists already; restore to another path, or over it (`--overwrite`)",
+            Self::Export => "it exists already; name a file that does not exist yet",
+        }
+    }
+
+    /// What is wrong with a file that another process is writing.
+    const fn busy(self) -> &'static str {
+        match self {
+            Self::Image => "another restore is writing it",
+            Self::Export => "another export is writing it",
+        }
+    }
+}
 
 /// What becomes of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replace {
+pub(crate) enum Replace {
     /// It stays, and nothing is made.
     Never,
     /// It stays until the new one is whole, which then takes its place, owner and permissions.
@@ -23,14 +58,15 @@ pub(super) enum Replace {
 
 /// A file that has its final name only once it is whole.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
+    content: Content,
     path: PathBuf,
     partial: PathBuf,
     /// Whether a file of that name is to be replaced.
     replaces: bool,
     /// Where the file is.
     place: Mutex<Place>,
-    // Locked as long as it is open, so that no other restore takes the file for one that was left behind.
+    // Locked as long as it is open, so that no other process takes the file for one that was left behind.
     _lock: File,
 }
 
@@ -43,14 +79,12 @@ enum Place {
 
 impl Partial {
     /// Makes `PATH.partial`, in place of one that an earlier run left. Refuses if `PATH` is there, or if it is to be replaced and is no
-    /// file, or is in use.
-    pub(super) fn create(path: &Path, replace: Replace) -> Result<(Self, File)> {
+    /// file, or is in use; and a place in a job folder of a repository.
+    pub(crate) fn create(path: &Path, content: Content, replace: Replace) -> Result<(Self, File)> {
+        refuse_repository(path)?;
         let old = match (path.symlink_metadata(), replace) {
             (Err(_), _) => None,
-            (Ok(_), Replace::Never) => {
-                let detail = "it exists already; restore to another path, or over it (`--overwrite`)";
-                return Err(Error::image(path, detail, None));
-            }
+            (Ok(_), Replace::Never) => return Err(content.error(path, content.taken(), None)),
             (Ok(_), Replace::WhenWhole) => Some(Old::look(path)?),
         };
         // Behind a link, the file that it leads to is replaced, and the link stays.
@@ -58,25 +92,25 @@ impl Partial {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = Self::open_locked(path, &partial)?;
+        let file = Self::open_locked(path, &partial, content)?;
         let lock = file.set_len(0).and_then(|()| file.try_clone()).map_err(|error| {
             // Nobody else knows of it yet.
             let _ = std::fs::remove_file(&partial);
-            Error::image(path, "it cannot be created", Some(error))
+            content.error(path, "it cannot be created", Some(error))
         })?;
         let place = Mutex::new(Place::Partial);
-        let new = Self { path: path.to_owned(), partial, replaces: old.is_some(), place, _lock: lock };
+        let new = Self { content, path: path.to_owned(), partial, replaces: old.is_some(), place, _lock: lock };
         if let Some(old) = &old {
             old.pass_on_to(&file)?;
         }
         Ok((new, file))
     }
 
-    fn open_locked(path: &Path, partial: &Path) -> Result<File> {
+    fn open_locked(path: &Path, partial: &Path, content: Content) -> Result<File> {
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
-            // A link in its place would have the image written elsewhere.
+            // A link in its place would have it written elsewhere.
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(partial).map_err(|error| {
                 let detail = match error.kind() {
@@ -84,13 +118,11 @@ impl Partial {
                     ErrorKind::PermissionDenied => "no permission to write in its folder",
                     _ => "it cannot be created",
                 };
-                Error::image(path, detail, Some(error))
+                content.error(path, detail, Some(error))
             })?;
             match file.try_lock() {
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::image(path, "another restore is writing it", None));
-                }
-                // Where files cannot be locked, restores to one path at once are the user's to avoid.
+                Err(TryLockError::WouldBlock) => return Err(content.error(path, content.busy(), None)),
+                // Where files cannot be locked, two that write to one path at once are the user's to avoid.
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             }
             // Whoever had the lock may have renamed or removed the file between its opening and its locking.
@@ -99,32 +131,35 @@ impl Partial {
                 // What an earlier run left, and a copy by hard links has, too.
                 (Ok(locked), Ok(named)) if locked == named && file.metadata().is_ok_and(|left| left.nlink() > 1) => {
                     std::fs::remove_file(partial)
-                        .map_err(|error| Error::image(path, "it cannot be created", Some(error)))?;
+                        .map_err(|error| content.error(path, "it cannot be created", Some(error)))?;
                 }
                 (Ok(locked), Ok(named)) if locked == named => return Ok(file),
-                (Err(error), _) => return Err(Error::image(path, "it cannot be created", Some(error))),
+                (Err(error), _) => return Err(content.error(path, "it cannot be created", Some(error))),
                 _ => {}
             }
         }
     }
 
-    pub(super) fn partial_path(&self) -> &Path {
+    pub(crate) fn partial_path(&self) -> &Path {
         &self.partial
     }
 
-    pub(super) fn failed(&self, error: std::io::Error) -> Error {
+    pub(crate) fn failed(&self, error: std::io::Error) -> Error {
         let detail = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded if self.replaces => {
                 "no space left for the new image beside the old one, which is as it was"
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no space left to restore to",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded if self.content == Content::Image => {
+                "no space left to restore to"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no space left for it",
             _ => "it cannot be written",
         };
-        Error::image(&self.path, detail, Some(error))
+        self.content.error(&self.path, detail, Some(error))
     }
 
     /// Gives the file its name, durably. A file that took the name meanwhile is not replaced, unless one was to be.
-    pub(super) fn keep(&self) -> Result<()> {
+    pub(crate) fn keep(&self) -> Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let flags = if self.replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
@@ -139,7 +174,7 @@ impl Partial {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.failed(error))
     }
 
-    pub(super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = match *place {
             Place::Partial => std::fs::remove_file(&self.partial),
@@ -152,13 +187,32 @@ impl Partial {
     }
 }
 
-/// A restore that is cut off leaves nothing behind, unless its process dies: then the next one writes over it.
+/// What is cut off leaves nothing behind, unless its process dies: then the next one writes over it.
 impl Drop for Partial {
     fn drop(&mut self) {
         if *self.place.get_mut().unwrap_or_else(PoisonError::into_inner) == Place::Partial {
             self.discard();
         }
     }
+}
+
+/// Refuses what lies in a job folder of a repository, or is one of its own files, be it by way of a link. Beside them, as on a drive
+/// that is one repository, others may keep what they like.
+fn refuse_repository(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Where there is nothing yet, it is the folder that decides.
+    let known = absolute.ancestors().find_map(|known| Some((known.canonicalize().ok()?, known)));
+    let Some((real, known)) = known else { return Ok(()) };
+    let place = real.join(absolute.strip_prefix(known).unwrap_or(Path::new("")));
+    for folder in real.ancestors().filter(|folder| folder.join(MARKER).is_file()) {
+        let below = place.strip_prefix(folder).unwrap_or(Path::new(""));
+        let is_own = below.to_str().is_some_and(|name| name.starts_with(MARKER) || name.starts_with('.'));
+        let job = below.components().next().map(|job| folder.join(job)).filter(|job| *job != place);
+        if is_own || job.is_some_and(|job| ["head", "blocks"].iter().any(|part| job.join(part).is_dir())) {
+            return Err(Error::InRepository { path: path.to_owned(), repository: folder.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// A file that is to be replaced.
@@ -176,7 +230,7 @@ impl Old {
         if !metadata.is_file() {
             return Err(Error::image(&path, "it is no file, so it is not written over; restore to another path", None));
         }
-        in_use::refuse_file(&path, &metadata)?;
+        refuse_file_in_use(&path, &metadata)?;
         Ok(Self { path, metadata })
     }
 

@@ -12,8 +12,8 @@ use futures::future::{Either, select};
 use offsite::core::{Digest, RestorePoint, Timestamp};
 use offsite::simulation::on_host;
 use offsite::{JobName, OpenRepository, Source, Transforms};
-use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use offsite_repository::testing::{CrashImage, Fault, Faulty, Gate, Memory, MemoryOptions};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use offsite_simulation::machines::{job, machine};
 use offsite_simulation::proof::finished;
 

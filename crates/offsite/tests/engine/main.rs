@@ -24,6 +24,7 @@ mod names_and_input;
 mod partial;
 mod pins;
 mod power_cuts;
+mod release;
 mod repair;
 mod restores;
 mod rotation;

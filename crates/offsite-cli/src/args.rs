@@ -107,6 +107,9 @@ pub(crate) struct Backup {
     /// The restore point's time (default: now).
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) at: Option<Timestamp>,
+    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
     /// Keep this many restore points, at least 2 (default: all).
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<u32>,
@@ -162,6 +165,9 @@ pub(crate) struct Run {
     /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
+    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
     /// Take machines over that the copy has from a job folder which is none of the sources: they are the same machines.
     #[arg(long)]
     pub(crate) adopt: bool,
@@ -184,6 +190,9 @@ pub(crate) struct Transform {
     /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
+    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) apply_changes_at_once: bool,
+    /// Whether somebody says that the clock is right.
+    pub(crate) trusts_clock: bool,
     /// Whether machines are taken over from other job folders than they came from.
     pub(crate) adopts: bool,
     pub(crate) progress: Arc<dyn Progress>,
@@ -56,6 +58,7 @@ impl Host {
             config,
             clock,
             apply_changes_at_once: false,
+            trusts_clock: false,
             adopts: false,
             progress,
             listener,
@@ -200,7 +203,8 @@ impl Host {
     /// What is to be done to the chain, and what of retention cannot be counted now.
     pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<String>), Failure> {
         let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
-        Ok((Transforms { apply_changes_at_once: self.apply_changes_at_once, ..transforms }, untold))
+        let Self { apply_changes_at_once, trusts_clock, .. } = *self;
+        Ok((Transforms { apply_changes_at_once, trusts_clock, ..transforms }, untold))
     }
 
     /// The repository that the job copies to, and the drive that it is on, if it is on one.

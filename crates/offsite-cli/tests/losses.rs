@@ -292,3 +292,36 @@ fn what_verify_finds_is_in_the_status_until_it_is_healed() {
     site.offsite.run(["verify", "./second", "--read-data"]).expect(0);
     check(0);
 }
+
+/// The first runs were of a clock that was ten years ahead. Somebody says that it is right now, and retention goes on.
+#[test]
+fn a_clock_that_was_wrong_in_the_first_run_is_put_right() {
+    let site = Site::new(&COPY_JOB.replace("keep = 3", "keep = 2"));
+    site.back_up(0);
+    site.offsite.run(["run", "--now", "2036-01-01T00:00:00Z"]).expect(0);
+    let points = || site.offsite.json(["points", "second"])["points"].as_array().unwrap().len();
+    for number in 1..4 {
+        site.back_up(number);
+        let ran = site.run(number).expect(3);
+        assert!(ran.out.contains("--trust-clock"), "{ran}");
+    }
+    assert_eq!(points(), 4);
+    site.back_up(4);
+    site.offsite.run(["run", "--trust-clock", "--now", &date(4)]).expect(0);
+    assert_eq!(points(), 2);
+    site.live(5..8);
+    assert_eq!(points(), 2);
+    site.is_copied(7);
+}
+
+/// A clock that is far ahead in a repair is believed as little as in a run.
+#[test]
+fn a_repair_does_not_take_the_time_far_ahead() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..5);
+    lose_heads(&site.offsite.path("second").join(COPY), true);
+    site.offsite.run(["repair", "second", COPY]).expect(0);
+    site.back_up(5);
+    // The present is later, and believed up to a hundred days after the newest restore point.
+    site.offsite.run(["run", "--now", &date(4 + 101)]).expect(0);
+}

@@ -81,6 +81,13 @@ impl BackupJob {
         self
     }
 
+    /// Whether the clock is right, whatever the job has known before. See [`Transforms::trusts_clock`].
+    #[must_use]
+    pub fn trust_clock(mut self, trusts_clock: bool) -> Self {
+        self.transforms.trusts_clock = trusts_clock;
+        self
+    }
+
     /// The size of the blocks, for a job that has no restore point yet.
     #[must_use]
     pub fn block_size(mut self, block_size: BlockSize) -> Self {

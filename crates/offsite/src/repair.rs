@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::{IndexReference, MachineName, Sequence, Timestamp};
 
+use crate::clock_rule::ClockRule;
 use crate::findings::Findings;
 use crate::holder::{Life, life_of};
 use crate::layout::Layout;
@@ -281,7 +282,8 @@ impl Repair {
             commit: random_id()?,
             boundary: number - 1,
             lease: None,
-            clock: now.map_or(head.clock, |now| head.clock.max(now)),
+            // A clock that is far ahead is believed as little as in a run.
+            clock: now.map_or(head.clock, |now| ClockRule::default().judge(head.clock, now).mark()),
             ..head
         })
     }

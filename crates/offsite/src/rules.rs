@@ -16,6 +16,7 @@ use crate::{Error, Result};
 /// [`Error::Defect`] names the rule.
 pub(crate) fn check_successor(head: &Head, next: &Head, minted: u32) -> Result<()> {
     check_numbers(head, next)?;
+    check_clock(head, next)?;
     if next.epoch != head.epoch || next.sealed_epoch != head.sealed_epoch {
         return broken("epoch", "a writer commits in the epoch that it has taken");
     }
@@ -45,8 +46,11 @@ pub(crate) fn check_successor(head: &Head, next: &Head, minted: u32) -> Result<(
 ///
 /// # Errors
 /// [`Error::Defect`] names the rule.
-pub(crate) fn check_taking(head: &Head, next: &Head) -> Result<()> {
+pub(crate) fn check_taking(head: &Head, next: &Head, trusts_clock: bool) -> Result<()> {
     check_numbers(head, next)?;
+    if !trusts_clock {
+        check_clock(head, next)?;
+    }
     if next.epoch.checked_sub(1) != Some(head.epoch) {
         return broken("epoch", "a writer takes the epoch after the last one");
     }
@@ -93,8 +97,12 @@ fn check_numbers(head: &Head, next: &Head) -> Result<()> {
     if next.boundary < head.boundary || next.boundary >= next.number {
         return broken("boundary", "it never goes back and never reaches the newest head");
     }
+    Ok(())
+}
+
+fn check_clock(head: &Head, next: &Head) -> Result<()> {
     if next.clock < head.clock {
-        return broken("clock", "the time that is known never goes back");
+        return broken("clock", "the time that is known never goes back, unless somebody says that the clock is right");
     }
     Ok(())
 }
@@ -184,7 +192,7 @@ mod tests {
         next.files.insert(ObjectId::new(3, 2), file);
         check_successor(&head(), &next, 2).unwrap();
         check_release(&next).unwrap();
-        check_taking(&head(), &Head { epoch: 4, sealed_epoch: 3, ..self::next() }).unwrap();
+        check_taking(&head(), &Head { epoch: 4, sealed_epoch: 3, ..self::next() }, false).unwrap();
         check_patched(&head(), ObjectId::new(2, 7)).unwrap();
     }
 
@@ -202,6 +210,9 @@ mod tests {
         broken("boundary", |next| next.boundary = 0);
         broken("boundary", |next| next.boundary = 6);
         broken("clock", |next| next.clock = Timestamp::from_unix_secs(6).unwrap());
+        let earlier = Head { epoch: 4, sealed_epoch: 3, clock: Timestamp::from_unix_secs(6).unwrap(), ..self::next() };
+        refused(check_taking(&head(), &earlier, false), "clock");
+        check_taking(&head(), &earlier, true).unwrap();
         broken("epoch", |next| next.epoch = 4);
         broken("epoch", |next| next.sealed_epoch = 3);
         let retire = |since, id| Retirement { since, what: RetiredObject::File(id), bytes: 9 };
@@ -227,9 +238,9 @@ mod tests {
         next.retired.push(retire(7, ObjectId::new(1, 1)));
         refused(check_successor(&head(), &next, 1), "release rule 1");
         refused(check_release(&next), "release rule 1");
-        refused(check_taking(&head(), &Head { epoch: 5, ..self::next() }), "epoch");
-        refused(check_taking(&head(), &Head { epoch: 4, sealed_epoch: 2, ..self::next() }), "epoch");
-        refused(check_taking(&head(), &Head { epoch: 4, retired: Vec::new(), ..self::next() }), "epoch");
+        refused(check_taking(&head(), &Head { epoch: 5, ..self::next() }, false), "epoch");
+        refused(check_taking(&head(), &Head { epoch: 4, sealed_epoch: 2, ..self::next() }, false), "epoch");
+        refused(check_taking(&head(), &Head { epoch: 4, retired: Vec::new(), ..self::next() }, false), "epoch");
         refused(check_patched(&head(), ObjectId::new(1, 7)), "epoch");
     }
 }

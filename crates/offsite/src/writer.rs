@@ -131,7 +131,7 @@ impl Writer {
                     next.chain = empty_chain(settings.block_size)?;
                 }
                 if !is_broken!(NumberReused) {
-                    check_taking(head, &next)?;
+                    check_taking(head, &next, settings.clock.is_trusted)?;
                 }
                 next
             }
@@ -387,7 +387,7 @@ fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
         commit: random_id()?,
         ancestry,
         boundary: number.saturating_sub(HEADS_KEPT).max(head.boundary),
-        clock: head.clock.max(mark),
+        clock: mark,
         ..head.clone()
     })
 }

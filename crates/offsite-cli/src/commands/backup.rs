@@ -45,6 +45,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     if let Some(keep) = keep {
         job = job.keep(keep);
     }
+    job = job.trust_clock(arguments.trust_clock);
     let backed_up = async { Ok(job.run(arguments.at.unwrap_or_else(place::now)).await?) };
     let what = "no restore point was made; the next backup clears away what had been written";
     let report = Stop::listen()?.cut_off(backed_up, what).await?;

@@ -79,6 +79,7 @@ impl<'a> One<'a> {
         let around = Arc::new(Around { job: name.clone(), ejected: Mutex::default() });
         let mut host = Host::new(name, config.clone(), clock.clone(), progress::bars(), around.clone());
         host.apply_changes_at_once = arguments.apply_policy;
+        host.trusts_clock = arguments.trust_clock;
         host.adopts = arguments.adopt;
         Self { host: Arc::new(host), around, arguments }
     }

@@ -50,6 +50,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     let around = Arc::new(Around::default());
     let mut host = Host::new(name.clone(), config.clone(), clock.clone(), progress::bars(), around.clone());
     host.apply_changes_at_once = arguments.apply_policy;
+    host.trusts_clock = arguments.trust_clock;
     let (target, medium) = host.target().await?;
     let (transforms, notes) = host.transforms(medium.as_ref()).await?;
     let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::bars());

@@ -94,7 +94,11 @@ impl fmt::Display for Clock {
         match self {
             Self::Steady { now } => write!(formatter, "the clock says {now}"),
             Self::Behind { now, known } => {
-                write!(formatter, "the clock says {now} and has said {known} before: nothing was removed")
+                write!(
+                    formatter,
+                    "the clock says {now} and has said {known} before: nothing was removed; if it is right now, one run with \
+                     `--trust-clock` says so"
+                )
             }
             Self::Ahead { now, known, mark } => write!(
                 formatter,

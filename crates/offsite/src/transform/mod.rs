@@ -76,6 +76,9 @@ pub struct Transforms {
     /// How far ahead of all that the job has known the clock may be before nothing is pruned by it, in seconds; none: a hundred days. See
     /// [`ahead_max_secs`](offsite_core::schedule::clock::ahead_max_secs) for a job with a schedule.
     pub clock_ahead_max_secs: Option<i64>,
+    /// Whether the clock is right, whatever the job has known before: somebody has looked at it. The job's latest known time goes back with
+    /// it, if need be.
+    pub trusts_clock: bool,
     /// The job's restore points in other repositories, where it writes to several in turn (removable drives): they are counted
     /// by retention, and not touched.
     pub elsewhere: Vec<RestorePoint>,
@@ -91,7 +94,8 @@ impl Transforms {
     /// What the clock is judged by. Of a drive that comes back after months, the points elsewhere tell that these have passed.
     pub(crate) fn clock(&self) -> ClockRule {
         let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or(AHEAD_MAX_SECS);
-        ClockRule { ahead_max_secs, known: self.elsewhere.iter().map(|point| point.time).max() }
+        let known = self.elsewhere.iter().map(|point| point.time).max();
+        ClockRule { ahead_max_secs, known, is_trusted: self.trusts_clock }
     }
 }
 

@@ -37,6 +37,11 @@ pub enum Event {
         /// The time of the state that was copied.
         captured: Timestamp,
     },
+    /// A machine of the running sync is not copied by it: a backup of it has begun since the look, and is waited for.
+    MachineLocked {
+        /// Which.
+        machine: MachineName,
+    },
     /// The running sync has come to its end. Machines of it that were not reported as copied are looked for again.
     SyncEnded,
     /// The running sync has failed. What was copied stays where it is, and is not transferred again.

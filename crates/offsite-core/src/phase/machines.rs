@@ -159,6 +159,13 @@ impl Machines {
         work.captured.get_or_insert(captured);
     }
 
+    /// A backup of a machine has begun since it was seen, and the sync goes on without it.
+    pub(super) fn lock(&mut self, machine: &MachineName) {
+        if let Some(work) = self.table.get_mut(machine).filter(|work| work.captured.is_none()) {
+            (work.seen, work.is_in_sync) = (Some(Seen::Locked), false);
+        }
+    }
+
     /// What there is of each; `is_waiting` tells whether something new was waited for.
     pub(super) fn outcomes(&self, is_waiting: bool) -> BTreeMap<MachineName, Outcome> {
         self.table.iter().map(|(machine, work)| (machine.clone(), work.outcome(is_waiting))).collect()

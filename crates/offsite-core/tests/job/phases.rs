@@ -264,6 +264,32 @@ fn a_single_interval_waits_for_nothing_and_goes_on_after_a_failure() {
     assert!(matches!(actions[..], [Action::ClosePoint { .. }]), "{actions:?}");
 }
 
+/// Between the look and the sync, the next backup of a machine has begun.
+#[test]
+fn a_machine_whose_backup_begins_meanwhile_is_waited_for() {
+    let now = at("22T22:00:00");
+    let locked = || Event::MachineLocked { machine: machine("a") };
+    let (mut job, _) = Job::single(settings(), now);
+    job.step(seen(&[("a", Seen::Ready), ("b", Seen::Ready)]), now);
+    job.step(copied("b", "22T21:00:00"), now);
+    job.step(locked(), now);
+    job.step(Event::SyncEnded, now);
+    job.step(Event::PointClosed, now);
+    let result = result(&job.step(Event::TransformDone, now));
+    assert_eq!(result.machines[&machine("a")], Outcome::Absent(Absence::Locked));
+    assert_eq!(result.notes, []);
+    // One that stays at work looks again at once, and goes on looking.
+    let mut job = first(settings());
+    job.step(seen(&[("a", Seen::Ready)]), now);
+    job.step(locked(), now);
+    assert!(matches!(job.step(Event::SyncEnded, now)[..], [Action::LookAtSources { .. }, ..]));
+    assert_eq!(job.step(seen(&[("a", Seen::Locked)]), now), [Action::WakeAt(at("22T22:05:00"))]);
+    // What was copied before it was said to be locked stays so.
+    job.step(copied("a", "22T21:00:00"), now);
+    job.step(locked(), now);
+    assert_eq!(job.outcomes()[&machine("a")], Outcome::Complete { captured: at("22T21:00:00") });
+}
+
 #[test]
 fn what_another_run_has_copied_counts_once_it_is_newer() {
     let (mut job, _) = Job::resume(settings(), Past::default(), at("21T22:00:00"));

@@ -49,6 +49,7 @@ impl Job {
             Event::MachineCopied { machine, captured } if is_sync || is_closing => {
                 self.machines.complete(machine, captured);
             }
+            Event::MachineLocked { machine } if is_sync => self.machines.lock(&machine),
             Event::SyncEnded if is_sync && self.transfer != Transfer::None => {
                 self.transfer = Transfer::None;
                 let cut_off: Vec<&str> = self.machines.stop().into_iter().map(MachineName::as_str).collect();

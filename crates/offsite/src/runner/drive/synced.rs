@@ -78,7 +78,8 @@ impl Drive {
                     let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
                     self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
                 }
-                MachineOutcome::Waiting { .. } | MachineOutcome::Absent { .. } => {}
+                MachineOutcome::Waiting { .. } => self.events.push_back(Event::MachineLocked { machine }),
+                MachineOutcome::Absent { .. } => {}
             }
         }
         self.note(outcome.notes);

@@ -10,7 +10,7 @@ use offsite_cli::workload::Disk;
 use support::{COPY_JOB, Offsite, assert_same_bytes, day};
 
 const COPY: &str = "Offsite Copy";
-/// The first day of a site. A repair knows the present, so what comes before it has to be in the past.
+/// The first day of a site: long past, whenever the tests run.
 const FIRST: i64 = -80;
 
 fn date(number: i64) -> String {
@@ -45,17 +45,14 @@ impl Site {
 
     fn live(&self, days: std::ops::Range<i64>) {
         for number in days {
-            self.back_up(number);
-            let ran = self.run(number);
+            let ran = self.next(number);
             assert_eq!(ran.status, 0, "{ran}");
         }
     }
 
-    /// A backup and a run of the present.
-    fn today(&self, version: u32) -> support::Ran {
-        self.disk.apply(&self.offsite.path("web01.img"), version).unwrap();
-        self.offsite.ok(["backup", "--repo", "primary", "--job", "nightly", "web01=web01.img"]);
-        self.offsite.run(["run"])
+    fn next(&self, number: i64) -> support::Ran {
+        self.back_up(number);
+        self.run(number)
     }
 
     fn is_copied(&self, number: i64) {
@@ -93,11 +90,11 @@ fn archives_outlive_a_repair_without_heads() {
     let ran = site.offsite.run(["repair", "second", COPY]).expect(0);
     assert!(ran.out.contains("tags and containers were in the heads"), "{ran}");
     assert_eq!(points(), before);
-    let ran = site.today(45).expect(0);
+    let ran = site.next(45).expect(0);
     assert!(ran.out.contains("for long-term retention again"), "{ran}");
     let after = points();
     assert!(before[..before.len() - 3].iter().all(|archive| after.contains(archive)), "{before:?} {after:?}");
-    site.today(46).expect(0);
+    site.next(46).expect(0);
     assert!(points().starts_with(&before[..before.len() - 3]));
 }
 
@@ -120,8 +117,8 @@ fn a_job_of_which_only_an_archive_is_left_goes_on() {
     }
     site.offsite.run(["repair", "second", COPY]).expect(3);
     for version in 20..24 {
-        site.today(version).expect(0);
-        site.is_copied(version.into());
+        site.next(version).expect(0);
+        site.is_copied(version);
     }
 }
 
@@ -135,7 +132,8 @@ fn a_backup_refuses_a_folder_whose_heads_are_lost() {
     let folder = site.offsite.path("primary").join("nightly");
     lose_heads(&folder, false);
     let before = files(&folder.join("blocks"));
-    let backup = ["backup", "--repo", "primary", "--job", "nightly", "web01=web01.img"];
+    let at = date(3);
+    let backup = ["backup", "--repo", "primary", "--job", "nightly", "--at", &at, "web01=web01.img"];
     site.offsite.run(backup).expect(1).says(&["offsite repair"]);
     assert_eq!(files(&folder.join("blocks")), before);
     site.offsite.run(["repair", "primary", "nightly"]).expect(0);
@@ -322,6 +320,34 @@ fn a_repair_does_not_take_the_time_far_ahead() {
     lose_heads(&site.offsite.path("second").join(COPY), true);
     site.offsite.run(["repair", "second", COPY]).expect(0);
     site.back_up(5);
-    // The present is later, and believed up to a hundred days after the newest restore point.
-    site.offsite.run(["run", "--now", &date(4 + 101)]).expect(0);
+    // The present is months later, and the repair has not taken it for what the job knows.
+    site.live(5..7);
+}
+
+/// A repair of the source has lost the tags by which a machine is selected: no copy is removed for that.
+#[test]
+fn tags_that_a_repair_has_lost_remove_no_copy() {
+    let select = "[jobs.\"Offsite Copy\".select]\ntags = [\"gold\"]\n\n[jobs.\"Offsite Copy\".retention]\ndeleted_machines_days = 1";
+    let site = Site::new(&COPY_JOB.replace("[jobs.\"Offsite Copy\".retention]", select));
+    let backup = |number, tags: &[&str]| {
+        let at = date(number);
+        let backup = ["backup", "--repo", "primary", "--job", "nightly", "--at", &at, "web01=web01.img"];
+        site.offsite.ok(backup.into_iter().chain(tags.iter().copied()));
+    };
+    backup(0, &["--tag", "web01:gold"]);
+    site.run(0).expect(0);
+    lose_heads(&site.offsite.path("primary/nightly"), true);
+    let ran = site.offsite.run(["repair", "primary", "nightly"]).expect(0);
+    assert!(ran.out.contains("--tag"), "{ran}");
+    for number in 1..6 {
+        backup(number, &[]);
+        let ran = site.run(number).expect(3);
+        assert!(ran.out.contains("gold"), "{ran}");
+    }
+    let points = site.offsite.json(["points", "second"]);
+    let machines = points["points"].as_array().unwrap().last().unwrap()["machines"].as_array().unwrap().len();
+    assert_eq!(machines, 1, "{points}");
+    backup(6, &["--tag", "web01:gold"]);
+    site.run(6).expect(0);
+    site.is_copied(6);
 }

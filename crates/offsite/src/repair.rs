@@ -22,7 +22,6 @@ use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
 use offsite_core::{IndexReference, MachineName, Sequence, Timestamp};
 
-use crate::clock_rule::ClockRule;
 use crate::findings::Findings;
 use crate::holder::{Life, life_of};
 use crate::layout::Layout;
@@ -175,7 +174,7 @@ impl Repair {
         }
         let known = self.known_damage(&survey, &target, now.is_some()).await?;
         if target.is_new {
-            let next = self.successor(&survey, target.head.clone(), now)?;
+            let next = self.successor(&survey, target.head.clone())?;
             report.head = Some(next.number);
             if now.is_some() {
                 prove(&survey, &target).await?;
@@ -263,7 +262,7 @@ impl Repair {
     }
 
     /// The repaired head: no writer that was at work can commit after it.
-    fn successor(&self, survey: &Survey, head: Head, now: Option<Timestamp>) -> Result<Head> {
+    fn successor(&self, survey: &Survey, head: Head) -> Result<Head> {
         let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
         let number = number.ok_or_else(|| used_up(&self.job, "numbers of heads"))?;
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);
@@ -282,8 +281,7 @@ impl Repair {
             commit: random_id()?,
             boundary: number - 1,
             lease: None,
-            // A clock that is far ahead is believed as little as in a run.
-            clock: now.map_or(head.clock, |now| ClockRule::default().judge(head.clock, now).mark()),
+            // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.
             ..head
         })
     }

@@ -47,6 +47,15 @@ impl Asked<'_> {
         doubts
     }
 
+    /// The machines of a chain that count as selected though they are not, as something of the selection matches nothing: it may be mistyped,
+    /// or a repair of the source has lost the tags, and no copy is to be removed for that.
+    pub(super) fn selected_in_doubt(&self, open: &Sources, head: &Head) -> Vec<MachineName> {
+        match idle_included(&self.selection.include, &open.described()).is_empty() {
+            true => Vec::new(),
+            false => names(head).into_iter().cloned().collect(),
+        }
+    }
+
     /// Machines that the chain has, that would be selected, and that no source has.
     fn vanished(&self, head: &Head, seen: BTreeSet<&MachineName>) -> Vec<String> {
         let had: BTreeSet<&MachineName> =
@@ -75,13 +84,7 @@ impl Asked<'_> {
         if found.is_empty() {
             return Vec::new();
         }
-        let matches = |pattern: &Objects, machines: &[Described]| {
-            machines.iter().any(|known| pattern.has(&known.machine, &known.tags, &known.containers))
-        };
-        // A machine that is named in full is missed as a machine.
-        let is_missed = |key: &str, pattern: &Pattern| key == "machines" && pattern.as_name().is_some();
-        let included = single(&self.selection.include).into_iter();
-        let included = included.filter(|(key, pattern, objects)| !is_missed(key, pattern) && !matches(objects, &found));
+        let included = idle_included(&self.selection.include, &found);
         let excluded = single(&self.selection.exclude).into_iter();
         let excluded = excluded.filter(|(_, _, objects)| !matches(objects, &found) && !matches(objects, &had));
         let of_sources = self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
@@ -94,11 +97,25 @@ impl Asked<'_> {
             )
         };
         included
-            .map(|(key, pattern, _)| words(&format!("select.{key}"), pattern))
+            .into_iter()
+            .map(|(key, pattern)| words(&format!("select.{key}"), pattern))
             .chain(excluded.map(|(key, pattern, _)| words(&format!("select.exclude ({key})"), pattern)))
             .chain(of_sources.map(|pattern| words("machines of a source", pattern)))
             .collect()
     }
+}
+
+/// The patterns that select none of `found`, each with its key. A machine that is named in full is missed as a machine.
+fn idle_included<'a>(include: &'a Objects, found: &[Described]) -> Vec<(&'static str, &'a Pattern)> {
+    let is_missed = |key: &str, pattern: &Pattern| key == "machines" && pattern.as_name().is_some();
+    let idle = single(include)
+        .into_iter()
+        .filter(|(key, pattern, objects)| !is_missed(key, pattern) && !matches(objects, found));
+    idle.map(|(key, pattern, _)| (key, pattern)).collect()
+}
+
+fn matches(objects: &Objects, machines: &[Described]) -> bool {
+    machines.iter().any(|known| objects.has(&known.machine, &known.tags, &known.containers))
 }
 
 /// That the sources have machines, and that none of them is chosen.

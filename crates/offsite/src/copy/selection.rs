@@ -243,6 +243,7 @@ impl Asked<'_> {
                 location: folder.repository().location(),
             });
         }
+        choice.selected.extend(self.selected_in_doubt(open, head));
         Ok(choice)
     }
 

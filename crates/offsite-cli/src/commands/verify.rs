@@ -42,7 +42,12 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
             let has_read = arguments.read_data || arguments.budget_mib.is_some();
-            print::text(LocalTime::of(&config, job.as_str()).text(&summary(job.as_str(), &report, has_read)));
+            print::text(LocalTime::of(&config, job.as_str()).text(&summary(
+                &arguments.repo,
+                job.as_str(),
+                &report,
+                has_read,
+            )));
         }
         if let Some(copy) = config.copy_job_of(&arguments.repo, &job) {
             let damage = report.damage.iter().map(|damage| format!("{}: {}", damage.object, damage.what)).collect();
@@ -63,7 +68,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     Ok(status)
 }
 
-fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
+fn summary(repo: &str, job: &str, report: &VerifyReport, read_data: bool) -> String {
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let looked = if read_data {
         format!("{} read and compared with their digests{}", render::bytes(report.bytes_read), left(report))
@@ -89,6 +94,12 @@ fn summary(job: &str, report: &VerifyReport, read_data: bool) -> String {
     for damage in &report.damage {
         text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));
         text.push_str(&format!("            {}\n", touches(damage)));
+    }
+    let tells = |damage: &Damage| ["/head/", "/index/"].iter().any(|folder| damage.object.contains(folder));
+    if report.damage.iter().any(tells) {
+        text.push_str(&format!(
+            "  `offsite repair {repo} \"{job}\"` makes heads and indexes again from their second copies\n"
+        ));
     }
     text
 }

@@ -4,12 +4,14 @@
 //! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
 //! it may be this writer's own earlier try.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use offsite_core::ObjectId;
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
-use offsite_repository::{ErrorKind, Key, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
 use tokio::time::sleep;
 
 use crate::error::Context;
@@ -122,22 +124,47 @@ impl Heads {
         Ok(Head::decode(&read).ok().filter(|head| (head.epoch, head.number) == number))
     }
 
-    /// The newest second copy that can be read, if it is of a later head than `head`.
+    /// The newest second copy that can be read, if it is of a later head than `head` and what it adds is there.
     ///
     /// Its writer was cut off before the commit, or the heads after `head` are lost. All that the copy refers to was durable before it
-    /// was stored, and an epoch has one writer, so it is the state that follows.
+    /// was stored, and an epoch has one writer, so it is the state that follows. In a folder that was carried elsewhere while it was written,
+    /// a part of that may be missing: then the copy counts for nothing.
     pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
-        let listed = self.repository.backend().list_all(&self.layout.backup_files()?).await;
-        let listed = listed.while_doing(|| format!("listing the backup files of job {}", self.layout.job()))?;
-        let copies = listed.iter().filter_map(|object| Some((head_copy_number(&object.key)?, &object.key)));
+        let blocks = self.list(&self.layout.backup_files()?).await?;
+        let copies = blocks.keys().filter_map(|key| Some((head_copy_number(key)?, key)));
         let mut later: Vec<_> = copies.filter(|(number, _)| *number > (head.epoch, head.number)).collect();
         later.sort_unstable();
         for (number, key) in later.into_iter().rev() {
             if let Some(copy) = self.copy(key, number).await?.filter(|copy| copy.folder == head.folder) {
-                return Ok(Some(copy));
+                return Ok(if self.has_news(head, &copy, &blocks).await? { Some(copy) } else { None });
             }
         }
         Ok(None)
+    }
+
+    /// Whether all is there that `copy` refers to and `head` does not. `blocks` are the objects beside the backup files, and their lengths.
+    async fn has_news(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
+        for (id, file) in &copy.files {
+            let is_known = head.files.get(id).is_some_and(|known| known.length >= file.length);
+            let length = blocks.get(&self.layout.backup_file(*id)?);
+            if !is_known && length.is_none_or(|length| *length < file.length) {
+                return Ok(false);
+            }
+        }
+        let known: BTreeSet<ObjectId> = head.chain.indexes().map(|index| index.id).collect();
+        let indexes = self.list(&self.layout.indexes()?).await?;
+        for index in copy.chain.indexes().filter(|index| !known.contains(&index.id)) {
+            if !indexes.contains_key(&self.layout.index(index.id)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
+        let listed = self.repository.backend().list_all(folder).await;
+        let listed = listed.while_doing(|| format!("looking for what a run has left of job {}", self.layout.job()))?;
+        Ok(listed.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
     /// Commits `next`.

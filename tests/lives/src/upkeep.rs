@@ -147,6 +147,11 @@ impl World {
                 self.folders[number].is_estimated = true;
                 self.folders[number].is_loose = true;
             }
+            // It may have been cut off as it committed that.
+            None | Some(Err(_)) if is_struck && !is_sound => {
+                self.folders[number].is_estimated = true;
+                self.folders[number].is_loose = true;
+            }
             _ => {}
         }
         self.look()?;

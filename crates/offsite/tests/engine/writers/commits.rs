@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use offsite::{OpenRepository, TransformJob};
+use offsite::core::format::head::Head;
+use offsite::{OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty};
-use offsite_repository::{ErrorKind, Prefix, Verb};
+use offsite_repository::{ErrorKind, Key, Prefix, Verb};
 
 use super::{COPY, Scene};
 use crate::support::drive::poll_times;
-use crate::support::objects::{HEADS_MAX, fork, key, keys, newest_head, put_successor};
+use crate::support::objects::{HEADS_MAX, bytes_of, copies, fork, key, keys, newest_head, put_successor};
 use crate::support::truth::causes;
 use crate::support::{day, job, keep, open_memory};
 
@@ -34,6 +35,36 @@ async fn heads_do_not_pile_up_and_numbers_are_not_used_again() {
     offsite_repository::RepositoryExt::put(&source, &late, bytes).await.unwrap();
     scene.machines.backup(&primary, &["web01"]).run(day(31)).await.unwrap();
     assert!(!keys(&source, "nightly/head").contains(&late));
+}
+
+/// A restore point without a new block changes the chain, and no file.
+#[tokio::test]
+async fn the_second_copy_of_a_head_tells_a_point_without_blocks_too() {
+    let scene = Scene::new().await;
+    let (source, primary, _, _) = scene.fork().await;
+    let backup = scene.machines.backup(&primary, &["web01"]).keep(keep(99));
+    backup.run(day(4)).await.unwrap();
+    assert_eq!(backup.run(day(5)).await.unwrap().stored_blocks, 0);
+    let copy = copies(&source, "nightly").into_iter().find(|key| key.name().ends_with(".head")).unwrap();
+    let told = Head::decode(&bytes_of(&source, &copy)).unwrap();
+    assert_eq!(told.chain, newest_head(&source, "nightly").chain);
+}
+
+/// Where heads are lost that a second copy tells of, a verification says so.
+#[tokio::test]
+async fn a_second_copy_of_a_head_that_is_lost_is_told() {
+    let scene = Scene::new().await;
+    let (source, primary, _, _) = scene.fork().await;
+    let notes = async || Verify::new(&primary, job("nightly")).run().await.unwrap().notes;
+    assert_eq!(notes().await, [""; 0]);
+    let number_of = |key: &Key| Head::decode(&bytes_of(&source, key)).unwrap().number;
+    let copy = copies(&source, "nightly").into_iter().find(|key| key.name().ends_with(".head")).unwrap();
+    let number = number_of(&copy);
+    for head in keys(&source, "nightly/head").iter().filter(|head| number_of(head) >= number) {
+        assert!(source.remove(head));
+    }
+    let told = format!("there is a second copy of head {number}, and the newest head is ");
+    assert!(notes().await.iter().any(|note| note.starts_with(&told)), "{told}");
 }
 
 /// Whatever a run was cut off in, the first run after it recovers all there is, and the second finds nothing to do: it takes the lease
@@ -122,4 +153,30 @@ async fn a_commit_that_was_not_stored_is_tried_again() {
             assert_eq!(scene.truth.check(&open_memory(&source).await, "nightly").await, [3, 4, 5]);
         }
     }
+}
+
+/// Heads are lost, and what only their second copy tells is not all there, as in a folder that was carried elsewhere while it was
+/// written: the chain goes on from the newest head. Once it is all there, that counts.
+#[tokio::test]
+async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
+    let scene = Scene::new().await;
+    let (_, primary, target, second) = scene.fork().await;
+    let before = newest_head(&target, COPY);
+    scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
+    Scene::copy(&primary, &second).run(day(5)).await.unwrap();
+    let after = newest_head(&target, COPY);
+    for number in before.number + 1..=after.number {
+        target.remove(&key(&format!("{COPY}/head/{number:020}")));
+    }
+    assert_eq!(newest_head(&target, COPY).chain, before.chain);
+    let new_index = after.chain.latest().unwrap().index.id;
+    let idle = || async { TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap() };
+    let index = key(&format!("{COPY}/index/{new_index}"));
+    let whole = fork(&target).await;
+    assert!(target.remove(&index));
+    idle().await;
+    assert_eq!(newest_head(&target, COPY).chain, before.chain, "its index is missing");
+    let second = open_memory(&whole).await;
+    TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap();
+    assert_eq!(newest_head(&whole, COPY).chain, after.chain);
 }

@@ -22,3 +22,15 @@ impl fmt::Display for Bytes {
         write!(formatter, "{value:.1} {}", UNITS[unit])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_unit() {
+        let shown = |count| Bytes(count).to_string();
+        assert_eq!([0, 1023, 1024, 1536 << 20].map(shown), ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]);
+        assert_eq!([1 << 50, u64::MAX].map(shown), ["1.0 PiB", "16384.0 PiB"], "there is no larger one");
+    }
+}

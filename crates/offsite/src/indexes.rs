@@ -391,3 +391,66 @@ fn of_machines(map: BlockMap, point: &RestorePoint) -> BlockMap {
     let is_known = map.machines().keys().all(has);
     if is_known { map } else { map.project(has) }
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::{BlockSize, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, Run, StoredBlock};
+
+    use super::*;
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn a_short_index_is_read_whole() {
+        let sample = Sample::new(2).await;
+        let mut indexes = sample.indexes();
+        let coverage = Coverage::of(&sample.state);
+        assert_eq!(indexes.part(&sample.point, &coverage).await.unwrap(), sample.state.restricted(&coverage));
+        assert!(indexes.maps.contains_key(&sample.point.index.id) && indexes.directories.is_empty());
+    }
+
+    /// Of an index with as many pages as this, two that are far apart are two small reads.
+    #[tokio::test]
+    async fn pages_that_are_far_apart_are_read_alone() {
+        const BLOCKS: u32 = 60_000;
+        let sample = Sample::new(1).await;
+        let at = sample.blocks[0].at;
+        let run = |block: u32| {
+            let at = StoredBlock { offset: 4096 * (u64::from(block) + 1), length: 4096, ..at };
+            Run::Stored { block, at }
+        };
+        let identity = DiskIdentity { name: DiskName::new("vda").unwrap(), format: ImageFormat::Raw };
+        let size_bytes = u64::from(BLOCKS) * u64::from(BlockSize::KiB256.bytes());
+        let disk = DiskMap::new(identity, size_bytes, BLOCKS.into(), 0, (0..BLOCKS).map(run).collect()).unwrap();
+        let mut map = sample.state.clone();
+        for machine in &sample.point.machines {
+            let disks = BTreeMap::from([(DiskNumber(0), disk.clone())]);
+            map.insert(machine.name.clone(), offsite_core::MachineMap { captured: machine.captured, disks });
+        }
+        let index = Index {
+            folder: sample.head.folder,
+            id: ObjectId::new(9, 9),
+            sequence: sample.point.sequence,
+            time: sample.point.time,
+            kind: sample.point.kind,
+            base: None,
+            block_size: BlockSize::KiB256,
+            below: Vec::new(),
+            files: BTreeMap::from([(at.file, 1 << 40)]),
+            machines: sample.point.machines.iter().cloned().zip((0..).map(offsite_core::MachineNumber)).collect(),
+            map,
+            spare: BlockMap::empty(),
+        };
+        let bytes = index.encode().unwrap();
+        let (length, point) = (bytes.len() as u64, index.point(&bytes).unwrap());
+        assert!(length > 2 * WHOLE_BYTES_MAX);
+        let key = sample.layout.index(index.id).unwrap();
+        sample.repository.backend().put(&key, bytes.into()).await.unwrap();
+        let far_apart = index.map.picked(|_, _, block, at| [0, 50_000].contains(&block).then_some(at));
+        let coverage = Coverage::of(&far_apart);
+        let before = sample.repository.counts().bytes_read;
+        let part = sample.indexes().part(&point, &coverage).await.unwrap();
+        assert_eq!(part, index.map.restricted(&coverage));
+        let read = sample.repository.counts().bytes_read - before;
+        assert!(read < length / 4, "{read} of {length}");
+    }
+}

@@ -47,6 +47,8 @@ pub mod report;
 mod restore;
 mod rules;
 pub mod runner;
+#[cfg(test)]
+mod sample;
 mod seams;
 mod signs;
 #[cfg(offsite_simulation)]

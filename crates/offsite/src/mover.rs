@@ -23,6 +23,8 @@ mod pour;
 mod receive;
 mod scrub;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub(crate) use around::Lost;

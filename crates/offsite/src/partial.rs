@@ -247,3 +247,16 @@ impl Old {
         done.map_err(|error| Error::image(&self.path, "a new file cannot have its owner and permissions", Some(error)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_named_as_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("export");
+        let error = Partial::create(&path, Content::Export, Replace::Never).unwrap_err();
+        assert!(error.to_string().contains("its folder does not exist"), "{error}");
+    }
+}

@@ -224,3 +224,42 @@ pub(crate) fn check_step(before: &BlockMap, step: &BlockMap, wanted: &BlockMap) 
 fn differs<T>(point: &RestorePoint, what: &str) -> Result<T> {
     Err(Error::Defect(format!("restore point {} would not be what it is meant to be: {what}", point.sequence)))
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::Sequence;
+    use offsite_core::retention::Flags;
+
+    use super::*;
+    use crate::point::{PointIndex, encode_index};
+    use crate::sample::Sample;
+
+    /// A full whose index stands alone, and says nothing of some blocks, cannot be read.
+    #[tokio::test]
+    async fn a_full_that_does_not_say_all_is_refused() {
+        let sample = Sample::new(2).await;
+        let part = sample.state.picked(|_, _, block, at| (block == 0).then_some(at));
+        for (map, is_right) in [(sample.state.clone(), true), (part, false)] {
+            let index = PointIndex {
+                id: ObjectId::new(9, 9),
+                sequence: Sequence(2),
+                time: sample.point.time,
+                kind: PointKind::Full,
+                base: None,
+                machines: sample.point.machines.clone(),
+                map,
+                stack: None,
+                spare: BlockMap::empty(),
+                flags: Flags::NONE,
+            };
+            let new = encode_index(&sample.head, index, &sample.head.files).unwrap();
+            let mut indexes = sample.indexes();
+            new.open(&mut indexes).unwrap();
+            let checked = check_new(&mut indexes, &sample.head.files, &new.point, &new).await;
+            match checked {
+                Ok(()) => assert!(is_right),
+                Err(error) => assert!(!is_right && error.to_string().contains("does not say all of it"), "{error}"),
+            }
+        }
+    }
+}

@@ -469,3 +469,21 @@ pub struct ImportReport {
     /// Plan and count; the source is the backup file in the export.
     pub tally: Tally,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_more_or_less_than_planned_is_told() {
+        let traffic = |bytes_read, bytes_written| BlockTraffic { bytes_read, bytes_written, read_requests: 1 };
+        let tally = |source, target| {
+            let planned = Cost { bytes_read: 5, bytes_written: 7, ..Cost::default() };
+            Tally { planned, source, target, duration: Duration::ZERO }
+        };
+        assert!(tally(traffic(2, 0), traffic(3, 7)).kept_to_plan());
+        for target in [traffic(4, 7), traffic(2, 7), traffic(3, 6), traffic(3, 8)] {
+            assert!(!tally(traffic(2, 0), target).kept_to_plan(), "{target:?}");
+        }
+    }
+}

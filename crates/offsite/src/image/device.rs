@@ -34,14 +34,7 @@ impl Device {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
                 return Err(Error::InUse { path: path.to_owned(), holders: in_use::device_holders(path) });
             }
-            Err(error) => {
-                let detail = match error.kind() {
-                    ErrorKind::PermissionDenied => "no permission to write to it, or it is read-only",
-                    ErrorKind::ReadOnlyFilesystem => "it is read-only",
-                    _ => "it cannot be opened to write to it",
-                };
-                return Err(Error::image(path, detail, Some(error)));
-            }
+            Err(error) => return Err(Error::image(path, refusal(error.kind()), Some(error))),
             Ok(file) => file,
         };
         let unknown = |error| Error::image(path, "its size cannot be told", Some(error));
@@ -70,5 +63,26 @@ impl Device {
 
     pub(super) fn failed(&self, error: io::Error) -> Error {
         Error::image(&self.path, "it cannot be written", Some(error))
+    }
+}
+
+/// Why a device cannot be opened to write to it.
+fn refusal(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => "no permission to write to it, or it is read-only",
+        ErrorKind::ReadOnlyFilesystem => "it is read-only",
+        _ => "it cannot be opened to write to it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_may_not_be_written_to_is_told_from_one_that_fails() {
+        assert!(refusal(ErrorKind::PermissionDenied).contains("no permission"));
+        assert_eq!(refusal(ErrorKind::ReadOnlyFilesystem), "it is read-only");
+        assert!(refusal(ErrorKind::NotFound).contains("cannot be opened"));
     }
 }

@@ -254,3 +254,48 @@ fn be32(bytes: &[u8; 72], at: usize) -> u32 {
 fn be64(bytes: &[u8; 72], at: usize) -> u64 {
     u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: u64 = 1 << 16;
+
+    /// An image of four clusters: its header, its first table, a second table with this entry, and one more.
+    fn image(entry: u64) -> Vec<u8> {
+        let mut image = vec![0; 4 << 16];
+        let mut put = |at: usize, field: &[u8]| image[at..at + field.len()].copy_from_slice(field);
+        put(0, QFI);
+        put(4, &2_u32.to_be_bytes());
+        put(20, &16_u32.to_be_bytes());
+        put(24, &CLUSTER.to_be_bytes());
+        put(36, &1_u32.to_be_bytes());
+        put(40, &CLUSTER.to_be_bytes());
+        put(1 << 16, &(2 * CLUSTER).to_be_bytes());
+        put(2 << 16, &entry.to_be_bytes());
+        image
+    }
+
+    /// Above the 54 bits for the offset of a compressed cluster there is its length, and two more bits for that of another one.
+    #[test]
+    fn clusters_lie_inside_the_file_whether_they_are_compressed_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.qcow2");
+        let sectors = 5_u64 << 54;
+        for (entry, is_inside) in [
+            (0, true),
+            (3 * CLUSTER, true),
+            (4 * CLUSTER, false),
+            (1 << 54, false),
+            (COMPRESSED | sectors | (3 * CLUSTER + 7), true),
+            (COMPRESSED | sectors | (4 * CLUSTER), false),
+        ] {
+            std::fs::write(&path, image(entry)).unwrap();
+            let checked = check_one(&path, &File::open(&path).unwrap(), 4 * CLUSTER);
+            match checked {
+                Ok(backing) => assert!(is_inside && backing.is_none(), "{entry:x}"),
+                Err(error) => assert!(!is_inside && error.to_string().contains("a cluster"), "{entry:x}: {error}"),
+            }
+        }
+    }
+}

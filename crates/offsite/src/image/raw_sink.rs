@@ -179,3 +179,21 @@ impl DiskSink for RawSink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the place of the test cannot do it, it says so, and nothing has changed.
+    #[test]
+    fn what_is_said_to_be_zeroed_is_zero() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = RawSink::create(&folder.path().join("disk"), 12_288, Replace::Never).unwrap();
+        sink.file.write_all_at(&[7; 12_288], 0).unwrap();
+        let expected = if sink.has_zeroed(&(0..8_192)).unwrap() { 0 } else { 7 };
+        let mut content = vec![1; 12_288];
+        sink.file.read_exact_at(&mut content, 0).unwrap();
+        assert!(content[..8_192].iter().all(|byte| *byte == expected));
+        assert!(content[8_192..].iter().all(|byte| *byte == 7));
+    }
+}

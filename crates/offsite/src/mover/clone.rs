@@ -65,3 +65,19 @@ fn add(pieces: &mut Vec<Piece>, key: Key, range: Range<u64>) {
         _ => pieces.push(Piece { key, range }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_one_object_are_one_piece() {
+        let key = |name: &str| Key::new(name).unwrap();
+        let mut pieces = Vec::new();
+        for (name, range) in [("a", 0..4), ("a", 4..9), ("a", 10..12), ("b", 12..13), ("b", 13..20)] {
+            add(&mut pieces, key(name), range);
+        }
+        let found: Vec<_> = pieces.into_iter().map(|piece| (piece.key, piece.range)).collect();
+        assert_eq!(found, [(key("a"), 0..9), (key("a"), 10..12), (key("b"), 12..20)]);
+    }
+}

@@ -142,7 +142,26 @@ pub(super) fn unseal(
 
 #[cfg(test)]
 mod tests {
+    use offsite_core::plan::Address;
+    use offsite_core::{DiskNumber, MachineName, ObjectId, Sequence, StoredBlock};
+
     use super::*;
+
+    #[test]
+    fn a_frame_of_another_block_or_of_another_time_is_another() {
+        let plain = [7; 1_000];
+        let sealed = seal(&plain, digest(&plain), DEFAULT_LEVEL);
+        let (file, machine, disk) = (ObjectId::new(1, 1), MachineNumber(0), DiskNumber(0));
+        let identity = Identity { origin: file, ordinal: 0, machine, disk, block: 3, sequence: Sequence(1) };
+        let frame = [&sealed.header(identity).encode()[..], &sealed.payload].concat();
+        let is_another = |block, digest| {
+            let at = StoredBlock { file, offset: 0, length: sealed.frame_bytes(), digest };
+            let address = Address { machine: MachineName::new("web01").unwrap(), disk, block };
+            super::is_another(&frame, &Wanted { address, at }, machine)
+        };
+        assert!(!is_another(3, sealed.digest));
+        assert!(is_another(4, sealed.digest) && is_another(3, Digest([9; 32])));
+    }
 
     #[test]
     fn zero_blocks_are_told_from_others_at_every_position() {

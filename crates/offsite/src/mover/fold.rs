@@ -115,3 +115,29 @@ async fn patch(frames: &FrameSource, file: ObjectId, mut extents: Vec<Extent>) -
     };
     patch.patch(&key, extents).await.while_doing(|| format!("folding into {key} in {}", frames.repository.location()))
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::plan::Address;
+    use offsite_core::{Digest, DiskNumber, MachineName, StoredBlock};
+
+    use super::*;
+
+    #[test]
+    fn frames_without_a_gap_between_them_are_read_together() {
+        let step = |file: u32, offset: u64, length: u32| {
+            let from = StoredBlock { file: ObjectId::new(1, file), offset, length, digest: Digest([0; 32]) };
+            let machine = MachineName::new("web01").unwrap();
+            Move { address: Address { machine, disk: DiskNumber(0), block: 0 }, source: 0, from, to: from }
+        };
+        let moves = [step(1, 64, 60), step(1, 128, 64), step(1, 256, 1), step(2, 320, 64), step(2, 384, 4 << 20)];
+        let batch = |file, range, items| Batch { file: ObjectId::new(1, file), range, items };
+        let expected = [
+            batch(1, 64..192, 0..2),
+            batch(1, 256..320, 2..3),
+            batch(2, 320..384, 3..4),
+            batch(2, 384..384 + (4 << 20), 4..5),
+        ];
+        assert_eq!(batches(&moves, 64), expected, "in requests that are not too long");
+    }
+}

@@ -96,3 +96,25 @@ fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {
     let is_gone = error.repository_kind() == Some(ErrorKind::NotFound);
     blocks.iter().map(|block| Flaw { block: block.clone(), why: why.clone(), is_gone }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::plan::Address;
+    use offsite_core::{Digest, DiskNumber, MachineName, ObjectId, StoredBlock};
+
+    use super::*;
+
+    /// What was let go looks like a file that is lost, and not like one that is cut off.
+    #[test]
+    fn blocks_of_a_lost_file_are_gone_and_those_of_a_short_one_are_not() {
+        let machine = MachineName::new("web01").unwrap();
+        let at = StoredBlock { file: ObjectId::new(1, 1), offset: 64, length: 100, digest: Digest([0; 32]) };
+        let wanted = Wanted { address: Address { machine, disk: DiskNumber(0), block: 0 }, at };
+        for (kind, is_gone) in [(ErrorKind::NotFound, true), (ErrorKind::Corrupt, false)] {
+            let source = offsite_repository::Error::new(kind, "read");
+            let error = Error::Repository { while_doing: "reading".to_owned(), source };
+            let flaws = all_flawed(&[wanted.clone(), wanted.clone()], &error);
+            assert_eq!(flaws.iter().map(|flaw| flaw.is_gone).collect::<Vec<_>>(), [is_gone; 2], "{kind}");
+        }
+    }
+}

@@ -184,3 +184,27 @@ fn stream_error(while_doing: &'static str, source: std::io::Error) -> Error {
 pub(crate) fn bad_export(source: FormatError) -> Error {
     Error::Export { source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_much_is_read_as_is_asked_for() {
+        let length = usize::try_from(2 * READ_BYTES).unwrap() + 9;
+        let content: Vec<u8> = (0..=250).cycle().take(length).collect();
+        let mut source = Source::new(Cursor::new(content.clone()));
+        let (mut read, mut pieces) = (Vec::new(), Vec::new());
+        for wanted in [3, READ_BYTES, READ_BYTES + 4] {
+            let bytes = source.read("test", wanted).await.unwrap();
+            pieces.push(bytes.len() as u64);
+            read.extend_from_slice(&bytes);
+        }
+        assert_eq!(pieces, [3, READ_BYTES, READ_BYTES + 4]);
+        assert!(content.starts_with(&read));
+        assert_eq!((source.bytes(), length as u64 - source.bytes()), (read.len() as u64, 2));
+        assert!(source.read("test", 3).await.is_err(), "two bytes are left");
+    }
+}

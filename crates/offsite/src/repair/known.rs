@@ -91,3 +91,40 @@ pub(super) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
     }
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::retention::Flags;
+    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, Status, Stored, Timestamp};
+
+    use super::*;
+
+    fn time(secs: i64) -> Timestamp {
+        Timestamp::from_unix_secs(secs).unwrap()
+    }
+
+    /// A state of the same restore point that is another one, as the point was made anew, is no state of the machine there.
+    #[test]
+    fn only_the_very_state_of_a_machine_is_known_from_elsewhere() {
+        let name = MachineName::new("web01").unwrap();
+        let point = RestorePoint {
+            sequence: Sequence(1),
+            time: time(7),
+            kind: PointKind::Full,
+            machines: vec![MachineState::new(name.clone(), Status::Complete, time(7))],
+            index: IndexReference { id: ObjectId::new(1, 1), length: 9, directory_checksum: 9 },
+            below: Vec::new(),
+            stored: Stored::default(),
+            flags: Flags::NONE,
+        };
+        let chain = Chain::new(BlockSize::MiB1, vec![point]).unwrap();
+        for (captured, is_rescued) in [(time(7), true), (time(6), false)] {
+            let mut state = BlockMap::empty();
+            state.insert(name.clone(), MachineMap { captured, disks: BTreeMap::new() });
+            let elsewhere = Elsewhere::from([(Sequence(1), state)]);
+            // Its index is lost.
+            let known = Known::of(&chain, &Readings::default(), &elsewhere, |_, _, _| true);
+            assert_eq!(known.rescued.contains(&(Sequence(1), name.clone())), is_rescued, "{captured}");
+        }
+    }
+}

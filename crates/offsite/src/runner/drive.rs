@@ -502,3 +502,36 @@ impl Drive {
         self.syncs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use offsite_core::phase::Settings;
+
+    use super::super::{JobHost, OpenFailure};
+    use super::*;
+    use crate::{CopyJob, JobName};
+
+    struct Away;
+
+    #[async_trait]
+    impl JobHost for Away {
+        async fn open(&self) -> Result<CopyJob, OpenFailure> {
+            Err(OpenFailure { why: "it is away".to_owned(), is_retryable: true })
+        }
+    }
+
+    /// The settings may have changed since it began.
+    #[test]
+    fn an_open_interval_ends_when_its_settings_say_now() {
+        let settings = Settings::new(Schedule::Immediate);
+        let runner = JobRunner::new(JobName::new("second").unwrap(), settings.clone(), Arc::new(Away));
+        let (job, _) = Job::single(settings, Timestamp::from_unix_secs(1_793_570_400).unwrap());
+        let span = *job.span();
+        let end = span.end.saturating_add_secs(86_400);
+        let open = OpenInterval { start: span.start, end, target: [0; 16], after: Sequence(3) };
+        let mut drive = Drive::new(runner, Memory { open: Some(open), ..Memory::default() }, job);
+        let expected = OpenInterval { end: span.end, ..open };
+        assert_eq!((drive.open_interval(), drive.memory.open), (expected, Some(expected)));
+    }
+}

@@ -294,3 +294,55 @@ impl Piece {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::format::head::Role;
+    use offsite_core::{BlockSize, Chain};
+
+    use super::*;
+
+    const REGION: u64 = 4_096;
+
+    /// Of files with so many live bytes, each as long as its header's region and ten more of it.
+    fn sparse_of(live_bytes: &[u64], below_live: LiveShare) -> Vec<ObjectId> {
+        let file = |live_bytes: &u64| FileState { length: 11 * REGION, live_bytes: *live_bytes, retain_until: None };
+        let files = (1..).map(|count| ObjectId::new(1, count)).zip(live_bytes.iter().map(file));
+        let head = Head {
+            folder: [1; 16],
+            number: 1,
+            commit: [1; 16],
+            ancestry: Vec::new(),
+            boundary: 0,
+            epoch: 2,
+            sealed_epoch: 0,
+            lease: None,
+            role: Role::Copy,
+            alignment_bytes: 4_096,
+            next_sequence: Sequence(1),
+            clock: Timestamp::from_unix_secs(7).unwrap(),
+            machines: Vec::new(),
+            labels: BTreeMap::new(),
+            last_selected: BTreeMap::new(),
+            settled_policy: None,
+            compacted: None,
+            files: files.collect(),
+            chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
+            retired: Vec::new(),
+        };
+        sparse(&head, &Compact::below(below_live), 2)
+    }
+
+    #[test]
+    fn the_sparsest_file_comes_first() {
+        assert_eq!(region_bytes(std::iter::empty(), REGION), REGION);
+        let sparse = sparse_of(&[4 * REGION, 2 * REGION, 10 * REGION, 3 * REGION], LiveShare::ALL);
+        assert_eq!(sparse, [2, 4, 1].map(|count| ObjectId::new(1, count)), "what has nothing superseded is left alone");
+    }
+
+    #[test]
+    fn a_share_is_one_of_what_lies_behind_the_header() {
+        let half = LiveShare::new(0.5).unwrap();
+        assert_eq!(sparse_of(&[5 * REGION - 1, 5 * REGION, 6 * REGION], half), [ObjectId::new(1, 1)]);
+    }
+}

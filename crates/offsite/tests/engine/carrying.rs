@@ -82,7 +82,8 @@ pub(crate) async fn exported(repository: &OpenRepository, point: PointSelector, 
 #[tokio::test]
 async fn every_kind_of_point_is_exported_and_imported() {
     let (_, repository, mut machines, mut truth) = chain().await;
-    let points: Vec<_> = JobFolder::open(&repository, &job("nightly")).await.unwrap().chain().points().to_vec();
+    let folder = JobFolder::open(&repository, &job("nightly")).await.unwrap();
+    let (source, points) = (folder.id(), folder.chain().points().to_vec());
     for point in points {
         let bytes = exported(&repository, PointSelector::Sequence(point.sequence), &[]).await;
         let (target, second) = memory_repository().await;
@@ -93,6 +94,8 @@ async fn every_kind_of_point_is_exported_and_imported() {
         assert_eq!(assert_whole(&target, "Offsite Copy", &truth).await, [1]);
         let head = newest_head(&target, "Offsite Copy");
         assert_eq!((head.role, head.chain.points()[0].kind), (Role::Copy, PointKind::Full));
+        let origins = head.chain.points()[0].machines.iter().map(|machine| machine.origin.unwrap().folder);
+        assert!(origins.eq(vec![source; point.machines.len()]), "{head:?}");
         let again = Import::new(&second, job("Offsite Copy"));
         let bytes = exported(&repository, PointSelector::Latest, &["b"]).await;
         let Err(Error::Settings(text)) = again.run(Cursor::new(bytes), day(9)).await else { panic!("it has a point") };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use offsite::core::Labels;
 use offsite::core::selection::{Objects, Pattern};
 use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source};
 use offsite_repository::testing::{Faulty, Memory};
@@ -139,6 +140,24 @@ async fn a_pattern_that_matches_nothing_is_said() {
     let tags = Objects { tags: vec![Pattern::new("gold")], ..Objects::default() };
     let by_tag = copy_job(&primary, &second).select(Selection { include: named(&["*"]), exclude: tags });
     assert_says(&by_tag.plan(day(0)).await.unwrap().notes, &["select.exclude (tags) has \"gold\""]);
+}
+
+/// A tag is written without a wildcard as a rule, and a machine that is named in full is missed as a machine.
+#[tokio::test]
+async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
+    let (_, primary) = memory_repository().await;
+    let (_, second) = memory_repository().await;
+    let mut machines = Machines::new(208);
+    ["db01", "web01"].iter().for_each(|name| machines.add(name, &[BLOCK]));
+    let gold = Labels::new(["gold".to_owned()], []).unwrap();
+    machines.backup(&primary, &["db01", "web01"]).labels(machine("db01"), gold).run(day(0)).await.unwrap();
+    let notes = async |tag: &str, names: &[&str]| {
+        let include = Objects { tags: vec![Pattern::new(tag)], ..named(names) };
+        let copy = copy_job(&primary, &second).select(Selection { include, exclude: Objects::default() });
+        copy.plan(day(0)).await.unwrap().notes
+    };
+    assert_eq!(notes("gold", &["web01"]).await, [""; 0]);
+    assert_says(&notes("silver", &["web01"]).await, &["select.tags has \"silver\", which matches nothing"]);
 }
 
 #[tokio::test]

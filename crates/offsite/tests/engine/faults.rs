@@ -9,6 +9,7 @@ use offsite::core::Timestamp;
 use offsite::{CopyJob, Error, OpenRepository, Restore, Verify};
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, PermissionDenied, Unavailable};
 use offsite_repository::testing::{Fault, Faulty, Memory};
+use offsite_repository::{Prefix, Verb};
 
 use crate::support::objects::{fork, stray};
 use crate::support::truth::{Truth, causes};
@@ -194,4 +195,30 @@ async fn a_verification_that_fails_anywhere() {
         Ok(())
     })
     .await;
+}
+
+/// A backup file that cannot be written is given up, so that its space comes back at once, and the error says what was being done.
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_given_up() {
+    let (_, primary) = memory_repository().await;
+    let mut machines = Machines::new(52);
+    // More than is handed to a repository at once.
+    machines.add("web01", &[20 * BLOCK]);
+    machines.fill_with_noise("web01");
+    machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
+    let mut errors = Vec::new();
+    for spare in 0..4 {
+        let faulty = Faulty::new(Memory::new());
+        let second = OpenRepository::initialise(Arc::new(faulty.clone()), day(0)).await.unwrap();
+        let blocks = Prefix::new(format!("{COPY}/blocks")).unwrap();
+        // Copies of heads are written there, too.
+        faulty.inject(Fault::after_calls(spare, PermissionDenied).on(Verb::Write).below(blocks));
+        let Err(error) = copy_job(&primary, &second).run(day(0)).await else { continue };
+        if error.to_string().starts_with("writing a backup file to") {
+            assert_eq!(second.block_counts().aborts, 1, "{}", causes(&error));
+            return;
+        }
+        errors.push(causes(&error));
+    }
+    panic!("no write of a backup file has failed: {errors:?}");
 }

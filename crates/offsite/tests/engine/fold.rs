@@ -4,17 +4,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::core::Sequence;
+use offsite::core::format::frame::HEADER_BYTES;
 use offsite::core::retention::{Policy, Regular};
-use offsite::report::TransformReport;
+use offsite::core::{BlockMap, ObjectId, Sequence};
+use offsite::report::{Operation, TransformReport};
 use offsite::{Error, MergeMethod, OpenRepository, PointSelector, Restore, TransformJob, Transforms, Verify};
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, Unavailable};
-use offsite_repository::testing::{Fault, Faulty, Memory};
+use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
+use offsite_repository::{Prefix, RepositoryExt, Verb};
 
 use crate::support::drive::poll_times;
-use crate::support::objects::{fork, newest_head, step, stray};
+use crate::support::objects::{fork, key, newest_head, put_successor, step, stray};
 use crate::support::truth::{Truth, causes};
-use crate::support::{BLOCK, Machines, day, job, keep, machine, memory_repository, open_memory, scratch};
+use crate::support::{
+    BLOCK, Machines, day, job, keep, machine, memory_repository, memory_repository_with, open_memory, scratch,
+};
 
 const JOB: &str = "nightly";
 const KEPT: u32 = 3;
@@ -33,7 +37,11 @@ async fn fold(repository: &OpenRepository, today: i64) -> Result<TransformReport
 
 /// Points of the days up to `days`, none of them merged yet.
 async fn backed_up(days: i64) -> (Arc<Memory>, Machines, Truth) {
-    let (memory, repository) = memory_repository().await;
+    backed_up_to(MemoryOptions::default(), days).await
+}
+
+async fn backed_up_to(options: MemoryOptions, days: i64) -> (Arc<Memory>, Machines, Truth) {
+    let (memory, repository) = memory_repository_with(options).await;
     let (mut machines, mut truth) = (Machines::new(crate::support::seed(91)), Truth::default());
     machines.add("web01", &[6 * BLOCK + 777]);
     for number in 0..days {
@@ -212,4 +220,84 @@ async fn readers_of_older_heads_are_not_disturbed() {
     }
     println!("{right} right, {too_late} too late");
     assert!(right > 3, "{right}");
+}
+
+/// The method of the only operation, which is a merge, and why it is that one.
+fn method(report: &TransformReport) -> (MergeMethod, &'static str) {
+    match &report.operations[..] {
+        [done] => match done.operation {
+            Operation::Merge { method, why, .. } => (method, why),
+            _ => panic!("{report:?}"),
+        },
+        _ => panic!("{report:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_fold_that_cannot_be_is_an_adoption_and_says_why() {
+    let (memory, _, truth) = backed_up_to(MemoryOptions { patch: false, ..MemoryOptions::default() }, 6).await;
+    let report = fold(&open_memory(&memory).await, 6).await.unwrap();
+    assert_eq!(method(&report), (MergeMethod::Adopt, "the repository cannot write into files that are there"));
+    truth.check(&open_memory(&memory).await, JOB).await;
+
+    // As after a writer on another host fell silent: it may yet write into its files.
+    let (memory, _, truth) = backed_up(6).await;
+    put_successor(&memory, JOB, |head| head.sealed_epoch = head.epoch).await;
+    let report = fold(&open_memory(&memory).await, 6).await.unwrap();
+    assert_eq!(method(&report), (MergeMethod::Adopt, "the full has no file that can be written into"));
+    truth.check(&open_memory(&memory).await, JOB).await;
+}
+
+/// More names than one listing has, and none of them a backup file's.
+#[tokio::test]
+async fn what_others_put_beside_the_full_does_not_hide_it() {
+    let (memory, _, truth) = backed_up(6).await;
+    let full = step(&memory, JOB, &newest_head(&memory, JOB).chain.points()[0]);
+    let file = full.files().into_iter().next().unwrap();
+    let before = ObjectId::from_stored(file.stored() - 1);
+    for number in 0..9 {
+        memory.put(&key(&format!("{JOB}/blocks/{before}.{number}")), vec![7].into()).await.unwrap();
+    }
+    let report = fold(&open_memory(&memory).await, 6).await.unwrap();
+    assert_eq!(method(&report), (MergeMethod::Fold, "as the job asks"));
+    truth.check(&open_memory(&memory).await, JOB).await;
+}
+
+/// What is written with one flush has a bound.
+#[tokio::test]
+async fn a_large_fold_is_made_durable_in_lots() {
+    let (memory, repository) = memory_repository().await;
+    let (mut machines, mut truth) = (Machines::new(crate::support::seed(98)), Truth::default());
+    machines.add("web01", &[140 * BLOCK]);
+    for number in 0..4 {
+        match number {
+            0 | 1 => machines.fill_with_noise("web01"),
+            _ => machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1)),
+        }
+        truth.record(&machines, &["web01"], day(number));
+        machines.backup(&repository, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
+    }
+    let before = repository.counts().patches;
+    let report = fold(&repository, 4).await.unwrap();
+    assert_eq!((method(&report).0, report.operations[0].tally.planned.blocks), (MergeMethod::Fold, 140));
+    assert_eq!(repository.counts().patches - before, 2, "of 37 MB");
+    truth.check(&open_memory(&memory).await, JOB).await;
+}
+
+/// Nor is it where a block that was to be moved is damaged, too: the next run will see that.
+#[tokio::test]
+async fn an_outage_during_a_fold_is_not_taken_for_damage() {
+    let (memory, ..) = backed_up(6).await;
+    let chain = newest_head(&memory, JOB).chain;
+    let merged = chain.points()[1..4].iter().map(|point| step(&memory, JOB, point));
+    let merged = merged.fold(BlockMap::empty(), |all, step| all.overlay(&step));
+    let (.., at) = merged.stored().next().unwrap();
+    let file = key(&format!("{JOB}/blocks/{}", at.file));
+    assert!(memory.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    let faulty = Faulty::new((*memory).clone());
+    let blocks = Prefix::new(format!("{JOB}/blocks")).unwrap();
+    faulty.inject(Fault::after_calls(0, Unavailable).on(Verb::Read).below(blocks));
+    let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let error = fold(&repository, 6).await.unwrap_err();
+    assert_eq!((error.repository_kind(), faulty.failures()), (Some(Unavailable), 1), "{}", causes(&error));
 }

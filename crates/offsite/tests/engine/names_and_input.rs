@@ -7,8 +7,8 @@ use std::sync::Arc;
 use offsite::core::BlockSize;
 use offsite::core::retention::Simple;
 use offsite::{
-    BackupJob, CopyJob, Error, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore, Selection,
-    Verify,
+    BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
+    Selection, Verify,
 };
 use offsite_repository::testing::Memory;
 use offsite_repository::{ErrorKind, RepositoryExt};
@@ -52,6 +52,30 @@ async fn a_copy_needs_two_repositories() {
         let error = CopyJob::new(job("Offsite Copy"), &primary, job("nightly"), target).unwrap_err();
         assert!(matches!(error, Error::SameRepository { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn folders_of_jobs_are_told_from_those_without_heads_and_from_others() {
+    let (memory, repository) = memory_repository().await;
+    let machines = one_machine(9);
+    for name in ["lost", "whole"] {
+        let backup = BackupJob::new(&repository, job(name)).block_size(BlockSize::KiB256);
+        let image = ImageSource::new(machines.image("web01", 0));
+        backup.machine(machine("web01"), vec![image]).run(day(0)).await.unwrap();
+    }
+    assert!(keys(&memory, "lost/head").iter().all(|head| memory.remove(head)));
+    memory.put(&key("others/blocks/notes"), vec![7].into()).await.unwrap();
+    let folders = repository.job_folders().await.unwrap();
+    assert_eq!((folders.jobs, folders.headless), (vec![job("whole")], vec![job("lost")]));
+    assert_eq!(folders.closed, []);
+}
+
+#[tokio::test]
+async fn what_is_printed_of_an_activity_names_its_job() {
+    let (_, repository) = memory_repository().await;
+    let backup = format!("{:?}", BackupJob::new(&repository, job("nightly")));
+    let export = format!("{:?}", Export::new(&repository, job("nightly")));
+    assert!(backup.contains("nightly") && export.contains("nightly"), "{backup} {export}");
 }
 
 #[tokio::test]

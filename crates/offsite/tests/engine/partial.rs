@@ -237,6 +237,7 @@ async fn damage_of_one_machine_does_not_keep_the_others_from_being_copied() {
     };
     assert!(transferred.done_bytes > 0 && transferred.left_bytes < 2000, "{transferred:?}");
     assert!(why.contains("block 6 of disk 0 of web01"), "{why}");
+    assert_eq!(sync.tally.planned.read_requests, sync.tally.source.read_requests, "that of the damaged block, too");
     is_tidy(&target, COPY).await;
     // Nothing new arrives as long as it is damaged, so no new point is made.
     let again = copy.run(day(1)).await.unwrap();
@@ -246,6 +247,43 @@ async fn damage_of_one_machine_does_not_keep_the_others_from_being_copied() {
     assert_eq!((mended.tally.planned.blocks, mended.tally.kept_to_plan()), (1, true));
     assert_eq!(scene.truth.check(&second, COPY).await, [1, 2]);
     is_tidy(&target, COPY).await;
+}
+
+/// The source's file ends in the middle of a request: the blocks before that arrive.
+#[tokio::test]
+async fn what_lies_before_a_cut_is_copied() {
+    let (source, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(73);
+    machines.add("db01", &[2 * BLOCK]);
+    machines.add("web01", &[6 * BLOCK]);
+    ["db01", "web01"].iter().for_each(|name| machines.fill_with_noise(name));
+    machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
+    let full = step(&source, "nightly", &newest_head(&source, "nightly").chain.points()[0]);
+    let (.., at) = full.stored().filter(|(name, ..)| name.as_str() == "web01").nth(3).unwrap();
+    assert!(source.truncate(&key(&format!("nightly/blocks/{}", at.file)), at.offset + 10));
+    let synced = copy_job(&primary, &second).sync(&SyncRequest::at(day(0))).await.unwrap();
+    assert!(matches!(outcome(&synced, "db01"), MachineOutcome::Complete { .. }), "{synced:?}");
+    assert!(matches!(outcome(&synced, "web01"), MachineOutcome::Incomplete { .. }), "{synced:?}");
+    assert_eq!(spare(&target, COPY, &newest_head(&target, COPY)).stored().count(), 3);
+    is_tidy(&target, COPY).await;
+}
+
+/// The error of a restore names the way out.
+#[tokio::test]
+async fn an_older_point_with_the_whole_machine_is_named() {
+    let mut scene = Scene::new().await;
+    let (_, second) = memory_repository().await;
+    let copy = copy_job(&scene.primary, &second);
+    copy.sync(&SyncRequest::at(day(0))).await.unwrap();
+    scene.next_day(2, 3).await;
+    copy.sync(&through(2, StopAfter::new(1))).await.unwrap();
+    let folder = JobFolder::open(&second, &job(COPY)).await.unwrap();
+    let newest = folder.chain().latest().unwrap();
+    let cut_off = newest.machines.iter().find(|machine| !machine.is_whole()).unwrap();
+    let restore = Restore::new(&second, job(COPY), cut_off.name.clone()).point(PointSelector::Sequence(Sequence(2)));
+    let refused = restore.run(scratch().path()).await.unwrap_err().to_string();
+    assert!(refused.contains("incomplete in restore point 2; restore point 1, of"), "{refused}");
 }
 
 /// An index that cannot be read is the loss of the machines of that point, and told; with nothing else to copy it is an error.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offsite::core::RestorePoint;
+use offsite::core::format::frame::HEADER_BYTES;
 use offsite::report::CopyReport;
 use offsite::{Error, JobFolder, OpenRepository, Verify};
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::support::drive::poll_times;
 use crate::support::elsewhere::Elsewhere;
-use crate::support::objects::{FOREIGN_HOLDER, Living, fork, key, keys, pin, space, stray};
+use crate::support::objects::{FOREIGN_HOLDER, Living, fork, key, keys, pin, space, step, stray};
 use crate::support::truth::{Truth, causes};
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository_with, open_memory, scratch};
 
@@ -329,6 +330,66 @@ fn a_reader_that_sleeps_too_long_is_told() {
     }
     println!("slept at {moments} moments; told that it is no more: {expired:?}");
     assert!(expired.iter().all(|count| *count > 0), "{expired:?}");
+}
+
+/// A renewal that fails is none: the pin keeps its name, and is renewed at the next time.
+#[tokio::test(start_paused = true)]
+async fn a_pin_whose_renewal_fails_stays_as_it_was() {
+    let scene = Scene::new().await;
+    let (_, target, _) = scene.fork().await;
+    let to = scratch();
+    let (faulty, mut reading) = scene.reader(&target, false, to.path()).await;
+    let gate = hold(&faulty, &mut reading).await;
+    let pins = format!("{COPY}/pin");
+    let before = keys(&target, &pins);
+    let failing = Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::Create);
+    faulty.inject(failing.below(Prefix::new(pins.clone()).unwrap()));
+    tokio::time::sleep(RENEWAL + Duration::from_secs(1)).await;
+    assert_eq!((faulty.failures(), keys(&target, &pins)), (1, before.clone()));
+    tokio::time::sleep(RENEWAL).await;
+    let after = keys(&target, &pins);
+    assert!(after.len() == 1 && after != before, "{after:?}");
+    gate.release();
+    reading.await.unwrap();
+}
+
+/// Whoever took the reader for dead has let go what it reads: it does not take that back.
+#[tokio::test(start_paused = true)]
+async fn a_pin_that_was_taken_away_is_not_renewed() {
+    let scene = Scene::new().await;
+    let (_, target, _) = scene.fork().await;
+    let to = scratch();
+    let (faulty, mut reading) = scene.reader(&target, false, to.path()).await;
+    let _gate = hold(&faulty, &mut reading).await;
+    let pins = keys(&target, &format!("{COPY}/pin"));
+    assert!(pins.len() == 1 && target.remove(&pins[0]));
+    tokio::time::sleep(RENEWAL + Duration::from_secs(1)).await;
+    assert_eq!(keys(&target, &format!("{COPY}/pin")), []);
+}
+
+/// While its pin holds, what a reader misses was not let go, though the point that it is of is no more.
+#[tokio::test(start_paused = true)]
+async fn damage_in_a_point_that_is_no_more_is_damage_while_a_pin_holds() {
+    let scene = Scene::new().await;
+    let (primary, target, second) = scene.fork().await;
+    let full = oldest(&second).await;
+    let says = step(&target, COPY, &full);
+    let (.., at) = says.stored().next().unwrap();
+    let file = key(&format!("{COPY}/blocks/{}", at.file));
+    assert!(target.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    let faulty = Faulty::new(Elsewhere(target.clone()));
+    let reader = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let mut reading: Reading<'_> = Box::pin(async move {
+        let report = Verify::new(&reader, job(COPY)).read_data(true).run().await?;
+        assert_eq!(report.damage.len(), 1, "{:?}", report.damage);
+        Ok(())
+    });
+    let gate = hold(&faulty, &mut reading).await;
+    let report = copy(&primary, &second, 3).await;
+    assert!(report.transform.released.held_bytes > 0);
+    assert_ne!(oldest(&second).await.sequence, full.sequence);
+    gate.release();
+    reading.await.unwrap_or_else(|error| panic!("{}", causes(&error)));
 }
 
 /// Who holds a pin that cannot be read, and what, nobody knows. It holds everything, until its reader has given no sign of life for as

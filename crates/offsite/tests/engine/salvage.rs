@@ -1,7 +1,7 @@
 //! An index that is lost with its second copy comes back from frames where the head proves what these suggest, and nowhere else.
 
 use offsite::core::{ObjectId, PointKind, RestorePoint, Sequence};
-use offsite::{MergeMethod, Repair, RepairReport};
+use offsite::{BackupMethod, FullKind, MergeMethod, Repair, RepairReport};
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
 
@@ -167,4 +167,42 @@ async fn a_block_that_became_zero_is_not_made_up() {
     let expected: Vec<Sequence> = points[3..].iter().map(|point| point.sequence).collect();
     assert_eq!((report.salvaged.len(), left_out), (0, expected), "{report:?}");
     assert_eq!(scene.truth.check(&open_memory(&memory).await, COPY).await.len(), 3);
+}
+
+/// A full carries a machine that was not backed up with it. What disks that has, only the file of an earlier point tells, where the index of
+/// the point between is lost, too.
+#[tokio::test]
+async fn a_full_comes_back_with_the_machines_that_it_carries() {
+    let (memory, repository) = memory_repository().await;
+    let (mut machines, mut truth) = (Machines::new(82), Truth::default());
+    for name in NAMES {
+        machines.add(name, &[2 * BLOCK]);
+        machines.fill_with_noise(name);
+    }
+    truth.record(&machines, &NAMES, day(0));
+    machines.backup(&repository, &NAMES).method(BackupMethod::Forward).run(day(0)).await.unwrap();
+    // A block becomes zero, so that nothing proves the second index.
+    machines.overwrite("web01", |disk| disk[..BLOCK].fill(0));
+    truth.record(&machines, &["web01"], day(1));
+    machines.backup(&repository, &["web01"]).method(BackupMethod::Forward).run(day(1)).await.unwrap();
+    machines.fill_with_noise("web01");
+    truth.record(&machines, &["web01"], day(2));
+    let active = machines.backup(&repository, &["web01"]).method(BackupMethod::Forward).full(FullKind::Active);
+    active.run(day(2)).await.unwrap();
+    let before = newest_head(&memory, "nightly").chain;
+    let [_, second, third] = before.points() else { panic!("{before:?}") };
+    assert_eq!((third.kind, third.machines.len()), (PointKind::Full, 2));
+    for key in keys(&memory, "nightly") {
+        let is_index = key.as_str().contains("/index/") || key.name().ends_with(".index");
+        let is_lost = |point: &RestorePoint| key.name().starts_with(&point.index.id.to_string());
+        if is_index && (is_lost(second) || is_lost(third)) {
+            memory.delete(&key).await.unwrap();
+        }
+    }
+    let repository = open_memory(&memory).await;
+    let report = Repair::new(&repository, job("nightly")).run(day(3)).await.unwrap();
+    let left_out: Vec<Sequence> = report.left_out.iter().map(|left| left.sequence).collect();
+    assert_eq!((report.salvaged.len(), left_out), (1, vec![second.sequence]), "{report:?}");
+    assert_eq!(newest_head(&memory, "nightly").chain.points()[1], *third);
+    assert_eq!(truth.check(&repository, "nightly").await.len(), 2);
 }

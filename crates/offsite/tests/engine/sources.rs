@@ -153,6 +153,23 @@ async fn chosen_machines_of_a_job() {
     assert!(report.absent().eq([&machine("gone01")]));
 }
 
+/// A source that cannot be looked at is told, and keeps nothing of the others from being copied.
+#[tokio::test]
+async fn a_source_that_is_not_there_is_told() {
+    let (_, primary) = memory_repository().await;
+    let (_, second) = memory_repository().await;
+    let mut machines = Machines::new(89);
+    machines.add("web01", &[BLOCK]);
+    machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
+    let nowhere = Source::job(&primary, job("nowhere"));
+    let sources = vec![nowhere.clone(), Source::job(&primary, job("nightly"))];
+    let report = CopyJob::of(job(COPY), sources, &second).unwrap().run(day(0)).await.unwrap();
+    assert_eq!(copied(&report), [("web01", "nightly", day(0))]);
+    assert!(matches!(&report.notes[..], [note] if note.starts_with("not looked at: ")), "{:?}", report.notes);
+    let alone = CopyJob::of(job("alone"), vec![nowhere], &second).unwrap();
+    assert!(matches!(alone.run(day(0)).await.unwrap_err(), Error::UnknownJob { .. }));
+}
+
 /// A copy is not made of itself, nor back to where it came from.
 #[tokio::test]
 async fn a_copy_is_never_of_its_own_repository() {

@@ -289,6 +289,32 @@ async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
     check(&target, &options, 9).await;
 }
 
+/// Two files become one, and one alone would only be written again.
+#[tokio::test]
+async fn a_full_in_two_files_comes_together_in_one() {
+    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(options).await;
+    let mut machines = Machines::new(6);
+    machines.add("vm0", &[BLOCK * 4]);
+    machines.fill_with_noise("vm0");
+    let mut truth = Truth::default();
+    let compact = Compact { files_max: Some(1), ..Compact::below(LiveShare::new(0.0).unwrap()) };
+    for number in 0..3 {
+        machines.overwrite("vm0", |disk| disk[0] = disk[0].wrapping_add(1));
+        truth.record(&machines, &["vm0"], day(number));
+        machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
+        let transforms = Transforms {
+            compact: (number == 2).then_some(compact),
+            ..Transforms::keeping(Policy { regular: Regular::Simple(keep(2)), ..Policy::default() })
+        };
+        copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+    }
+    let chain = newest_head(&target, JOB).chain;
+    assert_eq!(step(&target, JOB, &chain.points()[0]).files().len(), 1, "{chain:?}");
+    assert_eq!(truth.check(&open_memory(&target).await, JOB).await, [2, 3]);
+}
+
 #[test]
 fn a_share_is_from_nothing_to_everything() {
     for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {

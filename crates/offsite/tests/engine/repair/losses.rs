@@ -399,3 +399,19 @@ async fn a_damaged_block_costs_nothing_where_the_source_has_it() {
     assert!(report.transform.is_well(), "{:?}", report.transform);
     assert!(scene.truth.failing(&repository, scene.folder).await.is_empty());
 }
+
+/// Of a file that is cut off, what is left counts from then on: what lay behind is needed by nothing that is kept.
+#[tokio::test]
+async fn a_file_that_is_cut_off_is_no_damage_once_what_it_held_is_left_out() {
+    let scene = Scene::copied().await;
+    let mut halves = scene.head.files.iter().map(|(id, file)| (*id, file.length / 2));
+    let is_needed = |(id, cut): &(ObjectId, u64)| {
+        let is_behind = |at: &StoredBlock| at.file == *id && at.offset + u64::from(at.length) > *cut;
+        !scene.with_block(is_behind).is_empty()
+    };
+    let (id, cut) = halves.find(is_needed).unwrap();
+    let memory = scene.with(Heads::Gone, Loss::Cut(id, cut)).await;
+    let report = repair_job(&memory, scene.folder).await;
+    assert!(!report.left_out.is_empty());
+    assert_eq!((newest_head(&memory, scene.folder).files[&id].length, report.damage), (cut, Vec::new()));
+}

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use offsite::core::format::head::Head;
 use offsite::core::{PointKind, Sequence};
-use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, Verify};
+use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
 
+use crate::support::gates::StopAfter;
 use crate::support::objects::{bytes_of, copies, fork, key, keys, newest_head, stray};
 use crate::support::truth::Truth;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
@@ -125,6 +126,28 @@ async fn an_intact_folder_is_left_alone() {
     let report = repair(&scene.target).await;
     assert!(report.is_intact() && report.basis == Basis::Head && report.left_out.is_empty(), "{report:?}");
     assert_eq!(scene.target.contents(), before);
+}
+
+/// A first copy that was cut off has a restore point without a whole machine.
+#[tokio::test]
+async fn a_point_of_which_nothing_arrived_whole_is_left_alone() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(77);
+    machines.add("web01", &[6 * BLOCK]);
+    machines.fill_with_noise("web01");
+    machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
+    // Blocks that lie in turn in two files are requests of their own.
+    let invert = |block: &mut [u8]| block.iter_mut().for_each(|byte| *byte = !*byte);
+    machines.overwrite("web01", |disk| disk.chunks_mut(BLOCK).step_by(2).for_each(invert));
+    machines.backup(&primary, &["web01"]).run(day(1)).await.unwrap();
+    let request = SyncRequest { gate: StopAfter::new(1), ..SyncRequest::at(day(1)) };
+    copy_job(&primary, &second).sync(&request).await.unwrap();
+    let chain = newest_head(&target, COPY).chain;
+    assert!(chain.latest().unwrap().machines.iter().all(|machine| !machine.is_whole()), "{chain:?}");
+    let report = repair(&target).await;
+    assert!(report.is_intact() && report.left_out.is_empty(), "{report:?}");
+    assert_eq!(newest_head(&target, COPY).chain, chain);
 }
 
 #[tokio::test]
@@ -284,6 +307,17 @@ async fn each_index_that_is_lost_or_damaged_comes_back_and_each_copy_too() {
             assert_eq!(verified.damage, [], "{object} {damage}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_second_copy_that_is_longer_than_any_head_is_put_back() {
+    let scene = Scene::new().await;
+    let memory = fork(&scene.target).await;
+    let copy = copies(&memory, COPY).into_iter().find(|key| key.name().ends_with(".head")).unwrap();
+    replace(&memory, &copy, vec![0; 18 << 20]).await;
+    let report = repair(&memory).await;
+    assert!(report.left_out.is_empty() && report.restored.len() == 1, "{report:?}");
+    assert_eq!(report.head, None);
 }
 
 #[tokio::test]

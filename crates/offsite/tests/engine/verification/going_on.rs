@@ -131,44 +131,47 @@ async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
     assert_eq!(found.damage.len(), 2, "{:?}", found.damage);
 }
 
-/// A full that is read whole from a source which has a machine damaged that has not changed: the full takes what the chain has of it.
+/// A full that is read whole from a source takes what the chain has of a machine that is damaged there and has not changed; and nothing of
+/// one that is intact.
 #[tokio::test]
 async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
-    let (source, primary) = memory_repository().await;
-    let (target, second) = memory_repository().await;
-    let (mut machines, mut truth) = (Machines::new(9), Truth::default());
-    machines.add("web01", &[5 * BLOCK]);
-    machines.add("db01", &[3 * BLOCK]);
-    machines.fill_with_noise("db01");
-    let gfs =
-        Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(Anchors::default().at_hour(22).unwrap());
-    let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
-    let mut told = 0;
-    for number in 0..9 {
-        machines.change("web01", 1);
-        let names: &[&str] = if number == 0 { &["db01", "web01"] } else { &["web01"] };
-        truth.record(&machines, names, day(number));
-        machines.backup(&primary, names).keep(keep(99)).run(day(number)).await.unwrap();
-        if number == 1 {
-            let full = newest_head(&source, JOB).chain.points()[0].clone();
-            let of_db = step(&source, JOB, &full);
-            let (.., at) = of_db.stored().filter(|(name, ..)| name.as_str() == "db01").nth(1).unwrap();
-            flip(&source, JOB, &at);
+    for is_damaged in [true, false] {
+        let (source, primary) = memory_repository().await;
+        let (target, second) = memory_repository().await;
+        let (mut machines, mut truth) = (Machines::new(9), Truth::default());
+        machines.add("web01", &[5 * BLOCK]);
+        machines.add("db01", &[3 * BLOCK]);
+        machines.fill_with_noise("db01");
+        let anchors = Anchors::default().at_hour(22).unwrap();
+        let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(anchors);
+        let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
+        let mut told = 0;
+        for number in 0..9 {
+            machines.change("web01", 1);
+            let names: &[&str] = if number == 0 { &["db01", "web01"] } else { &["web01"] };
+            truth.record(&machines, names, day(number));
+            machines.backup(&primary, names).keep(keep(99)).run(day(number)).await.unwrap();
+            if number == 1 && is_damaged {
+                let full = newest_head(&source, JOB).chain.points()[0].clone();
+                let of_db = step(&source, JOB, &full);
+                let (.., at) = of_db.stored().filter(|(name, ..)| name.as_str() == "db01").nth(1).unwrap();
+                flip(&source, JOB, &at);
+            }
+            let transforms = Transforms::keeping(policy.clone());
+            let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+            told += report.notes.iter().filter(|note| note.contains("the blocks that the chain had")).count();
+            let is_cut_off = |outcome: &MachineOutcome| matches!(outcome, MachineOutcome::Incomplete { .. });
+            assert!(!report.machines.iter().any(|machine| is_cut_off(&machine.outcome)));
         }
-        let transforms = Transforms::keeping(policy.clone());
-        let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
-        told += report.notes.iter().filter(|note| note.contains("the blocks that the chain had")).count();
-        assert!(!report.machines.iter().any(|machine| matches!(machine.outcome, MachineOutcome::Incomplete { .. })));
+        let chain = newest_head(&target, COPY).chain;
+        let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full);
+        assert_eq!((fulls.clone().count(), told), (2, usize::from(is_damaged)), "{chain:?}");
+        assert!(fulls.clone().all(|full| full.machines.len() == 2));
+        assert!(fulls.flat_map(|full| &full.machines).all(|machine| machine.is_whole()));
+        assert_eq!(truth.check(&second, COPY).await.len(), 9);
+        let (taken, needed) = space(&target, COPY).await;
+        assert_eq!((taken, stray(&target, COPY)), (needed, Vec::new()));
     }
-    let chain = newest_head(&target, COPY).chain;
-    let fulls = chain.points().iter().filter(|point| point.kind == PointKind::Full);
-    assert_eq!((fulls.clone().count(), told), (2, 1), "{chain:?}");
-    assert!(
-        fulls.clone().all(|full| full.machines.iter().all(|machine| machine.is_whole()) && full.machines.len() == 2)
-    );
-    assert_eq!(truth.check(&second, COPY).await.len(), 9);
-    let (taken, needed) = space(&target, COPY).await;
-    assert_eq!((taken, stray(&target, COPY)), (needed, Vec::new()));
 }
 
 /// A frame is said to be damaged and is not, and an index cannot be read that needs it, too: nothing is let go on that word.

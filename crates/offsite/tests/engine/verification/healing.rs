@@ -1,17 +1,21 @@
 //! What verification found damaged, the next run makes good again for every point, and it hinders nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{BlockMap, StoredBlock};
 use offsite::report::{HealedFrom, Operation, TransformReport};
-use offsite::{JobFolder, MergeMethod, TransformJob, Transforms, Verify};
-use offsite_repository::testing::Memory;
+use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
+use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
+use offsite_repository::{ErrorKind, Prefix, Verb};
 
 use super::{COPY, JOB, Scene, damaged, file, flip, newest, place, remembered, verify};
 use crate::support::objects::{newest_head, space, step, stray};
 use crate::support::truth::{Truth, causes};
-use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory, scratch, seed};
+use crate::support::{
+    BLOCK, Machines, copy_job, day, job, keep, memory_repository, memory_repository_with, open_memory, scratch, seed,
+};
 
 /// Damages something that the newest state needs.
 type Harm = fn(&Memory, &BlockMap);
@@ -151,9 +155,13 @@ async fn what_a_look_misses_the_next_run_puts_back() {
 async fn a_machine_that_has_not_changed_is_healed() {
     let scene = Scene::new(MergeMethod::Adopt).await;
     let (primary, second) = (open_memory(&scene.source).await, open_memory(&scene.target).await);
-    let (_, _, _, at) = newest(&scene.target, COPY).stored().nth(2).unwrap();
+    let state = newest(&scene.target, COPY);
+    let (name, _, _, at) = state.stored().nth(2).unwrap();
     flip(&scene.target, COPY, &at);
     assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let folder = JobFolder::open(&second, &job(COPY)).await.unwrap();
+    let latest = folder.chain().latest().unwrap().sequence;
+    assert_eq!(folder.known_damage().await.unwrap().blocks(latest, name), 1);
     let plan = scene.copy(&primary, &second).plan(day(3)).await.unwrap();
     let report = scene.copy(&primary, &second).transform(day(3), 0).await.unwrap();
     assert_eq!((plan.sync, healed(&report)), (None, 1));
@@ -333,4 +341,50 @@ async fn a_damaged_increment_does_not_end_merging() {
     let mut truth = Truth::default();
     truth.record(&machines, &["web01"], day(4));
     truth.restore(&repository, JOB, &newest, "web01", to.path()).await.unwrap();
+}
+
+/// An index that cannot be read because of an outage is none that is lost: nothing is healed, and the run says why.
+#[tokio::test]
+async fn an_outage_is_told_where_something_is_to_be_healed() {
+    let scene = Scene::new(MergeMethod::Adopt).await;
+    let (_, _, _, at) = newest(&scene.target, COPY).stored().nth(2).unwrap();
+    flip(&scene.target, COPY, &at);
+    let faulty = Faulty::new(scene.target.clone());
+    let second = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let indexes = Prefix::new(format!("{COPY}/index")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::Read).below(indexes));
+    let error = TransformJob::new(&second, job(COPY)).run(day(3)).await.unwrap_err();
+    assert_eq!(error.repository_kind(), Some(ErrorKind::Unavailable), "{}", causes(&error));
+}
+
+/// A frame that was damaged gives its place back at the end of a run, not to the fold of that run; and a plan knows it.
+#[tokio::test]
+async fn a_plan_gives_no_place_away_that_the_run_holds() {
+    // The full's file has no room for one block more.
+    let options = MemoryOptions { object_bytes_max: 1_700_000, ..MemoryOptions::default() };
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository_with(options).await;
+    let mut machines = Machines::new(seed(86));
+    machines.add("web01", &[6 * BLOCK]);
+    machines.fill_with_noise("web01");
+    for number in 0..3 {
+        machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
+        machines.backup(&primary, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).keep(keep(99)).run(day(number)).await.unwrap();
+    }
+    let full = step(&target, COPY, &newest_head(&target, COPY).chain.points()[0]);
+    let (.., at) = full.stored().find(|(_, _, block, _)| *block == 5).unwrap();
+    flip(&target, COPY, &at);
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let transforms =
+        Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let copy = copy_job(&primary, &second).transforms(transforms);
+    let planned: Vec<_> = copy.plan(day(3)).await.unwrap().operations.into_iter().map(|done| done.operation).collect();
+    let report = copy.run(day(3)).await.unwrap().transform;
+    let done: Vec<_> = report.operations.into_iter().map(|done| done.operation).collect();
+    assert_eq!(planned, done);
+    let [Operation::Heal { .. }, Operation::Merge { method, why, .. }] = &done[..] else { panic!("{done:?}") };
+    assert_eq!((*method, why.contains("longer than is allowed")), (MergeMethod::Adopt, true), "{why}");
 }

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 
-use offsite::{Error, JobFolder, OpenRepository, Verify};
+use offsite::core::format::head::RetiredObject;
+use offsite::{Error, JobFolder, OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty};
 use offsite_repository::{ErrorKind, Prefix, Verb};
 
 use super::{COPY, Scene};
 use crate::support::drive::poll_times;
-use crate::support::objects::{Living, dead_holder, keys, pin, space, stray};
+use crate::support::objects::{Living, dead_holder, key, keys, newest_head, pin, space, stray};
 use crate::support::truth::causes;
 use crate::support::{day, job, open_memory};
 
@@ -131,4 +132,30 @@ async fn pins_of_dead_readers_do_not_pile_up() {
     let dead = pin(&source, "nightly", &dead_holder()).await;
     scene.machines.backup(&primary, &["web01"]).run(day(4)).await.unwrap();
     assert!(!keys(&source, "nightly").contains(&dead));
+}
+
+/// A commit that finds no room makes some, of what is listed for release: not of what a reader holds.
+#[tokio::test]
+async fn no_room_is_made_of_what_a_reader_holds() {
+    let scene = Scene::new().await;
+    let (_, primary, target, second) = scene.fork().await;
+    let reader = Living::new();
+    pin(&target, COPY, &reader.holder).await;
+    Scene::copy(&primary, &second).run(day(4)).await.unwrap();
+    let retired = newest_head(&target, COPY).retired;
+    let objects = retired.iter().filter_map(|retirement| match retirement.what {
+        RetiredObject::File(id) => Some(key(&format!("{COPY}/blocks/{id}"))),
+        RetiredObject::Index(id) => Some(key(&format!("{COPY}/index/{id}"))),
+        RetiredObject::Ranges(_) => None,
+    });
+    let held: Vec<_> = objects.collect();
+    assert!(!held.is_empty());
+    let faulty = Faulty::new(target.clone());
+    let heads = Prefix::new(format!("{COPY}/head")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::NoSpace).on(Verb::Finish).below(heads));
+    let second = OpenRepository::open(std::sync::Arc::new(faulty.clone())).await.unwrap();
+    TransformJob::new(&second, job(COPY)).run(day(4)).await.unwrap();
+    assert_eq!(faulty.failures(), 1);
+    let there = keys(&target, COPY);
+    assert!(held.iter().all(|object| there.contains(object)), "{held:?} of {there:?}");
 }

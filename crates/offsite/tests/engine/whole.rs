@@ -1,0 +1,137 @@
+//! Long-term points that are read whole from the source, though they were copied as increments.
+
+use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
+use offsite::core::{PointKind, Sequence, Status};
+use offsite::report::{FullFrom, Operation, TransformReport};
+use offsite::{CopyJob, OpenRepository, Selection, SyncRequest, TransformJob, Transforms};
+use offsite_repository::testing::Memory;
+
+use crate::support::objects::{key, newest_head, space, step, stray};
+use crate::support::truth::Truth;
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, open_memory, seed};
+
+const COPY: &str = "Offsite Copy";
+const NAMES: [&str; 2] = ["db01", "web01"];
+
+/// Weekly points are those next to this hour of Sunday, as that of day 7 is, which is of 22 hours.
+fn weekly(hour: u32) -> Transforms {
+    let anchors = Anchors::default().at_hour(hour).unwrap();
+    let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(anchors);
+    Transforms::keeping(Policy { regular: Regular::Simple(keep(20)), gfs: Some(gfs), ..Policy::default() })
+}
+
+/// A copy of nine evenings, the last of which tells that the one before it is the week's. No transform has run since.
+struct Scene {
+    source: Memory,
+    primary: OpenRepository,
+    target: Memory,
+    second: OpenRepository,
+    machines: Machines,
+    truth: Truth,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (source, primary) = memory_repository().await;
+        let (target, second) = memory_repository().await;
+        let mut scene = Self {
+            source: (*source).clone(),
+            primary,
+            target: (*target).clone(),
+            second,
+            machines: Machines::new(seed(96)),
+            truth: Truth::default(),
+        };
+        for name in NAMES {
+            scene.machines.add(name, &[3 * BLOCK]);
+            scene.machines.fill_with_noise(name);
+        }
+        for number in 0..9 {
+            scene.back_up(number).await;
+            scene.copy().sync(&SyncRequest::at(day(number))).await.unwrap();
+            if number < 8 {
+                assert_eq!(scene.copy().transform(day(number), 1).await.unwrap().operations, []);
+            }
+        }
+        scene
+    }
+
+    async fn back_up(&mut self, number: i64) {
+        for name in NAMES {
+            self.machines.overwrite(name, |disk| disk[0] = disk[0].wrapping_add(1));
+        }
+        self.truth.record(&self.machines, &NAMES, day(number));
+        self.machines.backup(&self.primary, &NAMES).keep(keep(99)).run(day(number)).await.unwrap();
+    }
+
+    fn copy(&self) -> CopyJob {
+        copy_job(&self.primary, &self.second).transforms(weekly(23))
+    }
+
+    /// Holds that the week's point was made a full with blocks of its own, and nothing else was done; where its blocks are from.
+    async fn is_whole(&self, report: &TransformReport) -> FullFrom {
+        let done: Vec<&Operation> = report.operations.iter().map(|done| &done.operation).collect();
+        let [Operation::MakeFull { sequence: Sequence(8), from }] = &done[..] else { panic!("{report:?}") };
+        let chain = newest_head(&self.target, COPY).chain;
+        let full = chain.get(Sequence(8)).unwrap();
+        assert_eq!((full.kind, full.machines.len()), (PointKind::Full, 2));
+        let own = step(&self.target, COPY, full).files();
+        for other in chain.all().filter(|other| other.sequence != full.sequence) {
+            assert!(step(&self.target, COPY, other).files().is_disjoint(&own), "#{}", other.sequence);
+        }
+        assert_eq!(self.truth.check(&open_memory(&self.target).await, COPY).await.len(), 9);
+        assert_eq!(stray(&self.target, COPY), [""; 0]);
+        let (taken, needed) = space(&self.target, COPY).await;
+        assert_eq!(taken, needed);
+        *from
+    }
+}
+
+#[tokio::test]
+async fn a_flagged_increment_is_read_whole_from_the_source() {
+    let scene = Scene::new().await;
+    let report = scene.copy().transform(day(8), 1).await.unwrap();
+    assert_eq!(scene.is_whole(&report).await, FullFrom::Source);
+    assert_eq!(report.notes, [""; 0]);
+}
+
+#[tokio::test]
+async fn one_that_the_source_has_no_more_is_made_of_the_chain() {
+    let mut scene = Scene::new().await;
+    scene.back_up(9).await;
+    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let two = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    TransformJob::new(&scene.primary, job("nightly")).transforms(two).run(day(9)).await.unwrap();
+    let report = scene.copy().transform(day(9), 0).await.unwrap();
+    assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
+    assert!(report.notes.iter().any(|note| note.contains("the source, which has it no more")), "{:?}", report.notes);
+}
+
+#[tokio::test]
+async fn one_whose_index_the_source_has_damaged_is_made_of_the_chain() {
+    let scene = Scene::new().await;
+    let point = newest_head(&scene.source, "nightly").chain.get(Sequence(8)).unwrap().clone();
+    assert!(scene.source.corrupt(&key(&format!("nightly/index/{}", point.index.id)), 100, 1));
+    let report = scene.copy().transform(day(8), 1).await.unwrap();
+    assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
+}
+
+/// Of a machine that is no longer selected, a full that is read whole carries what the chain has, and where that is from.
+#[tokio::test]
+async fn a_carried_machine_is_known_by_its_origin() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(seed(97));
+    NAMES.iter().for_each(|name| machines.add(name, &[2 * BLOCK]));
+    let copy = || copy_job(&primary, &second).transforms(weekly(22));
+    machines.backup(&primary, &NAMES).run(day(6)).await.unwrap();
+    copy().run(day(6)).await.unwrap();
+    machines.change("web01", 1);
+    machines.backup(&primary, &["web01"]).run(day(7)).await.unwrap();
+    copy().select(Selection::machines(vec![machine("web01")])).run(day(7)).await.unwrap();
+    let chain = newest_head(&target, COPY).chain;
+    let [first, full] = chain.points() else { panic!("{chain:?}") };
+    let (before, carried) = (first.machine(&machine("db01")).unwrap(), full.machine(&machine("db01")).unwrap());
+    assert_eq!((full.kind, carried.status), (PointKind::Full, Status::Carried));
+    assert!(before.origin.is_some() && carried.origin == before.origin, "{carried:?}");
+}

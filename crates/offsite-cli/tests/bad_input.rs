@@ -356,7 +356,7 @@ fn words_that_are_nearly_right() {
     let cases: [(&str, &str, &[&str]); 5] = [
         ("location = \"second\"", "location = \"s3:/bucket\"", &["\"second\": location", "s3://bucket/prefix"]),
         (target, "target = \"./second\"\n", &["[repositories.\"./second\"]"]),
-        (target, "target = \"second\"\nat = \"22:00:00\"\n", &["at: \"22:00:00\"", "HH:MM, such as 22:00"]),
+        (target, "target = \"second\"\nat = \"22:00:00\"\n", &["at: \"22:00:00\"", "HH:MM, such as \"22:00\""]),
         (target, "target = \"second\"\nat = 22:00:00\n", &["at = 22:00:00", "quotes", "HH:MM, such as \"22:00\""]),
         (target, "target = \"second\"\nat = 22:00\n", &["at = 22:00", "quotes", "HH:MM, such as \"22:00\""]),
     ];

@@ -136,14 +136,14 @@ impl Heads {
         later.sort_unstable();
         for (number, key) in later.into_iter().rev() {
             if let Some(copy) = self.copy(key, number).await?.filter(|copy| copy.folder == head.folder) {
-                return Ok(if self.has_news(head, &copy, &blocks).await? { Some(copy) } else { None });
+                return Ok(if self.is_all_there(head, &copy, &blocks).await? { Some(copy) } else { None });
             }
         }
         Ok(None)
     }
 
     /// Whether all is there that `copy` refers to and `head` does not. `blocks` are the objects beside the backup files, and their lengths.
-    async fn has_news(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
+    async fn is_all_there(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
         for (id, file) in &copy.files {
             let is_known = head.files.get(id).is_some_and(|known| known.length >= file.length);
             let length = blocks.get(&self.layout.backup_file(*id)?);

@@ -149,7 +149,7 @@ pub struct TimeOfDay {
 
 /// A text that is no time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time of day, which is written HH:MM, such as 22:00, from 00:00 to 23:59")]
+#[error("{0:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
 pub struct TimeOfDayError(pub String);
 
 impl TimeOfDay {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use offsite_core::ObjectId;
 use offsite_core::format::FormatError;
-use offsite_core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite_core::format::head::{HEAD_BYTES_MAX, Head, RetiredObject};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
 use tokio::time::sleep;
 
@@ -124,37 +124,59 @@ impl Heads {
         Ok(Head::decode(&read).ok().filter(|head| (head.epoch, head.number) == number))
     }
 
-    /// The newest second copy that can be read, if it is of a later head than `head` and what it adds is there.
+    /// The head after `head` that only its second copy tells, if it counts: its writer was cut off before the commit, or the heads after
+    /// `head` are lost. All that the copy refers to was durable before it was stored.
     ///
-    /// Its writer was cut off before the commit, or the heads after `head` are lost. All that the copy refers to was durable before it
-    /// was stored, and an epoch has one writer, so it is the state that follows. In a folder that was carried elsewhere while it was written,
-    /// a part of that may be missing: then the copy counts for nothing.
+    /// It has to follow `head`: a copy of what another writer has overtaken says nothing. A repair's copy has no lease, and is left to the
+    /// next repair, as its reason may be gone.
     pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
         let blocks = self.list(&self.layout.backup_files()?).await?;
         let copies = blocks.keys().filter_map(|key| Some((head_copy_number(key)?, key)));
-        let mut later: Vec<_> = copies.filter(|(number, _)| *number > (head.epoch, head.number)).collect();
+        let mut later: Vec<_> = copies.filter(|((_, number), _)| *number > head.number).collect();
         later.sort_unstable();
         for (number, key) in later.into_iter().rev() {
-            if let Some(copy) = self.copy(key, number).await?.filter(|copy| copy.folder == head.folder) {
-                return Ok(if self.is_all_there(head, &copy, &blocks).await? { Some(copy) } else { None });
+            let copy = self.copy(key, number).await?;
+            let follows = |copy: &Head| copy.folder == head.folder && copy.ancestry.contains(&head.commit);
+            if let Some(copy) = copy.filter(|copy| follows(copy) && copy.lease.is_some()) {
+                return Ok(if self.counts(head, &copy, &blocks).await? { Some(copy) } else { None });
             }
         }
         Ok(None)
     }
 
-    /// Whether all is there that `copy` refers to and `head` does not. `blocks` are the objects beside the backup files, and their lengths.
-    async fn is_all_there(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
+    /// Whether `copy` counts, which follows `head`. `blocks` are the objects beside the backup files, and their lengths.
+    ///
+    /// A merge that was not committed is done again instead. So is all else of which a part is missing, as in a folder that was carried
+    /// elsewhere while it was written: `head` is whole there.
+    async fn counts(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
+        let indexes = self.list(&self.layout.indexes()?).await?;
+        let lists = self.list(&self.layout.release_lists()?).await?;
+        for retirement in copy.retired.iter().filter(|retirement| retirement.since > head.number) {
+            let is_there = match retirement.what {
+                RetiredObject::File(id) => blocks.contains_key(&self.layout.backup_file(id)?),
+                RetiredObject::Index(id) => indexes.contains_key(&self.layout.index(id)?),
+                RetiredObject::Ranges(id) => lists.contains_key(&self.layout.release_list(id)?),
+            };
+            if !is_there {
+                // It was let go, which comes after the commit: `head` may need it.
+                return Ok(true);
+            }
+        }
+        if copy.next_sequence <= head.next_sequence {
+            return Ok(false);
+        }
+        let is_whole = |length: Option<&u64>, wanted: u64| length.is_some_and(|length| *length >= wanted);
         for (id, file) in &copy.files {
             let is_known = head.files.get(id).is_some_and(|known| known.length >= file.length);
-            let length = blocks.get(&self.layout.backup_file(*id)?);
-            if !is_known && length.is_none_or(|length| *length < file.length) {
+            if !is_known && !is_whole(blocks.get(&self.layout.backup_file(*id)?), file.length) {
                 return Ok(false);
             }
         }
         let known: BTreeSet<ObjectId> = head.chain.indexes().map(|index| index.id).collect();
-        let indexes = self.list(&self.layout.indexes()?).await?;
         for index in copy.chain.indexes().filter(|index| !known.contains(&index.id)) {
-            if !indexes.contains_key(&self.layout.index(index.id)?) {
+            // Of the two, a repair makes the other.
+            let one = indexes.get(&self.layout.index(index.id)?);
+            if !is_whole(one, index.length) && !is_whole(blocks.get(&self.layout.twin(index.id)?), index.length) {
                 return Ok(false);
             }
         }

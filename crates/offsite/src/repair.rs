@@ -178,6 +178,7 @@ impl Repair {
             report.head = Some(next.number);
             if now.is_some() {
                 prove(&survey, &target).await?;
+                survey.refuse_newer_heads().await?;
                 // First, as every writer does: a chain that is committed has a second copy.
                 put_head_copy(&self.repository, &layout, &next).await?;
                 survey.heads.commit(&next).await?;

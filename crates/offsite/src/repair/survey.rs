@@ -18,6 +18,8 @@ pub(super) struct Survey {
     pub(super) repository: OpenRepository,
     pub(super) layout: Layout,
     pub(super) heads: Heads,
+    /// The number of the newest head, whether it can be read or not.
+    newest_number: Option<u64>,
     /// The newest head that can be read.
     head: Option<Head>,
     /// Those with greater numbers, which cannot be.
@@ -41,6 +43,7 @@ impl Survey {
             repository: repository.clone(),
             layout: layout.clone(),
             heads,
+            newest_number: None,
             head: None,
             damaged_heads: Vec::new(),
             copy: None,
@@ -76,7 +79,9 @@ impl Survey {
     }
 
     async fn look_at_heads(&mut self) -> Result<()> {
-        for number in self.heads.numbers().await?.into_iter().rev() {
+        let numbers = self.heads.numbers().await?;
+        self.newest_number = numbers.last().copied();
+        for number in numbers.into_iter().rev() {
             self.number_max = self.number_max.max(number);
             match self.heads.load(number).await {
                 Ok(head) => {
@@ -104,6 +109,14 @@ impl Survey {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to commit over what a run has committed since.
+    pub(super) async fn refuse_newer_heads(&self) -> Result<()> {
+        match self.heads.numbers().await?.last().copied() == self.newest_number {
+            true => Ok(()),
+            false => Err(Error::Fenced { job: self.layout.job().clone() }),
+        }
     }
 
     async fn list(&self, folder: &Prefix) -> Result<Vec<(Key, u64)>> {

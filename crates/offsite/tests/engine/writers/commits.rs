@@ -169,13 +169,13 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
         target.remove(&key(&format!("{COPY}/head/{number:020}")));
     }
     assert_eq!(newest_head(&target, COPY).chain, before.chain);
-    let new_index = after.chain.latest().unwrap().index.id;
+    let new_file = after.files.keys().find(|id| !before.files.contains_key(*id)).unwrap();
     let idle = || async { TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap() };
-    let index = key(&format!("{COPY}/index/{new_index}"));
+    let file = key(&format!("{COPY}/blocks/{new_file}"));
     let whole = fork(&target).await;
-    assert!(target.remove(&index));
+    assert!(target.remove(&file));
     idle().await;
-    assert_eq!(newest_head(&target, COPY).chain, before.chain, "its index is missing");
+    assert_eq!(newest_head(&target, COPY).chain, before.chain, "its file is missing");
     let second = open_memory(&whole).await;
     TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap();
     assert_eq!(newest_head(&whole, COPY).chain, after.chain);

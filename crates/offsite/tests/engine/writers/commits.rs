@@ -163,7 +163,7 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
     let (_, primary, target, second) = scene.fork().await;
     let before = newest_head(&target, COPY);
     scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
-    Scene::copy(&primary, &second).run(day(5)).await.unwrap();
+    Scene::copy(&primary, &second).keep(keep(9)).run(day(5)).await.unwrap();
     let after = newest_head(&target, COPY);
     for number in before.number + 1..=after.number {
         target.remove(&key(&format!("{COPY}/head/{number:020}")));

@@ -213,7 +213,7 @@ impl Play {
             let twin = format!("copy/blocks/{}.index", lost.name());
             self.copied.remove(&offsite_repository::Key::new(twin).expect("a key"));
         }
-        let report = match Repair::new(&self.target, job("copy")).run(self.time()).await {
+        let report = match Repair::new(&self.target, job("copy")).run().await {
             // Nothing is left.
             Err(Error::Settings(_)) if !is_alone => return,
             answer => done(answer),

@@ -1,10 +1,10 @@
 //! What in a job folder is of no use to anyone, and room for a writer where a repository is full to the last byte.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::ObjectId;
 use offsite_core::format::head::{Head, RetiredObject};
-use offsite_repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{Key, Repository};
 
 use crate::error::Context;
 use crate::heads::Heads;
@@ -32,9 +32,9 @@ pub(crate) async fn remove_orphans(
     known.extend(head.retired.iter().map(|retirement| match retirement.what {
         RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
     }));
-    let blocks = list(repository, &layout.backup_files()?).await?;
+    let blocks = repository.list(&layout.backup_files()?).await?;
     // First, so that no copy of a head is left that refers to what is gone. The newest stays.
-    let copies = || blocks.iter().filter_map(|key| head_copy_number(key).map(|(writer, _)| (key, writer)));
+    let copies = || blocks.keys().filter_map(|key| head_copy_number(key).map(|(writer, _)| (key, writer)));
     let newest = copies().map(|(_, writer)| writer).max();
     for (key, writer) in copies() {
         if writer <= epoch && Some(writer) < newest {
@@ -42,8 +42,8 @@ pub(crate) async fn remove_orphans(
         }
     }
     let is_orphan = |id: &ObjectId| id.epoch() <= epoch && !known.contains(id);
-    let others = [list(repository, &layout.indexes()?).await?, list(repository, &layout.release_lists()?).await?];
-    for key in blocks.iter().chain(others.iter().flatten()) {
+    let others = [repository.list(&layout.indexes()?).await?, repository.list(&layout.release_lists()?).await?];
+    for key in blocks.keys().chain(others.iter().flat_map(BTreeMap::keys)) {
         if ObjectId::parse(key.name()).or_else(|| twin_id(key)).as_ref().is_some_and(is_orphan) {
             delete(repository, key).await?;
         }
@@ -55,7 +55,7 @@ pub(crate) async fn remove_orphans(
             delete(repository, &layout.head(number)?).await?;
         }
     }
-    for key in list(repository, &layout.lease_renewals()?).await? {
+    for key in repository.list(&layout.lease_renewals()?).await?.into_keys() {
         if key.name() < layout.lease_renewal(epoch.saturating_add(1), 0)?.name() {
             delete(repository, &key).await?;
         }
@@ -88,12 +88,6 @@ pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head
         }
     }
     Ok(())
-}
-
-async fn list(repository: &OpenRepository, folder: &Prefix) -> Result<Vec<Key>> {
-    let objects = repository.backend().list_all(folder).await;
-    let objects = objects.while_doing(|| format!("listing {}", repository.location()))?;
-    Ok(objects.into_iter().map(|object| object.key).collect())
 }
 
 async fn delete(repository: &OpenRepository, key: &Key) -> Result<()> {

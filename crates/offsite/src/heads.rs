@@ -11,7 +11,7 @@ use bytes::Bytes;
 use offsite_core::ObjectId;
 use offsite_core::format::FormatError;
 use offsite_core::format::head::{HEAD_BYTES_MAX, Head, RetiredObject};
-use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use tokio::time::sleep;
 
 use crate::error::Context;
@@ -130,7 +130,7 @@ impl Heads {
     /// It has to follow `head`: a copy of what another writer has overtaken says nothing. A repair's copy has no lease, and is left to the
     /// next repair, as its reason may be gone.
     pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
-        let blocks = self.list(&self.layout.backup_files()?).await?;
+        let blocks = self.repository.list(&self.layout.backup_files()?).await?;
         let copies = blocks.keys().filter_map(|key| Some((head_copy_number(key)?, key)));
         let mut later: Vec<_> = copies.filter(|((_, number), _)| *number > head.number).collect();
         later.sort_unstable();
@@ -149,8 +149,8 @@ impl Heads {
     /// A merge that was not committed is done again instead. So is all else of which a part is missing, as in a folder that was carried
     /// elsewhere while it was written: `head` is whole there.
     async fn counts(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
-        let indexes = self.list(&self.layout.indexes()?).await?;
-        let lists = self.list(&self.layout.release_lists()?).await?;
+        let indexes = self.repository.list(&self.layout.indexes()?).await?;
+        let lists = self.repository.list(&self.layout.release_lists()?).await?;
         for retirement in copy.retired.iter().filter(|retirement| retirement.since > head.number) {
             let is_there = match retirement.what {
                 RetiredObject::File(id) => blocks.contains_key(&self.layout.backup_file(id)?),
@@ -181,12 +181,6 @@ impl Heads {
             }
         }
         Ok(true)
-    }
-
-    async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
-        let listed = self.repository.backend().list_all(folder).await;
-        let listed = listed.while_doing(|| format!("looking for what a run has left of job {}", self.layout.job()))?;
-        Ok(listed.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
     /// Commits `next`.

@@ -1,5 +1,6 @@
 //! Repositories that Offsite has made its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -194,6 +195,13 @@ impl OpenRepository {
             }
             Ok((vec![marker_key()?], folders))
         })
+    }
+
+    /// The objects below a folder, and their lengths.
+    pub(crate) async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
+        let objects = self.backend.list_all(folder).await;
+        let objects = objects.while_doing(|| format!("listing {}", self.location()))?;
+        Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
     pub(crate) fn backend(&self) -> &Recording<Arc<dyn Repository>> {

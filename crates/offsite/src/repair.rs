@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
-use offsite_core::{IndexReference, MachineName, Sequence, Timestamp};
+use offsite_core::{IndexReference, MachineName, Sequence};
 
 use crate::findings::Findings;
 use crate::holder::{Life, life_of};
@@ -130,7 +130,7 @@ impl Repair {
     /// # Errors
     /// As for [`Repair::run`], but for those of writing.
     pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(None).await })
+        Box::pin(async move { self.repair(false).await })
     }
 
     /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
@@ -138,22 +138,22 @@ impl Repair {
     /// # Errors
     /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
     /// one that no older writer can commit after; [`Error::Settings`] if nothing is left to repair from; those of the repository.
-    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(Some(now)).await })
+    pub fn run(&self) -> BoxFuture<'_, Result<RepairReport>> {
+        Box::pin(async move { self.repair(true).await })
     }
 
-    async fn repair(&self, now: Option<Timestamp>) -> Result<RepairReport> {
+    async fn repair(&self, writes: bool) -> Result<RepairReport> {
         let layout = Layout::new(self.job.clone());
         let survey = Survey::of(&self.repository, &layout).await?;
         if survey.is_empty() {
             let known = self.repository.jobs().await?.iter().map(ToString::to_string).collect();
             return Err(Error::UnknownJob { job: self.job.to_string(), location: self.repository.location(), known });
         }
-        if now.is_some() {
+        if writes {
             self.wait_for_lease(&survey).await?;
         }
         let mut mended = Mended::default();
-        let (target, notes) = self.target(&survey, now.is_some(), &mut mended).await?;
+        let (target, notes) = self.target(&survey, writes, &mut mended).await?;
         let mut report = RepairReport {
             basis: target.basis,
             damaged_heads: survey.damaged_heads.clone(),
@@ -168,15 +168,15 @@ impl Repair {
         };
         for NewIndex { point, bytes, .. } in &target.new_indexes {
             report.rewritten.push(layout.index(point.index.id)?.to_string());
-            if now.is_some() {
+            if writes {
                 put_new(&survey, point.index.id, bytes.clone()).await?;
             }
         }
-        let known = self.known_damage(&survey, &target, now.is_some()).await?;
+        let known = self.known_damage(&survey, &target, writes).await?;
         if target.is_new {
             let next = self.successor(&survey, target.head.clone())?;
             report.head = Some(next.number);
-            if now.is_some() {
+            if writes {
                 prove(&survey, &target).await?;
                 survey.refuse_newer_heads().await?;
                 // First, as every writer does: a chain that is committed has a second copy.
@@ -185,7 +185,7 @@ impl Repair {
             }
         } else if !survey.has_copy_of(&target.head) {
             report.restored.push(layout.head_copy(target.head.epoch, target.head.number)?.to_string());
-            if now.is_some() {
+            if writes {
                 put_head_copy(&self.repository, &layout, &target.head).await?;
             }
         }

@@ -134,7 +134,7 @@ impl World {
         let contents = self.places[FOLDERS[number].place].contents.clone();
         let run = async {
             let repository = Self::open(&faulty).await?;
-            Repair::new(&repository, job).run(now).await
+            Repair::new(&repository, job).run().await
         };
         let Ended { result, is_struck } = self.carry_out(FOLDERS[number].place, interruption, run).await;
         let is_sound = self.folders[number].is_sound();

@@ -25,7 +25,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     }
     let repair =
         RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
-    let report = if arguments.dry_run { repair.plan().await? } else { repair.run(place::now()).await? };
+    let report = if arguments.dry_run { repair.plan().await? } else { repair.run().await? };
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;
     } else {
@@ -78,9 +78,9 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
         text.push_str(&format!("  head      {number}{kept}\n"));
     }
     if report.basis == Basis::Indexes {
-        // Copy jobs that select by them would lose sight of their machines, and remove their copies in the end.
+        // Copy jobs that select by them lose sight of their machines until then.
         text.push_str(
-            "  tags and containers were in the heads: if machines had any, give them again with the next backup (--tag, --container)\n",
+            "  tags and containers were in the heads: a backup job needs them again with its next backup (--tag, --container)\n",
         );
     } else {
         text.push_str("  blocks were not read: `offsite verify --read-data` reads them\n");

@@ -6,7 +6,7 @@ use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::head::Head;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{ObjectId, StoredBlock};
-use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 
 use crate::error::Context;
 use crate::heads::Heads;
@@ -55,7 +55,7 @@ impl Survey {
         };
         survey.look_at_heads().await?;
         let mut copies = BTreeMap::new();
-        for (key, length) in survey.list(&layout.backup_files()?).await? {
+        for (key, length) in repository.list(&layout.backup_files()?).await? {
             if let Some(number) = head_copy_number(&key) {
                 copies.insert(number, key);
             } else if let Some(id) = twin_id(&key) {
@@ -65,15 +65,15 @@ impl Survey {
             }
         }
         survey.look_at_copies(copies).await?;
-        for (key, _) in survey.list(&layout.indexes()?).await? {
+        for (key, _) in repository.list(&layout.indexes()?).await? {
             survey.indexes.extend(ObjectId::parse(key.name()));
         }
         let mut ids: BTreeSet<ObjectId> = survey.indexes.iter().chain(survey.files.keys()).copied().collect();
-        for (key, _) in survey.list(&layout.release_lists()?).await? {
+        for (key, _) in repository.list(&layout.release_lists()?).await? {
             ids.extend(ObjectId::parse(key.name()));
         }
-        let renewals = survey.list(&layout.lease_renewals()?).await?;
-        let epochs = renewals.iter().filter_map(|(key, _)| key.name().get(..10)?.parse().ok());
+        let renewals = repository.list(&layout.lease_renewals()?).await?;
+        let epochs = renewals.keys().filter_map(|key| key.name().get(..10)?.parse().ok());
         survey.epoch_max = ids.iter().map(|id| id.epoch()).chain(epochs).fold(survey.epoch_max, u32::max);
         Ok(survey)
     }
@@ -117,12 +117,6 @@ impl Survey {
             true => Ok(()),
             false => Err(Error::Fenced { job: self.layout.job().clone() }),
         }
-    }
-
-    async fn list(&self, folder: &Prefix) -> Result<Vec<(Key, u64)>> {
-        let objects = self.repository.backend().list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.repository.location()))?;
-        Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
     /// What a backup file says of itself. It returns `None` if that cannot be read or is another file's.

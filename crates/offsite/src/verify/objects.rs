@@ -60,15 +60,12 @@ pub(crate) async fn files(
     states: &[(Sequence, BlockMap)],
 ) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>, Option<u64>)> {
     let (mut damage, mut cut) = (Vec::new(), BTreeMap::new());
-    let listed = repository.backend().list_all(&layout.backup_files()?).await;
-    let listed = listed.while_doing(|| format!("listing the backup files of job {}", layout.job()))?;
-    let copy = listed.iter().filter_map(|object| head_copy_number(&object.key)).map(|(_, number)| number).max();
-    let lengths: BTreeMap<String, u64> =
-        listed.into_iter().map(|object| (object.key.to_string(), object.length)).collect();
+    let lengths = repository.list(&layout.backup_files()?).await?;
+    let copy = lengths.keys().filter_map(head_copy_number).map(|(_, number)| number).max();
     let folds = repository.backend().patch().is_some();
     for (id, file) in &head.files {
         let key = layout.backup_file(*id)?;
-        let found = lengths.get(key.as_str());
+        let found = lengths.get(&key);
         let what = match found {
             None => Some("it is missing".to_owned()),
             // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.

@@ -174,7 +174,7 @@ async fn what_a_disk_is_known_by_goes_with_it() {
             }
         }
         let repaired = open_memory(&lost).await;
-        Repair::new(&repaired, job("Offsite Copy")).run(day(9)).await.unwrap();
+        Repair::new(&repaired, job("Offsite Copy")).run().await.unwrap();
         assert_eq!(known(&repaired, "Offsite Copy").await.last(), Some(&expected(["first", "q"])));
         let points = known(repository, "nightly").await;
         assert!(points[..2].iter().all(|disks| *disks == expected(["a", "q"])), "{points:?}");

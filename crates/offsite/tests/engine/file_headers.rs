@@ -200,7 +200,7 @@ async fn a_wrong_header_makes_nothing_up() {
                 }
             }
             let repository = open_memory(&forked).await;
-            let report = Repair::new(&repository, job("nightly")).run(day(9)).await.unwrap();
+            let report = Repair::new(&repository, job("nightly")).run().await.unwrap();
             assert_eq!((report.salvaged.len(), report.points.len()), (salvaged, kept), "{number}: {report:?}");
             let after = newest_head(&forked, "nightly");
             for point in after.chain.all() {

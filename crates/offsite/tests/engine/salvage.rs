@@ -59,9 +59,9 @@ impl Scene {
         let repository = open_memory(&memory).await;
         let planned = Repair::new(&repository, job(COPY)).plan().await.unwrap();
         assert_eq!(memory.contents(), before, "a plan writes nothing");
-        let report = Repair::new(&repository, job(COPY)).run(day(7)).await.unwrap();
+        let report = Repair::new(&repository, job(COPY)).run().await.unwrap();
         assert_eq!(report, planned);
-        let second = Repair::new(&repository, job(COPY)).run(day(7)).await.unwrap();
+        let second = Repair::new(&repository, job(COPY)).run().await.unwrap();
         assert!(second.is_intact(), "{second:?}");
         (memory, report)
     }
@@ -200,7 +200,7 @@ async fn a_full_comes_back_with_the_machines_that_it_carries() {
         }
     }
     let repository = open_memory(&memory).await;
-    let report = Repair::new(&repository, job("nightly")).run(day(3)).await.unwrap();
+    let report = Repair::new(&repository, job("nightly")).run().await.unwrap();
     let left_out: Vec<Sequence> = report.left_out.iter().map(|left| left.sequence).collect();
     assert_eq!((report.salvaged.len(), left_out), (1, vec![second.sequence]), "{report:?}");
     assert_eq!(newest_head(&memory, "nightly").chain.points()[1], *third);

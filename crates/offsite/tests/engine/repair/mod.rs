@@ -90,9 +90,9 @@ async fn repair_job(memory: &Memory, folder: &str) -> RepairReport {
     let before = memory.contents();
     let planned = Repair::new(&repository, job(folder)).plan().await.unwrap();
     assert_eq!(memory.contents(), before, "a plan writes nothing");
-    let report = Repair::new(&repository, job(folder)).run(day(7)).await.unwrap();
+    let report = Repair::new(&repository, job(folder)).run().await.unwrap();
     assert_eq!(report, planned, "it does what its plan says");
-    let second = Repair::new(&repository, job(folder)).run(day(7)).await.unwrap();
+    let second = Repair::new(&repository, job(folder)).run().await.unwrap();
     assert!(second.is_intact() && second.left_out.is_empty(), "{second:?}");
     let touches = |report: &RepairReport| report.damage.iter().map(|damage| damage.touches.clone()).collect::<Vec<_>>();
     assert_eq!(touches(&second), touches(&report), "it names what stays damaged again: {second:?}");
@@ -369,7 +369,7 @@ async fn a_repair_may_be_cut_off_anywhere() {
         let repository = open_memory(&memory).await;
         let repair = Repair::new(&repository, job(COPY));
         // Each call returns to the scheduler once, so that many turns end it after each of them.
-        let mut run = Box::pin(repair.run(day(7)));
+        let mut run = Box::pin(repair.run());
         let mut done = None;
         for _ in 0..budget {
             if let std::task::Poll::Ready(result) = futures_poll(&mut run).await {
@@ -378,7 +378,7 @@ async fn a_repair_may_be_cut_off_anywhere() {
             }
         }
         drop(run);
-        let report = Repair::new(&open_memory(&memory).await, job(COPY)).run(day(7)).await.unwrap();
+        let report = Repair::new(&open_memory(&memory).await, job(COPY)).run().await.unwrap();
         assert!(report.left_out.is_empty(), "after {budget} turns: {report:?}");
         assert_eq!(newest_head(&memory, COPY).chain, expected, "after {budget} turns");
         if let Some(result) = done {
@@ -426,7 +426,7 @@ async fn a_seed_without_metadata_is_made_whole_then_mapped() {
     let (_, far) = memory_repository().await;
     let map = MapSeed::new(&far, job(COPY), &seed, job(COPY)).unwrap();
     assert!(map.run(day(7)).await.is_err(), "there is no head");
-    let report = Repair::new(&seed, job(COPY)).run(day(7)).await.unwrap();
+    let report = Repair::new(&seed, job(COPY)).run().await.unwrap();
     assert_eq!(report.basis, Basis::HeadCopy);
     map.run(day(7)).await.unwrap();
     scene.truth.check(&far, COPY).await;

@@ -141,35 +141,19 @@ fn broken(rule: &str, what: &str) -> Result<()> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use offsite_core::format::head::{FileState, Role};
-    use offsite_core::{BlockSize, Chain, Sequence, Timestamp};
+    use offsite_core::Timestamp;
+    use offsite_core::format::head::FileState;
 
     use super::*;
+    use crate::sample::empty_head;
 
     fn head() -> Head {
         let file = FileState { length: 9, live_bytes: 9, retain_until: None };
         let waiting = Retirement { since: 4, what: RetiredObject::File(ObjectId::new(2, 1)), bytes: 9 };
         Head {
-            folder: [1; 16],
-            number: 5,
-            commit: [5; 16],
-            ancestry: vec![[4; 16]],
-            boundary: 1,
-            epoch: 3,
-            sealed_epoch: 1,
-            lease: None,
-            role: Role::Copy,
-            alignment_bytes: 64,
-            next_sequence: Sequence(1),
-            clock: Timestamp::from_unix_secs(7).unwrap(),
-            machines: Vec::new(),
-            labels: BTreeMap::new(),
-            last_selected: BTreeMap::new(),
-            settled_policy: None,
-            compacted: None,
             files: BTreeMap::from([(ObjectId::new(1, 1), file), (ObjectId::new(3, 1), file)]),
-            chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
             retired: vec![waiting],
+            ..empty_head()
         }
     }
 

@@ -1,9 +1,10 @@
 //! A small job folder for unit tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite_core::format::head::Head;
-use offsite_core::{BlockMap, BlockSize, MachineName, RestorePoint, Timestamp};
+use offsite_core::format::head::{Head, Role};
+use offsite_core::{BlockMap, BlockSize, Chain, MachineName, RestorePoint, Sequence, Timestamp};
 use offsite_repository::testing::{Faulty, Memory};
 
 use crate::indexes::Indexes;
@@ -58,6 +59,32 @@ impl Sample {
     /// Its indexes, none of them read yet.
     pub(crate) fn indexes(&self) -> Indexes {
         Indexes::new(&self.repository, &self.layout, self.head.folder)
+    }
+}
+
+/// A head of a copy's folder without a restore point.
+pub(crate) fn empty_head() -> Head {
+    Head {
+        folder: [1; 16],
+        number: 5,
+        commit: [5; 16],
+        ancestry: vec![[4; 16]],
+        boundary: 1,
+        epoch: 3,
+        sealed_epoch: 1,
+        lease: None,
+        role: Role::Copy,
+        alignment_bytes: 4_096,
+        next_sequence: Sequence(1),
+        clock: Timestamp::from_unix_secs(7).unwrap(),
+        machines: Vec::new(),
+        labels: BTreeMap::new(),
+        last_selected: BTreeMap::new(),
+        settled_policy: None,
+        compacted: None,
+        files: BTreeMap::new(),
+        chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
+        retired: Vec::new(),
     }
 }
 

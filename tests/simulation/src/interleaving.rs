@@ -1,11 +1,10 @@
 //! Actors at once on the same repositories, in an order that the seed says, in all weathers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use offsite::core::format::head::Head;
 use offsite::core::retention::{Policy, Regular, Simple};
 use offsite::core::{Sequence, Timestamp};
 use offsite::simulation::{Entered, Variant, enter, on_host};
@@ -14,6 +13,7 @@ use offsite_repository::testing::CrashImage;
 use tokio::task::JoinHandle;
 
 use crate::crash::words;
+use crate::history::History;
 use crate::job::{BACKUP, COPY, Setting, Sites, back_up, copy, day, restore, run, steps, transform};
 use crate::machines::Machines;
 use crate::numbers::{Numbers, Trace};
@@ -323,47 +323,6 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// The heads of a job that count.
-#[derive(Debug)]
-struct History {
-    /// The points that were a head's newest, and who committed them.
-    points: BTreeSet<(Actor, Timestamp)>,
-    /// The actors, by the epochs of their commits.
-    epochs: BTreeMap<u32, Actor>,
-}
-
-impl History {
-    fn new(newest: &Head, stored: &[StoredHead]) -> Result<Self, Violation> {
-        let mut history = Self { points: BTreeSet::new(), epochs: BTreeMap::new() };
-        // Who stored a head or its second copy first has made it: another may have finished the commit.
-        let mut makers: BTreeMap<[u8; 16], Actor> = BTreeMap::new();
-        for StoredHead { actor, name, bytes } in stored {
-            let Ok(head) = Head::decode(bytes) else { continue };
-            let maker = *makers.entry(head.commit).or_insert(*actor);
-            let is_committed = head.commit == newest.commit || newest.ancestry.contains(&head.commit);
-            if !is_committed || !name.contains("/head/") {
-                continue;
-            }
-            if let Some(point) = head.chain.latest() {
-                history.points.insert((maker, point.time));
-            }
-            let other = history.epochs.insert(head.epoch, maker);
-            if let Some(other) = other.filter(|other| *other != maker) {
-                let detail = format!("epoch {} is of actors {other} and {maker}", head.epoch);
-                return Err(Violation::new(Invariant::OneWriterPerEpoch, detail));
-            }
-        }
-        Ok(history)
-    }
-
-    /// Whether another actor has committed after this one. One that runs several times has several epochs, and which of its runs
-    /// ended is not known here: any may have been overtaken.
-    fn is_overtaken(&self, actor: Actor) -> bool {
-        let own = self.epochs.iter().find(|(_, holder)| **holder == actor).map(|(epoch, _)| *epoch);
-        self.epochs.iter().any(|(epoch, holder)| *holder != actor && Some(*epoch) > own)
     }
 }
 

@@ -10,6 +10,7 @@
 //! All of it is for tests.
 
 pub mod crash;
+mod history;
 pub mod interleaving;
 pub mod job;
 pub mod machines;

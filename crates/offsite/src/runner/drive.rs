@@ -1,6 +1,8 @@
 //! Carries out what the state machine asks for, one activity at a time.
 
+mod resume;
 mod synced;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -10,17 +12,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::phase::{Absence, Action, Event, Job, LastRun, Outcome, Phase, RunResult, Sighting};
+use offsite_core::phase::{Action, Event, Job, LastRun, Phase, RunResult, Sighting};
 use offsite_core::schedule::{PointRange, Schedule, Span};
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
 use tokio::time::{sleep, timeout};
 
+use self::resume::{Stopped, resumed_target};
 use super::event::RunnerEvent;
 use super::memory::{OpenInterval, Target};
 use super::passage::WindowGate;
-use super::report::{Overdue, RunEnd, RunReport};
-use super::work::{Done, Failure, Looked, SyncOrder, look, sync, target, transform};
+use super::report::{RunEnd, RunReport};
+use super::work::{Done, Failure, Looked, SyncOrder, look, sync, transform};
 use super::{JobRunner, Memory};
 use crate::Look;
 use crate::report::{SyncReport, TransformReport};
@@ -32,8 +35,6 @@ const COMMIT_GRACE: Duration = Duration::from_secs(60);
 
 /// Between a step and the next, where the time of the next has come meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a runner that starts tries to look at the target.
-const FIRST_LOOKS: u32 = 4;
 
 type Stop<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -113,47 +114,6 @@ pub(super) fn run_once(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, R
         drive.carry_out(actions);
         drive.go(&mut stop).await
     })
-}
-
-struct Stopped;
-
-/// The target as it is when the runner starts; none if it cannot be looked at, and nothing depends on it.
-///
-/// A runner that has no memory, or one of an open interval, should know what the chain has, lest it copies a machine twice in
-/// an interval; but an outage is to be reported, and so it does not wait for ever.
-async fn resumed_target(runner: &JobRunner, stop: &mut Stop<'_>) -> Result<Option<Target>, Stopped> {
-    let retry_secs = i64::from(runner.settings.look_every_secs.max(1));
-    for look in 1..=FIRST_LOOKS {
-        let opened = async {
-            let job = runner.host.open().await?;
-            Ok(target(&job).await?)
-        };
-        let failure: Failure = match until_stopped(opened, stop).await? {
-            Ok(target) => return Ok(Some(target)),
-            Err(failure) => failure,
-        };
-        runner.events.tell(&runner.name, RunnerEvent::Failed { why: &failure.why, is_retryable: true });
-        if look == FIRST_LOOKS || (runner.memory.last.is_some() && runner.memory.open.is_none()) {
-            break;
-        }
-        let until = runner.clock.now().saturating_add_secs(retry_secs);
-        runner.events.tell(&runner.name, RunnerEvent::Waiting { until: Some(until) });
-        while runner.clock.now() < until {
-            until_stopped(runner.clock.wait_until(until), stop).await?;
-        }
-    }
-    Ok(None)
-}
-
-async fn until_stopped<T>(future: impl Future<Output = T>, stop: &mut Stop<'_>) -> Result<T, Stopped> {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|context| {
-        if stop.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(Stopped));
-        }
-        future.as_mut().poll(context).map(Ok)
-    })
-    .await
 }
 
 impl Drive {
@@ -323,19 +283,6 @@ impl Drive {
         self.events.push_back(event);
     }
 
-    /// Tells which machines have become overdue; the report comes with the end of the interval only.
-    fn tell_overdue(&mut self) {
-        let (Some(max_age), Some(target)) = (self.runner.max_age, &self.target) else { return };
-        let newest = target.newest_states();
-        let newest = newest.iter().map(|(machine, captured)| (machine, Some(*captured)));
-        let mut overdue = Overdue::of(newest, max_age, self.runner.clock.now());
-        let told = std::mem::replace(&mut self.overdue, overdue.iter().map(|one| one.machine.clone()).collect());
-        overdue.retain(|one| !told.contains(&one.machine));
-        if !overdue.is_empty() && !self.is_single {
-            self.tell(RunnerEvent::Overdue { machines: &overdue, max_age });
-        }
-    }
-
     fn start_sync(&mut self, range: PointRange, machines: BTreeSet<MachineName>) {
         let names: Vec<MachineName> = machines.iter().cloned().collect();
         self.tell(RunnerEvent::SyncStarted { machines: &names });
@@ -395,44 +342,6 @@ impl Drive {
         let Some(report) = self.report() else { return };
         let host = self.runner.host.clone();
         self.task = Some(Box::pin(async move { Done::PostJob(host.after(&report).await) }));
-    }
-
-    /// When each machine was in the newest state that there is a whole copy of. A machine without a time has no copy.
-    fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
-        let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
-        let is_selected = |outcome: &Outcome| *outcome != Outcome::Absent(Absence::NotSelected);
-        let selected = result.machines.iter().filter(|(_, outcome)| is_selected(outcome));
-        let mut newest: BTreeMap<_, _> = selected
-            .map(|(machine, outcome)| {
-                let (Outcome::Complete { captured } | Outcome::Unchanged { captured }) = outcome else {
-                    return (machine.clone(), known.get(machine).copied());
-                };
-                (machine.clone(), known.get(machine).max(Some(captured)).copied())
-            })
-            .collect();
-        // Where the sources were not seen, the machines are those that were selected before.
-        if newest.is_empty() {
-            newest = known.into_iter().map(|(machine, captured)| (machine, Some(captured))).collect();
-        }
-        newest
-    }
-
-    fn report(&self) -> Option<RunReport> {
-        let result = self.result.clone()?;
-        let newest = self.newest_states(&result);
-        Some(RunReport {
-            job: self.runner.name.clone(),
-            ended: self.runner.clock.now(),
-            max_age: self.runner.max_age,
-            newest,
-            result,
-            point: self.point,
-            syncs: self.syncs.clone(),
-            transform: self.transform.clone(),
-            notes: self.notes.iter().chain(&self.doubts).cloned().collect(),
-            reasons: self.reasons.clone(),
-            elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
-        })
     }
 
     fn done(&mut self, done: Done) {

@@ -297,10 +297,8 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use offsite_core::format::head::Role;
-    use offsite_core::{BlockSize, Chain};
-
     use super::*;
+    use crate::sample::empty_head;
 
     const REGION: u64 = 4_096;
 
@@ -308,28 +306,7 @@ mod tests {
     fn sparse_of(live_bytes: &[u64], below_live: LiveShare) -> Vec<ObjectId> {
         let file = |live_bytes: &u64| FileState { length: 11 * REGION, live_bytes: *live_bytes, retain_until: None };
         let files = (1..).map(|count| ObjectId::new(1, count)).zip(live_bytes.iter().map(file));
-        let head = Head {
-            folder: [1; 16],
-            number: 1,
-            commit: [1; 16],
-            ancestry: Vec::new(),
-            boundary: 0,
-            epoch: 2,
-            sealed_epoch: 0,
-            lease: None,
-            role: Role::Copy,
-            alignment_bytes: 4_096,
-            next_sequence: Sequence(1),
-            clock: Timestamp::from_unix_secs(7).unwrap(),
-            machines: Vec::new(),
-            labels: BTreeMap::new(),
-            last_selected: BTreeMap::new(),
-            settled_policy: None,
-            compacted: None,
-            files: files.collect(),
-            chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
-            retired: Vec::new(),
-        };
+        let head = Head { files: files.collect(), ..empty_head() };
         sparse(&head, &Compact::below(below_live), 2)
     }
 

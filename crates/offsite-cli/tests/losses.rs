@@ -281,7 +281,11 @@ fn what_verify_finds_is_in_the_status_until_it_is_healed() {
     fs::write(&file, &damaged).unwrap();
     site.offsite.run(["verify", "second", "--read-data"]).expect(1);
     let ran = check(2);
-    assert!(ran.out.contains("`offsite verify` found 1 damaged object"), "{ran}");
+    assert!(ran.out.contains("`offsite verify` knows of 1 case of damage"), "{ran}");
+    // One that reads no blocks has not found it gone.
+    site.offsite.run(["verify", "second"]);
+    let ran = check(2);
+    assert!(ran.out.contains("web01"), "{ran}");
     let ran = site.offsite.run(["status"]).expect(3);
     assert!(ran.out.contains("damaged"), "{ran}");
     let ran = site.offsite.run(["status", "--json"]).expect(3);

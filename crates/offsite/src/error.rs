@@ -200,9 +200,9 @@ pub enum Error {
         #[source]
         source: Option<std::io::Error>,
     },
-    /// A file that is to be made, or written over, lies in a repository. Nothing was changed there.
+    /// A file that is to be made, or written over, lies among a repository's own. Nothing was changed there.
     #[error(
-        "{} lies in the Offsite repository {}, and is not written: only the repository's own files belong there; choose another target",
+        "{} lies in the Offsite repository {}, among its own files, and is not written; choose another target",
         .path.display(), .repository.display()
     )]
     InRepository {

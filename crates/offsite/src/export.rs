@@ -90,8 +90,8 @@ impl Export {
     /// if the process dies, it is called `TO.partial`, which the next export to `to` replaces.
     ///
     /// # Errors
-    /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one that
-    /// lies in a repository. After an error there is no file.
+    /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one
+    /// among a repository's own files. After an error there is no file.
     pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
         Box::pin(async move {
             let path = to.to_owned();

@@ -186,7 +186,8 @@ pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) 
 }
 
 /// Removes the pins of readers that cannot be asked, or whose pins cannot be read, if they give no sign of life for as long as a living
-/// reader may be silent: all their names stay as they are. Returns as soon as all others have given one; whether any has gone meanwhile, be it by itself.
+/// reader may be silent: all their names stay as they are. It returns as soon as all others have given one. It tells whether any pin has
+/// gone meanwhile, be it by itself.
 pub(crate) async fn remove_silent(
     repository: &OpenRepository,
     layout: &Layout,

@@ -118,9 +118,9 @@ impl Restore {
     ///
     /// # Errors
     /// [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`]; [`Error::Image`] for a path that is taken or cannot be
-    /// written, [`Error::InRepository`] for one in a repository, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what cannot be
-    /// written over; [`Error::MachineDamaged`] for blocks or indexes that are not what was stored. After an error no image has its name. [`Error::Torn`] tells of a device that was written
-    /// to, with the cause.
+    /// written, [`Error::InRepository`] for one among a repository's own files, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what
+    /// cannot be written over; [`Error::MachineDamaged`] for blocks or indexes that are not what was stored. After an error no image has
+    /// its name. [`Error::Torn`] tells of a device that was written to, with the cause.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
         Box::pin(async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;

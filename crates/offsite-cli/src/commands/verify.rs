@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offsite::{Damage, Verify as VerifyJob, VerifyReport};
+use offsite::{Damage, JobFolder, JobName, OpenRepository, Verify as VerifyJob, VerifyReport};
 use serde_json::json;
 
 use crate::args::Verify;
@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             )));
         }
         if let Some(copy) = config.copy_job_of(&arguments.repo, &job) {
-            let damage = report.damage.iter().map(|damage| format!("{}: {}", damage.object, damage.what)).collect();
+            let damage = damage_of(&report, &repository, &job).await?;
             let verified = Verified { at: clock::clock()?.now().to_string(), damage };
             if let Err(why) = config.state_dir().keep_verified(copy, verified) {
                 print::warning(why);
@@ -66,6 +66,16 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         });
     }
     Ok(status)
+}
+
+/// What is damaged, a line for each object; of what this verification has not read, what earlier ones have found.
+async fn damage_of(report: &VerifyReport, repository: &OpenRepository, job: &JobName) -> Result<Vec<String>, Failure> {
+    if !report.damage.is_empty() {
+        return Ok(report.damage.iter().map(|damage| format!("{}: {}", damage.object, damage.what)).collect());
+    }
+    let known = JobFolder::open(repository, job).await?.known_damage().await?;
+    let machines = known.points.iter().flat_map(|(point, machines)| machines.keys().map(move |name| (point, name)));
+    Ok(machines.map(|(point, name)| format!("{name} in #{point}, as an earlier verification has found")).collect())
 }
 
 fn summary(repo: &str, job: &str, report: &VerifyReport, read_data: bool) -> String {

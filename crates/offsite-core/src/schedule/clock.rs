@@ -96,8 +96,8 @@ impl fmt::Display for Clock {
             Self::Behind { now, known } => {
                 write!(
                     formatter,
-                    "the clock says {now} and has said {known} before: nothing was removed; if it is right now, one run with \
-                     `--trust-clock` says so"
+                    "the clock says {now} and has said {known} before: nothing was removed; if the clock is right now, run once \
+                     with `--trust-clock`"
                 )
             }
             Self::Ahead { now, known, mark } => write!(

@@ -37,7 +37,7 @@ fn too_far_is_ten_intervals_and_at_least_a_day() {
     assert_eq!(
         judge(-3600).to_string(),
         "the clock says 2026-11-22T21:00:00Z and has said 2026-11-22T22:00:00Z before: nothing was removed; \
-         if it is right now, one run with `--trust-clock` says so"
+         if the clock is right now, run once with `--trust-clock`"
     );
     assert!(judge(400 * DAY_SECS).to_string().contains("2027-12-27T22:00:00Z, long after 2026-11-22T22:00:00Z"));
 }

@@ -127,7 +127,7 @@ impl CopyJob {
             return Err(error);
         }
         if sources.are_whole() {
-            head.last_selected = last_selected(&head, &selected, now.max(head.clock));
+            head.last_selected = last_selected(&head, &selected, self.transforms.clock().judge(head.clock, now).mark());
         }
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();

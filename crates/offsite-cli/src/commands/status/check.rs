@@ -89,8 +89,8 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
     }
     if let Some(verified) = job.damage_found() {
         let (count, first) = (verified.damage.len(), verified.damage.first().map_or("", String::as_str));
-        let objects = render::count(count, "damaged object", "damaged objects");
-        problems.push((Severity::Critical, format!("`offsite verify` found {objects}: {}", one_line(first))));
+        let damage = render::count(count, "case of damage", "cases of damage");
+        problems.push((Severity::Critical, format!("`offsite verify` knows of {damage}: {}", one_line(first))));
     }
     if job.result() != Some("failed")
         && let Some(why) = job.failure()

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use offsite::core::{Digest, MachineName, Sequence, Status};
-use offsite::report::{CopyReport, MachineOutcome, MachineReport, Operation, SyncReport};
-use offsite::{Budget, Compact, CopyJob, Gate, Passage, RunPlan, SyncRequest, Transforms};
+use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
+use offsite::{CopyJob, Gate, Passage, RunPlan, SyncRequest, Transforms};
 
-use crate::expect::Expected;
-use crate::judge::{Makes, judge_tally};
+use crate::expect::{Asking, Expected};
+use crate::judge::{Makes, judge_operations, judge_tally};
 use crate::keeping::Keeping;
 use crate::operation::{Interruption, Weather};
 use crate::perform::Applied;
 use crate::proof::Proven;
-use crate::settings::FOLDERS;
+use crate::settings::{FOLDERS, Select};
 use crate::violation::{Law, Violation, ensure};
 use crate::world::{Ended, LEASE, World};
 
@@ -104,7 +104,9 @@ impl World {
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let now = self.now();
-        let expected = self.expected(number, now);
+        // Odd numbers ask for the plan first, large ones take machines from wherever they are found.
+        let asking = Asking::at(now).adopting(how >= 150);
+        let expected = self.expected(number, &asking);
         let before = self.proven(number);
         let transforms = self.transforms(number);
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
@@ -114,7 +116,7 @@ impl World {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
             let run = CopyJob::of(job, sources, &target)?.lease_duration(LEASE).select(selection);
-            let run = run.transforms(transforms.clone());
+            let run = run.adopt(asking.adopts).transforms(transforms.clone());
             if how % 2 == 1 {
                 let plan = run.plan(now).await?;
                 *planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
@@ -130,6 +132,7 @@ impl World {
             Some(Ok(report)) => {
                 let CopyReport { sync, machines, transform, .. } = &report;
                 self.judge_sync(&copied, sync.as_ref(), machines, &new)?;
+                self.judge_selected(&copied)?;
                 self.count_sync(sync.as_ref(), machines);
                 self.judge_transform(number, transform)?;
                 if !is_struck && expected.is_certain {
@@ -157,10 +160,12 @@ impl World {
         &mut self,
         number: usize,
         how: u32,
+        which: u32,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let now = self.now();
-        let expected = self.expected(number, now);
+        let asking = Asking::numbered(now, which);
+        let expected = self.expected(number, &asking);
         let before = self.proven(number);
         let transforms = self.transforms(number);
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
@@ -169,7 +174,7 @@ impl World {
         let gate = Until::new(bytes.map_or(u64::MAX, |interruption| interruption.after.into()));
         let joins = before.as_ref().filter(|_| how % 3 == 1).and_then(|before| before.head.chain.latest());
         let joins: Option<Sequence> = joins.map(|point| point.sequence);
-        let request = SyncRequest { gate: Arc::clone(&gate) as Arc<dyn Gate>, joins, ..SyncRequest::at(now) };
+        let request = SyncRequest { gate: Arc::clone(&gate) as Arc<dyn Gate>, joins, ..asking.request() };
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
@@ -221,6 +226,13 @@ impl World {
             ensure(new.is_empty(), Law::Points, || format!("{job}: {new:?} are new, and nothing was copied"))?;
         }
         let Some(after) = self.proven(*number) else { return Ok(()) };
+        let labels = |name: &MachineName| after.head.labels.get(name).cloned().unwrap_or_default();
+        let told = |name: &MachineName| expected.labels.get(name).cloned().unwrap_or_default();
+        let held = after.whole();
+        let unknown = expected.offered.keys().find(|name| held.contains(name) && labels(name) != told(name));
+        ensure(unknown.is_none() || sync.is_none() || *is_struck || !expected.is_certain, Law::Points, || {
+            format!("{job}: {unknown:?} is known by {:?}, in the sources by {:?}", after.head.labels, expected.labels)
+        })?;
         let held = after.newest();
         for (name, offered) in &expected.offered {
             let Some(due) = offered.due else { continue };
@@ -252,6 +264,25 @@ impl World {
             format!("{job}: machines are incomplete, and nothing came between: {machines:?}")
         })?;
         Ok(())
+    }
+
+    /// A machine that is selected and that a source has does not go, and none does while the tag that is selected by is nowhere.
+    fn judge_selected(&self, copied: &Copied<'_>) -> Result<(), Violation> {
+        let Copied { number, before, expected, is_struck } = copied;
+        let (Some(before), Some(after)) = (before, self.proven(*number)) else { return Ok(()) };
+        if *is_struck || !expected.is_certain {
+            return Ok(());
+        }
+        let is_in_doubt = match self.copy_settings(*number).select {
+            Select::Tagged(tag) => !expected.labels.values().any(|labels| labels.tags().any(|known| known == tag)),
+            _ => false,
+        };
+        let (had, held) = (before.newest(), after.whole());
+        let stays = |name: &&MachineName| is_in_doubt || expected.offered.contains_key(*name);
+        let lost = had.keys().filter(stays).find(|name| !held.contains(*name));
+        ensure(lost.is_none(), Law::Kept, || {
+            format!("{}: {lost:?} is selected, or may be, and no point has it any more", FOLDERS[*number].job)
+        })
     }
 
     /// What verification had noted is well again in every point, if its bytes are intact anywhere: in the chain, or in any point of a source.
@@ -291,20 +322,7 @@ impl World {
             return Ok(());
         }
         let job = FOLDERS[number].job;
-        let planned: Vec<_> =
-            plan.operations.iter().map(|planned| (&planned.operation, planned.cost.bytes_written)).collect();
-        let done: Vec<_> = report
-            .transform
-            .operations
-            .iter()
-            .map(|done| (&done.operation, done.tally.planned.bytes_written))
-            .collect();
-        // How long a reader is waited for that gives no sign of life, no plan knows; the time that compaction may take goes by meanwhile.
-        let is_timed =
-            matches!(self.transforms(number).compact, Some(Compact { budget: Some(Budget::Duration(_)), .. }));
-        let is_compaction = |operation: &(&Operation, u64)| matches!(operation, (Operation::Compact { .. }, _));
-        let are_left = is_timed && planned.starts_with(&done) && planned[done.len()..].iter().all(is_compaction);
-        ensure(planned == done || are_left, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))?;
+        judge_operations(job, &self.transforms(number), &plan.operations, &report.transform)?;
         let planned = plan.sync.as_ref().map(|sync| sync.cost);
         let done = report.sync.as_ref().map(|sync| sync.tally.planned);
         ensure(planned == done, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))
@@ -324,7 +342,7 @@ impl World {
             return Ok(None);
         }
         let now = self.now();
-        let expected = self.expected(number, now);
+        let expected = self.expected(number, &Asking::at(now));
         let transforms = self.transforms(number);
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
         let run = async {

@@ -3,11 +3,69 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use offsite::core::{MachineName, Origin, Sequence, Status, Timestamp};
+use offsite::SyncRequest;
+use offsite::core::schedule::PointRange;
+use offsite::core::selection::Take;
+use offsite::core::{Labels, MachineName, Origin, Sequence, Status, Timestamp};
+use offsite_simulation::machines::machine;
 
 use crate::proof::Proven;
 use crate::settings::FOLDERS;
 use crate::world::World;
+
+/// What a copy is asked for.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The present.
+    now: Timestamp,
+    range: PointRange,
+    take: Take,
+    /// Only these machines; none: all that are selected.
+    only: Option<BTreeSet<MachineName>>,
+    /// Whether machines are taken from folders that they did not come from.
+    pub adopts: bool,
+}
+
+impl Asking {
+    /// The newest state of each machine.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        let SyncRequest { range, take, machines, .. } = SyncRequest::at(now);
+        Self { now, range, take, only: machines, adopts: false }
+    }
+
+    /// The same, of machines that came from other folders too.
+    #[must_use]
+    pub fn adopting(self, adopts: bool) -> Self {
+        Self { adopts, ..self }
+    }
+
+    /// By a number: the newest states or the next ones, of all times or some, of all machines or some.
+    #[must_use]
+    pub fn numbered(now: Timestamp, number: u32) -> Self {
+        const DAY: i64 = 86_400;
+        let plain = Self::at(now);
+        if number < 6 {
+            return plain;
+        }
+        let before = |days: i64| Timestamp::from_unix_secs(now.unix_secs() - days * DAY).unwrap_or(Timestamp::MIN);
+        let range = match number / 2 % 5 {
+            0 => PointRange { not_before: before(1), ..plain.range },
+            1 => PointRange { not_before: before(10), ..plain.range },
+            2 => PointRange { not_after: before(1), ..plain.range },
+            _ => plain.range,
+        };
+        let take = if number.is_multiple_of(2) { Take::Newest } else { Take::Next };
+        let only = (number / 10 % 3 == 2).then(|| ["vm1", "vm3"].into_iter().map(machine).collect());
+        Self { range, take, only, ..plain }
+    }
+
+    /// As the engine is asked.
+    #[must_use]
+    pub fn request(&self) -> SyncRequest {
+        SyncRequest { range: self.range, take: self.take, machines: self.only.clone(), ..SyncRequest::at(self.now) }
+    }
+}
 
 /// What a copy at one moment has to do.
 #[derive(Debug, Default)]
@@ -20,6 +78,8 @@ pub struct Expected {
     pub has_source: bool,
     /// The folders that may be read.
     pub folders: BTreeSet<usize>,
+    /// What they know of each machine.
+    pub labels: BTreeMap<MachineName, Labels>,
 }
 
 /// What there is of a machine.
@@ -51,11 +111,13 @@ struct Had {
 }
 
 impl World {
-    /// What a copy to a folder finds at `now`.
+    /// What a copy to a folder finds.
     #[must_use]
-    pub fn expected(&self, number: usize, now: Timestamp) -> Expected {
+    pub fn expected(&self, number: usize, asking: &Asking) -> Expected {
         let mut expected = Expected { is_certain: true, ..Expected::default() };
         let select = &self.copy_settings(number).select;
+        let now = asking.now;
+        expected.labels = self.labels(number);
         let mut ids = BTreeMap::new();
         for spec in self.sources(number) {
             for folder in spec.folders() {
@@ -73,7 +135,8 @@ impl World {
                 for point in proven.points() {
                     let wanted = point.machines.iter().filter(|machine| {
                         let name = machine.name.as_str();
-                        machine.is_whole() && machine.captured <= now && spec.has(name) && select.has(name)
+                        let labels = expected.labels.get(&machine.name);
+                        machine.is_whole() && machine.captured <= now && spec.has(name) && select.has(name, labels)
                     });
                     for machine in wanted {
                         let is_intact = !lost.contains(&(point.sequence, machine.name.clone()));
@@ -87,9 +150,26 @@ impl World {
         let target = self.proven(number);
         for (name, offered) in &mut expected.offered {
             let had = target.as_ref().and_then(|target| had(target, name));
-            offered.decide(had, &ids);
+            offered.decide(had, &ids, asking);
+            offered.due = offered.due.filter(|_| asking.only.as_ref().is_none_or(|only| only.contains(name)));
         }
+        let not_after = asking.range.not_after;
+        expected.offered.retain(|_, offered| offered.states.iter().any(|state| state.captured <= not_after));
         expected
+    }
+
+    /// What the folders that a copy may read know of machines, beside their disks.
+    fn labels(&self, number: usize) -> BTreeMap<MachineName, Labels> {
+        let mut all: BTreeMap<MachineName, Labels> = BTreeMap::new();
+        let folders: BTreeSet<usize> = self.sources(number).iter().flat_map(|spec| spec.folders()).collect();
+        let is_source = |folder: &usize| FOLDERS[*folder].place != FOLDERS[number].place;
+        for proven in folders.into_iter().filter(is_source).filter_map(|folder| self.proven(folder)) {
+            for (name, labels) in &proven.head.labels {
+                let joined = all.get(name).map_or_else(|| labels.clone(), |known| known.union(labels));
+                all.insert(name.clone(), joined);
+            }
+        }
+        all
     }
 }
 
@@ -102,17 +182,24 @@ fn had(target: &Rc<Proven>, name: &MachineName) -> Option<Had> {
 }
 
 impl Offered {
-    fn decide(&mut self, had: Option<Had>, ids: &BTreeMap<usize, [u8; 16]>) {
+    fn decide(&mut self, had: Option<Had>, ids: &BTreeMap<usize, [u8; 16]>, asking: &Asking) {
         let origin = had.and_then(|had| had.origin);
-        self.is_strange = origin.is_some_and(|origin| !ids.values().any(|id| *id == origin.folder));
-        let mut newest: BTreeMap<usize, &State> = BTreeMap::new();
-        for state in self.states.iter().filter(|state| had.is_none_or(|had| self.is_new(state, had, ids))) {
-            let best = newest.entry(state.folder).or_insert(state);
-            if state.sequence > best.sequence {
+        let is_known = |origin: Origin| ids.values().any(|id| *id == origin.folder);
+        self.is_strange = origin.is_some_and(|origin| !is_known(origin)) && !asking.adopts;
+        let takes_next = asking.take == Take::Next && had.is_some();
+        let PointRange { not_before, not_after } = asking.range;
+        let is_asked = |state: &&State| (not_before..=not_after).contains(&state.captured);
+        let is_new = |state: &&State| had.is_none_or(|had| self.is_new(state, had, ids));
+        let mut chosen: BTreeMap<usize, &State> = BTreeMap::new();
+        for state in self.states.iter().filter(is_asked).filter(is_new) {
+            let best = chosen.entry(state.folder).or_insert(state);
+            let is_better = if takes_next { state.sequence < best.sequence } else { state.sequence > best.sequence };
+            if is_better {
                 *best = state;
             }
         }
-        self.due = newest.values().map(|state| state.captured).max();
+        let times = chosen.values().map(|state| state.captured);
+        self.due = if takes_next { times.min() } else { times.max() };
     }
 
     /// In the folder that was copied from, numbers tell what is new, unless it gave them again; elsewhere, and of what is carried, times do.
@@ -133,12 +220,6 @@ impl Offered {
     #[must_use]
     pub fn has(&self, captured: Timestamp) -> bool {
         self.states.iter().any(|state| state.captured == captured)
-    }
-
-    /// Whether no source has the machine in a later state.
-    #[must_use]
-    pub fn is_newest(&self, captured: Timestamp) -> bool {
-        self.states.iter().map(|state| state.captured).max() == Some(captured)
     }
 
     /// Whether every source that has the machine as it was at a time has it intact.

@@ -1,11 +1,11 @@
 //! Whether what an operation came to is right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use offsite::MergeMethod;
-use offsite::core::{MachineName, RestorePoint, Sequence, Status};
+use offsite::core::{RestorePoint, Sequence, Status};
 use offsite::report::{Carriage, FullFrom, HealedFrom, Operation, OperationReport, Tally, TransformReport};
+use offsite::{Budget, Compact, MergeMethod, PlannedOperation, Transforms};
 use offsite_repository::ErrorKind;
 
 use crate::keeping::Keeping;
@@ -105,12 +105,7 @@ impl World {
         }
         keeping.check_kept(job, before.map(Rc::as_ref), &after)?;
         if let Some(before) = before.filter(|_| !keeping.deletes_machines) {
-            let held: BTreeSet<&MachineName> = after
-                .points()
-                .flat_map(|point| &point.machines)
-                .filter(|machine| machine.is_whole())
-                .map(|machine| &machine.name)
-                .collect();
+            let held = after.whole();
             let newest = before.newest();
             let lost = newest.keys().find(|name| !held.contains(name));
             ensure(lost.is_none(), Law::Kept, || format!("{job}: no point has {lost:?} any more"))?;
@@ -140,6 +135,26 @@ impl World {
 /// If not.
 pub fn judge_tally(what: &str, tally: &Tally) -> Result<(), Violation> {
     ensure(tally.kept_to_plan(), Law::Planned, || format!("{what}: {tally:?}"))
+}
+
+/// Whether transforms did what was planned for them.
+///
+/// # Errors
+/// What they did else.
+pub fn judge_operations(
+    job: &str,
+    transforms: &Transforms,
+    planned: &[PlannedOperation],
+    report: &TransformReport,
+) -> Result<(), Violation> {
+    let planned: Vec<_> = planned.iter().map(|planned| (&planned.operation, planned.cost.bytes_written)).collect();
+    let done: Vec<_> =
+        report.operations.iter().map(|done| (&done.operation, done.tally.planned.bytes_written)).collect();
+    // How long a reader is waited for that gives no sign of life, no plan knows; the time that compaction may take goes by meanwhile.
+    let is_timed = matches!(transforms.compact, Some(Compact { budget: Some(Budget::Duration(_)), .. }));
+    let is_compaction = |operation: &(&Operation, u64)| matches!(operation, (Operation::Compact { .. }, _));
+    let are_left = is_timed && planned.starts_with(&done) && planned[done.len()..].iter().all(is_compaction);
+    ensure(planned == done || are_left, Law::Planned, || format!("{job}: planned {planned:?}, done {done:?}"))
 }
 
 /// A point that was there before is what it was; as a full, it may carry more machines.

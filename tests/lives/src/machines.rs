@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use offsite::ImageSource;
+use offsite::core::Labels;
 use offsite_simulation::machines::{BLOCK_BYTES, Content, DiskTruth};
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ const DISKS_MAX: usize = 3;
 #[derive(Debug, Clone)]
 struct Machine {
     disks: Vec<DiskTruth>,
+    tag: Option<&'static str>,
     /// Whether the images are as the disks are.
     is_written: bool,
 }
@@ -31,6 +33,9 @@ pub struct Machines {
     named: u32,
     filled: u64,
 }
+
+/// The tags that machines may have.
+pub const TAGS: [&str; 2] = ["gold", "silver"];
 
 /// The sizes of disks, in bytes: most are a fraction of a block, as blocks cost time.
 const SIZES: [usize; 10] =
@@ -96,7 +101,7 @@ impl Machines {
         if look % 5 == 1 {
             disks.push(self.disk(size(look / 3), look + 1));
         }
-        self.all.insert(name.clone(), Machine { disks, is_written: false });
+        self.all.insert(name.clone(), Machine { disks, tag: None, is_written: false });
         Some(name)
     }
 
@@ -204,6 +209,23 @@ impl Machines {
             let count = disks.len();
             (count > 1).then(|| disks.swap(which as usize % count, (which as usize + 1) % count))
         })
+    }
+
+    /// Gives a machine another tag, or none.
+    pub fn tag(&mut self, name: &str, which: u32) -> Option<()> {
+        let machine = self.all.get_mut(name)?;
+        machine.tag = [None, Some(TAGS[0]), Some(TAGS[1])][modulo(which, 3)?];
+        Some(())
+    }
+
+    /// What a machine is known by.
+    ///
+    /// # Panics
+    /// Never: its tags are words.
+    #[must_use]
+    pub fn labels(&self, name: &str) -> Labels {
+        let tag = self.all.get(name).and_then(|machine| machine.tag);
+        Labels::new(tag.map(str::to_owned), None).unwrap_or_else(|error| panic!("{tag:?} is no tag: {error}"))
     }
 
     /// Takes down what machines hold at a time at which no other backup of them was made.

@@ -49,6 +49,8 @@ kinds! {
     Return = "return",
     /// A machine gets another name: machine.
     Rename = "rename",
+    /// A machine gets a tag, or has none any more: machine, which.
+    Tag = "tag",
     /// How a backup job's chain grows from now on: job, method.
     Method = "method",
     /// How many points a backup job keeps: job, how many (0: all).
@@ -69,9 +71,9 @@ kinds! {
     Deleted = "deleted",
     /// How much a copy job verifies after each run: job, how much.
     Share = "share",
-    /// A copy job runs, its plan being asked first where the second number is odd: copy.
+    /// A copy job runs, its plan being asked first where the second number is odd, machines of other origins taken where it is large: copy.
     Run = "run",
-    /// A copy job copies: copy, whether it joins the newest point.
+    /// A copy job copies: copy, whether it joins the newest point, which of several states.
     Sync = "sync",
     /// A copy job transforms: copy.
     Transform = "transform",

@@ -1,12 +1,13 @@
 //! Carrying out the steps of a life.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use offsite::core::BlockSize;
+use offsite::core::{BlockSize, Labels, MachineName};
 use offsite::{BackupJob, BackupMethod, FullKind, TransformJob, Transforms};
 use offsite_simulation::machines::machine;
 
-use crate::judge::{Makes, judge_tally};
+use crate::judge::{Makes, judge_operations, judge_tally};
 use crate::keeping::Keeping;
 use crate::machines::modulo;
 use crate::operation::{Interruption, Kind, Operation, Step};
@@ -77,7 +78,7 @@ impl World {
             Kind::Backup => self.back_up(first as usize % BACKUPS, second, interruption).await,
             Kind::Run | Kind::Sync | Kind::Transform if is_away(self, copy) => Ok(None),
             Kind::Run => self.run(copy, second, interruption).await,
-            Kind::Sync => self.sync(copy, second, interruption).await,
+            Kind::Sync => self.sync(copy, second, third, interruption).await,
             Kind::Transform => self.transform(copy, interruption).await,
             Kind::Map | Kind::Carry if is_away(self, copy) => Ok(None),
             Kind::Map => self.map(copy, second as usize % FOLDERS.len(), interruption).await,
@@ -214,6 +215,7 @@ impl World {
             Kind::AddDisk => machines.add_disk(&name, second),
             Kind::DropDisk => machines.drop_disk(&name, second),
             Kind::SwapDisks => machines.swap_disks(&name, second),
+            Kind::Tag => machines.tag(&name, second),
             Kind::Rename => {
                 let fresh = machines.rename(&name)?;
                 for backup in &mut self.backups {
@@ -247,6 +249,8 @@ impl World {
         }
         let now = self.now();
         self.machines.record(backup.members.iter().cloned(), now.unix_secs());
+        let told = backup.members.iter().map(|name| (machine(name), self.machines.labels(name)));
+        let labels: BTreeMap<MachineName, Labels> = told.collect();
         let images: Vec<_> = backup.members.iter().map(|name| (machine(name), self.machines.images(name))).collect();
         let full = [None, None, None, Some(FullKind::Active), Some(FullKind::Synthetic)][full as usize % 5];
         let (faulty, job) = (self.faulty(number), self.job(number));
@@ -260,6 +264,7 @@ impl World {
             if let Some(full) = full {
                 run = run.full(full);
             }
+            run = labels.into_iter().fold(run, |run, (name, labels)| run.labels(name, labels));
             images.into_iter().fold(run, |run, (name, images)| run.machine(name, images)).run(now).await
         };
         let before = self.proven(number);
@@ -294,6 +299,12 @@ impl World {
         let members = &self.backups[number].members;
         let complete = point.machines.iter().filter(|machine| machine.status == offsite::core::Status::Complete);
         let complete: Vec<&str> = complete.map(|machine| machine.name.as_str()).collect();
+        let has_labels = |name: &&str| {
+            let known = after.head.labels.get(&machine(name)).cloned().unwrap_or_default();
+            known == self.machines.labels(name)
+        };
+        let unknown = complete.iter().find(|name| !has_labels(name));
+        ensure(unknown.is_none(), Law::Points, || format!("{unknown:?} is known by {:?}", after.head.labels))?;
         ensure(complete.iter().copied().eq(members.iter().map(String::as_str)), Law::Points, || {
             format!("a backup of {members:?} has {complete:?}")
         })?;
@@ -306,6 +317,7 @@ impl World {
         &mut self,
         number: usize,
         transforms: Transforms,
+        is_planned: bool,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let before: Option<Rc<Proven>> = self.proven(number);
@@ -316,7 +328,8 @@ impl World {
         let run = async {
             let repository = Self::open(&faulty).await?;
             let run = TransformJob::new(&repository, job).lease_duration(LEASE).transforms(transforms.clone());
-            run.run(now).await
+            let plan = if is_planned { Some(run.plan(now).await?) } else { None };
+            run.run(now).await.map(|report| (plan, report))
         };
         let Ended { result, is_struck } = self.carry_out(FOLDERS[number].place, interruption, run).await;
         self.look()?;
@@ -328,7 +341,12 @@ impl World {
         };
         self.judge_points(number, before.as_ref(), Makes::None, &keeping)?;
         match result {
-            Some(Ok(report)) => self.judge_transform(number, &report)?,
+            Some(Ok((plan, report))) => {
+                self.judge_transform(number, &report)?;
+                if let Some(plan) = plan.filter(|_| !is_struck && self.folders[number].is_intact()) {
+                    judge_operations(FOLDERS[number].job, &transforms, &plan, &report)?;
+                }
+            }
             Some(Err(error)) => self.judge_failure("transforms", &[number], &error, false, is_struck)?,
             None => {}
         }
@@ -343,7 +361,8 @@ impl World {
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let compact = settings::compact(1 + threshold % 44, budget);
-        self.transform_alone(number, Transforms { compact, ..Transforms::default() }, interruption).await
+        let transforms = Transforms { compact, ..Transforms::default() };
+        self.transform_alone(number, transforms, budget >= 40, interruption).await
     }
 
     /// The transforms of a folder's own job.

@@ -85,6 +85,13 @@ impl Proven {
         states.map(|machine| (machine.name.clone(), machine.captured)).collect()
     }
 
+    /// The machines that a point has whole.
+    #[must_use]
+    pub fn whole(&self) -> BTreeSet<&MachineName> {
+        let states = self.points().flat_map(|point| &point.machines);
+        states.filter(|machine| machine.is_whole()).map(|machine| &machine.name).collect()
+    }
+
     /// The frames that are not what they ought to be.
     pub fn damaged(&self) -> impl Iterator<Item = (&Place, &Frame)> {
         self.frames.iter().filter(|(_, frame)| frame.flaw.is_some())

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use offsite::core::retention::{Ageing, Days, DeletedMachines, Expiry, Gfs, Marking, Method, Policy, Regular, Simple};
-use offsite::core::{MachineName, RestorePoint};
+use offsite::core::selection::{Objects, Pattern};
+use offsite::core::{Labels, MachineName, RestorePoint};
 use offsite::{BackupMethod, Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
 use offsite_simulation::machines::machine;
+
+use crate::machines::TAGS;
 
 /// The places of a life.
 pub const PLACES: usize = 5;
@@ -121,16 +124,23 @@ pub enum Select {
     Only(BTreeSet<String>),
     /// All but these.
     Without(BTreeSet<String>),
+    /// Those with this tag.
+    Tagged(&'static str),
+    /// All but those with this tag.
+    Untagged(&'static str),
 }
 
 impl Select {
-    /// Whether it selects a machine.
+    /// Whether it selects a machine that the sources know by these labels.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str, labels: Option<&Labels>) -> bool {
+        let has_tag = |tag: &str| labels.is_some_and(|labels| labels.tags().any(|known| known == tag));
         match self {
             Self::All => true,
             Self::Only(names) => names.contains(name),
             Self::Without(names) => !names.contains(name),
+            Self::Tagged(tag) => has_tag(tag),
+            Self::Untagged(tag) => !has_tag(tag),
         }
     }
 
@@ -142,6 +152,8 @@ impl Select {
             Self::All => Selection::all(),
             Self::Only(only) => Selection::machines(names(only)),
             Self::Without(without) => Selection::all().without(names(without)),
+            Self::Tagged(tag) => Selection { include: tagged(tag), ..Selection::all() },
+            Self::Untagged(tag) => Selection { exclude: tagged(tag), ..Selection::all() },
         }
     }
 
@@ -150,13 +162,20 @@ impl Select {
     pub fn numbered(names: &[String], mask: u32, how: u32) -> Self {
         let chosen = names.iter().enumerate().filter(|(place, _)| mask >> (place % 32) & 1 == 1);
         let chosen: BTreeSet<String> = chosen.map(|(_, name)| name.clone()).collect();
+        let tag = TAGS[mask as usize % 2];
         match how % 3 {
+            1 if how >= 40 => Self::Tagged(tag),
+            2 if how >= 40 => Self::Untagged(tag),
             _ if chosen.is_empty() => Self::All,
             0 => Self::All,
             1 => Self::Only(chosen),
             _ => Self::Without(chosen),
         }
     }
+}
+
+fn tagged(tag: &str) -> Objects {
+    Objects { tags: vec![Pattern::new(tag)], ..Objects::default() }
 }
 
 fn out_of_range(what: &str) -> ! {

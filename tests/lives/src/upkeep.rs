@@ -237,7 +237,7 @@ impl World {
         let transforms = Transforms { apply_changes_at_once: true, verify_bytes: None, ..self.own_transforms(number) };
         for _ in 0..2 {
             self.pass(60);
-            self.transform_alone(number, transforms.clone(), None).await?;
+            self.transform_alone(number, transforms.clone(), true, None).await?;
         }
         let Some(proven) = self.proven(number).filter(|_| self.folders[number].is_sound()) else {
             return Ok(Some(Applied { is_struck: false }));

@@ -127,3 +127,11 @@ fn a_flag_with_a_date_moves_to_no_increment() {
          backup 0 84 1 !outage 69; damage 3 50 1; run 0 75 1; damage 3 90; verify 3; backup; run",
     );
 }
+
+/// A full that is read whole took the newest state of each machine, though the copy was asked for the next one, and points were left out.
+#[test]
+fn an_active_full_leaves_no_state_out() {
+    holds(
+        "places 0 0 0 0 0 hours 170; join; backup 0 0 1; run 0 101 1; policy 0 16 5; backup; backup 0 104 1; sync 0 1 47",
+    );
+}

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
 use offsite_core::retention::{Flags, Marks, Method, mark};
-use offsite_core::selection;
 use offsite_core::{
     BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
     Status, Stored, StoredBlock, Timestamp, Transferred,
@@ -21,7 +20,7 @@ use crate::indexes::Indexes;
 use crate::mover::{Copied, OutputHeader, disks_of};
 use crate::point::{PointIndex, Stack, number_machines};
 use crate::read_back::check_step;
-use crate::report::{MachineCopy, MachineReport};
+use crate::report::{MachineCopy, MachineOutcome, MachineReport};
 use crate::{Error, OpenRepository, Result};
 
 /// What the sources offer at one moment.
@@ -113,9 +112,14 @@ impl CopyJob {
         let is_active = !is_first && marks.point != Flags::NONE && self.reads_whole();
         let nothing = BlockMap::empty();
         if is_active {
-            // All machines are read, those too that have not changed.
+            // All machines are read: those that have changed as they were chosen, the others as they are.
             let doubts = std::mem::take(&mut choice.doubts);
-            choice = asked.choose(sources, &had, &selection::Copied::new(), head).await?;
+            let is_unchanged = |report: &&MachineReport| matches!(report.outcome, MachineOutcome::Unchanged { .. });
+            let unchanged: BTreeSet<&MachineName> =
+                choice.others.iter().filter(is_unchanged).map(|report| &report.name).collect();
+            let mut changed = had.clone();
+            changed.retain(|name, _| !unchanged.contains(name));
+            choice = asked.choose(sources, &had, &changed, head).await?;
             choice.doubts = doubts;
         }
         choice.notes.extend(lost_disks(latest, &choice.wanted));

@@ -56,7 +56,7 @@ pub(crate) async fn remove_orphans(
         }
     }
     for key in repository.list(&layout.lease_renewals()?).await?.into_keys() {
-        if key.name() < layout.lease_renewal(epoch.saturating_add(1), 0)?.name() {
+        if key.name() < layout.lease_renewal(head.epoch, 0)?.name() {
             delete(repository, &key).await?;
         }
     }

@@ -171,8 +171,8 @@ impl Writer {
             Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
             answer => answer?,
         }
-        // Only those of earlier epochs: the objects of a writer at work carry the newest (release rule 6).
-        remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch - 1).await?;
+        // Those of this epoch too: this writer, which alone has it, has stored nothing yet. A run whose heads are lost may have had it before.
+        remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch).await?;
         Ok(writer)
     }
 

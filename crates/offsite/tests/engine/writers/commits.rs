@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use offsite::core::format::head::Head;
-use offsite::{OpenRepository, TransformJob, Verify};
-use offsite_repository::testing::{Fault, Faulty};
+use offsite::core::retention::{Policy, Regular};
+use offsite::{OpenRepository, TransformJob, Transforms, Verify};
+use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Key, Prefix, Verb};
 
 use super::{COPY, Scene};
 use crate::support::drive::poll_times;
-use crate::support::objects::{HEADS_MAX, bytes_of, copies, fork, key, keys, newest_head, put_successor};
+use crate::support::objects::{HEADS_MAX, Living, bytes_of, copies, fork, key, keys, newest_head, pin, put_successor};
 use crate::support::truth::causes;
 use crate::support::{day, job, keep, open_memory};
 
@@ -155,6 +156,15 @@ async fn a_commit_that_was_not_stored_is_tried_again() {
     }
 }
 
+/// Removes the heads of the copy after `before`, and returns the newest of them.
+fn lose_heads_after(target: &Memory, before: &Head) -> Head {
+    let after = newest_head(target, COPY);
+    for number in before.number + 1..=after.number {
+        assert!(target.remove(&key(&format!("{COPY}/head/{number:020}"))));
+    }
+    after
+}
+
 /// Heads are lost, and what only their second copy tells is not all there, as in a folder that was carried elsewhere while it was
 /// written: the chain goes on from the newest head. Once it is all there, that counts.
 #[tokio::test]
@@ -164,10 +174,7 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
     let before = newest_head(&target, COPY);
     scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
     Scene::copy(&primary, &second).keep(keep(9)).run(day(5)).await.unwrap();
-    let after = newest_head(&target, COPY);
-    for number in before.number + 1..=after.number {
-        target.remove(&key(&format!("{COPY}/head/{number:020}")));
-    }
+    let after = lose_heads_after(&target, &before);
     assert_eq!(newest_head(&target, COPY).chain, before.chain);
     let new_file = after.files.keys().find(|id| !before.files.contains_key(*id)).unwrap();
     let idle = || async { TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap() };
@@ -179,4 +186,65 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
     let second = open_memory(&whole).await;
     TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap();
     assert_eq!(newest_head(&whole, COPY).chain, after.chain);
+}
+
+/// An index has a second copy, too, and a repair makes the one of the other.
+#[tokio::test]
+async fn a_second_copy_counts_if_its_index_or_the_second_copy_of_that_is_there() {
+    let scene = Scene::new().await;
+    for (has_index, has_twin) in [(true, false), (false, true), (false, false)] {
+        let (_, primary, target, second) = scene.fork().await;
+        let before = newest_head(&target, COPY);
+        scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
+        Scene::copy(&primary, &second).keep(keep(9)).run(day(5)).await.unwrap();
+        let after = lose_heads_after(&target, &before);
+        let index = after.chain.latest().unwrap().index.id;
+        assert!(has_index || target.remove(&key(&format!("{COPY}/index/{index}"))));
+        assert!(has_twin || target.remove(&key(&format!("{COPY}/blocks/{index}.index"))));
+        TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap();
+        let expected = if has_index || has_twin { after.chain } else { before.chain };
+        assert_eq!(newest_head(&target, COPY).chain, expected, "index: {has_index}, its second copy: {has_twin}");
+    }
+}
+
+/// Heads are lost, and what their run has stored is not needed. The next run goes on from the head before, in the epoch that the lost one had.
+#[tokio::test]
+async fn what_a_run_has_left_whose_heads_are_lost_is_no_obstacle() {
+    let scene = Scene::new().await;
+    let (_, _, target, second) = scene.fork().await;
+    let before = newest_head(&target, COPY);
+    let reader = Living::new();
+    pin(&target, COPY, &reader.holder).await;
+    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let merging = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
+    merge.run(day(3)).await.unwrap();
+    lose_heads_after(&target, &before);
+    let again = merge.run(day(4)).await.unwrap();
+    assert_eq!(again.operations.len(), 1, "{again:?}");
+    assert_eq!(scene.truth.check(&second, COPY).await.len(), 2);
+}
+
+/// Heads are lost, and only a second copy tells of a merge. The points before it are whole as long as a reader has held what the merge lets go
+/// of: then it is done again when it is due. Else they are not, and the merge counts.
+#[tokio::test]
+async fn a_merge_that_a_second_copy_tells_counts_once_something_was_let_go_by_it() {
+    let scene = Scene::new().await;
+    for is_held in [true, false] {
+        let (_, _, target, second) = scene.fork().await;
+        let before = newest_head(&target, COPY);
+        let reader = Living::new();
+        let pinned = pin(&target, COPY, &reader.holder).await;
+        assert!(is_held || target.remove(&pinned));
+        let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+        let merging = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+        let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
+        let report = merge.run(day(3)).await.unwrap();
+        assert_eq!((report.operations.len(), report.released.objects == 0), (1, is_held), "{report:?}");
+        let after = lose_heads_after(&target, &before);
+        TransformJob::new(&second, job(COPY)).run(day(4)).await.unwrap();
+        let expected = if is_held { before.chain } else { after.chain };
+        assert_eq!(newest_head(&target, COPY).chain, expected, "held by a reader: {is_held}");
+        assert_eq!(scene.truth.check(&second, COPY).await.len(), expected.points().len());
+    }
 }

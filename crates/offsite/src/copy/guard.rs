@@ -42,7 +42,9 @@ impl Asked<'_> {
         doubts.extend(choices.clone().filter_map(|choice| left_behind(&traces, choice)));
         doubts.extend(nothing_left(open, choices.clone()));
         if let Some(head) = head {
-            doubts.extend(self.vanished(head, choices.map(|choice| &choice.machine).collect()));
+            let found = open.described();
+            let seen = choices.map(|choice| &choice.machine).chain(found.iter().map(|known| &known.machine)).collect();
+            doubts.extend(self.vanished(head, seen));
         }
         doubts
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use offsite::core::Labels;
+use offsite::core::retention::DeletedMachines;
 use offsite::core::selection::{Objects, Pattern};
-use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source};
+use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source, Transforms};
 use offsite_repository::testing::{Faulty, Memory};
 
+use crate::support::objects::newest_head;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository};
 
 /// Holds that there is one note, and that it has all these texts.
@@ -158,6 +160,42 @@ async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
     };
     assert_eq!(notes("gold", &["web01"]).await, [""; 0]);
     assert_says(&notes("silver", &["web01"]).await, &["select.tags has \"silver\", which matches nothing"]);
+}
+
+/// The tag may be lost, or mistyped: as long as nothing has it, no machine counts as one that the job selects no more. Once another machine
+/// has it, the days are counted.
+#[tokio::test]
+async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(209);
+    let names = ["db01", "web01"];
+    names.iter().for_each(|name| machines.add(name, &[BLOCK]));
+    let include = Objects { tags: vec![Pattern::new("gold")], ..named(&["web*"]) };
+    let transforms =
+        Transforms { deleted_machines: Some(DeletedMachines::after_days(1).unwrap()), ..Transforms::default() };
+    let copy = copy_job(&primary, &second).select(Selection { include, exclude: Objects::default() });
+    let copy = copy.transforms(transforms);
+    let has_db = || {
+        let chain = newest_head(&target, "Offsite Copy").chain;
+        chain.all().any(|point| point.machine(&machine("db01")).is_some())
+    };
+    // Who has the tag, day by day.
+    let tagged = [Some("db01"), None, None, None, Some("web01"), Some("web01"), Some("web01")];
+    for (number, tagged) in (0..).zip(tagged) {
+        machines.change("web01", 1);
+        let backup = names.iter().fold(machines.backup(&primary, &names), |backup, name| {
+            let tags = (tagged == Some(*name)).then(|| "gold".to_owned());
+            backup.labels(machine(name), Labels::new(tags, []).unwrap())
+        });
+        backup.run(day(number)).await.unwrap();
+        let notes = copy.run(day(number)).await.unwrap().notes;
+        let is_idle = notes.iter().any(|note| note.contains("select.tags has \"gold\", which matches nothing"));
+        assert_eq!(is_idle, tagged.is_none(), "day {number}: {notes:?}");
+        assert!(tagged == Some("web01") || has_db(), "day {number}");
+        assert!(!notes.iter().any(|note| note.contains("no source has it")), "day {number}: {notes:?}");
+    }
+    assert!(!has_db(), "all patterns match, and the days are over");
 }
 
 #[tokio::test]

@@ -435,3 +435,17 @@ fn list(names: &[String]) -> String {
         names => format!("; there are: {}, and {} more", names[..KNOWN_MAX].join(", "), names.len() - KNOWN_MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_is_told_with_all_who_use_it() {
+        let told = |holders| Error::InUse { path: PathBuf::from("/dev/sdx"), holders }.to_string();
+        let several = told(vec![Holder::Mount(PathBuf::from("/mnt/data")), Holder::Swap]);
+        assert!(several.contains(": it is mounted at /mnt/data, it is swap space; end that"), "{several}");
+        let nobody = told(Vec::new());
+        assert!(nobody.contains(": by something that cannot be seen from here"), "{nobody}");
+    }
+}

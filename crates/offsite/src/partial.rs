@@ -259,4 +259,21 @@ mod tests {
         let error = Partial::create(&path, Content::Export, Replace::Never).unwrap_err();
         assert!(error.to_string().contains("its folder does not exist"), "{error}");
     }
+
+    #[test]
+    fn a_place_without_room_is_told_by_what_was_to_be_made_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.img");
+        let says = |content: Content, replace: Replace, text: &str| {
+            let (partial, _file) = Partial::create(&path, content, replace).unwrap();
+            for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+                let told = partial.failed(kind.into()).to_string();
+                assert!(told.contains(text), "{content:?}: {told}");
+            }
+        };
+        says(Content::Image, Replace::Never, "no space left to restore to");
+        says(Content::Export, Replace::Never, "no space left for it");
+        std::fs::write(&path, "old").unwrap();
+        says(Content::Image, Replace::WhenWhole, "no space left for the new image beside the old one");
+    }
 }

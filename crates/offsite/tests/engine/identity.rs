@@ -96,6 +96,12 @@ async fn machines_of_two_hosts_are_not_mixed() {
     for named in ["web01", "nightly", "--adopt", "another job name"] {
         assert!(refused.to_string().contains(named), "{named}: {refused}");
     }
+    // Both folders are told by their ids: names do not tell them apart.
+    for (words, host) in [("with the id", &first_host), ("in the folder", &other_host)] {
+        let id = JobFolder::open(host, &job("nightly")).await.unwrap().id();
+        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(refused.to_string().contains(&format!("{words} {id}")), "{id}: {refused}");
+    }
     assert!(copy_job(&other_host, &second).plan(day(1)).await.is_err());
     truth.check(&second, COPY).await;
     // A host that has both as sources may go from one to the other.

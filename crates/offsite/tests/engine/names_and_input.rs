@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use offsite::core::BlockSize;
 use offsite::core::retention::Simple;
+use offsite::core::{BlockSize, ObjectId};
 use offsite::{
     BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
     Selection, Verify,
@@ -68,6 +68,21 @@ async fn folders_of_jobs_are_told_from_those_without_heads_and_from_others() {
     let folders = repository.job_folders().await.unwrap();
     assert_eq!((folders.jobs, folders.headless), (vec![job("whole")], vec![job("lost")]));
     assert_eq!(folders.closed, []);
+}
+
+#[tokio::test]
+async fn a_folder_without_heads_is_known_by_any_one_object_that_only_a_job_has() {
+    let (memory, repository) = memory_repository().await;
+    let id = ObjectId::new(1, 1);
+    let copy_of_head = "blocks/00000001-0000000000000001.head".to_owned();
+    let left = [format!("blocks/{id}"), format!("blocks/{id}.index"), copy_of_head, format!("index/{id}")];
+    let jobs: Vec<_> = (0..left.len()).map(|number| job(&format!("lost{number}"))).collect();
+    for (folder, object) in jobs.iter().zip(&left) {
+        memory.put(&key(&format!("{folder}/{object}")), vec![7].into()).await.unwrap();
+    }
+    memory.put(&key("others/index/notes"), vec![7].into()).await.unwrap();
+    let folders = repository.job_folders().await.unwrap();
+    assert_eq!((folders.jobs, folders.headless), (Vec::new(), jobs));
 }
 
 #[tokio::test]

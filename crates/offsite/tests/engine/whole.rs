@@ -1,7 +1,8 @@
 //! Long-term points that are read whole from the source, though they were copied as increments.
 
+use offsite::core::format::frame::HEADER_BYTES;
 use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
-use offsite::core::{PointKind, Sequence, Status};
+use offsite::core::{PointKind, RestorePoint, Sequence, Status};
 use offsite::report::{FullFrom, Operation, TransformReport};
 use offsite::{CopyJob, OpenRepository, Selection, SyncRequest, TransformJob, Transforms};
 use offsite_repository::testing::Memory;
@@ -134,4 +135,51 @@ async fn a_carried_machine_is_known_by_its_origin() {
     let (before, carried) = (first.machine(&machine("db01")).unwrap(), full.machine(&machine("db01")).unwrap());
     assert_eq!((full.kind, carried.status), (PointKind::Full, Status::Carried));
     assert!(before.origin.is_some() && carried.origin == before.origin, "{carried:?}");
+}
+
+/// Of two machines a block cannot be read at the source. The one that has not changed stays with the blocks that the chain has, and only
+/// that one: the other is not whole yet, and a machine that is intact is read whole, though it has not changed.
+#[tokio::test]
+async fn only_what_is_damaged_and_has_not_changed_is_taken_from_the_chain() {
+    let (source, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let (mut machines, mut truth) = (Machines::new(seed(98)), Truth::default());
+    let names = ["app01", "db01", "web01"];
+    for name in names {
+        machines.add(name, &[3 * BLOCK]);
+        machines.fill_with_noise(name);
+    }
+    let copy = copy_job(&primary, &second).transforms(weekly(22));
+    truth.record(&machines, &names, day(6));
+    machines.backup(&primary, &names).run(day(6)).await.unwrap();
+    copy.run(day(6)).await.unwrap();
+    machines.overwrite("app01", |disk| disk[0] = disk[0].wrapping_add(1));
+    truth.record(&machines, &["app01"], day(7));
+    machines.backup(&primary, &["app01"]).run(day(7)).await.unwrap();
+    let chain = newest_head(&source, "nightly").chain;
+    let [full, increment] = chain.points() else { panic!("{chain:?}") };
+    for (point, damaged) in [(increment, "app01"), (full, "db01")] {
+        let says = step(&source, "nightly", point);
+        let (.., at) = says.stored().find(|(name, ..)| name.as_str() == damaged).unwrap();
+        let file = key(&format!("nightly/blocks/{}", at.file));
+        assert!(source.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    }
+    let report = copy.run(day(7)).await.unwrap();
+    assert!(report.sync.unwrap().tally.kept_to_plan());
+    let is_taken = |note: &&String| note.contains("the new full has the blocks that the chain had");
+    let taken: Vec<_> = report.notes.iter().filter(is_taken).collect();
+    assert!(matches!(&taken[..], [note] if note.starts_with("db01: ")), "{:?}", report.notes);
+    let chain = newest_head(&target, COPY).chain;
+    let [first, full] = chain.points() else { panic!("{chain:?}") };
+    let status = |name: &str| full.machine(&machine(name)).unwrap().status;
+    assert_eq!(full.kind, PointKind::Full);
+    assert_eq!(names.map(status), [Status::Incomplete, Status::Carried, Status::Complete]);
+    let files =
+        |point: &RestorePoint, name: &str| step(&target, COPY, point).project(|own| own.as_str() == name).files();
+    assert_eq!(files(full, "db01"), files(first, "db01"));
+    assert!(files(full, "web01").is_disjoint(&files(first, "web01")));
+    assert_eq!(truth.check(&second, COPY).await, [1, 2]);
+    assert_eq!(stray(&target, COPY), [""; 0]);
+    let (taken, needed) = space(&target, COPY).await;
+    assert_eq!(taken, needed);
 }

@@ -1,18 +1,20 @@
 //! Repair: whatever is lost of heads and indexes comes back as far as it is proven, and nothing else does.
 
+mod beside;
 mod contradictions;
 mod losses;
 
 use std::sync::Arc;
 
+use offsite::core::format::frame::HEADER_BYTES;
 use offsite::core::format::head::Head;
-use offsite::core::{PointKind, Sequence};
+use offsite::core::{PointKind, Sequence, StoredBlock};
 use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
 
 use crate::support::gates::StopAfter;
-use crate::support::objects::{bytes_of, copies, fork, key, keys, newest_head, stray};
+use crate::support::objects::{bytes_of, copies, fork, key, keys, newest_head, step, stray};
 use crate::support::truth::Truth;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
 
@@ -159,6 +161,20 @@ async fn heads_that_are_lost_come_back_from_the_copy() {
     let (old, new) = (newest_head(&scene.target, COPY), newest_head(&memory, COPY));
     assert!(new.number > old.number && new.epoch > old.epoch && new.boundary >= old.number, "no old writer commits");
     scene.goes_on(&memory).await;
+}
+
+/// A writer that wakes up looks for its commit among those that the newest head names. What the copy tells has happened, whoever made it; and
+/// the repair is a commit of its own.
+#[tokio::test]
+async fn a_repaired_head_is_a_commit_that_follows_the_one_that_it_was_made_of() {
+    let scene = Scene::new().await;
+    let copy = copies(&scene.target, COPY).into_iter().find(|key| key.name().ends_with(".head")).unwrap();
+    let told = Head::decode(&bytes_of(&scene.target, &copy)).unwrap();
+    let memory = scene.without(is_in("head")).await;
+    repair(&memory).await;
+    let repaired = newest_head(&memory, COPY);
+    let followed = [&[told.commit][..], &told.ancestry[..]].concat();
+    assert_eq!((repaired.commit == told.commit, repaired.ancestry), (false, followed));
 }
 
 #[tokio::test]
@@ -356,6 +372,49 @@ async fn a_file_that_is_lost_with_the_head_takes_its_points_along_and_no_others(
     assert!(report.left_out[0].why.contains(&file));
     let repository = open_memory(&memory).await;
     assert_eq!(scene.truth.check(&repository, COPY).await.len(), head.chain.all().count() - 1);
+}
+
+/// Without heads the headers of backup files tell what frames are aligned to: that of an older one, where the newest has been cut off
+/// inside of its own.
+#[tokio::test]
+async fn a_newest_file_that_is_cut_off_in_its_header_costs_what_lay_in_it_alone() {
+    let scene = Scene::new().await;
+    let head = newest_head(&scene.target, COPY);
+    let memory = scene.without(|key| is_in("head")(key) || key.name().ends_with(".head")).await;
+    let newest = keys(&memory, &format!("{COPY}/blocks")).pop().unwrap();
+    assert!(memory.truncate(&newest, 10));
+    let report = repair(&memory).await;
+    let last = head.chain.latest().unwrap().sequence;
+    assert!(!report.left_out.is_empty() && report.left_out.iter().all(|left| left.sequence == last), "{report:?}");
+    assert_eq!(newest_head(&memory, COPY).alignment_bytes, head.alignment_bytes);
+    let points: Vec<u64> = report.points.iter().map(|sequence| sequence.0).collect();
+    assert_eq!(scene.truth.check(&open_memory(&memory).await, COPY).await, points);
+}
+
+/// A verification has found two blocks damaged, and since then the file has lost the end of the last one: the loss of its end tells of that
+/// one.
+#[tokio::test]
+async fn known_damage_is_told_once() {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(78);
+    machines.add("web01", &[4 * BLOCK]);
+    machines.fill_with_noise("web01");
+    machines.backup(&repository, &["web01"]).run(day(0)).await.unwrap();
+    let full = step(&memory, BACKUP, newest_head(&memory, BACKUP).chain.latest().unwrap());
+    let mut blocks: Vec<StoredBlock> = full.stored().map(|(_, _, _, at)| at).collect();
+    blocks.sort_unstable_by_key(|at| at.offset);
+    let [first, .., last] = blocks[..] else { panic!("{blocks:?}") };
+    let file = key(&format!("{BACKUP}/blocks/{}", last.file));
+    for at in [first, last] {
+        assert!(memory.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    }
+    let verified = Verify::new(&repository, job(BACKUP)).read_data(true).run().await.unwrap();
+    assert_eq!(verified.damage.len(), 2, "{verified:?}");
+    assert!(memory.truncate(&file, last.offset + u64::from(last.length) - 1));
+    let report = repair_job(&memory, BACKUP).await;
+    let [of_file, of_block] = &report.damage[..] else { panic!("{report:?}") };
+    assert!(of_file.what.contains("instead of"), "{of_file:?}");
+    assert!(of_block.what.contains("a verification found it damaged"), "{of_block:?}");
 }
 
 /// Cut off after each call that changes something, and run again.

@@ -315,9 +315,8 @@ async fn a_place_that_was_written_again_is_not_taken_for_damaged() {
     scene.truth.check(&second, COPY).await;
 }
 
-/// A fold cannot move a block that is damaged: it is an adoption then, and what it met is known from then on.
-#[tokio::test]
-async fn a_damaged_increment_does_not_end_merging() {
+/// A chain of which the next merge folds an increment with a damaged block, that nobody knows of yet: which.
+async fn with_a_damaged_increment() -> (Arc<Memory>, OpenRepository, Machines, StoredBlock) {
     let (memory, repository) = memory_repository().await;
     let mut machines = Machines::new(seed(84));
     machines.add("web01", &[4 * BLOCK]);
@@ -328,11 +327,21 @@ async fn a_damaged_increment_does_not_end_merging() {
     let increment = newest_head(&memory, JOB).chain.points()[1].clone();
     let (_, _, _, at) = step(&memory, JOB, &increment).stored().next().unwrap();
     flip(&memory, JOB, &at);
+    (memory, repository, machines, at)
+}
+
+fn folding(repository: &OpenRepository) -> TransformJob {
     let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
     let transforms =
         Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) };
-    let transform = || TransformJob::new(&repository, job(JOB)).transforms(transforms.clone());
-    let report = transform().run(day(5)).await.unwrap();
+    TransformJob::new(repository, job(JOB)).transforms(transforms)
+}
+
+/// A fold cannot move a block that is damaged: it is an adoption then, and what it met is known from then on.
+#[tokio::test]
+async fn a_damaged_increment_does_not_end_merging() {
+    let (memory, repository, machines, at) = with_a_damaged_increment().await;
+    let report = folding(&repository).run(day(5)).await.unwrap();
     let Operation::Merge { method, .. } = &report.operations[0].operation else { panic!("{report:?}") };
     assert_eq!((report.operations.len(), *method), (1, MergeMethod::Adopt));
     assert_eq!(damaged(&memory, JOB), BTreeSet::from([place(&at)]));
@@ -341,6 +350,21 @@ async fn a_damaged_increment_does_not_end_merging() {
     let mut truth = Truth::default();
     truth.record(&machines, &["web01"], day(4));
     truth.restore(&repository, JOB, &newest, "web01", to.path()).await.unwrap();
+}
+
+/// What could not be read because of an outage is not looked at for damage: the run ends and says why, and the next one meets the damage.
+#[tokio::test]
+async fn an_outage_ends_merging_though_something_is_damaged_as_well() {
+    let (memory, _, _, at) = with_a_damaged_increment().await;
+    let faulty = Faulty::new((*memory).clone());
+    let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let blocks = Prefix::new(format!("{JOB}/blocks")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::Read).below(blocks));
+    let error = folding(&repository).run(day(5)).await.unwrap_err();
+    assert_eq!(error.repository_kind(), Some(ErrorKind::Unavailable), "{}", causes(&error));
+    assert_eq!(damaged(&memory, JOB), BTreeSet::new());
+    folding(&repository).run(day(5)).await.unwrap();
+    assert_eq!(damaged(&memory, JOB), BTreeSet::from([place(&at)]));
 }
 
 /// An index that cannot be read because of an outage is none that is lost: nothing is healed, and the run says why.

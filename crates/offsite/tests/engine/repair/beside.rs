@@ -1,0 +1,89 @@
+//! A repair beside runs of the job: the lease that it waits for, and objects that go while it looks at them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offsite::core::format::head::Lease;
+use offsite::{Error, OpenRepository, Repair};
+use offsite_repository::testing::{Fault, Faulty};
+use offsite_repository::{ErrorKind, Prefix, Verb};
+use tokio::time::{Instant, sleep};
+
+use super::{COPY, Scene};
+use crate::support::objects::{Living, foreign_lease, keys, put_successor, renew};
+use crate::support::{job, open_memory};
+
+/// Of a process of this host the kernel knows that it lives. One of another host is watched: a sign of life is respected, and without one
+/// for its whole duration the lease is free.
+#[tokio::test(start_paused = true)]
+async fn a_repair_waits_until_no_run_can_be_at_work() {
+    let scene = Scene::new().await;
+    let lost = keys(&scene.target, &format!("{COPY}/index")).remove(0);
+    let memory = scene.without(|key| *key == lost).await;
+    let repository = open_memory(&memory).await;
+    let repair = Repair::new(&repository, job(COPY));
+
+    let run = Living::new();
+    let lease = Lease { holder: run.holder.clone(), duration_secs: 60 };
+    put_successor(&memory, COPY, |head| head.lease = Some(lease)).await;
+    let before = memory.contents();
+    let error = repair.run().await.unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    assert!(memory.contents() == before, "it wrote nothing");
+
+    let head = put_successor(&memory, COPY, |head| head.lease = Some(foreign_lease(60))).await;
+    let before = memory.contents().len();
+    let sign = async {
+        sleep(Duration::from_secs(50)).await;
+        renew(&memory, COPY, &head, 1).await
+    };
+    let (answer, _) = tokio::join!(repair.run(), sign);
+    assert!(matches!(answer, Err(Error::Busy { .. })), "{answer:?}");
+    assert_eq!(memory.contents().len(), before + 1, "it wrote nothing");
+
+    let start = Instant::now();
+    let report = repair.run().await.unwrap();
+    let waited = start.elapsed();
+    assert!((60..66).contains(&waited.as_secs()), "{waited:?}");
+    assert_eq!(report.restored, [lost.to_string()]);
+}
+
+/// The newest head is looked at first. Where it is gone by then, a run has trimmed it, and nothing is damaged.
+#[tokio::test]
+async fn a_head_that_goes_after_it_was_listed_is_not_missed() {
+    let scene = Scene::new().await;
+    let faulty = Faulty::new(scene.target.clone());
+    let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let heads = Prefix::new(format!("{COPY}/head")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::NotFound).on(Verb::Read).below(heads));
+    let planned = Repair::new(&repository, job(COPY)).plan().await.unwrap();
+    assert_eq!(faulty.failures(), 1);
+    assert!(planned.is_intact() && planned.damage.is_empty(), "{planned:?}");
+}
+
+/// The second copy of a head that is gone, or cannot be read, is made anew. Of one behind an outage nothing is known.
+#[tokio::test]
+async fn a_second_copy_that_goes_after_it_was_listed_is_put_back_and_one_behind_an_outage_is_not() {
+    let scene = Scene::new().await;
+    let blocks = Prefix::new(format!("{COPY}/blocks")).unwrap();
+    let kinds = [
+        (ErrorKind::NotFound, true),
+        (ErrorKind::Corrupt, true),
+        (ErrorKind::Unavailable, false),
+        (ErrorKind::PermissionDenied, false),
+    ];
+    for (kind, is_lost) in kinds {
+        let faulty = Faulty::new(scene.target.clone());
+        let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+        faulty.inject(Fault::after_calls(0, kind).on(Verb::Read).below(blocks.clone()));
+        let planned = Repair::new(&repository, job(COPY)).plan().await;
+        assert_eq!(faulty.failures(), 1, "{kind:?}");
+        match planned {
+            Ok(planned) => {
+                assert!(is_lost, "{kind:?}: {planned:?}");
+                assert!(matches!(&planned.restored[..], [copy] if copy.ends_with(".head")), "{kind:?}: {planned:?}");
+            }
+            Err(error) => assert_eq!((is_lost, error.repository_kind()), (false, Some(kind)), "{error}"),
+        }
+    }
+}

@@ -331,6 +331,7 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
             "why": left.why,
         })
     });
+    let unneeded = report.unneeded.iter().map(|file| json!({ "object": file.object, "bytes": file.bytes }));
     json!({
         "job": job,
         "basis": match report.basis {
@@ -344,6 +345,7 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
         "rewritten": report.rewritten,
         "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "left_out": left_out.collect::<Vec<_>>(),
+        "unneeded": unneeded.collect::<Vec<_>>(),
         "damage": report.damage.iter().map(damage).collect::<Vec<_>>(),
         "notes": report.notes,
         "head": report.head,

@@ -79,7 +79,7 @@ pub use offsite_repository as repository;
 pub use open_repository::OpenRepository;
 pub use progress::{Progress, Silent};
 pub use release::Released;
-pub use repair::{Basis, LeftOut, Repair, RepairReport};
+pub use repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use restore::Restore;
 pub use transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
 pub use transform_job::TransformJob;

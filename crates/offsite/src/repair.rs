@@ -3,7 +3,8 @@
 //! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). An index that is
 //! lost with its copy is made again from the headers of frames, as far as the head proves it. Where there is no head and no copy of one,
 //! the indexes alone tell. A loss is one of a machine in a point: what is intact beside it is kept. What nothing proves is left out and
-//! named; nothing is made up, and no data is deleted. What a verification would report afterwards is in the report.
+//! named; nothing is made up, and no data is deleted until the caller asks for it. What a verification would report afterwards is in the
+//! report.
 
 mod described;
 mod keep;
@@ -19,8 +20,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::Head;
-use offsite_core::{IndexReference, MachineName, Sequence};
+use offsite_core::format::head::{Head, Retirement};
+use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
 
 use crate::findings::Findings;
 use crate::holder::{Life, life_of};
@@ -51,6 +52,7 @@ const EPOCHS_SKIPPED: u32 = 1 << 10;
 pub struct Repair {
     repository: OpenRepository,
     job: JobName,
+    discards: bool,
     progress: Arc<dyn Progress>,
 }
 
@@ -76,6 +78,15 @@ pub struct LeftOut {
     pub why: String,
 }
 
+/// A backup file that no restore point needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unneeded {
+    /// Its key.
+    pub object: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
 /// What a repair found and did; or would do, if it was only planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairReport {
@@ -94,6 +105,8 @@ pub struct RepairReport {
     pub points: Vec<Sequence>,
     /// Those that it had, and machines of those that it has, that nothing proves any more. Their backup files stay where they are.
     pub left_out: Vec<LeftOut>,
+    /// Backup files that hold only what this repair or an earlier one left out. They stay, unless the repair discards them.
+    pub unneeded: Vec<Unneeded>,
     /// What cannot be mended here: what a verification that reads no blocks reports afterwards, and the blocks that are known to be
     /// damaged. Without heads every block was read; else those that a verification found.
     pub damage: Vec<Damage>,
@@ -115,7 +128,15 @@ impl Repair {
     /// A repair of the folder of `job`.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
-        Self { repository: repository.clone(), job, progress: Arc::new(Silent) }
+        Self { repository: repository.clone(), job, discards: false, progress: Arc::new(Silent) }
+    }
+
+    /// Lets go of the backup files that hold only what a repair left out ([`RepairReport::unneeded`]). The next run of the job removes them,
+    /// once no reader needs them. What they hold is lost then, even if an index that was lost turns up again.
+    #[must_use]
+    pub fn discard(mut self, discards: bool) -> Self {
+        self.discards = discards;
+        self
     }
 
     /// Tells `progress` how far it is.
@@ -153,7 +174,8 @@ impl Repair {
             self.wait_for_lease(&survey).await?;
         }
         let mut mended = Mended::default();
-        let (target, notes) = self.target(&survey, writes, &mut mended).await?;
+        let (mut target, notes) = self.target(&survey, writes, &mut mended).await?;
+        let discarded = if self.discards { target.discard() } else { Vec::new() };
         let mut report = RepairReport {
             basis: target.basis,
             damaged_heads: survey.damaged_heads.clone(),
@@ -162,6 +184,7 @@ impl Repair {
             rewritten: Vec::new(),
             points: target.head.chain.all().map(|point| point.sequence).collect(),
             left_out: target.left_out.clone(),
+            unneeded: unneeded(&layout, &target)?,
             damage: Vec::new(),
             notes,
             head: None,
@@ -174,7 +197,9 @@ impl Repair {
         }
         let known = self.known_damage(&survey, &target, writes).await?;
         if target.is_new {
-            let next = self.successor(&survey, target.head.clone())?;
+            let mut next = self.successor(&survey, target.head.clone())?;
+            let since = next.number;
+            next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement { since, what, bytes }));
             report.head = Some(next.number);
             if writes {
                 prove(&survey, &target).await?;
@@ -304,6 +329,12 @@ impl Repair {
         };
         if is_free { Ok(()) } else { Err(busy_with(&self.repository, &survey.layout, Some(lease))) }
     }
+}
+
+fn unneeded(layout: &Layout, target: &Target) -> Result<Vec<Unneeded>> {
+    let told =
+        |(id, bytes): (&ObjectId, &u64)| Ok(Unneeded { object: layout.backup_file(*id)?.to_string(), bytes: *bytes });
+    target.unneeded.iter().map(told).collect()
 }
 
 impl std::fmt::Debug for Repair {

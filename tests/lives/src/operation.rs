@@ -81,7 +81,7 @@ kinds! {
     Compact = "compact",
     /// A folder is verified: folder, budget.
     Verify = "verify",
-    /// A folder is repaired: folder.
+    /// A folder is repaired: folder, whether what was left out is let go.
     Repair = "repair",
     /// A machine is restored: folder, point, machine.
     Restore = "restore",

@@ -97,7 +97,7 @@ impl World {
             }
             Kind::Compact => self.compact(folder, second, third, interruption).await,
             Kind::Verify => self.verify(folder, second, interruption).await,
-            Kind::Repair => self.repair(folder, interruption).await,
+            Kind::Repair => self.repair(folder, second, interruption).await,
             Kind::Restore => self.restore(folder, second, third, interruption).await,
             Kind::Forget => self.forget(folder),
             Kind::Hold => Ok(self.hold(folder, second, third).await),

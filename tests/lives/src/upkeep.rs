@@ -120,13 +120,14 @@ impl World {
         ensure(wrong.is_none(), Law::Named, || format!("{job}: {wrong:?} is called damaged, and is not: {report:?}"))
     }
 
-    /// Repairs a folder.
+    /// Repairs a folder, and lets go of what an earlier repair left out if `how` is large.
     ///
     /// # Errors
     /// What that does wrongly.
     pub async fn repair(
         &mut self,
         number: usize,
+        how: u32,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let Some(before) = self.proven(number) else { return Ok(None) };
@@ -134,7 +135,7 @@ impl World {
         let contents = self.places[FOLDERS[number].place].contents.clone();
         let run = async {
             let repository = Self::open(&faulty).await?;
-            Repair::new(&repository, job).run().await
+            Repair::new(&repository, job).discard(how >= 120).run().await
         };
         let Ended { result, is_struck } = self.carry_out(FOLDERS[number].place, interruption, run).await;
         let is_sound = self.folders[number].is_sound();
@@ -186,6 +187,7 @@ impl World {
                 self.did("objects put back by repairs", report.restored.len() as u64);
                 self.did("indexes made again of frames", report.salvaged.len() as u64);
                 self.did("points given up by repairs", report.left_out.len() as u64);
+                self.did("files discarded by repairs", if how >= 120 { report.unneeded.len() as u64 } else { 0 });
                 self.did("heads written by repairs", u64::from(report.head.is_some()));
             }
             Some(Err(error)) => self.judge_failure("a repair", &[number], &error, !is_sound, is_struck)?,

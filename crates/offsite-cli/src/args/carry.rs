@@ -41,6 +41,9 @@ pub(crate) struct Repair {
     /// The job.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
+    /// Let go of the backup files that hold only what a repair left out. What they hold is lost then.
+    #[arg(long)]
+    pub(crate) discard: bool,
     /// Print what would be done; write nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

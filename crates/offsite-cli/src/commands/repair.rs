@@ -23,27 +23,29 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
             repository.location()
         ));
     }
-    let repair =
-        RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
+    let repair = RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
+        .discard(arguments.discard)
+        .progress(progress::bars());
     let report = if arguments.dry_run { repair.plan().await? } else { repair.run().await? };
     if arguments.json {
         json::print(&json::repair(arguments.job.as_str(), &report))?;
     } else {
         let local = LocalTime::of(&config, arguments.job.as_str());
-        print::text(local.text(&summary(arguments.job.as_str(), &report, arguments.dry_run)));
+        print::text(local.text(&summary(arguments, &report)));
     }
     let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();
     Ok(if is_whole { Status::Done } else { Status::Warnings })
 }
 
-fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
+fn summary(arguments: &Repair, report: &RepairReport) -> String {
+    let Repair { repo, job, discard, dry_run, .. } = arguments;
     let points = render::count(report.points.len(), "restore point", "restore points");
     let by = match report.basis {
         Basis::Head => "by the newest head",
         Basis::HeadCopy => "by the second copy of the newest head",
         Basis::Indexes => "by the indexes, every block read and compared with its digest",
     };
-    let what = match (report.is_intact(), dry_run) {
+    let what = match (report.is_intact(), *dry_run) {
         (true, _) if report.damage.is_empty() => ", nothing to repair",
         (true, _) => ", nothing that a repair can mend",
         (false, true) => " (dry run: nothing was written)",
@@ -74,8 +76,16 @@ fn summary(job: &str, report: &RepairReport, dry_run: bool) -> String {
         text.push_str(&format!("            {}\n", touches(damage)));
     }
     if let Some(number) = report.head {
-        let kept = if report.left_out.is_empty() { "" } else { "; what is left out keeps its backup files" };
-        text.push_str(&format!("  head      {number}{kept}\n"));
+        text.push_str(&format!("  head      {number}\n"));
+    }
+    if !report.unneeded.is_empty() {
+        let files = render::count(report.unneeded.len(), "backup file", "backup files");
+        let bytes = render::bytes(report.unneeded.iter().map(|file| file.bytes).sum());
+        let (word, then) = match discard {
+            true => ("discarded", "the next run of the job removes what no reader needs".to_owned()),
+            false => ("kept", format!("`offsite repair {repo} {:?} --discard` lets them go", job.as_str())),
+        };
+        text.push_str(&format!("  {word:<9} {files} of what was left out, {bytes}: {then}\n"));
     }
     if report.basis == Basis::Indexes {
         // Copy jobs that select by them lose sight of their machines until then.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite_core::format::head::{FileState, Head};
+use offsite_core::format::head::{FileState, Head, RetiredObject};
 use offsite_core::plan::{Files, references};
 use offsite_core::{BlockMap, Chain, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Stored};
 
@@ -32,6 +32,17 @@ pub(super) struct Target {
     /// The damaged blocks of kept points, as far as blocks were read.
     pub(super) flaws: Vec<Flaw>,
     pub(super) left_out: Vec<LeftOut>,
+    /// The files of `head` that no restore point needs, and their lengths.
+    pub(super) unneeded: BTreeMap<ObjectId, u64>,
+}
+
+impl Target {
+    /// Takes the files that nothing needs out of the head. Returns what is to be retired instead, with its bytes.
+    pub(super) fn discard(&mut self) -> Vec<(RetiredObject, u64)> {
+        self.is_new |= !self.unneeded.is_empty();
+        self.head.files.retain(|id, _| !self.unneeded.contains_key(id));
+        self.unneeded.iter().map(|(id, bytes)| (RetiredObject::File(*id), *bytes)).collect()
+    }
 }
 
 /// What becomes of a head whose chain, or of which more than its chain, is described by `known`.
@@ -75,8 +86,8 @@ pub(super) async fn settle(
     let steps = open(survey, head, &chain, readings, &new_indexes, &states).await?;
     let is_changed = chain != head.chain || basis == Basis::Indexes;
     let mut next = head.clone();
+    let live = live(&steps, head.alignment_bytes.into());
     if is_changed {
-        let live = live(&steps, head.alignment_bytes.into());
         recount(survey, &mut next, &files, &live, &states);
         next.next_sequence = without_spare(head.next_sequence, chain.latest());
         if !known.rescued.is_empty() {
@@ -88,9 +99,13 @@ pub(super) async fn settle(
         }
         next.chain = chain;
     }
+    // What arrived of an incomplete machine is in files that no index of the chain refers to.
+    let has_spare = without_spare(Sequence(0), next.chain.latest()) > Sequence(0) && !is_changed;
+    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !has_spare && !live.contains_key(*id);
+    let unneeded = next.files.iter().filter(is_unneeded).map(|(id, file)| (*id, file.length)).collect();
     let states = states.into_iter().collect();
     let is_new = is_changed || basis != Basis::Head;
-    Ok(Target { basis, head: next, is_new, new_indexes, states, flaws, left_out })
+    Ok(Target { basis, head: next, is_new, new_indexes, states, flaws, left_out, unneeded })
 }
 
 /// Opens what is kept as a reader does, from the repository, and holds that it is what was kept.
@@ -212,7 +227,7 @@ fn live(steps: &BTreeMap<Sequence, BlockMap>, alignment: u64) -> BTreeMap<Object
 }
 
 /// The files of the head, counted anew. One that nothing refers to holds blocks of what was left out: it stays, and is taken for
-/// live as a whole, so that nothing makes room in it. What is lost or cut off, and what nothing refers to, is not missed.
+/// live as a whole, so that nothing makes room in it, until a repair discards it. What is lost or cut off, and what nothing refers to, is not missed.
 fn recount(
     survey: &Survey,
     head: &mut Head,

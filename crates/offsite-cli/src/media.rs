@@ -12,8 +12,8 @@ use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Remov
 use serde_json::{Value, json};
 
 use crate::host::one_line;
-use crate::print;
 use crate::status::{Failure, Status, chain_of};
+use crate::{place, print};
 
 pub(crate) use prepare::Preparation;
 
@@ -58,12 +58,27 @@ pub(crate) struct Seen {
 impl MediaSet {
     /// Opens the known medium that is there.
     pub(crate) async fn open(&self) -> Result<Inserted, Failure> {
+        let (removable, catalogue) = self.inserted().await?;
+        let repository = OpenRepository::open(Arc::new(removable.clone())).await?;
+        Ok(Inserted { removable, repository, catalogue })
+    }
+
+    /// Opens the known medium that is there, even if the marker of its repository is lost or damaged. Returns whether it has a new one.
+    pub(crate) async fn recover(&self, now: Timestamp) -> Result<(OpenRepository, bool), Failure> {
+        let (removable, catalogue) = self.inserted().await?;
+        let (repository, is_new) = place::recover_at(Arc::new(removable.clone()), now).await?;
+        let inserted = Inserted { removable, repository, catalogue };
+        if is_new {
+            inserted.remember(now).await?;
+        }
+        Ok((inserted.repository, is_new))
+    }
+
+    /// The known medium that is there, and the catalogue.
+    async fn inserted(&self) -> Result<(Removable, Catalogue), Failure> {
         let (catalogue, known) = self.known().await?;
         match self.find(&catalogue, &known).await {
-            Ok(removable) => {
-                let repository = OpenRepository::open(Arc::new(removable.clone())).await?;
-                Ok(Inserted { removable, repository, catalogue })
-            }
+            Ok(removable) => Ok((removable, catalogue)),
             Err(error) => Err(Failure::Failed(self.explain(&error, &known).await)),
         }
     }
@@ -212,6 +227,9 @@ impl MediaSet {
             }
             ErrorKind::WrongMedia if self.has_stranger(known).await => {
                 format!("{}\n  or take the one that is there into the set, with `offsite init {repo}`", chain_of(error))
+            }
+            ErrorKind::Corrupt => {
+                format!("{}\n  (`offsite init {repo}` marks it again, as what it was)", chain_of(error))
             }
             _ => chain_of(error),
         }

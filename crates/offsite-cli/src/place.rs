@@ -29,10 +29,20 @@ pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, 
 
 /// Opens the repository that `repo` names, even if its marker is lost or damaged: it gets a new one then. Returns whether it did.
 pub(crate) async fn recover(repo: &str, config: &Config) -> Result<(OpenRepository, bool), Failure> {
-    let backend = backend(repo, config).await?;
+    if let Place::Media(set) = place(repo, config)? {
+        return set.recover(now()).await;
+    }
+    recover_at(backend(repo, config).await?, now()).await
+}
+
+/// Opens the repository at a place, even if its marker is lost or damaged. Returns whether it has a new one.
+pub(crate) async fn recover_at(
+    backend: Arc<dyn Repository>,
+    now: Timestamp,
+) -> Result<(OpenRepository, bool), Failure> {
     match OpenRepository::open(Arc::clone(&backend)).await {
         Err(offsite::Error::NotARepository { .. } | offsite::Error::Damaged { .. }) => {
-            Ok((OpenRepository::recover(backend, now()).await?, true))
+            Ok((OpenRepository::recover(backend, now).await?, true))
         }
         answer => Ok((answer?, false)),
     }

@@ -103,7 +103,7 @@ impl Removable {
     /// `MediaAbsent` if nothing is mounted there, `AlreadyExists` if it is one already, `NotFound` if nothing is at `path`,
     /// `Unsupported` for a label that cannot be read from a sticker, and whatever hinders writing.
     pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
-        Self::mark(path.into(), label, false).await
+        Self::mark(path.into(), Medium::new(label)?, false).await
     }
 
     /// Makes a medium of the folder at `path`, which stands for a drive: whether anything is mounted there is not asked, now or
@@ -112,7 +112,17 @@ impl Removable {
     /// # Errors
     /// As for [`Removable::prepare`], but for `MediaAbsent`.
     pub async fn prepare_folder(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
-        Self::mark(path.into(), label, true).await
+        Self::mark(path.into(), Medium::new(label)?, true).await
+    }
+
+    /// Marks the medium at `path`, which has lost its marker, as what it was. What else is on it stays.
+    ///
+    /// # Errors
+    /// As for [`Removable::prepare`], but for `MediaAbsent`: it is a folder that stands for a drive then, if nothing is mounted there.
+    pub async fn mark_again(path: impl Into<PathBuf>, medium: Medium) -> Result<Medium> {
+        let path = path.into();
+        let is_folder = !is_mounted(&path);
+        Self::mark(path, medium, is_folder).await
     }
 
     /// Whether something is mounted at `path`: it is on another device than the folder above it.
@@ -121,8 +131,8 @@ impl Removable {
         is_mounted(path)
     }
 
-    async fn mark(path: PathBuf, label: &str, is_folder: bool) -> Result<Medium> {
-        let marked = Marked { medium: Medium::new(label)?, is_folder };
+    async fn mark(path: PathBuf, medium: Medium, is_folder: bool) -> Result<Medium> {
+        let marked = Marked { medium, is_folder };
         let local = Local::open(&path).await?;
         let place = path.display().to_string();
         blocking("prepare", place.clone(), move || {

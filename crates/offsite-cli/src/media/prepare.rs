@@ -6,7 +6,7 @@ use std::sync::Arc;
 use offsite::OpenRepository;
 use offsite::core::Timestamp;
 use offsite::repository::ErrorKind;
-use offsite_backends::{Catalogue, Ejected, KnownMedium, Removable};
+use offsite_backends::{Catalogue, Ejected, KnownMedium, Local, Medium, Removable};
 
 use super::{Inserted, MediaSet};
 use crate::status::Failure;
@@ -34,6 +34,8 @@ enum Found {
     Empty,
     /// A medium that is to become a repository.
     Blank(Removable),
+    /// A repository on a medium that has lost its own marker.
+    Unmarked(OpenRepository),
     /// A repository of a set whose catalogue is not this one.
     Stranger(Removable, OpenRepository),
     /// Nothing to make a medium of, and why.
@@ -53,14 +55,24 @@ impl MediaSet {
                     why_not.push_str(&format!("\n  {}: {why}", place.display()));
                     continue;
                 }
+                Found::Unmarked(repository) => {
+                    let medium = same(&repository, &catalogue, &known).await;
+                    match (medium, label) {
+                        (Some(medium), _) => Removable::mark_again(place, medium).await?,
+                        (None, label) => {
+                            let label = label.map_or_else(|| self.next_label(&known), str::to_owned);
+                            prepare(place, &label).await?
+                        }
+                    };
+                    let removable = Removable::open(place).await?;
+                    let repository = OpenRepository::open(Arc::new(removable.clone())).await?;
+                    (removable, Some(repository))
+                }
                 Found::Stranger(removable, repository) => (removable, Some(repository)),
                 Found::Blank(removable) => (removable, None),
                 Found::Empty => {
                     let label = label.map_or_else(|| self.next_label(&known), str::to_owned);
-                    match Removable::is_mounted(place) {
-                        true => Removable::prepare(place, &label).await?,
-                        false => Removable::prepare_folder(place, &label).await?,
-                    };
+                    prepare(place, &label).await?;
                     (Removable::open(place).await?, None)
                 }
             };
@@ -84,6 +96,33 @@ impl MediaSet {
     }
 }
 
+/// Marks the medium at a place with a new identity.
+async fn prepare(place: &Path, label: &str) -> Result<Medium, Failure> {
+    Ok(match Removable::is_mounted(place) {
+        true => Removable::prepare(place, label).await?,
+        false => Removable::prepare_folder(place, label).await?,
+    })
+}
+
+/// The known medium that has this repository.
+async fn same(repository: &OpenRepository, catalogue: &Catalogue, known: &[KnownMedium]) -> Option<Medium> {
+    for KnownMedium { medium, .. } in known {
+        if let Ok(absent) = catalogue.absent(medium.id).await
+            && let Ok(remembered) = OpenRepository::open(Arc::new(absent)).await
+            && remembered.id() == repository.id()
+        {
+            return Some(medium.clone());
+        }
+    }
+    None
+}
+
+/// The repository at a place that has no marker of a medium, if there is one.
+async fn unmarked(place: &Path) -> Option<OpenRepository> {
+    let local = Local::open(place).await.ok()?;
+    OpenRepository::open(Arc::new(local)).await.ok()
+}
+
 async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Result<Found, Failure> {
     let removable = match Removable::open(place).await {
         Ok(removable) => removable,
@@ -94,11 +133,14 @@ async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Res
                 Ok(_) if !allow_unmounted && !Removable::is_mounted(place) => {
                     Found::No("nothing is mounted there".to_owned())
                 }
-                // Hidden names are no objects', and drives have them from the start.
-                Ok(entries) => entries
-                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                    .find(|name| name != "lost+found" && !name.starts_with('.'))
-                    .map_or(Found::Empty, |name| Found::No(format!("is not empty, it has {name:?}"))),
+                Ok(entries) => match unmarked(place).await {
+                    Some(repository) => Found::Unmarked(repository),
+                    // Hidden names are no objects', and drives have them from the start.
+                    None => entries
+                        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                        .find(|name| name != "lost+found" && !name.starts_with('.'))
+                        .map_or(Found::Empty, |name| Found::No(format!("is not empty, it has {name:?}"))),
+                },
             });
         }
         Err(error) => return Err(error.into()),

@@ -36,6 +36,7 @@ enum Thing {
         next: Option<(u64, u64)>,
         damaged: Vec<(u64, u64, [u8; 32])>,
         cut: Vec<(u64, u64)>,
+        indexes: Vec<u64>,
         frames: u8,
     },
     Release {
@@ -114,14 +115,14 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             let record = encode_record(Kind::LeaseRenewal, &record).expect("a short record");
             put(memory, &format!("lease/{epoch:010}-{count:020}"), record).await;
         }
-        Thing::Verification { number, next, mut damaged, mut cut, frames } => {
+        Thing::Verification { number, next, mut damaged, mut cut, indexes, frames } => {
             // Places of frames that are there, too.
             let files = newest(memory).map(|head| head.files).unwrap_or_default();
             for (file, state) in files.iter().take(frames.into()) {
                 damaged.push((file.stored(), state.length / 2, [0; 32]));
                 cut.push((file.stored(), state.length / 2));
             }
-            let record = Verification { folder: ours, next, damaged, cut };
+            let record = Verification { folder: ours, next, damaged, cut, indexes };
             let Ok(record) = encode_record(Kind::Verification, &record) else { return };
             put(memory, &format!("verify/{number:020}"), record).await;
         }

@@ -94,6 +94,9 @@ pub(crate) fn freed(released: &Released) -> String {
     ranges.into_iter().chain(objects).collect::<Vec<_>>().join(" and ")
 }
 
+/// Said of a restore point that stands on a damaged index.
+pub(crate) const UNREADABLE: &str = "what tells where its blocks lie cannot be read; `offsite repair` brings it back";
+
 /// What is known to be damaged, a line for each machine.
 pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
     let mut machines: BTreeMap<&MachineName, Vec<String>> = BTreeMap::new();
@@ -103,7 +106,10 @@ pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
             machines.entry(machine).or_default().push(format!("#{point} ({blocks})"));
         }
     }
-    machines.into_iter().map(|(machine, points)| format!("DAMAGED   {machine} in {}", points.join(", "))).collect()
+    let machines =
+        machines.into_iter().map(|(machine, points)| format!("DAMAGED   {machine} in {}", points.join(", ")));
+    let unreadable = damage.unreadable.iter().map(|point| format!("DAMAGED   #{point}: {UNREADABLE}"));
+    machines.chain(unreadable).collect()
 }
 
 /// What a transform phase did, a line each.

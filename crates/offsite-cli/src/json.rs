@@ -70,6 +70,7 @@ pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&
         "machines": machines,
         "stored_blocks": point.stored.blocks,
         "stored_bytes": point.stored.bytes,
+        "is_readable": !known.unreadable.contains(&point.sequence),
     });
     if let Some(verdict) = verdict {
         value["keep"] = verdict.keeps().into();
@@ -209,11 +210,13 @@ pub(crate) fn transform(report: &TransformReport) -> Value {
     })
 }
 
-/// What is known to be damaged, a value for each machine of each restore point.
+/// What is known to be damaged, a value for each machine of each restore point; without a machine where nothing of the point can be read.
 fn known_damage(damage: &KnownDamage) -> Vec<Value> {
     let machines = damage.points.iter().flat_map(|(point, machines)| machines.iter().map(move |entry| (point, entry)));
     let value = |(point, (machine, blocks)): (&Sequence, (&MachineName, &u64))| json!({ "sequence": point.0, "machine": machine.as_str(), "blocks": blocks });
-    machines.map(value).collect()
+    let unreadable =
+        damage.unreadable.iter().map(|point| json!({ "sequence": point.0, "machine": null, "blocks": null }));
+    machines.map(value).chain(unreadable).collect()
 }
 
 /// An operation with one field more.

@@ -295,6 +295,65 @@ fn what_verify_finds_is_in_the_status_until_it_is_healed() {
     check(0);
 }
 
+/// Of a restore point whose index is damaged nothing can be read, and listings say so.
+#[test]
+fn a_damaged_index_is_told_by_listings_until_it_is_put_back() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..3);
+    let index = files(&site.offsite.path("second").join(COPY).join("index")).pop().unwrap();
+    let mut damaged = fs::read(&index).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&index, &damaged).unwrap();
+    site.offsite.run(["verify", "second"]).expect(1);
+    for listing in ["points", "chain"] {
+        let ran = site.offsite.run([listing, "second", COPY]).expect(3);
+        let told = ran.out.lines().filter(|line| line.contains("DAMAGED")).collect::<Vec<_>>();
+        assert!(
+            matches!(told[..], [line] if line.contains("#3") && line.contains("`offsite repair` brings it back")),
+            "{ran}"
+        );
+        let ran = site.offsite.run([listing, "second", COPY, "--json"]).expect(3);
+        assert_eq!(ran.out.matches("\"is_readable\":false").count(), 1, "{ran}");
+    }
+    site.offsite.ok(["repair", "second", COPY]);
+    site.offsite.ok(["points", "second", COPY]);
+    site.is_copied(2);
+}
+
+/// Heads are lost and a point cannot be proven: its files stay until somebody says that they may go.
+#[test]
+fn what_a_repair_leaves_out_goes_when_it_is_told_to() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..4);
+    let folder = site.offsite.path("second").join(COPY);
+    // The newest point: its index and the second copy of it, and a part of the file that the index could be made of again.
+    let index = files(&folder.join("index")).pop().unwrap();
+    let name = index.file_name().unwrap().to_str().unwrap().to_owned();
+    let is_file = |path: &PathBuf| path.extension().is_none();
+    let file = files(&folder.join("blocks")).into_iter().rfind(is_file).unwrap();
+    fs::remove_file(&index).unwrap();
+    fs::remove_file(folder.join("blocks").join(format!("{name}.index"))).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4_100] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let repair =
+        |arguments: &[&str]| site.offsite.run(["repair", "second", COPY].into_iter().chain(arguments.iter().copied()));
+    let ran = repair(&[]).expect(3);
+    let words = ["LEFT OUT  #4", "kept      1 backup file of what was left out", "--discard` lets them go"];
+    words.iter().for_each(|said| assert!(ran.out.contains(said), "{said}: {ran}"));
+    let ran = repair(&["--discard", "--dry-run"]).expect(0);
+    assert!(ran.out.contains("discarded 1 backup file"), "{ran}");
+    let ran = repair(&["--json"]).expect(0);
+    assert!(ran.out.contains("\"unneeded\":[{\"bytes\":"), "{ran}");
+    repair(&["--discard"]).expect(0);
+    assert!(file.exists(), "a reader may need it");
+    site.next(5).expect(0);
+    assert!(!file.exists());
+    site.is_copied(5);
+    assert!(!repair(&[]).expect(0).out.contains("left out"));
+}
+
 /// The first runs were of a clock that was ten years ahead. Somebody says that it is right now, and retention goes on.
 #[test]
 fn a_clock_that_was_wrong_in_the_first_run_is_put_right() {

@@ -160,6 +160,7 @@ fn a_verification_is_read() {
     let damaged = record.vec(|reader| (reader.int(), reader.int(), reader.take(32).try_into().expect("32 bytes")));
     assert_eq!(damaged, expected.damaged);
     assert_eq!(record.vec(|reader| (reader.int(), reader.int())), expected.cut);
+    assert_eq!(record.vec(Reader::int), expected.indexes);
     assert!(record.0.is_empty() && rest.is_empty());
 }
 

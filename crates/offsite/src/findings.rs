@@ -1,4 +1,5 @@
-//! What verification remembers: how far it has come, which frames it has found damaged, and which files are not whole.
+//! What verification remembers: how far it has come, which frames it has found damaged, which files are not whole, and
+//! which indexes it could not read.
 //!
 //! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
 //! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
@@ -21,6 +22,9 @@ const DAMAGED_MAX: usize = 50_000;
 /// As many lost or cut files are.
 const CUT_MAX: usize = 50_000;
 
+/// As many indexes that cannot be read are.
+const INDEXES_MAX: usize = 50_000;
+
 /// Where a frame lies: its file, and its offset there.
 pub(crate) type Place = (ObjectId, u64);
 
@@ -33,6 +37,8 @@ pub(crate) struct Findings {
     pub(crate) damaged: BTreeMap<Place, Digest>,
     /// Files that are missing or cut off, and where each ends now: frames that end later are lost.
     pub(crate) cut: BTreeMap<ObjectId, u64>,
+    /// Indexes that could not be read.
+    pub(crate) indexes: BTreeSet<ObjectId>,
 }
 
 impl Findings {
@@ -46,7 +52,7 @@ impl Findings {
         self.cut.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) > *end)
     }
 
-    /// Whether no damage is known.
+    /// Whether no frame is known to be damaged or lost.
     pub(crate) fn is_empty(&self) -> bool {
         self.damaged.is_empty() && self.cut.is_empty()
     }
@@ -111,6 +117,7 @@ impl Findings {
                     .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
                     .collect(),
                 cut: record.cut.into_iter().map(|(file, end)| (ObjectId::from_stored(file), end)).collect(),
+                indexes: record.indexes.into_iter().map(ObjectId::from_stored).collect(),
             };
             return Ok(Some((findings, position)));
         }
@@ -132,6 +139,7 @@ impl Findings {
                 .map(|((file, offset), digest)| (file.stored(), *offset, digest.0))
                 .collect(),
             cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
+            indexes: self.indexes.iter().take(INDEXES_MAX).map(|id| id.stored()).collect(),
         };
         let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
         let older = numbered(repository, layout).await?;

@@ -1,6 +1,6 @@
 //! What is known to be damaged, told from what verifications have noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use offsite_core::{MachineName, RestorePoint, Sequence};
@@ -16,13 +16,16 @@ use crate::indexes::Indexes;
 pub struct KnownDamage {
     /// By restore point, and by machine.
     pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,
+    /// Restore points of which nothing tells where their blocks lie: an index that they stand on was found damaged, and still is.
+    /// [`Repair`](crate::Repair) puts it back from its second copy, or makes it again of the backup files.
+    pub unreadable: BTreeSet<Sequence>,
 }
 
 impl KnownDamage {
     /// Whether nothing is known to be damaged. It may be that nobody has verified.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.points.is_empty()
+        self.points.is_empty() && self.unreadable.is_empty()
     }
 
     /// How many blocks of a machine in a restore point are damaged.
@@ -39,7 +42,7 @@ impl KnownDamage {
         findings: &Findings,
     ) -> Result<Self> {
         let mut known = Self::default();
-        if findings.is_empty() {
+        if findings.is_empty() && findings.indexes.is_empty() {
             return Ok(known);
         }
         let files = findings.files();
@@ -48,6 +51,7 @@ impl KnownDamage {
             let mut is_touched = false;
             for step in &steps {
                 for reference in step.indexes() {
+                    is_touched |= findings.indexes.contains(&reference.id);
                     is_touched |= match indexes.files(reference, step).await {
                         // An index that cannot be read is damage of another kind, which opening the point tells.
                         Err(error) if error.is_loss() => false,
@@ -59,7 +63,13 @@ impl KnownDamage {
                 continue;
             }
             let state = match indexes.state(&steps).await {
-                Err(error) if error.is_loss() => continue,
+                // What was noted may have been put back since; what was not is told where the point is opened.
+                Err(error) if error.is_loss() => {
+                    let is_noted =
+                        |step: &&RestorePoint| step.indexes().any(|index| findings.indexes.contains(&index.id));
+                    known.unreadable.extend(steps.iter().any(is_noted).then_some(point.sequence));
+                    continue;
+                }
                 state => state?,
             };
             let is_held = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());

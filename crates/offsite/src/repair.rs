@@ -268,6 +268,7 @@ impl Repair {
             Basis::Head | Basis::HeadCopy => before.clone(),
         };
         noted.damaged.extend(found);
+        noted.indexes.clear();
         if writes && noted != before {
             noted.store(&self.repository, &survey.layout, target.head.folder).await?;
         }

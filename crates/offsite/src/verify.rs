@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use offsite_core::format::index::Index;
 use offsite_core::format::{Envelope, Kind};
-use offsite_core::{BlockMap, DiskMap, MachineName, ObjectId, RestorePoint, Sequence};
+use offsite_core::{BlockMap, DiskMap, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::Context;
@@ -133,7 +133,7 @@ impl Verify {
         let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
         let heads = Heads::new(self.repository.clone(), folder.layout().clone());
         report.damage.extend(objects::heads(&heads, folder.head().number).await?);
-        let states = self.verify_indexes(folder, &mut report).await?;
+        let (states, unread) = self.verify_indexes(folder, &mut report).await?;
         self.verify_copies(folder, &mut report).await?;
         let (damage, cut, copy) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
         report.files = folder.head().files.len() as u64;
@@ -151,7 +151,8 @@ impl Verify {
         let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| !lost.is_cut_off(&block.at));
         let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
         let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
-        self.read(folder, &states, there, cut, &mut report).await?;
+        let found = Findings { cut, indexes: unread, ..Findings::default() };
+        self.read(folder, &states, there, found, &mut report).await?;
         // A copy that is no newer than the head that was read tells nothing.
         let copy = copy.filter(|copy| *copy > folder.head().number);
         report.notes.extend(objects::newer_copy(&heads, folder.layout(), copy).await?);
@@ -160,17 +161,22 @@ impl Verify {
     }
 
     /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, if any are to be read, and
-    /// remembers what it found and which files are not whole. Frames that were damaged and are not read now are damaged still, as long as a
-    /// point has them.
+    /// remembers that beside what else was `found`. Frames that were damaged and are not read now are damaged still, as long as a point has
+    /// them, or may have them: while an index cannot be read, nobody knows.
     async fn read(
         &self,
         folder: &JobFolder,
         states: &[(Sequence, BlockMap)],
         there: Vec<Wanted>,
-        cut: BTreeMap<ObjectId, u64>,
+        mut found: Findings,
         report: &mut VerifyReport,
     ) -> Result<()> {
         let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
+        if !found.indexes.is_empty() {
+            let known: BTreeSet<Place> = there.iter().map(place).collect();
+            let hidden = before.damaged.iter().filter(|(place, _)| !known.contains(place));
+            found.damaged.extend(hidden.map(|(place, digest)| (*place, *digest)));
+        }
         let Share { read_before, due, left } = match self.budget_bytes {
             _ if !self.read_data => Share { read_before: there, ..Share::default() },
             Some(bytes) => Share::of(there, before.next, bytes),
@@ -190,7 +196,8 @@ impl Verify {
             });
         }
         let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
-        let found = Findings { next, damaged: damaged.map(|block| (place(block), block.at.digest)).collect(), cut };
+        found.next = next;
+        found.damaged.extend(damaged.map(|block| (place(block), block.at.digest)));
         if found != before
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {
@@ -199,12 +206,17 @@ impl Verify {
         Ok(())
     }
 
-    /// Reads every index; the states of the points that stand on intact ones.
-    async fn verify_indexes(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<Vec<(Sequence, BlockMap)>> {
+    /// Reads every index. Returns the states of the points that stand on intact ones, and the indexes that cannot be read.
+    async fn verify_indexes(
+        &self,
+        folder: &JobFolder,
+        report: &mut VerifyReport,
+    ) -> Result<(Vec<(Sequence, BlockMap)>, BTreeSet<ObjectId>)> {
         let chain = folder.chain();
         let mut indexes = folder.indexes();
         let mut steps: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
         let mut reported = BTreeSet::new();
+        let mut unread = BTreeSet::new();
         for point in chain.all() {
             match indexes.step(point).await {
                 Ok(step) => drop(steps.insert(point.sequence, step)),
@@ -214,12 +226,13 @@ impl Verify {
                     }
                     let what =
                         source.map_or_else(|| "it is missing or has another length".to_owned(), |why| why.to_string());
+                    let is_it = |index: &&IndexReference| {
+                        folder.layout().index(index.id).is_ok_and(|key| key.as_str() == object)
+                    };
+                    unread.extend(point.indexes().find(is_it).map(|index| index.id));
                     let stands_on_it = |other: &&RestorePoint| {
                         let steps = chain.steps_to(other.sequence).unwrap_or_default();
-                        steps
-                            .into_iter()
-                            .flat_map(RestorePoint::indexes)
-                            .any(|index| folder.layout().index(index.id).is_ok_and(|key| key.as_str() == object))
+                        steps.into_iter().flat_map(RestorePoint::indexes).any(|index| is_it(&index))
                     };
                     let touched = chain.all().filter(stands_on_it);
                     let touches = touched.map(|point| Touched { sequence: point.sequence, machine: None }).collect();
@@ -254,7 +267,7 @@ impl Verify {
                 });
             }
         }
-        Ok(states.into_iter().collect())
+        Ok((states.into_iter().collect(), unread))
     }
 
     /// Reads the second copy of every index. One that is lost touches nothing as long as the index is there.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::Chain;
 use crate::commands::failed;
-use crate::commands::points::damaged;
+use crate::commands::points::{damaged, unreadable};
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
@@ -222,5 +222,6 @@ fn machines(point: &RestorePoint, known: &KnownDamage) -> String {
             damaged => text.push_str(&format!(", {}{damaged}", machine.name)),
         }
     }
+    text.push_str(&unreadable(known, point.sequence));
     text
 }

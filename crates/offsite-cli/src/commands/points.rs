@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use offsite::JobFolder;
-use offsite::core::Status as MachineStatus;
+use offsite::core::{Sequence, Status as MachineStatus};
+use offsite::{JobFolder, KnownDamage};
 use serde_json::{Value, json};
 
 use crate::args::Points;
-use crate::commands::{failed, jobs};
+use crate::commands::{UNREADABLE, failed, jobs};
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
@@ -96,7 +96,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
                 local.time(point.time),
                 json::kind(point.kind).to_owned(),
                 render::bytes(point.stored.bytes),
-                machines.join(", "),
+                format!("{}{}", machines.join(", "), unreadable(&known, point.sequence)),
             ]);
         }
     }
@@ -115,6 +115,11 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
         print::text(render::table(&rows, &[4]));
     }
     Ok(status)
+}
+
+/// That nothing of a restore point can be read.
+pub(crate) fn unreadable(known: &KnownDamage, point: Sequence) -> String {
+    if known.unreadable.contains(&point) { format!(" (DAMAGED: {UNREADABLE})") } else { String::new() }
 }
 
 /// How much of a machine is known to be damaged.

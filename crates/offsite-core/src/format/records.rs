@@ -53,6 +53,8 @@ pub struct Verification {
     pub damaged: Vec<(u64, u64, [u8; 32])>,
     /// Backup files that are missing or cut off, and how many bytes of each are there: all frames that end later are lost.
     pub cut: Vec<(u64, u64)>,
+    /// Indexes that cannot be read.
+    pub indexes: Vec<u64>,
 }
 
 /// The start of an exported restore point. An index, a backup file and an [`ExportEnd`] follow, each at the next multiple of

@@ -239,6 +239,7 @@ pub(crate) fn verification() -> Verification {
         next: Some((ObjectId::new(1, 2).stored(), 4096)),
         damaged,
         cut: vec![(ObjectId::new(1, 3).stored(), 8192)],
+        indexes: vec![ObjectId::new(2, 2).stored()],
     }
 }
 

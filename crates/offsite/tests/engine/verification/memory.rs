@@ -1,18 +1,18 @@
 //! What verification remembers from one run to the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offsite::core::StoredBlock;
 use offsite::core::format::records::Verification;
 use offsite::core::format::{Kind, encode_record};
-use offsite::{JobFolder, MergeMethod, OpenRepository, Verify};
+use offsite::{JobFolder, KnownDamage, MergeMethod, OpenRepository, Repair, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty};
 use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
 
 use super::{COPY, JOB, Place, Scene, damaged, flip, lengths, live, newest, remembered, verify};
-use crate::support::objects::{fork, key, keys};
-use crate::support::{BLOCK, Machines, day, job, keep, memory_repository, open_memory, seed};
+use crate::support::objects::{bytes_of, fork, key, keys, newest_head, step};
+use crate::support::{BLOCK, Machines, day, job, keep, machine, memory_repository, open_memory, seed};
 
 /// In one pass every block is damaged, in the next one none is: so what is remembered tells which blocks were read.
 #[tokio::test]
@@ -130,7 +130,8 @@ async fn findings_that_cannot_be_believed_are_ignored() {
         all.iter().map(|at| (at.file.stored(), at.offset, digest.unwrap_or(at.digest.0))).collect()
     };
     let encode = |folder, next, damaged| {
-        encode_record(Kind::Verification, &Verification { folder, next, damaged, cut: Vec::new() }).unwrap()
+        encode_record(Kind::Verification, &Verification { folder, next, damaged, cut: Vec::new(), indexes: Vec::new() })
+            .unwrap()
     };
     let honest = encode(folder, None, claims(None));
     let mut flipped = honest.clone();
@@ -170,4 +171,43 @@ async fn findings_that_cannot_be_believed_are_ignored() {
     let blocks = run.transform.operations.iter().map(|done| done.tally.planned.blocks).sum::<u64>();
     assert_eq!(blocks, all.len() as u64);
     assert_eq!(verify(&second, COPY).await.notes.len(), 1, "there is no higher number");
+}
+
+/// An index is found damaged, and a block was before. Both are told until they are put back, whichever comes first; what is damaged behind an
+/// index that cannot be read is not forgotten.
+#[tokio::test]
+async fn a_damaged_index_is_told_until_it_can_be_read_again() {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(seed(91));
+    machines.add("web01", &[4 * BLOCK]);
+    for number in 0..3 {
+        machines.change("web01", 2);
+        machines.backup(&repository, &["web01"]).run(day(number)).await.unwrap();
+    }
+    let points = newest_head(&memory, JOB).chain.points().to_vec();
+    let (.., at) = step(&memory, JOB, &points[2]).stored().next().unwrap();
+    flip(&memory, JOB, &at);
+    assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    let index = key(&format!("{JOB}/index/{}", points[1].index.id));
+    let intact = bytes_of(&memory, &index);
+    assert!(memory.corrupt(&index, intact.len() as u64 - 9, 1));
+    let known = || async { JobFolder::open(&repository, &job(JOB)).await.unwrap().known_damage().await.unwrap() };
+    let of_block = BTreeMap::from([(points[2].sequence, BTreeMap::from([(machine("web01"), 1)]))]);
+    for reads in [true, false] {
+        let found = Verify::new(&repository, job(JOB)).read_data(reads).run().await.unwrap();
+        assert_eq!(found.damage.len(), 1, "{found:?}");
+        let hidden = points[1..].iter().map(|point| point.sequence).collect();
+        assert_eq!(known().await, KnownDamage { unreadable: hidden, ..KnownDamage::default() });
+    }
+    // A transform tells it, too.
+    let report = TransformJob::new(&repository, job(JOB)).run(day(3)).await.unwrap();
+    assert_eq!(report.damage, known().await);
+    // Whoever puts it back: it is read, and not asked for.
+    assert!(memory.remove(&index));
+    memory.put(&index, intact.into()).await.unwrap();
+    assert_eq!(known().await, KnownDamage { points: of_block.clone(), ..KnownDamage::default() });
+    assert!(memory.corrupt(&index, 200, 1));
+    assert_eq!(Repair::new(&repository, job(JOB)).run().await.unwrap().restored.len(), 1);
+    assert_eq!(known().await, KnownDamage { points: of_block, ..KnownDamage::default() });
+    assert!(remembered(&memory, JOB).unwrap().indexes.is_empty());
 }

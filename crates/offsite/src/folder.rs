@@ -226,6 +226,12 @@ impl JobFolder {
         &self.head
     }
 
+    /// The head that the next run goes on from: the one that the last run was cut off before, if that counts, else the newest.
+    pub(crate) async fn head_for_next_run(&self) -> Result<Head> {
+        let unfinished = Heads::new(self.repository.clone(), self.layout.clone()).unfinished(&self.head).await?;
+        Ok(unfinished.unwrap_or_else(|| self.head.clone()))
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }

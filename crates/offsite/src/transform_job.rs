@@ -94,17 +94,18 @@ impl TransformJob {
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
         Box::pin(async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;
-            let (mut head, mut indexes) = (folder.head().clone(), folder.indexes());
+            let mut indexes = folder.indexes();
             // Ids that no writer will ever mint: nothing of this plan is carried out.
             let mut minted = 0;
             let mut mint = || {
                 minted += 1;
                 ObjectId::new(u32::MAX, minted)
             };
-            let stored = head.files.clone();
             let transforms = &self.transforms;
-            let target = Planning { repository: &self.repository, stored: &stored };
             let planned = async {
+                let mut head = folder.head_for_next_run().await?;
+                let stored = head.files.clone();
+                let target = Planning { repository: &self.repository, stored: &stored };
                 let mut planned = plan_healing(target, &mut head, &mut indexes, &[], &mut mint).await?;
                 planned.extend(plan(target, &mut head, &mut indexes, transforms, now, 0, &mut mint).await?);
                 Ok(planned)

@@ -80,7 +80,7 @@ impl CopyJob {
     async fn plan_with(&self, sources: &Sources, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
         let layout = Layout::new(self.name.clone());
         let mut head = match target {
-            Some(target) => target.head().clone(),
+            Some(target) => target.head_for_next_run().await?,
             None => imagined_head(&self.target, sources, now)?,
         };
         if head.chain.latest().is_none() {

@@ -204,7 +204,7 @@ async fn a_damaged_index_is_told_until_it_can_be_read_again() {
     assert_eq!(report.damage, known().await);
     // Whoever puts it back: it is read, and not asked for.
     assert!(memory.remove(&index));
-    memory.put(&index, intact.into()).await.unwrap();
+    memory.put(&index, intact).await.unwrap();
     assert_eq!(known().await, KnownDamage { points: of_block.clone(), ..KnownDamage::default() });
     assert!(memory.corrupt(&index, 200, 1));
     assert_eq!(Repair::new(&repository, job(JOB)).run().await.unwrap().restored.len(), 1);

@@ -98,6 +98,42 @@ async fn recovery_is_done_once() {
     assert!(polls > 20, "{polls}");
 }
 
+fn keeping_three() -> Transforms {
+    Transforms::keeping(Policy { regular: Regular::Simple(keep(3)), ..Policy::default() })
+}
+
+/// Whatever a run was cut off in, and be it just before its commit: a plan is what the next run does.
+#[tokio::test]
+async fn a_plan_knows_what_the_next_run_finishes_first() {
+    let scene = Scene::new().await;
+    let mut polls = 0;
+    let mut plans = BTreeSet::new();
+    loop {
+        let (_, primary, _, second) = scene.fork().await;
+        let copy = Scene::copy(&primary, &second);
+        let mut run = Box::pin(copy.run(day(4)));
+        let ended = poll_times(&mut run, polls).await;
+        drop(run);
+        let transforms = TransformJob::new(&second, job(COPY)).transforms(keeping_three());
+        let alone = transforms.plan(day(5)).await.unwrap();
+        let plan = copy.plan(day(5)).await.unwrap();
+        let report = copy.run(day(5)).await.unwrap();
+        let planned: Vec<_> = plan.operations.iter().map(|planned| (&planned.operation, planned.cost)).collect();
+        let done = &report.transform.operations;
+        let done: Vec<_> = done.iter().map(|done| (&done.operation, done.tally.planned)).collect();
+        assert_eq!(planned, done, "{polls}");
+        let (planned, done) = (plan.sync.map(|sync| sync.cost), report.sync.map(|sync| sync.tally.planned));
+        assert_eq!(planned, done, "{polls}");
+        plans.insert((done.is_some(), report.transform.operations.len(), alone.len()));
+        if ended.is_some() {
+            break;
+        }
+        polls += 1;
+    }
+    // The point is made again, or it is there and merging is what is left, or nothing is.
+    assert_eq!(plans, BTreeSet::from([(true, 1, 0), (false, 1, 1), (false, 0, 0)]));
+}
+
 /// A folder from elsewhere may claim any number: one that leaves none for the next is refused, and still read.
 #[tokio::test]
 async fn a_folder_whose_numbers_are_used_up_is_refused() {

@@ -23,7 +23,7 @@ use crate::findings::Findings;
 use crate::folder::JobFolder;
 use crate::indexes::Indexes;
 use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
-use crate::transform::{Drafting, MergeMethod, Transforms, carried_out, heal, transform, whole};
+use crate::transform::{Drafting, MergeMethod, Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::writer::{Writer, WriterSettings};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
@@ -235,7 +235,7 @@ impl CopyJob {
         let synced = self.sync_with(writer, &mut indexes, sources, &SyncRequest::at(now)).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
-        let transform = self.transform_with(writer, &mut indexes, &folders, now, added).await?;
+        let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
         let SyncOutcome { sync, machines, mut notes, doubts } = synced;
         notes.extend(doubts);
         Ok(CopyReport { sync, machines, transform, notes })
@@ -312,22 +312,44 @@ impl CopyJob {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
         let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
-        if !reads_whole && !is_damaged {
-            return self.transform_with(writer, &mut indexes, &[], now, added).await;
+        let removes_machines = removes_machines(writer.head(), &self.transforms, now);
+        if !reads_whole && !is_damaged && !removes_machines {
+            return self.transform_with(writer, &mut indexes, &[], &self.transforms, now, added).await;
         }
         match Sources::pinned(self).await {
             Ok(sources) => {
+                if removes_machines {
+                    self.select_again(writer, &sources, now);
+                }
                 let folders: Vec<&JobFolder> = sources.folders().collect();
-                let result = self.transform_with(writer, &mut indexes, &folders, now, added).await;
+                let result = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await;
                 sources.unpin(result).await
             }
             Err(error) if reads_whole => Err(error),
             Err(error) => {
-                let mut report = self.transform_with(writer, &mut indexes, &[], now, added).await?;
-                report.notes.push(format!("damaged blocks were not looked for at the sources: {}", causes(&error)));
+                let keeping = Transforms { deleted_machines: None, ..self.transforms.clone() };
+                let mut report = self.transform_with(writer, &mut indexes, &[], &keeping, now, added).await?;
+                let why = causes(&error);
+                if is_damaged {
+                    report.notes.push(format!("damaged blocks were not looked for at the sources: {why}"));
+                }
+                if removes_machines {
+                    report.notes.push(format!(
+                        "no machine was removed that was not selected: it may be by now, and the sources cannot be looked at: {why}"
+                    ));
+                }
                 Ok(report)
             }
         }
+    }
+
+    /// Looks which machines are selected before one goes that was not: the selection, or the sources, may have changed since.
+    fn select_again(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
+        let request = SyncRequest::at(now);
+        let asked = self.asked(&request);
+        let decided = asked.decide(sources, &Copied::new(), &Copied::new());
+        let selected = asked.selected(sources, writer.head(), decided.iter().map(|(choice, _)| choice));
+        writer.select(&selected);
     }
 
     async fn transform_with(
@@ -335,13 +357,14 @@ impl CopyJob {
         writer: &mut Writer,
         indexes: &mut Indexes,
         sources: &[&JobFolder],
+        settings: &Transforms,
         now: Timestamp,
         added: u32,
     ) -> Result<TransformReport> {
         let progress = self.progress.as_ref();
         let healed = heal(writer, indexes, sources, progress).await?;
         let (fulls, notes) = self.make_fulls(writer, indexes, sources).await?;
-        let mut report = transform(writer, indexes, &self.transforms, now, added, progress).await?;
+        let mut report = transform(writer, indexes, settings, now, added, progress).await?;
         report.operations.splice(0..0, healed.operations.into_iter().chain(fulls));
         report.notes.splice(0..0, healed.notes.into_iter().chain(notes));
         Ok(report)

@@ -200,8 +200,8 @@ impl Writer {
     }
 
     /// Takes note of the machines that the job selects now, for the next commit.
-    pub(crate) fn select(&mut self, selected: &[MachineName]) {
-        self.head.last_selected = last_selected(&self.head, selected, self.head.clock);
+    pub(crate) fn select(&mut self, selected: &Selected) {
+        self.head.last_selected = selected.dates(&self.head, self.head.clock);
     }
 
     /// Takes note of what is known of machines, for the next commit. Machines that nothing is known of now are as they were.
@@ -363,17 +363,30 @@ pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, 
     stored.while_doing(while_doing)
 }
 
-/// When each machine was last selected by the job, which selects these at `now`. A machine of the chain that it does not select
-/// keeps the date of its last selection; of one that has none it is now.
-pub(crate) fn last_selected(head: &Head, selected: &[MachineName], now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
-    let present: BTreeSet<&MachineName> =
-        head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
-    let date = |name: &MachineName| match () {
-        () if selected.contains(name) => Some((name.clone(), now)),
-        () if present.contains(name) => Some((name.clone(), head.last_selected.get(name).copied().unwrap_or(now))),
-        () => None,
-    };
-    head.machines.iter().filter_map(date).collect()
+/// The machines that a job selects, as a look at its sources told.
+pub(crate) struct Selected {
+    pub(crate) machines: Vec<MachineName>,
+    /// Whether all of the sources were seen: else what is not selected may be in the others.
+    pub(crate) are_all: bool,
+}
+
+impl Selected {
+    /// When each machine was last selected, by a look at `now`. A machine of the chain that is not selected keeps the date of its last
+    /// selection; of one that has none it is now.
+    ///
+    /// Where not all was seen, no days go by for what is not selected: the others are then as if they had been selected when all was seen
+    /// the last time.
+    pub(crate) fn dates(&self, head: &Head, now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
+        let present: BTreeSet<&MachineName> =
+            head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+        let seen = head.last_selected.values().max().copied().filter(|_| !self.are_all).unwrap_or(now);
+        let date = |name: &MachineName| match () {
+            () if self.machines.contains(name) => Some((name.clone(), seen)),
+            () if present.contains(name) => Some((name.clone(), head.last_selected.get(name).copied().unwrap_or(seen))),
+            () => None,
+        };
+        head.machines.iter().filter_map(date).collect()
+    }
 }
 
 /// The head after `head`, so far with the same content. Time is known up to `mark`.

@@ -270,7 +270,7 @@ impl World {
     fn judge_selected(&self, copied: &Copied<'_>) -> Result<(), Violation> {
         let Copied { number, before, expected, is_struck } = copied;
         let (Some(before), Some(after)) = (before, self.proven(*number)) else { return Ok(()) };
-        if *is_struck || !expected.is_certain {
+        if *is_struck {
             return Ok(());
         }
         let is_in_doubt = match self.copy_settings(*number).select {
@@ -345,11 +345,13 @@ impl World {
         let expected = self.expected(number, &Asking::at(now));
         let transforms = self.transforms(number);
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
+        let selection = self.copy_settings(number).select.selection();
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
             CopyJob::of(job, sources, &target)?
                 .lease_duration(LEASE)
+                .select(selection)
                 .transforms(transforms.clone())
                 .transform(now, 1)
                 .await
@@ -360,6 +362,7 @@ impl World {
         self.judge_points(number, before.as_ref(), Makes::None, &self.copy_keeping(&transforms))?;
         match result {
             Some(Ok(report)) => {
+                self.judge_selected(&Copied { number, before, expected: &expected, is_struck })?;
                 self.judge_transform(number, &report)?;
                 if !is_struck && expected.is_certain {
                     self.judge_healing(number, &expected)?;

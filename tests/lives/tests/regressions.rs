@@ -128,6 +128,23 @@ fn a_flag_with_a_date_moves_to_no_increment() {
     );
 }
 
+/// A source was not there yet, so that nothing was learnt of the selection; the machine was copied, and removed by what was known before.
+#[test]
+fn a_machine_that_is_selected_again_does_not_go() {
+    holds(
+        "places 0 0 0 0 0 hours 170; join 0 1; join 0 1; backup; run 0 69 1; select 0 10 1; run 0 20 1; select 0 119 1; deleted 0 172 1; \
+         compaction 0 72 1; sources 0 97 1; run 0 1 !kill 77; run",
+    );
+    holds(
+        "places 0 0 0 0 0 hours 170; join 0 1; join 0 1; backup; run 0 69 1; select 0 10 1; run 0 20 1; select 0 119 1; deleted 0 172 1; \
+         sources 0 97 1; run",
+    );
+    holds(
+        "places 0 0 0 0 0 hours 170; join 0 1; join 0 1; backup; run 0 69 1; select 0 10 1; run 0 20 1; select 0 119 1; deleted 0 172 1; \
+         transform",
+    );
+}
+
 /// A full that is read whole took the newest state of each machine, though the copy was asked for the next one, and points were left out.
 #[test]
 fn an_active_full_leaves_no_state_out() {

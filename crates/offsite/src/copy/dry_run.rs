@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::point::{encode_index, number_machines};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
 use crate::transform::{Drafting, PlannedOperation, Planning, imagine, imagine_retired, plan, plan_healing, whole};
-use crate::writer::{WriterSettings, first_head, last_selected};
+use crate::writer::{WriterSettings, first_head};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
@@ -126,9 +126,7 @@ impl CopyJob {
         {
             return Err(error);
         }
-        if sources.are_whole() {
-            head.last_selected = last_selected(&head, &selected, self.transforms.clock().judge(head.clock, now).mark());
-        }
+        head.last_selected = selected.dates(&head, self.transforms.clock().judge(head.clock, now).mark());
         let added = u32::from(planned_sync.is_some());
         let mut operations = Vec::new();
         let folders: Vec<&JobFolder> = sources.folders().collect();

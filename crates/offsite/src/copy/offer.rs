@@ -21,15 +21,16 @@ use crate::mover::{Copied, OutputHeader, disks_of};
 use crate::point::{PointIndex, Stack, number_machines};
 use crate::read_back::check_step;
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::writer::Selected;
 use crate::{Error, OpenRepository, Result};
 
 /// What the sources offer at one moment.
 pub(super) struct Offer {
     /// The new restore point; none if nothing is new.
     pub(super) stored: Option<NewPoint>,
-    /// The machines that the job selects and a source has.
-    pub(super) selected: Vec<MachineName>,
-    /// What is known of these.
+    /// The machines that the job selects.
+    pub(super) selected: Selected,
+    /// What is known of those that a source has.
     pub(super) labels: BTreeMap<MachineName, Labels>,
     /// What becomes of selected machines that are not copied.
     pub(super) others: Vec<MachineReport>,
@@ -327,7 +328,7 @@ impl NewPoint {
 /// arrived of them. They stay as incomplete as they are.
 fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>, BlockMap) {
     let is_left =
-        |name: &MachineName| choice.selected.contains(name) && !choice.machines.iter().any(|copy| copy.name == *name);
+        |name: &MachineName| choice.known.contains(name) && !choice.machines.iter().any(|copy| copy.name == *name);
     let spare = spare.project(is_left);
     let machines = head.chain.latest().into_iter().flat_map(|point| &point.machines);
     let states = machines.filter(|machine| !machine.is_whole() && spare.machine(&machine.name).is_some());

@@ -14,6 +14,7 @@ use super::sync::SyncRequest;
 use crate::error::causes;
 use crate::folder::{JobFolder, PointSelector};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::writer::Selected;
 use crate::{Error, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
@@ -65,8 +66,10 @@ pub(super) struct Choice {
     pub(super) time: Option<Timestamp>,
     /// What is known of the selected machines.
     pub(super) labels: BTreeMap<MachineName, Labels>,
-    /// The machines that the job selects and a source has, changed or not.
-    pub(super) selected: Vec<MachineName>,
+    /// The machines that the job selects and a source has in a state that counts, changed or not.
+    pub(super) known: Vec<MachineName>,
+    /// Those that the job selects, be there something to copy of them or not.
+    pub(super) selected: Selected,
     /// What becomes of selected machines that are not copied.
     pub(super) others: Vec<MachineReport>,
     /// Why a machine that was chosen cannot be copied: the first reason.
@@ -148,7 +151,8 @@ impl Asked<'_> {
             origins: BTreeMap::new(),
             time: None,
             labels: BTreeMap::new(),
-            selected: Vec::new(),
+            known: Vec::new(),
+            selected: self.selected(open, head, decided.iter().map(|(choice, _)| choice)),
             others: Vec::new(),
             failure: None,
             notes: Vec::new(),
@@ -165,7 +169,7 @@ impl Asked<'_> {
                 decision,
                 Decision::Missing | Decision::InTarget | Decision::Incomplete | Decision::FutureDated { .. }
             ) {
-                choice.selected.push(machine.clone());
+                choice.known.push(machine.clone());
                 choice.labels.insert(machine.clone(), labels.get(&machine).cloned().unwrap_or_default());
             }
             let Some(Taken { folder: number, sequence, origin, is_new }) = place else {
@@ -243,8 +247,21 @@ impl Asked<'_> {
                 location: folder.repository().location(),
             });
         }
-        choice.selected.extend(self.selected_in_doubt(open, head));
+        choice.known.extend(self.selected_in_doubt(open, head));
         Ok(choice)
+    }
+
+    /// The machines that the job selects of a chain with this head, by these decisions.
+    pub(super) fn selected<'a>(
+        &self,
+        open: &Sources,
+        head: &Head,
+        decided: impl Iterator<Item = &'a Chosen>,
+    ) -> Selected {
+        let is_there = |choice: &&Chosen| choice.decision != Decision::Missing;
+        let mut machines: Vec<MachineName> = decided.filter(is_there).map(|choice| choice.machine.clone()).collect();
+        machines.extend(self.selected_in_doubt(open, head));
+        Selected { machines, are_all: open.are_whole() }
     }
 
     /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
@@ -265,7 +282,7 @@ impl Asked<'_> {
     /// the doubts tell it.
     pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
         let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
-        let is_known = !choice.selected.is_empty() || choice.others.iter().any(is_waiting);
+        let is_known = !choice.known.is_empty() || choice.others.iter().any(is_waiting);
         if is_known || open.locked().next().is_some() {
             return None;
         }

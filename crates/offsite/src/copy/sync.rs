@@ -85,9 +85,7 @@ impl CopyJob {
         let notes = sources.notes.iter().chain(&self.notes).cloned().chain(notes).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {
-            if sources.are_whole() {
-                writer.select(&selected);
-            }
+            writer.select(&selected);
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
                 failure => {
@@ -99,9 +97,7 @@ impl CopyJob {
         self.check_room(&stored.plan).await?;
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
-        if sources.are_whole() {
-            writer.select(&selected);
-        }
+        writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
         outcome.notes.extend(failure.as_ref().filter(|_| !is_all_lost).map(|error| causes(error)));

@@ -204,6 +204,11 @@ pub(crate) fn is_settled(head: &Head, settings: &Transforms) -> bool {
     settings.apply_changes_at_once || head.settled_policy.is_none_or(is_policy)
 }
 
+/// Whether machines of the chain are due to go that the job did not select when it looked.
+pub(crate) fn removes_machines(head: &Head, settings: &Transforms, now: Timestamp) -> bool {
+    !machines::present(&head.chain, &gone(head, settings, now)).is_empty()
+}
+
 fn gone(head: &Head, settings: &Transforms, now: Timestamp) -> BTreeSet<MachineName> {
     let zone = settings.retention.as_ref().map_or_else(Zone::default, |policy| policy.zone.clone());
     machines::gone(head, settings.deleted_machines, &zone, now)

@@ -36,7 +36,7 @@ use crate::{OpenRepository, Progress, Result, Verify};
 use agenda::Agenda;
 use draft::carry_out;
 
-pub(crate) use agenda::{conditions, is_settled};
+pub(crate) use agenda::{conditions, is_settled, removes_machines};
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
 pub(crate) use draft::{Draft, Drafting};

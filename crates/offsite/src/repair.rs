@@ -195,7 +195,8 @@ impl Repair {
                 put_new(&survey, point.index.id, bytes.clone()).await?;
             }
         }
-        let known = self.known_damage(&survey, &target, writes).await?;
+        let is_mended = target.is_new || !report.is_intact();
+        let known = self.known_damage(&survey, &target, is_mended, writes).await?;
         if target.is_new {
             let mut next = self.successor(&survey, target.head.clone())?;
             let since = next.number;
@@ -258,7 +259,7 @@ impl Repair {
 
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
     /// copy brings it again.
-    async fn known_damage(&self, survey: &Survey, target: &Target, writes: bool) -> Result<Vec<Flaw>> {
+    async fn known_damage(&self, survey: &Survey, target: &Target, is_mended: bool, writes: bool) -> Result<Vec<Flaw>> {
         let before = Findings::load(&self.repository, &survey.layout, target.head.folder).await?;
         let mut damaged: Vec<Flaw> = target.flaws.clone();
         let found = damaged.iter().map(|flaw| (place(&flaw.block), flaw.block.at.digest));
@@ -268,7 +269,9 @@ impl Repair {
             Basis::Head | Basis::HeadCopy => before.clone(),
         };
         noted.damaged.extend(found);
-        noted.indexes.clear();
+        if is_mended {
+            noted.indexes.clear();
+        }
         if writes && noted != before {
             noted.store(&self.repository, &survey.layout, target.head.folder).await?;
         }

@@ -91,6 +91,27 @@ async fn machines_that_come_in_turn_or_rarely_are_not_missed() {
     assert_eq!(notes.len(), 2, "app01 and db01 have left the round, rare01 may yet come: {notes:?}");
 }
 
+/// A machine that is backed up alone, every third day, may stay away for one more round. In no later point is a machine that was backed up
+/// with it.
+#[tokio::test]
+async fn a_machine_that_comes_alone_is_missed_once_it_stays_away_for_two_rounds() {
+    let (_, primary) = memory_repository().await;
+    let (_, second) = memory_repository().await;
+    let mut machines = Machines::new(210);
+    ["rare01", "web01"].iter().for_each(|name| machines.add(name, &[2 * BLOCK]));
+    for number in 0..11 {
+        let name = if number == 0 || number == 3 { "rare01" } else { "web01" };
+        machines.change(name, 1);
+        machines.backup(&primary, &[name]).keep(keep(99)).run(day(number)).await.unwrap();
+        let notes = copy_job(&primary, &second).run(day(number)).await.unwrap().notes;
+        // The days 4 to 9 are six without it.
+        match number {
+            0..9 => assert_eq!(notes, [""; 0], "day {number}"),
+            _ => assert_says(&notes, &["rare01 is no longer in the restore points of job nightly"]),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_is_lost_is_said() {
     let (_, primary) = memory_repository().await;

@@ -10,7 +10,9 @@ use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encod
 use offsite::core::retention::{Gfs, Method, Policy, Regular};
 use offsite::core::{BlockMap, ObjectId, RestorePoint, Sequence};
 use offsite::report::Operation;
-use offsite::{Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms};
+use offsite::{
+    Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms, Verify,
+};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Repository, RepositoryExt};
 use offsite_tests::qemu::{self, Format};
@@ -97,6 +99,33 @@ async fn each_file_tells_the_disks_of_its_point() {
     let (target, second) = memory_repository().await;
     Import::new(&second, job("in")).run(Cursor::new(export), day(6)).await.unwrap();
     assert_eq!(compare(&target, "in"), 2, "an import's");
+}
+
+/// A header that says that it is longer than its file is told, and costs no block: frames say themselves what they are. Nor does a repair need
+/// it that finds no head.
+#[tokio::test]
+async fn a_header_that_does_not_fit_into_its_file_is_told_and_costs_nothing() {
+    let (memory, primary) = days(3, |_, _| {}).await;
+    let before = newest_head(&memory, "nightly");
+    let file = key(&format!("nightly/blocks/{}", before.files.keys().next_back().unwrap()));
+    let mut bytes = bytes_of(&memory, &file).to_vec();
+    let envelope = Envelope::decode(Kind::BackupFile, &bytes).unwrap();
+    let longer = Envelope { record_bytes: bytes.len() as u64, ..envelope };
+    bytes[..ENVELOPE_BYTES].copy_from_slice(&longer.encode());
+    assert!(memory.remove(&file));
+    memory.put(&file, bytes.into()).await.unwrap();
+    let report = Verify::new(&primary, job("nightly")).read_data(true).run().await.unwrap();
+    let [damage] = &report.damage[..] else { panic!("{report:?}") };
+    let told = (damage.object.as_str(), damage.what.as_str(), damage.touches.len());
+    assert_eq!(told, (file.as_str(), "its header does not fit into it", 0));
+    for key in keys(&memory, "nightly") {
+        let is_head = key.as_str().contains("/head/") || key.name().ends_with(".head");
+        assert!(!is_head || memory.remove(&key));
+    }
+    let report = Repair::new(&open_memory(&memory).await, job("nightly")).run().await.unwrap();
+    assert_eq!(report.left_out, [], "{report:?}");
+    let after = newest_head(&memory, "nightly");
+    assert_eq!((after.alignment_bytes, after.chain), (before.alignment_bytes, before.chain));
 }
 
 /// Compaction, and archives with blocks of their own, write files that tell them, too.

@@ -301,3 +301,26 @@ async fn an_outage_during_a_fold_is_not_taken_for_damage() {
     let error = fold(&repository, 6).await.unwrap_err();
     assert_eq!((error.repository_kind(), faulty.failures()), (Some(Unavailable), 1), "{}", causes(&error));
 }
+
+/// The full's file is nearly as long as an object may be: the increment's file is taken over as it is.
+#[tokio::test]
+async fn a_fold_that_would_make_the_file_too_long_adopts() {
+    // Six blocks of noise fit into a file, and no seventh.
+    let options = MemoryOptions { object_bytes_max: 1_700_000, ..MemoryOptions::default() };
+    let (memory, repository) = memory_repository_with(options).await;
+    let (mut machines, mut truth) = (Machines::new(crate::support::seed(92)), Truth::default());
+    machines.add("web01", &[6 * BLOCK]);
+    machines.fill_with_noise("web01");
+    for number in 0..4 {
+        machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
+        truth.record(&machines, &["web01"], day(number));
+        machines.backup(&repository, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
+    }
+    let report = fold(&repository, 4).await.unwrap();
+    let [done] = &report.operations[..] else { panic!("{report:?}") };
+    let Operation::Merge { method, why, .. } = &done.operation else { panic!("{done:?}") };
+    assert_eq!((*method, *why), (MergeMethod::Adopt, "the full's file would become longer than is allowed"));
+    assert!(done.tally.kept_to_plan(), "{done:?}");
+    assert_eq!(truth.check(&repository, JOB).await.len(), KEPT as usize);
+    assert_eq!(stray(&memory, JOB), [""; 0]);
+}

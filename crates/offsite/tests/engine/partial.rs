@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use offsite::core::format::frame::HEADER_BYTES;
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{Sequence, Status, Stored};
 use offsite::report::{MachineOutcome, SyncOutcome};
@@ -266,6 +267,31 @@ async fn what_lies_before_a_cut_is_copied() {
     assert!(matches!(outcome(&synced, "db01"), MachineOutcome::Complete { .. }), "{synced:?}");
     assert!(matches!(outcome(&synced, "web01"), MachineOutcome::Incomplete { .. }), "{synced:?}");
     assert_eq!(spare(&target, COPY, &newest_head(&target, COPY)).stored().count(), 3);
+    is_tidy(&target, COPY).await;
+}
+
+/// A block that cannot be read is left out, and those behind it move up: where files have a bound, into the file before. What is live in each
+/// file is what lies there, and not what was to.
+#[tokio::test]
+async fn blocks_behind_a_damaged_one_count_in_the_files_that_they_move_up_into() {
+    let (source, primary) = memory_repository().await;
+    // Two blocks fit into a file.
+    let options = MemoryOptions { object_bytes_max: 600 << 10, ..MemoryOptions::default() };
+    let (target, second) = memory_repository_with(options).await;
+    let mut machines = Machines::new(74);
+    machines.add("db01", &[3 * BLOCK]);
+    machines.add("web01", &[4 * BLOCK]);
+    ["db01", "web01"].iter().for_each(|name| machines.fill_with_noise(name));
+    machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
+    let full = step(&source, "nightly", &newest_head(&source, "nightly").chain.points()[0]);
+    let (.., at) = full.stored().find(|(name, ..)| name.as_str() == "db01").unwrap();
+    assert!(source.corrupt(&key(&format!("nightly/blocks/{}", at.file)), at.offset + HEADER_BYTES as u64, 1));
+    let synced = copy_job(&primary, &second).sync(&SyncRequest::at(day(0))).await.unwrap();
+    assert!(matches!(outcome(&synced, "db01"), MachineOutcome::Incomplete { .. }), "{synced:?}");
+    assert!(matches!(outcome(&synced, "web01"), MachineOutcome::Complete { .. }), "{synced:?}");
+    let files = newest_head(&target, COPY).files;
+    let blocks: Vec<u64> = files.values().map(|file| file.live_bytes / BLOCK as u64).collect();
+    assert_eq!(blocks, [2, 2, 2], "{files:?}");
     is_tidy(&target, COPY).await;
 }
 

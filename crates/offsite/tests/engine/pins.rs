@@ -412,3 +412,23 @@ async fn a_pin_that_cannot_be_read_holds_while_its_reader_may_live() {
         assert_eq!(keys(&target, &format!("{COPY}/pin")), std::slice::from_ref(&nonsense));
     }
 }
+
+/// A store may list for ever what it never finds. A pin that is so is one that cannot be read: who looks for readers comes to an end.
+#[tokio::test(start_paused = true)]
+async fn a_pin_that_is_listed_and_never_there_is_one_that_cannot_be_read() {
+    let scene = Scene::new().await;
+    let (primary, target, _) = scene.fork().await;
+    pin(&target, COPY, FOREIGN_HOLDER).await;
+    let faulty = Faulty::new(target.clone());
+    let second = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let pins = Prefix::new(format!("{COPY}/pin")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::NotFound).on(Verb::Read).below(pins.clone()).for_ever());
+    // A run that looked so often would look for ever.
+    faulty.inject(Fault::after_calls(1_000, ErrorKind::Unavailable).on(Verb::List).below(pins).for_ever());
+    let start = Instant::now();
+    let report = copy(&primary, &second, 3).await;
+    assert!(start.elapsed() >= PIN, "{:?}", start.elapsed());
+    assert!((2..100).contains(&faulty.failures()), "{}", faulty.failures());
+    assert!(report.transform.released.bytes > 0 && report.transform.released.held_bytes == 0);
+    assert_eq!(keys(&target, &format!("{COPY}/pin")), []);
+}

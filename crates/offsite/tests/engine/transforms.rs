@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use offsite::OpenRepository;
 use offsite::core::retention::{Ageing, Anchors, DeletedMachines, Gfs, Method, Policy, Regular};
-use offsite::core::{PointKind, Sequence};
+use offsite::core::{PointKind, Sequence, Status};
 use offsite::report::Operation;
-use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
+use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, SyncRequest, Transforms};
 use offsite_repository::ErrorKind;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 
+use crate::support::gates::StopAfter;
 use crate::support::objects::{newest_head, space, step, stray};
 use crate::support::truth::Truth;
 use crate::support::{
@@ -255,6 +256,58 @@ async fn a_first_full_that_goes_makes_the_next_increment_the_full() {
         assert_eq!(done, if number == 3 { vec![expected] } else { Vec::new() });
     }
     assert_eq!(truth.check(&open_memory(&target).await, JOB).await, [2, 3, 4]);
+    check(&target, &MemoryOptions::default(), 4).await;
+}
+
+/// All that is left in the increment is a machine that has not arrived whole: it stays as far as it came, and the next copy goes on with it.
+#[tokio::test]
+async fn an_increment_of_what_was_cut_off_becomes_the_full_as_it_is() {
+    let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
+    let (target, second) = memory_repository_with(MemoryOptions::default()).await;
+    let mut machines = Machines::new(4);
+    machines.add("vm0", &[BLOCK * 2]);
+    machines.add("vm1", &[BLOCK * 6]);
+    machines.fill_with_noise("vm1");
+    let mut truth = Truth::default();
+    let transforms =
+        Transforms { deleted_machines: Some(DeletedMachines::after_days(3).unwrap()), ..Transforms::default() };
+    let copy = |name: &str| {
+        let job = copy_job(&primary, &second).select(Selection::machines(vec![machine(name)]));
+        job.transforms(transforms.clone())
+    };
+    for number in 0..2 {
+        // Blocks that lie in turn in two files are requests of their own.
+        let write = |block: &mut [u8]| block[0] = block[0].wrapping_add(1);
+        machines.overwrite("vm1", |disk| disk.chunks_mut(BLOCK).step_by(2).for_each(write));
+        truth.record(&machines, &["vm0", "vm1"], day(number));
+        machines.backup(&primary, &["vm0", "vm1"]).run(day(number)).await.unwrap();
+        if number == 0 {
+            copy("vm0").run(day(0)).await.unwrap();
+        }
+    }
+    // Nothing arrives on the second of these days, on which the job sees that it selects vm0 no more.
+    for (number, requests) in [(1, 1), (3, 0)] {
+        let request = SyncRequest { gate: StopAfter::new(requests), ..SyncRequest::at(day(number)) };
+        copy("vm1").sync(&request).await.unwrap();
+    }
+    let before = newest_head(&target, JOB).chain;
+    let [_, cut_off] = before.points() else { panic!("{before:?}") };
+    assert!(cut_off.machines.iter().all(|machine| machine.status == Status::Incomplete), "{cut_off:?}");
+    let report = copy("vm1").transform(day(3), 0).await.unwrap();
+    let done: Vec<_> = report.operations.iter().map(|done| done.operation.clone()).collect();
+    let expected = Operation::RemoveMachines {
+        machines: vec![machine("vm0")],
+        points: vec![Sequence(1)],
+        fulls: vec![Sequence(2)],
+    };
+    assert_eq!(done, [expected]);
+    let after = newest_head(&target, JOB).chain;
+    let [full] = after.points() else { panic!("{after:?}") };
+    assert_eq!((full.kind, &full.machines), (PointKind::Full, &cut_off.machines));
+    check(&target, &MemoryOptions::default(), 3).await;
+    let sync = copy("vm1").sync(&SyncRequest::at(day(3))).await.unwrap().sync.unwrap();
+    assert_eq!(sync.tally.planned.blocks, 5, "one has arrived");
+    assert_eq!(truth.check(&open_memory(&target).await, JOB).await, [2, 3]);
     check(&target, &MemoryOptions::default(), 4).await;
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offsite::core::Sequence;
 use offsite::core::format::head::Lease;
 use offsite::{Error, OpenRepository, Repair};
-use offsite_repository::testing::{Fault, Faulty};
+use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{ErrorKind, Prefix, Verb};
 use tokio::time::{Instant, sleep};
 
 use super::{COPY, Scene};
-use crate::support::objects::{Living, foreign_lease, keys, put_successor, renew};
-use crate::support::{job, open_memory};
+use crate::support::objects::{Living, foreign_lease, key, keys, newest_head, put_successor, renew};
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
 
 /// Of a process of this host the kernel knows that it lives. One of another host is watched: a sign of life is respected, and without one
 /// for its whole duration the lease is free.
@@ -86,4 +87,43 @@ async fn a_second_copy_that_goes_after_it_was_listed_is_put_back_and_one_behind_
             Err(error) => assert_eq!((is_lost, error.repository_kind()), (false, Some(kind)), "{error}"),
         }
     }
+}
+
+/// An index that is lost with its second copy comes back from the frames of a backup file. From one that goes after it was listed none does,
+/// and what needed it is left out as if it had been gone before.
+#[tokio::test]
+async fn a_backup_file_that_goes_after_it_was_listed_proves_no_index() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(79);
+    machines.add("web01", &[3 * BLOCK]);
+    machines.fill_with_noise("web01");
+    for number in 0..2 {
+        machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
+        machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).keep(keep(9)).run(day(number)).await.unwrap();
+    }
+    let head = newest_head(&target, COPY);
+    let newest = head.chain.latest().unwrap();
+    let index = key(&format!("{COPY}/index/{}", newest.index.id));
+    assert!(target.remove(&index));
+    assert!(target.remove(&key(&format!("{COPY}/blocks/{}.index", newest.index.id))));
+    let faulty = Faulty::new((*target).clone());
+    let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let repair = Repair::new(&repository, job(COPY));
+    assert_eq!(repair.plan().await.unwrap().salvaged, [index.to_string()]);
+    // The first that it reads there is the second copy of the head, after the listing.
+    let gate = Gate::new();
+    let blocks = Prefix::new(format!("{COPY}/blocks")).unwrap();
+    faulty.inject(Fault::holding(0, &gate).on(Verb::Read).below(blocks));
+    let file = key(&format!("{COPY}/blocks/{}", head.files.keys().next_back().unwrap()));
+    let loss = async {
+        gate.reached().await;
+        assert!(target.remove(&file));
+        gate.release();
+    };
+    let (planned, ()) = tokio::join!(repair.plan(), loss);
+    let planned = planned.unwrap();
+    let left_out: Vec<Sequence> = planned.left_out.iter().map(|left| left.sequence).collect();
+    assert_eq!((planned.salvaged.len(), left_out), (0, vec![newest.sequence]), "{planned:?}");
 }

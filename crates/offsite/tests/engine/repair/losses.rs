@@ -8,7 +8,8 @@ use offsite::core::format::head::Head;
 use offsite::core::format::index::Index;
 use offsite::core::retention::{Gfs, Policy, Regular};
 use offsite::core::{DiskMap, ObjectId, PointKind, RestorePoint, Run, StoredBlock};
-use offsite::{BackupMethod, Damage, Transforms, Verify};
+use offsite::report::Operation;
+use offsite::{BackupMethod, Damage, TransformJob, Transforms, Verify};
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
 
@@ -57,16 +58,13 @@ impl Scene {
         let (_, primary) = memory_repository().await;
         let (target, second) = memory_repository().await;
         let (mut machines, mut truth) = (Machines::new(73), Truth::default());
-        let policy =
-            Policy { regular: Regular::Simple(keep(4)), gfs: Some(Gfs::new(2, 0, 0, 0).unwrap()), ..Policy::default() };
         for number in 0..12 {
             evening(&mut machines, number, 10);
             let names = machines.names();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             truth.record(&machines, &names, day(number));
             machines.backup(&primary, &names).keep(keep(9)).run(day(number)).await.unwrap();
-            let transforms = Transforms::keeping(policy.clone());
-            copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
+            copy_job(&primary, &second).transforms(with_archives()).run(day(number)).await.unwrap();
         }
         let head = newest_head(&target, "Offsite Copy");
         assert!(!head.chain.archives().is_empty(), "{:?}", head.chain);
@@ -322,6 +320,12 @@ impl Scene {
     }
 }
 
+/// What keeps the points of some evenings, and those of Sundays as archives.
+fn with_archives() -> Transforms {
+    let gfs = Gfs::new(2, 0, 0, 0).unwrap();
+    Transforms::keeping(Policy { regular: Regular::Simple(keep(4)), gfs: Some(gfs), ..Policy::default() })
+}
+
 /// What happens to the machines before an evening; one of them joins on that of `joins`.
 fn evening(machines: &mut Machines, number: i64, joins: i64) {
     if number == 0 {
@@ -414,4 +418,30 @@ async fn a_file_that_is_cut_off_is_no_damage_once_what_it_held_is_left_out() {
     let report = repair_job(&memory, scene.folder).await;
     assert!(!report.left_out.is_empty());
     assert_eq!((newest_head(&memory, scene.folder).files[&id].length, report.damage), (cut, Vec::new()));
+}
+
+/// Only heads have flags. A repair without heads leaves archives without, and the next run of the job gives them those that they had.
+#[tokio::test]
+async fn archives_get_the_flags_again_that_were_lost_with_the_heads() {
+    let scene = Scene::copied().await;
+    let memory = scene.with(Heads::AllGone, Loss::Nothing).await;
+    repair_job(&memory, scene.folder).await;
+    let flags = |head: &Head| {
+        let archives = head.chain.archives().iter();
+        archives.map(|archive| (archive.sequence, archive.flags)).collect::<Vec<_>>()
+    };
+    let (before, bare) = (flags(&scene.head), flags(&newest_head(&memory, scene.folder)));
+    assert_eq!(bare.len(), before.len());
+    assert!(before.iter().all(|(_, flags)| !flags.is_empty()) && bare.iter().all(|(_, flags)| flags.is_empty()));
+    let transforms = TransformJob::new(&open_memory(&memory).await, job(scene.folder)).transforms(with_archives());
+    let report = transforms.run(day(11)).await.unwrap();
+    let marked = report.operations.iter().find_map(|done| match &done.operation {
+        Operation::MarkAgain { points } => Some(points),
+        _ => None,
+    });
+    let marked = marked.unwrap_or_else(|| panic!("{report:?}"));
+    assert!(before.iter().all(|(sequence, _)| marked.contains(sequence)), "{report:?}");
+    assert_eq!(flags(&newest_head(&memory, scene.folder)), before);
+    let again = transforms.run(day(11)).await.unwrap();
+    assert!(!again.operations.iter().any(|done| matches!(done.operation, Operation::MarkAgain { .. })), "{again:?}");
 }

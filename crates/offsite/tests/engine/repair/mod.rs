@@ -2,6 +2,7 @@
 
 mod beside;
 mod contradictions;
+mod headless;
 mod losses;
 
 use std::sync::Arc;

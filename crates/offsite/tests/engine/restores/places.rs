@@ -56,6 +56,16 @@ async fn folders_that_are_missing_are_made_and_go_with_what_failed() {
     }
 }
 
+/// `new/..` is no folder before `new` is made, and is there when it is to be made itself, as one that somebody else makes meanwhile.
+#[tokio::test]
+async fn a_folder_that_is_there_by_the_time_it_is_to_be_made_is_no_obstacle() {
+    let (_, repository, machines) = backed_up().await;
+    let to = scratch();
+    restore(&repository).run(&to.path().join("new/../disks")).await.unwrap();
+    assert_eq!(fs::read(to.path().join("disks/web01-disk1.raw")).unwrap(), machines.content("web01")[1]);
+    assert_eq!((files_in(to.path()), files_in(&to.path().join("new"))), (2, 0));
+}
+
 #[tokio::test]
 async fn a_file_is_replaced_once_the_new_one_is_whole() {
     let (memory, repository, machines) = backed_up().await;

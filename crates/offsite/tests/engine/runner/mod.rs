@@ -5,13 +5,15 @@ mod world;
 
 use std::time::Duration;
 
-use offsite::core::phase::{Absence, Note, Outcome, Phase};
+use offsite::core::format::head::Lease;
+use offsite::core::phase::{Absence, Note, Outcome, Phase, Settings, TransformResult};
 use offsite::core::schedule::Lookup;
-use offsite::runner::{RunReport, RunStatus};
+use offsite::runner::{RunEnd, RunReport, RunStatus};
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
 
-use self::world::{Backup, Said, World, settings, time, window};
+use self::world::{Backup, COPY, Said, World, settings, time, window};
+use crate::support::objects::{Living, put_successor};
 use crate::support::{BLOCK, machine};
 
 const BOTH: &[&str] = &["db01", "web01"];
@@ -312,4 +314,34 @@ async fn a_machine_that_is_not_copied_any_more_becomes_overdue() {
     assert_eq!(told.len(), 1, "{told:?}");
     let due = at(1).saturating_add_secs(26 * 3600);
     assert!(told[0].0 > due && told[0].0 <= due.saturating_add_secs(301), "at the first look after that: {told:?}");
+}
+
+/// Does one interval's work, as somebody asks for it by hand.
+async fn run_once(world: &World, settings: &Settings) -> RunReport {
+    match world.runner(settings).run_once(std::future::pending()).await {
+        RunEnd::Done(report) => *report,
+        stopped @ RunEnd::Stopped { .. } => panic!("{stopped:?}"),
+    }
+}
+
+/// Another run holds the job, and nothing new is there to be copied, so that only the transforms meet it. Who asked for a run is told that
+/// its transforms were not done; a runner on a schedule leaves them to the other.
+#[tokio::test(start_paused = true)]
+async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_one() {
+    let mut world = World::new(time("2026-11-01T22:00:00Z")).await;
+    let settings = settings("1 day", "22:00", "UTC");
+    world.back_up(time("2026-11-01T22:00:00Z"), BOTH).await;
+    let first = run_once(&world, &settings).await;
+    assert_eq!(first.status(), RunStatus::Success, "{first:#?}");
+    let other = Living::new();
+    let lease = Lease { holder: other.holder.clone(), duration_secs: 60 };
+    put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
+    let single = run_once(&world, &settings).await;
+    assert_eq!(single.status(), RunStatus::Failed, "{single:#?}");
+    assert!(matches!(single.result.transform, TransformResult::Failed { .. }), "{single:#?}");
+    world.live(&settings, time("2026-11-03T22:30:00Z"), &[]).await;
+    let reports = world.heard.reports();
+    let [_, _, scheduled] = &reports[..] else { panic!("{reports:#?}") };
+    assert_eq!((scheduled.status(), &scheduled.result.transform), (RunStatus::Warning, &TransformResult::Done));
+    assert_eq!((outcome(scheduled, "db01"), &scheduled.transform), (Outcome::Absent(Absence::NoNewPoint), &None));
 }

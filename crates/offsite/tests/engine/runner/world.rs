@@ -174,6 +174,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) source: Faulty<MemoryRepository>,
     pub(crate) target: Faulty<MemoryRepository>,
+    /// What the target holds, without its faults.
+    pub(crate) held: MemoryRepository,
     pub(crate) machines: Machines,
     pub(crate) truth: Truth,
     pub(crate) heard: Arc<Heard>,
@@ -191,7 +193,8 @@ impl World {
     /// Empty repositories at `base`, and two machines of which none was backed up yet.
     pub(crate) async fn new(base: Timestamp) -> Self {
         let clock = Arc::new(TestClock::new(base));
-        let (source, target) = (Faulty::new(MemoryRepository::new()), Faulty::new(MemoryRepository::new()));
+        let held = MemoryRepository::new();
+        let (source, target) = (Faulty::new(MemoryRepository::new()), Faulty::new(held.clone()));
         for repository in [&source, &target] {
             OpenRepository::initialise(Arc::new(repository.clone()), base).await.unwrap();
         }
@@ -209,6 +212,7 @@ impl World {
             clock,
             source,
             target,
+            held,
             machines,
             truth: Truth::default(),
             heard: Arc::new(heard),

@@ -382,6 +382,89 @@ async fn an_outage_is_told_where_something_is_to_be_healed() {
     assert_eq!(error.repository_kind(), Some(ErrorKind::Unavailable), "{}", causes(&error));
 }
 
+/// A block that was never written again, so that of the source's points only the full has it.
+fn unchanged_block(scene: &Scene) -> StoredBlock {
+    let state = newest(&scene.target, COPY);
+    state.stored().find(|(name, _, block, _)| name.as_str() == "db01" && *block == 4).unwrap().3
+}
+
+/// An index of the source goes after its head was read, as when a run there merges: the points that are left are searched.
+#[tokio::test]
+async fn a_point_of_the_source_that_goes_meanwhile_is_passed_over() {
+    let scene = Scene::new(MergeMethod::Adopt).await;
+    let second = open_memory(&scene.target).await;
+    flip(&scene.target, COPY, &unchanged_block(&scene));
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let faulty = Faulty::new(scene.source.clone());
+    let primary = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let indexes = Prefix::new(format!("{JOB}/index")).unwrap();
+    faulty.inject(Fault::after_calls(0, ErrorKind::NotFound).on(Verb::Read).below(indexes));
+    let report = scene.copy(&primary, &second).transform(day(3), 0).await.unwrap();
+    assert_eq!((faulty.failures(), healed(&report)), (1, 1), "{report:?}");
+    assert_eq!(report.notes, [""; 0]);
+    assert_eq!(scene.truth.check(&second, COPY).await.len(), 3);
+}
+
+/// The source has a block intact when it is looked at, and cannot read it any more when it is to be carried. The run says so, leaves nothing
+/// behind, and does all else; the next one tries again.
+#[tokio::test]
+async fn a_block_that_the_source_loses_after_it_was_looked_at_stays_as_it_is() {
+    let scene = Scene::new(MergeMethod::Adopt).await;
+    let second = open_memory(&scene.target).await;
+    let at = unchanged_block(&scene);
+    flip(&scene.target, COPY, &at);
+    assert_eq!(verify(&second, COPY).await.damage.len(), 1);
+    let faulty = Faulty::new(scene.source.clone());
+    let primary = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let blocks = Prefix::new(format!("{JOB}/blocks")).unwrap();
+    // The first read looks at it.
+    faulty.inject(Fault::after_calls(1, ErrorKind::Corrupt).on(Verb::Read).below(blocks));
+    let copy = scene.copy(&primary, &second);
+    let report = copy.transform(day(3), 0).await.unwrap();
+    assert_eq!((faulty.failures(), healed(&report)), (1, 0), "{report:?}");
+    let is_told = |note: &String| note.starts_with("damaged blocks could not be put back from the source: ");
+    assert!(matches!(&report.notes[..], [note] if is_told(note)), "{:?}", report.notes);
+    assert_eq!(damaged(&scene.target, COPY), BTreeSet::from([place(&at)]));
+    assert_eq!(stray(&scene.target, COPY), [""; 0]);
+    assert_eq!(healed(&copy.transform(day(4), 0).await.unwrap()), 1);
+    assert_eq!(scene.truth.check(&second, COPY).await.len(), 3);
+}
+
+/// Of two frames with the same bytes one is damaged, and the other cannot be read any more when it is to be carried: it is known as damaged
+/// then, too, until it can be read again.
+#[tokio::test]
+async fn a_frame_of_the_chain_that_is_lost_after_it_was_looked_at_is_known_from_then_on() {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(seed(87));
+    let mut first = Vec::new();
+    for name in ["web01", "twin"] {
+        machines.add(name, &[2 * BLOCK]);
+        machines.fill_with_noise(name);
+    }
+    machines.overwrite("web01", |disk| first = disk[..BLOCK].to_vec());
+    machines.overwrite("twin", |disk| disk[BLOCK..].copy_from_slice(&first));
+    machines.backup(&repository, &["twin", "web01"]).run(day(0)).await.unwrap();
+    let full = newest(&memory, JOB);
+    let of = |name: &str, block: u32| {
+        full.stored().find(|(machine, _, number, _)| machine.as_str() == name && *number == block).unwrap().3
+    };
+    let (lost, other) = (of("web01", 0), of("twin", 1));
+    assert_eq!(lost.digest, other.digest);
+    flip(&memory, JOB, &lost);
+    assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    let faulty = Faulty::new((*memory).clone());
+    let failing = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let blocks = Prefix::new(format!("{JOB}/blocks")).unwrap();
+    // The first read looks at it.
+    faulty.inject(Fault::after_calls(1, ErrorKind::Corrupt).on(Verb::Read).below(blocks).for_ever());
+    let report = TransformJob::new(&failing, job(JOB)).run(day(1)).await.unwrap();
+    assert_eq!(report.operations, []);
+    assert_eq!(damaged(&memory, JOB), BTreeSet::from([place(&lost), place(&other)]));
+    assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    assert_eq!(healed(&TransformJob::new(&repository, job(JOB)).run(day(2)).await.unwrap()), 1);
+    assert_eq!(damaged(&memory, JOB), BTreeSet::new());
+}
+
 /// A frame that was damaged gives its place back at the end of a run, not to the fold of that run; and a plan knows it.
 #[tokio::test]
 async fn a_plan_gives_no_place_away_that_the_run_holds() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use offsite::core::format::head::Head;
 use offsite::core::retention::{Policy, Regular};
-use offsite::{OpenRepository, TransformJob, Transforms, Verify};
+use offsite::{Error, OpenRepository, Repair, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Key, Prefix, Verb};
 
@@ -283,4 +283,32 @@ async fn a_merge_that_a_second_copy_tells_counts_once_something_was_let_go_by_it
         assert_eq!(newest_head(&target, COPY).chain, expected, "held by a reader: {is_held}");
         assert_eq!(scene.truth.check(&second, COPY).await.len(), expected.points().len());
     }
+}
+
+/// A first head would make all that is there an orphan. Where heads are lost, all of them, a run begins nothing, and a repair is the way out.
+#[tokio::test]
+async fn a_run_that_finds_no_head_begins_no_chain() {
+    let scene = Scene::new().await;
+    let (source, primary, target, second) = scene.fork().await;
+    let lose_heads = |memory: &Memory, folder: &str| {
+        keys(memory, &format!("{folder}/head")).iter().for_each(|head| assert!(memory.remove(head)));
+    };
+    let is_told = |error: &Error| {
+        let text = causes(error);
+        matches!(error, Error::Damaged { .. }) && text.contains("nothing that says which restore points they are")
+    };
+    lose_heads(&target, COPY);
+    let before = target.contents();
+    let error = Scene::copy(&primary, &second).run(day(4)).await.unwrap_err();
+    assert!(is_told(&error), "{}", causes(&error));
+    assert!(target.contents() == before, "it wrote nothing");
+    lose_heads(&source, "nightly");
+    let before = source.contents();
+    let error = scene.machines.backup(&primary, &["web01"]).run(day(4)).await.unwrap_err();
+    assert!(is_told(&error), "{}", causes(&error));
+    assert!(source.contents() == before, "it wrote nothing");
+    for (repository, folder) in [(&primary, "nightly"), (&second, COPY)] {
+        assert!(Repair::new(repository, job(folder)).run().await.unwrap().left_out.is_empty());
+    }
+    scene.recovers(&source, &target).await;
 }

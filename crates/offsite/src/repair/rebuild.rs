@@ -83,9 +83,10 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
 
 /// Nothing can be read.
 pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
+    let heads = heads(survey);
     let indexes = match unreadable {
-        [] => "there is no head, no index and no second copy of them that can be read".to_owned(),
-        [first, ..] => format!("no head can be read, and none of {} indexes; {first}", unreadable.len()),
+        [] => format!("{heads}, and no index or second copy of one can be read"),
+        [first, ..] => format!("{heads}, and none of {} indexes can be read; {first}", unreadable.len()),
     };
     Error::Settings(format!(
         "nothing in the folder of job {} in {} proves a restore point: {indexes}; the blocks alone do not tell which of them belong \
@@ -99,11 +100,23 @@ pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
 pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
     let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.why)).collect();
     Error::Settings(format!(
-        "no head of job {} in {} can be read; the indexes can, but none of the restore points that they describe is there: {}",
+        "nothing in the folder of job {} in {} proves a restore point: {}; indexes can be read, but none of the restore points that they \
+         describe is there: {}",
         survey.layout.job(),
         survey.repository.location(),
+        heads(survey),
         points.join("; ")
     ))
+}
+
+/// What is known of the heads where they do not tell the restore points.
+fn heads(survey: &Survey) -> String {
+    match survey.newest() {
+        None => "no head can be read".to_owned(),
+        Some(head) => {
+            format!("head {} may not be the last one, as later ones are damaged: it cannot be relied on", head.number)
+        }
+    }
 }
 
 fn role(chain: &Chain) -> Role {

@@ -96,7 +96,8 @@ async fn header_flaw(
 ) -> Result<Option<String>> {
     let key = layout.backup_file(id)?;
     let read = async |length: u64| match repository.backend().get_range(&key, 0..length).await {
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Err(error.to_string())),
+        // It was listed, and may be gone since.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Err(error.to_string())),
         answer => answer.while_doing(|| format!("reading backup file {key}")).map(Ok),
     };
     let length = head.files.get(&id).map_or(0, |file| file.length);

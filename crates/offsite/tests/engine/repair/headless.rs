@@ -90,8 +90,16 @@ async fn a_folder_in_which_nothing_proves_a_restore_point_is_left_as_it_is() {
         replace(&unreadable, key, vec![0; 100]).await;
     }
     let indexes = without(&memory, |key| is_head(key) || is_backup_file(key)).await;
+    // An old head is there, and something was committed after it.
+    let doubtful = without(&memory, is_index).await;
+    for head in &keys(&doubtful, &format!("{BACKUP}/head"))[1..] {
+        assert!(doubtful.remove(head));
+    }
+    let copy = copies(&doubtful, BACKUP).into_iter().find(|key| key.name().ends_with(".head"));
+    flip(&doubtful, &copy.unwrap()).await;
     let cases = [
-        (blocks, "there is no head, no index and no second copy of them that can be read"),
+        (doubtful, "may not be the last one, as later ones are damaged"),
+        (blocks, "no head can be read, and no index or second copy of one can be read"),
         (unreadable, "no head can be read, and none of 3 indexes"),
         (indexes, "none of the restore points that they describe is there"),
     ];

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
             }
         }
     }
+    if updates {
+        return written(here);
+    }
     if is_same {
         return ExitCode::SUCCESS;
     }
@@ -45,6 +48,20 @@ fn main() -> ExitCode {
         "the public items have changed; if they are meant to: cargo run --manifest-path tests/api/Cargo.toml -- --update"
     );
     ExitCode::FAILURE
+}
+
+/// Notes which compiler the lists are of: each tells a little otherwise what is public.
+fn written(here: &Path) -> ExitCode {
+    let version = Command::new("rustc").arg("--version").output();
+    let version =
+        version.map(|told| String::from_utf8_lossy(&told.stdout).split(' ').take(2).collect::<Vec<_>>().join(" "));
+    match version.and_then(|version| std::fs::write(here.join("golden/compiler"), version + "\n")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("which compiler this is cannot be told: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What the list of a crate lacks (`+`), and what it has too much (`-`); nothing, if the list is written anew.

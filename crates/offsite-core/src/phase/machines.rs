@@ -55,13 +55,11 @@ impl Work {
 
     /// What there is of the machine; `is_waiting` tells whether something new was waited for.
     fn outcome(&self, is_waiting: bool) -> Outcome {
-        match (self.captured, self.progress) {
-            (Some(captured), _) => Outcome::Complete { captured },
-            (None, Some((bytes_done, bytes_left))) => Outcome::Incomplete { bytes_done, bytes_left },
-            (None, None) if !is_waiting && let Some(Seen::AlreadyCopied { captured }) = self.seen => {
-                Outcome::Unchanged { captured }
-            }
-            (None, None) => Outcome::Absent(match self.seen {
+        match (self.captured, self.progress, self.seen) {
+            (Some(captured), ..) => Outcome::Complete { captured },
+            (None, Some((bytes_done, bytes_left)), _) => Outcome::Incomplete { bytes_done, bytes_left },
+            (None, None, Some(Seen::AlreadyCopied { captured })) if !is_waiting => Outcome::Unchanged { captured },
+            (None, None, seen) => Outcome::Absent(match seen {
                 None => Absence::NotSelected,
                 Some(Seen::Ready) if self.is_elsewhere => Absence::AtWorkElsewhere,
                 Some(Seen::Ready) => Absence::NotStarted,

@@ -363,6 +363,8 @@ pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, 
     stored.while_doing(while_doing)
 }
 
+const DAY_SECS: i64 = 86_400;
+
 /// The machines that a job selects, as a look at its sources told.
 pub(crate) struct Selected {
     pub(crate) machines: Vec<MachineName>,
@@ -372,17 +374,24 @@ pub(crate) struct Selected {
 
 impl Selected {
     /// When each machine was last selected, by a look at `now`. A machine of the chain that is not selected keeps the date of its last
-    /// selection; of one that has none it is now.
+    /// selection; of one that has none it is now. If it was selected when all was seen the last time, that may be long ago: nobody knows when
+    /// it was selected last, and it is taken to be a day ago at the most.
     ///
     /// Where not all was seen, no days go by for what is not selected: the others are then as if they had been selected when all was seen
     /// the last time.
     pub(crate) fn dates(&self, head: &Head, now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
         let present: BTreeSet<&MachineName> =
             head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
-        let seen = head.last_selected.values().max().copied().filter(|_| !self.are_all).unwrap_or(now);
+        let seen_before = head.last_selected.values().max().copied();
+        let seen = if self.are_all { now } else { seen_before.unwrap_or(now) };
+        let a_day_ago = Timestamp::from_unix_secs(now.unix_secs() - DAY_SECS).unwrap_or(now);
+        let missed = |name: &MachineName| match head.last_selected.get(name).copied() {
+            Some(last) if self.are_all && Some(last) == seen_before => last.max(a_day_ago),
+            last => last.unwrap_or(seen),
+        };
         let date = |name: &MachineName| match () {
             () if self.machines.contains(name) => Some((name.clone(), seen)),
-            () if present.contains(name) => Some((name.clone(), head.last_selected.get(name).copied().unwrap_or(seen))),
+            () if present.contains(name) => Some((name.clone(), missed(name))),
             () => None,
         };
         head.machines.iter().filter_map(date).collect()

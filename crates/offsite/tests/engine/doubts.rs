@@ -219,6 +219,35 @@ async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
     assert!(!has_db(), "all patterns match, and the days are over");
 }
 
+/// The source is away for longer than the days of the job, and comes back without a machine: its days begin then, not when it was last
+/// seen.
+#[tokio::test]
+async fn the_days_of_a_machine_begin_when_it_is_missed() {
+    let (_, primary) = memory_repository().await;
+    let (_, made_again) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(211);
+    let names = ["db01", "web01"];
+    names.iter().for_each(|name| machines.add(name, &[BLOCK]));
+    machines.backup(&primary, &names).run(day(0)).await.unwrap();
+    let transforms =
+        Transforms { deleted_machines: Some(DeletedMachines::after_days(5).unwrap()), ..Transforms::default() };
+    copy_job(&primary, &second).transforms(transforms.clone()).run(day(0)).await.unwrap();
+    let mut removed = None;
+    for number in 9..20 {
+        machines.change("web01", 1);
+        machines.backup(&made_again, &["web01"]).run(day(number)).await.unwrap();
+        let copy = copy_job(&made_again, &second).adopt(true).transforms(transforms.clone());
+        copy.run(day(number)).await.unwrap();
+        let chain = newest_head(&target, "Offsite Copy").chain;
+        if !chain.all().any(|point| point.machine(&machine("db01")).is_some()) {
+            removed = Some(number);
+            break;
+        }
+    }
+    assert_eq!(removed, Some(13));
+}
+
 #[tokio::test]
 async fn a_job_knows_its_forerunners() {
     let (_, primary) = memory_repository().await;

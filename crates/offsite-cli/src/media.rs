@@ -69,6 +69,8 @@ impl MediaSet {
         let (repository, is_new) = place::recover_at(Arc::new(removable.clone()), now).await?;
         let inserted = Inserted { removable, repository, catalogue };
         if is_new {
+            // What is remembered stays as it is as long as its name and length do.
+            inserted.catalogue.forget(inserted.removable.medium().id).await?;
             inserted.remember(now).await?;
         }
         Ok((inserted.repository, is_new))

@@ -199,6 +199,18 @@ fn a_drive_that_has_lost_a_marker_gets_it_back() {
     assert!(is_increment(&world.copy(4)));
     assert_eq!(world.points().into_keys().collect::<Vec<_>>(), drives);
     assert_eq!(world.check(), [1, 4]);
+    // Both at once, and one after the other before any run.
+    for repairs_first in [true, false] {
+        world.insert("red");
+        fs::remove_file(world.offsite.path("red/offsite-repository")).unwrap();
+        if repairs_first {
+            world.offsite.ok(["repair", "rotation", COPY]);
+        }
+        fs::remove_file(&marker).unwrap();
+        world.offsite.ok(["init", "rotation", "--allow-unmounted"]);
+        assert_eq!(fs::read(&marker).unwrap(), before, "repaired first: {repairs_first}");
+        assert_eq!(world.check(), [1, 4]);
+    }
     // Another one that nobody remembers is taken in under a label of its own.
     let stranger = Offsite::new();
     stranger.ok(["init", "elsewhere"]);

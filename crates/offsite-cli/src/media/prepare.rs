@@ -1,14 +1,16 @@
 //! A new medium for a set.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::OpenRepository;
 use offsite::core::Timestamp;
 use offsite::repository::ErrorKind;
+use offsite::{JobFolder, OpenRepository};
 use offsite_backends::{Catalogue, Ejected, KnownMedium, Local, Medium, Removable};
 
 use super::{Inserted, MediaSet};
+use crate::place;
 use crate::status::Failure;
 
 /// What was made of a medium.
@@ -34,8 +36,8 @@ enum Found {
     Empty,
     /// A medium that is to become a repository.
     Blank(Removable),
-    /// A repository on a medium that has lost its own marker.
-    Unmarked(OpenRepository),
+    /// A repository on a medium that has lost its own marker, and perhaps that of the repository as well.
+    Unmarked(Local),
     /// A repository of a set whose catalogue is not this one.
     Stranger(Removable, OpenRepository),
     /// Nothing to make a medium of, and why.
@@ -55,7 +57,8 @@ impl MediaSet {
                     why_not.push_str(&format!("\n  {}: {why}", place.display()));
                     continue;
                 }
-                Found::Unmarked(repository) => {
+                Found::Unmarked(local) => {
+                    let (repository, _) = place::recover_at(Arc::new(local), now).await?;
                     let medium = same(&repository, &catalogue, &known).await;
                     match (medium, label) {
                         (Some(medium), _) => Removable::mark_again(place, medium).await?,
@@ -104,12 +107,13 @@ async fn prepare(place: &Path, label: &str) -> Result<Medium, Failure> {
     })
 }
 
-/// The known medium that has this repository.
+/// The known medium that has this repository, or a job folder of it: a repository that lost its marker has another identity.
 async fn same(repository: &OpenRepository, catalogue: &Catalogue, known: &[KnownMedium]) -> Option<Medium> {
+    let folders = folders(repository).await;
     for KnownMedium { medium, .. } in known {
         if let Ok(absent) = catalogue.absent(medium.id).await
             && let Ok(remembered) = OpenRepository::open(Arc::new(absent)).await
-            && remembered.id() == repository.id()
+            && (remembered.id() == repository.id() || !folders.is_disjoint(&self::folders(&remembered).await))
         {
             return Some(medium.clone());
         }
@@ -117,10 +121,23 @@ async fn same(repository: &OpenRepository, catalogue: &Catalogue, known: &[Known
     None
 }
 
-/// The repository at a place that has no marker of a medium, if there is one.
-async fn unmarked(place: &Path) -> Option<OpenRepository> {
+/// The identities of the job folders that can be opened.
+async fn folders(repository: &OpenRepository) -> BTreeSet<[u8; 16]> {
+    let mut ids = BTreeSet::new();
+    for job in repository.jobs().await.unwrap_or_default() {
+        ids.extend(JobFolder::open(repository, &job).await.ok().map(|folder| folder.id()));
+    }
+    ids
+}
+
+/// The place, if there is a repository that has no marker of a medium.
+async fn unmarked(place: &Path) -> Option<Local> {
     let local = Local::open(place).await.ok()?;
-    OpenRepository::open(Arc::new(local)).await.ok()
+    match OpenRepository::open(Arc::new(local.clone())).await {
+        // Job folders are there.
+        Ok(_) | Err(offsite::Error::Damaged { .. }) => Some(local),
+        Err(_) => None,
+    }
 }
 
 async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Result<Found, Failure> {
@@ -134,7 +151,7 @@ async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Res
                     Found::No("nothing is mounted there".to_owned())
                 }
                 Ok(entries) => match unmarked(place).await {
-                    Some(repository) => Found::Unmarked(repository),
+                    Some(local) => Found::Unmarked(local),
                     // Hidden names are no objects', and drives have them from the start.
                     None => entries
                         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -312,14 +312,14 @@ impl CopyJob {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
         let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
-        let removes_machines = removes_machines(writer.head(), &self.transforms, now);
-        if !reads_whole && !is_damaged && !removes_machines {
+        let selects = self.transforms.deleted_machines.is_some();
+        if !reads_whole && !is_damaged && !selects {
             return self.transform_with(writer, &mut indexes, &[], &self.transforms, now, added).await;
         }
         match Sources::pinned(self).await {
             Ok(sources) => {
-                if removes_machines {
-                    self.select_again(writer, &sources, now);
+                if selects {
+                    self.note_selection(writer, &sources, now);
                 }
                 let folders: Vec<&JobFolder> = sources.folders().collect();
                 let result = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await;
@@ -327,6 +327,7 @@ impl CopyJob {
             }
             Err(error) if reads_whole => Err(error),
             Err(error) => {
+                let removes_machines = removes_machines(writer.head(), &self.transforms, now);
                 let keeping = Transforms { deleted_machines: None, ..self.transforms.clone() };
                 let mut report = self.transform_with(writer, &mut indexes, &[], &keeping, now, added).await?;
                 let why = causes(&error);
@@ -343,8 +344,8 @@ impl CopyJob {
         }
     }
 
-    /// Looks which machines are selected before one goes that was not: the selection, or the sources, may have changed since.
-    fn select_again(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
+    /// Looks which machines are selected, before one goes that was not, and though there may have been nothing to copy.
+    fn note_selection(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
         let request = SyncRequest::at(now);
         let asked = self.asked(&request);
         let decided = asked.decide(sources, &Copied::new(), &Copied::new());

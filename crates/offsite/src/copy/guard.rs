@@ -52,10 +52,17 @@ impl Asked<'_> {
     /// The machines of a chain that count as selected though they are not, as something of the selection matches nothing: it may be mistyped,
     /// or a repair of the source has lost the tags, and no copy is to be removed for that.
     pub(super) fn selected_in_doubt(&self, open: &Sources, head: &Head) -> Vec<MachineName> {
-        match idle_included(&self.selection.include, &open.described()).is_empty() {
-            true => Vec::new(),
-            false => names(head).into_iter().cloned().collect(),
-        }
+        let found = open.described();
+        let is_in_doubt =
+            !idle_included(&self.selection.include, &found).is_empty() || self.idle_of_sources(&found).next().is_some();
+        if is_in_doubt { names(head).into_iter().cloned().collect() } else { Vec::new() }
+    }
+
+    /// The patterns of sources that select none of `found`. A machine that is named in full is missed as a machine.
+    fn idle_of_sources<'a>(&'a self, found: &'a [Described]) -> impl Iterator<Item = &'a Pattern> {
+        self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
+            pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
+        })
     }
 
     /// Machines that the chain has, that would be selected, and that no source has.
@@ -89,9 +96,7 @@ impl Asked<'_> {
         let included = idle_included(&self.selection.include, &found);
         let excluded = single(&self.selection.exclude).into_iter();
         let excluded = excluded.filter(|(_, _, objects)| !matches(objects, &found) && !matches(objects, &had));
-        let of_sources = self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
-            pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
-        });
+        let of_sources = self.idle_of_sources(&found);
         let words = |key: &str, pattern: &Pattern| {
             format!(
                 "{key} has {:?}, which matches nothing in the sources: is it written as it is meant?",

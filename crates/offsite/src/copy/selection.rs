@@ -177,7 +177,9 @@ impl Asked<'_> {
                 continue;
             };
             let Some(folder) = open.get(number) else { continue };
-            if self.request.machines.as_ref().is_some_and(|only| !only.contains(&machine)) {
+            // A full that is read whole has those too that have not changed and are not asked for.
+            let is_read_again = had.contains_key(&machine) && !copied.contains_key(&machine);
+            if !is_read_again && self.request.machines.as_ref().is_some_and(|only| !only.contains(&machine)) {
                 continue;
             }
             let mut absent = |machine, why: String, error: Option<Error>| {

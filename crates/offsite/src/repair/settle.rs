@@ -99,9 +99,15 @@ pub(super) async fn settle(
         }
         next.chain = chain;
     }
-    // What arrived of an incomplete machine is in files that no index of the chain refers to.
-    let has_spare = without_spare(Sequence(0), next.chain.latest()) > Sequence(0) && !is_changed;
-    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !has_spare && !live.contains_key(*id);
+    // What arrived of an incomplete machine is in files that nothing else refers to.
+    let spare = match Indexes::new(&survey.repository, &survey.layout, head.folder).live_spare(&next).await {
+        Ok(spare) => Some(spare),
+        Err(error) if error.is_loss() => None,
+        Err(error) => return Err(error),
+    };
+    let is_spare =
+        |id: &ObjectId| spare.as_ref().is_none_or(|spare| spare.stored().any(|(_, _, _, at)| at.file == *id));
+    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !live.contains_key(*id) && !is_spare(id);
     let unneeded = next.files.iter().filter(is_unneeded).map(|(id, file)| (*id, file.length)).collect();
     let states = states.into_iter().collect();
     let is_new = is_changed || basis != Basis::Head;

@@ -77,7 +77,7 @@ impl MediaSet {
     }
 
     /// The known medium that is there, and the catalogue.
-    async fn inserted(&self) -> Result<(Removable, Catalogue), Failure> {
+    pub(crate) async fn inserted(&self) -> Result<(Removable, Catalogue), Failure> {
         let (catalogue, known) = self.known().await?;
         match self.find(&catalogue, &known).await {
             Ok(removable) => Ok((removable, catalogue)),

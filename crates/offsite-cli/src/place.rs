@@ -35,6 +35,15 @@ pub(crate) async fn recover(repo: &str, config: &Config) -> Result<(OpenReposito
     recover_at(backend(repo, config).await?, now()).await
 }
 
+/// Whether the place that `repo` names has the marker of a repository, or may have it: other errors are told by whoever opens it.
+pub(crate) async fn is_marked(repo: &str, config: &Config) -> Result<bool, Failure> {
+    let backend: Arc<dyn Repository> = match place(repo, config)? {
+        Place::Media(set) => Arc::new(set.inserted().await?.0),
+        _ => backend(repo, config).await?,
+    };
+    Ok(!matches!(OpenRepository::open(backend).await, Err(offsite::Error::Damaged { .. })))
+}
+
 /// Opens the repository at a place, even if its marker is lost or damaged. Returns whether it has a new one.
 pub(crate) async fn recover_at(
     backend: Arc<dyn Repository>,

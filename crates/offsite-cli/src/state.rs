@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use offsite::JobName;
 use offsite::core::{MachineName, Timestamp};
 use offsite::runner::RunReport;
+use offsite::{Damage, JobName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ pub(crate) struct LastResult {
     pub(crate) max_age_secs: Option<u64>,
     /// When each machine was in the state that was copied last.
     newest: BTreeMap<String, Option<String>>,
-    /// What a verification found since. A later interval's report tells of it by itself.
+    /// What a verification or a repair found since, and what an earlier one found that no run mends or tells of.
     #[serde(default)]
     pub(crate) verified: Option<Verified>,
 }
@@ -46,6 +46,22 @@ pub(crate) struct Verified {
     pub(crate) at: String,
     /// What is damaged, in words, a line for each object.
     pub(crate) damage: Vec<String>,
+    /// What of it stays until a repair: heads, indexes and second copies. Of backup files each run tells what is still damaged.
+    pub(crate) lasting: Vec<String>,
+}
+
+impl Verified {
+    /// What was found at a time.
+    pub(crate) fn of<'a>(at: String, damage: impl Iterator<Item = &'a Damage> + Clone) -> Self {
+        let words = |damage: &Damage| format!("{}: {}", damage.object, damage.what);
+        let is_file = |damage: &&Damage| {
+            let mut parts = damage.object.rsplit('/');
+            let name = parts.next().unwrap_or_default();
+            parts.next() == Some("blocks") && !name.contains('.')
+        };
+        let lasting = damage.clone().filter(|damage| !is_file(damage)).map(words).collect();
+        Self { at, damage: damage.map(words).collect(), lasting }
+    }
 }
 
 impl StateDir {
@@ -93,18 +109,21 @@ impl StateDir {
         let path = self.result(report.job.as_str());
         let mut newest: BTreeMap<String, Option<String>> =
             report.newest.iter().map(|(name, time)| (name.to_string(), time.map(|time| time.to_string()))).collect();
-        if newest.is_empty()
-            && let Ok(Some(before)) = read(&path)
-        {
-            // Copies grow older, too, while the target is away.
-            newest = before.newest;
+        let mut verified = None;
+        if let Ok(Some(before)) = read(&path) {
+            if newest.is_empty() {
+                // Copies grow older, too, while the target is away.
+                newest = before.newest;
+            }
+            let lasting = before.verified.filter(|verified| !verified.lasting.is_empty());
+            verified = lasting.map(|verified| Verified { damage: verified.lasting.clone(), ..verified });
         }
         let last = LastResult {
             version: VERSION,
             report: json::interval(report),
             max_age_secs: report.max_age.map(|max_age| max_age.as_secs()),
             newest,
-            verified: None,
+            verified,
         };
         self.write(&path, &last)
     }

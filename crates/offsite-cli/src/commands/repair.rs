@@ -3,18 +3,23 @@
 use std::path::Path;
 
 use offsite::{Basis, Repair as RepairJob, RepairReport};
+use serde_json::json;
 
 use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
 use crate::local_time::LocalTime;
+use crate::state::Verified;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, progress, render};
+use crate::{clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let (repository, has_new_marker) = match arguments.dry_run {
-        true => (place::open(&arguments.repo, &config).await?, false),
+        true => match place::is_marked(&arguments.repo, &config).await? {
+            true => (place::open(&arguments.repo, &config).await?, false),
+            false => return unmarked(arguments),
+        },
         false => place::recover(&arguments.repo, &config).await?,
     };
     if has_new_marker && !arguments.json {
@@ -28,13 +33,33 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
         .progress(progress::bars());
     let report = if arguments.dry_run { repair.plan().await? } else { repair.run().await? };
     if arguments.json {
-        json::print(&json::repair(arguments.job.as_str(), &report))?;
+        let mut value = json::repair(arguments.job.as_str(), &report);
+        value["new_marker"] = has_new_marker.into();
+        json::print(&value)?;
     } else {
         let local = LocalTime::of(&config, arguments.job.as_str());
         print::text(local.text(&summary(arguments, &report)));
     }
+    if let Some(copy) = config.copy_job_of(&arguments.repo, &arguments.job).filter(|_| !arguments.dry_run) {
+        let found = Verified::of(clock::clock()?.now().to_string(), report.damage.iter());
+        config.state_dir().keep_verified(copy, found).unwrap_or_else(print::warning);
+    }
     let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();
     Ok(if is_whole { Status::Done } else { Status::Warnings })
+}
+
+/// Nothing can be foreseen of a repository without a marker but that it gets one.
+fn unmarked(arguments: &Repair) -> Result<Status, Failure> {
+    if arguments.json {
+        json::print(&json!({ "job": arguments.job.as_str(), "new_marker": true }))?;
+    } else {
+        print::text(format!(
+            "{}: the marker is lost or damaged; a repair makes a new one, and only then finds out what else there is to do (dry run: \
+             nothing was written)\n",
+            arguments.repo
+        ));
+    }
+    Ok(Status::Done)
 }
 
 fn summary(arguments: &Repair, report: &RepairReport) -> String {

@@ -11,6 +11,7 @@ use offsite::runner::Overdue;
 use serde_json::{Value, json};
 
 use crate::args::Status as Arguments;
+use crate::commands::UNREADABLE;
 use crate::config::{self, Config};
 use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::host::one_line;
@@ -229,11 +230,20 @@ impl Found {
                 if let Some(why) = last.text("failure") {
                     lines.push(("reason", one_line(why)));
                 }
-                for damage in last.report.pointer("/transform/damage").and_then(Value::as_array).into_iter().flatten() {
+                // What was verified since tells what is damaged now.
+                let is_superseded = last.verified.as_ref().is_some_and(|verified| verified.at.as_str() > ended);
+                let told = last.report.pointer("/transform/damage").and_then(Value::as_array);
+                for damage in told.into_iter().flatten().filter(|_| !is_superseded) {
                     let blocks = usize::try_from(damage["blocks"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
                     let blocks = render::count(blocks, "block", "blocks");
-                    let machine = damage["machine"].as_str().unwrap_or("?");
-                    lines.push(("damaged", format!("{machine} in #{}: {blocks}", damage["sequence"])));
+                    let sequence = &damage["sequence"];
+                    lines.push((
+                        "damaged",
+                        match damage["machine"].as_str() {
+                            Some(machine) => format!("{machine} in #{sequence}: {blocks}"),
+                            None => format!("#{sequence}: {UNREADABLE}"),
+                        },
+                    ));
                 }
             }
         }

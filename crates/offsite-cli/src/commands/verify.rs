@@ -50,8 +50,9 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             )));
         }
         if let Some(copy) = config.copy_job_of(&arguments.repo, &job) {
-            let damage = damage_of(&report, &repository, &job).await?;
-            let verified = Verified { at: clock::clock()?.now().to_string(), damage };
+            let found = Verified::of(clock::clock()?.now().to_string(), report.damage.iter());
+            let known = if report.damage.is_empty() { known(&repository, &job).await? } else { Vec::new() };
+            let verified = Verified { damage: found.damage.into_iter().chain(known).collect(), ..found };
             if let Err(why) = config.state_dir().keep_verified(copy, verified) {
                 print::warning(why);
                 status = status.and(Status::Warnings);
@@ -68,11 +69,8 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     Ok(status)
 }
 
-/// What is damaged, a line for each object; of what this verification has not read, what earlier ones have found.
-async fn damage_of(report: &VerifyReport, repository: &OpenRepository, job: &JobName) -> Result<Vec<String>, Failure> {
-    if !report.damage.is_empty() {
-        return Ok(report.damage.iter().map(|damage| format!("{}: {}", damage.object, damage.what)).collect());
-    }
+/// What earlier verifications have found damaged of what this one has not read, a line for each machine of each restore point.
+async fn known(repository: &OpenRepository, job: &JobName) -> Result<Vec<String>, Failure> {
     let known = JobFolder::open(repository, job).await?.known_damage().await?;
     let machines = known.points.iter().flat_map(|(point, machines)| machines.keys().map(move |name| (point, name)));
     Ok(machines.map(|(point, name)| format!("{name} in #{point}, as an earlier verification has found")).collect())

@@ -61,6 +61,9 @@ impl MediaSet {
                     let (repository, _) = place::recover_at(Arc::new(local), now).await?;
                     let medium = same(&repository, &catalogue, &known).await;
                     match (medium, label) {
+                        (Some(medium), Some(label)) if medium.label != label => {
+                            return Err(another_label(place, &medium.label, label));
+                        }
                         (Some(medium), _) => Removable::mark_again(place, medium).await?,
                         (None, label) => {
                             let label = label.map_or_else(|| self.next_label(&known), str::to_owned);
@@ -81,10 +84,7 @@ impl MediaSet {
             };
             let found = &removable.medium().label;
             if let Some(label) = label.filter(|label| label != found) {
-                return Err(Failure::Failed(format!(
-                    "the medium at {} has the label {found:?} already, not {label:?}; leave out --label",
-                    place.display()
-                )));
+                return Err(another_label(place, found, label));
             }
             return take_in(removable, repository, catalogue, now).await;
         }
@@ -97,6 +97,11 @@ impl MediaSet {
         let mut free = free.filter(|label| known.iter().all(|known| known.medium.label != *label));
         free.next().unwrap_or_else(|| self.repo.clone())
     }
+}
+
+fn another_label(place: &Path, known: &str, label: &str) -> Failure {
+    let place = place.display();
+    Failure::Failed(format!("the medium at {place} has the label {known:?} already, not {label:?}; leave out --label"))
 }
 
 /// Marks the medium at a place with a new identity.

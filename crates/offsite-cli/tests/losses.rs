@@ -316,9 +316,55 @@ fn a_damaged_index_is_told_by_listings_until_it_is_put_back() {
         let ran = site.offsite.run([listing, "second", COPY, "--json"]).expect(3);
         assert_eq!(ran.out.matches("\"is_readable\":false").count(), 1, "{ran}");
     }
+    // A run meets it, and the status tells what listings do.
+    site.next(3).expect(1);
+    let ran = site.offsite.run(["status"]).expect(3);
+    let told = |ran: &support::Ran| ran.out.lines().filter(|line| line.trim_start().starts_with("damaged")).count();
+    assert!(told(&ran) > 0 && !ran.out.contains("0 blocks"), "{ran}");
+    assert!(ran.out.contains("index is damaged"), "{ran}");
     site.offsite.ok(["repair", "second", COPY]);
     site.offsite.ok(["points", "second", COPY]);
-    site.is_copied(2);
+    site.offsite.ok(["verify", "second", "--read-data"]);
+    let ran = site.offsite.run(["status"]);
+    assert_eq!(told(&ran), 0, "{ran}");
+    site.run(3).expect(0);
+    site.is_copied(3);
+}
+
+/// A run neither needs nor mends the second copy of an index. Monitoring knows of it until a repair.
+#[test]
+fn a_damaged_second_copy_is_in_the_status_until_it_is_repaired() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..2);
+    let blocks = site.offsite.path("second").join(COPY).join("blocks");
+    let is_copy = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "index");
+    let copy = files(&blocks).into_iter().find(is_copy).unwrap();
+    fs::write(&copy, "none").unwrap();
+    site.offsite.run(["verify", "second"]).expect(3);
+    for number in 2..4 {
+        let ran = site.offsite.run(["status", "--check"]).expect(2);
+        assert!(ran.out.contains("`offsite repair` makes it again from the index"), "{ran}");
+        site.next(number).expect(0);
+    }
+    site.offsite.ok(["repair", "second", COPY]);
+    site.offsite.run(["status", "--check"]).expect(0);
+}
+
+/// The marker is put back first. What else there is to repair nobody knows before.
+#[test]
+fn a_repair_tells_of_a_new_marker_and_foresees_it() {
+    let site = Site::new(COPY_JOB);
+    site.live(0..1);
+    let marker = site.offsite.path("second/offsite-repository");
+    fs::remove_file(&marker).unwrap();
+    let ran = site.offsite.run(["repair", "second", COPY, "--dry-run"]).expect(0);
+    assert!(ran.out.contains("a repair makes a new one") && !marker.exists(), "{ran}");
+    let ran = site.offsite.run(["repair", "second", COPY, "--dry-run", "--json"]).expect(0);
+    assert!(ran.out.contains("\"new_marker\":true") && !marker.exists(), "{ran}");
+    let ran = site.offsite.run(["repair", "second", COPY, "--json"]).expect(0);
+    assert!(ran.out.contains("\"new_marker\":true") && marker.exists(), "{ran}");
+    let ran = site.offsite.run(["repair", "second", COPY, "--json"]).expect(0);
+    assert!(ran.out.contains("\"new_marker\":false"), "{ran}");
 }
 
 /// Heads are lost and a point cannot be proven: its files stay until somebody says that they may go.

@@ -185,6 +185,7 @@ impl<'a> One<'a> {
     async fn plan(&self) -> Result<Status, Failure> {
         let Host { name, config, .. } = &*self.host;
         let job = config.jobs.get(name.as_str()).ok_or_else(|| format!("the config has no job {name}"))?;
+        let settings = job.settings().map_err(|fault| Failure::WrongUse(fault.why))?;
         let (sources, unseen) = self.host.sources().await?;
         let (views, mut status) = place::views(&job.target, config).await?;
         let is_one_there = views.iter().any(|view| view.medium.as_ref().is_none_or(|medium| !medium.is_away()));
@@ -204,6 +205,11 @@ impl<'a> One<'a> {
             } else {
                 medium.iter().for_each(|medium| print::line(self.local().text(&medium.words())));
                 print::text(self.local().text(&plan_summary(name.as_str(), &plan)));
+                if settings.schedule == Schedule::Immediate && plan.sync.is_some() {
+                    print::line(
+                        "  (an immediate job copies each restore point that waits, oldest first; this plan is of the newest alone)",
+                    );
+                }
             }
             let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
             status = status.and(warnings(&plan.machines, &plan.notes));

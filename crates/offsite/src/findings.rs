@@ -161,3 +161,16 @@ async fn numbered(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(K
         listed.into_iter().filter_map(|object| verification_number(&object.key).map(|number| (object.key, number)));
     Ok(named.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_ends_where_a_cut_file_ends_is_there() {
+        let file = ObjectId::new(1, 1);
+        let findings = Findings { cut: BTreeMap::from([(file, 1_000)]), ..Findings::default() };
+        let frame = |offset| StoredBlock { file, offset, length: 200, digest: Digest([0; 32]) };
+        assert!(!findings.is_cut_off(&frame(800)) && findings.is_cut_off(&frame(801)));
+    }
+}

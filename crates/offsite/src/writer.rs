@@ -473,6 +473,7 @@ mod tests {
 
     use super::*;
     use crate::Silent;
+    use crate::sample::Sample;
 
     /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
     #[tokio::test]
@@ -498,6 +499,20 @@ mod tests {
             let error = writer.close::<()>(Err(damage())).await.unwrap_err();
             assert_eq!(error.repository_kind(), expected, "{error}");
             assert_eq!(error.is_loss(), is_reachable, "{error}");
+        }
+    }
+
+    /// There is nothing of it to remove any more, and its date would be kept for ever.
+    #[tokio::test]
+    async fn a_machine_that_is_in_no_point_and_not_selected_keeps_no_date() {
+        let mut head = Sample::new(1).await.head;
+        let day = |number: i64| Timestamp::from_unix_secs(1_793_570_400 + number * DAY_SECS).unwrap();
+        let (there, gone) = (MachineName::new("web01").unwrap(), MachineName::new("db01").unwrap());
+        head.machines = vec![there.clone(), gone.clone()];
+        head.last_selected = BTreeMap::from([(there.clone(), day(0)), (gone, day(0))]);
+        for are_all in [true, false] {
+            let selected = Selected { machines: Vec::new(), are_all };
+            assert_eq!(selected.dates(&head, day(1)), BTreeMap::from([(there.clone(), day(0))]));
         }
     }
 }

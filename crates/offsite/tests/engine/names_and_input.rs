@@ -8,7 +8,7 @@ use offsite::core::retention::Simple;
 use offsite::core::{BlockSize, ObjectId};
 use offsite::{
     BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
-    Selection, Verify,
+    Selection, TransformJob, Verify,
 };
 use offsite_repository::testing::Memory;
 use offsite_repository::{ErrorKind, RepositoryExt};
@@ -90,7 +90,10 @@ async fn what_is_printed_of_an_activity_names_its_job() {
     let (_, repository) = memory_repository().await;
     let backup = format!("{:?}", BackupJob::new(&repository, job("nightly")));
     let export = format!("{:?}", Export::new(&repository, job("nightly")));
-    assert!(backup.contains("nightly") && export.contains("nightly"), "{backup} {export}");
+    let transform = format!("{:?}", TransformJob::new(&repository, job("nightly")));
+    for printed in [backup, export, transform] {
+        assert!(printed.contains("nightly"), "{printed}");
+    }
 }
 
 #[tokio::test]

@@ -312,6 +312,72 @@ async fn an_older_point_with_the_whole_machine_is_named() {
     assert!(refused.contains("incomplete in restore point 2; restore point 1, of"), "{refused}");
 }
 
+/// What came later is not older, though it has the machine whole.
+#[tokio::test]
+async fn no_newer_point_is_named_where_an_older_one_is_looked_for() {
+    let mut scene = Scene::new().await;
+    let (_, second) = memory_repository().await;
+    let copy = copy_job(&scene.primary, &second);
+    copy.sync(&through(1, StopAfter::new(1))).await.unwrap();
+    let folder = JobFolder::open(&second, &job(COPY)).await.unwrap();
+    let first = folder.chain().latest().unwrap();
+    let cut_off = first.machines.iter().find(|machine| !machine.is_whole()).unwrap();
+    scene.next_day(2, 3).await;
+    copy.sync(&SyncRequest::at(day(2))).await.unwrap();
+    let content = scene.machines.content(cut_off.name.as_str());
+    assert_eq!(restored(&second, COPY, cut_off.name.as_str(), None).await, content);
+    let restore = Restore::new(&second, job(COPY), cut_off.name.clone()).point(PointSelector::Sequence(Sequence(1)));
+    let refused = restore.run(scratch().path()).await.unwrap_err().to_string();
+    assert!(refused.contains("incomplete in restore point 1; no older restore point has it whole"), "{refused}");
+}
+
+/// A point has nothing to lose of a machine at which its copy was cut off: what is damaged of that is an older point's.
+#[tokio::test]
+async fn damage_touches_no_machine_that_a_point_has_not_whole() {
+    let mut scene = Scene::new().await;
+    let (target, second) = memory_repository().await;
+    let copy = copy_job(&scene.primary, &second);
+    copy.sync(&SyncRequest::at(day(0))).await.unwrap();
+    scene.next_day(2, 3).await;
+    copy.sync(&through(2, StopAfter::new(1))).await.unwrap();
+    let points = newest_head(&target, COPY).chain.points().to_vec();
+    let cut_off = points[1].machines.iter().find(|machine| !machine.is_whole()).unwrap().name.clone();
+    let full = step(&target, COPY, &points[0]);
+    let (.., at) = full.stored().find(|(name, ..)| name.as_str() == cut_off.as_str()).unwrap();
+    let file = key(&format!("{COPY}/blocks/{}", at.file));
+    let touched = async |reads: bool| {
+        let report = Verify::new(&second, job(COPY)).read_data(reads).run().await.unwrap();
+        let touched = report.damage.into_iter().flat_map(|damage| damage.touches);
+        let of_machine = touched.filter(|touched| touched.machine.as_ref() == Some(&cut_off));
+        of_machine.map(|touched| touched.sequence).collect::<Vec<_>>()
+    };
+    assert!(target.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    assert_eq!(touched(true).await, [points[0].sequence], "a block of it");
+    assert!(target.remove(&file));
+    assert_eq!(touched(false).await, [points[0].sequence], "a file");
+}
+
+/// A copy that brings one machine whole is one, whatever became of the others; one that brings none fails, and what arrived is kept.
+#[tokio::test]
+async fn a_copy_fails_if_no_machine_of_it_is_whole() {
+    let (source, primary) = memory_repository().await;
+    let mut machines = Machines::new(75);
+    machines.add("db01", &[3 * BLOCK]);
+    machines.add("web01", &[4 * BLOCK]);
+    ["db01", "web01"].iter().for_each(|name| machines.fill_with_noise(name));
+    machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
+    let full = step(&source, "nightly", &newest_head(&source, "nightly").chain.points()[0]);
+    for (number, name) in ["db01", "web01"].into_iter().enumerate() {
+        let (.., at) = full.stored().find(|(found, ..)| found.as_str() == name).unwrap();
+        assert!(source.corrupt(&key(&format!("nightly/blocks/{}", at.file)), at.offset + HEADER_BYTES as u64, 1));
+        let (target, second) = memory_repository().await;
+        let answer = copy_job(&primary, &second).sync(&SyncRequest::at(day(0))).await;
+        assert_eq!(answer.is_ok(), number == 0, "{answer:?}");
+        assert!(answer.err().is_none_or(|error| matches!(error, Error::Damaged { .. })));
+        assert_eq!(spare(&target, COPY, &newest_head(&target, COPY)).stored().count(), [2, 5][number]);
+    }
+}
+
 /// An index that cannot be read is the loss of the machines of that point, and told; with nothing else to copy it is an error.
 #[tokio::test]
 async fn a_point_that_cannot_be_read_is_told() {

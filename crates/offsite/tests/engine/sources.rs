@@ -234,7 +234,9 @@ async fn a_range_bounds_what_counts() {
     assert!(nothing.sync.is_none());
     let synced = copy.sync(&request).await.unwrap();
     assert_eq!(synced.sync.unwrap().machines.len(), 1);
-    assert!(matches!(synced.machines[0].outcome, MachineOutcome::Absent { .. }), "{:?}", synced.machines);
+    let too_old = format!("its newest restore point, of {}, is too old", day(0));
+    let outcome = &synced.machines[0].outcome;
+    assert!(matches!(outcome, MachineOutcome::Absent { why } if *why == too_old), "{outcome:?}");
     let wide = SyncRequest { machines: Some(only), ..SyncRequest::at(day(3)) };
     assert_eq!(copy.sync(&wide).await.unwrap().sync.unwrap().machines[0].name, machine("db01"));
     // Nothing of the future.

@@ -137,6 +137,36 @@ async fn a_carried_machine_is_known_by_its_origin() {
     assert!(before.origin.is_some() && carried.origin == before.origin, "{carried:?}");
 }
 
+/// A run asks for what is new. A full that is read whole has the other machines of the selection from the source as well, not from the
+/// chain: else all long-term points would share their blocks.
+#[tokio::test]
+async fn a_full_that_is_read_whole_has_machines_that_were_not_asked_for() {
+    let (_, primary) = memory_repository().await;
+    let (target, second) = memory_repository().await;
+    let mut machines = Machines::new(seed(99));
+    let names = ["app01", "web01"];
+    for name in names {
+        machines.add(name, &[3 * BLOCK]);
+        machines.fill_with_noise(name);
+    }
+    let copy = copy_job(&primary, &second).transforms(weekly(22));
+    machines.backup(&primary, &names).run(day(6)).await.unwrap();
+    copy.run(day(6)).await.unwrap();
+    machines.change("app01", 1);
+    machines.backup(&primary, &["app01"]).run(day(7)).await.unwrap();
+    let asked = Some(std::iter::once(machine("app01")).collect());
+    let request = SyncRequest { machines: asked, ..SyncRequest::at(day(7)) };
+    let planned = copy.plan(day(7)).await.unwrap().sync.unwrap();
+    let synced = copy.sync(&request).await.unwrap().sync.unwrap();
+    assert!(synced.full && synced.tally.kept_to_plan());
+    assert_eq!(synced.tally.planned, planned.cost);
+    let chain = newest_head(&target, COPY).chain;
+    let [first, full] = chain.points() else { panic!("{chain:?}") };
+    let files = |point: &RestorePoint| step(&target, COPY, point).files();
+    assert!(full.machines.iter().all(|state| state.status == Status::Complete), "{full:?}");
+    assert!(files(full).is_disjoint(&files(first)));
+}
+
 /// Of two machines a block cannot be read at the source. The one that has not changed stays with the blocks that the chain has, and only
 /// that one: the other is not whole yet, and a machine that is intact is read whole, though it has not changed.
 #[tokio::test]

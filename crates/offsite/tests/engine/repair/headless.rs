@@ -7,7 +7,7 @@ use offsite_repository::Key;
 use offsite_repository::testing::Memory;
 
 use super::{BACKUP, COPY, Scene, flip, is_in, repair, repair_job, replace};
-use crate::support::objects::{bytes_of, copies, fork, is_copy, key, keys, newest_head};
+use crate::support::objects::{bytes_of, copies, fork, is_copy, key, keys, newest_head, step};
 use crate::support::truth::Truth;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
 
@@ -143,4 +143,22 @@ async fn an_index_that_tells_of_more_machines_than_a_job_has_is_refused() {
     let error = Repair::new(&open_memory(&memory).await, job(BACKUP)).run().await.unwrap_err();
     assert!(matches!(&error, Error::Settings(told) if told.contains("claims 1048577 machines")), "{error}");
     assert_eq!(memory.contents(), before);
+}
+
+/// One index is written anew, as the point that it stood on is lost. The others are as they were, and get their second copies again.
+#[tokio::test]
+async fn second_copies_are_put_back_beside_an_index_that_is_written_anew() {
+    let (memory, truth) = backed_up(4).await;
+    let points = newest_head(&memory, BACKUP).chain.points().to_vec();
+    let (.., at) = step(&memory, BACKUP, &points[1]).stored().next().unwrap();
+    let file = key(&format!("{BACKUP}/blocks/{}", at.file));
+    let index = key(&format!("{BACKUP}/index/{}", points[3].index.id));
+    let twin = key(&format!("{BACKUP}/blocks/{}.index", points[3].index.id));
+    let memory = without(&memory, |key| is_head(key) || *key == file || *key == twin).await;
+    let report = repair_job(&memory, BACKUP).await;
+    assert_eq!((report.basis, report.rewritten.len()), (Basis::Indexes, 1), "{report:?}");
+    assert_eq!(report.points, [points[0].sequence, points[2].sequence, points[3].sequence]);
+    assert_eq!(report.restored, [twin.to_string()]);
+    assert_eq!(bytes_of(&memory, &twin), bytes_of(&memory, &index));
+    assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await, [1, 3, 4]);
 }

@@ -211,3 +211,40 @@ async fn a_damaged_index_is_told_until_it_can_be_read_again() {
     assert_eq!(known().await, KnownDamage { points: of_block, ..KnownDamage::default() });
     assert!(remembered(&memory, JOB).unwrap().indexes.is_empty());
 }
+
+/// Whether an index is damaged nobody knows while it cannot be reached: whichever read of one fails, that is the answer.
+#[tokio::test]
+async fn an_outage_is_not_taken_for_a_damaged_index() {
+    let (memory, repository) = memory_repository().await;
+    let mut machines = Machines::new(seed(92));
+    machines.add("web01", &[4 * BLOCK]);
+    for number in 0..3 {
+        machines.change("web01", 2);
+        machines.backup(&repository, &["web01"]).run(day(number)).await.unwrap();
+    }
+    let points = newest_head(&memory, JOB).chain.points().to_vec();
+    let (.., at) = step(&memory, JOB, &points[0]).stored().next().unwrap();
+    flip(&memory, JOB, &at);
+    assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    let index = key(&format!("{JOB}/index/{}", points[2].index.id));
+    assert!(memory.corrupt(&index, bytes_of(&memory, &index).len() as u64 - 9, 1));
+    assert_eq!(Verify::new(&repository, job(JOB)).run().await.unwrap().damage.len(), 1);
+    let faulty = Faulty::new((*memory).clone());
+    let reader = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
+    let folder = JobFolder::open(&reader, &job(JOB)).await.unwrap();
+    let known = folder.known_damage().await.unwrap();
+    assert!(!known.points.is_empty() && known.unreadable == BTreeSet::from([points[2].sequence]), "{known:?}");
+    let indexes = Prefix::new(format!("{JOB}/index")).unwrap();
+    for reads in 0.. {
+        let failures = faulty.failures();
+        faulty.inject(Fault::after_calls(reads, ErrorKind::Unavailable).on(Verb::Read).below(indexes.clone()));
+        let answer = folder.known_damage().await;
+        if faulty.failures() == failures {
+            assert!(reads > 3, "{reads}");
+            assert_eq!(answer.unwrap(), known);
+            break;
+        }
+        let error = answer.unwrap_err();
+        assert_eq!(error.repository_kind(), Some(ErrorKind::Unavailable), "after {reads} reads: {error}");
+    }
+}

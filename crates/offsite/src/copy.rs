@@ -336,7 +336,8 @@ impl CopyJob {
                 }
                 if removes_machines {
                     report.notes.push(format!(
-                        "no machine was removed that was not selected: it may be by now, and the sources cannot be looked at: {why}"
+                        "machines that were not selected keep their copies for now: they may be selected again, and the sources cannot be \
+                         looked at: {why}"
                     ));
                 }
                 Ok(report)

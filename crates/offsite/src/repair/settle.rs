@@ -233,7 +233,8 @@ fn live(steps: &BTreeMap<Sequence, BlockMap>, alignment: u64) -> BTreeMap<Object
 }
 
 /// The files of the head, counted anew. One that nothing refers to holds blocks of what was left out: it stays, and is taken for
-/// live as a whole, so that nothing makes room in it, until a repair discards it. What is lost or cut off, and what nothing refers to, is not missed.
+/// live as a whole, so that nothing makes room in it, until a repair discards it.
+/// What is lost or cut off, and what nothing refers to, is not missed.
 fn recount(
     survey: &Survey,
     head: &mut Head,

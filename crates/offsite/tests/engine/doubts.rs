@@ -276,7 +276,7 @@ async fn no_machine_is_removed_while_the_sources_are_away_and_that_is_said() {
         copy.sync(&SyncRequest::at(day(number))).await.unwrap();
     }
     let report = away.transform(day(2), 2).await.unwrap();
-    assert_says(&report.notes, &["no machine was removed that was not selected", "the primary is away"]);
+    assert_says(&report.notes, &["machines that were not selected keep their copies for now", "the primary is away"]);
     assert!(has_db(), "{report:?}");
     let report = copy.transform(day(2), 0).await.unwrap();
     assert_eq!(report.notes, [""; 0]);

@@ -143,6 +143,20 @@ async fn a_disk_that_is_lost_is_said() {
 }
 
 #[tokio::test]
+async fn a_disk_that_has_half_of_its_data_left_is_not_said() {
+    let (_, primary) = memory_repository().await;
+    let (_, second) = memory_repository().await;
+    let mut machines = Machines::new(215);
+    machines.add("web01", &[100 * BLOCK]);
+    machines.fill_with_noise("web01");
+    for number in 0..2 {
+        machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
+        assert_eq!(copy_job(&primary, &second).run(day(number)).await.unwrap().notes, [""; 0], "day {number}");
+        machines.overwrite("web01", |disk| disk[50 * BLOCK..].fill(0));
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_that_matches_nothing_is_said() {
     let (_, primary) = memory_repository().await;
     let (_, second) = memory_repository().await;

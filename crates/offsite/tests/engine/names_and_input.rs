@@ -91,7 +91,8 @@ async fn what_is_printed_of_an_activity_names_its_job() {
     let backup = format!("{:?}", BackupJob::new(&repository, job("nightly")));
     let export = format!("{:?}", Export::new(&repository, job("nightly")));
     let transform = format!("{:?}", TransformJob::new(&repository, job("nightly")));
-    for printed in [backup, export, transform] {
+    let copy = CopyJob::new(job("nightly"), &repository, job("hourly"), &memory_repository().await.1).unwrap();
+    for printed in [backup, export, transform, format!("{copy:?}")] {
         assert!(printed.contains("nightly"), "{printed}");
     }
 }

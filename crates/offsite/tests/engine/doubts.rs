@@ -143,6 +143,18 @@ async fn a_disk_that_is_lost_is_said() {
 }
 
 #[tokio::test]
+async fn a_selection_that_leaves_all_machines_out_is_said() {
+    let (_, primary) = memory_repository().await;
+    let (_, second) = memory_repository().await;
+    let mut machines = Machines::new(216);
+    machines.add("web01", &[BLOCK]);
+    machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
+    let copy = copy_job(&primary, &second).select(Selection::all().without(vec![machine("web01")]));
+    let report = copy.run(day(0)).await.unwrap();
+    assert_says(&report.notes, &["nothing is copied, as the selection leaves out all machines of the sources"]);
+}
+
+#[tokio::test]
 async fn a_disk_that_has_half_of_its_data_left_is_not_said() {
     let (_, primary) = memory_repository().await;
     let (_, second) = memory_repository().await;

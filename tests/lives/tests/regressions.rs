@@ -152,3 +152,9 @@ fn an_active_full_leaves_no_state_out() {
         "places 0 0 0 0 0 hours 170; join; backup 0 0 1; run 0 101 1; policy 0 16 5; backup; backup 0 104 1; sync 0 1 47",
     );
 }
+
+/// The damage was gone by itself, and the repair took it out of the note of the verification, though it had nothing to mend.
+#[test]
+fn a_repair_that_mends_nothing_writes_nothing() {
+    holds("places 0 0 0 0 0 hours 75; join 0 1; backup; damage 0 12 1; verify 0 68 1; mend 11 133 1; repair 0 145 1");
+}

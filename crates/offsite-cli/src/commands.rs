@@ -95,7 +95,7 @@ pub(crate) fn freed(released: &Released) -> String {
 }
 
 /// Said of a restore point that stands on a damaged index.
-pub(crate) const UNREADABLE: &str = "what tells where its blocks lie cannot be read; `offsite repair` brings it back";
+pub(crate) const UNREADABLE: &str = "an index that it needs cannot be read; `offsite repair` brings it back";
 
 /// What is known to be damaged, a line for each machine.
 pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {

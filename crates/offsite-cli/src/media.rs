@@ -231,7 +231,7 @@ impl MediaSet {
                 format!("{}\n  or take the one that is there into the set, with `offsite init {repo}`", chain_of(error))
             }
             ErrorKind::Corrupt => {
-                format!("{}\n  (`offsite init {repo}` marks it again, as what it was)", chain_of(error))
+                format!("{}\n  (`offsite init {repo}` then gives the drive its marker back)", chain_of(error))
             }
             _ => chain_of(error),
         }

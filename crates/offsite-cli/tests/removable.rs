@@ -190,7 +190,7 @@ fn a_drive_that_has_lost_a_marker_gets_it_back() {
     let before = fs::read(&marker).unwrap();
     fs::write(&marker, "no marker").unwrap();
     let refused = run(&world, 4, 1);
-    for said in ["remove that file", "`offsite init rotation` marks it again"] {
+    for said in ["remove that file", "`offsite init rotation` then gives the drive its marker back"] {
         assert!(refused.err.contains(said), "{said}: {refused}");
     }
     fs::remove_file(&marker).unwrap();

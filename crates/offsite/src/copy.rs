@@ -350,8 +350,8 @@ impl CopyJob {
         let request = SyncRequest::at(now);
         let asked = self.asked(&request);
         let decided = asked.decide(sources, &Copied::new(), &Copied::new());
-        let selected = asked.selected(sources, writer.head(), decided.iter().map(|(choice, _)| choice));
-        writer.select(&selected);
+        let in_doubt = asked.selected_in_doubt(sources, writer.head());
+        writer.select(&selection::selected(sources, decided.iter().map(|(choice, _)| choice), &in_doubt));
     }
 
     async fn transform_with(

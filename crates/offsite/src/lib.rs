@@ -50,6 +50,7 @@ pub mod runner;
 #[cfg(test)]
 mod sample;
 mod seams;
+mod selected;
 mod signs;
 #[cfg(offsite_simulation)]
 #[doc(hidden)]

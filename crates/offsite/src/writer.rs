@@ -1,6 +1,6 @@
 //! The one writer of a job folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::read_back::Proven;
 use crate::release::release;
 use crate::rules::{check_successor, check_taking};
 use crate::seams::is_broken;
+use crate::selected::Selected;
 use crate::signs::Signs;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
@@ -363,41 +364,6 @@ pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, 
     stored.while_doing(while_doing)
 }
 
-const DAY_SECS: i64 = 86_400;
-
-/// The machines that a job selects, as a look at its sources told.
-pub(crate) struct Selected {
-    pub(crate) machines: Vec<MachineName>,
-    /// Whether all of the sources were seen: else what is not selected may be in the others.
-    pub(crate) are_all: bool,
-}
-
-impl Selected {
-    /// When each machine was last selected, by a look at `now`. A machine of the chain that is not selected keeps the date of its last
-    /// selection; of one that has none it is now. If it was selected when all was seen the last time, that may be long ago: nobody knows when
-    /// it was selected last, and it is taken to be a day ago at the most.
-    ///
-    /// Where not all was seen, no days go by for what is not selected: the others are then as if they had been selected when all was seen
-    /// the last time.
-    pub(crate) fn dates(&self, head: &Head, now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
-        let present: BTreeSet<&MachineName> =
-            head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
-        let seen_before = head.last_selected.values().max().copied();
-        let seen = if self.are_all { now } else { seen_before.unwrap_or(now) };
-        let a_day_ago = Timestamp::from_unix_secs(now.unix_secs() - DAY_SECS).unwrap_or(now);
-        let missed = |name: &MachineName| match head.last_selected.get(name).copied() {
-            Some(last) if self.are_all && Some(last) == seen_before => last.max(a_day_ago),
-            last => last.unwrap_or(seen),
-        };
-        let date = |name: &MachineName| match () {
-            () if self.machines.contains(name) => Some((name.clone(), seen)),
-            () if present.contains(name) => Some((name.clone(), missed(name))),
-            () => None,
-        };
-        head.machines.iter().filter_map(date).collect()
-    }
-}
-
 /// The head after `head`, so far with the same content. Time is known up to `mark`.
 fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
@@ -473,7 +439,6 @@ mod tests {
 
     use super::*;
     use crate::Silent;
-    use crate::sample::Sample;
 
     /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
     #[tokio::test]
@@ -499,20 +464,6 @@ mod tests {
             let error = writer.close::<()>(Err(damage())).await.unwrap_err();
             assert_eq!(error.repository_kind(), expected, "{error}");
             assert_eq!(error.is_loss(), is_reachable, "{error}");
-        }
-    }
-
-    /// There is nothing of it to remove any more, and its date would be kept for ever.
-    #[tokio::test]
-    async fn a_machine_that_is_in_no_point_and_not_selected_keeps_no_date() {
-        let mut head = Sample::new(1).await.head;
-        let day = |number: i64| Timestamp::from_unix_secs(1_793_570_400 + number * DAY_SECS).unwrap();
-        let (there, gone) = (MachineName::new("web01").unwrap(), MachineName::new("db01").unwrap());
-        head.machines = vec![there.clone(), gone.clone()];
-        head.last_selected = BTreeMap::from([(there.clone(), day(0)), (gone, day(0))]);
-        for are_all in [true, false] {
-            let selected = Selected { machines: Vec::new(), are_all };
-            assert_eq!(selected.dates(&head, day(1)), BTreeMap::from([(there.clone(), day(0))]));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::mover::{Copied, OutputHeader, disks_of};
 use crate::point::{PointIndex, Stack, number_machines};
 use crate::read_back::check_step;
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
-use crate::writer::Selected;
+use crate::selected::Selected;
 use crate::{Error, OpenRepository, Result};
 
 /// What the sources offer at one moment.

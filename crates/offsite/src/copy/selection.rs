@@ -14,7 +14,7 @@ use super::sync::SyncRequest;
 use crate::error::causes;
 use crate::folder::{JobFolder, PointSelector};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
-use crate::writer::Selected;
+use crate::selected::Selected;
 use crate::{Error, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
@@ -144,6 +144,7 @@ impl Asked<'_> {
         let block_size = head.chain.block_size();
         let decided = self.decide(open, had, copied);
         let labels = open.labels();
+        let in_doubt = self.selected_in_doubt(open, head);
         let mut choice = Choice {
             wanted: BlockMap::empty(),
             machines: Vec::new(),
@@ -152,7 +153,7 @@ impl Asked<'_> {
             time: None,
             labels: BTreeMap::new(),
             known: Vec::new(),
-            selected: self.selected(open, head, decided.iter().map(|(choice, _)| choice)),
+            selected: selected(open, decided.iter().map(|(choice, _)| choice), &in_doubt),
             others: Vec::new(),
             failure: None,
             notes: Vec::new(),
@@ -249,25 +250,12 @@ impl Asked<'_> {
                 location: folder.repository().location(),
             });
         }
-        choice.known.extend(self.selected_in_doubt(open, head));
+        choice.known.extend(in_doubt);
         Ok(choice)
     }
 
-    /// The machines that the job selects of a chain with this head, by these decisions.
-    pub(super) fn selected<'a>(
-        &self,
-        open: &Sources,
-        head: &Head,
-        decided: impl Iterator<Item = &'a Chosen>,
-    ) -> Selected {
-        let is_there = |choice: &&Chosen| choice.decision != Decision::Missing;
-        let mut machines: Vec<MachineName> = decided.filter(is_there).map(|choice| choice.machine.clone()).collect();
-        machines.extend(self.selected_in_doubt(open, head));
-        Selected { machines, are_all: open.are_whole() }
-    }
-
     /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
-    /// name. None: it may be taken.
+    /// name; nothing if it may be taken.
     fn strange(&self, open: &Sources, had: &Had, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
         let known = had.origin?.folder;
         let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
@@ -328,6 +316,17 @@ pub(super) fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) ->
 
 fn hex(id: &[u8; 16]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The machines that the job selects, by these decisions and by what is `in_doubt`.
+pub(super) fn selected<'a>(
+    open: &Sources,
+    decided: impl Iterator<Item = &'a Chosen>,
+    in_doubt: &[MachineName],
+) -> Selected {
+    let is_there = |choice: &&Chosen| choice.decision != Decision::Missing;
+    let decided = decided.filter(is_there).map(|choice| &choice.machine);
+    Selected { machines: decided.chain(in_doubt).cloned().collect(), are_all: open.are_whole() }
 }
 
 /// What a decision not to copy means for the report.

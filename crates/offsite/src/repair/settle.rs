@@ -101,13 +101,12 @@ pub(super) async fn settle(
     }
     // What arrived of an incomplete machine is in files that nothing else refers to.
     let spare = match Indexes::new(&survey.repository, &survey.layout, head.folder).live_spare(&next).await {
-        Ok(spare) => Some(spare),
-        Err(error) if error.is_loss() => None,
+        Ok(spare) => spare.files(),
+        // Any of them may have it.
+        Err(error) if error.is_loss() => next.files.keys().copied().collect(),
         Err(error) => return Err(error),
     };
-    let is_spare =
-        |id: &ObjectId| spare.as_ref().is_none_or(|spare| spare.stored().any(|(_, _, _, at)| at.file == *id));
-    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !live.contains_key(*id) && !is_spare(id);
+    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !live.contains_key(*id) && !spare.contains(*id);
     let unneeded = next.files.iter().filter(is_unneeded).map(|(id, file)| (*id, file.length)).collect();
     let states = states.into_iter().collect();
     let is_new = is_changed || basis != Basis::Head;

@@ -7,6 +7,7 @@ mod attach;
 mod carrying;
 mod counts;
 mod damage;
+mod deselected;
 mod disk_names;
 mod doubts;
 mod failed_flush;

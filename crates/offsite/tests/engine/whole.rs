@@ -97,6 +97,21 @@ async fn a_flagged_increment_is_read_whole_from_the_source() {
 }
 
 #[tokio::test]
+async fn one_that_is_damaged_at_the_source_is_made_of_the_chain() {
+    let scene = Scene::new().await;
+    let full = newest_head(&scene.source, "nightly").chain.points()[0].clone();
+    // A block that has not changed since.
+    let says = step(&scene.source, "nightly", &full);
+    let (.., at) = says.stored().nth(1).unwrap();
+    let file = key(&format!("nightly/blocks/{}", at.file));
+    assert!(scene.source.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
+    let report = scene.copy().transform(day(8), 1).await.unwrap();
+    assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
+    let told = |text: &str| report.notes.iter().any(|note| note.contains(text));
+    assert!(told("restore point 8 could not be read whole from the source"), "{:?}", report.notes);
+}
+
+#[tokio::test]
 async fn one_that_the_source_has_no_more_is_made_of_the_chain() {
     let mut scene = Scene::new().await;
     scene.back_up(9).await;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite::core::StoredBlock;
 use offsite::core::format::records::Verification;
 use offsite::core::format::{Kind, encode_record};
+use offsite::core::{RestorePoint, StoredBlock};
 use offsite::{JobFolder, KnownDamage, MergeMethod, OpenRepository, Repair, TransformJob, Verify};
-use offsite_repository::testing::{Fault, Faulty};
+use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
 
 use super::{COPY, JOB, Place, Scene, damaged, flip, lengths, live, newest, remembered, verify};
@@ -173,10 +173,8 @@ async fn findings_that_cannot_be_believed_are_ignored() {
     assert_eq!(verify(&second, COPY).await.notes.len(), 1, "there is no higher number");
 }
 
-/// An index is found damaged, and a block was before. Both are told until they are put back, whichever comes first; what is damaged behind an
-/// index that cannot be read is not forgotten.
-#[tokio::test]
-async fn a_damaged_index_is_told_until_it_can_be_read_again() {
+/// Three restore points, and in that at this position a block that a verification has found damaged.
+async fn with_a_known_damaged_block(position: usize) -> (Arc<Memory>, OpenRepository, Vec<RestorePoint>) {
     let (memory, repository) = memory_repository().await;
     let mut machines = Machines::new(seed(91));
     machines.add("web01", &[4 * BLOCK]);
@@ -185,9 +183,17 @@ async fn a_damaged_index_is_told_until_it_can_be_read_again() {
         machines.backup(&repository, &["web01"]).run(day(number)).await.unwrap();
     }
     let points = newest_head(&memory, JOB).chain.points().to_vec();
-    let (.., at) = step(&memory, JOB, &points[2]).stored().next().unwrap();
+    let (.., at) = step(&memory, JOB, &points[position]).stored().next().unwrap();
     flip(&memory, JOB, &at);
     assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    (memory, repository, points)
+}
+
+/// An index is found damaged, and a block was before. Both are told until they are put back, whichever comes first; what is damaged behind an
+/// index that cannot be read is not forgotten.
+#[tokio::test]
+async fn a_damaged_index_is_told_until_it_can_be_read_again() {
+    let (memory, repository, points) = with_a_known_damaged_block(2).await;
     let index = key(&format!("{JOB}/index/{}", points[1].index.id));
     let intact = bytes_of(&memory, &index);
     assert!(memory.corrupt(&index, intact.len() as u64 - 9, 1));
@@ -215,17 +221,7 @@ async fn a_damaged_index_is_told_until_it_can_be_read_again() {
 /// Whether an index is damaged nobody knows while it cannot be reached: whichever read of one fails, that is the answer.
 #[tokio::test]
 async fn an_outage_is_not_taken_for_a_damaged_index() {
-    let (memory, repository) = memory_repository().await;
-    let mut machines = Machines::new(seed(92));
-    machines.add("web01", &[4 * BLOCK]);
-    for number in 0..3 {
-        machines.change("web01", 2);
-        machines.backup(&repository, &["web01"]).run(day(number)).await.unwrap();
-    }
-    let points = newest_head(&memory, JOB).chain.points().to_vec();
-    let (.., at) = step(&memory, JOB, &points[0]).stored().next().unwrap();
-    flip(&memory, JOB, &at);
-    assert_eq!(verify(&repository, JOB).await.damage.len(), 1);
+    let (memory, repository, points) = with_a_known_damaged_block(0).await;
     let index = key(&format!("{JOB}/index/{}", points[2].index.id));
     assert!(memory.corrupt(&index, bytes_of(&memory, &index).len() as u64 - 9, 1));
     assert_eq!(Verify::new(&repository, job(JOB)).run().await.unwrap().damage.len(), 1);

@@ -3,221 +3,23 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
+mod markers;
+#[path = "../support/mod.rs"]
 mod support;
+mod world;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 
-use offsite_cli::workload::{Changes, Disk, Profile};
 use offsite_tests::FileSystemKind;
-use serde_json::Value;
 use support::daemons::Daemon;
 use support::golden::Transcript;
-use support::{Offsite, Ran, assert_same_bytes, copy_sparse, day, hour};
+use support::{Ran, day, hour};
+use world::{World, config};
 
 const COPY: &str = "Offsite Copy";
 const BACKUP: [&str; 7] = ["backup", "--repo", "primary", "--job", "nightly", "--block-size", "256KiB"];
-
-/// A copy job from `primary` to the drives that show up at `places`, which keeps `keep` points.
-fn config(places: &[&str], keep: u32) -> String {
-    format!(
-        "[repositories.primary]\nlocation = \"primary\"\n\n[repositories.rotation]\nlocation = \"removable:weekly\"\n\
-         places = {places:?}\n\n[jobs.\"{COPY}\"]\nsource = {{ repository = \"primary\", job = \"nightly\" }}\n\
-         target = \"rotation\"\n[jobs.\"{COPY}\".retention]\nkeep = {keep}\n"
-    )
-}
-
-/// A machine whose every day is kept, to compare with what is restored.
-struct World {
-    offsite: Offsite,
-    disk: Disk,
-    days: BTreeMap<String, u32>,
-    version: u32,
-}
-
-impl World {
-    fn new(size_mib: u64, places: &[&str], keep: u32) -> Self {
-        let offsite = Offsite::new();
-        offsite.config(&config(places, keep));
-        offsite.ok(["init", "primary"]);
-        let profile = Profile { changes: Changes::WholeBlocks(2), ..Profile::default() };
-        let disk = Disk { profile, ..Disk::new("web01", 11, size_mib) };
-        disk.write_full(&offsite.path("web01.img"), 0).unwrap();
-        Self { offsite, disk, days: BTreeMap::new(), version: 0 }
-    }
-
-    /// Puts the folder `name` where drives show up.
-    fn insert(&self, name: &str) {
-        self.take_out();
-        let folder = self.offsite.path(name);
-        fs::create_dir_all(&folder).unwrap();
-        symlink(folder, self.offsite.path("mount")).unwrap();
-    }
-
-    fn take_out(&self) {
-        let _ = fs::remove_file(self.offsite.path("mount"));
-    }
-
-    /// Makes the folder `name` a drive, and takes it out.
-    fn prepare(&self, name: &str) {
-        self.insert(name);
-        self.offsite.ok(["init", "rotation", "--label", name, "--allow-unmounted"]);
-        self.take_out();
-    }
-
-    /// A day of work, and its backup.
-    fn work(&mut self, number: i64) {
-        let image = self.offsite.path("web01.img");
-        if number > 0 {
-            self.version += 1;
-            self.disk.apply(&image, self.version).unwrap();
-        }
-        copy_sparse(&image, &self.offsite.path(&format!("day-{number}.img")));
-        self.days.insert(day(number), number as u32);
-        let at = day(number);
-        self.offsite.ok(BACKUP.into_iter().chain(["web01=web01.img", "--at", &at]));
-    }
-
-    /// Runs the copy job; what it reports, in JSON.
-    #[track_caller]
-    fn copy(&self, number: i64) -> Value {
-        let ran = self.offsite.ok(["run", "--json", "--now", &day(number)]);
-        let mut lines = ran.out.lines();
-        let report = serde_json::from_str(lines.next().unwrap()).unwrap();
-        assert!(lines.next().is_some_and(|line| line.starts_with("{\"safe_to_remove\"")), "{ran}");
-        report
-    }
-
-    /// What a run on the drive of this label would do, wherever it is.
-    #[track_caller]
-    fn plan(&self, label: &str, number: i64) -> Value {
-        let ran = self.offsite.ok(["run", "--dry-run", "--json", "--now", &day(number)]);
-        let mut plans = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let mut plan =
-            plans.find(|plan| plan["medium"]["label"] == label).unwrap_or_else(|| panic!("no {label}: {ran}"));
-        plan.as_object_mut().unwrap().remove("medium");
-        // What is free on a drive that is away nobody knows.
-        if let Some(room) = plan.get_mut("room").and_then(Value::as_object_mut) {
-            room.remove("free_bytes");
-        }
-        if let Some(room) = plan.pointer_mut("/sync/room").and_then(Value::as_object_mut) {
-            room.remove("free_bytes");
-        }
-        plan
-    }
-
-    /// The points of the drive of this label that `chain` says the next run keeps, and not only until one is newer.
-    #[track_caller]
-    fn promised(&self, label: &str, number: i64) -> Vec<String> {
-        let ran = self.offsite.run(["chain", "rotation", COPY, "--json", "--now", &day(number)]);
-        let mut chains = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let Some(chain) = chains.find(|chain| chain["medium"]["label"] == label) else { return Vec::new() };
-        let stays = |point: &&Value| {
-            let reasons = point["reasons"].as_array().unwrap();
-            reasons.iter().any(|reason| !reason.as_str().unwrap().ends_with("until 1 newer"))
-        };
-        let points = chain["points"].as_array().unwrap().iter().filter(stays);
-        points.map(|point| point["time"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// What each drive holds, as `points` tells it: its label, whether it is away, and the times.
-    #[track_caller]
-    fn points(&self) -> BTreeMap<String, (bool, Vec<String>)> {
-        let ran = self.offsite.ok(["points", "rotation", "--json"]);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let medium = |line: &str| {
-            let value: Value = serde_json::from_str(line).unwrap();
-            let times = value["points"].as_array().unwrap().iter().map(|point| text(&point["time"])).collect();
-            (text(&value["medium"]["label"]), (value["medium"]["is_away"].as_bool().unwrap(), times))
-        };
-        ran.out.lines().map(medium).collect()
-    }
-
-    /// Restores every point of the drive that is there and compares it with the machine of that day; the numbers of the days.
-    #[track_caller]
-    fn check(&self) -> Vec<u32> {
-        let label = self.points().into_iter().find(|(_, (is_away, _))| !is_away).expect("a drive is there").0;
-        let times = &self.points()[&label].1;
-        let mut days = Vec::new();
-        for time in times {
-            let day = self.days[time];
-            let to = self.offsite.path("restored.img");
-            self.offsite.ok(["restore", "rotation", COPY, "web01", "--at", time, "--to", "restored.img"]);
-            assert_same_bytes(&to, &self.offsite.path(&format!("day-{day}.img")));
-            fs::remove_file(to).unwrap();
-            days.push(day);
-        }
-        self.offsite.ok(["verify", "rotation", "--read-data"]);
-        days
-    }
-}
-
-/// A drive has two markers: one of the repository, and one that tells it from other drives. Each comes back, and the chain goes on.
-#[test]
-fn a_drive_that_has_lost_a_marker_gets_it_back() {
-    let mut world = World::new(4, &["mount"], 4);
-    let drives = ["blue", "red"];
-    drives.iter().for_each(|drive| world.prepare(drive));
-    for (number, drive) in (0..).zip(drives) {
-        world.work(number);
-        world.insert(drive);
-        world.copy(number);
-    }
-    let run =
-        |world: &World, number: i64, status: i32| world.offsite.run(["run", "--now", &day(number)]).expect(status);
-    let is_increment = |report: &Value| report["syncs"][0]["kind"] == "increment";
-    // Of the repository: lost or damaged, and put back by a repair.
-    for (number, damaged) in [(2, None), (3, Some("no marker"))] {
-        world.work(number);
-        world.insert("blue");
-        let marker = world.offsite.path("blue/offsite-repository");
-        match damaged {
-            None => fs::remove_file(&marker).unwrap(),
-            Some(text) => fs::write(&marker, text).unwrap(),
-        }
-        let refused = run(&world, number, 1);
-        assert!(refused.err.contains("`offsite repair REPO JOB` makes it anew"), "{refused}");
-        world.offsite.ok(["repair", "rotation", COPY]);
-        assert!(is_increment(&world.copy(number)), "day {number}");
-    }
-    // Of the drive: damaged, then lost. It is the drive that it was.
-    world.work(4);
-    world.insert("red");
-    let marker = world.offsite.path("red/.offsite-medium");
-    let before = fs::read(&marker).unwrap();
-    fs::write(&marker, "no marker").unwrap();
-    let refused = run(&world, 4, 1);
-    for said in ["remove that file", "`offsite init rotation` then gives the drive its marker back"] {
-        assert!(refused.err.contains(said), "{said}: {refused}");
-    }
-    fs::remove_file(&marker).unwrap();
-    world.offsite.ok(["init", "rotation", "--allow-unmounted"]);
-    assert_eq!(fs::read(&marker).unwrap(), before);
-    assert!(is_increment(&world.copy(4)));
-    assert_eq!(world.points().into_keys().collect::<Vec<_>>(), drives);
-    assert_eq!(world.check(), [1, 4]);
-    // Both at once, and one after the other before any run.
-    for repairs_first in [true, false] {
-        world.insert("red");
-        fs::remove_file(world.offsite.path("red/offsite-repository")).unwrap();
-        if repairs_first {
-            world.offsite.ok(["repair", "rotation", COPY]);
-        }
-        fs::remove_file(&marker).unwrap();
-        world.offsite.ok(["init", "rotation", "--allow-unmounted"]);
-        assert_eq!(fs::read(&marker).unwrap(), before, "repaired first: {repairs_first}");
-        assert_eq!(world.check(), [1, 4]);
-    }
-    // Another one that nobody remembers is taken in under a label of its own.
-    let stranger = Offsite::new();
-    stranger.ok(["init", "elsewhere"]);
-    fs::rename(stranger.path("elsewhere"), world.offsite.path("green")).unwrap();
-    world.prepare("green");
-    assert_eq!(world.points().into_keys().collect::<Vec<_>>(), ["blue", "green", "red"]);
-}
 
 /// Each drive has a chain of its own; after a swap the copy goes on with one increment; retention counts what is on both, and
 /// leaves a drive that comes back after long its newest point; everything restores.

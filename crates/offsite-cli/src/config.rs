@@ -54,14 +54,14 @@ pub(crate) struct Config {
 pub(crate) struct RepositoryConfig {
     /// A folder, `s3://bucket/prefix`, or `removable:NAME` for drives that are used in turn.
     pub(crate) location: String,
-    /// The store's URL; none: `AWS_ENDPOINT_URL`, or AWS.
+    /// The store's URL. Without it, `AWS_ENDPOINT_URL` or AWS.
     pub(crate) endpoint: Option<String>,
-    /// The bucket's region; none: `AWS_REGION`, or us-east-1.
+    /// The bucket's region. Without it, `AWS_REGION` or us-east-1.
     pub(crate) region: Option<String>,
     /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
     #[serde(default)]
     pub(crate) single_writer: bool,
-    /// What the store checks the bodies of requests by; none: SHA-256.
+    /// What the store checks the bodies of requests by. Without it, SHA-256.
     pub(crate) checksum: Option<ChecksumConfig>,
     /// A file with access keys, as the tools of AWS have one. The keys themselves are never in a config.
     pub(crate) credentials_file: Option<PathBuf>,

@@ -105,7 +105,7 @@ impl Coverage {
         ranges.get(after).is_some_and(|range| range.start < blocks.end)
     }
 
-    /// The covered ranges of a disk of a machine that is named, ascending; none: all of it.
+    /// The covered ranges of a disk of a machine that is named, ascending. `None` means all of it.
     pub(crate) fn ranges(&self, machine: &MachineName, disk: DiskNumber) -> Option<&[Range<u32>]> {
         let disks = self.machines.get(machine)?;
         match disks.ranges.get(&disk) {

@@ -31,7 +31,7 @@ pub(crate) type Place = (ObjectId, u64);
 /// What is remembered of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Findings {
-    /// Where verification goes on; none: at the start.
+    /// Where verification goes on. `None` stands for the start.
     pub(crate) next: Option<Place>,
     /// Damaged frames, and the digests of the blocks that they ought to hold.
     pub(crate) damaged: BTreeMap<Place, Digest>,

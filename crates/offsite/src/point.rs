@@ -34,7 +34,7 @@ pub(crate) struct PointIndex {
     pub(crate) machines: Vec<MachineState>,
     /// What its index says of whole machines.
     pub(crate) map: BlockMap,
-    /// What the index stands on; none: it stands alone.
+    /// What the index stands on. `None` if it stands alone.
     pub(crate) stack: Option<Stack>,
     /// What arrived of its incomplete machines.
     pub(crate) spare: BlockMap,

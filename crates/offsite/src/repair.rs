@@ -72,7 +72,7 @@ pub enum Basis {
 pub struct LeftOut {
     /// The point's number.
     pub sequence: Sequence,
-    /// The machine; none: the point has none left, and is no more.
+    /// The machine. `None` if the point has no machine left, and is no more.
     pub machine: Option<MachineName>,
     /// What of it is lost.
     pub why: String,
@@ -112,7 +112,7 @@ pub struct RepairReport {
     pub damage: Vec<Damage>,
     /// What else should be known: indexes that can be assigned to no restore point.
     pub notes: Vec<String>,
-    /// The number of the head that was written; none: the newest is right.
+    /// The number of the head that was written. `None` if the newest is right.
     pub head: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ pub struct Damage {
     pub object: String,
     /// What is wrong with it.
     pub what: String,
-    /// The machines and restore points that cannot be restored because of it. None: it touches no restore point.
+    /// The machines and restore points that cannot be restored because of it. Empty if it touches no restore point.
     pub touches: Vec<Touched>,
 }
 
@@ -46,7 +46,7 @@ pub struct Damage {
 pub struct Touched {
     /// The point.
     pub sequence: Sequence,
-    /// The machine; none: all of the point's.
+    /// The machine. `None` stands for all of the point's.
     pub machine: Option<MachineName>,
 }
 
@@ -61,7 +61,7 @@ pub struct VerifyReport {
     pub blocks: u64,
     /// Bytes of them that were read and compared.
     pub bytes_read: u64,
-    /// What is damaged. None: everything restores.
+    /// What is damaged. Empty if everything restores.
     pub damage: Vec<Damage>,
     /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
     pub bytes_left: u64,

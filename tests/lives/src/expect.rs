@@ -20,7 +20,7 @@ pub struct Asking {
     now: Timestamp,
     range: PointRange,
     take: Take,
-    /// Only these machines; none: all that are selected.
+    /// Only these machines. `None` stands for all that are selected.
     only: Option<BTreeSet<MachineName>>,
     /// Whether machines are taken from folders that they did not come from.
     pub adopts: bool,
@@ -87,7 +87,7 @@ pub struct Expected {
 pub struct Offered {
     /// Its whole states, none dated ahead.
     states: Vec<State>,
-    /// The time of the state that is to be copied; none: what is there is the newest.
+    /// The time of the state that is to be copied. `None` if what is there is the newest.
     pub due: Option<Timestamp>,
     /// Whether it came from a folder that is no source, so that it may be another machine.
     pub is_strange: bool,

@@ -68,7 +68,7 @@ impl S3CredentialSource {
         Self::default()
     }
 
-    /// The profile `profile` (or `AWS_PROFILE`, or `default`) of a credentials file; none: of the standard one.
+    /// The profile `profile` (or `AWS_PROFILE`, or `default`) of a credentials file. Without a file it is the standard one.
     #[must_use]
     pub fn file(path: Option<PathBuf>, profile: Option<String>) -> Self {
         Self { file: path, profile, read: Mutex::default() }

@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Request<'a> {
     method: Method,
-    /// None: the bucket itself.
+    /// `None` stands for the bucket itself.
     name: Option<&'a str>,
     query: Vec<(&'static str, String)>,
     headers: Vec<(&'static str, String)>,

@@ -101,7 +101,7 @@ pub(super) struct MachineRecord {
     pub(super) status: u8,
     pub(super) captured_unix_secs: i64,
     pub(super) copy: CopyRecord,
-    /// None: the indexes below say all there is to say of it.
+    /// `None` if the indexes below say all there is to say of it.
     pub(super) disks: Option<Vec<DiskRecord>>,
 }
 

@@ -47,7 +47,7 @@ pub struct LeaseRenewal {
 pub struct Verification {
     /// The job folder.
     pub folder: [u8; 16],
-    /// The backup file and the offset in it of the frame that comes next; none: all has been read, and it starts over.
+    /// The backup file and the offset in it of the frame that comes next. `None` after all has been read: it starts over.
     pub next: Option<(u64, u64)>,
     /// Frames that are damaged: the backup file, the offset in it, and the digest of the block that ought to be there.
     pub damaged: Vec<(u64, u64, [u8; 32])>,

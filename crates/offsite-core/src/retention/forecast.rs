@@ -33,7 +33,7 @@ pub struct Departure {
     pub sequence: Sequence,
     /// The run in which it leaves the chain and becomes an archive, if it does.
     pub archived: Option<Timestamp>,
-    /// The run in which it goes; none: not in the next 10,000.
+    /// The run in which it goes. `None` if that is none of the next 10,000.
     pub goes: Option<Timestamp>,
     /// The bytes that only it still keeps by then. Blocks that the newest point has are taken to stay as they are.
     pub freed_bytes: u64,

@@ -179,7 +179,7 @@ impl fmt::Display for Reason {
 pub struct Verdict {
     /// Which point.
     pub sequence: Sequence,
-    /// Every reason to keep it; none: it expires.
+    /// Every reason to keep it. It expires if there is none.
     pub reasons: Vec<Reason>,
 }
 

@@ -203,7 +203,7 @@ impl CopyJob {
 }
 
 impl NewPoint {
-    /// The point and its plan, where `copied` has arrived; none: all of it.
+    /// The point and its plan, where `copied` has arrived. `None` stands for all of it.
     pub(super) fn settle(self, head: &Head, target: &OpenRepository, copied: Option<&Copied>) -> Result<Settled> {
         let mut plan = self.plan;
         if let Some(copied) = copied {

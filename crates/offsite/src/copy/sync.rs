@@ -30,7 +30,7 @@ pub struct SyncRequest {
     pub range: PointRange,
     /// Which of several states of a machine is taken.
     pub take: Take,
-    /// Only these of the selected machines; none: all.
+    /// Only these of the selected machines. `None` stands for all.
     pub machines: Option<BTreeSet<MachineName>>,
     /// The restore point that this interval has made already: what is copied joins it, as long as it is the newest and has
     /// none of the machines whole. Else a new one is made.

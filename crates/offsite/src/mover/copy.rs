@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// What a copy has brought.
 #[derive(Debug)]
 pub(crate) struct Copied {
-    /// For each move, in their order, where its frame lies; none: it is not there.
+    /// For each move, in their order, where its frame lies, if it is there.
     pub(crate) places: Vec<Option<(ObjectId, u64)>>,
     /// The new files and their lengths.
     pub(crate) files: BTreeMap<ObjectId, u64>,

@@ -34,7 +34,7 @@ pub(super) struct Frames {
 
 /// What is known of the points before and after the one whose index is lost.
 pub(super) struct Neighbours {
-    /// The index speaks of what came after this restore point; none: of all.
+    /// The index speaks of what came after this restore point. `None` if it speaks of all.
     after: Option<Sequence>,
     /// The state that it changes, or else the one before it.
     before: Option<BlockMap>,

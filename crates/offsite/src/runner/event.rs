@@ -30,7 +30,7 @@ pub enum RunnerEvent<'a> {
     },
     /// Nothing is done before then, unless something that is under way ends.
     Waiting {
-        /// Until when; none: for what is under way.
+        /// Until when. `None` if it waits for what is under way.
         until: Option<Timestamp>,
     },
     /// Restore points were found that can be copied.

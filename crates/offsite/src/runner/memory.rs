@@ -52,7 +52,7 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) id: [u8; 16],
-    /// None: nothing was copied to it yet.
+    /// `None` if nothing was copied to it yet.
     pub(super) folder: Option<JobFolder>,
     /// The newest states that the job has in other places that it writes to in turn.
     pub(super) elsewhere: BTreeMap<MachineName, Timestamp>,

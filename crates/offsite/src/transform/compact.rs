@@ -65,14 +65,14 @@ pub enum Budget {
 pub struct Compact {
     /// Files whose live share is smaller are emptied.
     pub below_live: LiveShare,
-    /// So often, in days, every file that has a superseded block is emptied. None: never, on schedule.
+    /// So often, in days, every file that has a superseded block is emptied. `None` disables the schedule.
     pub every_days: Option<u32>,
-    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. None: it may be spread over any
-    /// number.
+    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. With `None` it may be spread over
+    /// any number.
     pub files_max: Option<u32>,
     /// A piece moves at most so many bytes, or one block.
     pub piece_bytes: u64,
-    /// The bound of a run. None: it goes on until nothing is left to do.
+    /// The bound of a run. With `None` it goes on until nothing is left to do.
     pub budget: Option<Budget>,
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Draft {
     pub(crate) proven: Proven,
     /// What the new files say of themselves, where there are any.
     pub(crate) header: Option<OutputHeader>,
-    /// Where the moved blocks come from; none: out of the chain itself.
+    /// Where the moved blocks come from. Empty if that is the chain itself.
     pub(crate) sources: Vec<FrameSource>,
     /// Frames that are those of other blocks there, with the same bytes.
     pub(crate) aliases: Aliases,

@@ -58,7 +58,7 @@ pub enum MergeMethod {
 /// What a job's transform phase does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transforms {
-    /// What is kept; none: everything, for ever.
+    /// What is kept. `None` keeps everything, for ever.
     pub retention: Option<Policy>,
     /// How increments are merged.
     pub merge: MergeMethod,
@@ -66,14 +66,14 @@ pub struct Transforms {
     pub apply_changes_at_once: bool,
     /// How the oldest points go.
     pub ageing: Ageing,
-    /// When machines go that the job no longer selects; none: never.
+    /// When machines go that the job no longer selects. `None` keeps them.
     pub deleted_machines: Option<DeletedMachines>,
-    /// When files that are mostly superseded are emptied; none: never.
+    /// When files that are mostly superseded are emptied. `None` disables compaction.
     pub compact: Option<Compact>,
     /// How many bytes of blocks are read and compared with their digests after everything else, going on where the run before
-    /// ended; none: none are.
+    /// ended. `None` disables verification.
     pub verify_bytes: Option<u64>,
-    /// How far ahead of all that the job has known the clock may be before nothing is pruned by it, in seconds; none: a hundred days. See
+    /// How far ahead of all that the job has known the clock may be before nothing is pruned by it, in seconds. `None` stands for a hundred days. See
     /// [`ahead_max_secs`](offsite_core::schedule::clock::ahead_max_secs) for a job with a schedule.
     pub clock_ahead_max_secs: Option<i64>,
     /// Whether the clock is right, whatever the job has known before: somebody has looked at it. The job's latest known time goes back with

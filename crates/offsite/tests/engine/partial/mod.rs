@@ -10,8 +10,8 @@ use offsite::report::{MachineOutcome, SyncOutcome};
 use offsite::{
     Error, Gate, JobFolder, MergeMethod, OpenRepository, PointSelector, Restore, SyncRequest, Transforms, Verify,
 };
-use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::ErrorKind;
+use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 
 use crate::support::gates::{Held, StopAfter};
 use crate::support::objects::{fork, key, keys, newest_head, space, spare, step, stray};

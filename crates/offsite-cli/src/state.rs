@@ -44,23 +44,29 @@ pub(crate) struct LastResult {
 pub(crate) struct Verified {
     /// When it ended.
     pub(crate) at: String,
-    /// What is damaged, in words, a line for each object.
-    pub(crate) damage: Vec<String>,
-    /// What of it stays until a repair: heads, indexes and second copies. Of backup files each run tells what is still damaged.
-    pub(crate) lasting: Vec<String>,
+    /// Damage of backup files, in words, a line for each. Each run tells by itself what of that is still damaged.
+    pub(crate) files: Vec<String>,
+    /// Damaged heads, indexes and second copies, which stay until a repair.
+    pub(crate) others: Vec<String>,
 }
 
 impl Verified {
     /// What was found at a time.
-    pub(crate) fn of<'a>(at: String, damage: impl Iterator<Item = &'a Damage> + Clone) -> Self {
-        let words = |damage: &Damage| format!("{}: {}", damage.object, damage.what);
-        let is_file = |damage: &&Damage| {
+    pub(crate) fn of(at: String, damage: &[Damage]) -> Self {
+        let mut found = Self { at, files: Vec::new(), others: Vec::new() };
+        for damage in damage {
             let mut parts = damage.object.rsplit('/');
             let name = parts.next().unwrap_or_default();
-            parts.next() == Some("blocks") && !name.contains('.')
-        };
-        let lasting = damage.clone().filter(|damage| !is_file(damage)).map(words).collect();
-        Self { at, damage: damage.map(words).collect(), lasting }
+            let is_file = parts.next() == Some("blocks") && !name.contains('.');
+            let list = if is_file { &mut found.files } else { &mut found.others };
+            list.push(format!("{}: {}", damage.object, damage.what));
+        }
+        found
+    }
+
+    /// All that was found.
+    pub(crate) fn damage(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().chain(&self.files).map(String::as_str)
     }
 }
 
@@ -115,8 +121,8 @@ impl StateDir {
                 // Copies grow older, too, while the target is away.
                 newest = before.newest;
             }
-            let lasting = before.verified.filter(|verified| !verified.lasting.is_empty());
-            verified = lasting.map(|verified| Verified { damage: verified.lasting.clone(), ..verified });
+            let lasting = before.verified.filter(|verified| !verified.others.is_empty());
+            verified = lasting.map(|verified| Verified { files: Vec::new(), ..verified });
         }
         let last = LastResult {
             version: VERSION,

@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
         print::text(local.text(&summary(arguments, &report)));
     }
     if let Some(copy) = config.copy_job_of(&arguments.repo, &arguments.job).filter(|_| !arguments.dry_run) {
-        let found = Verified::of(clock::clock()?.now().to_string(), report.damage.iter());
+        let found = Verified::of(clock::clock()?.now().to_string(), &report.damage);
         config.state_dir().keep_verified(copy, found).unwrap_or_else(print::warning);
     }
     let is_whole = report.left_out.is_empty() && report.damage.is_empty() && report.notes.is_empty();

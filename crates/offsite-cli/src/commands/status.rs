@@ -249,7 +249,7 @@ impl Found {
         }
         if let Some(verified) = job.damage_found() {
             let at = self.ago(&verified.at);
-            lines.extend(verified.damage.iter().map(|what| ("damaged", format!("{}, verified {at}", one_line(what)))));
+            lines.extend(verified.damage().map(|what| ("damaged", format!("{}, verified {at}", one_line(what)))));
         }
         if let Some(failure) = job.record.as_ref().and_then(|record| record.last_failure.as_ref()) {
             lines.push(("failure", format!("at {}: {}", self.ago(&failure.at), failure.why)));
@@ -286,7 +286,7 @@ impl Job {
 
     /// What a verification found since the last interval ended, if that is damage.
     fn damage_found(&self) -> Option<&Verified> {
-        self.last.as_ref()?.verified.as_ref().filter(|verified| !verified.damage.is_empty())
+        self.last.as_ref()?.verified.as_ref().filter(|verified| verified.damage().next().is_some())
     }
 
     /// What failed since the last interval ended.

@@ -50,9 +50,10 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             )));
         }
         if let Some(copy) = config.copy_job_of(&arguments.repo, &job) {
-            let found = Verified::of(clock::clock()?.now().to_string(), report.damage.iter());
-            let known = if report.damage.is_empty() { known(&repository, &job).await? } else { Vec::new() };
-            let verified = Verified { damage: found.damage.into_iter().chain(known).collect(), ..found };
+            let mut verified = Verified::of(clock::clock()?.now().to_string(), &report.damage);
+            if report.damage.is_empty() {
+                verified.files = known(&repository, &job).await?;
+            }
             if let Err(why) = config.state_dir().keep_verified(copy, verified) {
                 print::warning(why);
                 status = status.and(Status::Warnings);

@@ -88,7 +88,7 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
         Some(_) => {}
     }
     if let Some(verified) = job.damage_found() {
-        let (count, first) = (verified.damage.len(), verified.damage.first().map_or("", String::as_str));
+        let (count, first) = (verified.damage().count(), verified.damage().next().unwrap_or_default());
         let damage = render::count(count, "case of damage", "cases of damage");
         problems.push((Severity::Critical, format!("`offsite verify` knows of {damage}: {}", one_line(first))));
     }

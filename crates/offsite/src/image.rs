@@ -26,7 +26,7 @@ pub use in_use::Holder;
 pub(crate) use in_use::refuse_file as refuse_file_in_use;
 pub(crate) use names::disk_names;
 
-use crate::partial::Replace;
+use crate::files::partial::Replace;
 use crate::{Error, Result};
 
 /// A disk to read. Calls block.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use offsite_repository::Key;
 
-use crate::layout::{MARKER, PROBE};
+use crate::folder::layout::{MARKER, PROBE};
 
 /// Folders of file systems and their tools, which often nobody may look into.
 const FOREIGN: [&str; 3] = ["System Volume Information", "@eaDir", "lost+found"];

@@ -51,7 +51,7 @@ use offsite_core::{MachineName, MachineNumber, StoredBlock};
 use offsite_repository::{Counts, RepositoryExt};
 
 use crate::error::Context;
-use crate::layout::Layout;
+use crate::folder::layout::Layout;
 use crate::{Error, OpenRepository, Result};
 
 /// Batches that are under way at once: enough to keep two cores busy while one waits for the disk.

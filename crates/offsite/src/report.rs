@@ -8,8 +8,8 @@ use offsite_core::retention::Tier;
 use offsite_core::{DiskName, DiskNumber, MachineName, Sequence, Timestamp, Transferred};
 use offsite_repository::Counts;
 
-use crate::release::Released;
-use crate::transform::MergeMethod;
+use crate::commit::release::Released;
+use crate::jobs::transform::MergeMethod;
 use crate::{JobName, KnownDamage, VerifyReport};
 
 /// What was done to backup files: bytes and requests.

@@ -7,10 +7,10 @@ use offsite_core::format::head::{Head, Role};
 use offsite_core::{BlockMap, BlockSize, Chain, MachineName, RestorePoint, Sequence, Timestamp};
 use offsite_repository::testing::{Faulty, Memory};
 
-use crate::indexes::Indexes;
-use crate::layout::Layout;
+use crate::folder::layout::Layout;
 use crate::mover::{FrameSource, Wanted};
-use crate::restore::wanted;
+use crate::reader::indexes::Indexes;
+use crate::reader::restore::wanted;
 use crate::{BackupJob, ImageSource, JobFolder, JobName, OpenRepository};
 
 const BLOCK: usize = 256 << 10;

@@ -13,7 +13,7 @@ use imago::{
 
 use super::watch::Watch;
 use super::{DiskImage, DiskSink, Trust, qcow2_bounds};
-use crate::partial::{Content, Partial, Replace};
+use crate::files::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
 /// A qcow2 image to read.

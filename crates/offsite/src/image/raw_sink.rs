@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::device::Device;
 use super::{DiskSink, WriteOver};
-use crate::partial::{Content, Partial, Replace};
+use crate::files::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
 /// Start writing back every so many bytes, so that the last flush finds little to do.

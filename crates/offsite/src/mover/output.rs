@@ -17,8 +17,8 @@ use tokio::sync::Mutex;
 
 use super::stream::{Sink, SinkWriter};
 use crate::error::Context;
-use crate::folder::DiskSummary;
-use crate::layout::Layout;
+use crate::folder::layout::Layout;
+use crate::reader::job_folder::DiskSummary;
 use crate::{Error, OpenRepository, Result};
 
 /// The longest backup file where holes cannot be punched: there a file's space comes back when all of it is superseded or has

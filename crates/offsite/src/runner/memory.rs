@@ -6,7 +6,7 @@ use offsite_core::phase::{LastRun, Outcome, Past};
 use offsite_core::schedule::{Schedule, Span};
 use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 
-use crate::folder::JobFolder;
+use crate::reader::job_folder::JobFolder;
 
 /// What is known of a job between two starts of its runner; by default, nothing.
 ///

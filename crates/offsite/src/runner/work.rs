@@ -12,7 +12,7 @@ use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
 use super::{Clock, JobHost, OpenFailure, Slots};
 use crate::error::causes;
-use crate::folder::JobFolder;
+use crate::reader::job_folder::JobFolder;
 use crate::report::{SyncOutcome, TransformReport};
 use crate::{CopyJob, Error, Look, SyncRequest};
 

@@ -1,0 +1,96 @@
+//! What in a job folder is of no use to anyone, and room for a writer where a repository is full to the last byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::ObjectId;
+use offsite_core::format::head::{Head, RetiredObject};
+use offsite_repository::{Key, Repository};
+
+use crate::claims::pin::lowest_pinned;
+use crate::commit::rules::check_release;
+use crate::error::Context;
+use crate::folder::heads::Heads;
+use crate::folder::layout::{Layout, head_copy_number, twin_id};
+use crate::seams::is_broken;
+use crate::{OpenRepository, Result};
+
+/// Removes objects that writers of epochs up to `epoch` left and that `head`, the newest, does not refer to.
+///
+/// No later head can refer to them either: their writers can no longer commit, and ids are not used twice (release rules 5 and
+/// 6). So the listing only proposes; the head decides.
+pub(crate) async fn remove_orphans(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    epoch: u32,
+) -> Result<()> {
+    if is_broken!(OrphansKept) {
+        return Ok(());
+    }
+    let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
+    known.extend(head.chain.indexes().map(|index| index.id));
+    known.extend(head.retired.iter().map(|retirement| match retirement.what {
+        RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
+    }));
+    let blocks = repository.list(&layout.backup_files()?).await?;
+    // First, so that no copy of a head is left that refers to what is gone. The newest stays.
+    let copies = || blocks.keys().filter_map(|key| head_copy_number(key).map(|(writer, _)| (key, writer)));
+    let newest = copies().map(|(_, writer)| writer).max();
+    for (key, writer) in copies() {
+        if writer <= epoch && Some(writer) < newest {
+            delete(repository, key).await?;
+        }
+    }
+    let is_orphan = |id: &ObjectId| id.epoch() <= epoch && !known.contains(id);
+    let others = [repository.list(&layout.indexes()?).await?, repository.list(&layout.release_lists()?).await?];
+    for key in blocks.keys().chain(others.iter().flat_map(BTreeMap::keys)) {
+        if ObjectId::parse(key.name()).or_else(|| twin_id(key)).as_ref().is_some_and(is_orphan) {
+            delete(repository, key).await?;
+        }
+    }
+    // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
+    // made who was taken over and woke up late.
+    for number in Heads::new(repository.clone(), layout.clone()).numbers().await? {
+        if number <= head.boundary {
+            delete(repository, &layout.head(number)?).await?;
+        }
+    }
+    for key in repository.list(&layout.lease_renewals()?).await?.into_keys() {
+        if key.name() < layout.lease_renewal(head.epoch, 0)?.name() {
+            delete(repository, &key).await?;
+        }
+    }
+    // Counting the readers removes the pins of dead ones.
+    lowest_pinned(repository, layout).await.map(drop)
+}
+
+/// Makes room for the commit of a writer that finds `head` the newest and its lease free, where there is none.
+///
+/// Whoever reads that head may delete what it lists and no reader holds, as ids are not used twice. Holes are not punched: until
+/// this writer has committed, another one may write into ranges that are free.
+pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
+    // A writer that gave its lease back has had all its answers; one that was cut off may have a commit on its way.
+    let ended = if head.lease.is_none() { head.epoch } else { head.epoch.saturating_sub(1) };
+    remove_orphans(repository, layout, head, ended).await?;
+    check_release(head)?;
+    let pinned = lowest_pinned(repository, layout).await?;
+    for retirement in &head.retired {
+        if pinned.is_some_and(|pinned| pinned < retirement.since) {
+            continue;
+        }
+        match retirement.what {
+            RetiredObject::File(id) => delete(repository, &layout.backup_file(id)?).await?,
+            RetiredObject::Index(id) => {
+                delete(repository, &layout.twin(id)?).await?;
+                delete(repository, &layout.index(id)?).await?;
+            }
+            RetiredObject::Ranges(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn delete(repository: &OpenRepository, key: &Key) -> Result<()> {
+    let deleted = repository.backend().delete(key).await;
+    deleted.while_doing(|| format!("cleaning up {}", repository.location()))
+}

@@ -1,0 +1,11 @@
+//! Changing a chain: the writer, what is proven before a commit, and what is released after it.
+
+pub(crate) mod cleanup;
+pub(crate) mod clock_rule;
+pub(crate) mod point;
+pub(crate) mod read_back;
+pub(crate) mod release;
+pub(crate) mod rules;
+pub(crate) mod selected;
+pub(crate) mod stack;
+pub(crate) mod writer;

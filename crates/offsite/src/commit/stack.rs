@@ -1,0 +1,46 @@
+//! What the index of a full stands on.
+
+use offsite_core::{BlockMap, IndexReference, RestorePoint, Stored};
+
+use crate::Result;
+use crate::commit::point::Stack;
+use crate::reader::indexes::Indexes;
+
+/// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few
+/// indexes, and each row is written again a few times only, however many runs there are.
+const STACK_RATIO: u64 = 2;
+/// A rough length of an index without blocks, and of one block in it: for comparison with the lengths of others.
+const HEADER_BYTES: u64 = 256;
+const ROW_BYTES: u64 = 52;
+
+/// What the index of a full says whose state is the end of `steps` and then `new`, and what it stands on. `stored` is what the full
+/// has stored.
+///
+/// The indexes on top that are not much longer than what is new are written again together with it.
+pub(crate) async fn stacked(
+    indexes: &mut Indexes,
+    steps: &[&RestorePoint],
+    new: &BlockMap,
+    stored: Stored,
+) -> Result<(BlockMap, Stack)> {
+    let all = steps.iter().flat_map(|point| point.indexes().map(move |index| (*index, *point)));
+    let mut below: Vec<(IndexReference, &RestorePoint)> = all.collect();
+    let lower = below.iter().map(|(index, _)| *index).collect();
+    let mut bytes = length_of(new);
+    let mut from = below.len();
+    while from > 0 && below[from - 1].0.length <= STACK_RATIO * bytes {
+        from -= 1;
+        bytes += below[from].0.length;
+    }
+    let mut rows = BlockMap::empty();
+    for (index, point) in below.split_off(from) {
+        rows = rows.overlay(&indexes.rows(&[index], point).await?);
+    }
+    let below = below.into_iter().map(|(index, _)| index).collect();
+    Ok((rows.overlay(new), Stack { below, lower, step: new.clone(), stored }))
+}
+
+fn length_of(map: &BlockMap) -> u64 {
+    let disks = map.machines().values().flat_map(|machine| machine.disks.values());
+    HEADER_BYTES + disks.map(|disk| disk.runs().len() as u64 * ROW_BYTES).sum::<u64>()
+}

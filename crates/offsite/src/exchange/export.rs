@@ -1,0 +1,242 @@
+//! Exports: machines as one restore point in one file that stands for itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use offsite_core::format::index::Index;
+use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
+use offsite_core::format::{FormatError, Kind, encode_record};
+use offsite_core::plan::sync;
+use offsite_core::{
+    BlockMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence, Status,
+};
+use tokio::sync::Mutex;
+
+use crate::files::partial::{Content, Partial, Replace};
+use crate::folder::open_repository::random_id;
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, disks_of, transfer};
+use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
+use crate::seams::blocking;
+use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// The names of the two objects in every export.
+const FILE: ObjectId = ObjectId::new(1, 1);
+const INDEX: ObjectId = ObjectId::new(1, 2);
+
+/// An export of machines: each in its newest state, which may be older than the newest restore point, or all as one point has them.
+///
+/// What is written is one full restore point in one file, with its own index, and an end that tells a file that was cut off. It is
+/// written front to back, so it may go into a pipe. `docs/format.md` describes it.
+#[derive(Clone)]
+pub struct Export {
+    repository: OpenRepository,
+    job: JobName,
+    point: PointSelector,
+    machines: Vec<MachineName>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Export {
+    /// The newest state of each machine that `job` holds.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self {
+            repository: repository.clone(),
+            job,
+            point: PointSelector::Latest,
+            machines: Vec::new(),
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// The states at this restore point: by number, those that it has; by time, of each machine the newest that is not newer.
+    #[must_use]
+    pub fn point(mut self, point: PointSelector) -> Self {
+        self.point = point;
+        self
+    }
+
+    /// Only these machines. An empty list takes all.
+    #[must_use]
+    pub fn machines(mut self, machines: Vec<MachineName>) -> Self {
+        self.machines = machines;
+        self
+    }
+
+    /// Tells `progress` how far the export is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Writes the export. It is called on threads that may block, and its buffers need not be its own: pieces have about 4 MiB.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] if no machine, or one that was
+    /// asked for, is whole; [`Error::Damaged`] for a block that is not what was
+    /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
+    pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
+        self.run_to(Sink::new("writing the export", writer))
+    }
+
+    /// Writes the export to the file `to`, which must not exist. The file has its name only once it is whole and durable; until then, and
+    /// if the process dies, it is called `TO.partial`, which the next export to `to` replaces.
+    ///
+    /// # Errors
+    /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one
+    /// among a repository's own files. After an error there is no file.
+    pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
+        Box::pin(async move {
+            let path = to.to_owned();
+            let (partial, file) = blocking(move || Partial::create(&path, Content::Export, Replace::Never)).await??;
+            let writer = file.try_clone().map_err(|error| partial.failed(error))?;
+            let report = self.run(writer).await?;
+            blocking(move || {
+                let kept = file.sync_all().map_err(|error| partial.failed(error)).and_then(|()| partial.keep());
+                if kept.is_err() {
+                    partial.discard();
+                }
+                kept
+            })
+            .await??;
+            Ok(report)
+        })
+    }
+
+    fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
+        Box::pin(async move {
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.run_pinned(&folder, sink).await;
+            folder.unpin(pin, result).await
+        })
+    }
+
+    async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<ExportReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        let points = self.points(folder)?;
+        let state = state(folder, &points).await?;
+        let newest = points.values().max_by_key(|point| point.sequence);
+        let newest = *newest.ok_or_else(|| Error::Defect("an export without machines".to_owned()))?;
+        let id = random_id()?;
+        let header = OutputHeader {
+            folder: id,
+            sequence: newest.sequence,
+            time: newest.time,
+            block_size: folder.chain().block_size(),
+            alignment_bytes: EXPORT_ALIGNMENT_BYTES,
+            machines: state.machines().keys().cloned().zip((0..).map(MachineNumber)).collect(),
+            disks: disks_of(&state),
+        };
+        let plan = sync(&BlockMap::empty(), &state, header.bounded(u64::MAX), || FILE);
+        let machines = header.machines.iter().zip(state.machines().values()).map(|((name, number), machine)| {
+            let origin = points.get(name).map(|point| Origin { folder: folder.id(), sequence: point.sequence });
+            let state = MachineState::new(name.clone(), Status::Complete, machine.captured);
+            let state = MachineState { origin, ..state };
+            (state, *number)
+        });
+        let index = Index {
+            folder: id,
+            id: INDEX,
+            sequence: newest.sequence,
+            time: newest.time,
+            kind: PointKind::Full,
+            base: None,
+            block_size: header.block_size,
+            below: Vec::new(),
+            files: plan.files.clone(),
+            machines: machines.collect(),
+            map: plan.index.clone(),
+            spare: BlockMap::empty(),
+        };
+        let index = index.encode().map_err(defect)?;
+        let file_bytes = plan.files.values().sum();
+        let record = ExportHeader { id, job: self.job.to_string(), index_bytes: index.len() as u64, file_bytes };
+        let alignment = u64::from(EXPORT_ALIGNMENT_BYTES);
+        sink.write(vec![encode_record(Kind::Export, &record).map_err(defect)?.into()]).await?;
+        sink.pad(alignment).await?;
+        sink.write(vec![index.into()]).await?;
+        sink.pad(alignment).await?;
+        let file_start = sink.bytes();
+        let sink = Arc::new(Mutex::new(sink));
+        let frames = FrameSource::new(&self.repository, folder.layout(), folder.head());
+        let output = Output::stream(Arc::clone(&sink), header);
+        let progress = self.progress.as_ref();
+        let way = Way { headers: Headers::New, checking: Checking::Stored, aliases: &Aliases::new() };
+        transfer(&plan.moves, std::slice::from_ref(&frames), way, output, progress).await?;
+        let mut sink = sink.lock().await;
+        let written = sink.bytes() - file_start;
+        let end = ExportEnd { id, frames: plan.moves.len() as u64, bytes: sink.bytes(), checksum: sink.checksum() };
+        sink.write(vec![Bytes::from(encode_record(Kind::ExportEnd, &end).map_err(defect)?)]).await?;
+        let bytes = sink.bytes();
+        sink.flush().await?;
+        let source = BlockTraffic::between(before, self.repository.block_counts());
+        let target = BlockTraffic { bytes_written: written, ..BlockTraffic::default() };
+        Ok(ExportReport {
+            sequence: newest.sequence,
+            time: newest.time,
+            machines: state
+                .machines()
+                .iter()
+                .filter_map(|(name, machine)| {
+                    let sequence = points.get(name)?.sequence;
+                    Some(ExportedMachine { name: name.clone(), sequence, captured: machine.captured })
+                })
+                .collect(),
+            bytes,
+            tally: Tally { planned: plan.cost(), source, target, duration: start.elapsed() },
+        })
+    }
+
+    /// The machines to export, each with the restore point that its state is taken from.
+    fn points<'a>(&self, folder: &'a JobFolder) -> Result<BTreeMap<MachineName, &'a RestorePoint>> {
+        folder.point(self.point)?;
+        let names: BTreeSet<&MachineName> = match &self.machines[..] {
+            [] => folder.whole_machines(self.point),
+            names => names.iter().collect(),
+        };
+        if names.is_empty() {
+            return Err(Error::Settings(format!(
+                "no machine of job {} is whole in what is to be exported; a later copy may bring the rest",
+                self.job
+            )));
+        }
+        names.into_iter().map(|name| Ok((name.clone(), folder.point_of(name, self.point)?))).collect()
+    }
+}
+
+/// The states of machines, each at its point.
+async fn state(folder: &JobFolder, points: &BTreeMap<MachineName, &RestorePoint>) -> Result<BlockMap> {
+    let (mut indexes, mut state) = (folder.indexes(), BlockMap::empty());
+    let numbers: BTreeSet<Sequence> = points.values().map(|point| point.sequence).collect();
+    for sequence in numbers {
+        let steps = folder.chain().steps_to(sequence).unwrap_or_default();
+        let at_point = indexes.state(&steps).await?;
+        for (name, point) in points.iter().filter(|(_, point)| point.sequence == sequence) {
+            state.insert(name.clone(), folder.machine_in(&at_point, name, point)?);
+        }
+    }
+    Ok(state)
+}
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Export")
+            .field("job", &self.job)
+            .field("point", &self.point)
+            .field("machines", &self.machines)
+            .finish_non_exhaustive()
+    }
+}
+
+fn defect(error: FormatError) -> Error {
+    Error::Defect(error.to_string())
+}

@@ -1,0 +1,256 @@
+//! Imports: an exported restore point becomes the first of a chain.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite_core::format::head::Role;
+use offsite_core::format::index::{INDEX_BYTES_MAX, Index};
+use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, decode_record};
+use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
+use offsite_core::retention::Flags;
+use offsite_core::{BlockMap, PointKind, Status, Timestamp};
+
+use crate::commit::clock_rule::ClockRule;
+use crate::commit::point::{Abandoned, Addition, PointIndex, commit_point, number_machines};
+use crate::commit::read_back::check_step;
+use crate::commit::writer::{Writer, WriterSettings};
+use crate::mover::{Output, OutputHeader, Source, bad_export, disks_of, receive};
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
+use crate::report::{BlockTraffic, ImportReport, Tally};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// An import of an exported restore point.
+///
+/// The point becomes the full of a chain that has none yet. The chain is a copy job's, as its points come from another chain; a copy
+/// job of that name goes on from it with what differs.
+#[derive(Clone)]
+pub struct Import {
+    repository: OpenRepository,
+    job: JobName,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+impl Import {
+    /// An import to the folder of `job` in `repository`.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self { repository: repository.clone(), job, lease_duration: DEFAULT_LEASE, progress: Arc::new(Silent) }
+    }
+
+    /// Tells `progress` how far the import is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Imports what `reader` has, to its end, at `now`. Every block is compared with its digest; there is no restore point before
+    /// all of the export was read.
+    ///
+    /// # Errors
+    /// [`Error::Export`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Stream`] if
+    /// `reader` fails; [`Error::Settings`] if the job has restore points; those of the repository.
+    pub fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
+        self.run_from(Source::new(reader), now)
+    }
+
+    fn run_from(&self, mut source: Source, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
+        Box::pin(async move {
+            let (header, index) = start(&mut source).await?;
+            match JobFolder::open(&self.repository, &self.job).await {
+                Ok(folder) => self.refuse_points(folder.chain().latest().is_some())?,
+                Err(Error::UnknownJob { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let block_size = index.block_size;
+            let clock = ClockRule::default();
+            let settings =
+                WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
+            let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, &mut source, header, index).await;
+            writer.close(result).await
+        })
+    }
+
+    async fn run_with(
+        &self,
+        writer: &mut Writer,
+        source: &mut Source,
+        header: ExportHeader,
+        index: Index,
+    ) -> Result<ImportReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        let head = writer.head();
+        self.refuse_points(head.chain.latest().is_some())?;
+        let block_size = index.block_size;
+        let names: Vec<_> = index.machines.iter().map(|(state, _)| state.name.clone()).collect();
+        let (_, numbers) = number_machines(&head.machines, names.iter());
+        let output_header = OutputHeader {
+            folder: head.folder,
+            sequence: head.next_sequence,
+            time: index.time,
+            block_size,
+            alignment_bytes: head.alignment_bytes,
+            machines: names.iter().map(|name| (name.clone(), numbers[name])).collect(),
+            disks: disks_of(&index.map),
+        };
+        let placement = output_header.placement(&self.repository);
+        let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
+        let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
+        let file_start = source.bytes();
+        let layout = writer.layout().clone();
+        let mut output = Output::new(&self.repository, &layout, output_header);
+        let received = async {
+            if header.file_bytes > 0 {
+                let position = file_header(source, &header).await?;
+                let numbers = |name: &_| theirs.get(name).copied().zip(numbers.get(name).copied());
+                let plain_bytes = |address: &Address| {
+                    let disk = index.map.machine(&address.machine)?.disks.get(&address.disk)?;
+                    Some(block_size.length_at(address.block, disk.size_bytes()))
+                };
+                let progress = self.progress.as_ref();
+                receive(&plan.moves, source, position, numbers, plain_bytes, &mut output, progress).await?;
+                let left = (file_start + header.file_bytes).saturating_sub(source.bytes());
+                source.read("export", left).await?;
+            }
+            let file_bytes = source.bytes() - file_start;
+            end(source, &header, plan.moves.len() as u64).await?;
+            Ok(file_bytes)
+        };
+        let file_bytes = match received.await {
+            Ok(file_bytes) => file_bytes,
+            Err(error) => {
+                output.abort().await;
+                return Err(error);
+            }
+        };
+        output.finish().await?;
+        let point = PointIndex {
+            id: writer.mint(),
+            sequence: writer.head().next_sequence,
+            time: index.time,
+            kind: PointKind::Full,
+            base: None,
+            machines: index.machines.into_iter().map(|(state, _)| state).collect(),
+            map: plan.index.clone(),
+            stack: None,
+            spare: BlockMap::empty(),
+            flags: Flags::NONE,
+        };
+        check_step(&BlockMap::empty(), &plan.index, &index.map)?;
+        let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
+        let addition = Addition {
+            rollback: None,
+            point,
+            plan: &mut plan,
+            predecessor_flags: Flags::NONE,
+            spare: &BlockMap::empty(),
+            abandoned: Abandoned::default(),
+        };
+        let point = commit_point(writer, &mut indexes, addition).await?;
+        let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();
+        (planned.blocks, planned.bytes_read) = (plan.moves.len() as u64, header.file_bytes);
+        let source = BlockTraffic { bytes_read: file_bytes, ..BlockTraffic::default() };
+        let target = BlockTraffic::between(before, self.repository.block_counts());
+        let tally = Tally { planned, source, target, duration: start.elapsed() };
+        Ok(ImportReport { job: header.job, sequence: point.sequence, time: point.time, machines: names, tally })
+    }
+
+    fn refuse_points(&self, has_points: bool) -> Result<()> {
+        if !has_points {
+            return Ok(());
+        }
+        let (job, location) = (&self.job, self.repository.location());
+        Err(Error::Settings(format!("job {job} in {location} has restore points already; import under another name")))
+    }
+}
+
+impl std::fmt::Debug for Import {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Import").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+/// Reads header and index.
+async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
+    let header = record(source, Kind::Export).await?;
+    let header: ExportHeader = decode_record(Kind::Export, &header).map_err(bad_export)?;
+    if header.index_bytes > INDEX_BYTES_MAX {
+        let (bytes, limit_bytes) = (header.index_bytes, INDEX_BYTES_MAX);
+        return Err(bad_export(FormatError::Long { what: "index", bytes, limit_bytes }));
+    }
+    let alignment = u64::from(EXPORT_ALIGNMENT_BYTES);
+    source.skip_padding(alignment).await?;
+    let bytes = source.read("index", header.index_bytes).await?;
+    let index = Index::decode(&bytes).map_err(bad_export)?;
+    source.skip_padding(alignment).await?;
+    let is_one_full = index.folder == header.id
+        && index.kind == PointKind::Full
+        && index.below.is_empty()
+        && !index.machines.is_empty()
+        && index.machines.iter().all(|(state, _)| state.status == Status::Complete)
+        && index.map.is_full();
+    if !is_one_full {
+        return Err(invalid("its index is not that of one full restore point"));
+    }
+    // Where each frame lies follows from what comes before it, so that one pass is enough to read them.
+    let names = index.machines.iter().map(|(state, _)| state.name.as_str());
+    let first_offset = region_bytes(names, alignment);
+    let mut placer = Placer::new(Placement { first_offset, alignment, file_bytes_max: u64::MAX });
+    for (_, _, _, at) in index.map.stored() {
+        if at.offset > INDEX_BYTES_MAX.saturating_mul(1 << 16)
+            || placer.place(at.length, || at.file) != (at.file, at.offset)
+        {
+            return Err(invalid("its frames are not in the order of its index"));
+        }
+    }
+    if placer.into_files() != index.files
+        || index.files.values().sum::<u64>() != header.file_bytes
+        || index.files.len() > 1
+    {
+        return Err(invalid("its backup file is not as long as it says"));
+    }
+    Ok((header, index))
+}
+
+/// Reads the header of the backup file; how long it is.
+async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> {
+    let before = source.bytes();
+    let found = record(source, Kind::BackupFile).await?;
+    let found: BackupFileHeader = decode_record(Kind::BackupFile, &found).map_err(bad_export)?;
+    if found.folder != header.id {
+        return Err(invalid("its backup file is another export's"));
+    }
+    Ok(source.bytes() - before)
+}
+
+/// Reads the end, and holds that it is that of what was read, and that nothing comes after it.
+async fn end(source: &mut Source, header: &ExportHeader, frames: u64) -> Result<()> {
+    let expected = ExportEnd { id: header.id, frames, bytes: source.bytes(), checksum: source.checksum() };
+    let found = record(source, Kind::ExportEnd).await?;
+    let found: ExportEnd = decode_record(Kind::ExportEnd, &found).map_err(bad_export)?;
+    if found != expected {
+        return Err(bad_export(FormatError::Checksum("export")));
+    }
+    source.end().await
+}
+
+/// The bytes of one record in its envelope.
+async fn record(source: &mut Source, kind: Kind) -> Result<Vec<u8>> {
+    let mut bytes = source.read("export", ENVELOPE_BYTES as u64).await?.to_vec();
+    let envelope = Envelope::decode(kind, &bytes).map_err(bad_export)?;
+    bytes.extend_from_slice(&source.read("export", envelope.record_bytes).await?);
+    Ok(bytes)
+}
+
+fn invalid(why: &str) -> Error {
+    bad_export(FormatError::Invalid { what: "export", why: why.to_owned() })
+}

@@ -1,0 +1,297 @@
+//! Mapping: a carried copy becomes the start of a copy job's chain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use offsite_core::format::FormatError;
+use offsite_core::format::head::{Head, Role};
+use offsite_core::plan::{Address, Files, Move, Placer, Plan};
+use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
+
+use crate::commit::clock_rule::ClockRule;
+use crate::commit::point::{NewIndex, PointIndex, encode_index};
+use crate::commit::read_back::{Change, prove};
+use crate::commit::writer::{Writer, WriterSettings};
+use crate::mover::{
+    Aliases, Checking, Disks, FrameSource, Headers, Output, OutputHeader, Wanted, Way, disks_of, transfer,
+};
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::report::{BlockTraffic, MapReport, Tally};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
+///
+/// Every restore point is taken over, of whatever kind; every block is compared with its digest on the way. The job's next run
+/// carries only what has changed since. The folder of a backup job can be a seed too: the chain made of it is a copy job's.
+#[derive(Clone)]
+pub struct MapSeed {
+    repository: OpenRepository,
+    job: JobName,
+    seed: OpenRepository,
+    seed_job: JobName,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+/// What the points of a seed say, and the frames that they refer to.
+struct Contents {
+    steps: Vec<(RestorePoint, BlockMap)>,
+    /// Each frame once, by place.
+    frames: BTreeMap<(ObjectId, u64), Wanted>,
+    /// The oldest point that refers to each file.
+    first: BTreeMap<ObjectId, (Sequence, Timestamp)>,
+    /// The disks of each point's state.
+    disks: BTreeMap<Sequence, Disks>,
+}
+
+impl MapSeed {
+    /// Makes the folder of `seed_job` in `seed` the chain of the copy job `job` in `repository`.
+    ///
+    /// # Errors
+    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    pub fn new(repository: &OpenRepository, job: JobName, seed: &OpenRepository, seed_job: JobName) -> Result<Self> {
+        if repository.id() == seed.id() {
+            let (source_location, target_location) = (seed.location(), repository.location());
+            return Err(Error::SameRepository { source_location, target_location });
+        }
+        Ok(Self {
+            repository: repository.clone(),
+            job,
+            seed: seed.clone(),
+            seed_job,
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+        })
+    }
+
+    /// Tells `progress` how far it is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Maps the seed. Nothing of it is visible before all of it has been verified and is durable.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
+    /// [`Error::UnknownJob`] or [`Error::UnknownPoint`] for a seed without restore points; those of the repositories.
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
+        Box::pin(async move {
+            let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
+            let result = self.run_pinned(&seed, now).await;
+            seed.unpin(pin, result).await
+        })
+    }
+
+    async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {
+        seed.point(PointSelector::Latest)?;
+        if let Some(why) = seed.damaged_heads().first() {
+            return Err(Error::Settings(format!(
+                "the seed is not taken over, as what it committed last is lost: {why}"
+            )));
+        }
+        match JobFolder::open(&self.repository, &self.job).await {
+            Ok(folder) => refuse_points(&folder.chain().clone(), &self.job, &self.repository)?,
+            Err(Error::UnknownJob { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let contents = contents(seed).await?;
+        let settings = WriterSettings {
+            role: Role::Copy,
+            block_size: seed.chain().block_size(),
+            lease_duration: self.lease_duration,
+            now,
+            clock: ClockRule::default(),
+        };
+        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+        let result = self.run_with(&mut writer, seed, contents).await;
+        writer.close(result).await
+    }
+
+    async fn run_with(&self, writer: &mut Writer, seed: &JobFolder, contents: Contents) -> Result<MapReport> {
+        let start = Instant::now();
+        let before = (self.seed.block_counts(), self.repository.block_counts());
+        refuse_points(&writer.head().chain.clone(), &self.job, &self.repository)?;
+        let head = Head { machines: seed.head().machines.clone(), ..writer.head().clone() };
+        let plan = self.carry(writer, seed, &head, &contents).await?;
+        let files = plan.files_after(&Files::new(), head.alignment_bytes.into());
+        let places: BTreeMap<_, _> =
+            plan.moves.iter().map(|step| ((step.from.file, step.from.offset), step.to)).collect();
+        let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
+        let mut new: Vec<NewIndex> = Vec::new();
+        let mut points: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
+        for (point, step) in contents.steps {
+            let map = step.relocated(|_, _, _, at| places.get(&(at.file, at.offset)).copied().unwrap_or(at));
+            let index = PointIndex {
+                id: writer.mint(),
+                sequence: point.sequence,
+                time: point.time,
+                kind: point.kind,
+                base: seed.chain().base_of(point.sequence, point.kind),
+                // What was backed up to the seed itself is no copy of anything, and is copied on from wherever it is found.
+                machines: point.machines.clone(),
+                map,
+                stack: None,
+                spare: BlockMap::empty(),
+                flags: point.flags,
+            };
+            let index = encode_index(&head, index, &files)?;
+            index.open(&mut indexes)?;
+            points.insert(index.point.sequence, index.point.clone());
+            new.push(index);
+        }
+        let take = |points: &mut BTreeMap<Sequence, RestorePoint>, from: &[RestorePoint]| -> Vec<RestorePoint> {
+            from.iter().filter_map(|point| points.remove(&point.sequence)).collect()
+        };
+        let count = points.len() as u64;
+        let (archives, points) = (take(&mut points, seed.chain().archives()), take(&mut points, seed.chain().points()));
+        let newest = points.last().map(|point| (point.sequence, point.time));
+        let (sequence, time) = newest.ok_or_else(|| Error::Defect("a seed without points".to_owned()))?;
+        let chain = Chain::with_archives(seed.chain().block_size(), archives, points);
+        let chain = chain.map_err(|error| Error::Settings(format!("the seed is not taken over: {error}")))?;
+        let next_sequence = seed.head().next_sequence;
+        let last_selected = seed.head().last_selected.clone();
+        let labels = seed.head().labels.clone();
+        let after = new.iter().map(NewIndex::map).collect();
+        let change = Change { head: writer.head(), chain, files, new: &new, before: Vec::new(), after };
+        let proven = prove(&mut indexes, change).await?;
+        for NewIndex { point, bytes, .. } in new {
+            writer.put_index(point.index.id, bytes).await?;
+        }
+        let change = |next: &mut Head| {
+            next.machines = head.machines;
+            next.last_selected = last_selected;
+            next.labels = labels;
+            next.next_sequence = next_sequence;
+        };
+        writer.commit_chain(proven, change).await?;
+        let tally = Tally {
+            planned: plan.cost(),
+            source: BlockTraffic::between(before.0, self.seed.block_counts()),
+            target: BlockTraffic::between(before.1, self.repository.block_counts()),
+            duration: start.elapsed(),
+        };
+        Ok(MapReport { points: count, sequence, time, tally })
+    }
+
+    /// Carries every frame into new files, a file for a file, durably.
+    async fn carry(&self, writer: &mut Writer, seed: &JobFolder, head: &Head, contents: &Contents) -> Result<Plan> {
+        let machines: Vec<_> = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
+        let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
+        let layout = writer.layout().clone();
+        let mut plan = Plan::default();
+        self.progress.begin("mapping", contents.frames.values().map(|block| u64::from(block.at.length)).sum());
+        for (file, (sequence, time)) in &contents.first {
+            let header = OutputHeader {
+                folder: head.folder,
+                sequence: *sequence,
+                time: *time,
+                block_size: seed.chain().block_size(),
+                alignment_bytes: head.alignment_bytes,
+                machines: machines.clone(),
+                disks: contents.disks.get(sequence).cloned().unwrap_or_default(),
+            };
+            let mut placer = Placer::new(header.placement(&self.repository));
+            let blocks = contents.frames.range((*file, 0)..=(*file, u64::MAX));
+            let moves: Vec<Move> = blocks
+                .map(|(_, block)| {
+                    let (file, offset) = placer.place(block.at.length, || writer.mint());
+                    let to = StoredBlock { file, offset, ..block.at };
+                    Move { address: block.address.clone(), source: 0, from: block.at, to }
+                })
+                .collect();
+            let output = Output::new(&self.repository, &layout, header);
+            let progress = Within(self.progress.as_ref());
+            let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
+            transfer(&moves, std::slice::from_ref(&frames), way, output, &progress).await?;
+            plan.moves.extend(moves);
+            plan.files.extend(placer.into_files());
+        }
+        self.progress.end();
+        Ok(plan)
+    }
+}
+
+impl std::fmt::Debug for MapSeed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("MapSeed")
+            .field("job", &self.job)
+            .field("seed", &self.seed.location())
+            .field("seed_job", &self.seed_job)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of an activity that has begun already.
+struct Within<'a>(&'a dyn Progress);
+
+impl Progress for Within<'_> {
+    fn begin(&self, _activity: &str, _total_bytes: u64) {}
+    fn advance(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+    fn end(&self) {}
+    fn note(&self, text: &str) {
+        self.0.note(text);
+    }
+}
+
+fn refuse_points(chain: &Chain, job: &JobName, repository: &OpenRepository) -> Result<()> {
+    if chain.latest().is_none() {
+        return Ok(());
+    }
+    let location = repository.location();
+    Err(Error::Settings(format!("job {job} in {location} has restore points already; map the seed under another name")))
+}
+
+/// The machines that a point has whole. What arrived of others is of no use to anyone.
+fn whole(point: &RestorePoint) -> impl Iterator<Item = &offsite_core::MachineState> {
+    point.machines.iter().filter(|machine| machine.status != Status::Incomplete)
+}
+
+/// Reads all indexes of a seed. It comes from outside, so that each point is whole is checked, and that a frame is one block's.
+async fn contents(seed: &JobFolder) -> Result<Contents> {
+    let mut indexes = seed.indexes();
+    let mut contents =
+        Contents { steps: Vec::new(), frames: BTreeMap::new(), first: BTreeMap::new(), disks: BTreeMap::new() };
+    for point in seed.chain().all() {
+        let step = indexes.step(point).await?;
+        for (name, disk, block, at) in step.stored() {
+            let address = Address { machine: name.clone(), disk, block };
+            let known =
+                contents.frames.entry((at.file, at.offset)).or_insert_with(|| Wanted { address: address.clone(), at });
+            if known.address != address || known.at != at {
+                return Err(damaged(seed, point, format!("two blocks lie at {} of {}", at.offset, at.file)));
+            }
+            contents.first.entry(at.file).or_insert((point.sequence, point.time));
+        }
+        contents.steps.push((point.clone(), step));
+    }
+    for point in seed.chain().all() {
+        let state = indexes.state(&seed.chain().steps_to(point.sequence).unwrap_or_default()).await?;
+        for machine in whole(point) {
+            let disks = state.machine(&machine.name).map(|machine| &machine.disks);
+            if disks.is_none_or(|disks| !disks.values().all(offsite_core::DiskMap::is_full)) {
+                return Err(damaged(seed, point, format!("machine {} is not whole", machine.name)));
+            }
+        }
+        let mut disks = disks_of(&state);
+        disks.retain(|name, _| whole(point).any(|machine| machine.name == *name));
+        contents.disks.insert(point.sequence, disks);
+    }
+    Ok(contents)
+}
+
+fn damaged(seed: &JobFolder, point: &RestorePoint, why: String) -> Error {
+    Error::Damaged {
+        object: format!("restore point {} of job {}", point.sequence, seed.job()),
+        location: seed.repository().location(),
+        advice: "nothing was taken over: carry the seed again".to_owned(),
+        source: Some(FormatError::Invalid { what: "index", why }),
+    }
+}

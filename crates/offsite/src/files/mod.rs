@@ -1,0 +1,3 @@
+//! Files that are made beside repositories: whole, or not at all.
+
+pub(crate) mod partial;

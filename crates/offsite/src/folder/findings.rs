@@ -1,0 +1,176 @@
+//! What verification remembers: how far it has come, which frames it has found damaged, which files are not whole, and
+//! which indexes it could not read.
+//!
+//! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
+//! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::records::Verification;
+use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_core::{BlockMap, Digest, MachineName, ObjectId, StoredBlock};
+use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
+
+use crate::error::Context;
+use crate::folder::layout::{Layout, verification_number};
+use crate::{Error, OpenRepository, Result};
+
+/// The longest object that is read.
+const BYTES_MAX: u64 = (4 << 20) + 4096;
+/// As many damaged frames are remembered; a chain that has more is past being healed block by block.
+const DAMAGED_MAX: usize = 50_000;
+/// As many lost or cut files are.
+const CUT_MAX: usize = 50_000;
+
+/// As many indexes that cannot be read are.
+const INDEXES_MAX: usize = 50_000;
+
+/// Where a frame lies: its file, and its offset there.
+pub(crate) type Place = (ObjectId, u64);
+
+/// What is remembered of a job folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Findings {
+    /// Where verification goes on. `None` stands for the start.
+    pub(crate) next: Option<Place>,
+    /// Damaged frames, and the digests of the blocks that they ought to hold.
+    pub(crate) damaged: BTreeMap<Place, Digest>,
+    /// Files that are missing or cut off, and where each ends now: frames that end later are lost.
+    pub(crate) cut: BTreeMap<ObjectId, u64>,
+    /// Indexes that could not be read.
+    pub(crate) indexes: BTreeSet<ObjectId>,
+}
+
+impl Findings {
+    /// Whether this frame is known to be damaged. One that was written to the same place since is another.
+    pub(crate) fn names(&self, at: &StoredBlock) -> bool {
+        self.is_cut_off(at) || self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
+    }
+
+    /// Whether this frame is known to be lost with the end of its file, or with all of it.
+    pub(crate) fn is_cut_off(&self, at: &StoredBlock) -> bool {
+        self.cut.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) > *end)
+    }
+
+    /// Whether no frame is known to be damaged or lost.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.damaged.is_empty() && self.cut.is_empty()
+    }
+
+    /// The files in which damage is known.
+    pub(crate) fn files(&self) -> BTreeSet<ObjectId> {
+        self.damaged.keys().map(|(file, _)| *file).chain(self.cut.keys().copied()).collect()
+    }
+
+    /// What of `map` is not known to be damaged, in the blocks' own places.
+    pub(crate) fn sound(&self, map: &BlockMap) -> BlockMap {
+        if self.is_empty() { map.clone() } else { map.picked(|_, _, _, at| (!self.names(&at)).then_some(at)) }
+    }
+
+    /// The machines that have known damage in `map`, with the number of their blocks that are.
+    pub(crate) fn machines(&self, map: &BlockMap) -> BTreeMap<MachineName, u64> {
+        let mut machines = BTreeMap::new();
+        for (name, ..) in map.stored().filter(|(_, _, _, at)| self.names(at)) {
+            *machines.entry(name.clone()).or_default() += 1;
+        }
+        machines
+    }
+
+    /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.
+    pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+        let notes = numbered(repository, layout).await?;
+        Ok(Self::newest_of(&notes, repository, layout, folder).await?.unwrap_or_default().0)
+    }
+
+    /// As [`Findings::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
+    pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+        let notes = numbered(repository, layout).await?;
+        let Some((findings, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
+            return Ok(Self::default());
+        };
+        for (key, _) in &notes[..position] {
+            let _ = repository.backend().delete(key).await;
+        }
+        Ok(findings)
+    }
+
+    /// The newest of these that can be read, and its position.
+    async fn newest_of(
+        notes: &[(Key, u64)],
+        repository: &OpenRepository,
+        layout: &Layout,
+        folder: [u8; 16],
+    ) -> Result<Option<(Self, usize)>> {
+        for (position, (key, _)) in notes.iter().enumerate().rev() {
+            let bytes = match repository.backend().get(key, BYTES_MAX).await {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
+                answer => answer.while_doing(|| format!("reading what verification found of job {}", layout.job()))?,
+            };
+            let Ok(record) = decode_record::<Verification>(Kind::Verification, &bytes) else { continue };
+            if record.folder != folder {
+                continue;
+            }
+            let damaged = record.damaged.into_iter();
+            let findings = Self {
+                next: record.next.map(|(file, offset)| (ObjectId::from_stored(file), offset)),
+                damaged: damaged
+                    .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
+                    .collect(),
+                cut: record.cut.into_iter().map(|(file, end)| (ObjectId::from_stored(file), end)).collect(),
+                indexes: record.indexes.into_iter().map(ObjectId::from_stored).collect(),
+            };
+            return Ok(Some((findings, position)));
+        }
+        Ok(None)
+    }
+
+    /// Writes it, and removes what was written before as far as that can be removed: the newest counts.
+    ///
+    /// # Errors
+    /// Those of the repository. `AlreadyExists`: another verification ended at the same time.
+    pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<()> {
+        let record = Verification {
+            folder,
+            next: self.next.map(|(file, offset)| (file.stored(), offset)),
+            damaged: self
+                .damaged
+                .iter()
+                .take(DAMAGED_MAX)
+                .map(|((file, offset), digest)| (file.stored(), *offset, digest.0))
+                .collect(),
+            cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
+            indexes: self.indexes.iter().take(INDEXES_MAX).map(|id| id.stored()).collect(),
+        };
+        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let older = numbered(repository, layout).await?;
+        let number = older.last().map_or(0, |(_, number)| *number).saturating_add(1);
+        let while_doing = || format!("noting what verification found of job {}", layout.job());
+        repository.backend().put(&layout.verification(number)?, bytes.into()).await.while_doing(while_doing)?;
+        for (key, _) in older {
+            let _ = repository.backend().delete(&key).await;
+        }
+        Ok(())
+    }
+}
+
+/// The objects in which verification remembers, oldest first.
+async fn numbered(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, u64)>> {
+    let listed = repository.backend().list_all(&layout.verifications()?).await;
+    let listed = listed.while_doing(|| format!("looking for what verification found of job {}", layout.job()))?;
+    let named =
+        listed.into_iter().filter_map(|object| verification_number(&object.key).map(|number| (object.key, number)));
+    Ok(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_ends_where_a_cut_file_ends_is_there() {
+        let file = ObjectId::new(1, 1);
+        let findings = Findings { cut: BTreeMap::from([(file, 1_000)]), ..Findings::default() };
+        let frame = |offset| StoredBlock { file, offset, length: 200, digest: Digest([0; 32]) };
+        assert!(!findings.is_cut_off(&frame(800)) && findings.is_cut_off(&frame(801)));
+    }
+}

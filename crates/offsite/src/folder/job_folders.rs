@@ -1,0 +1,129 @@
+//! Which jobs a repository has, and what lies beside them.
+
+use offsite_core::ObjectId;
+use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
+
+use crate::error::{Context, causes};
+use crate::folder::layout::{Layout, head_copy_number, head_number, twin_id};
+use crate::{Error, JobName, OpenRepository, Result};
+
+/// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
+const LOOKED_AT: usize = 16;
+
+/// The folders at the root of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFolders {
+    /// The jobs, by name.
+    pub jobs: Vec<JobName>,
+    /// Folders that have backup files or indexes and no head, so that nothing says which restore points they have.
+    /// [`Repair`](crate::Repair) brings them back.
+    pub headless: Vec<JobName>,
+    /// Folders that cannot be looked into. They may be of jobs.
+    pub closed: Vec<ClosedFolder>,
+}
+
+/// A folder that cannot be looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedFolder {
+    /// Its name.
+    pub name: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl JobFolders {
+    pub(crate) async fn of(repository: &OpenRepository) -> Result<Self> {
+        let mut folders = Self::default();
+        for (job, closed) in entries(repository).await? {
+            if let Some(error) = closed {
+                folders.close(&job, &error);
+                continue;
+            }
+            let layout = Layout::new(job.clone());
+            let looked = match has_head(repository, &layout).await {
+                Ok(true) => Ok(Some(&mut folders.jobs)),
+                Ok(false) => is_headless(repository, &layout)
+                    .await
+                    .map(|is_headless| is_headless.then_some(&mut folders.headless)),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(Some(kind)) => kind.push(job),
+                Ok(None) => {}
+                Err(error) if is_outage(&error) => return Err(error),
+                Err(error) => folders.close(&job, &error),
+            }
+        }
+        Ok(folders)
+    }
+
+    fn close(&mut self, folder: &JobName, why: &dyn std::error::Error) {
+        self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
+    }
+}
+
+/// The names of folders, whosever they are.
+pub(crate) async fn names(repository: &OpenRepository) -> Result<Vec<JobName>> {
+    Ok(entries(repository).await?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The folders that may be of jobs, as those of file systems are not by their names, and why those that no listing goes into are closed.
+async fn entries(repository: &OpenRepository) -> Result<Vec<(JobName, Option<offsite_repository::Error>)>> {
+    let while_doing = || format!("listing the jobs of {}", repository.location());
+    Ok(match repository.backend().root_folders().await.while_doing(while_doing)? {
+        Some(folders) => {
+            let named = |folder: RootFolder| Some((JobName::new(&folder.name).ok()?, folder.closed));
+            folders.into_iter().filter_map(named).collect()
+        }
+        None => listed(repository).await?.into_iter().map(|name| (name, None)).collect(),
+    })
+}
+
+/// The folders that a listing shows.
+async fn listed(repository: &OpenRepository) -> Result<Vec<JobName>> {
+    let mut names: Vec<JobName> = Vec::new();
+    let mut after: Option<Key> = None;
+    loop {
+        let page = repository.backend().list(&Prefix::root(), after.as_ref(), 1).await;
+        let page = page.while_doing(|| format!("listing the jobs of {}", repository.location()))?;
+        let Some(object) = page.objects.first() else { return Ok(names) };
+        let mut components = object.key.as_str().split('/');
+        let folder = components.next().unwrap_or_default();
+        let is_folder = components.next().is_some();
+        if let (true, Ok(name)) = (is_folder, JobName::new(folder)) {
+            names.push(name);
+        }
+        // Skip what else the folder holds: 0 is the byte after the slash.
+        let skip = if is_folder { Key::new(format!("{folder}0")).ok() } else { None };
+        after = Some(skip.unwrap_or_else(|| object.key.clone()));
+    }
+}
+
+/// Whether a folder without a head is that of a job: it has what only a job has.
+pub(crate) async fn is_headless(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
+    let is_ours =
+        |key: &Key| ObjectId::parse(key.name()).is_some() || twin_id(key).is_some() || head_copy_number(key).is_some();
+    Ok(has(repository, layout, &layout.backup_files()?, is_ours).await?
+        || has(repository, layout, &layout.indexes()?, is_ours).await?)
+}
+
+async fn has_head(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
+    has(repository, layout, &layout.heads()?, |key| head_number(key).is_some()).await
+}
+
+/// Whether one of the first objects directly below `prefix` is ours.
+async fn has(
+    repository: &OpenRepository,
+    layout: &Layout,
+    prefix: &Prefix,
+    is_ours: impl Fn(&Key) -> bool,
+) -> Result<bool> {
+    let page = repository.backend().list(prefix, None, LOOKED_AT).await;
+    let page = page.while_doing(|| format!("looking into the folder {} of {}", layout.job(), repository.location()))?;
+    Ok(page.objects.iter().any(|object| object.key.folder() == *prefix && is_ours(&object.key)))
+}
+
+/// Whether the repository is out of reach as a whole, and not only one folder of it.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.repository_kind(), Some(ErrorKind::Unavailable | ErrorKind::MediaAbsent))
+}

@@ -1,0 +1,253 @@
+//! Backup jobs: disk images into restore points.
+
+mod method;
+mod points;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::Role;
+use offsite_core::plan::Cost;
+use offsite_core::retention::{Flags, Policy, Regular, Simple};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
+
+use crate::commit::point::{Addition, commit_point};
+use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::causes;
+use crate::image::{ImageSource, disk_names};
+use crate::jobs::transform::{Transforms, heal_and_transform};
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
+use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+
+pub use method::{BackupMethod, FullKind};
+
+use method::Making;
+use points::{Place, Points};
+use store::{Before, Images, StoredStep, store_blocks};
+
+/// A primary backup job: each run makes one restore point of its machines from their disk images.
+///
+/// The first is a full; later ones store the blocks that changed, and are what the [`BackupMethod`] makes of them. The images must not change while they are read: back up
+/// snapshots of machines that run.
+#[derive(Clone)]
+pub struct BackupJob {
+    repository: OpenRepository,
+    job: JobName,
+    machines: Vec<(MachineName, Vec<ImageSource>)>,
+    labels: BTreeMap<MachineName, Labels>,
+    block_size: Option<BlockSize>,
+    method: BackupMethod,
+    full: Option<FullKind>,
+    transforms: Transforms,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+impl BackupJob {
+    /// A job that writes to the folder of its name in `repository`. It keeps every restore point, unless told otherwise.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self {
+            repository: repository.clone(),
+            job,
+            machines: Vec::new(),
+            labels: BTreeMap::new(),
+            block_size: None,
+            method: BackupMethod::default(),
+            full: None,
+            transforms: Transforms::default(),
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// Adds a machine with its disks, in order.
+    #[must_use]
+    pub fn machine(mut self, name: MachineName, disks: Vec<ImageSource>) -> Self {
+        self.machines.push((name, disks));
+        self
+    }
+
+    /// The tags of a machine and the containers that it is in, by which copy jobs select. They are in place of what is known of it;
+    /// of a machine that is not named here that stays.
+    #[must_use]
+    pub fn labels(mut self, name: MachineName, labels: Labels) -> Self {
+        self.labels.insert(name, labels);
+        self
+    }
+
+    /// Whether the clock is right, whatever the job has known before. See [`Transforms::trusts_clock`].
+    #[must_use]
+    pub fn trust_clock(mut self, trusts_clock: bool) -> Self {
+        self.transforms.trusts_clock = trusts_clock;
+        self
+    }
+
+    /// The size of the blocks, for a job that has no restore point yet.
+    #[must_use]
+    pub fn block_size(mut self, block_size: BlockSize) -> Self {
+        self.block_size = Some(block_size);
+        self
+    }
+
+    /// How the chain grows and ages, from the next run on.
+    #[must_use]
+    pub fn method(mut self, method: BackupMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Makes the point of the next run a full. A job's first point is one in any case, and read as a whole.
+    #[must_use]
+    pub fn full(mut self, full: FullKind) -> Self {
+        self.full = Some(full);
+        self
+    }
+
+    /// Keeps the newest restore points only.
+    #[must_use]
+    pub fn keep(mut self, policy: Simple) -> Self {
+        self.transforms.retention = Some(Policy { regular: Regular::Simple(policy), ..Policy::default() });
+        self
+    }
+
+    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+
+    /// Tells `progress` how far a run is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Makes one restore point, of the time `now`.
+    ///
+    /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
+    ///
+    /// # Errors
+    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::Settings`] for settings that do not fit the
+    /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
+    /// those of the repository. What was committed before the error stays; the next run needs no repair.
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
+        Box::pin(async move {
+            let images = self.images().await?;
+            let settings = WriterSettings {
+                role: Role::Backup,
+                block_size: self.block_size.unwrap_or_default(),
+                lease_duration: self.lease_duration,
+                now,
+                clock: self.transforms.clock(),
+            };
+            let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, images, now).await;
+            writer.close(result).await
+        })
+    }
+
+    async fn run_with(&self, writer: &mut Writer, images: Images, now: Timestamp) -> Result<BackupReport> {
+        let start = Instant::now();
+        let before = self.repository.block_counts();
+        writer.label(&self.labels);
+        let block_size = writer.head().chain.block_size();
+        if let Some(wanted) = self.block_size.filter(|wanted| *wanted != block_size) {
+            return Err(Error::Settings(format!(
+                "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
+                self.job
+            )));
+        }
+        let head = writer.head();
+        let making = Making::choose(&self.job, &head.chain, self.method, self.full)?;
+        let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
+        let chain = head.chain.clone();
+        let steps = chain.latest().and_then(|point| chain.steps_to(point.sequence)).unwrap_or_default();
+        let latest = indexes.state(&steps).await?;
+        let nothing = BlockMap::empty();
+        let blocks = if making == Making::ActiveFull { &nothing } else { &latest };
+        let progress = self.progress.as_ref();
+        let before_step = Before { blocks, latest: &latest };
+        let stored = store_blocks(&self.repository, writer, images, before_step, now, progress).await?;
+        let StoredStep { mut plan, machines, failed, abandoned } = stored;
+        let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
+        let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
+        let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
+        drop(latest);
+        let addition =
+            Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
+        let point = commit_point(writer, &mut indexes, addition).await?;
+        let stored_blocks = Stored::of(&plan.index).blocks;
+        let tally = Tally {
+            planned: Cost { blocks: stored_blocks, ..plan.cost() },
+            source: BlockTraffic::default(),
+            target: BlockTraffic::between(before, self.repository.block_counts()),
+            duration: start.elapsed(),
+        };
+        let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
+        let transform = heal_and_transform(writer, &mut indexes, &transforms, now, 1, progress).await?;
+        Ok(BackupReport {
+            sequence: point.sequence,
+            time: now,
+            full: point.kind == PointKind::Full,
+            rolled_back,
+            machines,
+            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect(),
+            stored_blocks,
+            stored_bytes: tally.target.bytes_written,
+            duration: tally.duration,
+            tally,
+            transform,
+        })
+    }
+
+    /// The images, each of which was looked at; they are opened one after the other as they are read.
+    async fn images(&self) -> Result<Images> {
+        if self.machines.is_empty() {
+            return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
+        }
+        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: 0 };
+        for (name, sources) in &self.machines {
+            if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
+                return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));
+            }
+            let names = disk_names(sources).map_err(|disk| {
+                Error::Settings(format!("two disks of machine {name} are called {disk}; give each a name of its own"))
+            })?;
+            let named = names.into_iter().zip(sources.iter().cloned()).collect();
+            if images.machines.insert(name.clone(), named).is_some() {
+                return Err(Error::Settings(format!(
+                    "machine {name} is given twice; name each once, with all its disks"
+                )));
+            }
+        }
+        let known = match JobFolder::open(&self.repository, &self.job).await {
+            Ok(folder) => Some(folder.head().machines.iter().cloned().collect()),
+            Err(Error::UnknownJob { .. }) => Some(BTreeSet::new()),
+            // What is wrong with it the run tells.
+            Err(_) => None,
+        };
+        let images = crate::seams::blocking(move || images.examined(known.as_ref())).await?;
+        if images.machines.is_empty() {
+            return Err(Error::no_machine(&self.job, images.failed));
+        }
+        Ok(images)
+    }
+}
+
+impl std::fmt::Debug for BackupJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("BackupJob")
+            .field("job", &self.job)
+            .field("machines", &self.machines)
+            .finish_non_exhaustive()
+    }
+}

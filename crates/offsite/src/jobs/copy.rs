@@ -1,0 +1,439 @@
+//! Copy jobs: restore points of one repository into an independent chain in another.
+
+mod dry_run;
+mod guard;
+mod offer;
+mod room;
+mod selection;
+mod source;
+mod sync;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::{Head, Role};
+use offsite_core::retention::{Policy, Regular, Simple};
+use offsite_core::selection::{Choice, Copied};
+use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
+
+use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::causes;
+use crate::folder::findings::Findings;
+use crate::jobs::transform::{
+    Drafting, MergeMethod, Transforms, carried_out, heal, removes_machines, transform, whole,
+};
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
+use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+
+pub use dry_run::{PlannedSync, RunPlan};
+pub use room::Room;
+pub use selection::Selection;
+pub use source::Source;
+pub use sync::SyncRequest;
+
+use selection::Asked;
+use source::Sources;
+
+/// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
+/// retention no longer asks for.
+///
+/// The chain in the target depends on nothing of the source. Only blocks that differ from the chain's newest state are
+/// carried; which ones, the indexes tell.
+#[derive(Clone)]
+pub struct CopyJob {
+    name: JobName,
+    sources: Vec<Source>,
+    unseen: Vec<String>,
+    notes: Vec<String>,
+    min_free_bytes: u64,
+    target: OpenRepository,
+    selection: Selection,
+    transforms: Transforms,
+    known_origins: BTreeSet<[u8; 16]>,
+    adopts: bool,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+/// What a look at the sources of a copy job found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Each machine of the selection.
+    pub choices: Vec<Choice>,
+    /// What could not be looked at, in words.
+    pub notes: Vec<String>,
+    /// What nobody is likely to have meant, in words, as it is at this moment: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<String>,
+}
+
+impl CopyJob {
+    /// A job that copies the restore points of `source_job` in `source` to the folder `name` in `target`. It takes all
+    /// machines and keeps 7 restore points, unless told otherwise.
+    ///
+    /// # Errors
+    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    pub fn new(name: JobName, source: &OpenRepository, source_job: JobName, target: &OpenRepository) -> Result<Self> {
+        Self::of(name, vec![Source::job(source, source_job)], target)
+    }
+
+    /// A job that copies the newest state of each machine that any of `sources` has. Without one, which may be as all are
+    /// [unseen](CopyJob::unseen), there are only transforms to do, and all else is [`Error::NoSource`].
+    ///
+    /// # Errors
+    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    pub fn of(name: JobName, sources: Vec<Source>, target: &OpenRepository) -> Result<Self> {
+        if let Some(source) = sources.iter().find(|source| source.repository().id() == target.id()) {
+            let (source_location, target_location) = (source.repository().location(), target.location());
+            return Err(Error::SameRepository { source_location, target_location });
+        }
+        Ok(Self {
+            name,
+            sources,
+            unseen: Vec::new(),
+            notes: Vec::new(),
+            min_free_bytes: 0,
+            target: target.clone(),
+            selection: Selection::all(),
+            transforms: Transforms::keeping(Policy::default()),
+            known_origins: BTreeSet::new(),
+            adopts: false,
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+        })
+    }
+
+    /// Sources that cannot be opened now, each with the reason in words. The others are copied; the reports say what was not looked
+    /// at, and no machine counts as gone that is not seen meanwhile.
+    #[must_use]
+    pub fn unseen(mut self, unseen: Vec<String>) -> Self {
+        self.unseen = unseen;
+        self
+    }
+
+    /// What the reports are to say beside what is found, in words.
+    #[must_use]
+    pub fn notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// So many bytes stay free in the target: a copy that would take of them is not begun ([`Error::NoRoom`]), where the target tells
+    /// how much is free.
+    #[must_use]
+    pub fn min_free_bytes(mut self, bytes: u64) -> Self {
+        self.min_free_bytes = bytes;
+        self
+    }
+
+    /// Which machines are copied.
+    #[must_use]
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// How many restore points the chain keeps: a policy that only counts.
+    #[must_use]
+    pub fn keep(self, policy: Simple) -> Self {
+        self.retention(Policy { regular: Regular::Simple(policy), ..Policy::default() })
+    }
+
+    /// Which restore points are kept, in the chain and as archives beside it.
+    #[must_use]
+    pub fn retention(mut self, policy: Policy) -> Self {
+        self.transforms.retention = Some(policy);
+        self
+    }
+
+    /// How the oldest increments are merged into the full.
+    #[must_use]
+    pub fn merge(mut self, method: MergeMethod) -> Self {
+        self.transforms.merge = method;
+        self
+    }
+
+    /// What the transform phase does: retention, merging and all else that can be chosen.
+    #[must_use]
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+
+    /// Tells `progress` how far a run is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Takes each machine from where it is found, though its copy came from a job folder that is none of the sources.
+    ///
+    /// A machine whose recorded folder is no source is refused otherwise ([`Error::Stranger`]): it may be another machine of that name, of
+    /// another host that writes to the same place. Once it is copied, the new folder is the recorded one.
+    #[must_use]
+    pub fn adopt(mut self, adopts: bool) -> Self {
+        self.adopts = adopts;
+        self
+    }
+
+    /// Job folders, by their ids, that are sources too and away at the moment: those of drives that are used in turn.
+    #[must_use]
+    pub fn known_origins(mut self, folders: impl IntoIterator<Item = [u8; 16]>) -> Self {
+        self.known_origins.extend(folders);
+        self
+    }
+
+    fn asked<'a>(&'a self, request: &'a SyncRequest) -> Asked<'a> {
+        let Self { sources, selection, target, known_origins, adopts, .. } = self;
+        Asked { sources, selection, target, request, known_origins, adopts: *adopts }
+    }
+
+    pub(crate) fn name(&self) -> &JobName {
+        &self.name
+    }
+
+    /// The job's points in other places that it writes to in turn.
+    pub(crate) fn elsewhere(&self) -> &[RestorePoint] {
+        &self.transforms.elsewhere
+    }
+
+    pub(crate) fn target(&self) -> &OpenRepository {
+        &self.target
+    }
+
+    /// Copies what is new at `now`, then merges what retention no longer asks for, then gives its space back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`] or [`Error::UnknownMachine`] for a source without what was selected; [`Error::Busy`] if the job is
+    /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
+    /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
+        Box::pin(async move {
+            let sources = Sources::pinned(self).await?;
+            let result = self.run_pinned(&sources, now).await;
+            sources.unpin(result).await
+        })
+    }
+
+    async fn run_pinned(&self, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
+        let mut writer = self.writer(sources.block_size(), now).await?;
+        let result = self.run_with(&mut writer, sources, now).await;
+        writer.close(result).await
+    }
+
+    async fn run_with(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        let synced = self.sync_with(writer, &mut indexes, sources, &SyncRequest::at(now)).await?;
+        let added = synced.added();
+        let folders: Vec<&JobFolder> = sources.folders().collect();
+        let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
+        let SyncOutcome { sync, machines, mut notes, doubts } = synced;
+        notes.extend(doubts);
+        Ok(CopyReport { sync, machines, transform, notes })
+    }
+
+    /// What becomes of each machine of the selection, if a sync is made now, and what could not be looked at. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`] if no source is there; those of the repositories.
+    pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
+        Box::pin(async move {
+            let sources = Sources::opened(self).await?;
+            let result = self.look_at(&sources, request).await;
+            sources.unpin(result).await
+        })
+    }
+
+    async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
+        let notes = sources.notes.iter().chain(&self.notes).cloned().collect();
+        let target = match JobFolder::open(&self.target, &self.name).await {
+            Err(Error::UnknownJob { .. }) => None,
+            folder => Some(folder?),
+        };
+        let had = match &target {
+            None => Copied::new(),
+            Some(folder) => {
+                let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
+                selection::copied(folder.head(), &latest)
+            }
+        };
+        let asked = self.asked(request);
+        let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
+        let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
+        Ok(Look { choices, notes, doubts })
+    }
+
+    /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].
+    ///
+    /// # Errors
+    /// As for [`CopyJob::run`].
+    pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
+        Box::pin(async move {
+            let sources = Sources::pinned(self).await?;
+            let result = self.sync_pinned(&sources, request).await;
+            sources.unpin(result).await
+        })
+    }
+
+    async fn sync_pinned(&self, sources: &Sources, request: &SyncRequest) -> Result<SyncOutcome> {
+        let mut writer = self.writer(sources.block_size(), request.now).await?;
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        let result = self.sync_with(&mut writer, &mut indexes, sources, request).await;
+        writer.close(result).await
+    }
+
+    /// The second phase of a run: merges what retention no longer asks for, and gives its space back. `added` is how many restore
+    /// points the chain got since the last time. Nothing is done where nothing was ever copied.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the job is running already; those of the repositories.
+    pub fn transform(&self, now: Timestamp, added: u32) -> BoxFuture<'_, Result<TransformReport>> {
+        Box::pin(async move {
+            let block_size = match JobFolder::open(&self.target, &self.name).await {
+                Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
+                folder => folder?.chain().block_size(),
+            };
+            let mut writer = self.writer(block_size, now).await?;
+            let result = self.transform_alone(&mut writer, now, added).await;
+            writer.close(result).await
+        })
+    }
+
+    async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {
+        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
+        let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
+        let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
+        let selects = self.transforms.deleted_machines.is_some();
+        if !reads_whole && !is_damaged && !selects {
+            return self.transform_with(writer, &mut indexes, &[], &self.transforms, now, added).await;
+        }
+        match Sources::pinned(self).await {
+            Ok(sources) => {
+                if selects {
+                    self.note_selection(writer, &sources, now);
+                }
+                let folders: Vec<&JobFolder> = sources.folders().collect();
+                let result = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await;
+                sources.unpin(result).await
+            }
+            Err(error) if reads_whole => Err(error),
+            Err(error) => {
+                let removes_machines = removes_machines(writer.head(), &self.transforms, now);
+                let keeping = Transforms { deleted_machines: None, ..self.transforms.clone() };
+                let mut report = self.transform_with(writer, &mut indexes, &[], &keeping, now, added).await?;
+                let why = causes(&error);
+                if is_damaged {
+                    report.notes.push(format!("damaged blocks were not looked for at the sources: {why}"));
+                }
+                if removes_machines {
+                    report.notes.push(format!(
+                        "machines that were not selected keep their copies for now: they may be selected again, and the sources cannot be \
+                         looked at: {why}"
+                    ));
+                }
+                Ok(report)
+            }
+        }
+    }
+
+    /// Looks which machines are selected, before one goes that was not, and though there may have been nothing to copy.
+    fn note_selection(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
+        let request = SyncRequest::at(now);
+        let asked = self.asked(&request);
+        let decided = asked.decide(sources, &Copied::new(), &Copied::new());
+        let in_doubt = asked.selected_in_doubt(sources, writer.head());
+        writer.select(&selection::selected(sources, decided.iter().map(|(choice, _)| choice), &in_doubt));
+    }
+
+    async fn transform_with(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &[&JobFolder],
+        settings: &Transforms,
+        now: Timestamp,
+        added: u32,
+    ) -> Result<TransformReport> {
+        let progress = self.progress.as_ref();
+        let healed = heal(writer, indexes, sources, progress).await?;
+        let (fulls, notes) = self.make_fulls(writer, indexes, sources).await?;
+        let mut report = transform(writer, indexes, settings, now, added, progress).await?;
+        report.operations.splice(0..0, healed.operations.into_iter().chain(fulls));
+        report.notes.splice(0..0, healed.notes.into_iter().chain(notes));
+        Ok(report)
+    }
+
+    async fn writer(&self, block_size: BlockSize, now: Timestamp) -> Result<Writer> {
+        let clock = self.transforms.clock();
+        let settings = WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
+        Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await
+    }
+
+    /// Makes fulls of the flagged increments that are to be read whole; what was done, and what could not be done as asked.
+    async fn make_fulls(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &[&JobFolder],
+    ) -> Result<(Vec<OperationReport>, Vec<String>)> {
+        let (mut done, mut notes) = (Vec::new(), Vec::new());
+        let mut sources = sources;
+        while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
+            let head = writer.head().clone();
+            let draft = {
+                let mut mint = || writer.mint();
+                let indexes = &mut *indexes;
+                let (repository, stored) = (&self.target, &head.files);
+                let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
+                whole::draft(&mut drafting, sources, sequence).await?
+            };
+            let (note, reads_source) = (whole::note(&draft.operation), !draft.sources.is_empty());
+            match carried_out(writer, draft, self.progress.as_ref()).await {
+                Ok(Some(report)) => {
+                    notes.extend(note);
+                    done.push(report);
+                }
+                // It is planned again, without what is damaged here.
+                Ok(None) => {}
+                // It is damaged there: the chain has the point as well.
+                Err(error) if error.is_loss() && reads_source => {
+                    notes.push(format!(
+                        "restore point {sequence} could not be read whole from the source: {}",
+                        causes(&error)
+                    ));
+                    sources = &[];
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((done, notes))
+    }
+}
+
+impl std::fmt::Debug for CopyJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CopyJob")
+            .field("name", &self.name)
+            .field("sources", &self.sources)
+            .field("target", &self.target.location())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state that the chain's newest point stands for.
+async fn latest_state(head: &Head, indexes: &mut Indexes) -> Result<BlockMap> {
+    let steps = head.chain.latest().and_then(|point| head.chain.steps_to(point.sequence));
+    indexes.state(&steps.unwrap_or_default()).await
+}

@@ -1,0 +1,313 @@
+//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
+//! chain that is begun anew. Each becomes a note of the report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::Head;
+use offsite_core::selection::{Choice, Decision, Objects, Pattern};
+use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Status, Timestamp};
+
+use super::CopyJob;
+use super::selection::Asked;
+use super::source::{Source, Sources};
+use crate::reader::job_folder::JobFolder;
+use crate::{Bytes, Error, JobName, Result};
+
+/// Where a disk had fewer blocks with data, having lost half of them tells nothing.
+const DATA_BLOCKS_MIN: usize = 64;
+
+/// A machine, with all that it is selected by.
+struct Described {
+    machine: MachineName,
+    tags: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// What is to be said of `choices`, which a look at the sources led to, beside what becomes of each machine. `head` is that of the
+    /// chain, if there is one.
+    pub(super) fn doubts<'a>(
+        &self,
+        open: &Sources,
+        head: Option<&Head>,
+        choices: impl Iterator<Item = &'a Choice> + Clone,
+    ) -> Vec<String> {
+        // What is not seen is not gone.
+        if !open.are_whole() {
+            return Vec::new();
+        }
+        let mut doubts = self.idle_patterns(open, head);
+        let traces: Vec<Traces<'_>> = open.folders().map(Traces::of).collect();
+        doubts.extend(choices.clone().filter_map(|choice| left_behind(&traces, choice)));
+        doubts.extend(nothing_left(open, choices.clone()));
+        if let Some(head) = head {
+            let found = open.described();
+            let seen = choices.map(|choice| &choice.machine).chain(found.iter().map(|known| &known.machine)).collect();
+            doubts.extend(self.vanished(head, seen));
+        }
+        doubts
+    }
+
+    /// The machines of a chain that count as selected though they are not, as something of the selection matches nothing: it may be mistyped,
+    /// or a repair of the source has lost the tags, and no copy is to be removed for that.
+    pub(super) fn selected_in_doubt(&self, open: &Sources, head: &Head) -> Vec<MachineName> {
+        let found = open.described();
+        let is_in_doubt =
+            !idle_included(&self.selection.include, &found).is_empty() || self.idle_of_sources(&found).next().is_some();
+        if is_in_doubt { names(head).into_iter().cloned().collect() } else { Vec::new() }
+    }
+
+    /// The patterns of sources that select none of `found`. A machine that is named in full is missed as a machine.
+    fn idle_of_sources<'a>(&'a self, found: &'a [Described]) -> impl Iterator<Item = &'a Pattern> {
+        self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
+            pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
+        })
+    }
+
+    /// Machines that the chain has, that would be selected, and that no source has.
+    fn vanished(&self, head: &Head, seen: BTreeSet<&MachineName>) -> Vec<String> {
+        let had: BTreeSet<&MachineName> =
+            head.chain.points().iter().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
+        let is_selected = |name: &MachineName| {
+            let known = described(head, name);
+            let is_of = |objects: &Objects| objects.has(&known.machine, &known.tags, &known.containers);
+            (self.selection.include.is_empty() || is_of(&self.selection.include)) && !is_of(&self.selection.exclude)
+        };
+        let gone = had.into_iter().filter(|name| !seen.contains(name) && is_selected(name));
+        gone.map(|name| {
+            format!(
+                "{name} was copied before, and no source has it any more: if it is gone for good, name it in exclude \
+                 (and let deleted_machines_days remove its copy)"
+            )
+        })
+        .collect()
+    }
+
+    /// Patterns of the selection that match no machine.
+    fn idle_patterns(&self, open: &Sources, head: Option<&Head>) -> Vec<String> {
+        let found: Vec<Described> = open.described();
+        // A machine that is no longer backed up stays excluded as long as the copy has it.
+        let had: Vec<Described> =
+            head.map_or_else(Vec::new, |head| names(head).into_iter().map(|name| described(head, name)).collect());
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let included = idle_included(&self.selection.include, &found);
+        let excluded = single(&self.selection.exclude).into_iter();
+        let excluded = excluded.filter(|(_, _, objects)| !matches(objects, &found) && !matches(objects, &had));
+        let of_sources = self.idle_of_sources(&found);
+        let words = |key: &str, pattern: &Pattern| {
+            format!(
+                "{key} has {:?}, which matches nothing in the sources: is it written as it is meant?",
+                pattern.to_string()
+            )
+        };
+        included
+            .into_iter()
+            .map(|(key, pattern)| words(&format!("select.{key}"), pattern))
+            .chain(excluded.map(|(key, pattern, _)| words(&format!("select.exclude ({key})"), pattern)))
+            .chain(of_sources.map(|pattern| words("machines of a source", pattern)))
+            .collect()
+    }
+}
+
+/// The patterns that select none of `found`, each with its key. A machine that is named in full is missed as a machine.
+fn idle_included<'a>(include: &'a Objects, found: &[Described]) -> Vec<(&'static str, &'a Pattern)> {
+    let is_missed = |key: &str, pattern: &Pattern| key == "machines" && pattern.as_name().is_some();
+    let idle = single(include)
+        .into_iter()
+        .filter(|(key, pattern, objects)| !is_missed(key, pattern) && !matches(objects, found));
+    idle.map(|(key, pattern, _)| (key, pattern)).collect()
+}
+
+fn matches(objects: &Objects, machines: &[Described]) -> bool {
+    machines.iter().any(|known| objects.has(&known.machine, &known.tags, &known.containers))
+}
+
+/// That the sources have machines, and that none of them is chosen.
+fn nothing_left<'a>(open: &Sources, mut choices: impl Iterator<Item = &'a Choice>) -> Option<String> {
+    let is_left_out = choices.next().is_none() && !open.described().is_empty();
+    is_left_out.then(|| "nothing is copied, as the selection leaves out all machines of the sources".to_owned())
+}
+
+/// Each pattern alone, with the key that it stands under.
+fn single(objects: &Objects) -> Vec<(&'static str, &Pattern, Objects)> {
+    let Objects { machines, containers, tags } = objects;
+    let one = |pattern: &Pattern| vec![pattern.clone()];
+    let machines = machines.iter().map(|it| ("machines", it, Objects { machines: one(it), ..Objects::default() }));
+    let containers =
+        containers.iter().map(|it| ("containers", it, Objects { containers: one(it), ..Objects::default() }));
+    let tags = tags.iter().map(|it| ("tags", it, Objects { tags: one(it), ..Objects::default() }));
+    machines.chain(containers).chain(tags).collect()
+}
+
+fn described(head: &Head, name: &MachineName) -> Described {
+    let labels = head.labels.get(name);
+    Described {
+        machine: name.clone(),
+        tags: labels.map_or_else(Vec::new, |labels| labels.tags().map(str::to_owned).collect()),
+        containers: labels.map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
+    }
+}
+
+/// The machines of a folder's points.
+fn names(head: &Head) -> BTreeSet<&MachineName> {
+    head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect()
+}
+
+impl Sources {
+    /// Each machine of the folders.
+    fn described(&self) -> Vec<Described> {
+        let machines = |folder: &JobFolder| {
+            let head = folder.head();
+            names(head).into_iter().map(|name| described(head, name)).collect::<Vec<_>>()
+        };
+        self.folders().flat_map(machines).collect()
+    }
+}
+
+/// What is to be said of a machine without which newer restore points of its job go on.
+fn left_behind(traces: &[Traces<'_>], choice: &Choice) -> Option<String> {
+    let Choice { machine, decision, .. } = choice;
+    if !matches!(decision, Decision::AlreadyCopied { .. } | Decision::TooOld { .. }) {
+        return None;
+    }
+    let newest = traces.iter().filter_map(|traces| Some((traces.captured.get(machine)?, traces)));
+    let (_, traces) = newest.max_by_key(|(captured, _)| **captured)?;
+    if !traces.has_left_behind(machine) {
+        return None;
+    }
+    let last = match traces.last(machine).and_then(|place| traces.points.get(place)) {
+        Some(point) => format!("#{} of {} was the last that had it", point.sequence, point.time),
+        None => "none that is still there was made with it".to_owned(),
+    };
+    let (job, location) = (traces.folder.job(), traces.folder.repository().location());
+    Some(format!(
+        "{machine} is no longer in the restore points of job {job} in {location}: {last}; if it is gone for good, name it in exclude"
+    ))
+}
+
+/// Where in a folder its machines are.
+struct Traces<'a> {
+    folder: &'a JobFolder,
+    /// Oldest first.
+    points: Vec<&'a RestorePoint>,
+    /// The places of the points that were made with each machine, ascending.
+    made: BTreeMap<&'a MachineName, Vec<usize>>,
+    /// When each machine was in its newest state.
+    captured: BTreeMap<&'a MachineName, Timestamp>,
+}
+
+impl<'a> Traces<'a> {
+    fn of(folder: &'a JobFolder) -> Self {
+        let mut points: Vec<&RestorePoint> = folder.chain().all().collect();
+        points.sort_unstable_by_key(|point| point.sequence);
+        let mut made: BTreeMap<&MachineName, Vec<usize>> = BTreeMap::new();
+        let mut captured: BTreeMap<&MachineName, Timestamp> = BTreeMap::new();
+        for (place, point) in points.iter().enumerate() {
+            for state in &point.machines {
+                let newest = captured.entry(&state.name).or_insert(state.captured);
+                *newest = state.captured.max(*newest);
+                if state.status != Status::Carried {
+                    made.entry(&state.name).or_default().push(place);
+                }
+            }
+        }
+        Self { folder, points, made, captured }
+    }
+
+    /// The place of the last point that was made with a machine.
+    fn last(&self, machine: &MachineName) -> Option<usize> {
+        self.made.get(machine)?.last().copied()
+    }
+
+    /// Whether points go on without a machine. Several may be backed up one after the other into one folder, or some of them more rarely
+    /// than others: so it is missed once there are more points without it than there were between two with it.
+    fn has_left_behind(&self, machine: &MachineName) -> bool {
+        // It is carried along only.
+        let Some(last) = self.last(machine) else { return true };
+        let since = self.points.len().saturating_sub(last + 1);
+        let rhythm =
+            self.made.get(machine).into_iter().flat_map(|places| places.windows(2).map(|pair| pair[1] - pair[0]));
+        let rhythm = rhythm.max();
+        // Whether a machine that was in the last point with it is in a later one.
+        let companions = self.points.get(last).into_iter().flat_map(|point| &point.machines);
+        let is_followed = companions.into_iter().any(|state| self.last(&state.name) > Some(last));
+        match is_followed {
+            true => since >= rhythm.unwrap_or(1),
+            false => rhythm.is_some_and(|rhythm| since >= 2 * rhythm),
+        }
+    }
+}
+
+/// Disks of `wanted` that have lost more than half of what the newest copy has of them, or are not there any more.
+pub(super) fn lost_disks(latest: &BlockMap, wanted: &BlockMap) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (name, found) in wanted.machines() {
+        let had = latest.machine(name).into_iter().flat_map(|machine| &machine.disks);
+        for (number, had) in had {
+            let disk = format!("disk {} of {name}", number.0);
+            let captured = found.captured;
+            let Some(now) = found.disks.get(number) else {
+                lost.push(format!(
+                    "{disk} ({}) is gone: the state of {captured} is without it; older restore points have it as long as they are kept",
+                    Bytes(had.size_bytes())
+                ));
+                continue;
+            };
+            let (size_before, size_now) = (had.size_bytes(), now.size_bytes());
+            let (data_before, data_now) = (data_blocks(had), data_blocks(now));
+            if size_now < size_before.div_ceil(2) {
+                lost.push(format!(
+                    "{disk} has shrunk from {} to {} in the state of {captured}",
+                    Bytes(size_before),
+                    Bytes(size_now)
+                ));
+            } else if data_before >= DATA_BLOCKS_MIN && 2 * data_now < data_before {
+                lost.push(format!(
+                    "{disk} has lost more than half of its data: {data_before} blocks before, {data_now} in the state of {captured}"
+                ));
+            }
+        }
+    }
+    lost
+}
+
+/// Blocks that are not zero.
+fn data_blocks(disk: &DiskMap) -> usize {
+    disk.stored().count()
+}
+
+impl CopyJob {
+    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this job's,
+    /// perhaps, under a former name. A full is made where the chain could go on.
+    ///
+    /// # Errors
+    /// Those of the repositories.
+    pub fn forerunners(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
+        Box::pin(async move {
+            match JobFolder::open(&self.target, &self.name).await {
+                Err(Error::UnknownJob { .. }) => {}
+                folder => return folder.map(|_| Vec::new()),
+            }
+            let others = self.target.job_folders().await?.jobs;
+            if others.is_empty() || self.sources.is_empty() {
+                return Ok(Vec::new());
+            }
+            let sources = Sources::opened(self).await?;
+            let origins: BTreeSet<[u8; 16]> = sources.folders().map(JobFolder::id).collect();
+            sources.unpin(Ok(())).await?;
+            let mut forerunners = Vec::new();
+            for other in others {
+                // One that cannot be read is no reason to hold up this job.
+                let Ok(folder) = JobFolder::open(&self.target, &other).await else { continue };
+                let mut machines = folder.chain().all().flat_map(|point| &point.machines);
+                if machines.any(|machine| machine.origin.is_some_and(|origin| origins.contains(&origin.folder))) {
+                    forerunners.push(other);
+                }
+            }
+            Ok(forerunners)
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! What a copy job's run stores, planned to the byte.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::head::Head;
+use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
+use offsite_core::retention::{Flags, Marks, Method, mark};
+use offsite_core::{
+    BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
+    Status, Stored, StoredBlock, Timestamp, Transferred,
+};
+
+use super::CopyJob;
+use super::guard::lost_disks;
+use super::selection::{Choice, copied, origin_in};
+use super::source::Sources;
+use super::sync::SyncRequest;
+use crate::commit::point::{PointIndex, Stack, number_machines};
+use crate::commit::read_back::check_step;
+use crate::commit::selected::Selected;
+use crate::mover::{Copied, OutputHeader, disks_of};
+use crate::reader::indexes::Indexes;
+use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::{Error, OpenRepository, Result};
+
+/// What the sources offer at one moment.
+pub(super) struct Offer {
+    /// The new restore point; none if nothing is new.
+    pub(super) stored: Option<NewPoint>,
+    /// The machines that the job selects.
+    pub(super) selected: Selected,
+    /// What is known of those that a source has.
+    pub(super) labels: BTreeMap<MachineName, Labels>,
+    /// What becomes of selected machines that are not copied.
+    pub(super) others: Vec<MachineReport>,
+    /// Why a machine that was chosen cannot be copied.
+    pub(super) failure: Option<Error>,
+    /// What else the report is to say.
+    pub(super) notes: Vec<String>,
+    /// What nobody is likely to have meant.
+    pub(super) doubts: Vec<String>,
+}
+
+/// A restore point that is about to be copied.
+pub(super) struct NewPoint {
+    id: ObjectId,
+    time: Timestamp,
+    kind: PointKind,
+    flags: Flags,
+    /// What is carried, and what the index says if all of it arrives.
+    pub(super) plan: Plan,
+    pub(super) header: OutputHeader,
+    /// Flags for the point before it.
+    pub(super) predecessor: Flags,
+    /// The machines that are copied, and where they come from.
+    pub(super) machines: Vec<MachineCopy>,
+    pub(super) sources: BTreeMap<MachineName, u32>,
+    origins: BTreeMap<MachineName, Origin>,
+    /// What was spare before.
+    spare: BlockMap,
+    /// That of selected machines that are not copied now, which stay as incomplete as they are.
+    waiting: (Vec<MachineState>, BlockMap),
+    /// The chain's newest state, for a new full to take over what the sources have no more.
+    carried: Option<BlockMap>,
+    /// The newest point, if this one is put in its place and holds what it holds; and what its own index says.
+    base: Option<(RestorePoint, BlockMap)>,
+    /// The newest state, where the point that is joined stands on other indexes.
+    base_state: BlockMap,
+    /// Whether it joins the newest point.
+    pub(super) joins: bool,
+}
+
+/// A restore point as it is once it is known what has arrived.
+pub(super) struct Settled {
+    pub(super) point: PointIndex,
+    /// What was spare before.
+    pub(super) spare_before: BlockMap,
+    pub(super) plan: Plan,
+    /// The machines that are not whole.
+    pub(super) transferred: BTreeMap<MachineName, Transferred>,
+    /// Machines that could not be read whole, and of which the chain has the same state.
+    pub(super) kept: BTreeSet<MachineName>,
+}
+
+impl CopyJob {
+    /// What a sync copies to a chain whose newest state is `latest`.
+    pub(super) async fn offer(
+        &self,
+        head: &Head,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        latest: &BlockMap,
+        request: &SyncRequest,
+        mint: &mut (dyn FnMut() -> ObjectId + Send),
+    ) -> Result<Offer> {
+        let asked = self.asked(request);
+        let had = copied(head, latest);
+        let mut choice = asked.choose(sources, &had, &had, head).await?;
+        if let Some(error) = asked.nothing(sources, &choice) {
+            return Err(error);
+        }
+        if choice.machines.is_empty() {
+            let Choice { selected, labels, others, failure, notes, doubts, .. } = choice;
+            return Ok(Offer { stored: None, selected, labels, others, failure, notes, doubts });
+        }
+        let base = self.joined(head, request, &choice);
+        let newest = head.chain.latest().map(|point| point.time);
+        // A point holds the newest states of all machines, so it is not older than the point before it.
+        let time = choice.time.max(newest).unwrap_or(request.now);
+        let marks = if base.is_some() { Marks::default() } else { self.marks(head, time) };
+        let is_first = head.chain.latest().is_none();
+        let is_active = !is_first && marks.point != Flags::NONE && self.reads_whole();
+        let nothing = BlockMap::empty();
+        if is_active {
+            // All machines are read: those that have changed as they were chosen, the others as they are.
+            let doubts = std::mem::take(&mut choice.doubts);
+            let is_unchanged = |report: &&MachineReport| matches!(report.outcome, MachineOutcome::Unchanged { .. });
+            let unchanged: BTreeSet<&MachineName> =
+                choice.others.iter().filter(is_unchanged).map(|report| &report.name).collect();
+            let mut changed = had.clone();
+            changed.retain(|name, _| !unchanged.contains(name));
+            choice = asked.choose(sources, &had, &changed, head).await?;
+            choice.doubts = doubts;
+        }
+        choice.notes.extend(lost_disks(latest, &choice.wanted));
+        let spare = indexes.live_spare(head).await?;
+        let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
+        let header = OutputHeader {
+            folder: head.folder,
+            sequence,
+            time,
+            block_size: head.chain.block_size(),
+            alignment_bytes: head.alignment_bytes,
+            machines: numbered(&head.machines, &choice),
+            disks: disks_of(&choice.wanted),
+        };
+        let placement = header.placement(&self.target);
+        let from = if is_active { &nothing } else { latest };
+        let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
+        let plan = sync_from(sync, &mut *mint);
+        check_step(from, &plan.index, &choice.wanted)?;
+        let waiting = waiting(head, &choice, &spare);
+        let kind = match &base {
+            Some(base) => base.kind,
+            None if is_first || is_active => PointKind::Full,
+            None => PointKind::Increment,
+        };
+        let base = match base {
+            Some(base) => {
+                let map = indexes.map(&base.index, &base).await?;
+                let map = map.project(|name| base.machine(name).is_some_and(MachineState::is_whole));
+                Some((base, map))
+            }
+            None => None,
+        };
+        let Choice { machines, sources, origins, labels, selected, others, failure, notes, doubts, .. } = choice;
+        let stored = NewPoint {
+            id: mint(),
+            time,
+            kind,
+            flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
+            plan,
+            header,
+            predecessor: marks.predecessor,
+            machines,
+            sources,
+            origins,
+            spare,
+            waiting,
+            carried: is_active.then(|| latest.clone()),
+            base_state: if base.is_some() { latest.clone() } else { BlockMap::empty() },
+            joins: base.is_some(),
+            base,
+        };
+        Ok(Offer { stored: Some(stored), selected, labels, others, failure, notes, doubts })
+    }
+
+    /// The newest point, if what is copied is to join it and can.
+    fn joined(&self, head: &Head, request: &SyncRequest, choice: &Choice) -> Option<RestorePoint> {
+        let is_newest = |sequence: &Sequence| sequence.0.checked_add(1) == Some(head.next_sequence.0);
+        let sequence = request.joins.filter(is_newest)?;
+        let latest = head.chain.latest().filter(|point| point.sequence == sequence)?;
+        let is_new = |copy: &MachineCopy| latest.machine(&copy.name).is_none_or(|machine| !machine.is_whole());
+        choice.machines.iter().all(is_new).then(|| latest.clone())
+    }
+
+    /// Whether points that stay as archives are read whole from the source.
+    fn reads_whole(&self) -> bool {
+        let gfs = self.transforms.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
+        gfs.is_some_and(|gfs| gfs.method() == Method::Active)
+    }
+
+    /// The flags that a point of this time brings.
+    fn marks(&self, head: &Head, time: Timestamp) -> Marks {
+        let policy = self.transforms.retention.as_ref();
+        let Some((gfs, predecessor)) = policy.and_then(|policy| policy.gfs.as_ref()).zip(head.chain.latest()) else {
+            return Marks::default();
+        };
+        let zone = policy.map(|policy| &policy.zone);
+        zone.map_or_else(Marks::default, |zone| mark(gfs, zone, predecessor.time, time))
+    }
+}
+
+impl NewPoint {
+    /// The point and its plan, where `copied` has arrived. `None` stands for all of it.
+    pub(super) fn settle(self, head: &Head, target: &OpenRepository, copied: Option<&Copied>) -> Result<Settled> {
+        let mut plan = self.plan;
+        if let Some(copied) = copied {
+            let places = plan.moves.iter().zip(&copied.places);
+            let places: BTreeMap<(ObjectId, u64), Option<(ObjectId, u64)>> =
+                places.map(|(step, place)| ((step.to.file, step.to.offset), *place)).collect();
+            let arrived = plan.moves.iter().zip(&copied.places).filter_map(|(step, place)| {
+                let (file, offset) = (*place)?;
+                Some(Move { to: StoredBlock { file, offset, ..step.to }, ..step.clone() })
+            });
+            let moves = arrived.collect();
+            (plan.moves, plan.files) = (moves, copied.files.clone());
+            let here = |at: &StoredBlock| match places.get(&(at.file, at.offset)) {
+                // Spare blocks of a copy before.
+                None => Some(*at),
+                Some(place) => place.map(|(file, offset)| StoredBlock { file, offset, ..*at }),
+            };
+            let damaged = copied.damaged.keys().cloned().collect();
+            return Self { plan, ..self }.arrived(head, target, &damaged, here);
+        }
+        Self { plan, ..self }.arrived(head, target, &BTreeSet::new(), |at| Some(*at))
+    }
+
+    fn arrived(
+        self,
+        head: &Head,
+        target: &OpenRepository,
+        damaged: &BTreeSet<MachineName>,
+        here: impl FnMut(&StoredBlock) -> Option<StoredBlock>,
+    ) -> Result<Settled> {
+        let Arrival { whole, mut spare, mut transferred } = Arrival::of(&self.plan.index, here);
+        // A full that is read whole takes from the chain what has not changed and is damaged at its source.
+        let kept: BTreeSet<MachineName> = match &self.carried {
+            None => BTreeSet::new(),
+            Some(latest) => {
+                let has = |copy: &&MachineCopy| {
+                    let had = latest.machine(&copy.name).filter(|had| had.captured == copy.captured);
+                    had.is_some() && damaged.contains(&copy.name) && transferred.contains_key(&copy.name)
+                };
+                self.machines.iter().filter(has).map(|copy| copy.name.clone()).collect()
+            }
+        };
+        transferred.retain(|name, _| !kept.contains(name));
+        let dropped = spare.project(|name| kept.contains(name));
+        spare = spare.project(|name| !kept.contains(name));
+        let mut machines: BTreeMap<MachineName, MachineState> = BTreeMap::new();
+        let mut map = whole.clone();
+        let mut stack = None;
+        if let Some((base, own)) = &self.base {
+            machines.extend(base.machines.iter().map(|machine| (machine.name.clone(), machine.clone())));
+            map = own.overlay(&whole);
+        }
+        for (name, state) in self.waiting.0.into_iter().map(|state| (state.name.clone(), state)) {
+            machines.insert(name, state);
+        }
+        for (name, machine) in self.waiting.1.machines() {
+            spare.insert(name.clone(), machine.clone());
+        }
+        for copy in self.machines.iter().filter(|copy| !kept.contains(&copy.name)) {
+            let (status, far) = match transferred.get(&copy.name) {
+                None => (Status::Complete, Transferred::default()),
+                Some(far) => (Status::Incomplete, *far),
+            };
+            let origin = self.origins.get(&copy.name).copied();
+            let state = MachineState::new(copy.name.clone(), status, copy.captured);
+            machines.insert(copy.name.clone(), MachineState { origin, transferred: far, ..state });
+        }
+        if let Some(latest) = &self.carried {
+            // A merge would carry what the sources have no more along too, and else the older chain could never go.
+            for (name, machine) in latest.machines() {
+                if let Entry::Vacant(unknown) = machines.entry(name.clone()) {
+                    map.insert(name.clone(), machine.clone());
+                    let origin = origin_in(head, name, machine.captured);
+                    let state = MachineState::new(name.clone(), Status::Carried, machine.captured);
+                    unknown.insert(MachineState { origin, ..state });
+                }
+            }
+        }
+        if let Some((base, _)) = self.base.as_ref().filter(|(base, _)| !base.below.is_empty()) {
+            let is_whole = |name: &MachineName| machines.get(name).is_some_and(MachineState::is_whole);
+            let stored = Stored::of(&self.base_state.overlay(&whole).project(is_whole));
+            let lower = base.indexes().copied().collect();
+            stack = Some(Stack { below: base.below.clone(), lower, step: whole.clone(), stored });
+        }
+        let is_whole = |name: &MachineName| !transferred.contains_key(name) && !kept.contains(name);
+        if !whole.same_content(&self.plan.index.project(is_whole)) {
+            return Err(Error::Defect("what has arrived of whole machines is not what was planned".to_owned()));
+        }
+        let mut plan = self.plan;
+        // What has arrived in new files and is not kept goes as well.
+        let files = plan.files_after(&head.files, head.alignment_bytes.into());
+        let reclaiming = Reclaiming {
+            alignment: head.alignment_bytes.into(),
+            files: &files,
+            punches: target.backend_granularity().is_some(),
+        };
+        plan.retired = retire([&self.spare, &dropped], [&whole, &spare], reclaiming);
+        if let Some(at) = [&map, &spare].into_iter().find_map(|map| plan.retired.touches(map)) {
+            return Err(Error::Defect(format!(
+                "the frame at {} of {} is needed and would be released",
+                at.offset, at.file
+            )));
+        }
+        plan.index = whole;
+        let point = PointIndex {
+            id: self.id,
+            sequence: self.header.sequence,
+            time: self.time,
+            kind: self.kind,
+            base: head.chain.base_of(self.header.sequence, self.kind),
+            machines: machines.into_values().collect(),
+            map,
+            stack,
+            spare,
+            flags: self.flags,
+        };
+        Ok(Settled { point, spare_before: self.spare, plan, transferred, kept })
+    }
+}
+
+/// The machines that a copy was cut off at before and that are not copied now, though the job still selects them, with what
+/// arrived of them. They stay as incomplete as they are.
+fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>, BlockMap) {
+    let is_left =
+        |name: &MachineName| choice.known.contains(name) && !choice.machines.iter().any(|copy| copy.name == *name);
+    let spare = spare.project(is_left);
+    let machines = head.chain.latest().into_iter().flat_map(|point| &point.machines);
+    let states = machines.filter(|machine| !machine.is_whole() && spare.machine(&machine.name).is_some());
+    (states.cloned().collect(), spare)
+}
+
+/// The machines that a choice copies, with their numbers in a folder that knows these already.
+fn numbered(known: &[MachineName], choice: &Choice) -> Vec<(MachineName, MachineNumber)> {
+    let (_, numbers) = number_machines(known, choice.machines.iter().map(|machine| &machine.name));
+    choice.machines.iter().map(|machine| (machine.name.clone(), numbers[&machine.name])).collect()
+}

@@ -1,0 +1,349 @@
+//! What a copy job takes of its sources.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::head::Head;
+use offsite_core::selection::{
+    self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
+};
+use offsite_core::{BlockMap, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
+
+use super::source::{Source, Sources};
+use super::sync::SyncRequest;
+use crate::commit::selected::Selected;
+use crate::error::causes;
+use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::{Error, OpenRepository, Result};
+
+/// Which machines of the sources a copy job takes. New machines join by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Machines by name, tag or container; all, if there are none.
+    pub include: Objects,
+    /// Those of them that are left out.
+    pub exclude: Objects,
+}
+
+impl Selection {
+    /// All machines.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// These machines only.
+    #[must_use]
+    pub fn machines(machines: Vec<MachineName>) -> Self {
+        Self { include: named(&machines), exclude: Objects::default() }
+    }
+
+    /// Leaves these machines out.
+    #[must_use]
+    pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
+        self.exclude = named(&exclude);
+        self
+    }
+}
+
+fn named(machines: &[MachineName]) -> Objects {
+    let machines = machines.iter().map(|name| Pattern::new(name.as_str())).collect();
+    Objects { machines, ..Objects::default() }
+}
+
+/// What there is to copy, and what becomes of the machines that are not copied.
+pub(super) struct Choice {
+    /// The states to copy.
+    pub(super) wanted: BlockMap,
+    /// Which these are, and where they come from.
+    pub(super) machines: Vec<MachineCopy>,
+    /// The folder of each.
+    pub(super) sources: BTreeMap<MachineName, u32>,
+    /// The point of each.
+    pub(super) origins: BTreeMap<MachineName, Origin>,
+    /// The newest of the times of these points.
+    pub(super) time: Option<Timestamp>,
+    /// What is known of the selected machines.
+    pub(super) labels: BTreeMap<MachineName, Labels>,
+    /// The machines that the job selects and a source has in a state that counts, changed or not.
+    pub(super) known: Vec<MachineName>,
+    /// Those that the job selects, be there something to copy of them or not.
+    pub(super) selected: Selected,
+    /// What becomes of selected machines that are not copied.
+    pub(super) others: Vec<MachineReport>,
+    /// Why a machine that was chosen cannot be copied: the first reason.
+    pub(super) failure: Option<Error>,
+    /// What else the report is to say.
+    pub(super) notes: Vec<String>,
+    /// What nobody is likely to have meant.
+    pub(super) doubts: Vec<String>,
+}
+
+/// A state that is taken.
+pub(super) struct Taken {
+    /// The folder that it is in, by its place among the open ones.
+    folder: usize,
+    /// The point in it.
+    sequence: Sequence,
+    /// Both as they are stored.
+    origin: Origin,
+    /// Whether it is newer than what the chain has of the machine.
+    is_new: bool,
+}
+
+/// What the sources are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) sources: &'a [Source],
+    pub(super) selection: &'a Selection,
+    pub(super) target: &'a OpenRepository,
+    pub(super) request: &'a SyncRequest,
+    /// Folders that are sources too, and away now.
+    pub(super) known_origins: &'a BTreeSet<[u8; 16]>,
+    /// Whether a machine is taken from another folder than it came from, though that is no source.
+    pub(super) adopts: bool,
+}
+
+impl Asked<'_> {
+    /// What becomes of each selected machine, and where the state is that is taken of it.
+    ///
+    /// What is in `had` and not in `copied` is taken though it has not changed since.
+    pub(super) fn decide(&self, open: &Sources, had: &Copied, copied: &Copied) -> Vec<(Chosen, Option<Taken>)> {
+        let selection = selection::Selection {
+            sources: self.sources.iter().map(Source::scope).collect(),
+            include: self.selection.include.clone(),
+            exclude: self.selection.exclude.clone(),
+        };
+        let (candidates, places) = open.candidates();
+        let SyncRequest { range, take, .. } = *self.request;
+        let request = Request { target: self.target.id(), copied, range, take };
+        let place = |choice: &Chosen| match choice.decision {
+            Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
+            _ => None,
+        };
+        let copied_before = |candidate: &Candidate, candidates: &[Candidate]| {
+            had.get(&candidate.machine).is_none_or(|had| had.is_before(candidate, candidates))
+        };
+        let origin = |choice: Chosen| {
+            let place = place(&choice).map(|(candidate, place)| Taken {
+                folder: place.folder,
+                sequence: place.sequence,
+                origin: Origin { folder: candidate.folder, sequence: candidate.sequence },
+                is_new: copied_before(candidate, &candidates),
+            });
+            (choice, place)
+        };
+        decide(&selection, &candidates, &request).into_iter().map(origin).collect()
+    }
+
+    /// The states that are to be copied to a chain with these blocks that has what `had` says.
+    ///
+    /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
+    pub(super) async fn choose(&self, open: &Sources, had: &Copied, copied: &Copied, head: &Head) -> Result<Choice> {
+        let block_size = head.chain.block_size();
+        let decided = self.decide(open, had, copied);
+        let labels = open.labels();
+        let in_doubt = self.selected_in_doubt(open, head);
+        let mut choice = Choice {
+            wanted: BlockMap::empty(),
+            machines: Vec::new(),
+            sources: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            time: None,
+            labels: BTreeMap::new(),
+            known: Vec::new(),
+            selected: selected(open, decided.iter().map(|(choice, _)| choice), &in_doubt),
+            others: Vec::new(),
+            failure: None,
+            notes: Vec::new(),
+            doubts: self.doubts(open, Some(head), decided.iter().map(|(choice, _)| choice)),
+        };
+        let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
+        let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();
+        for (Chosen { machine, decision, future_dated }, place) in decided {
+            choice.notes.extend(future_dated.map(|earliest| {
+                format!("{machine}: newer restore points are dated in the future, from {earliest} on, and are not copied until then")
+            }));
+            let outcome = outcome(open, decision);
+            if !matches!(
+                decision,
+                Decision::Missing | Decision::InTarget | Decision::Incomplete | Decision::FutureDated { .. }
+            ) {
+                choice.known.push(machine.clone());
+                choice.labels.insert(machine.clone(), labels.get(&machine).cloned().unwrap_or_default());
+            }
+            let Some(Taken { folder: number, sequence, origin, is_new }) = place else {
+                choice.others.push(MachineReport { name: machine, outcome });
+                continue;
+            };
+            let Some(folder) = open.get(number) else { continue };
+            // A full that is read whole has those too that have not changed and are not asked for.
+            let is_read_again = had.contains_key(&machine) && !copied.contains_key(&machine);
+            if !is_read_again && self.request.machines.as_ref().is_some_and(|only| !only.contains(&machine)) {
+                continue;
+            }
+            let mut absent = |machine, why: String, error: Option<Error>| {
+                choice.failure = choice.failure.take().or(error);
+                choice.others.push(MachineReport { name: machine, outcome: MachineOutcome::Absent { why } });
+            };
+            let of_source = folder.chain().block_size();
+            if of_source != block_size {
+                let error = Error::Settings(format!(
+                    "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
+                    folder.job()
+                ));
+                absent(machine, error.to_string(), Some(error));
+                continue;
+            }
+            if let Some(why) = damaged.get(&(number, sequence)) {
+                absent(machine, why.clone(), None);
+                continue;
+            }
+            let state = match states.entry((number, sequence)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => match folder.state_at(sequence).await {
+                    Ok(state) => unknown.insert(state),
+                    Err(error) if error.is_loss() && !folder.is_expired().await? => {
+                        damaged.insert((number, sequence), causes(&error));
+                        absent(machine, causes(&error), Some(error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            let Some(found) = state.machine(&machine) else {
+                return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
+            };
+            if let Some(had) = had.get(&machine) {
+                let is_it = had.captured == found.captured && had.origin.is_none_or(|known| known == origin);
+                if !is_it && !is_new {
+                    // A source that has lost its newest points does not turn the copy back.
+                    let outcome = MachineOutcome::Unchanged { captured: had.captured };
+                    choice.others.push(MachineReport { name: machine, outcome });
+                    continue;
+                }
+                if had.captured > found.captured {
+                    choice.notes.push(format!(
+                        "{machine}: restore point {sequence} of job {} is dated {}, before the one that was copied last ({}): the clock \
+                         by which it was made has gone back",
+                        folder.job(),
+                        found.captured,
+                        had.captured
+                    ));
+                }
+                if let Some(why) = self.strange(open, had, &machine, folder) {
+                    absent(machine, why.to_string(), open.are_whole().then_some(why));
+                    continue;
+                }
+            }
+            let time = folder.chain().get(sequence).map(|point| point.time);
+            choice.time = choice.time.max(time);
+            choice.wanted.insert(machine.clone(), found.clone());
+            choice.sources.insert(machine.clone(), u32::try_from(number).unwrap_or(u32::MAX));
+            choice.origins.insert(machine.clone(), origin);
+            choice.machines.push(MachineCopy {
+                name: machine,
+                captured: found.captured,
+                source: sequence,
+                job: folder.job().clone(),
+                location: folder.repository().location(),
+            });
+        }
+        choice.known.extend(in_doubt);
+        Ok(choice)
+    }
+
+    /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
+    /// name; nothing if it may be taken.
+    fn strange(&self, open: &Sources, had: &Had, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
+        let known = had.origin?.folder;
+        let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
+        (!is_source && !self.adopts).then(|| Error::Stranger {
+            machine: machine.to_string(),
+            job: folder.job().clone(),
+            location: folder.repository().location(),
+            known: hex(&known),
+            found: hex(&folder.id()),
+        })
+    }
+
+    /// The error of a selection that no source has anything of. That its patterns match nothing, or that it leaves all out, is no error:
+    /// the doubts tell it.
+    pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
+        let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
+        let is_known = !choice.known.is_empty() || choice.others.iter().any(is_waiting);
+        if is_known || open.locked().next().is_some() {
+            return None;
+        }
+        let folders: Vec<&JobFolder> = open.folders().collect();
+        if let [folder] = folders[..]
+            && folder.chain().points().is_empty()
+        {
+            // A first backup that was cut off leaves a folder without one.
+            return folder.point(PointSelector::Latest).err();
+        }
+        let places = folders.iter().map(|folder| format!("job {} in {}", folder.job(), folder.repository().location()));
+        let known: BTreeSet<String> =
+            folders.iter().flat_map(|folder| &folder.head().machines).map(ToString::to_string).collect();
+        let place = places.collect::<Vec<_>>().join(", ");
+        let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
+        match (missing.is_empty(), known.is_empty()) {
+            (true, true) => Some(Error::Settings(format!("there is no restore point yet in {place}"))),
+            (true, false) => None,
+            (false, _) => {
+                let (machine, known) = (missing.join(", "), known.into_iter().collect());
+                Some(Error::UnknownMachine { machine, place, known })
+            }
+        }
+    }
+}
+
+/// What a chain whose newest state is `latest` has of each machine.
+pub(super) fn copied(head: &Head, latest: &BlockMap) -> Copied {
+    let had = |(name, machine): (&MachineName, &MachineMap)| {
+        let captured = machine.captured;
+        (name.clone(), Had { captured, origin: origin_in(head, name, captured) })
+    };
+    latest.machines().iter().map(had).collect()
+}
+
+/// Where the state of a machine in a chain came from.
+pub(super) fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) -> Option<Origin> {
+    let states = head.chain.all().rev().filter_map(|point| point.machine(name));
+    states.filter(|state| state.is_whole() && state.captured == captured).find_map(|state| state.origin)
+}
+
+fn hex(id: &[u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The machines that the job selects, by these decisions and by what is `in_doubt`.
+pub(super) fn selected<'a>(
+    open: &Sources,
+    decided: impl Iterator<Item = &'a Chosen>,
+    in_doubt: &[MachineName],
+) -> Selected {
+    let is_there = |choice: &&Chosen| choice.decision != Decision::Missing;
+    let decided = decided.filter(is_there).map(|choice| &choice.machine);
+    Selected { machines: decided.chain(in_doubt).cloned().collect(), are_all: open.are_whole() }
+}
+
+/// What a decision not to copy means for the report.
+fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
+    let locked = open.locked().next().cloned();
+    match decision {
+        Decision::Locked { .. } => MachineOutcome::Waiting { job: locked },
+        Decision::Missing if locked.is_some() => MachineOutcome::Waiting { job: locked },
+        Decision::AlreadyCopied { captured } => MachineOutcome::Unchanged { captured },
+        Decision::TooOld { captured } => {
+            MachineOutcome::Absent { why: format!("its newest restore point, of {captured}, is too old") }
+        }
+        Decision::FutureDated { captured } => {
+            MachineOutcome::Absent { why: format!("its restore points are dated in the future, from {captured} on") }
+        }
+        Decision::InTarget => MachineOutcome::Absent { why: "its restore points are in the target only".to_owned() },
+        Decision::Incomplete => MachineOutcome::Absent { why: "no restore point has it whole".to_owned() },
+        _ => MachineOutcome::Absent { why: "no source has it".to_owned() },
+    }
+}

@@ -1,0 +1,216 @@
+//! Merging the oldest increments into the full.
+
+use std::collections::BTreeMap;
+
+use offsite_core::plan::{Merge, adopt, fold};
+use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
+use offsite_repository::Repository;
+
+use super::MergeMethod;
+use super::draft::{Draft, Drafting, Says};
+use super::room::fold_target;
+use crate::commit::point::PointIndex;
+use crate::commit::stack::stacked;
+use crate::error::Context;
+use crate::folder::layout::Layout;
+use crate::folder::links::is_linked;
+use crate::report::Operation;
+use crate::seams::is_broken;
+use crate::{Error, OpenRepository, Result};
+
+/// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
+pub(super) async fn draft(
+    drafting: &mut Drafting<'_>,
+    increments: &[Sequence],
+    archived: Option<Sequence>,
+    method: MergeMethod,
+) -> Result<Draft> {
+    let chain = drafting.head.chain.clone();
+    let (Some(full), Some(rest)) = (chain.points().first(), chain.points().get(1..=increments.len())) else {
+        return Err(Error::Defect("a merge of more increments than there are".to_owned()));
+    };
+    let Some(last) = rest.last().filter(|_| rest.iter().map(|point| point.sequence).eq(increments.iter().copied()))
+    else {
+        return Err(Error::Defect("a merge of increments that do not follow the full".to_owned()));
+    };
+    let mut steps = Vec::with_capacity(rest.len());
+    for point in rest {
+        steps.push(drafting.indexes.step(point).await?);
+    }
+    let coverage = Merge::coverage(&steps);
+    let full_part = drafting.indexes.part(full, &coverage).await?;
+    let mut others = Vec::new();
+    for archive in chain.archives() {
+        others.push(drafting.indexes.part(archive, &coverage).await?);
+    }
+    if archived.is_some() {
+        others.push(full_part.clone());
+    }
+    let (mut method, mut why) = choose(drafting, method);
+    let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    if let Some(into) = &target
+        && let Some(hindrance) = hindrance(drafting, &steps, into.file).await?
+    {
+        (method, why, target) = (MergeMethod::Adopt, hindrance, None);
+    }
+    let reclaiming = drafting.reclaiming();
+    let machines = merged_machines(std::iter::once(full).chain(rest));
+    let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
+    let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
+    let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
+    let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
+    let (plan, method, why) = match target.map(|target| fold(merge, target)) {
+        Some(Some(plan)) => (plan, method, why),
+        Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
+        None if method == MergeMethod::Fold => {
+            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
+        }
+        None => (adopt(merge), method, why),
+    };
+    let merged = full_part.overlay(&plan.index);
+    let stored = full.stored.exchanged(&full_part, &merged);
+    let (map, stack) = stacked(drafting.indexes, &[full], &plan.index, stored).await?;
+    let mut files = drafting.head.files.clone();
+    for (id, length) in &plan.patched {
+        if let Some(file) = files.get_mut(id) {
+            file.length = *length;
+        }
+    }
+    let id = (drafting.mint)();
+    let new_full = PointIndex {
+        id,
+        sequence: last.sequence,
+        time: last.time,
+        kind: PointKind::Full,
+        base: None,
+        machines,
+        map,
+        stack: Some(stack),
+        spare,
+        flags: last.flags,
+    };
+    let new_full = drafting.index(new_full, &files)?;
+    let mut archives = chain.archives().to_vec();
+    archives.extend(archived.is_some().then(|| full.clone()));
+    let after = &chain.points()[1 + rest.len()..];
+    let points = std::iter::once(new_full.point.clone()).chain(after.iter().cloned()).collect();
+    let next = Chain::with_archives(chain.block_size(), archives, points);
+    let before = [&full_part, &dropped].into_iter().chain(&steps).chain(&others).collect();
+    let says = Says { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
+    let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
+    let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
+    drafting.draft(operation, plan, next, vec![new_full], says).await
+}
+
+/// The method, and why that one.
+fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
+    let punches = drafting.repository.backend_granularity().is_some();
+    let patches = drafting.repository.backend().patch().is_some();
+    match method {
+        MergeMethod::Adopt => (MergeMethod::Adopt, "as the job asks"),
+        MergeMethod::Fold if patches => (MergeMethod::Fold, "as the job asks"),
+        MergeMethod::Fold => (MergeMethod::Adopt, "the repository cannot write into files that are there"),
+        MergeMethod::Auto if punches => (MergeMethod::Adopt, "holes give the space back"),
+        MergeMethod::Auto if patches => {
+            (MergeMethod::Fold, "the repository cannot punch holes, and can write into files")
+        }
+        MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
+    }
+}
+
+/// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
+/// chain go on.
+async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
+    let findings = drafting.findings().await?;
+    if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
+        return Ok(Some("a block of the increments is damaged and cannot be moved"));
+    }
+    if is_linked(drafting.repository, drafting.indexes.layout(), into).await? {
+        return Ok(Some("others share the full's file by a hard link"));
+    }
+    // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
+    let Some(least) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };
+    let length = length_of(drafting.repository, drafting.indexes.layout(), into).await?;
+    Ok(length.is_none_or(|length| length < least).then_some("the full's file is lost or cut off"))
+}
+
+/// How long a backup file is, if it is there. No block is read for it.
+pub(super) async fn length_of(repository: &OpenRepository, layout: &Layout, file: ObjectId) -> Result<Option<u64>> {
+    let key = layout.backup_file(file)?;
+    // Between the names of two ids that follow each other there are but a few second copies.
+    let mut after = layout.backup_file(ObjectId::from_stored(file.stored().saturating_sub(1)))?;
+    loop {
+        let page = repository.backend().list(&layout.backup_files()?, Some(&after), 8).await;
+        let page = page.while_doing(|| format!("looking for backup file {key}"))?;
+        let found = page.objects.iter().find(|object| object.key >= key);
+        match page.objects.last() {
+            Some(last) if found.is_none() && page.more => after = last.key.clone(),
+            _ => return Ok(found.filter(|object| object.key == key).map(|object| object.length)),
+        }
+    }
+}
+
+/// The machines of merged points: each with its newest state; those that the last point does not have are carried.
+fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone) -> Vec<MachineState> {
+    let last = absorbed.clone().last().map(|point| point.sequence);
+    let mut machines: BTreeMap<_, MachineState> = BTreeMap::new();
+    for point in absorbed.clone() {
+        for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
+            let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
+            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+        }
+    }
+    // What has never arrived whole stays as far as it came in the last of them.
+    for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
+        let status = if is_broken!(SpareTakenForLive) { Status::Complete } else { machine.status };
+        machines.entry(machine.name.clone()).or_insert_with(|| MachineState { status, ..machine.clone() });
+    }
+    machines.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::retention::Flags;
+    use offsite_core::{MachineName, Sequence, Stored, Timestamp};
+
+    use super::*;
+
+    fn point(sequence: u64, machines: &[(&str, Status)]) -> Option<RestorePoint> {
+        let time = Timestamp::from_unix_secs(i64::try_from(sequence).ok()?).ok()?;
+        let state =
+            |(name, status): &(&str, Status)| Some(MachineState::new(MachineName::new(name).ok()?, *status, time));
+        Some(RestorePoint {
+            sequence: Sequence(sequence),
+            time,
+            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
+            machines: machines.iter().map(state).collect::<Option<_>>()?,
+            index: offsite_core::IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
+            below: Vec::new(),
+            stored: Stored::default(),
+            flags: Flags::NONE,
+        })
+    }
+
+    /// Each machine is what it was last; only those of the last point are of that point, and what never arrived whole stays incomplete.
+    #[test]
+    fn a_merged_point_has_each_machine_as_it_was_last() {
+        use Status::{Carried, Complete, Incomplete};
+        let points = [
+            point(1, &[("a", Complete), ("b", Complete), ("c", Complete), ("d", Incomplete)]),
+            point(2, &[("a", Complete), ("b", Complete), ("e", Incomplete)]),
+            point(3, &[("a", Complete), ("c", Incomplete), ("e", Incomplete), ("f", Carried)]),
+        ];
+        let points: Vec<RestorePoint> = points.into_iter().flatten().collect();
+        assert_eq!(points.len(), 3);
+        let merged = merged_machines(points.iter());
+        let found: Vec<_> = merged
+            .iter()
+            .map(|machine| (machine.name.as_str(), machine.status, machine.captured.unix_secs()))
+            .collect();
+        assert_eq!(
+            found,
+            [("a", Complete, 3), ("b", Carried, 2), ("c", Carried, 1), ("e", Incomplete, 3), ("f", Carried, 3)]
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Transforms by themselves: retention, merges and release in a job's folder, without a new restore point.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::Role;
+use offsite_core::{BlockSize, ObjectId, Timestamp};
+
+use crate::commit::writer::{Writer, WriterSettings};
+use crate::jobs::transform::{PlannedOperation, Planning, Transforms, heal_and_transform, plan, plan_healing};
+use crate::reader::job_folder::JobFolder;
+use crate::report::TransformReport;
+use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
+
+/// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
+/// space is given back. No source is needed, and no restore point is made.
+#[derive(Clone)]
+pub struct TransformJob {
+    name: JobName,
+    repository: OpenRepository,
+    transforms: Transforms,
+    lease_duration: Duration,
+    progress: Arc<dyn Progress>,
+}
+
+impl TransformJob {
+    /// Transforms of the folder `name` in `repository`. Everything is kept, unless told otherwise, and only what earlier runs
+    /// retired is released.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, name: JobName) -> Self {
+        Self {
+            name,
+            repository: repository.clone(),
+            transforms: Transforms::default(),
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// What is done: retention, merging and all else that can be chosen.
+    #[must_use]
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+
+    /// Tells `progress` how far a run is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Does what is due at `now`, then gives its space back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
+    /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
+    pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformReport>> {
+        Box::pin(async move {
+            let (role, block_size) = self.known().await?;
+            let clock = self.transforms.clock();
+            let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
+            let mut writer =
+                Writer::open(self.repository.clone(), &self.name, settings, self.progress.as_ref()).await?;
+            let result = self.run_with(&mut writer, now).await;
+            writer.close(result).await
+        })
+    }
+
+    async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
+        let mut indexes = crate::reader::indexes::Indexes::new(&self.repository, writer.layout(), writer.head().folder);
+        heal_and_transform(writer, &mut indexes, &self.transforms, now, 0, self.progress.as_ref()).await
+    }
+
+    /// What the folder is, so that the run changes nothing of it: opening it as a writer would make a folder that is not there.
+    async fn known(&self) -> Result<(Role, BlockSize)> {
+        let folder = JobFolder::open(&self.repository, &self.name).await?;
+        Ok((folder.head().role, folder.chain().block_size()))
+    }
+
+    /// What a run at `now` would do. Nothing is written.
+    ///
+    /// # Errors
+    /// As for [`TransformJob::run`], but for writing.
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
+        Box::pin(async move {
+            let folder = JobFolder::open(&self.repository, &self.name).await?;
+            let mut indexes = folder.indexes();
+            // Ids that no writer will ever mint: nothing of this plan is carried out.
+            let mut minted = 0;
+            let mut mint = || {
+                minted += 1;
+                ObjectId::new(u32::MAX, minted)
+            };
+            let transforms = &self.transforms;
+            let planned = async {
+                let mut head = folder.head_for_next_run().await?;
+                let stored = head.files.clone();
+                let target = Planning { repository: &self.repository, stored: &stored };
+                let mut planned = plan_healing(target, &mut head, &mut indexes, &[], &mut mint).await?;
+                planned.extend(plan(target, &mut head, &mut indexes, transforms, now, 0, &mut mint).await?);
+                Ok(planned)
+            };
+            let planned = planned.await;
+            folder.unpin(None, planned).await
+        })
+    }
+}
+
+impl std::fmt::Debug for TransformJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("TransformJob")
+            .field("name", &self.name)
+            .field("repository", &self.repository.location())
+            .field("transforms", &self.transforms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,389 @@
+//! Reading a job folder: its newest head, its indexes, the states that they add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::Head;
+use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
+use offsite_core::{
+    BlockMap, Chain, DiskIdentity, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence,
+    Timestamp,
+};
+use offsite_repository::ErrorKind;
+
+use crate::claims::lease::{Held, is_held};
+use crate::claims::pin::Pin;
+use crate::folder::heads::Heads;
+use crate::folder::job_folders;
+use crate::folder::layout::Layout;
+use crate::jobs::transform::{Transforms, conditions, is_settled};
+use crate::reader::indexes::Indexes;
+use crate::{Error, JobName, OpenRepository, Progress, Result};
+
+/// A job's restore points as they are at one moment, for reading.
+#[derive(Debug)]
+pub struct JobFolder {
+    repository: OpenRepository,
+    layout: Layout,
+    head: Head,
+    damaged_heads: Vec<String>,
+}
+
+/// A disk of a restore point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSummary {
+    /// Its number in its machine.
+    pub number: DiskNumber,
+    /// What it is called, and the format of the image that it is backed up from.
+    pub identity: DiskIdentity,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+impl DiskSummary {
+    /// What a map says of a disk, its blocks left out.
+    pub(crate) fn of((number, disk): (&DiskNumber, &DiskMap)) -> Self {
+        Self { number: *number, identity: disk.identity().clone(), size_bytes: disk.size_bytes() }
+    }
+}
+
+/// Which restore point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PointSelector {
+    /// The newest.
+    #[default]
+    Latest,
+    /// The newest that is not newer than this.
+    At(Timestamp),
+    /// The one of this number.
+    Sequence(Sequence),
+}
+
+impl JobFolder {
+    /// Opens the folder of `job`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read, or none is left.
+    pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let layout = Layout::new(job.clone());
+            let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            let Some(newest) = newest else {
+                if job_folders::is_headless(repository, &layout).await? {
+                    return Err(headless(job, &repository.location()));
+                }
+                let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
+                return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
+            };
+            let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
+            Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+        })
+    }
+
+    /// Opens the folder of `job` so that nothing in it is released until the pin is given back.
+    pub(crate) async fn pinned(repository: &OpenRepository, job: &JobName) -> Result<(Self, Option<Pin>)> {
+        let mut folder = Self::open(repository, job).await?;
+        loop {
+            let pin = match Pin::create(repository, &folder.layout, &folder.head).await {
+                Ok(pin) => pin,
+                // A reader that cannot write reads without a pin: digests still tell right from wrong.
+                Err(error) if cannot_write(&error) => return Ok((folder, None)),
+                Err(error) => return Err(error),
+            };
+            // What the pinned head referred to may have been listed for release before the pin was there to be seen.
+            let again = Self::open(repository, job).await?;
+            if again.head.number == folder.head.number {
+                return Ok((folder, Some(pin)));
+            }
+            pin.release().await?;
+            folder = again;
+        }
+    }
+
+    /// Ends a reading that came to `result`: gives the pin back, and tells what was let go from what is damaged.
+    pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
+        let result = match result {
+            Err(error) if error.is_loss() => match self.is_expired().await {
+                Ok(true) => Err(Error::SnapshotExpired { job: self.job().clone() }),
+                Ok(false) => Err(error),
+                // Nobody knows whether it is damage; that one cannot look is certain.
+                Err(outage) => Err(outage),
+            },
+            result => result,
+        };
+        if let Some(pin) = pin {
+            // What was read is right in any case. A pin that stays ends with its holder, and the next writer removes it.
+            let _ = pin.release().await;
+        }
+        result
+    }
+
+    /// Whether a writer is at work in the folder. Of one on another host only waiting for a sign of its life tells.
+    pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
+        let heads = Heads::new(self.repository.clone(), self.layout.clone());
+        let held = is_held(&self.repository, &self.layout, &heads, &self.head, progress).await?;
+        Ok(held == Held::Yes)
+    }
+
+    /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
+    ///
+    /// # Errors
+    /// Those of the repository, if one cannot look.
+    pub(crate) async fn is_expired(&self) -> Result<bool> {
+        let newest = match Self::open(&self.repository, self.job()).await {
+            Err(error) if error.is_loss() || matches!(error, Error::UnknownJob { .. }) => return Ok(false),
+            answer => answer?,
+        };
+        let is_kept = |id| newest.chain().all().any(|point| point.index.id == id);
+        Ok(!self.chain().all().all(|point| is_kept(point.index.id)))
+    }
+
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &JobName {
+        self.layout.job()
+    }
+
+    /// The restore points.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.head.chain
+    }
+
+    /// The folder's identity, which stays the same wherever the repository is carried.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.head.folder
+    }
+
+    /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
+    /// when. Without retention in `transforms`, everything is kept, and `None` is returned.
+    #[must_use]
+    pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
+        let policy = transforms.retention.as_ref()?;
+        let clock = Some(transforms.clock().judge(self.head.clock, now));
+        let conditions = Conditions { clock, ..conditions(&self.head, transforms, now, 0) };
+        Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
+    }
+
+    /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
+    /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub fn forecast<'a>(
+        &'a self,
+        transforms: &'a Transforms,
+        now: Timestamp,
+        next: impl Fn(Timestamp) -> Option<Timestamp> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Option<Vec<Departure>>>> {
+        Box::pin(async move {
+            let Some(policy) = &transforms.retention else { return Ok(None) };
+            let rule = transforms.clock();
+            let outlook = Outlook {
+                policy,
+                ageing: transforms.ageing,
+                elsewhere: &transforms.elsewhere,
+                now,
+                known: Some(rule.known(self.head.clock, now)),
+                ahead_max_secs: rule.ahead_max_secs,
+                is_settled: is_settled(&self.head, transforms),
+            };
+            Ok(Some(forecast(self.chain(), &outlook, &self.lives().await?.finish(), next)))
+        })
+    }
+
+    fn lives(&self) -> BoxFuture<'_, Result<Lives>> {
+        Box::pin(async move {
+            let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+            for point in self.chain().all() {
+                let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
+                lives.add(point.sequence, &indexes.state(&steps).await?);
+            }
+            Ok(lives)
+        })
+    }
+
+    /// The bytes of backup files that the restore points refer to, each counted once however many share it.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.head.files.values().map(|file| file.live_bytes).sum()
+    }
+
+    /// How many backup files the chain refers to.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.head.files.len()
+    }
+
+    /// Heads newer than the one that was opened, which cannot be read, each with the reason. What they committed is not seen.
+    #[must_use]
+    pub fn damaged_heads(&self) -> &[String] {
+        &self.damaged_heads
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The head that the next run goes on from: the one that the last run was cut off before, if that counts, else the newest.
+    pub(crate) async fn head_for_next_run(&self) -> Result<Head> {
+        let unfinished = Heads::new(self.repository.clone(), self.layout.clone()).unfinished(&self.head).await?;
+        Ok(unfinished.unwrap_or_else(|| self.head.clone()))
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn repository(&self) -> &OpenRepository {
+        &self.repository
+    }
+
+    /// The restore point that `selector` names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPoint`] with the points that there are.
+    pub fn point(&self, selector: PointSelector) -> Result<&RestorePoint> {
+        let points = self.head.chain.all();
+        let (found, wanted) = match selector {
+            PointSelector::Latest => (points.clone().next_back(), "yet".to_owned()),
+            PointSelector::At(time) => {
+                (points.clone().rfind(|point| point.time <= time), format!("at or before {time}"))
+            }
+            PointSelector::Sequence(sequence) => (self.head.chain.get(sequence), sequence.to_string()),
+        };
+        found.ok_or_else(|| Error::UnknownPoint {
+            job: self.job().clone(),
+            wanted,
+            known: points.map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
+        })
+    }
+
+    /// The disks of each machine of a restore point. A machine of which the point has nothing new is not told of. Reads the
+    /// directories of the point's indexes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub fn disks<'a>(
+        &'a self,
+        point: &'a RestorePoint,
+    ) -> BoxFuture<'a, Result<BTreeMap<MachineName, Vec<DiskSummary>>>> {
+        Box::pin(async move { self.indexes().disks(point).await })
+    }
+
+    /// Where the blocks of the machines of a restore point lie.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub(crate) async fn state_at(&self, sequence: Sequence) -> Result<BlockMap> {
+        self.indexes().state(&self.head.chain.steps_to(sequence).unwrap_or_default()).await
+    }
+
+    /// The indexes of this folder, none of them read yet.
+    pub(crate) fn indexes(&self) -> Indexes {
+        Indexes::new(&self.repository, &self.layout, self.head.folder)
+    }
+
+    /// The restore point that a machine is taken from: the one that `selector` numbers, or the newest that has the machine whole, which
+    /// may be older than the newest point.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] for a machine that is nowhere whole.
+    pub(crate) fn point_of(&self, machine: &MachineName, selector: PointSelector) -> Result<&RestorePoint> {
+        let point = self.point(selector)?;
+        let found = match selector {
+            PointSelector::Latest => self.newest_whole(machine, Timestamp::MAX),
+            PointSelector::At(time) => self.newest_whole(machine, time),
+            PointSelector::Sequence(_) => Some(point).filter(|point| has_whole(point, machine)),
+        };
+        let mut meant = self.head.chain.all().rev().filter(|point| is_meant(point, selector));
+        found.ok_or_else(|| match meant.find(|point| point.machine(machine).is_some()) {
+            Some(point) => self.incomplete(machine, point),
+            None => self.unknown_machine(machine, selector),
+        })
+    }
+
+    /// The state of a machine in that of a point.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not there, or not all of it.
+    pub(crate) fn machine_in(
+        &self,
+        state: &BlockMap,
+        machine: &MachineName,
+        point: &RestorePoint,
+    ) -> Result<MachineMap> {
+        let found = state.machine(machine).filter(|map| map.disks.values().all(DiskMap::is_full));
+        found.cloned().ok_or_else(|| Error::Damaged {
+            object: format!("restore point {} of job {}", point.sequence, self.job()),
+            location: self.repository.location(),
+            advice: format!("its indexes do not say all of machine {machine}: restore it from another restore point"),
+            source: None,
+        })
+    }
+
+    /// The machines that a reading of all of them takes: those of the point that `selector` numbers, or all that some point has whole.
+    pub(crate) fn whole_machines(&self, selector: PointSelector) -> BTreeSet<&MachineName> {
+        let meant = self.head.chain.all().filter(|point| is_meant(point, selector));
+        let machines = meant.flat_map(|point| &point.machines);
+        machines.filter(|state| state.is_whole()).map(|state| &state.name).collect()
+    }
+
+    /// The newest point not newer than `now` that has a machine whole.
+    fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
+        self.head.chain.all().rev().find(|point| point.time <= now && has_whole(point, machine))
+    }
+
+    fn incomplete(&self, machine: &MachineName, point: &RestorePoint) -> Error {
+        let mut older = self.head.chain.all().rev().filter(|other| other.sequence < point.sequence);
+        let way_out = match older.find(|other| has_whole(other, machine)) {
+            Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
+            None => "no older restore point has it whole; a later copy may".to_owned(),
+        };
+        Error::Settings(format!("machine {machine} is incomplete in restore point {}; {way_out}", point.sequence))
+    }
+
+    fn unknown_machine(&self, machine: &MachineName, selector: PointSelector) -> Error {
+        let job = self.job();
+        Error::UnknownMachine {
+            machine: machine.to_string(),
+            place: match selector {
+                PointSelector::Latest => format!("job {job}"),
+                PointSelector::At(time) => format!("job {job} at or before {time}"),
+                PointSelector::Sequence(sequence) => format!("restore point {sequence} of job {job}"),
+            },
+            known: self.whole_machines(selector).into_iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn is_meant(point: &RestorePoint, selector: PointSelector) -> bool {
+    match selector {
+        PointSelector::Latest => true,
+        PointSelector::At(time) => point.time <= time,
+        PointSelector::Sequence(sequence) => point.sequence == sequence,
+    }
+}
+
+fn has_whole(point: &RestorePoint, machine: &MachineName) -> bool {
+    point.machine(machine).is_some_and(MachineState::is_whole)
+}
+
+/// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.
+pub(crate) fn headless(job: &JobName, location: &str) -> Error {
+    Error::Damaged {
+        object: format!("{job}/head"),
+        location: location.to_owned(),
+        advice: format!(
+            "job {job} has backup files and nothing that says which restore points they are: `offsite repair REPO \"{job}\"` brings that \
+             back from its second copies"
+        ),
+        source: None,
+    }
+}
+
+/// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.
+fn cannot_write(error: &Error) -> bool {
+    matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace))
+}

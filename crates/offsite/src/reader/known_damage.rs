@@ -1,0 +1,99 @@
+//! What is known to be damaged, told from what verifications have noted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use offsite_core::{MachineName, RestorePoint, Sequence};
+
+use crate::Result;
+use crate::folder::findings::Findings;
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
+
+/// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
+/// run that finds the same bytes intact somewhere puts them back; until then they are told here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownDamage {
+    /// By restore point, and by machine.
+    pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,
+    /// Restore points of which nothing tells where their blocks lie: an index that they stand on was found damaged, and still is.
+    /// [`Repair`](crate::Repair) puts it back from its second copy, or makes it again of the backup files.
+    pub unreadable: BTreeSet<Sequence>,
+}
+
+impl KnownDamage {
+    /// Whether nothing is known to be damaged. It may be that nobody has verified.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// How many blocks of a machine in a restore point are damaged.
+    #[must_use]
+    pub fn blocks(&self, point: Sequence, machine: &MachineName) -> u64 {
+        self.points.get(&point).and_then(|machines| machines.get(machine)).copied().unwrap_or(0)
+    }
+
+    /// As [`JobFolder::known_damage`], of a chain whose indexes may be known already.
+    pub(crate) async fn of<'a>(
+        points: impl Iterator<Item = &'a RestorePoint>,
+        steps_to: impl Fn(Sequence) -> Vec<&'a RestorePoint>,
+        indexes: &mut Indexes,
+        findings: &Findings,
+    ) -> Result<Self> {
+        let mut known = Self::default();
+        if findings.is_empty() && findings.indexes.is_empty() {
+            return Ok(known);
+        }
+        let files = findings.files();
+        for point in points {
+            let steps = steps_to(point.sequence);
+            let mut is_touched = false;
+            for step in &steps {
+                for reference in step.indexes() {
+                    is_touched |= findings.indexes.contains(&reference.id);
+                    is_touched |= match indexes.files(reference, step).await {
+                        // An index that cannot be read is damage of another kind, which opening the point tells.
+                        Err(error) if error.is_loss() => false,
+                        listed => listed?.iter().any(|file| files.contains(file)),
+                    };
+                }
+            }
+            if !is_touched {
+                continue;
+            }
+            let state = match indexes.state(&steps).await {
+                // What was noted may have been put back since; what was not is told where the point is opened.
+                Err(error) if error.is_loss() => {
+                    let is_noted =
+                        |step: &&RestorePoint| step.indexes().any(|index| findings.indexes.contains(&index.id));
+                    known.unreadable.extend(steps.iter().any(is_noted).then_some(point.sequence));
+                    continue;
+                }
+                state => state?,
+            };
+            let is_held = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());
+            let machines: BTreeMap<MachineName, u64> =
+                findings.machines(&state).into_iter().filter(|(name, _)| is_held(name)).collect();
+            if !machines.is_empty() {
+                known.points.insert(point.sequence, machines);
+            }
+        }
+        Ok(known)
+    }
+}
+
+impl JobFolder {
+    /// What verifications have found damaged and nothing has put back since. Blocks are not read; while nothing is known to be damaged,
+    /// neither are indexes.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub fn known_damage(&self) -> BoxFuture<'_, Result<KnownDamage>> {
+        Box::pin(async move {
+            let findings = Findings::load(self.repository(), self.layout(), self.id()).await?;
+            let steps = |sequence| self.chain().steps_to(sequence).unwrap_or_default();
+            KnownDamage::of(self.chain().all(), steps, &mut self.indexes(), &findings).await
+        })
+    }
+}

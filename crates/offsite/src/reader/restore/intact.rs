@@ -1,0 +1,58 @@
+//! Which restore point has a machine intact, as far as that is known without reading its blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::{MachineName, ObjectId, Sequence, StoredBlock, Timestamp};
+use offsite_repository::RepositoryExt;
+
+use super::target::find_disk;
+use crate::error::Context;
+use crate::folder::findings::Findings;
+use crate::mover::Wanted;
+use crate::reader::job_folder::JobFolder;
+use crate::{PointSelector, Result};
+
+/// The newest point in which nothing of the machine, or of that disk of it, is known to be damaged: by `lost`, by what verification
+/// found, or as a file is missing or cut off.
+pub(super) async fn newest_intact(
+    folder: &JobFolder,
+    machine: &MachineName,
+    disk: Option<&str>,
+    lost: &[Wanted],
+) -> Result<Option<(Sequence, Timestamp)>> {
+    let (repository, layout) = (folder.repository(), folder.layout());
+    let findings = Findings::load(repository, layout, folder.id()).await?;
+    let listed = repository.backend().list_all(&layout.backup_files()?).await;
+    let listed = listed.while_doing(|| format!("listing the backup files of job {}", folder.job()))?;
+    let lengths: BTreeMap<_, u64> = listed.into_iter().map(|object| (object.key, object.length)).collect();
+    let mut ends: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for id in folder.head().files.keys() {
+        ends.extend(lengths.get(&layout.backup_file(*id)?).map(|length| (*id, *length)));
+    }
+    let lost: BTreeSet<_> = lost.iter().map(|block| (block.at.file, block.at.offset, block.at.digest)).collect();
+    let is_there = |at: StoredBlock| {
+        ends.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) <= *end)
+            && !lost.contains(&(at.file, at.offset, at.digest))
+            && !findings.names(&at)
+    };
+    let mut indexes = folder.indexes();
+    for point in folder.chain().all().rev() {
+        let is_whole = folder.point_of(machine, PointSelector::Sequence(point.sequence)).is_ok();
+        if !is_whole {
+            continue;
+        }
+        let state = match indexes.state(&folder.chain().steps_to(point.sequence).unwrap_or_default()).await {
+            Err(error) if error.is_loss() => continue,
+            answer => answer?,
+        };
+        let Ok(mut map) = folder.machine_in(&state, machine, point) else { continue };
+        if let Some(text) = disk {
+            let Ok(chosen) = find_disk(machine, &map.disks, text) else { continue };
+            map.disks.retain(|number, _| *number == chosen);
+        }
+        if map.disks.values().all(|disk| disk.stored().all(|(_, at)| is_there(at))) {
+            return Ok(Some((point.sequence, point.time)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,348 @@
+//! Repair: a job folder that lost its head, or indexes, gets them back from what else is stored.
+//!
+//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). An index that is
+//! lost with its copy is made again from the headers of frames, as far as the head proves it. Where there is no head and no copy of one,
+//! the indexes alone tell. A loss is one of a machine in a point: what is intact beside it is kept. What nothing proves is left out and
+//! named; nothing is made up, and no data is deleted until the caller asks for it. What a verification would report afterwards is in the
+//! report.
+
+mod described;
+mod keep;
+mod known;
+mod mend;
+mod reading;
+mod rebuild;
+mod salvage;
+mod settle;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use offsite_core::format::head::{Head, Retirement};
+use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
+
+use crate::claims::holder::{Life, life_of};
+use crate::claims::lease::{busy_with, is_silent};
+use crate::commit::point::NewIndex;
+use crate::commit::writer::{put_head_copy, used_up};
+use crate::folder::findings::Findings;
+use crate::folder::layout::Layout;
+use crate::folder::open_repository::random_id;
+use crate::mover::{Flaw, Wanted};
+use crate::reader::restore::wanted;
+use crate::recovery::verify::objects;
+use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
+
+use described::{elsewhere, stands_on};
+use known::{Elsewhere, Known};
+use mend::{Mended, mend, mend_copies, put_new};
+use rebuild::{nothing_whole, rebuild};
+use settle::{Target, place, prove, settle};
+use survey::Survey;
+
+/// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
+/// could come past them: every commit that changes the chain leaves a copy, and those were seen.
+const NUMBERS_SKIPPED: u64 = 1 << 16;
+const EPOCHS_SKIPPED: u32 = 1 << 10;
+
+/// A repair of a job's folder.
+#[derive(Clone)]
+pub struct Repair {
+    repository: OpenRepository,
+    job: JobName,
+    discards: bool,
+    progress: Arc<dyn Progress>,
+}
+
+/// What a repaired folder's restore points are told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The newest head, which is intact.
+    Head,
+    /// The second copy of the newest head.
+    HeadCopy,
+    /// The indexes alone; every block was read and compared with its digest.
+    Indexes,
+}
+
+/// A restore point that a repair could not keep, or a machine of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The point's number.
+    pub sequence: Sequence,
+    /// The machine. `None` if the point has no machine left, and is no more.
+    pub machine: Option<MachineName>,
+    /// What of it is lost.
+    pub why: String,
+}
+
+/// A backup file that no restore point needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unneeded {
+    /// Its key.
+    pub object: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a repair found and did; or would do, if it was only planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairReport {
+    /// What tells the restore points.
+    pub basis: Basis,
+    /// The newest heads that cannot be read.
+    pub damaged_heads: Vec<String>,
+    /// Objects that were put back from their second copies, or the other way round.
+    pub restored: Vec<String>,
+    /// Indexes that were lost with their second copies and made again from the headers of frames. Each is what it was, to the last byte: the
+    /// head knows its checksum.
+    pub salvaged: Vec<String>,
+    /// Indexes that were written because what restore points stood on is lost: each says what one point says by itself.
+    pub rewritten: Vec<String>,
+    /// The restore points that the folder has now.
+    pub points: Vec<Sequence>,
+    /// Those that it had, and machines of those that it has, that nothing proves any more. Their backup files stay where they are.
+    pub left_out: Vec<LeftOut>,
+    /// Backup files that hold only what this repair or an earlier one left out. They stay, unless the repair discards them.
+    pub unneeded: Vec<Unneeded>,
+    /// What cannot be mended here: what a verification that reads no blocks reports afterwards, and the blocks that are known to be
+    /// damaged. Without heads every block was read; else those that a verification found.
+    pub damage: Vec<Damage>,
+    /// What else should be known: indexes that can be assigned to no restore point.
+    pub notes: Vec<String>,
+    /// The number of the head that was written. `None` if the newest is right.
+    pub head: Option<u64>,
+}
+
+impl RepairReport {
+    /// Whether there was nothing to repair; then nothing was written. There may be [`damage`](Self::damage) all the same.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.restored.is_empty() && self.salvaged.is_empty() && self.head.is_none()
+    }
+}
+
+impl Repair {
+    /// A repair of the folder of `job`.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self { repository: repository.clone(), job, discards: false, progress: Arc::new(Silent) }
+    }
+
+    /// Lets go of the backup files that hold only what a repair left out ([`RepairReport::unneeded`]). The next run of the job removes them,
+    /// once no reader needs them. What they hold is lost then, even if an index that was lost turns up again.
+    #[must_use]
+    pub fn discard(mut self, discards: bool) -> Self {
+        self.discards = discards;
+        self
+    }
+
+    /// Tells `progress` how far it is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// What a repair would do. Nothing is written.
+    ///
+    /// # Errors
+    /// As for [`Repair::run`], but for those of writing.
+    pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
+        Box::pin(async move { self.repair(false).await })
+    }
+
+    /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
+    /// one that no older writer can commit after; [`Error::Settings`] if nothing is left to repair from; those of the repository.
+    pub fn run(&self) -> BoxFuture<'_, Result<RepairReport>> {
+        Box::pin(async move { self.repair(true).await })
+    }
+
+    async fn repair(&self, writes: bool) -> Result<RepairReport> {
+        let layout = Layout::new(self.job.clone());
+        let survey = Survey::of(&self.repository, &layout).await?;
+        if survey.is_empty() {
+            let known = self.repository.jobs().await?.iter().map(ToString::to_string).collect();
+            return Err(Error::UnknownJob { job: self.job.to_string(), location: self.repository.location(), known });
+        }
+        if writes {
+            self.wait_for_lease(&survey).await?;
+        }
+        let mut mended = Mended::default();
+        let (mut target, notes) = self.target(&survey, writes, &mut mended).await?;
+        let discarded = if self.discards { target.discard() } else { Vec::new() };
+        let mut report = RepairReport {
+            basis: target.basis,
+            damaged_heads: survey.damaged_heads.clone(),
+            restored: mended.restored,
+            salvaged: mended.salvaged,
+            rewritten: Vec::new(),
+            points: target.head.chain.all().map(|point| point.sequence).collect(),
+            left_out: target.left_out.clone(),
+            unneeded: unneeded(&layout, &target)?,
+            damage: Vec::new(),
+            notes,
+            head: None,
+        };
+        for NewIndex { point, bytes, .. } in &target.new_indexes {
+            report.rewritten.push(layout.index(point.index.id)?.to_string());
+            if writes {
+                put_new(&survey, point.index.id, bytes.clone()).await?;
+            }
+        }
+        let is_mended = target.is_new || !report.is_intact();
+        let known = self.known_damage(&survey, &target, is_mended, writes).await?;
+        if target.is_new {
+            let mut next = self.successor(&survey, target.head.clone())?;
+            let since = next.number;
+            next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement { since, what, bytes }));
+            report.head = Some(next.number);
+            if writes {
+                prove(&survey, &target).await?;
+                survey.refuse_newer_heads().await?;
+                // First, as every writer does: a chain that is committed has a second copy.
+                put_head_copy(&self.repository, &layout, &next).await?;
+                survey.heads.commit(&next).await?;
+            }
+        } else if !survey.has_copy_of(&target.head) {
+            report.restored.push(layout.head_copy(target.head.epoch, target.head.number)?.to_string());
+            if writes {
+                put_head_copy(&self.repository, &layout, &target.head).await?;
+            }
+        }
+        report.damage = objects::heads(&survey.heads, report.head.unwrap_or(target.head.number)).await?;
+        let (files, cut, _) = objects::files(&self.repository, &layout, &target.head, &target.states).await?;
+        report.damage.extend(files);
+        let is_there = |flaw: &Flaw| {
+            let at = &flaw.block.at;
+            cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
+        };
+        let known: Vec<Flaw> = known.into_iter().filter(is_there).collect();
+        report.damage.extend(objects::blocks(&layout, &target.head.chain, &known, &target.states));
+        Ok(report)
+    }
+
+    /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
+    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<String>)> {
+        let progress = self.progress.as_ref();
+        let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
+        if let Some(head) = survey.newest().filter(|_| !survey.is_doubtful()) {
+            let basis = if survey.is_head_intact() { Basis::Head } else { Basis::HeadCopy };
+            let readings = mend(survey, head, writes, mended, progress).await?;
+            let elsewhere = match readings.accept(head.chain.indexes()) {
+                true => Elsewhere::new(),
+                false => elsewhere(survey, head).await?,
+            };
+            let known = Known::of(&head.chain, &readings, &elsewhere, |_, _, _| true);
+            let target = settle(survey, basis, head, &readings, &known, epoch, progress).await?;
+            return Ok((target, Vec::new()));
+        }
+        let rebuilt = rebuild(survey).await?;
+        let head = &rebuilt.head;
+        let stands =
+            |before: Option<&_>, point: &_, base| stands_on(survey.newest(), &rebuilt.baseless, before, (point, base));
+        let known = Known::of(&head.chain, &rebuilt.readings, &rebuilt.elsewhere, stands);
+        let target = settle(survey, Basis::Indexes, head, &rebuilt.readings, &known, epoch, progress).await?;
+        if target.head.chain.latest().is_none() {
+            return Err(nothing_whole(survey, &target.left_out));
+        }
+        let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
+        let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
+        mend_copies(survey, there, target.head.folder, writes, mended).await?;
+        Ok((target, rebuilt.unreadable))
+    }
+
+    /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
+    /// copy brings it again.
+    async fn known_damage(&self, survey: &Survey, target: &Target, is_mended: bool, writes: bool) -> Result<Vec<Flaw>> {
+        let before = Findings::load(&self.repository, &survey.layout, target.head.folder).await?;
+        let mut damaged: Vec<Flaw> = target.flaws.clone();
+        let found = damaged.iter().map(|flaw| (place(&flaw.block), flaw.block.at.digest));
+        let mut noted = match target.basis {
+            // All blocks were read.
+            Basis::Indexes => Findings::default(),
+            Basis::Head | Basis::HeadCopy => before.clone(),
+        };
+        noted.damaged.extend(found);
+        if is_mended {
+            noted.indexes.clear();
+        }
+        if writes && noted != before {
+            noted.store(&self.repository, &survey.layout, target.head.folder).await?;
+        }
+        if target.basis != Basis::Indexes {
+            let mut seen: BTreeSet<_> = damaged.iter().map(|flaw| place(&flaw.block)).collect();
+            let machines = target.states.iter().flat_map(|(_, state)| state.machines());
+            let blocks = machines.flat_map(|(name, machine)| wanted(name, machine.disks.iter()));
+            let is_known = |block: &Wanted| before.names(&block.at) && seen.insert(place(block));
+            let known = blocks.filter(is_known).map(|block| Flaw {
+                block,
+                why: "a verification found it damaged".to_owned(),
+                is_gone: false,
+            });
+            damaged.extend(known);
+            damaged.sort_by_key(|flaw| place(&flaw.block));
+        }
+        Ok(damaged)
+    }
+
+    /// The repaired head: no writer that was at work can commit after it.
+    fn successor(&self, survey: &Survey, head: Head) -> Result<Head> {
+        let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
+        let number = number.ok_or_else(|| used_up(&self.job, "numbers of heads"))?;
+        let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);
+        let epoch = epoch.ok_or_else(|| used_up(&self.job, "epochs"))?;
+        let mut ancestry = head.ancestry.clone();
+        if survey.newest().is_some_and(|newest| newest.commit == head.commit) {
+            // What the newest head or its copy says has happened, whether its writer knows or not.
+            ancestry.insert(0, head.commit);
+        }
+        Ok(Head {
+            number,
+            epoch,
+            // Nor is any still in the middle of writing into a file that a merge will write into.
+            sealed_epoch: survey.epoch_max,
+            ancestry,
+            commit: random_id()?,
+            boundary: number - 1,
+            lease: None,
+            // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.
+            ..head
+        })
+    }
+
+    /// Returns once no writer can be at work, as far as it can be known.
+    async fn wait_for_lease(&self, survey: &Survey) -> Result<()> {
+        let Some(lease) = survey.newest().and_then(|head| head.lease.as_ref()) else { return Ok(()) };
+        let is_free = match life_of(&lease.holder) {
+            Life::Dead => true,
+            Life::Alive => false,
+            Life::Unknown => {
+                self.progress.note(&format!(
+                    "job {} was held by a run on another host, or before a restart; waiting {} s for a sign of its life",
+                    self.job,
+                    lease.silence().as_secs()
+                ));
+                is_silent(&self.repository, &survey.layout, &survey.heads, lease.silence()).await?
+            }
+        };
+        if is_free { Ok(()) } else { Err(busy_with(&self.repository, &survey.layout, Some(lease))) }
+    }
+}
+
+fn unneeded(layout: &Layout, target: &Target) -> Result<Vec<Unneeded>> {
+    let told =
+        |(id, bytes): (&ObjectId, &u64)| Ok(Unneeded { object: layout.backup_file(*id)?.to_string(), bytes: *bytes });
+    target.unneeded.iter().map(told).collect()
+}
+
+impl std::fmt::Debug for Repair {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Repair").field("job", &self.job).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,261 @@
+//! Which machines of which restore points are kept, and what says so afterwards.
+//!
+//! A machine of a point is kept if its state there is known and no block of it is gone. A point stays as it is where a reader comes to
+//! that state by the kept points before it; else it gets an index of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::head::Head;
+use offsite_core::plan::Files;
+use offsite_core::{
+    BlockMap, Chain, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
+    StoredBlock,
+};
+
+use super::LeftOut;
+use super::known::{Known, paths};
+use super::reading::is_whole;
+use super::survey::Survey;
+use crate::commit::point::{NewIndex, PointIndex, encode_index};
+use crate::commit::writer::used_up;
+use crate::folder::findings::Place;
+use crate::{Error, Result};
+
+/// Which blocks are not there.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// Whether a backup file that is lost or cut off says that its blocks are gone.
+    pub(super) by_length: bool,
+    /// Where a read found nothing of the block.
+    pub(super) places: BTreeSet<Place>,
+}
+
+impl Gone {
+    pub(super) fn has(&self, survey: &Survey, at: &StoredBlock) -> bool {
+        (self.by_length && !survey.has(at)) || self.places.contains(&(at.file, at.offset))
+    }
+}
+
+/// What is kept of a chain.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) chain: Chain,
+    /// The state of each point, of the machines that it keeps.
+    pub(super) states: BTreeMap<Sequence, BlockMap>,
+    /// The indexes that are to be written for that.
+    pub(super) new_indexes: Vec<NewIndex>,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// Decides for each point.
+pub(super) struct Keeper<'a> {
+    pub(super) survey: &'a Survey,
+    pub(super) head: &'a Head,
+    pub(super) known: &'a Known,
+    pub(super) gone: &'a Gone,
+    /// Knows every file that an index may refer to.
+    pub(super) files: &'a Files,
+    /// The epoch of what is written.
+    pub(super) epoch: u32,
+}
+
+/// What a reader comes to at the end of a path, and what it does not see of the steps up to there.
+#[derive(Clone, Default)]
+struct Reader {
+    state: BlockMap,
+    /// The steps of machines since the last point that kept them.
+    pending: BlockMap,
+    /// The last point that was kept, on which the next one stands; the first one stands alone.
+    last: Option<Sequence>,
+}
+
+impl Keeper<'_> {
+    pub(super) fn keep(&self) -> Result<Kept> {
+        let chain = &self.head.chain;
+        let mut kept: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
+        let mut states = BTreeMap::new();
+        let mut new_indexes = Vec::new();
+        let mut lost: BTreeMap<Sequence, BTreeMap<MachineName, String>> = BTreeMap::new();
+        for path in paths(chain) {
+            let mut reader = Reader::default();
+            for point in path {
+                let why_lost = self.lost(point)?;
+                let survivors = survivors(point, &why_lost);
+                let state = self.state(point, &survivors);
+                let known = match kept.get(&point.sequence) {
+                    // A full from which a path leads onwards and another back.
+                    Some(known) => Some(known.clone()),
+                    None => self.point(&reader, point, survivors, &state, &mut new_indexes)?,
+                };
+                reader.follow(self.known, point, known.as_ref(), &state);
+                lost.insert(point.sequence, why_lost);
+                if let Some(known) = known {
+                    kept.insert(point.sequence, known);
+                    states.insert(point.sequence, state);
+                }
+            }
+        }
+        let left_out = chain.all().flat_map(|point| {
+            let why = lost.remove(&point.sequence).unwrap_or_default();
+            left_out(point, kept.contains_key(&point.sequence), why)
+        });
+        let left_out = left_out.collect();
+        let of = |points: &[RestorePoint]| {
+            points.iter().filter_map(|point| kept.get(&point.sequence).cloned()).collect::<Vec<_>>()
+        };
+        let chain = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
+        let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+        Ok(Kept { chain, states, new_indexes, left_out })
+    }
+
+    /// The whole machines of a point that cannot be kept in it, each with the reason.
+    fn lost(&self, point: &RestorePoint) -> Result<BTreeMap<MachineName, String>> {
+        let mut lost = BTreeMap::new();
+        let Some(state) = self.known.states.get(&point.sequence) else { return Ok(lost) };
+        for MachineState { name, .. } in point.machines.iter().filter(|machine| machine.is_whole()) {
+            let why = match state.map.machine(name).filter(|machine| is_whole(machine)) {
+                _ if state.why_unread(name).is_some() => state.why_unread(name).map(str::to_owned),
+                None => Some(format!("the indexes of the point do not say where all blocks of {name} lie")),
+                Some(machine) => self.why_gone(machine)?,
+            };
+            if let Some(why) = why {
+                lost.insert(name.clone(), why);
+            }
+        }
+        Ok(lost)
+    }
+
+    fn why_gone(&self, machine: &MachineMap) -> Result<Option<String>> {
+        let blocks = machine.disks.values().flat_map(|disk| disk.stored());
+        let mut gone = blocks.map(|(_, at)| at).filter(|at| self.gone.has(self.survey, at));
+        let Some(first) = gone.next() else { return Ok(None) };
+        let (key, count) = (self.survey.layout.backup_file(first.file)?, 1 + gone.count());
+        let blocks = if count == 1 { "1 block of it is".to_owned() } else { format!("{count} blocks of it are") };
+        Ok(Some(match self.gone.by_length && !self.survey.has(&first) {
+            true => format!("{blocks} not there: backup file {key} is lost or cut off"),
+            false => {
+                format!("{blocks} not there, the first in {key}: lost, or let go on purpose, which looks the same")
+            }
+        }))
+    }
+
+    /// The state of these machines at a point.
+    fn state(&self, point: &RestorePoint, survivors: &[MachineState]) -> BlockMap {
+        let is_kept = |name: &MachineName| survivors.iter().any(|machine| machine.name == *name && machine.is_whole());
+        self.known.states.get(&point.sequence).map_or_else(BlockMap::empty, |state| state.map.project(is_kept))
+    }
+
+    /// The point with these machines; none, if there is nothing to keep.
+    fn point(
+        &self,
+        reader: &Reader,
+        point: &RestorePoint,
+        survivors: Vec<MachineState>,
+        state: &BlockMap,
+        new_indexes: &mut Vec<NewIndex>,
+    ) -> Result<Option<RestorePoint>> {
+        let Some(step) = self.known.steps.get(&point.sequence) else { return Ok(None) };
+        let is_kept = |name: &MachineName| state.machine(name).is_some();
+        if survivors.len() < point.machines.len() && !survivors.iter().any(MachineState::is_whole) {
+            return Ok(None);
+        }
+        let kind = if reader.last.is_some() { point.kind } else { PointKind::Full };
+        let base = reader.last.filter(|_| kind != PointKind::Full);
+        let own = step.map.project(is_kept);
+        if step.is_accepted
+            && (step.base, kind) == (base, point.kind)
+            && has_content(&reader.state.overlay(&own), state)
+        {
+            let stored = if survivors.len() == point.machines.len() { point.stored } else { Stored::of(&own) };
+            return Ok(Some(RestorePoint { machines: survivors, stored, ..point.clone() }));
+        }
+        if *state == BlockMap::empty() {
+            return Ok(None);
+        }
+        let mut map = BlockMap::empty();
+        for (name, machine) in state.machines() {
+            let rows = match kind {
+                PointKind::Full => None,
+                PointKind::Increment | PointKind::Rollback => reader.rows(name, &step.map, state),
+            };
+            map.insert(name.clone(), rows.unwrap_or_else(|| machine.clone()));
+        }
+        let count = u32::try_from(new_indexes.len()).ok().and_then(|count| count.checked_add(1));
+        let count = count.ok_or_else(|| used_up(self.survey.layout.job(), "numbers of indexes"))?;
+        let index = PointIndex {
+            id: ObjectId::new(self.epoch, count),
+            sequence: point.sequence,
+            time: point.time,
+            kind,
+            base,
+            machines: survivors,
+            map,
+            stack: None,
+            spare: BlockMap::empty(),
+            flags: point.flags,
+        };
+        let index = encode_index(self.head, index, self.files)?;
+        let described = index.point.clone();
+        new_indexes.push(index);
+        Ok(Some(described))
+    }
+}
+
+impl Reader {
+    /// Goes on to the next point of a path, which is kept as `kept` with these machines, or not.
+    fn follow(&mut self, known: &Known, point: &RestorePoint, kept: Option<&RestorePoint>, state: &BlockMap) {
+        if let Some(step) = known.steps.get(&point.sequence) {
+            self.pending = self.pending.overlay(&step.map);
+        }
+        if kept.is_some() {
+            self.last = Some(point.sequence);
+            self.state = self.state.overlay(state);
+            self.pending = self.pending.project(|name| state.machine(name).is_none());
+        }
+    }
+
+    /// The rows that bring a machine from what the reader has to what it is in `state`, if they are known: those that it did not see,
+    /// with those of `step`.
+    fn rows(&self, name: &MachineName, step: &BlockMap, state: &BlockMap) -> Option<MachineMap> {
+        let (before, wanted) = (self.state.machine(name)?, state.machine(name)?);
+        let of = |machine: &MachineMap| {
+            let mut map = BlockMap::empty();
+            map.insert(name.clone(), machine.clone());
+            map
+        };
+        // Also without a change the step names the machine, with its disks.
+        let unseen = self.pending.project(|other| other == name).overlay(&step.project(|other| other == name));
+        let rows = match unseen.machine(name) {
+            Some(unseen) => unseen.clone(),
+            None => of(before).diff(&of(wanted)).machine(name)?.clone(),
+        };
+        has_content(&of(before).overlay(&of(&rows)), &of(wanted)).then_some(rows)
+    }
+}
+
+/// Whether both have the same disks of the same machines, with every block in the same place.
+fn has_content(left: &BlockMap, right: &BlockMap) -> bool {
+    let same =
+        |name: &MachineName, machine: &MachineMap| right.machine(name).is_none_or(|other| machine.disks == other.disks);
+    right.machines().keys().all(|name| left.machine(name).is_some())
+        && left.machines().iter().all(|(name, machine)| same(name, machine))
+}
+
+/// The machines of a point without those that are lost.
+fn survivors(point: &RestorePoint, lost: &BTreeMap<MachineName, String>) -> Vec<MachineState> {
+    point.machines.iter().filter(|machine| !lost.contains_key(&machine.name)).cloned().collect()
+}
+
+/// One entry for a point of which nothing is kept, else one for each machine.
+fn left_out(point: &RestorePoint, is_kept: bool, lost: BTreeMap<MachineName, String>) -> Vec<LeftOut> {
+    let of = |machine, why| LeftOut { sequence: point.sequence, machine, why };
+    if is_kept {
+        return lost.into_iter().map(|(name, why)| of(Some(name), why)).collect();
+    }
+    let mut reasons: Vec<String> = lost.into_values().collect();
+    reasons.dedup();
+    if reasons.is_empty() {
+        reasons.push("it stands on a point that is lost, and no machine of it arrived whole".to_owned());
+    }
+    vec![of(None, reasons.join("; "))]
+}

@@ -1,0 +1,170 @@
+//! Indexes that are lost or damaged, put back from their second copies, and second copies from indexes; both from the frames, where
+//! these prove them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use offsite_core::format::head::Head;
+use offsite_core::format::index::Index;
+use offsite_core::format::{Envelope, Kind};
+use offsite_core::{IndexReference, ObjectId, RestorePoint};
+use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
+
+use super::reading::{self, Reading, Readings};
+use super::salvage::{Frames, Neighbours};
+use super::survey::Survey;
+use crate::error::Context;
+use crate::reader::indexes::Indexes;
+use crate::{Progress, Result};
+
+/// What was put back.
+#[derive(Debug, Default)]
+pub(super) struct Mended {
+    /// The objects that were made from their second copies, or the other way round.
+    pub(super) restored: Vec<String>,
+    /// The indexes that were made from frames.
+    pub(super) salvaged: Vec<String>,
+}
+
+/// What of an index, or of its second copy, is there.
+enum Found {
+    /// What every reader takes.
+    Good(Bytes, Index),
+    /// What is meant, but contradicts itself or is damaged inside.
+    Flawed(Reading),
+    /// Nothing that is known to be it.
+    Nothing,
+}
+
+/// Looks at every index that `head` refers to and at its second copy; what of the two is lost or damaged is put back, and named in
+/// `mended`. Returns what the indexes say: also those of which neither is left whole, and which the frames do not prove.
+pub(super) async fn mend(
+    survey: &Survey,
+    head: &Head,
+    writes: bool,
+    mended: &mut Mended,
+    progress: &dyn Progress,
+) -> Result<Readings> {
+    let mut readings = Readings::default();
+    let mut indexes = Indexes::new(&survey.repository, &survey.layout, head.folder);
+    let mut sequences = BTreeMap::new();
+    let mut gone = BTreeSet::new();
+    for reference in head.chain.indexes() {
+        match put_back_either(survey, reference, head.folder, writes, mended).await? {
+            (Some(index), _) => {
+                sequences.insert(reference.id, index.sequence);
+                indexes.insert(reference.id, index.map.clone());
+                readings.insert(*reference, Reading::of(index.map, index.base));
+            }
+            (None, flawed) => {
+                gone.insert(reference.id);
+                readings.insert(*reference, flawed);
+            }
+        }
+    }
+    if gone.is_empty() {
+        return Ok(readings);
+    }
+    let frames = Frames::of(survey, head, progress).await?;
+    for point in head.chain.all() {
+        // Of an index that points merely stand on, the head does not say enough.
+        if !point.indexes().filter(|index| gone.contains(&index.id)).eq([&point.index]) {
+            continue;
+        }
+        let is_there = |other: &&RestorePoint| other.indexes().all(|index| !gone.contains(&index.id));
+        let beside = Neighbours::of(&mut indexes, head, point, &sequences, is_there).await?;
+        let Some((bytes, map)) = frames.salvage(head, point, &beside) else { continue };
+        let own = survey.layout.index(point.index.id)?;
+        if writes {
+            put_new(survey, point.index.id, bytes).await?;
+        }
+        gone.remove(&point.index.id);
+        sequences.insert(point.index.id, point.sequence);
+        indexes.insert(point.index.id, map.clone());
+        readings.insert(point.index, Reading::of(map, head.chain.base_of(point.sequence, point.kind)));
+        mended.salvaged.push(own.to_string());
+    }
+    Ok(readings)
+}
+
+/// Puts back what is lost of these indexes and their second copies, where one of the two is there.
+pub(super) async fn mend_copies(
+    survey: &Survey,
+    references: impl Iterator<Item = &IndexReference>,
+    folder: [u8; 16],
+    writes: bool,
+    mended: &mut Mended,
+) -> Result<()> {
+    for reference in references {
+        put_back_either(survey, reference, folder, writes, mended).await?;
+    }
+    Ok(())
+}
+
+/// Stores an index and its second copy in place of what is there. Cut off between the two, the next repair finds one of them.
+pub(super) async fn put_new(survey: &Survey, id: ObjectId, bytes: Bytes) -> Result<()> {
+    put_back(survey, &survey.layout.index(id)?, bytes.clone()).await?;
+    put_back(survey, &survey.layout.twin(id)?, bytes).await
+}
+
+/// The index, if it or its second copy is whole; then the other one is put back. Else what can be read.
+async fn put_back_either(
+    survey: &Survey,
+    reference: &IndexReference,
+    folder: [u8; 16],
+    writes: bool,
+    mended: &mut Mended,
+) -> Result<(Option<Index>, Reading)> {
+    let (own, twin) = (survey.layout.index(reference.id)?, survey.layout.twin(reference.id)?);
+    let found = (load(survey, &own, reference, folder).await?, load(survey, &twin, reference, folder).await?);
+    let (key, bytes, index) = match found {
+        (Found::Good(_, index), Found::Good(..)) => return Ok((Some(index), Reading::default())),
+        (Found::Good(bytes, index), _) => (twin, bytes, index),
+        (_, Found::Good(bytes, index)) => (own, bytes, index),
+        (Found::Flawed(reading), _) | (_, Found::Flawed(reading)) => return Ok((None, reading)),
+        (Found::Nothing, Found::Nothing) => {
+            let why = format!("index {own} is lost, and so is the second copy; the frames alone do not prove it");
+            return Ok((None, Reading::nothing(why)));
+        }
+    };
+    if writes {
+        put_back(survey, &key, bytes).await?;
+    }
+    mended.restored.push(key.to_string());
+    Ok((Some(index), Reading::default()))
+}
+
+/// An index, as far as it is there and the one that is meant.
+async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: [u8; 16]) -> Result<Found> {
+    let bytes = match survey.repository.backend().get(key, reference.length).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(Found::Nothing),
+        answer => answer.while_doing(|| format!("reading {key}"))?,
+    };
+    // The head knows the checksum of what an index says of itself and of its pages, so nothing else is taken for it.
+    let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
+    if checksum != Ok(reference.directory_checksum) {
+        return Ok(Found::Nothing);
+    }
+    let read = reading::read(&bytes, key);
+    Ok(match (Index::decode(&bytes), read) {
+        (Ok(index), _)
+            if index.folder == folder && index.id == reference.id && bytes.len() as u64 == reference.length =>
+        {
+            Found::Good(bytes, index)
+        }
+        (Ok(_), _) => Found::Nothing,
+        (Err(_), Err(why)) => Found::Flawed(Reading::nothing(why)),
+        (Err(_), Ok((directory, reading))) if directory.folder == folder && directory.id == reference.id => {
+            Found::Flawed(reading)
+        }
+        (Err(_), Ok(_)) => Found::Nothing,
+    })
+}
+
+/// Replaces what is damaged, if anything is there.
+async fn put_back(survey: &Survey, key: &Key, bytes: Bytes) -> Result<()> {
+    let backend = survey.repository.backend();
+    let while_doing = || format!("putting {key} back");
+    backend.delete(key).await.while_doing(while_doing)?;
+    backend.put(key, bytes).await.while_doing(while_doing)
+}

@@ -1,0 +1,167 @@
+//! A head made of indexes alone.
+//!
+//! For each number of a restore point the newest index counts. Which points the chain still had, the indexes do not say. So each point
+//! that they describe is taken, with the machines of which no block is gone; a point that was let go is back then, as far as it is
+//! whole, until retention lets it go again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::head::{FileState, Head, Role};
+use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
+
+use super::described::{All, arranged, states_elsewhere};
+use super::known::Elsewhere;
+use super::reading::Readings;
+use super::survey::Survey;
+use super::{LeftOut, NUMBERS_SKIPPED};
+use crate::{Error, Result};
+
+/// What the indexes of a folder suggest.
+pub(super) struct Rebuilt {
+    /// All points that they describe, and all backup files.
+    pub(super) head: Head,
+    pub(super) readings: Readings,
+    /// What older indexes say of the same points.
+    pub(super) elsewhere: Elsewhere,
+    /// The points of which it is not known what they stand on.
+    pub(super) baseless: BTreeSet<Sequence>,
+    /// The indexes of which not even that can be read for which point they are.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// The head that the indexes of a folder suggest. The newest head that can be read gives it what they do not tell.
+pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
+    let known = survey.newest();
+    let mut all = All::of(survey).await?;
+    let unreadable = std::mem::take(&mut all.unreadable);
+    // Ids ascend with time; an index of another folder that was put here by hand is no reason to give this one up.
+    let folder = known.map(|head| head.folder).or_else(|| all.indexes.values().next_back().map(|last| last.folder));
+    let Some(folder) = folder else { return Err(nothing(survey, &unreadable)) };
+    let mut of_folder = all.indexes.values().rev().filter(|index| index.folder == folder);
+    let Some(block_size) = of_folder.next().map(|last| last.block_size) else {
+        return Err(nothing(survey, &unreadable));
+    };
+    all.retain(folder, block_size);
+    let flagged = |point: RestorePoint| {
+        let flags = known.and_then(|head| head.chain.get(point.sequence)).map(|point| point.flags);
+        RestorePoint { flags: flags.unwrap_or(point.flags), ..point }
+    };
+    let (chain, baseless) = arranged(block_size, all.newest(|_| true).into_iter().map(flagged).collect())?;
+    let alignment_bytes = match known {
+        Some(head) => head.alignment_bytes,
+        None => alignment(survey, folder).await?,
+    };
+    let files = survey.files.iter();
+    let files = files.map(|(id, length)| (*id, FileState { length: *length, live_bytes: *length, retain_until: None }));
+    let Some(time_max) = chain.all().map(|point| point.time).max() else { return Err(nothing(survey, &unreadable)) };
+    let head = Head {
+        folder,
+        number: 1,
+        commit: [0; 16],
+        ancestry: Vec::new(),
+        boundary: 0,
+        epoch: 1,
+        sealed_epoch: 0,
+        lease: None,
+        // A copy's points say what they are copies of.
+        role: known.map_or_else(|| role(&chain), |head| head.role),
+        alignment_bytes,
+        next_sequence: next_sequence(&all, known),
+        clock: known.map_or(time_max, |head| head.clock.max(time_max)),
+        labels: known.map(|head| head.labels.clone()).unwrap_or_default(),
+        machines: machines(&all, known)?,
+        last_selected: known.map(|head| head.last_selected.clone()).unwrap_or_default(),
+        settled_policy: None,
+        compacted: None,
+        files: files.collect(),
+        chain,
+        retired: Vec::new(),
+    };
+    let elsewhere = states_elsewhere(&all, block_size, known)?;
+    Ok(Rebuilt { head, readings: all.readings(), elsewhere, baseless, unreadable })
+}
+
+/// Nothing can be read.
+pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
+    let heads = heads(survey);
+    let indexes = match unreadable {
+        [] => format!("{heads}, and no index or second copy of one can be read"),
+        [first, ..] => format!("{heads}, and none of {} indexes can be read; {first}", unreadable.len()),
+    };
+    Error::Settings(format!(
+        "nothing in the folder of job {} in {} proves a restore point: {indexes}; the blocks alone do not tell which of them belong \
+         together",
+        survey.layout.job(),
+        survey.repository.location()
+    ))
+}
+
+/// Indexes can be read, and of each machine of each point that they describe something is lost.
+pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
+    let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.why)).collect();
+    Error::Settings(format!(
+        "nothing in the folder of job {} in {} proves a restore point: {}; indexes can be read, but none of the restore points that they \
+         describe is there: {}",
+        survey.layout.job(),
+        survey.repository.location(),
+        heads(survey),
+        points.join("; ")
+    ))
+}
+
+/// What is known of the heads where they do not tell the restore points.
+fn heads(survey: &Survey) -> String {
+    match survey.newest() {
+        None => "no head can be read".to_owned(),
+        Some(head) => {
+            format!("head {} may not be the last one, as later ones are damaged: it cannot be relied on", head.number)
+        }
+    }
+}
+
+fn role(chain: &Chain) -> Role {
+    let is_copied = |point: &RestorePoint| point.machines.iter().any(|machine| machine.origin.is_some());
+    if chain.all().any(is_copied) { Role::Copy } else { Role::Backup }
+}
+
+/// The number of the next restore point. Points that are lost may have had the numbers that come next, and a copy takes the number of
+/// a point for its content: none comes back.
+fn next_sequence(all: &All, known: Option<&Head>) -> Sequence {
+    let highest = all.indexes.values().map(|described| described.point.sequence.0).max().unwrap_or(0);
+    let next = known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1));
+    Sequence(next.saturating_add(NUMBERS_SKIPPED))
+}
+
+/// The machines by number. One that no index names any more has frames of no point; it keeps its number under another name.
+fn machines(all: &All, known: Option<&Head>) -> Result<Vec<MachineName>> {
+    let mut machines = known.map(|head| head.machines.clone()).unwrap_or_default();
+    let states = all.indexes.values().flat_map(|described| &described.machines);
+    let numbers: BTreeMap<u32, &MachineName> = states.map(|(state, number)| (number.0, &state.name)).collect();
+    let count = numbers.keys().next_back().map_or(0, |last| u64::from(*last) + 1);
+    if count > MACHINES_MAX {
+        return Err(Error::Settings(format!("an index claims {count} machines; that is damage, or made by hand")));
+    }
+    for number in machines.len() as u64..count {
+        let name = u32::try_from(number).ok().and_then(|number| numbers.get(&number).map(|name| (*name).clone()));
+        let unknown = MachineName::new(&format!("unknown-{number}"));
+        machines.push(match name {
+            Some(name) => name,
+            None => unknown.map_err(|error| Error::Defect(error.to_string()))?,
+        });
+    }
+    Ok(machines)
+}
+
+/// More machines than a job ever has.
+const MACHINES_MAX: u64 = 1 << 20;
+
+/// What frames are aligned to, as the backup files say.
+async fn alignment(survey: &Survey, folder: [u8; 16]) -> Result<u32> {
+    for id in survey.files.keys().rev() {
+        let header = survey.file_header(*id, folder).await?;
+        if let Some(header) = header.filter(|header| header.alignment_bytes.is_power_of_two()) {
+            return Ok(header.alignment_bytes);
+        }
+    }
+    Ok(survey.repository.backend_granularity().unwrap_or(crate::commit::writer::ALIGNMENT_MIN_BYTES))
+}

@@ -1,0 +1,275 @@
+//! What a folder is to become: what is kept of its chain, opened by a reader's own code before anything of it is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use offsite_core::format::head::{FileState, Head, RetiredObject};
+use offsite_core::plan::{Files, references};
+use offsite_core::{BlockMap, Chain, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Stored};
+
+use super::keep::{Gone, Keeper, Kept};
+use super::known::{Known, paths};
+use super::reading::Readings;
+use super::survey::Survey;
+use super::{Basis, LeftOut};
+use crate::commit::point::NewIndex;
+use crate::folder::findings::Place;
+use crate::mover::{Flaw, FrameSource, Wanted, scrub};
+use crate::reader::indexes::Indexes;
+use crate::reader::restore::wanted;
+use crate::{Error, Progress, Result};
+
+/// What a folder is to become.
+pub(super) struct Target {
+    pub(super) basis: Basis,
+    pub(super) head: Head,
+    /// Whether `head` differs from the newest one that can be read.
+    pub(super) is_new: bool,
+    /// The indexes that are to be written before it.
+    pub(super) new_indexes: Vec<NewIndex>,
+    /// The state of each point.
+    pub(super) states: Vec<(Sequence, BlockMap)>,
+    /// The damaged blocks of kept points, as far as blocks were read.
+    pub(super) flaws: Vec<Flaw>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// The files of `head` that no restore point needs, and their lengths.
+    pub(super) unneeded: BTreeMap<ObjectId, u64>,
+}
+
+impl Target {
+    /// Takes the files that nothing needs out of the head. Returns what is to be retired instead, with its bytes.
+    pub(super) fn discard(&mut self) -> Vec<(RetiredObject, u64)> {
+        self.is_new |= !self.unneeded.is_empty();
+        self.head.files.retain(|id, _| !self.unneeded.contains_key(id));
+        self.unneeded.iter().map(|(id, bytes)| (RetiredObject::File(*id), *bytes)).collect()
+    }
+}
+
+/// What becomes of a head whose chain, or of which more than its chain, is described by `known`.
+pub(super) async fn settle(
+    survey: &Survey,
+    basis: Basis,
+    head: &Head,
+    readings: &Readings,
+    known: &Known,
+    epoch: u32,
+    progress: &dyn Progress,
+) -> Result<Target> {
+    // While a head tells that the chain goes on, a file that is lost is damage, and its blocks may be found elsewhere.
+    let by_length = match basis {
+        Basis::Head => false,
+        Basis::HeadCopy => !survey.has_head(),
+        Basis::Indexes => true,
+    };
+    let mut gone = Gone { by_length, places: BTreeSet::new() };
+    // What no head refers to may have been let go.
+    let is_read = |sequence: Sequence, name: &MachineName| {
+        basis == Basis::Indexes || known.rescued.contains(&(sequence, name.clone()))
+    };
+    let (mut flaws, missing) = read(survey, head, known, is_read, progress).await?;
+    gone.places = missing;
+    gone.places.extend(flaws.iter().filter(|flaw| flaw.is_gone).map(|flaw| place(&flaw.block)));
+    let mut files = head.files.clone();
+    for (id, length) in &survey.files {
+        files.entry(*id).or_insert(FileState { length: *length, live_bytes: *length, retain_until: None });
+    }
+    let kept = Keeper { survey, head, known, gone: &gone, files: &files, epoch }.keep()?;
+    let Kept { mut chain, states, new_indexes, left_out } = kept;
+    if chain.points().is_empty() {
+        // A chain that goes on has a newest point.
+        let mut archives = chain.archives().to_vec();
+        let points = archives.pop().into_iter().collect();
+        chain = Chain::with_archives(chain.block_size(), archives, points).map_err(defect)?;
+    }
+    let is_in_a_state = |flaw: &Flaw| has(&states, &flaw.block);
+    flaws.retain(|flaw| !flaw.is_gone && is_in_a_state(flaw));
+    let steps = open(survey, head, &chain, readings, &new_indexes, &states).await?;
+    let is_changed = chain != head.chain || basis == Basis::Indexes;
+    let mut next = head.clone();
+    let live = live(&steps, head.alignment_bytes.into());
+    if is_changed {
+        recount(survey, &mut next, &files, &live, &states);
+        next.next_sequence = without_spare(head.next_sequence, chain.latest());
+        if !known.rescued.is_empty() {
+            // What was to be released is needed again.
+            next.retired = Vec::new();
+        }
+        if basis == Basis::Indexes {
+            chain = with_stored(&chain, &steps)?;
+        }
+        next.chain = chain;
+    }
+    // What arrived of an incomplete machine is in files that nothing else refers to.
+    let spare = match Indexes::new(&survey.repository, &survey.layout, head.folder).live_spare(&next).await {
+        Ok(spare) => spare.files(),
+        // Any of them may have it.
+        Err(error) if error.is_loss() => next.files.keys().copied().collect(),
+        Err(error) => return Err(error),
+    };
+    let is_unneeded = |(id, _): &(&ObjectId, &FileState)| !live.contains_key(*id) && !spare.contains(*id);
+    let unneeded = next.files.iter().filter(is_unneeded).map(|(id, file)| (*id, file.length)).collect();
+    let states = states.into_iter().collect();
+    let is_new = is_changed || basis != Basis::Head;
+    Ok(Target { basis, head: next, is_new, new_indexes, states, flaws, left_out, unneeded })
+}
+
+/// Opens what is kept as a reader does, from the repository, and holds that it is what was kept.
+///
+/// # Errors
+/// [`Error::Defect`] if it is not: then nothing may be committed.
+pub(super) async fn prove(survey: &Survey, target: &Target) -> Result<()> {
+    let mut indexes = Indexes::new(&survey.repository, &survey.layout, target.head.folder);
+    compare(survey, &mut indexes, &target.head.chain, &target.states.iter().cloned().collect()).await.map(drop)
+}
+
+/// As [`prove`], before anything is written. Returns the steps.
+async fn open(
+    survey: &Survey,
+    head: &Head,
+    chain: &Chain,
+    readings: &Readings,
+    new_indexes: &[NewIndex],
+    states: &BTreeMap<Sequence, BlockMap>,
+) -> Result<BTreeMap<Sequence, BlockMap>> {
+    let mut indexes = Indexes::new(&survey.repository, &survey.layout, head.folder);
+    for index in new_indexes {
+        index.open(&mut indexes)?;
+    }
+    for reference in chain.indexes() {
+        if let Some(reading) = readings.get(reference).filter(|reading| reading.is_accepted) {
+            indexes.insert(reference.id, reading.map.clone());
+        }
+    }
+    compare(survey, &mut indexes, chain, states).await
+}
+
+async fn compare(
+    survey: &Survey,
+    indexes: &mut Indexes,
+    chain: &Chain,
+    states: &BTreeMap<Sequence, BlockMap>,
+) -> Result<BTreeMap<Sequence, BlockMap>> {
+    let mut steps = BTreeMap::new();
+    for path in paths(chain) {
+        let mut state = BlockMap::empty();
+        for point in path {
+            let step = indexes.step(point).await?;
+            state = state.overlay(&step);
+            let is_right = |name: &MachineName, machine: &MachineMap| {
+                state.machine(name).is_some_and(|found| found.disks == machine.disks)
+            };
+            let expected = states.get(&point.sequence);
+            let expected = expected.into_iter().flat_map(|expected| expected.machines());
+            if let Some((name, _)) = expected.clone().find(|(name, machine)| !is_right(name, machine)) {
+                return Err(Error::Defect(format!(
+                    "the repair of job {} would commit restore point {} with another state of {name} than it found; nothing was \
+                     committed",
+                    survey.layout.job(),
+                    point.sequence
+                )));
+            }
+            steps.insert(point.sequence, step);
+        }
+    }
+    Ok(steps)
+}
+
+/// Reads the blocks of those machines of points. Returns those that are not what they ought to be, and the places that are in no file.
+async fn read(
+    survey: &Survey,
+    head: &Head,
+    known: &Known,
+    is_read: impl Fn(Sequence, &MachineName) -> bool,
+    progress: &dyn Progress,
+) -> Result<(Vec<Flaw>, BTreeSet<Place>)> {
+    let mut blocks: BTreeMap<Place, Wanted> = BTreeMap::new();
+    let mut missing = BTreeSet::new();
+    for (sequence, state) in &known.states {
+        let machines = state.map.machines().iter();
+        for (name, machine) in machines.filter(|(name, _)| is_read(*sequence, name) && head.machines.contains(name)) {
+            for block in wanted(name, machine.disks.iter()) {
+                if survey.has(&block.at) {
+                    blocks.insert(place(&block), block);
+                } else {
+                    missing.insert(place(&block));
+                }
+            }
+        }
+    }
+    if blocks.is_empty() {
+        return Ok((Vec::new(), missing));
+    }
+    let source = FrameSource::new(&survey.repository, &survey.layout, head);
+    Ok((scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?, missing))
+}
+
+pub(super) fn place(block: &Wanted) -> Place {
+    (block.at.file, block.at.offset)
+}
+
+/// Whether a state has this block at this place.
+fn has(states: &BTreeMap<Sequence, BlockMap>, block: &Wanted) -> bool {
+    states.values().any(|state| {
+        let disk = state.machine(&block.address.machine).and_then(|machine| machine.disks.get(&block.address.disk));
+        let run = disk.and_then(|disk| disk.get(block.address.block));
+        run == Some(Run::Stored { block: block.address.block, at: block.at })
+    })
+}
+
+/// The number of the next point, such that nothing of an incomplete machine counts as spare: what arrived of it is not recounted.
+fn without_spare(next: Sequence, latest: Option<&RestorePoint>) -> Sequence {
+    let has_spare = latest.is_some_and(|latest| latest.machines.iter().any(|machine| !machine.is_whole()));
+    Sequence(next.0.saturating_add(u64::from(has_spare)))
+}
+
+/// What the steps refer to in each file.
+fn live(steps: &BTreeMap<Sequence, BlockMap>, alignment: u64) -> BTreeMap<ObjectId, u64> {
+    let mut live: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for at in references(steps.values()) {
+        *live.entry(at.file).or_default() += u64::from(at.length).next_multiple_of(alignment);
+    }
+    live
+}
+
+/// The files of the head, counted anew. One that nothing refers to holds blocks of what was left out: it stays, and is taken for
+/// live as a whole, so that nothing makes room in it, until a repair discards it.
+/// What is lost or cut off, and what nothing refers to, is not missed.
+fn recount(
+    survey: &Survey,
+    head: &mut Head,
+    files: &Files,
+    live: &BTreeMap<ObjectId, u64>,
+    states: &BTreeMap<Sequence, BlockMap>,
+) {
+    let mut ends: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for (_, _, _, at) in states.values().flat_map(BlockMap::stored) {
+        let end = ends.entry(at.file).or_default();
+        *end = (*end).max(at.offset + u64::from(at.length));
+    }
+    let is_listed = |id: &ObjectId| head.files.contains_key(id) || live.contains_key(id);
+    let listed: Files = files.iter().filter(|(id, _)| is_listed(id)).map(|(id, file)| (*id, *file)).collect();
+    head.files = Files::new();
+    for (id, mut file) in listed {
+        let (found, end) = (survey.files.get(&id), ends.get(&id).copied().unwrap_or(0));
+        match found {
+            None if end == 0 => continue,
+            Some(length) if *length < file.length && end <= *length => file.length = *length,
+            _ => {}
+        }
+        file.live_bytes = live.get(&id).copied().unwrap_or(file.length).min(file.length);
+        head.files.insert(id, file);
+    }
+}
+
+/// The chain, each point with what it has stored: an index says that of its own rows alone.
+fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Chain> {
+    let of = |points: &[RestorePoint]| {
+        let stored = |point: &RestorePoint| steps.get(&point.sequence).map_or(point.stored, Stored::of);
+        points.iter().map(|point| RestorePoint { stored: stored(point), ..point.clone() }).collect::<Vec<_>>()
+    };
+    Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points())).map_err(defect)
+}
+
+fn defect(error: impl std::fmt::Display) -> Error {
+    Error::Defect(error.to_string())
+}

@@ -1,0 +1,177 @@
+//! What is left of a job folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::head::Head;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
+use offsite_core::{ObjectId, StoredBlock};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
+
+use crate::error::Context;
+use crate::folder::heads::Heads;
+use crate::folder::layout::{Layout, head_copy_number, twin_id};
+use crate::{Error, OpenRepository, Result};
+
+/// What is there, without looking into indexes and backup files.
+pub(super) struct Survey {
+    pub(super) repository: OpenRepository,
+    pub(super) layout: Layout,
+    pub(super) heads: Heads,
+    /// The number of the newest head, whether it can be read or not.
+    newest_number: Option<u64>,
+    /// The newest head that can be read.
+    head: Option<Head>,
+    /// Those with greater numbers, which cannot be.
+    pub(super) damaged_heads: Vec<String>,
+    /// The newest copy of a head that can be read.
+    copy: Option<Head>,
+    /// The newest copy that cannot be.
+    damaged_copy: Option<(u32, u64)>,
+    /// Every index of which there is an object or a second copy.
+    pub(super) indexes: BTreeSet<ObjectId>,
+    /// The backup files and their lengths.
+    pub(super) files: BTreeMap<ObjectId, u64>,
+    pub(super) number_max: u64,
+    pub(super) epoch_max: u32,
+}
+
+impl Survey {
+    pub(super) async fn of(repository: &OpenRepository, layout: &Layout) -> Result<Self> {
+        let heads = Heads::new(repository.clone(), layout.clone());
+        let mut survey = Self {
+            repository: repository.clone(),
+            layout: layout.clone(),
+            heads,
+            newest_number: None,
+            head: None,
+            damaged_heads: Vec::new(),
+            copy: None,
+            damaged_copy: None,
+            indexes: BTreeSet::new(),
+            files: BTreeMap::new(),
+            number_max: 0,
+            epoch_max: 0,
+        };
+        survey.look_at_heads().await?;
+        let mut copies = BTreeMap::new();
+        for (key, length) in repository.list(&layout.backup_files()?).await? {
+            if let Some(number) = head_copy_number(&key) {
+                copies.insert(number, key);
+            } else if let Some(id) = twin_id(&key) {
+                survey.indexes.insert(id);
+            } else if let Some(id) = ObjectId::parse(key.name()) {
+                survey.files.insert(id, length);
+            }
+        }
+        survey.look_at_copies(copies).await?;
+        for (key, _) in repository.list(&layout.indexes()?).await? {
+            survey.indexes.extend(ObjectId::parse(key.name()));
+        }
+        let mut ids: BTreeSet<ObjectId> = survey.indexes.iter().chain(survey.files.keys()).copied().collect();
+        for (key, _) in repository.list(&layout.release_lists()?).await? {
+            ids.extend(ObjectId::parse(key.name()));
+        }
+        let renewals = repository.list(&layout.lease_renewals()?).await?;
+        let epochs = renewals.keys().filter_map(|key| key.name().get(..10)?.parse().ok());
+        survey.epoch_max = ids.iter().map(|id| id.epoch()).chain(epochs).fold(survey.epoch_max, u32::max);
+        Ok(survey)
+    }
+
+    async fn look_at_heads(&mut self) -> Result<()> {
+        let numbers = self.heads.numbers().await?;
+        self.newest_number = numbers.last().copied();
+        for number in numbers.into_iter().rev() {
+            self.number_max = self.number_max.max(number);
+            match self.heads.load(number).await {
+                Ok(head) => {
+                    self.epoch_max = self.epoch_max.max(head.epoch);
+                    self.head = Some(head);
+                    break;
+                }
+                Err(Error::Damaged { object, .. }) => self.damaged_heads.push(object),
+                Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_copies(&mut self, copies: BTreeMap<(u32, u64), Key>) -> Result<()> {
+        for ((epoch, number), key) in copies.into_iter().rev() {
+            (self.epoch_max, self.number_max) = (self.epoch_max.max(epoch), self.number_max.max(number));
+            match self.heads.copy(&key, (epoch, number)).await? {
+                Some(head) => {
+                    self.copy = Some(head);
+                    break;
+                }
+                None => self.damaged_copy = self.damaged_copy.max(Some((epoch, number))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to commit over what a run has committed since.
+    pub(super) async fn refuse_newer_heads(&self) -> Result<()> {
+        match self.heads.numbers().await?.last().copied() == self.newest_number {
+            true => Ok(()),
+            false => Err(Error::Fenced { job: self.layout.job().clone() }),
+        }
+    }
+
+    /// What a backup file says of itself. It returns `None` if that cannot be read or is another file's.
+    pub(super) async fn file_header(&self, id: ObjectId, folder: [u8; 16]) -> Result<Option<BackupFileHeader>> {
+        let key = self.layout.backup_file(id)?;
+        let read = async |length: u64| match self.repository.backend().get_range(&key, 0..length).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+            answer => answer.while_doing(|| format!("reading {key}")).map(Some),
+        };
+        let Some(start) = read(ENVELOPE_BYTES as u64).await? else { return Ok(None) };
+        let Ok(envelope) = Envelope::decode(Kind::BackupFile, &start) else { return Ok(None) };
+        let Some(bytes) = read(ENVELOPE_BYTES as u64 + envelope.record_bytes).await? else { return Ok(None) };
+        let header = decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes).ok();
+        Ok(header.filter(|header| header.folder == folder && header.id == id.stored()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.number_max == 0 && self.indexes.is_empty() && self.files.is_empty()
+    }
+
+    /// Whether the backup file of a frame is there, and as long as it must be for that.
+    pub(super) fn has(&self, at: &StoredBlock) -> bool {
+        let end = at.offset.saturating_add(at.length.into());
+        self.files.get(&at.file).is_some_and(|length| end <= *length)
+    }
+
+    /// The newest head that can be read, be it the head itself or a copy.
+    pub(super) fn newest(&self) -> Option<&Head> {
+        [&self.head, &self.copy]
+            .into_iter()
+            .flatten()
+            .max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
+    }
+
+    /// Whether any head can be read that is no copy.
+    pub(super) fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Whether the newest head that can be read is itself one, with none after it.
+    pub(super) fn is_head_intact(&self) -> bool {
+        let is_own = self.head.as_ref().zip(self.newest()).is_some_and(|(head, newest)| head.number == newest.number);
+        is_own && self.damaged_heads.is_empty()
+    }
+
+    /// Whether something may have been committed that neither a head nor a copy tells. A commit that changes the chain has a
+    /// copy, so a head that is lost is no reason for doubt as long as the copies are there.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let Some(newest) = self.newest() else { return true };
+        self.damaged_copy.is_some_and(|copy| copy > (newest.epoch, newest.number))
+            || (!self.damaged_heads.is_empty() && self.copy.is_none())
+    }
+
+    /// Whether the newest copy says of the chain what `head` says.
+    pub(super) fn has_copy_of(&self, head: &Head) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.chain == head.chain && copy.files == head.files)
+    }
+}

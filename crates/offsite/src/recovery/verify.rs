@@ -1,0 +1,344 @@
+//! Verifying: is everything there that the restore points need, and is it intact?
+
+pub(crate) mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use offsite_core::format::index::Index;
+use offsite_core::format::{Envelope, Kind};
+use offsite_core::{BlockMap, DiskMap, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
+use offsite_repository::{ErrorKind, RepositoryExt};
+
+use crate::error::Context;
+use crate::folder::findings::{Findings, Place};
+use crate::folder::heads::Heads;
+use crate::mover::{FrameSource, Wanted, scrub};
+use crate::reader::job_folder::JobFolder;
+use crate::reader::restore::wanted;
+use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+
+/// A verification of a job's restore points.
+#[derive(Clone)]
+pub struct Verify {
+    repository: OpenRepository,
+    job: JobName,
+    read_data: bool,
+    budget_bytes: Option<u64>,
+    progress: Arc<dyn Progress>,
+}
+
+/// Something that is not what was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The object's key.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// The machines and restore points that cannot be restored because of it. Empty if it touches no restore point.
+    pub touches: Vec<Touched>,
+}
+
+/// A restore point that damage touches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Touched {
+    /// The point.
+    pub sequence: Sequence,
+    /// The machine. `None` stands for all of the point's.
+    pub machine: Option<MachineName>,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Restore points looked at.
+    pub points: u64,
+    /// Backup files looked at.
+    pub files: u64,
+    /// Blocks that the points refer to.
+    pub blocks: u64,
+    /// Bytes of them that were read and compared.
+    pub bytes_read: u64,
+    /// What is damaged. Empty if everything restores.
+    pub damage: Vec<Damage>,
+    /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
+    pub bytes_left: u64,
+    /// What else should be known.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Verify {
+    /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be. Blocks of files that are
+    /// missing or cut off are remembered, so that the next run puts them back.
+    #[must_use]
+    pub fn new(repository: &OpenRepository, job: JobName) -> Self {
+        Self { repository: repository.clone(), job, read_data: false, budget_bytes: None, progress: Arc::new(Silent) }
+    }
+
+    /// Also reads every block and compares it with its digest.
+    #[must_use]
+    pub fn read_data(mut self, read_data: bool) -> Self {
+        self.read_data = read_data;
+        self
+    }
+
+    /// Reads blocks, and no more than about so many bytes of them: it goes on where the verification before it ended, and starts
+    /// over when it has read all. Blocks that come to be written meanwhile are read in this pass or in the next one.
+    #[must_use]
+    pub fn budget_bytes(mut self, bytes: u64) -> Self {
+        self.budget_bytes = Some(bytes);
+        self.read_data = true;
+        self
+    }
+
+    /// Tells `progress` how far it is.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Verifies. Damage is a finding, not an error.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
+    pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
+        Box::pin(async move {
+            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
+            let result = self.run_pinned(&folder).await;
+            // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
+            let is_held = match &pin {
+                Some(pin) => pin.is_held().await,
+                None => false,
+            };
+            let result = match result {
+                Ok(report) if !is_held && !report.damage.is_empty() => match folder.is_expired().await {
+                    Ok(true) => Err(Error::SnapshotExpired { job: self.job.clone() }),
+                    Ok(false) => Ok(report),
+                    Err(outage) => Err(outage),
+                },
+                result => result,
+            };
+            folder.unpin(pin, result).await
+        })
+    }
+
+    async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {
+        let start = Instant::now();
+        let points = folder.chain().all().count();
+        let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
+        let heads = Heads::new(self.repository.clone(), folder.layout().clone());
+        report.damage.extend(objects::heads(&heads, folder.head().number).await?);
+        let (states, unread) = self.verify_indexes(folder, &mut report).await?;
+        self.verify_copies(folder, &mut report).await?;
+        let (damage, cut, copy) = objects::files(&self.repository, folder.layout(), folder.head(), &states).await?;
+        report.files = folder.head().files.len() as u64;
+        report.damage.extend(damage);
+        let mut blocks: BTreeMap<Place, Wanted> = BTreeMap::new();
+        for (_, state) in &states {
+            for (name, machine) in state.machines() {
+                let wanted = wanted(name, machine.disks.iter()).into_iter();
+                blocks.extend(wanted.map(|block| ((block.at.file, block.at.offset), block)));
+            }
+        }
+        report.blocks = blocks.len() as u64;
+        // What is gone was reported with its file.
+        let lost = Findings { cut, ..Findings::default() };
+        let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| !lost.is_cut_off(&block.at));
+        let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
+        let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
+        let found = Findings { cut, indexes: unread, ..Findings::default() };
+        self.read(folder, &states, there, found, &mut report).await?;
+        // A copy that is no newer than the head that was read tells nothing.
+        let copy = copy.filter(|copy| *copy > folder.head().number);
+        report.notes.extend(objects::newer_copy(&heads, folder.layout(), copy).await?);
+        report.duration = start.elapsed();
+        Ok(report)
+    }
+
+    /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, if any are to be read, and
+    /// remembers that beside what else was `found`. Frames that were damaged and are not read now are damaged still, as long as a point has
+    /// them, or may have them: while an index cannot be read, nobody knows.
+    async fn read(
+        &self,
+        folder: &JobFolder,
+        states: &[(Sequence, BlockMap)],
+        there: Vec<Wanted>,
+        mut found: Findings,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
+        if !found.indexes.is_empty() {
+            let known: BTreeSet<Place> = there.iter().map(place).collect();
+            let hidden = before.damaged.iter().filter(|(place, _)| !known.contains(place));
+            found.damaged.extend(hidden.map(|(place, digest)| (*place, *digest)));
+        }
+        let Share { read_before, due, left } = match self.budget_bytes {
+            _ if !self.read_data => Share { read_before: there, ..Share::default() },
+            Some(bytes) => Share::of(there, before.next, bytes),
+            None => Share { due: there, ..Share::default() },
+        };
+        report.bytes_read = bytes_of(&due);
+        report.bytes_left = bytes_of(&left);
+        let next = if self.read_data { left.first().map(place) } else { before.next };
+        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
+        let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
+        report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
+        let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
+        if !unread.is_empty() {
+            report.notes.push(match unread.len() {
+                1 => "another block was found damaged before, and was not read again now".to_owned(),
+                count => format!("{count} other blocks were found damaged before, and were not read again now"),
+            });
+        }
+        let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
+        found.next = next;
+        found.damaged.extend(damaged.map(|block| (place(block), block.at.digest)));
+        if found != before
+            && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
+        {
+            report.notes.push(format!("the next verification, and the next run, know nothing of this one: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Reads every index. Returns the states of the points that stand on intact ones, and the indexes that cannot be read.
+    async fn verify_indexes(
+        &self,
+        folder: &JobFolder,
+        report: &mut VerifyReport,
+    ) -> Result<(Vec<(Sequence, BlockMap)>, BTreeSet<ObjectId>)> {
+        let chain = folder.chain();
+        let mut indexes = folder.indexes();
+        let mut steps: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
+        let mut reported = BTreeSet::new();
+        let mut unread = BTreeSet::new();
+        for point in chain.all() {
+            match indexes.step(point).await {
+                Ok(step) => drop(steps.insert(point.sequence, step)),
+                Err(Error::Damaged { object, source, .. }) => {
+                    if !reported.insert(object.clone()) {
+                        continue;
+                    }
+                    let what =
+                        source.map_or_else(|| "it is missing or has another length".to_owned(), |why| why.to_string());
+                    let is_it = |index: &&IndexReference| {
+                        folder.layout().index(index.id).is_ok_and(|key| key.as_str() == object)
+                    };
+                    unread.extend(point.indexes().find(is_it).map(|index| index.id));
+                    let stands_on_it = |other: &&RestorePoint| {
+                        let steps = chain.steps_to(other.sequence).unwrap_or_default();
+                        steps.into_iter().flat_map(RestorePoint::indexes).any(|index| is_it(&index))
+                    };
+                    let touched = chain.all().filter(stands_on_it);
+                    let touches = touched.map(|point| Touched { sequence: point.sequence, machine: None }).collect();
+                    report.damage.push(Damage { object, what, touches });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
+        for point in chain.all() {
+            let below = chain.steps_to(point.sequence).unwrap_or_default();
+            // The state of the point before the last step is mostly known already.
+            let known = below.iter().rposition(|step| states.contains_key(&step.sequence));
+            let start = known.and_then(|position| states.get(&below[position].sequence)).cloned();
+            let rest = &below[known.map_or(0, |position| position + 1)..];
+            let state = rest.iter().try_fold(start.unwrap_or_default(), |state, step| {
+                steps.get(&step.sequence).map(|step| state.overlay(step))
+            });
+            if let Some(state) = state {
+                states.insert(point.sequence, state);
+            }
+        }
+        for (point, state) in chain.all().filter_map(|point| Some((point, states.get(&point.sequence)?))) {
+            let is_told = |name: &MachineName| {
+                state.machine(name).is_some_and(|machine| machine.disks.values().all(DiskMap::is_full))
+            };
+            for machine in point.machines.iter().filter(|machine| machine.is_whole() && !is_told(&machine.name)) {
+                report.damage.push(Damage {
+                    object: folder.layout().index(point.index.id)?.to_string(),
+                    what: format!("it does not say, with those below it, where all blocks of {} lie", machine.name),
+                    touches: vec![Touched { sequence: point.sequence, machine: Some(machine.name.clone()) }],
+                });
+            }
+        }
+        Ok((states.into_iter().collect(), unread))
+    }
+
+    /// Reads the second copy of every index. One that is lost touches nothing as long as the index is there.
+    async fn verify_copies(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
+        for reference in folder.chain().indexes() {
+            let key = folder.layout().twin(reference.id)?;
+            let what = match self.repository.backend().get(&key, reference.length).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
+                Err(error) if error.kind() == ErrorKind::Corrupt => "it has another length".to_owned(),
+                answer => {
+                    let bytes = answer.while_doing(|| format!("reading {key}"))?;
+                    let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
+                    match Index::decode(&bytes) {
+                        Err(error) => error.to_string(),
+                        Ok(_) if checksum == Ok(reference.directory_checksum) => continue,
+                        Ok(_) => "it is another index".to_owned(),
+                    }
+                }
+            };
+            let what = format!("{what}; `offsite repair` makes it again from the index");
+            report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Verify {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Verify")
+            .field("job", &self.job)
+            .field("read_data", &self.read_data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The blocks of a pass over all of them, in the order of their places.
+#[derive(Default)]
+struct Share {
+    /// Those that earlier verifications of the pass have read.
+    read_before: Vec<Wanted>,
+    due: Vec<Wanted>,
+    /// Those for the next ones.
+    left: Vec<Wanted>,
+}
+
+impl Share {
+    /// From `next` on as many blocks are due as there are bytes for, but one at least, so that each pass ends.
+    fn of(mut blocks: Vec<Wanted>, next: Option<Place>, bytes: u64) -> Self {
+        let start = next.map_or(0, |next| blocks.partition_point(|block| place(block) < next));
+        // If all from there on is gone, the pass is over.
+        let start = if start == blocks.len() { 0 } else { start };
+        let (mut end, mut budget) = (start, bytes);
+        for block in &blocks[start..] {
+            let length = u64::from(block.at.length);
+            if length > budget && end > start {
+                break;
+            }
+            budget = budget.saturating_sub(length);
+            end += 1;
+        }
+        let left = blocks.split_off(end);
+        let due = blocks.split_off(start);
+        Self { read_before: blocks, due, left }
+    }
+}
+
+fn place(block: &Wanted) -> Place {
+    (block.at.file, block.at.offset)
+}
+
+fn bytes_of(blocks: &[Wanted]) -> u64 {
+    blocks.iter().map(|block| u64::from(block.at.length)).sum()
+}

@@ -1,0 +1,172 @@
+//! What of a job folder's objects is not as a head says, told without reading blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::head::Head;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
+use offsite_repository::{ErrorKind, Repository, RepositoryExt};
+
+use super::{Damage, Touched};
+use crate::claims::holder::{Life, life_of};
+use crate::error::Context;
+use crate::folder::heads::{Heads, Newest};
+use crate::folder::layout::{Layout, head_copy_number};
+use crate::mover::Flaw;
+use crate::{Error, OpenRepository, Result};
+
+/// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what
+/// it committed.
+pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
+    let mut damage = Vec::new();
+    for number in heads.numbers().await? {
+        match heads.load(number).await {
+            Ok(_) => {}
+            Err(Error::Damaged { object, source, .. }) => {
+                let why = source.map_or_else(String::new, |source| format!("{source}"));
+                let hides = if number > newest { "; what it committed is not seen" } else { "" };
+                damage.push(Damage { object, what: format!("{why}{hides}"), touches: Vec::new() });
+            }
+            Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damage)
+}
+
+/// Says so if `copy`, the number of the newest second copy of a head that was listed, is greater than that of the newest head, and no run is
+/// about to commit it. Runs that have committed since the listing have a newer head by now.
+pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>) -> Result<Option<String>> {
+    let Some(copy) = copy else { return Ok(None) };
+    let Some(Newest { head, .. }) = heads.newest().await? else { return Ok(None) };
+    let is_at_work = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Alive);
+    Ok((copy > head.number && !is_at_work).then(|| {
+        format!(
+            "there is a second copy of head {copy}, and the newest head is {}: heads are lost, or a run was cut off as it committed. \
+             What only the copy tells comes back with the next run of the job, or with `offsite repair REPO \"{}\"`",
+            head.number,
+            layout.job()
+        )
+    }))
+}
+
+/// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that
+/// are missing or cut off, the third the number of the newest second copy of a head.
+pub(crate) async fn files(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    states: &[(Sequence, BlockMap)],
+) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>, Option<u64>)> {
+    let (mut damage, mut cut) = (Vec::new(), BTreeMap::new());
+    let lengths = repository.list(&layout.backup_files()?).await?;
+    let copy = lengths.keys().filter_map(head_copy_number).map(|(_, number)| number).max();
+    let folds = repository.backend().patch().is_some();
+    for (id, file) in &head.files {
+        let key = layout.backup_file(*id)?;
+        let found = lengths.get(&key);
+        let what = match found {
+            None => Some("it is missing".to_owned()),
+            // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.
+            Some(length) if *length < file.length || (*length > file.length && !folds) => {
+                Some(format!("it has {length} bytes instead of {}", file.length))
+            }
+            Some(_) => None,
+        };
+        if let Some(what) = what {
+            // What lies before the cut is there; whether it is intact, reading it tells.
+            let end = found.copied().unwrap_or(0);
+            cut.insert(*id, end);
+            let is_lost = |at: &StoredBlock| at.file == *id && end < at.offset + u64::from(at.length);
+            damage.push(Damage { object: key.to_string(), what, touches: touched_by(&head.chain, states, is_lost) });
+        } else if let Some(what) = header_flaw(repository, layout, head, *id).await? {
+            // Frames say themselves what they are; the header only helps to salvage them.
+            damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+        }
+    }
+    Ok((damage, cut, copy))
+}
+
+async fn header_flaw(
+    repository: &OpenRepository,
+    layout: &Layout,
+    head: &Head,
+    id: ObjectId,
+) -> Result<Option<String>> {
+    let key = layout.backup_file(id)?;
+    let read = async |length: u64| match repository.backend().get_range(&key, 0..length).await {
+        // It was listed, and may be gone since.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Err(error.to_string())),
+        answer => answer.while_doing(|| format!("reading backup file {key}")).map(Ok),
+    };
+    let length = head.files.get(&id).map_or(0, |file| file.length);
+    if length < ENVELOPE_BYTES as u64 {
+        return Ok(Some("it is too short for a header".to_owned()));
+    }
+    let start = match read(ENVELOPE_BYTES as u64).await? {
+        Ok(start) => start,
+        Err(why) => return Ok(Some(why)),
+    };
+    let envelope = match Envelope::decode(Kind::BackupFile, &start) {
+        Ok(envelope) => envelope,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
+    if end > length {
+        return Ok(Some("its header does not fit into it".to_owned()));
+    }
+    let bytes = match read(end).await? {
+        Ok(bytes) => bytes,
+        Err(why) => return Ok(Some(why)),
+    };
+    Ok(match decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes) {
+        Err(error) => Some(error.to_string()),
+        Ok(header) if header.folder != head.folder || header.id != id.stored() => {
+            Some("it is another file's copy".to_owned())
+        }
+        Ok(_) => None,
+    })
+}
+
+/// The points and machines whose state has a block that `is_lost` says is lost.
+fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&StoredBlock) -> bool) -> Vec<Touched> {
+    let mut touched = BTreeSet::new();
+    for (sequence, state) in states {
+        let Some(point) = chain.get(*sequence) else { continue };
+        for (name, machine) in state.machines().iter().filter(|(name, _)| is_restorable(point, name)) {
+            if machine.disks.values().any(|disk| disk.stored().any(|(_, at)| is_lost(&at))) {
+                touched.insert(Touched { sequence: *sequence, machine: Some(name.clone()) });
+            }
+        }
+    }
+    touched.into_iter().collect()
+}
+
+/// Whether a point has a machine to restore. Of one that a copy was cut off at, the state below is an earlier point's.
+fn is_restorable(point: &RestorePoint, name: &MachineName) -> bool {
+    point.machine(name).is_some_and(MachineState::is_whole)
+}
+
+/// One entry for each damaged block, with the points whose state still has it.
+pub(crate) fn blocks(layout: &Layout, chain: &Chain, flaws: &[Flaw], states: &[(Sequence, BlockMap)]) -> Vec<Damage> {
+    let damage = flaws.iter().map(|flaw| {
+        let address = &flaw.block.address;
+        let touches = states.iter().filter(|(sequence, state)| {
+            let disk = state.machine(&address.machine).and_then(|machine| machine.disks.get(&address.disk));
+            let in_point = chain.get(*sequence).is_some_and(|point| is_restorable(point, &address.machine));
+            in_point
+                && disk.and_then(|disk| disk.get(address.block))
+                    == Some(Run::Stored { block: address.block, at: flaw.block.at })
+        });
+        let touches = touches
+            .map(|(sequence, _)| Touched { sequence: *sequence, machine: Some(address.machine.clone()) })
+            .collect();
+        Damage {
+            object: format!("{}/blocks/{}", layout.job(), flaw.block.at.file),
+            what: format!("block {} of disk {} of {}: {}", address.block, address.disk, address.machine, flaw.why),
+            touches,
+        }
+    });
+    damage.collect()
+}

@@ -7,7 +7,7 @@ use offsite_core::format::FormatError;
 use offsite_core::{MachineName, Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind};
 
-use crate::{Bytes, Holder, JobName};
+use crate::{Bytes, FileUser, JobName};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -219,7 +219,7 @@ pub enum Error {
         /// The file or block device.
         path: PathBuf,
         /// Who uses it; nobody who could be seen from here, if it is empty.
-        holders: Vec<Holder>,
+        holders: Vec<FileUser>,
     },
     /// A block device cannot hold the disk. Nothing of it was changed.
     #[error(
@@ -388,7 +388,7 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn held_by(holders: &[Holder]) -> String {
+fn held_by(holders: &[FileUser]) -> String {
     match holders {
         [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
         holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn what_is_in_use_is_told_with_all_who_use_it() {
         let told = |holders| Error::InUse { path: PathBuf::from("/dev/sdx"), holders }.to_string();
-        let several = told(vec![Holder::Mount(PathBuf::from("/mnt/data")), Holder::Swap]);
+        let several = told(vec![FileUser::Mount(PathBuf::from("/mnt/data")), FileUser::Swap]);
         assert!(several.contains(": it is mounted at /mnt/data, it is swap space; end that"), "{several}");
         let nobody = told(Vec::new());
         assert!(nobody.contains(": by something that cannot be seen from here"), "{nobody}");

@@ -2,7 +2,6 @@
 
 mod detect;
 mod device;
-mod in_use;
 mod lock;
 mod names;
 mod qcow2;
@@ -22,8 +21,6 @@ use std::sync::Arc;
 use offsite_core::DiskName;
 pub(crate) use offsite_core::ImageFormat;
 
-pub use in_use::Holder;
-pub(crate) use in_use::refuse_file as refuse_file_in_use;
 pub(crate) use names::disk_names;
 
 use crate::files::partial::Replace;

@@ -4,7 +4,10 @@ use std::fmt;
 
 use offsite_repository::Key;
 
-use crate::folder::layout::{MARKER, PROBE};
+/// The marker of a repository.
+pub(crate) const MARKER: &str = "offsite-repository";
+/// The folder of what a probe writes, and deletes again. No job has this name.
+pub(crate) const PROBE: &str = "offsite-probe";
 
 /// Folders of file systems and their tools, which often nobody may look into.
 const FOREIGN: [&str; 3] = ["System Volume Information", "@eaDir", "lost+found"];

@@ -14,6 +14,7 @@ mod claims;
 mod commit;
 mod error;
 mod exchange;
+mod file_user;
 mod files;
 mod folder;
 #[cfg(feature = "fuzzing")]
@@ -37,29 +38,30 @@ mod seams;
 pub mod simulation;
 
 pub use bytes::Bytes;
-pub use commit::release::Released;
 pub use error::{Error, Result};
 pub use exchange::export::Export;
 pub use exchange::import::Import;
 pub use exchange::map::MapSeed;
+pub use file_user::FileUser;
+pub use folder::disks::DiskSummary;
 pub use folder::job_folders::{ClosedFolder, JobFolders};
 pub use folder::open_repository::OpenRepository;
 pub use gate::{Gate, OpenGate, Passage};
-pub use image::{Holder, ImageSource};
+pub use image::ImageSource;
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, FullKind};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
-pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, MergeMethod, PlannedOperation, Transforms};
+pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
 pub use offsite_core as core;
 pub use offsite_core::{DiskName, ImageFormat};
 pub use offsite_repository as repository;
 pub use progress::{Progress, Silent};
-pub use reader::job_folder::{DiskSummary, JobFolder, PointSelector};
-pub use reader::known_damage::KnownDamage;
+pub use reader::job_folder::{JobFolder, PointSelector};
 pub use reader::restore::Restore;
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
-pub use recovery::verify::{Damage, Touched, Verify, VerifyReport};
+pub use recovery::verify::Verify;
+pub use report::{Damage, KnownDamage, MergeMethod, Released, Touched, VerifyReport};
 
 /// How long another host waits for a sign of life of a writer.
 const DEFAULT_LEASE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -35,7 +35,7 @@ pub(crate) use extract::extract;
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
-pub(crate) use output::{Disks, Output, OutputHeader, disks_of};
+pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;
 pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};

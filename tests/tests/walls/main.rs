@@ -1,6 +1,7 @@
 //! The walls of the house, held by tests: which crate may know which, what the core must not touch, where block bytes
 //! pass, and what every file owes its reader. ARCHITECTURE.md says why; these tests say when it stops being true.
 
+mod arrows;
 mod house;
 mod manifests;
 mod sources;

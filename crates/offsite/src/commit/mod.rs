@@ -2,6 +2,8 @@
 
 pub(crate) mod cleanup;
 pub(crate) mod clock_rule;
+pub(crate) mod close;
+pub(crate) mod new_index;
 pub(crate) mod point;
 pub(crate) mod read_back;
 pub(crate) mod release;

@@ -12,7 +12,7 @@ use offsite_core::{
     BlockMap, Chain, Coverage, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
 };
 
-use crate::commit::point::NewIndex;
+use crate::commit::new_index::NewIndex;
 use crate::reader::indexes::Indexes;
 use crate::seams::is_broken;
 use crate::{Error, Result};
@@ -231,7 +231,7 @@ mod tests {
     use offsite_core::retention::Flags;
 
     use super::*;
-    use crate::commit::point::{PointIndex, encode_index};
+    use crate::commit::new_index::{PointIndex, encode_index};
     use crate::sample::Sample;
 
     /// A full whose index stands alone, and says nothing of some blocks, cannot be read.

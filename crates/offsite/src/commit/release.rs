@@ -15,6 +15,7 @@ use crate::commit::rules::check_release;
 use crate::commit::writer::Writer;
 use crate::error::Context;
 use crate::folder::layout::Layout;
+use crate::report::Released;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
@@ -22,21 +23,6 @@ use crate::{Error, OpenRepository, Result};
 const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
 /// Holes punched between two looks at the head.
 const RANGES_PER_CHECK: usize = 4096;
-
-/// What a release gave back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Released {
-    /// Bytes of storage that came back, as the indexes tell.
-    pub bytes: u64,
-    /// Holes punched.
-    pub ranges: u64,
-    /// Objects deleted.
-    pub objects: u64,
-    /// Bytes that wait for readers to end.
-    pub held_bytes: u64,
-    /// Bytes that were not given back, as others share their files. They come back with the files, once nobody does.
-    pub linked_bytes: u64,
-}
 
 /// Writes the release list that `retired` needs, and returns what the next head is to list.
 pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {

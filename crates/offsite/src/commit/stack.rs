@@ -3,7 +3,7 @@
 use offsite_core::{BlockMap, IndexReference, RestorePoint, Stored};
 
 use crate::Result;
-use crate::commit::point::Stack;
+use crate::commit::new_index::Stack;
 use crate::reader::indexes::Indexes;
 
 /// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few

@@ -17,7 +17,6 @@ use crate::claims::signs::Signs;
 use crate::commit::cleanup::{make_room, remove_orphans};
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::read_back::Proven;
-use crate::commit::release::release;
 use crate::commit::rules::{check_successor, check_taking};
 use crate::commit::selected::Selected;
 use crate::error::Context;
@@ -303,29 +302,10 @@ impl Writer {
         Ok(newest.is_some_and(|newest| newest.head.commit == self.head.commit))
     }
 
-    /// Gives the lease back after a run that ended with `result`.
-    ///
-    /// # Errors
-    /// That of the run; else as for [`Heads::commit`].
-    pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
-        let result = match result {
-            // Whoever took the job over may have let go what this run was about to read. Where that cannot be told, damage is not
-            // told either.
-            Err(error) if error.is_loss() => match self.is_newest().await {
-                Ok(true) => Err(error),
-                Ok(false) => Err(Error::Fenced { job: self.layout.job().clone() }),
-                Err(unknown) => Err(unknown),
-            },
-            result => result,
-        };
-        if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
-            // What earlier runs have retired may be the room that the next one needs.
-            let _ = release(&mut self).await;
-        }
+    /// Gives the lease back. Nothing may follow but dropping the writer.
+    pub(crate) async fn give_lease_back(&mut self) -> Result<()> {
         self.signs.stop().await;
-        let closed = self.commit(|head| head.lease = None).await;
-        let value = result?;
-        closed.map(|()| value)
+        self.commit(|head| head.lease = None).await
     }
 
     pub(crate) async fn put(&self, key: &Key, bytes: impl Into<Bytes>) -> Result<()> {

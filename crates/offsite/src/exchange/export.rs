@@ -18,8 +18,9 @@ use offsite_core::{
 use tokio::sync::Mutex;
 
 use crate::files::partial::{Content, Partial, Replace};
+use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_id;
-use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, disks_of, transfer};
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;

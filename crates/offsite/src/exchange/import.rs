@@ -16,10 +16,12 @@ use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, PointKind, Status, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::point::{Abandoned, Addition, PointIndex, commit_point, number_machines};
+use crate::commit::new_index::{PointIndex, number_machines};
+use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::read_back::check_step;
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::mover::{Output, OutputHeader, Source, bad_export, disks_of, receive};
+use crate::folder::disks::disks_of;
+use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};

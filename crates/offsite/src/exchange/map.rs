@@ -11,12 +11,11 @@ use offsite_core::plan::{Address, Files, Move, Placer, Plan};
 use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::point::{NewIndex, PointIndex, encode_index};
+use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::read_back::{Change, prove};
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::mover::{
-    Aliases, Checking, Disks, FrameSource, Headers, Output, OutputHeader, Wanted, Way, disks_of, transfer,
-};
+use crate::folder::disks::{Disks, disks_of};
+use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Gid, OFlags, Uid, fchown};
 use rustix::io::Errno;
 
-use crate::folder::layout::MARKER;
-use crate::image::refuse_file_in_use;
+use crate::files::in_use::refuse_file as refuse_file_in_use;
+use crate::job_name::MARKER;
 use crate::{Error, Result};
 
 /// What a file is to hold.

@@ -1,9 +1,11 @@
 //! Which jobs a repository has, and what lies beside them.
 
+use futures::future::BoxFuture;
 use offsite_core::ObjectId;
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
 
 use crate::error::{Context, causes};
+use crate::folder::layout::marker_key;
 use crate::folder::layout::{Layout, head_copy_number, head_number, twin_id};
 use crate::{Error, JobName, OpenRepository, Result};
 
@@ -29,6 +31,42 @@ pub struct ClosedFolder {
     pub name: String,
     /// Why, in words.
     pub why: String,
+}
+
+impl OpenRepository {
+    /// The jobs of this repository that can be read. Others may be there: [`OpenRepository::job_folders`] names them.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
+        Box::pin(async move { Ok(self.job_folders().await?.jobs) })
+    }
+
+    /// Every folder of a job here, and those that cannot be looked into. What others have put beside them is no job, and is left
+    /// out: folders of file systems and their tools, other repositories.
+    ///
+    /// # Errors
+    /// Those of the repository, if it cannot be looked at as a whole.
+    pub fn job_folders(&self) -> BoxFuture<'_, Result<JobFolders>> {
+        Box::pin(JobFolders::of(self))
+    }
+
+    /// What to keep of the repository to see its restore points, and to plan, while it is away: single objects, and the folders
+    /// of all others. Block data is not among them.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub fn overview(&self) -> BoxFuture<'_, Result<(Vec<Key>, Vec<Prefix>)>> {
+        Box::pin(async move {
+            let mut folders = Vec::new();
+            let JobFolders { jobs, headless, .. } = self.job_folders().await?;
+            for job in jobs.into_iter().chain(headless) {
+                let layout = Layout::new(job);
+                folders.extend([layout.heads()?, layout.indexes()?]);
+            }
+            Ok((vec![marker_key()?], folders))
+        })
+    }
 }
 
 impl JobFolders {

@@ -3,12 +3,9 @@
 use offsite_core::ObjectId;
 use offsite_repository::{Key, KeyError, Prefix};
 
+use crate::job_name::MARKER;
 use crate::{Error, JobName, Result};
 
-/// The marker of a repository.
-pub(crate) const MARKER: &str = "offsite-repository";
-/// The folder of what a probe writes, and deletes again. No job has this name.
-pub(crate) const PROBE: &str = "offsite-probe";
 /// The folder of backup files in a job folder.
 pub(crate) const BLOCKS: &str = "blocks";
 
@@ -16,6 +13,11 @@ pub(crate) const BLOCKS: &str = "blocks";
 const TWIN: &str = ".index";
 /// How the second copy of a head is, after its epoch and its number.
 const HEAD_COPY: &str = ".head";
+
+/// The key of the repository's marker.
+pub(crate) fn marker_key() -> Result<Key> {
+    Key::new(MARKER).map_err(|error| Error::Defect(error.to_string()))
+}
 
 /// The keys of one job folder.
 #[derive(Debug, Clone)]

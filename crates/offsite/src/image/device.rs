@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::detect::length;
-use super::in_use;
+use crate::files::in_use;
 use crate::{Error, Result};
 
 /// Whether a block device is at `path`, or behind a link there.

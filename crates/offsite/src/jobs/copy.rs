@@ -21,11 +21,10 @@ use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::causes;
 use crate::folder::findings::Findings;
-use crate::jobs::transform::{
-    Drafting, MergeMethod, Transforms, carried_out, heal, removes_machines, transform, whole,
-};
+use crate::jobs::transform::{Drafting, Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
+use crate::report::MergeMethod;
 use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 

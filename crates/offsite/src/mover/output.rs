@@ -1,15 +1,12 @@
 //! Writing new backup files.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel, region_bytes};
 use offsite_core::format::frame::Identity;
 use offsite_core::plan::Placement;
-use offsite_core::{
-    BlockMap, BlockSize, DiskNumber, MachineMap, MachineName, MachineNumber, ObjectId, Sequence, Timestamp,
-};
+use offsite_core::{BlockSize, DiskNumber, MachineName, MachineNumber, ObjectId, Sequence, Timestamp};
 use offsite_repository::{ObjectWriter, Repository};
 
 use super::codec::Sealed;
@@ -17,8 +14,9 @@ use tokio::sync::Mutex;
 
 use super::stream::{Sink, SinkWriter};
 use crate::error::Context;
+use crate::folder::disks::DiskSummary;
+use crate::folder::disks::Disks;
 use crate::folder::layout::Layout;
-use crate::reader::job_folder::DiskSummary;
 use crate::{Error, OpenRepository, Result};
 
 /// The longest backup file where holes cannot be punched: there a file's space comes back when all of it is superseded or has
@@ -38,15 +36,6 @@ pub(crate) struct OutputHeader {
     pub(crate) machines: Vec<(MachineName, MachineNumber)>,
     /// The disks of these machines as the restore point has them, as far as that is known.
     pub(crate) disks: Disks,
-}
-
-/// The disks of machines, ascending by number.
-pub(crate) type Disks = BTreeMap<MachineName, Vec<DiskSummary>>;
-
-/// The disks of the machines of `map`.
-pub(crate) fn disks_of(map: &BlockMap) -> Disks {
-    let of_machine = |machine: &MachineMap| machine.disks.iter().map(DiskSummary::of).collect();
-    map.machines().iter().map(|(name, machine)| (name.clone(), of_machine(machine))).collect()
 }
 
 impl OutputHeader {

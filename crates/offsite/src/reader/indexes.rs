@@ -13,9 +13,9 @@ use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
 
 use crate::error::Context;
+use crate::folder::disks::DiskSummary;
+use crate::folder::disks::{Disks, disks_of};
 use crate::folder::layout::Layout;
-use crate::mover::{Disks, disks_of};
-use crate::reader::job_folder::DiskSummary;
 use crate::{Error, OpenRepository, Result};
 
 /// An index that is not longer than this is read whole rather than in pages.

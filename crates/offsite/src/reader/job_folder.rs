@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use offsite_core::format::head::Head;
-use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
 use offsite_core::{
-    BlockMap, Chain, DiskIdentity, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, RestorePoint, Sequence,
-    Timestamp,
+    BlockMap, Chain, DiskMap, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Timestamp,
 };
 use offsite_repository::ErrorKind;
 
 use crate::claims::lease::{Held, is_held};
 use crate::claims::pin::Pin;
+use crate::folder::disks::DiskSummary;
 use crate::folder::heads::Heads;
 use crate::folder::job_folders;
 use crate::folder::layout::Layout;
-use crate::jobs::transform::{Transforms, conditions, is_settled};
 use crate::reader::indexes::Indexes;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
@@ -27,24 +25,6 @@ pub struct JobFolder {
     layout: Layout,
     head: Head,
     damaged_heads: Vec<String>,
-}
-
-/// A disk of a restore point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskSummary {
-    /// Its number in its machine.
-    pub number: DiskNumber,
-    /// What it is called, and the format of the image that it is backed up from.
-    pub identity: DiskIdentity,
-    /// Its size.
-    pub size_bytes: u64,
-}
-
-impl DiskSummary {
-    /// What a map says of a disk, its blocks left out.
-    pub(crate) fn of((number, disk): (&DiskNumber, &DiskMap)) -> Self {
-        Self { number: *number, identity: disk.identity().clone(), size_bytes: disk.size_bytes() }
-    }
 }
 
 /// Which restore point.
@@ -154,54 +134,6 @@ impl JobFolder {
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
         self.head.folder
-    }
-
-    /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
-    /// when. Without retention in `transforms`, everything is kept, and `None` is returned.
-    #[must_use]
-    pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
-        let policy = transforms.retention.as_ref()?;
-        let clock = Some(transforms.clock().judge(self.head.clock, now));
-        let conditions = Conditions { clock, ..conditions(&self.head, transforms, now, 0) };
-        Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
-    }
-
-    /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
-    /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] names an index that cannot be used.
-    pub fn forecast<'a>(
-        &'a self,
-        transforms: &'a Transforms,
-        now: Timestamp,
-        next: impl Fn(Timestamp) -> Option<Timestamp> + Send + 'a,
-    ) -> BoxFuture<'a, Result<Option<Vec<Departure>>>> {
-        Box::pin(async move {
-            let Some(policy) = &transforms.retention else { return Ok(None) };
-            let rule = transforms.clock();
-            let outlook = Outlook {
-                policy,
-                ageing: transforms.ageing,
-                elsewhere: &transforms.elsewhere,
-                now,
-                known: Some(rule.known(self.head.clock, now)),
-                ahead_max_secs: rule.ahead_max_secs,
-                is_settled: is_settled(&self.head, transforms),
-            };
-            Ok(Some(forecast(self.chain(), &outlook, &self.lives().await?.finish(), next)))
-        })
-    }
-
-    fn lives(&self) -> BoxFuture<'_, Result<Lives>> {
-        Box::pin(async move {
-            let (mut indexes, mut lives) = (self.indexes(), Lives::default());
-            for point in self.chain().all() {
-                let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
-                lives.add(point.sequence, &indexes.state(&steps).await?);
-            }
-            Ok(lives)
-        })
     }
 
     /// The bytes of backup files that the restore points refer to, each counted once however many share it.

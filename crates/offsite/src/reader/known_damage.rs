@@ -1,6 +1,6 @@
 //! What is known to be damaged, told from what verifications have noted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use offsite_core::{MachineName, RestorePoint, Sequence};
@@ -9,31 +9,9 @@ use crate::Result;
 use crate::folder::findings::Findings;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-
-/// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
-/// run that finds the same bytes intact somewhere puts them back; until then they are told here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KnownDamage {
-    /// By restore point, and by machine.
-    pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,
-    /// Restore points of which nothing tells where their blocks lie: an index that they stand on was found damaged, and still is.
-    /// [`Repair`](crate::Repair) puts it back from its second copy, or makes it again of the backup files.
-    pub unreadable: BTreeSet<Sequence>,
-}
+use crate::report::KnownDamage;
 
 impl KnownDamage {
-    /// Whether nothing is known to be damaged. It may be that nobody has verified.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.unreadable.is_empty()
-    }
-
-    /// How many blocks of a machine in a restore point are damaged.
-    #[must_use]
-    pub fn blocks(&self, point: Sequence, machine: &MachineName) -> u64 {
-        self.points.get(&point).and_then(|machines| machines.get(machine)).copied().unwrap_or(0)
-    }
-
     /// As [`JobFolder::known_damage`], of a chain whose indexes may be known already.
     pub(crate) async fn of<'a>(
         points: impl Iterator<Item = &'a RestorePoint>,

@@ -25,7 +25,7 @@ use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
 
 use crate::claims::holder::{Life, life_of};
 use crate::claims::lease::{busy_with, is_silent};
-use crate::commit::point::NewIndex;
+use crate::commit::new_index::NewIndex;
 use crate::commit::writer::{put_head_copy, used_up};
 use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;

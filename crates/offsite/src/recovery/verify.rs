@@ -4,7 +4,7 @@ pub(crate) mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use offsite_core::format::index::Index;
@@ -18,6 +18,7 @@ use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Wanted, scrub};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
+use crate::report::{Damage, Touched, VerifyReport};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// A verification of a job's restore points.
@@ -28,47 +29,6 @@ pub struct Verify {
     read_data: bool,
     budget_bytes: Option<u64>,
     progress: Arc<dyn Progress>,
-}
-
-/// Something that is not what was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The object's key.
-    pub object: String,
-    /// What is wrong with it.
-    pub what: String,
-    /// The machines and restore points that cannot be restored because of it. Empty if it touches no restore point.
-    pub touches: Vec<Touched>,
-}
-
-/// A restore point that damage touches.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Touched {
-    /// The point.
-    pub sequence: Sequence,
-    /// The machine. `None` stands for all of the point's.
-    pub machine: Option<MachineName>,
-}
-
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct VerifyReport {
-    /// Restore points looked at.
-    pub points: u64,
-    /// Backup files looked at.
-    pub files: u64,
-    /// Blocks that the points refer to.
-    pub blocks: u64,
-    /// Bytes of them that were read and compared.
-    pub bytes_read: u64,
-    /// What is damaged. Empty if everything restores.
-    pub damage: Vec<Damage>,
-    /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
-    pub bytes_left: u64,
-    /// What else should be known.
-    pub notes: Vec<String>,
-    /// How long it took.
-    pub duration: Duration,
 }
 
 impl Verify {

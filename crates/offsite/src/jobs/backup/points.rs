@@ -9,7 +9,7 @@ use offsite_core::{
 };
 
 use super::method::Making;
-use crate::commit::point::PointIndex;
+use crate::commit::new_index::PointIndex;
 use crate::commit::read_back::check_step;
 use crate::commit::stack::stacked;
 use crate::reader::indexes::Indexes;

@@ -10,12 +10,14 @@ use offsite_core::{
     StoredBlock, Timestamp, match_disks,
 };
 
-use crate::commit::point::{Abandoned, number_machines};
+use crate::commit::new_index::number_machines;
+use crate::commit::point::Abandoned;
 use crate::commit::read_back::check_step;
 use crate::commit::writer::Writer;
+use crate::folder::disks::DiskSummary;
+use crate::folder::disks::Disks;
 use crate::image::{ImageFormat, ImageSource};
-use crate::mover::{DEFAULT_LEVEL, Disks, IngestDisk, Ingested, Output, OutputHeader, ingest};
-use crate::reader::job_folder::DiskSummary;
+use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
 use crate::report::MachineBackup;
 use crate::{Error, OpenRepository, Progress, Result};
 

@@ -11,7 +11,7 @@ use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::point::{encode_index, number_machines};
+use crate::commit::new_index::{encode_index, number_machines};
 use crate::commit::writer::{WriterSettings, first_head};
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{

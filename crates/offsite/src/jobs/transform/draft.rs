@@ -8,15 +8,15 @@ use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePo
 use offsite_repository::{CloneRange, Counts, Repository};
 
 use super::proof::patched_ranges_are_free;
-use crate::commit::point::{NewIndex, PointIndex, encode_index, number_machines};
+use crate::commit::new_index::{NewIndex, PointIndex, encode_index, number_machines};
 use crate::commit::read_back::{Change, Proven, keep_needed, prove};
 use crate::commit::release::{prepare, release_too_early};
 use crate::commit::writer::Writer;
+use crate::folder::disks::Disks;
 use crate::folder::findings::Findings;
 use crate::folder::links::note_linked;
 use crate::mover::{
-    Aliases, Checking, Disks, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold,
-    transfer,
+    Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
 use crate::reader::indexes::Indexes;
 use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};

@@ -10,8 +10,8 @@ use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence}
 
 use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
+use crate::folder::disks::disks_of;
 use crate::folder::findings::Findings;
-use crate::mover::disks_of;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 

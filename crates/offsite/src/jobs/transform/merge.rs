@@ -6,14 +6,14 @@ use offsite_core::plan::{Merge, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
-use super::MergeMethod;
 use super::draft::{Draft, Drafting, Says};
 use super::room::fold_target;
-use crate::commit::point::PointIndex;
+use crate::commit::new_index::PointIndex;
 use crate::commit::stack::stacked;
 use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::folder::links::is_linked;
+use crate::report::MergeMethod;
 use crate::report::Operation;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};

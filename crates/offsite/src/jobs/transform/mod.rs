@@ -9,6 +9,7 @@ mod heal;
 mod independent;
 mod machines;
 mod merge;
+mod outlook;
 mod proof;
 mod remove;
 mod room;
@@ -25,35 +26,24 @@ use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::claims::lease::sealed_when_taken;
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::release::{Released, release};
+use crate::commit::release::release;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::reader::indexes::Indexes;
-use crate::reader::known_damage::KnownDamage;
+use crate::report::KnownDamage;
+use crate::report::MergeMethod;
+use crate::report::Released;
 use crate::report::{Operation, OperationReport, TransformReport};
 use crate::{OpenRepository, Progress, Result, Verify};
 
 use agenda::Agenda;
 use draft::carry_out;
 
-pub(crate) use agenda::{conditions, is_settled, removes_machines};
+pub(crate) use agenda::removes_machines;
 
 pub use compact::{Budget, Compact, LiveShare, LiveShareError};
 pub(crate) use draft::{Draft, Drafting};
 pub(crate) use heal::{heal, plan_healing};
-
-/// How the oldest increments go into the full.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum MergeMethod {
-    /// As the repository can: adopting where holes can be punched, folding where files can be written into, and else
-    /// adopting.
-    #[default]
-    Auto,
-    /// The full takes over the increments' files; no block moves.
-    Adopt,
-    /// The increments' blocks are written into the full's own file, so that it stays one file.
-    Fold,
-}
 
 /// What a job's transform phase does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

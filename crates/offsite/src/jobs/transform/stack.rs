@@ -7,7 +7,7 @@ use offsite_core::plan::Files;
 use offsite_core::{BlockMap, Chain, ChainError, PointKind, RestorePoint, Sequence};
 
 use super::draft::Drafting;
-use crate::commit::point::{NewIndex, PointIndex, Stack};
+use crate::commit::new_index::{NewIndex, PointIndex, Stack};
 use crate::commit::stack::stacked;
 use crate::{Error, Result};
 

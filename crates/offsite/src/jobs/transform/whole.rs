@@ -14,7 +14,8 @@ use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, Restor
 
 use super::draft::{Draft, Drafting, Says};
 use super::stack::rewritten;
-use crate::mover::{FrameSource, disks_of};
+use crate::folder::disks::disks_of;
+use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{Carriage, FullFrom, Operation};
 use crate::{Error, Result};

@@ -16,7 +16,7 @@ use super::LeftOut;
 use super::known::{Known, paths};
 use super::reading::is_whole;
 use super::survey::Survey;
-use crate::commit::point::{NewIndex, PointIndex, encode_index};
+use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::writer::used_up;
 use crate::folder::findings::Place;
 use crate::{Error, Result};

@@ -16,10 +16,11 @@ use offsite_core::{
 };
 
 use super::survey::Survey;
-use crate::commit::point::{NewIndex, PointIndex, Stack, encode_index};
-use crate::mover::{Disks, Found, FrameSource, find};
+use crate::commit::new_index::{NewIndex, PointIndex, Stack, encode_index};
+use crate::folder::disks::DiskSummary;
+use crate::folder::disks::Disks;
+use crate::mover::{Found, FrameSource, find};
 use crate::reader::indexes::Indexes;
-use crate::reader::job_folder::DiskSummary;
 use crate::{Progress, Result};
 
 /// Where files and points beside a lost index say different things of disks, so many ways to put them together are tried.

@@ -12,7 +12,7 @@ use super::known::{Known, paths};
 use super::reading::Readings;
 use super::survey::Survey;
 use super::{Basis, LeftOut};
-use crate::commit::point::NewIndex;
+use crate::commit::new_index::NewIndex;
 use crate::folder::findings::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
 use crate::reader::indexes::Indexes;

@@ -8,12 +8,12 @@ use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
-use super::{Damage, Touched};
 use crate::claims::holder::{Life, life_of};
 use crate::error::Context;
 use crate::folder::heads::{Heads, Newest};
 use crate::folder::layout::{Layout, head_copy_number};
 use crate::mover::Flaw;
+use crate::report::{Damage, Touched};
 use crate::{Error, OpenRepository, Result};
 
 /// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what

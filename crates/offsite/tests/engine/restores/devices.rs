@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use offsite::{Error, Holder, ImageFormat, OpenRepository, Restore};
+use offsite::{Error, FileUser, ImageFormat, OpenRepository, Restore};
 use offsite_tests::{Disk, FileSystemKind, LoopDevice};
 
 use super::{backed_up, flip, place, restore};
@@ -58,7 +58,7 @@ async fn a_smaller_device_is_refused_with_both_sizes() {
     assert_eq!(device.content(), vec![0xaa; size]);
 }
 
-async fn assert_held(repository: &OpenRepository, device: &Path, is_holder: impl Fn(&Holder) -> bool) {
+async fn assert_held(repository: &OpenRepository, device: &Path, is_holder: impl Fn(&FileUser) -> bool) {
     let error = overwrite(repository, "1").run(device).await.unwrap_err();
     let Error::InUse { holders, .. } = &error else { panic!("{error}") };
     assert!(holders.iter().any(is_holder), "{error}");
@@ -73,7 +73,7 @@ async fn a_device_in_use_is_refused_and_who_uses_it_is_named() {
         fs::write(mounted.path().join("file"), b"kept").unwrap();
         let device = mounted.device().unwrap().to_owned();
         let at = mounted.path().canonicalize().unwrap();
-        assert_held(&repository, &device, |holder| *holder == Holder::Mount(at.clone())).await;
+        assert_held(&repository, &device, |holder| *holder == FileUser::Mount(at.clone())).await;
         assert_eq!(fs::read(mounted.path().join("file")).unwrap(), b"kept");
         mounted.unmount().unwrap();
         overwrite(&repository, "1").run(&device).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_device_in_use_is_refused_and_who_uses_it_is_named() {
     assert_held(
         &repository,
         device.path(),
-        |holder| matches!(holder, Holder::Process { id: found, .. } if *found == id),
+        |holder| matches!(holder, FileUser::Process { id: found, .. } if *found == id),
     )
     .await;
     drop(user.stdin.take());
@@ -97,12 +97,12 @@ async fn a_device_in_use_is_refused_and_who_uses_it_is_named() {
     {
         let upper = LoopDevice::over(device.path()).unwrap();
         let name = upper.path().file_name().unwrap().to_str().unwrap().to_owned();
-        assert_held(&repository, device.path(), |holder| *holder == Holder::Device(name.clone())).await;
+        assert_held(&repository, device.path(), |holder| *holder == FileUser::Device(name.clone())).await;
     }
     match device.mapped(&format!("offsite-test-{}", std::process::id())) {
         Err(why) => println!("skipped, a device on the device: {why}"),
         Ok(_mapped) => {
-            let is_it = |holder: &Holder| matches!(holder, Holder::Device(name) if name.starts_with("dm-") && name.contains("offsite-test-"));
+            let is_it = |holder: &FileUser| matches!(holder, FileUser::Device(name) if name.starts_with("dm-") && name.contains("offsite-test-"));
             assert_held(&repository, device.path(), is_it).await;
         }
     }

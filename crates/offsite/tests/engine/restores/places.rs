@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use offsite::{Error, Holder, ImageFormat};
+use offsite::{Error, FileUser, ImageFormat};
 use offsite_tests::LoopDevice;
 
 use super::{backed_up, flip, place, restore};
@@ -146,7 +146,7 @@ async fn a_file_in_use_is_not_replaced() {
     let mut ready = [0; 6];
     std::io::Read::read_exact(user.stdout.as_mut().unwrap(), &mut ready).unwrap();
     let error = overwrite().run(&file).await.unwrap_err();
-    let is_user = |holder: &Holder| matches!(holder, Holder::Process { id, .. } if *id == user.id());
+    let is_user = |holder: &FileUser| matches!(holder, FileUser::Process { id, .. } if *id == user.id());
     assert!(matches!(&error, Error::InUse { holders, .. } if holders.iter().all(is_user)), "{error}");
     assert_eq!(fs::read(&file).unwrap(), b"of a machine that runs");
     drop(user.stdin.take());
@@ -156,7 +156,7 @@ async fn a_file_in_use_is_not_replaced() {
         Ok(device) => {
             let error = overwrite().run(&file).await.unwrap_err();
             let name = device.path().file_name().unwrap().to_str().unwrap();
-            let is_it = |holder: &Holder| *holder == Holder::Device(name.to_owned());
+            let is_it = |holder: &FileUser| *holder == FileUser::Device(name.to_owned());
             assert!(matches!(&error, Error::InUse { holders, .. } if holders.iter().all(is_it)), "{error}");
         }
     }

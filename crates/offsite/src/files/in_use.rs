@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -11,41 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, major, makedev, minor, open};
 use rustix::io::Errno;
 
-use crate::{Error, Result};
-
-/// Who uses a file or a block device, so that it must not be written over.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Holder {
-    /// It, or a partition of it, is mounted there.
-    Mount(PathBuf),
-    /// Another block device stands on it: of the device mapper (with LVM's name), a RAID, a loop device.
-    Device(String),
-    /// It is used as swap space.
-    Swap,
-    /// A process has it open to write to it.
-    Process {
-        /// The process.
-        id: u32,
-        /// The name of its program.
-        name: String,
-    },
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mount(at) => write!(formatter, "it is mounted at {}", at.display()),
-            Self::Device(name) => write!(formatter, "device {name} stands on it"),
-            Self::Swap => formatter.write_str("it is swap space"),
-            Self::Process { id, name } => write!(formatter, "{name} (process {id}) has it open to write to it"),
-        }
-    }
-}
+use crate::{Error, FileUser, Result};
 
 /// Holds that nobody uses a file, whose canonical path this is.
 pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
-    let mut holders: BTreeSet<Holder> = loop_devices(|backing| backing == path).collect();
+    let mut holders: BTreeSet<FileUser> = loop_devices(|backing| backing == path).collect();
     holders.extend(writers(|open| (open.dev(), open.ino()) == (metadata.dev(), metadata.ino())));
     if holders.is_empty() && !is_locked(path)? {
         return Ok(());
@@ -68,11 +37,11 @@ fn is_locked(path: &Path) -> Result<bool> {
 }
 
 /// Who holds a block device: with it count its partitions, and the disk that it is a partition of.
-pub(super) fn device_holders(path: &Path) -> Vec<Holder> {
+pub(crate) fn device_holders(path: &Path) -> Vec<FileUser> {
     let devices = family(path);
     let mut holders = BTreeSet::new();
     for (folder, _) in &devices {
-        holders.extend(names_in(&folder.join("holders")).into_iter().map(|name| Holder::Device(with_alias(&name))));
+        holders.extend(names_in(&folder.join("holders")).into_iter().map(|name| FileUser::Device(with_alias(&name))));
     }
     let is_one = |device: u64| devices.iter().any(|(_, number)| *number == device);
     let is_one_at = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.rdev() != 0 && is_one(metadata.rdev()));
@@ -85,13 +54,13 @@ pub(super) fn device_holders(path: &Path) -> Vec<Holder> {
         if let Some(at) = fields.get(4)
             && (number.is_some_and(is_one) || source.is_some_and(|source| is_one_at(&unescaped(source))))
         {
-            holders.insert(Holder::Mount(unescaped(at)));
+            holders.insert(FileUser::Mount(unescaped(at)));
         }
     }
     for line in lines("/proc/swaps") {
         let end = line.as_bytes().iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
         if is_one_at(&unescaped(OsStr::from_bytes(&line.as_bytes()[..end]))) {
-            holders.insert(Holder::Swap);
+            holders.insert(FileUser::Swap);
         }
     }
     holders.extend(writers(|open| open.rdev() != 0 && is_one(open.rdev())));
@@ -120,15 +89,15 @@ fn family(path: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 /// The loop devices whose backing file `is_it`.
-fn loop_devices(is_it: impl Fn(&Path) -> bool) -> impl Iterator<Item = Holder> {
+fn loop_devices(is_it: impl Fn(&Path) -> bool) -> impl Iterator<Item = FileUser> {
     names_in(Path::new("/sys/block")).into_iter().filter_map(move |name| {
         let backing = lines(format!("/sys/block/{name}/loop/backing_file")).into_iter().next()?;
-        is_it(Path::new(&backing)).then_some(Holder::Device(name))
+        is_it(Path::new(&backing)).then_some(FileUser::Device(name))
     })
 }
 
 /// The processes that have a file open to write to it, as far as this process may look.
-fn writers(is_it: impl Fn(&Metadata) -> bool) -> Vec<Holder> {
+fn writers(is_it: impl Fn(&Metadata) -> bool) -> Vec<FileUser> {
     let mut found = Vec::new();
     let numbers = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
     for id in numbers.filter(|id| *id != std::process::id()) {
@@ -143,7 +112,7 @@ fn writers(is_it: impl Fn(&Metadata) -> bool) -> Vec<Holder> {
         let is_open = |number: &String| process.join("fd").join(number).metadata().is_ok_and(|open| is_it(&open));
         if names_in(&process.join("fd")).iter().any(|number| is_open(number) && writes(number)) {
             let name = lines(process.join("comm")).into_iter().next().unwrap_or_default();
-            found.push(Holder::Process { id, name: name.to_string_lossy().into_owned() });
+            found.push(FileUser::Process { id, name: name.to_string_lossy().into_owned() });
         }
     }
     found

@@ -1,0 +1,138 @@
+//! The marker of a repository: making a place one, and opening it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use offsite_core::Timestamp;
+use offsite_core::format::records::RepositoryMarker;
+use offsite_core::format::{FormatError, Kind, decode_record, encode_record};
+use offsite_repository::{CreateIfAbsent, ErrorKind, Prefix, Repository, RepositoryExt, probe_create};
+
+use crate::error::Context;
+use crate::folder::job_folders::JobFolders;
+use crate::folder::layout::marker_key;
+use crate::folder::open_repository::random_id;
+use crate::job_name::{MARKER, PROBE};
+use crate::{Error, OpenRepository, Result};
+
+/// The longest marker that is read.
+const MARKER_BYTES_MAX: u64 = 8 << 10;
+/// What is to be done about a marker that is lost or damaged.
+const MARKER_ADVICE: &str = "the restore points are untouched: `offsite repair REPO JOB` makes it anew";
+
+impl OpenRepository {
+    /// Makes an empty place a repository.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyARepository`], or [`Error::NotEmpty`] if anything is there.
+    pub fn initialise(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let location = backend.location();
+            let key = marker_key()?;
+            let listing = |text: &str| format!("{text} {location}");
+            let page = backend.list(&Prefix::root(), None, 1).await.while_doing(|| listing("looking into"))?;
+            if let Some(object) = page.objects.first() {
+                // The marker need not be the first key, so ask for it by name.
+                return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
+                    Ok(_) => Error::AlreadyARepository { location },
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        Error::NotEmpty { location, found: object.key.to_string() }
+                    }
+                    Err(source) => Error::Repository { while_doing: listing("looking into"), source },
+                });
+            }
+            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            match backend.put(&key, Bytes::from(bytes)).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
+                answer => {
+                    answer.while_doing(|| listing("making a repository of"))?;
+                    Ok(Self::new(marker.id, backend))
+                }
+            }
+        })
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] if it has no marker, [`Error::Damaged`] if the marker cannot be read.
+    pub fn open(backend: Arc<dyn Repository>) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let location = backend.location();
+            let bytes = match backend.get(&marker_key()?, MARKER_BYTES_MAX).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(Self::without_marker(location, backend).await);
+                }
+                // It is longer than any marker.
+                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(damaged_marker(location, None)),
+                answer => answer.while_doing(|| format!("opening repository {location}"))?,
+            };
+            match decode_record::<RepositoryMarker>(Kind::Repository, &bytes) {
+                Ok(marker) => Ok(Self::new(marker.id, backend)),
+                Err(source) => Err(damaged_marker(location, Some(source))),
+            }
+        })
+    }
+
+    /// Why a place without a marker is no repository: it never was one, or the marker is lost.
+    async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
+        match Self::new([0; 16], backend).job_folders().await {
+            Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
+                damaged_marker(location, None)
+            }
+            _ => Error::NotARepository { location },
+        }
+    }
+
+    /// Opens a repository whose marker may be lost or damaged: one without a marker that can be read gets a new one, and with it a
+    /// new identity.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] if no folder of a job is there either; those of the repository.
+    pub fn recover(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            match Self::open(Arc::clone(&backend)).await {
+                Err(Error::NotARepository { .. } | Error::Damaged { .. }) => {}
+                answer => return answer,
+            }
+            let location = backend.location();
+            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let repository = Self::new(marker.id, backend);
+            let JobFolders { jobs, headless, .. } = repository.job_folders().await?;
+            if jobs.is_empty() && headless.is_empty() {
+                return Err(Error::NotARepository { location });
+            }
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            let while_doing = || format!("making {location} a repository again");
+            repository.backend().delete(&marker_key()?).await.while_doing(while_doing)?;
+            repository.backend().put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
+            Ok(repository)
+        })
+    }
+
+    /// Finds out, on the place itself, whether it keeps writers of one name apart, on which all else rests; and refuses it if not.
+    ///
+    /// It is for repositories that no conformance suite has seen where they are deployed. It writes a few small objects below the folder
+    /// `offsite-probe`, some at once, and deletes them; one that is dropped half-way leaves them. What it sees is what
+    /// [`probe_create`](offsite_repository::probe_create) sees, which can be asked before anything is at a place.
+    ///
+    /// # Errors
+    /// [`Error::NamesNotExclusive`]; those of the repository, `PermissionDenied` if it may only be read.
+    pub fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+            let folder = Prefix::new(format!("{PROBE}/{name}")).map_err(|error| Error::Defect(error.to_string()))?;
+            let seen = probe_create(self.backend(), &folder).await;
+            match seen.while_doing(|| format!("trying whether {} keeps writers apart", self.location()))? {
+                CreateIfAbsent::Kept => Ok(()),
+                seen => Err(Error::NamesNotExclusive { location: self.location(), seen }),
+            }
+        })
+    }
+}
+
+fn damaged_marker(location: String, source: Option<FormatError>) -> Error {
+    Error::Damaged { object: MARKER.to_owned(), location, advice: MARKER_ADVICE.to_owned(), source }
+}

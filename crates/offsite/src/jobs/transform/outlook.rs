@@ -1,0 +1,59 @@
+//! What transforms make of the points of a folder: what is kept and why, and when each goes.
+
+use futures::future::BoxFuture;
+use offsite_core::Timestamp;
+use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
+
+use super::Transforms;
+use super::agenda::{conditions, is_settled};
+use crate::{JobFolder, Result};
+
+impl JobFolder {
+    /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
+    /// when. Without retention in `transforms`, everything is kept, and `None` is returned.
+    #[must_use]
+    pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
+        let policy = transforms.retention.as_ref()?;
+        let clock = Some(transforms.clock().judge(self.head().clock, now));
+        let conditions = Conditions { clock, ..conditions(self.head(), transforms, now, 0) };
+        Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
+    }
+
+    /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
+    /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names an index that cannot be used.
+    pub fn forecast<'a>(
+        &'a self,
+        transforms: &'a Transforms,
+        now: Timestamp,
+        next: impl Fn(Timestamp) -> Option<Timestamp> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Option<Vec<Departure>>>> {
+        Box::pin(async move {
+            let Some(policy) = &transforms.retention else { return Ok(None) };
+            let rule = transforms.clock();
+            let outlook = Outlook {
+                policy,
+                ageing: transforms.ageing,
+                elsewhere: &transforms.elsewhere,
+                now,
+                known: Some(rule.known(self.head().clock, now)),
+                ahead_max_secs: rule.ahead_max_secs,
+                is_settled: is_settled(self.head(), transforms),
+            };
+            Ok(Some(forecast(self.chain(), &outlook, &self.lives().await?.finish(), next)))
+        })
+    }
+
+    fn lives(&self) -> BoxFuture<'_, Result<Lives>> {
+        Box::pin(async move {
+            let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+            for point in self.chain().all() {
+                let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
+                lives.add(point.sequence, &indexes.state(&steps).await?);
+            }
+            Ok(lives)
+        })
+    }
+}

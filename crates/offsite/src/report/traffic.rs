@@ -1,0 +1,65 @@
+//! Bytes and requests: planned, and counted.
+
+use std::time::Duration;
+
+use offsite_core::plan::Cost;
+use offsite_repository::Counts;
+
+/// What was done to backup files: bytes and requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlockTraffic {
+    /// Bytes read from backup files.
+    pub bytes_read: u64,
+    /// Requests that read them.
+    pub read_requests: u64,
+    /// Bytes written to backup files.
+    pub bytes_written: u64,
+}
+
+impl BlockTraffic {
+    /// The traffic between two counts.
+    pub(crate) fn between(before: Counts, after: Counts) -> Self {
+        let counts = after - before;
+        Self { bytes_read: counts.bytes_read, read_requests: counts.reads, bytes_written: counts.bytes_written }
+    }
+}
+
+/// An operation's plan beside what was counted while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// What the plan said.
+    pub planned: Cost,
+    /// What was read from the source's backup files.
+    pub source: BlockTraffic,
+    /// What was read from and written to the target's backup files.
+    pub target: BlockTraffic,
+    /// How long it took, to the commit.
+    pub duration: Duration,
+}
+
+impl Tally {
+    /// Whether exactly the planned bytes were read and written. If not, that is a defect.
+    #[must_use]
+    pub fn kept_to_plan(&self) -> bool {
+        self.source.bytes_read + self.target.bytes_read == self.planned.bytes_read
+            && self.target.bytes_written == self.planned.bytes_written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_more_or_less_than_planned_is_told() {
+        let traffic = |bytes_read, bytes_written| BlockTraffic { bytes_read, bytes_written, read_requests: 1 };
+        let tally = |source, target| {
+            let planned = Cost { bytes_read: 5, bytes_written: 7, ..Cost::default() };
+            Tally { planned, source, target, duration: Duration::ZERO }
+        };
+        assert!(tally(traffic(2, 0), traffic(3, 7)).kept_to_plan());
+        for target in [traffic(4, 7), traffic(2, 7), traffic(3, 6), traffic(3, 8)] {
+            assert!(!tally(traffic(2, 0), target).kept_to_plan(), "{target:?}");
+        }
+    }
+}

@@ -3,11 +3,13 @@
 //! What matters is block entries per second: a copy job reads the whole index of a full before it carries one block.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use offsite_core::format::index::Index;
+use offsite_core::Index;
 use offsite_core::{
     BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
     MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
@@ -77,7 +79,7 @@ fn name(machine: u32) -> MachineName {
 fn index(map: BlockMap) -> Index {
     let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time());
     Index {
-        folder: [7; 16],
+        folder: FolderId::new([7; 16]),
         id: ObjectId::new(1, 9),
         sequence: Sequence(1),
         time: time(),

@@ -1,13 +1,14 @@
 //! Job folders with records in them that no writer wrote, and objects that were changed: the engine tells, or goes on; it never ends.
 #![no_main]
 
+use offsite_core::format::WireFormat;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use offsite::{Error, JobFolder, OpenRepository, Restore, TransformJob, Verify};
-use offsite_core::format::head::{Head, Lease, RetiredObject, Retirement};
+use offsite_core::{Head, Lease, RetiredObject, Retirement};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, Verification};
 use offsite_core::format::{Kind, encode_record};
 use offsite_core::{MachineName, ObjectId};

@@ -1,9 +1,10 @@
 //! Heads: what can be read is written as the same bytes.
 #![no_main]
 
+use offsite_core::format::WireFormat;
 use libfuzzer_sys::fuzz_target;
 use offsite_core::format::Kind;
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_fuzz::{mended, object};
 
 fn read(bytes: &[u8]) {

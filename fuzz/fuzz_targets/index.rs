@@ -1,11 +1,13 @@
 //! Indexes: what can be read is written as the same bytes; parts too.
 #![no_main]
 
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::Index;
+use offsite_core::format::index::{Directory};
 use offsite_core::format::{Kind, checksum};
 use offsite_core::{BlockMap, Coverage, MachineMap};
 use offsite_fuzz::{mended, object};

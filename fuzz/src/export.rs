@@ -1,5 +1,6 @@
 //! Exports that are right but for what the fuzzer asks to be wrong.
 
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use arbitrary::Arbitrary;
 use offsite::{Error, Import, JobFolder, JobName, OpenRepository, Restore, Verify};
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, Header, Identity};
-use offsite_core::format::index::Index;
+use offsite_core::Index;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{Kind, checksum, encode_record};
 use offsite_core::plan::{Placement, Placer};

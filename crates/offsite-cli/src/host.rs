@@ -1,5 +1,6 @@
 //! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
 
+use offsite::core::RepositoryId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,7 @@ pub(crate) struct Host {
     /// are opened anew each time, as others may be mounted there.
     buckets: Mutex<BTreeMap<String, OpenRepository>>,
     /// The targets that are known to have the job's folder.
-    begun: Mutex<BTreeSet<[u8; 16]>>,
+    begun: Mutex<BTreeSet<RepositoryId>>,
     /// Whether it could not be opened because the config makes no sense.
     is_wrong_use: AtomicBool,
 }

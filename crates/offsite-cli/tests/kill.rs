@@ -7,6 +7,7 @@
 
 mod support;
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offsite::core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite::core::Head;
+use offsite::core::format::head::HEAD_BYTES_MAX;
 use offsite::core::retention::Simple;
 use offsite::core::{BlockSize, MachineName, Timestamp};
 use offsite::repository::{Key, Prefix, Repository, RepositoryExt};

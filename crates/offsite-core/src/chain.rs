@@ -1,5 +1,6 @@
 //! Restore points and the chain that they form.
 
+use crate::FolderId;
 use crate::retention::Flags;
 use crate::{BlockSize, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
@@ -99,7 +100,7 @@ pub struct RestorePoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The job folder it was read from.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The number of the restore point there.
     pub sequence: Sequence,
 }

@@ -1,6 +1,9 @@
 //! Numbers that name things inside a job folder.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of a backup file, an index or another generated object of a job folder.
 ///
@@ -69,6 +72,108 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// Declares an identity of 16 random bytes.
+macro_rules! identity {
+    ($(#[$documentation:meta])* $name:ident) => {
+        $(#[$documentation])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The identity with these bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            #[must_use]
+            pub const fn bytes(self) -> [u8; 16] {
+                self.0
+            }
+        }
+
+        /// 32 hexadecimal digits.
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, formatter)
+            }
+        }
+
+        /// Reads what `Display` prints.
+        impl FromStr for $name {
+            type Err = ParseIdentityError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdentityError> {
+                parse(text).map(Self).ok_or(ParseIdentityError)
+            }
+        }
+
+        /// The bytes in a binary format, and the digits in one for people.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                } else {
+                    <[u8; 16]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
+identity! {
+    /// A repository, wherever it is carried. It is drawn at random when the repository is made.
+    RepositoryId
+}
+
+identity! {
+    /// A job folder, wherever its repository is carried. It is drawn at random when the folder is made.
+    FolderId
+}
+
+identity! {
+    /// One commit to a job folder. The writer draws it at random, and knows its own commit by it.
+    CommitId
+}
+
+identity! {
+    /// One claim of a reader or writer. Its holder draws it at random.
+    ClaimId
+}
+
+/// A text that is no identity: it must have 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an identity has 32 hexadecimal digits")]
+pub struct ParseIdentityError;
+
+fn parse(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (number, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * number..2 * number + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +185,16 @@ mod tests {
         assert_eq!(ObjectId::parse(&id.to_string()), Some(id));
         for wrong in ["", "3-4", "00000003-00000ABC", "00000003_00000abc", "00000003-00000abc0", "+0000003-00000abc"] {
             assert_eq!(ObjectId::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_identity_prints_and_parses() {
+        let id = FolderId::new([0xa1; 16]);
+        assert_eq!(id.to_string(), "a1".repeat(16));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "a1", &"A1".repeat(16), &"a1".repeat(17), &"ä1".repeat(11)] {
+            assert_eq!(wrong.parse::<FolderId>(), Err(ParseIdentityError), "{wrong}");
         }
     }
 }

@@ -5,8 +5,8 @@
 //! its arguments, so that ten years of a job run in a test in seconds. The lints in its `clippy.toml` hold that wall.
 //!
 //! Where to start: [`BlockMap`] (the algebra), [`Chain`] (restore points in order), [`plan`] (operations as values),
-//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when),
-//! [`format`](mod@format) (bytes).
+//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when). The stored bytes are no
+//! public API: `docs/format.md` describes them.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 mod block;
@@ -15,8 +15,11 @@ mod chain;
 mod coverage;
 mod disk;
 mod disk_map;
+#[doc(hidden)]
 pub mod format;
+mod head;
 mod id;
+mod index;
 mod labels;
 mod machine;
 pub mod phase;
@@ -35,7 +38,10 @@ pub use chain::{
 pub use coverage::Coverage;
 pub use disk::{DiskIdentity, DiskName, DiskNameError, ImageFormat, match_disks};
 pub use disk_map::{DiskMap, DiskMapError, Run, StoredBlock};
-pub use id::{ObjectId, Sequence};
+pub use format::FormatError;
+pub use head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
+pub use id::{ClaimId, CommitId, FolderId, ObjectId, ParseIdentityError, RepositoryId, Sequence};
+pub use index::Index;
 pub use labels::{Labels, LabelsError};
 pub use machine::{DiskNumber, MachineName, MachineNameError, MachineNumber};
 pub use stored::Stored;

@@ -3,10 +3,10 @@
 //! A plan is made from indexes alone. It prints, it is asserted in tests, and after the run it is compared with what was
 //! counted: a run that read or wrote more than its plan said is a defect.
 
+use crate::FileState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::format::head::FileState;
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
 mod arrival;

@@ -42,6 +42,8 @@
 mod decide;
 mod pattern;
 
+use crate::FolderId;
+use crate::RepositoryId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -55,9 +57,9 @@ use crate::{MachineName, Origin, Sequence, Status, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The identity of the repository that the point is in.
-    pub repository: [u8; 16],
+    pub repository: RepositoryId,
     /// The identity of the job folder that it is in.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The job that made it.
     pub job: Arc<str>,
     /// Its number in the folder.
@@ -80,7 +82,7 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The identity of a repository.
-    pub repository: [u8; 16],
+    pub repository: RepositoryId,
     /// The one job whose points are taken; any, if there is none.
     pub job: Option<Arc<str>>,
     /// The machines that are chosen of it; all, if there are none.
@@ -164,7 +166,7 @@ pub type Copied = BTreeMap<MachineName, Had>;
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The identity of the repository that is copied to.
-    pub target: [u8; 16],
+    pub target: RepositoryId,
     /// What the job has copied.
     pub copied: &'a Copied,
     /// The time in which a point counts.
@@ -224,19 +226,19 @@ pub enum Decision {
 impl Source {
     /// All jobs of a repository.
     #[must_use]
-    pub fn infrastructure(repository: [u8; 16]) -> Self {
+    pub fn infrastructure(repository: RepositoryId) -> Self {
         Self { repository, job: None, machines: Vec::new() }
     }
 
     /// One job.
     #[must_use]
-    pub fn job(repository: [u8; 16], job: &str) -> Self {
+    pub fn job(repository: RepositoryId, job: &str) -> Self {
         Self { repository, job: Some(job.into()), machines: Vec::new() }
     }
 
     /// Chosen machines of a job.
     #[must_use]
-    pub fn backup(repository: [u8; 16], job: &str, machines: Vec<Pattern>) -> Self {
+    pub fn backup(repository: RepositoryId, job: &str, machines: Vec<Pattern>) -> Self {
         Self { machines, ..Self::job(repository, job) }
     }
 

@@ -3,10 +3,12 @@
 mod samples;
 
 use offsite_core::Coverage;
+use offsite_core::Head;
+use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
-use offsite_core::format::head::Head;
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::index::Directory;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{
     ENVELOPE_BYTES, Envelope, FormatError, Kind, Result, checksum, decode_record, encode_record,

@@ -5,13 +5,14 @@
 
 mod samples;
 
+use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use offsite_core::Head;
+use offsite_core::Index;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
-use offsite_core::format::head::Head;
-use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Checksum, Envelope, Kind, checksum, decode_record};
 use offsite_core::{DiskIdentity, DiskName, DiskNumber, ImageFormat};

@@ -3,16 +3,18 @@
 
 mod samples;
 
+use offsite_core::format::WireFormat;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use offsite_core::Index;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
-use offsite_core::format::head::{Head, RetiredObject};
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::format::index::Directory;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
 use offsite_core::{Coverage, ObjectId};
+use offsite_core::{Head, RetiredObject};
 use proptest::prelude::*;
 
 struct Counting;

@@ -4,6 +4,7 @@
 
 mod samples;
 
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
 use offsite_core::{ImageFormat, IndexReference, PointKind, Run, Status, Timestamp};
@@ -132,7 +133,7 @@ fn the_checksum_has_its_check_value() {
 fn a_pin_is_read() {
     let (_, bytes) = samples::all().into_iter().find(|(name, _)| *name == "pin").expect("a pin");
     let (mut record, rest) = open(&bytes, 6);
-    assert_eq!((record.bytes16(), record.int(), record.string()), (samples::FOLDER, 9, "host-2/17".to_owned()));
+    assert_eq!((record.bytes16(), record.int(), record.string()), (samples::FOLDER.bytes(), 9, "host-2/17".to_owned()));
     assert!(record.0.is_empty() && rest.is_empty());
 }
 
@@ -155,7 +156,7 @@ fn a_verification_is_read() {
     let bytes = samples::all().into_iter().find(|(name, _)| *name == "verification").expect("a verification").1;
     let (mut record, rest) = open(&bytes, 10);
     let expected = samples::verification();
-    assert_eq!(record.bytes16(), expected.folder);
+    assert_eq!(record.bytes16(), expected.folder.bytes());
     assert_eq!(record.option(|reader| (reader.int(), reader.int())), expected.next);
     let damaged = record.vec(|reader| (reader.int(), reader.int(), reader.take(32).try_into().expect("32 bytes")));
     assert_eq!(damaged, expected.damaged);
@@ -171,8 +172,11 @@ fn a_head_is_read() {
     let (mut record, rest) = open(&bytes, 2);
     assert!(rest.is_empty());
 
-    assert_eq!((record.bytes16(), record.int(), record.bytes16()), (head.folder, head.number, head.commit));
-    assert_eq!(record.vec(Reader::bytes16), head.ancestry);
+    assert_eq!(
+        (record.bytes16(), record.int(), record.bytes16()),
+        (head.folder.bytes(), head.number, head.commit.bytes())
+    );
+    assert_eq!(record.vec(Reader::bytes16), head.ancestry.iter().map(|id| id.bytes()).collect::<Vec<_>>());
     assert_eq!((record.int(), record.int()), (head.boundary, head.epoch.into()));
     assert_eq!(record.int(), head.sealed_epoch.into());
     let lease = record.option(|reader| (reader.string(), reader.int()));
@@ -195,7 +199,7 @@ fn a_head_is_read() {
     assert_eq!(record.option(Reader::int), head.settled_policy);
     assert_eq!(record.option(Reader::signed), head.compacted.map(Timestamp::unix_secs));
     let files = record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
-    let until = |file: &offsite_core::format::head::FileState| file.retain_until.map(Timestamp::unix_secs);
+    let until = |file: &offsite_core::FileState| file.retain_until.map(Timestamp::unix_secs);
     let expected = head.files.iter().map(|(id, file)| (id.stored(), file.length, file.live_bytes, until(file)));
     assert_eq!(files, expected.collect::<Vec<_>>());
 
@@ -207,7 +211,8 @@ fn a_head_is_read() {
             assert_eq!((read.sequence, read.time), (point.sequence.0, point.time.unix_secs()));
             assert_eq!((read.kind, read.flags), (kind(point.kind), point.flags.stored().into()));
             let machine = |machine: &offsite_core::MachineState| {
-                let copied = (machine.origin.map(|origin| (origin.folder, origin.sequence.0)), machine.transferred);
+                let copied =
+                    (machine.origin.map(|origin| (origin.folder.bytes(), origin.sequence.0)), machine.transferred);
                 let copied = (copied.0, copied.1.done_bytes, copied.1.left_bytes);
                 (machine.name.as_str().to_owned(), status(machine.status), machine.captured.unix_secs(), copied)
             };
@@ -313,7 +318,7 @@ struct Step {
 /// Section 7: an index.
 fn read_index(bytes: &[u8]) -> Step {
     let (mut record, mut parts) = open(bytes, 3);
-    assert_eq!(record.bytes16(), samples::FOLDER);
+    assert_eq!(record.bytes16(), samples::FOLDER.bytes());
     let (id, sequence, time, kind) = (record.int(), record.int(), record.signed(), record.fixed(1));
     let base = record.option(Reader::int);
     assert_eq!(record.int(), 1 << 20, "the block size");

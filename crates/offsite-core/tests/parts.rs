@@ -2,10 +2,13 @@
 
 mod model;
 
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Store, World, captured, config, history, live, time};
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::Index;
+use offsite_core::format::index::Directory;
 use offsite_core::{
     BlockMap, BlockSize, Coverage, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap,
     MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock,
@@ -215,7 +218,7 @@ proptest! {
         }
         let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time(5));
         let index = Index {
-            folder: [1; 16],
+            folder: FolderId::new([1; 16]),
             id: ObjectId::new(1, 1),
             sequence: Sequence(1),
             time: time(6),
@@ -314,7 +317,7 @@ fn a_small_coverage_has_few_pages() {
     let disk = DiskMap::new(identity(0), 40_960 << 20, 40_960, 0, runs).unwrap();
     map.insert(name(0), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
     let index = Index {
-        folder: [1; 16],
+        folder: FolderId::new([1; 16]),
         id: ObjectId::new(1, 1),
         sequence: Sequence(1),
         time: time(6),

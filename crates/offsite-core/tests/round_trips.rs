@@ -3,17 +3,21 @@
 mod model;
 mod samples;
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
 use model::{Store, World, history, live};
-use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::{Directory, Index};
+use offsite_core::Index;
+use offsite_core::format::index::Directory;
 use offsite_core::format::{Envelope, FormatError, Kind};
 use offsite_core::retention::Flags;
 use offsite_core::{
     BlockMap, Chain, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, Labels, MachineMap, MachineName,
     MachineNumber, MachineState, ObjectId, Origin, PointKind, Sequence, Status, Stored, Timestamp, Transferred,
 };
+use offsite_core::{FileState, Head, Lease, RetiredObject, Retirement, Role};
 use proptest::prelude::*;
 
 fn status(number: u8) -> Status {
@@ -27,7 +31,8 @@ fn state(
     origin: Option<([u8; 16], u64)>,
     bytes: u64,
 ) -> MachineState {
-    let origin = origin.map(|(folder, sequence)| Origin { folder, sequence: Sequence(sequence) });
+    let origin =
+        origin.map(|(folder, sequence)| Origin { folder: FolderId::new(folder), sequence: Sequence(sequence) });
     let transferred = match status {
         Status::Incomplete => Transferred { done_bytes: bytes, left_bytes: bytes / 3 },
         _ => Transferred::default(),
@@ -81,7 +86,7 @@ fn index() -> impl Strategy<Value = Index> {
                 _ => (PointKind::Rollback, Some(Sequence(u64::MAX))),
             };
             Index {
-                folder,
+                folder: FolderId::new(folder),
                 id: ObjectId::from_stored(id),
                 sequence: Sequence(sequence.clamp(1, u64::MAX - 1)),
                 time: model::time(secs * 1000),
@@ -168,10 +173,10 @@ fn head() -> impl Strategy<Value = Head> {
                 bytes: since >> 8,
             };
             Head {
-                folder,
+                folder: FolderId::new(folder),
                 number,
-                commit,
-                ancestry,
+                commit: CommitId::new(commit),
+                ancestry: ancestry.into_iter().map(CommitId::new).collect(),
                 boundary: number / 2,
                 epoch,
                 sealed_epoch: epoch / 2,
@@ -218,7 +223,7 @@ proptest! {
         for file in index.files.keys().copied().chain([ObjectId::from_stored(u64::MAX)]) {
             prop_assert_eq!(directory.file_bytes(file), index.files.get(&file).copied());
         }
-        let point = index.point(&bytes).unwrap();
+        let point = offsite_core::format::index::point(&index, &bytes).unwrap();
         prop_assert_eq!(point.stored, Stored::of(&index.map));
         prop_assert_eq!(&point.below, &index.below);
         prop_assert_eq!(point.index.length, bytes.len() as u64);

@@ -45,7 +45,7 @@ pub(crate) use transfer::{Aliases, Checking, Headers, Way, transfer};
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
 use offsite_repository::{Counts, RepositoryExt};

@@ -1,10 +1,12 @@
 //! A small job folder for unit tests.
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite_core::format::head::{Head, Role};
 use offsite_core::{BlockMap, BlockSize, Chain, MachineName, RestorePoint, Sequence, Timestamp};
+use offsite_core::{Head, Role};
 use offsite_repository::testing::{Faulty, Memory};
 
 use crate::folder::layout::Layout;
@@ -65,10 +67,10 @@ impl Sample {
 /// A head of a copy's folder without a restore point.
 pub(crate) fn empty_head() -> Head {
     Head {
-        folder: [1; 16],
+        folder: FolderId::new([1; 16]),
         number: 5,
-        commit: [5; 16],
-        ancestry: vec![[4; 16]],
+        commit: CommitId::new([5; 16]),
+        ancestry: vec![CommitId::new([4; 16])],
         boundary: 1,
         epoch: 3,
         sealed_epoch: 1,

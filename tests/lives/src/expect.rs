@@ -1,5 +1,6 @@
 //! What a copy is to bring, told from what the sources hold.
 
+use offsite::core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -182,7 +183,7 @@ fn had(target: &Rc<Proven>, name: &MachineName) -> Option<Had> {
 }
 
 impl Offered {
-    fn decide(&mut self, had: Option<Had>, ids: &BTreeMap<usize, [u8; 16]>, asking: &Asking) {
+    fn decide(&mut self, had: Option<Had>, ids: &BTreeMap<usize, FolderId>, asking: &Asking) {
         let origin = had.and_then(|had| had.origin);
         let is_known = |origin: Origin| ids.values().any(|id| *id == origin.folder);
         self.is_strange = origin.is_some_and(|origin| !is_known(origin)) && !asking.adopts;
@@ -203,7 +204,7 @@ impl Offered {
     }
 
     /// In the folder that was copied from, numbers tell what is new, unless it gave them again; elsewhere, and of what is carried, times do.
-    fn is_new(&self, state: &State, had: Had, ids: &BTreeMap<usize, [u8; 16]>) -> bool {
+    fn is_new(&self, state: &State, had: Had, ids: &BTreeMap<usize, FolderId>) -> bool {
         let origin = had.origin.filter(|origin| ids.get(&state.folder) == Some(&origin.folder));
         let Some(origin) = origin.filter(|_| state.status == Status::Complete) else {
             return state.captured > had.captured;

@@ -1,12 +1,13 @@
 //! What a job folder holds, told from its stored bytes alone and compared with what the machines held.
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use offsite::core::Head;
+use offsite::core::Index;
 use offsite::core::format::frame::{Codec, Header};
-use offsite::core::format::head::Head;
-use offsite::core::format::index::Index;
 use offsite::core::{
     BlockMap, Digest, DiskNumber, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Status, Stored,
     StoredBlock, Timestamp,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite::core::RetiredObject;
 use offsite::core::format::backup_file::region_bytes;
-use offsite::core::format::head::RetiredObject;
 use offsite::core::{MachineName, Sequence};
 use offsite::{Repair, RepairReport, Transforms, Verify, VerifyReport};
 use offsite_repository::{Key, Reclaim, Repository};

@@ -1,9 +1,11 @@
 //! Who committed what, as the heads that were stored tell.
 
+use offsite::core::CommitId;
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite::core::Head;
 use offsite::core::Timestamp;
-use offsite::core::format::head::Head;
 
 use crate::proof::{Invariant, Violation};
 use crate::schedule::Actor;
@@ -22,7 +24,7 @@ impl History {
     pub(crate) fn new(newest: &Head, stored: &[StoredHead]) -> Result<Self, Violation> {
         let mut history = Self { points: BTreeSet::new(), epochs: BTreeMap::new() };
         // Who stored a head or its second copy first has made it: another may have finished the commit.
-        let mut makers: BTreeMap<[u8; 16], Actor> = BTreeMap::new();
+        let mut makers: BTreeMap<CommitId, Actor> = BTreeMap::new();
         for StoredHead { actor, name, bytes } in stored {
             let Ok(head) = Head::decode(bytes) else { continue };
             let maker = *makers.entry(head.commit).or_insert(*actor);

@@ -1,16 +1,17 @@
 //! What must hold of a job folder, told from its stored bytes alone: the engine that wrote them is not asked.
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use offsite::core::Index;
 use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite::core::format::frame::{Codec, Header};
-use offsite::core::format::head::{Head, RetiredObject};
-use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite::core::{BlockMap, DiskNumber, ObjectId, RestorePoint, Run, Status, StoredBlock};
+use offsite::core::{Head, RetiredObject};
 use offsite_repository::testing::CrashImage;
 use offsite_repository::{Reclaim, Repository};
 

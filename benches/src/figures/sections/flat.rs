@@ -3,12 +3,14 @@
 //! Each merge runs in a process of its own, so that its memory is told by itself, and on the chain as the merge before left it:
 //! the chain has as many increments as there are samples, all of one size, and each sample merges one.
 
+use offsite::core::CommitId;
+use offsite::core::format::WireFormat;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use offsite::core::format::head::Head;
-use offsite::core::format::index::Index;
+use offsite::core::Head;
+use offsite::core::Index;
 use offsite::core::retention::{Policy, Regular, Simple};
 use offsite::core::{
     BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
@@ -164,7 +166,7 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
     let end = start + u64::from(blocks) * frame_bytes;
     index.files.insert(*file, end);
     let bytes = index.encode()?;
-    let point = index.point(&bytes)?;
+    let point = offsite::core::format::index::point(&index, &bytes)?;
     std::fs::write(job.join("index").join(index.id.to_string()), &bytes)?;
     std::fs::write(job.join("blocks").join(format!("{}.index", index.id)), &bytes)?;
     std::fs::OpenOptions::new().write(true).open(job.join("blocks").join(file.to_string()))?.set_len(end)?;
@@ -174,7 +176,7 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
     head.chain = Chain::new(head.chain.block_size(), vec![point])?;
     head.ancestry.insert(0, head.commit);
     head.number += 1;
-    head.commit = [0xa5; 16];
+    head.commit = CommitId::new([0xa5; 16]);
     std::fs::write(heads.join(format!("{:020}", head.number)), head.encode()?)?;
     tool("sync", [""; 0])
 }

@@ -43,5 +43,5 @@ pub(crate) async fn run(arguments: &Init, config: &std::path::Path) -> Result<St
 }
 
 fn id(repository: &OpenRepository) -> String {
-    repository.id().iter().map(|byte| format!("{byte:02x}")).collect()
+    repository.id().to_string()
 }

@@ -1,5 +1,6 @@
 //! What the status file says. The names of its fields are stable; times are RFC 3339 in UTC.
 
+use offsite::core::RepositoryId;
 use std::collections::BTreeMap;
 
 use offsite::core::phase::{Absence, LastRun, Outcome};
@@ -121,7 +122,7 @@ impl From<&Memory> for MemoryRecord {
         let open = memory.open.as_ref().map(|open| OpenRecord {
             start: open.start.to_string(),
             end: open.end.to_string(),
-            target: open.target.iter().map(|byte| format!("{byte:02x}")).collect(),
+            target: open.target.to_string(),
             after: open.after.0,
         });
         Self { last, open, added: memory.added }
@@ -148,7 +149,7 @@ impl MemoryRecord {
         let open = match &self.open {
             None => None,
             Some(open) => {
-                let target = u128::from_str_radix(&open.target, 16).ok()?.to_be_bytes();
+                let target = open.target.parse().ok()?;
                 let after = Sequence(open.after);
                 Some(OpenInterval { start: time(&open.start)?, end: time(&open.end)?, target, after })
             }
@@ -229,7 +230,8 @@ mod tests {
         let machines = (0..).map(|number| MachineName::new(&format!("m{number}")).unwrap()).zip(outcomes).collect();
         let span = Span { start: time, end: Timestamp::MAX, intervals: 3 };
         let last = LastRun { span, machines, is_finished: true };
-        let open = OpenInterval { start: time, end: Timestamp::MAX, target: [7; 16], after: Sequence(9) };
+        let open =
+            OpenInterval { start: time, end: Timestamp::MAX, target: RepositoryId::new([7; 16]), after: Sequence(9) };
         for memory in [Memory::default(), Memory { last: Some(last), open: Some(open), added: 2 }] {
             let text = serde_json::to_string(&MemoryRecord::from(&memory)).unwrap();
             let record: MemoryRecord = serde_json::from_str(&text).unwrap();

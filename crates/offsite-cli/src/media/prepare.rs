@@ -1,5 +1,6 @@
 //! A new medium for a set.
 
+use offsite::core::FolderId;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,7 +128,7 @@ async fn same(repository: &OpenRepository, catalogue: &Catalogue, known: &[Known
 }
 
 /// The identities of the job folders that can be opened.
-async fn folders(repository: &OpenRepository) -> BTreeSet<[u8; 16]> {
+async fn folders(repository: &OpenRepository) -> BTreeSet<FolderId> {
     let mut ids = BTreeSet::new();
     for job in repository.jobs().await.unwrap_or_default() {
         ids.extend(JobFolder::open(repository, &job).await.ok().map(|folder| folder.id()));

@@ -3,6 +3,7 @@
 //! An envelope with a [`BackupFileHeader`], zeros up to [`region_bytes`], then frames, each at a multiple of the
 //! file's alignment, zeros between them and after the last.
 
+use crate::FolderId;
 use serde::{Deserialize, Serialize};
 
 use super::disk_format::{decode_identity, encode_format};
@@ -15,7 +16,7 @@ const WHAT: &str = "backup file";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupFileHeader {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The file's id.
     pub id: u64,
     /// The restore point that it was written for.

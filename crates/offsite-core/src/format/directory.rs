@@ -1,5 +1,6 @@
 //! The directory of an index: what it says but for the blocks, and where the pages of those lie.
 
+use crate::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -20,7 +21,7 @@ const WHAT: &str = "index";
 #[derive(Debug, Clone)]
 pub struct Directory {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The index's own id.
     pub id: ObjectId,
     /// The number of the restore point.
@@ -274,7 +275,7 @@ mod tests {
             disks: Some(vec![disk]),
         };
         let record = DirectoryRecord {
-            folder: [0; 16],
+            folder: FolderId::new([0; 16]),
             id: 0,
             sequence: 0,
             time_unix_secs: 0,

@@ -11,46 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::columns::{DiskRecord, STORED_ROW_BYTES, encode_disk};
 pub use super::directory::{Directory, Page};
 use super::error::{FormatError, Result};
-use super::{Envelope, Kind, codec};
+use super::{Envelope, Kind, WireFormat, codec};
 use crate::retention::Flags;
 use crate::{
-    BlockMap, BlockSize, IndexReference, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind,
-    RestorePoint, Sequence, Status, Stored, Timestamp, Transferred,
+    BlockMap, FolderId, Index, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, RestorePoint,
+    Sequence, Status, Stored, Timestamp, Transferred,
 };
 
 const WHAT: &str = "index";
 /// The longest index that is read: some 300 million blocks.
 pub const INDEX_BYTES_MAX: u64 = 16 << 30;
-
-/// What an index says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Index {
-    /// The job folder.
-    pub folder: [u8; 16],
-    /// The index's own id.
-    pub id: ObjectId,
-    /// The number of the restore point.
-    pub sequence: Sequence,
-    /// The time of the restore point.
-    pub time: Timestamp,
-    /// What the point needs beside its indexes.
-    pub kind: PointKind,
-    /// The point whose state this one changes: the one before an increment, the one after a rollback; a full has none.
-    pub base: Option<Sequence>,
-    /// The size of a block.
-    pub block_size: BlockSize,
-    /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
-    /// cost follows the increment and not the full.
-    pub below: Vec<IndexReference>,
-    /// The backup files that hold this index's own blocks, with their lengths.
-    pub files: BTreeMap<ObjectId, u64>,
-    /// The machines, with their numbers in the job folder.
-    pub machines: Vec<(MachineState, MachineNumber)>,
-    /// Where the blocks of complete and carried machines lie, as far as this index says; it hides what those below say.
-    pub map: BlockMap,
-    /// Where the blocks of incomplete machines lie that arrived; no restore uses them.
-    pub spare: BlockMap,
-}
 
 /// A reference to an index, as it is stored.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -74,7 +44,7 @@ impl IndexReferenceRecord {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct DirectoryRecord {
-    pub(super) folder: [u8; 16],
+    pub(super) folder: FolderId,
     pub(super) id: u64,
     pub(super) sequence: u64,
     pub(super) time_unix_secs: i64,
@@ -108,7 +78,7 @@ pub(super) struct MachineRecord {
 /// What is said of a machine that is a copy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CopyRecord {
-    origin: Option<([u8; 16], u64)>,
+    origin: Option<(FolderId, u64)>,
     done_bytes: u64,
     left_bytes: u64,
 }
@@ -144,13 +114,13 @@ impl MachineRecord {
     }
 }
 
-impl Index {
+impl WireFormat for Index {
     /// The bytes of the index.
     ///
     /// # Errors
     /// `Invalid` if a block lies in a file that is not in `files` or past its end, or if machines and blocks do not
     /// match; `Long` if there are more blocks than an index can hold.
-    pub fn encode(&self) -> Result<Vec<u8>> {
+    fn encode(&self) -> Result<Vec<u8>> {
         let files: BTreeMap<ObjectId, (u32, u64)> =
             self.files.iter().zip(0..).map(|((id, length), number)| (*id, (number, *length))).collect();
         check_base(self.kind, self.sequence, self.base)?;
@@ -200,6 +170,32 @@ impl Index {
         Ok(index)
     }
 
+    /// Decodes a whole index.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let directory = Directory::decode(bytes)?;
+        if bytes.len() as u64 != directory.length() {
+            return Err(FormatError::invalid(WHAT, "its length is not what its directory says"));
+        }
+        let mut map = BlockMap::empty();
+        let mut spare = BlockMap::empty();
+        for (position, (state, _)) in directory.machines.iter().enumerate() {
+            let part = directory.decode_part(position, slice(bytes, directory.part_range(position))?)?;
+            let Some(machine) = part else { continue };
+            let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
+            target.insert(state.name.clone(), machine);
+        }
+        let Directory { folder, id, sequence, time, kind, base, block_size, below, files, machines, .. } = directory;
+        let files = files.into_iter().collect();
+        let index = Self { folder, id, sequence, time, kind, base, block_size, below, files, machines, map, spare };
+        index.check_machines()?;
+        Ok(index)
+    }
+}
+
+impl Index {
     /// Each machine has one state, one number, and blocks where its state says; nothing else has blocks.
     fn check_machines(&self) -> Result<()> {
         let numbers: BTreeSet<_> = self.machines.iter().map(|(_, number)| number.0).collect();
@@ -231,53 +227,29 @@ impl Index {
         }
         Ok(())
     }
+}
 
-    /// Decodes a whole index.
-    ///
-    /// # Errors
-    /// [`FormatError`] says what is damaged or contradictory.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let directory = Directory::decode(bytes)?;
-        if bytes.len() as u64 != directory.length() {
-            return Err(FormatError::invalid(WHAT, "its length is not what its directory says"));
-        }
-        let mut map = BlockMap::empty();
-        let mut spare = BlockMap::empty();
-        for (position, (state, _)) in directory.machines.iter().enumerate() {
-            let part = directory.decode_part(position, slice(bytes, directory.part_range(position))?)?;
-            let Some(machine) = part else { continue };
-            let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
-            target.insert(state.name.clone(), machine);
-        }
-        let Directory { folder, id, sequence, time, kind, base, block_size, below, files, machines, .. } = directory;
-        let files = files.into_iter().collect();
-        let index = Self { folder, id, sequence, time, kind, base, block_size, below, files, machines, map, spare };
-        index.check_machines()?;
-        Ok(index)
-    }
-
-    /// The restore point that this index, encoded as `bytes`, describes. Its flags are the head's to say, and so is what it has
-    /// stored, unless it stands alone.
-    ///
-    /// # Errors
-    /// As for [`Directory::decode`].
-    pub fn point(&self, bytes: &[u8]) -> Result<RestorePoint> {
-        let envelope = Envelope::decode(Kind::Index, bytes)?;
-        Ok(RestorePoint {
-            sequence: self.sequence,
-            time: self.time,
-            kind: self.kind,
-            machines: self.machines.iter().map(|(state, _)| state.clone()).collect(),
-            index: IndexReference {
-                id: self.id,
-                length: bytes.len() as u64,
-                directory_checksum: envelope.record_checksum,
-            },
-            below: self.below.clone(),
-            stored: Stored::of(&self.map),
-            flags: Flags::NONE,
-        })
-    }
+/// The restore point that `index`, encoded as `bytes`, describes. Its flags are the head's to say, and so is what it has
+/// stored, unless it stands alone.
+///
+/// # Errors
+/// As for [`Directory::decode`].
+pub fn point(index: &Index, bytes: &[u8]) -> Result<RestorePoint> {
+    let envelope = Envelope::decode(Kind::Index, bytes)?;
+    Ok(RestorePoint {
+        sequence: index.sequence,
+        time: index.time,
+        kind: index.kind,
+        machines: index.machines.iter().map(|(state, _)| state.clone()).collect(),
+        index: IndexReference {
+            id: index.id,
+            length: bytes.len() as u64,
+            directory_checksum: envelope.record_checksum,
+        },
+        below: index.below.clone(),
+        stored: Stored::of(&index.map),
+        flags: Flags::NONE,
+    })
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8]> {

@@ -21,6 +21,21 @@ pub mod records;
 pub use envelope::{ENVELOPE_BYTES, Envelope, Kind, Protection, decode_record, encode_record};
 pub use error::{FormatError, Result};
 
+/// What is stored as an object of its own.
+pub trait WireFormat: Sized {
+    /// The stored bytes.
+    ///
+    /// # Errors
+    /// [`FormatError`] for a value that [`WireFormat::decode`] would refuse, or that is too long.
+    fn encode(&self) -> Result<Vec<u8>>;
+
+    /// The value that `bytes` are of.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    fn decode(bytes: &[u8]) -> Result<Self>;
+}
+
 /// CRC-64/NVME of `bytes`.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u64 {

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{FolderId, RepositoryId};
+
 /// What makes a place a repository. Its key is `offsite-repository`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryMarker {
     /// The repository's identity, drawn at random when it is made.
-    pub id: [u8; 16],
+    pub id: RepositoryId,
     /// When it was made, in seconds since 1970.
     pub created_unix_secs: i64,
 }
@@ -15,7 +17,7 @@ pub struct RepositoryMarker {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseList {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// By file: its id, and offset and length of each range, ascending.
     pub files: Vec<(u64, Vec<(u64, u64)>)>,
 }
@@ -24,7 +26,7 @@ pub struct ReleaseList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The number of the head.
     pub head: u64,
     /// Who holds it, in a form that the same host can test for life.
@@ -35,7 +37,7 @@ pub struct Pin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRenewal {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The writer's epoch.
     pub epoch: u32,
     /// Which renewal, from 1.
@@ -46,7 +48,7 @@ pub struct LeaseRenewal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// The job folder.
-    pub folder: [u8; 16],
+    pub folder: FolderId,
     /// The backup file and the offset in it of the frame that comes next. `None` after all has been read: it starts over.
     pub next: Option<(u64, u64)>,
     /// Frames that are damaged: the backup file, the offset in it, and the digest of the block that ought to be there.
@@ -62,7 +64,7 @@ pub struct Verification {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportHeader {
     /// The export's identity, drawn at random; its index and its backup file name it as their job folder.
-    pub id: [u8; 16],
+    pub id: FolderId,
     /// The job that was exported, for people.
     pub job: String,
     /// The length of the index.
@@ -75,7 +77,7 @@ pub struct ExportHeader {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportEnd {
     /// The export's identity.
-    pub id: [u8; 16],
+    pub id: FolderId,
     /// The number of frames.
     pub frames: u64,
     /// The bytes before this record's envelope.

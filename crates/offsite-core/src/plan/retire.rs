@@ -1,10 +1,10 @@
 //! What an operation leaves without a reference.
 
+use crate::FileState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{Retired, RetiredFile, padded};
-use crate::format::head::FileState;
 use crate::{BlockMap, ObjectId, StoredBlock};
 
 /// The backup files of a chain.

@@ -1,5 +1,7 @@
 //! From candidates to decisions.
 
+use crate::FolderId;
+use crate::RepositoryId;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
@@ -65,7 +67,7 @@ impl Own<'_> {
         }
         self.retain(|candidate| candidate.captured >= request.range.not_before);
         // Of each folder one, by numbers; of those one, by time. The rest of the order makes the choice the same each time.
-        let mut of_folders: BTreeMap<([u8; 16], [u8; 16]), usize> = BTreeMap::new();
+        let mut of_folders: BTreeMap<(RepositoryId, FolderId), usize> = BTreeMap::new();
         let takes_first = request.take == Take::Next && copied.is_some();
         for place in &self.places {
             let one = &self.candidates[*place];

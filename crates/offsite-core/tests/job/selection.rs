@@ -1,5 +1,7 @@
 //! What a job takes.
 
+use offsite_core::FolderId;
+use offsite_core::RepositoryId;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::{
     Candidate, Choice, Copied, Decision, Had, Objects, Pattern, Request, Selection, Source, Take, decide,
@@ -9,9 +11,9 @@ use proptest::prelude::*;
 
 use crate::{machine, time};
 
-const PRIMARY: [u8; 16] = [1; 16];
-const SECOND: [u8; 16] = [2; 16];
-const TARGET: [u8; 16] = [9; 16];
+const PRIMARY: RepositoryId = RepositoryId::new([1; 16]);
+const SECOND: RepositoryId = RepositoryId::new([2; 16]);
+const TARGET: RepositoryId = RepositoryId::new([9; 16]);
 
 fn hour(number: i64) -> Timestamp {
     time("2026-11-22T00:00:00Z").saturating_add_secs(number * 3600)
@@ -20,7 +22,7 @@ fn hour(number: i64) -> Timestamp {
 fn candidate(job: &str, name: &str, at: i64) -> Candidate {
     Candidate {
         repository: PRIMARY,
-        folder: [job.len().try_into().unwrap(); 16],
+        folder: FolderId::new([job.len().try_into().unwrap(); 16]),
         job: job.into(),
         sequence: Sequence(at.unsigned_abs()),
         machine: machine(name),
@@ -228,7 +230,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (0..3_u8, 0..3_usize, 0..3_usize, -4..30_i64, 0..6_u8, any::<bool>()).prop_map(
         |(repository, job, name, at, status, locks)| Candidate {
-            repository: [[1; 16], [2; 16], [9; 16]][usize::from(repository)],
+            repository: [PRIMARY, SECOND, TARGET][usize::from(repository)],
             status: [Status::Complete, Status::Incomplete, Status::Carried][usize::from(status.saturating_sub(3))],
             is_locked: locks && status == 0,
             ..candidate(["n", "we", "mon"][job], ["a", "b", "c"][name], at)
@@ -254,7 +256,7 @@ proptest! {
     ) {
         let had = |(at, origin): (i64, Option<(u8, u64)>)| Had {
             captured: hour(at),
-            origin: origin.map(|(folder, sequence)| Origin { folder: [folder; 16], sequence: Sequence(sequence) }),
+            origin: origin.map(|(folder, sequence)| Origin { folder: FolderId::new([folder; 16]), sequence: Sequence(sequence) }),
         };
         let copied: Copied = copied.into_iter().map(|(name, what)| (machine(name), had(what))).collect();
         let range = PointRange { not_before: hour(0), not_after: hour(24) };

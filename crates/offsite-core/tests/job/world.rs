@@ -1,6 +1,8 @@
 //! A world around a job: machines that are backed up, a network, a runner that dies. And the laws, after each step.
 #![allow(clippy::disallowed_methods, reason = "the seed is asked of the environment")]
 
+use offsite_core::FolderId;
+use offsite_core::RepositoryId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::phase::{
@@ -12,8 +14,8 @@ use offsite_core::{MachineName, Sequence, Status, Timestamp};
 
 use crate::machine;
 
-const PRIMARY: [u8; 16] = [1; 16];
-const TARGET: [u8; 16] = [9; 16];
+const PRIMARY: RepositoryId = RepositoryId::new([1; 16]);
+const TARGET: RepositoryId = RepositoryId::new([9; 16]);
 
 /// A small xorshift generator.
 pub(crate) struct Random(u64);
@@ -331,7 +333,7 @@ impl World {
                 let captured = start.saturating_add_secs(ahead);
                 let point = Candidate {
                     repository: PRIMARY,
-                    folder: [1; 16],
+                    folder: FolderId::new([1; 16]),
                     job: "nightly".into(),
                     sequence: Sequence(start.unix_secs().unsigned_abs()),
                     machine: machine.clone(),

@@ -1,12 +1,15 @@
 //! One object of each kind, small and with every optional field in use somewhere.
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
+use offsite_core::RepositoryId;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
+use offsite_core::Index;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
-use offsite_core::format::head::{FileState, Head, Lease, RetiredObject, Retirement, Role};
-use offsite_core::format::index::Index;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
@@ -15,8 +18,9 @@ use offsite_core::{
     Labels, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, Run, Sequence, Status,
     StoredBlock, Timestamp, Transferred,
 };
+use offsite_core::{FileState, Head, Lease, RetiredObject, Retirement, Role};
 
-pub(crate) const FOLDER: [u8; 16] = *b"folder of a test";
+pub(crate) const FOLDER: FolderId = FolderId::new(*b"folder of a test");
 
 pub(crate) fn time(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs).expect("a time in range")
@@ -52,7 +56,7 @@ fn state(machine: &str, status: Status, secs: i64) -> MachineState {
 }
 
 fn copied(state: MachineState, sequence: u64) -> MachineState {
-    let origin = Some(Origin { folder: *b"where it is from", sequence: Sequence(sequence) });
+    let origin = Some(Origin { folder: FolderId::new(*b"where it is from"), sequence: Sequence(sequence) });
     MachineState { origin, ..state }
 }
 
@@ -93,7 +97,7 @@ pub(crate) fn full_index() -> Index {
 
 /// A reference to that index.
 pub(crate) fn reference(index: &Index) -> IndexReference {
-    index.point(&index.encode().expect("an index")).expect("its point").index
+    offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point").index
 }
 
 /// The full after a merge: on top of [`full_index`] it says what changed. Only the index below speaks of one of its machines,
@@ -172,8 +176,9 @@ pub(crate) fn indexes() -> [Index; 4] {
 /// A copy job's folder: a full that a machine was removed from later, beside the chain; a rollback, the full it leads back
 /// from, and an increment.
 pub(crate) fn head() -> Head {
-    let [mut archive, rollback, full, increment] =
-        indexes().map(|index| index.point(&index.encode().expect("an index")).expect("its point"));
+    let [mut archive, rollback, full, increment] = indexes().map(|index| {
+        offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point")
+    });
     archive.flags = Flags::NONE.with(Tier::Weekly).with(Tier::Yearly);
     archive.machines.retain(|machine| machine.name.as_str() != "old");
     let chain = Chain::with_archives(BlockSize::MiB1, vec![archive], vec![rollback, full, increment]);
@@ -181,8 +186,8 @@ pub(crate) fn head() -> Head {
     Head {
         folder: FOLDER,
         number: 9,
-        commit: *b"this very commit",
-        ancestry: vec![*b"the commit befor", *b"and one before i"],
+        commit: CommitId::new(*b"this very commit"),
+        ancestry: vec![CommitId::new(*b"the commit befor"), CommitId::new(*b"and one before i")],
         boundary: 2,
         epoch: 3,
         sealed_epoch: 1,
@@ -215,7 +220,7 @@ fn labels(tags: &[&str], containers: &[&str]) -> Labels {
 }
 
 pub(crate) fn marker() -> RepositoryMarker {
-    RepositoryMarker { id: *b"a new repository", created_unix_secs: 1_790_000_000 }
+    RepositoryMarker { id: RepositoryId::new(*b"a new repository"), created_unix_secs: 1_790_000_000 }
 }
 
 pub(crate) fn release_list() -> ReleaseList {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::{Result, seams};
 
 /// The claims of this process, by nonce: a claim outlives its holder's value only by mistake, never by plan.
@@ -32,7 +32,7 @@ pub(crate) enum Life {
 
 impl Holder {
     pub(crate) fn new() -> Result<Self> {
-        let nonce: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce: String = random_bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let process = Process::current();
         let text = format!("{process} {nonce}");
         let nonce = seams::world() + &nonce;

@@ -3,13 +3,14 @@
 //! A lease is stale only if no sign of life appeared for a whole lease duration on the observer's own monotonic clock. Clocks of
 //! different hosts are never compared. And whoever judges wrongly loses nothing: the commit decides who writes.
 
+use offsite_core::FolderId;
 use std::time::Duration;
 
 use bytes::Bytes;
 use offsite_core::Timestamp;
-use offsite_core::format::head::{Head, Lease};
 use offsite_core::format::records::LeaseRenewal;
 use offsite_core::format::{Kind, encode_record};
+use offsite_core::{Head, Lease};
 use offsite_repository::{Repository, RepositoryExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +35,7 @@ pub(crate) fn signs_of_life(repository: OpenRepository, layout: Layout, head: &H
 async fn renew(
     repository: OpenRepository,
     layout: Layout,
-    folder: [u8; 16],
+    folder: FolderId,
     epoch: u32,
     pause: Duration,
     mut stopped: oneshot::Receiver<()>,

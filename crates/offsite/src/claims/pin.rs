@@ -4,12 +4,13 @@
 //! holds asks the kernel first. Of a reader that ran on another host, or before a restart, only time tells: if its pin keeps its
 //! name for longer than a living reader would let it, it goes. Clocks of different hosts are never compared.
 
+use offsite_core::ClaimId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::format::records;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
@@ -20,7 +21,7 @@ use crate::claims::holder::{Holder, Life, life_of};
 use crate::claims::signs::Signs;
 use crate::error::Context;
 use crate::folder::layout::{Layout, pin_nonce};
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -46,7 +47,7 @@ pub(crate) struct Pin {
 struct Claim {
     repository: OpenRepository,
     layout: Layout,
-    nonce: [u8; 16],
+    claim: ClaimId,
     bytes: Bytes,
     state: Mutex<State>,
 }
@@ -69,7 +70,7 @@ impl Pin {
         let claim = Arc::new(Claim {
             repository: repository.clone(),
             layout: layout.clone(),
-            nonce: random_id()?,
+            claim: ClaimId::new(random_bytes()?),
             bytes: bytes.into(),
             state: Mutex::default(),
         });
@@ -112,7 +113,7 @@ impl Pin {
 
 impl Claim {
     fn key(&self, renewals: u32) -> Result<Key> {
-        self.layout.pin(self.nonce, renewals)
+        self.layout.pin(self.claim, renewals)
     }
 
     fn state(&self) -> State {

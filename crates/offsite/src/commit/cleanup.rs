@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::ObjectId;
-use offsite_core::format::head::{Head, RetiredObject};
+use offsite_core::{Head, RetiredObject};
 use offsite_repository::{Key, Repository};
 
 use crate::claims::pin::lowest_pinned;

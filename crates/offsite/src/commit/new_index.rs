@@ -1,10 +1,11 @@
 //! Indexes in the bytes that are stored, before they are.
 
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite_core::format::head::Head;
-use offsite_core::format::index::Index;
+use offsite_core::Head;
+use offsite_core::Index;
 use offsite_core::plan::Files;
 use offsite_core::retention::Flags;
 use offsite_core::{
@@ -149,7 +150,8 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         spare,
     };
     let bytes = index.encode().map_err(|error| Error::Defect(error.to_string()))?;
-    let described = index.point(&bytes).map_err(|error| Error::Defect(error.to_string()))?;
+    let described =
+        offsite_core::format::index::point(&index, &bytes).map_err(|error| Error::Defect(error.to_string()))?;
     let stored = stack.as_ref().map_or(described.stored, |stack| stack.stored);
     Ok(NewIndex { point: RestorePoint { flags, stored, ..described }, bytes: bytes.into(), stack, index })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Plan, Retired};
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint, Sequence};

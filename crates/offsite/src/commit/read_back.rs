@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Files, Retired, references};
 use offsite_core::{
     BlockMap, Chain, Coverage, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,

@@ -1,13 +1,14 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
+use offsite_core::FolderId;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use offsite_core::ObjectId;
-use offsite_core::format::head::{RetiredObject, Retirement};
 use offsite_core::format::records::ReleaseList;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Retired;
+use offsite_core::{RetiredObject, Retirement};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::claims::pin::lowest_pinned;
@@ -123,7 +124,7 @@ pub(crate) async fn release_too_early(writer: &Writer, retirements: &[Retirement
 pub(crate) async fn load_list(
     repository: &OpenRepository,
     layout: &Layout,
-    folder: [u8; 16],
+    folder: FolderId,
     list: ObjectId,
 ) -> Result<Option<BTreeMap<ObjectId, Vec<Range<u64>>>>> {
     let bytes = match repository.backend().get(&layout.release_list(list)?, RELEASE_LIST_BYTES_MAX).await {

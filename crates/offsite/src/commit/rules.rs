@@ -3,10 +3,12 @@
 //!
 //! To break one takes a defect of this library: then nothing is changed.
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
 use std::collections::BTreeSet;
 
 use offsite_core::ObjectId;
-use offsite_core::format::head::{Head, RetiredObject, Retirement};
+use offsite_core::{Head, RetiredObject, Retirement};
 
 use crate::{Error, Result};
 
@@ -141,8 +143,8 @@ fn broken(rule: &str, what: &str) -> Result<()> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use offsite_core::FileState;
     use offsite_core::Timestamp;
-    use offsite_core::format::head::FileState;
 
     use super::*;
     use crate::sample::empty_head;
@@ -158,7 +160,12 @@ mod tests {
     }
 
     fn next() -> Head {
-        Head { number: 6, commit: [6; 16], ancestry: vec![[5; 16], [4; 16]], ..head() }
+        Head {
+            number: 6,
+            commit: CommitId::new([6; 16]),
+            ancestry: vec![CommitId::new([5; 16]), CommitId::new([4; 16])],
+            ..head()
+        }
     }
 
     #[track_caller]
@@ -188,9 +195,9 @@ mod tests {
             refused(check_successor(&head(), &next, 1), rule);
         };
         broken("commit", |next| next.number = 7);
-        broken("commit", |next| next.folder = [2; 16]);
-        broken("commit", |next| next.ancestry = vec![[4; 16]]);
-        broken("commit", |next| next.commit = [4; 16]);
+        broken("commit", |next| next.folder = FolderId::new([2; 16]));
+        broken("commit", |next| next.ancestry = vec![CommitId::new([4; 16])]);
+        broken("commit", |next| next.commit = CommitId::new([4; 16]));
         broken("boundary", |next| next.boundary = 0);
         broken("boundary", |next| next.boundary = 6);
         broken("clock", |next| next.clock = Timestamp::from_unix_secs(6).unwrap());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::{MachineName, Timestamp};
 
 const DAY_SECS: i64 = 86_400;

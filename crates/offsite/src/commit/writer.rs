@@ -1,13 +1,16 @@
 //! The one writer of a job folder.
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join;
-use offsite_core::format::head::{Head, Lease, Role};
 use offsite_core::schedule::clock::Clock;
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
+use offsite_core::{Head, Lease, Role};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::claims::holder::Holder;
@@ -23,7 +26,7 @@ use crate::error::Context;
 use crate::folder::heads::Heads;
 use crate::folder::job_folders::is_headless;
 use crate::folder::layout::Layout;
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::reader::job_folder::headless;
 use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
@@ -352,7 +355,7 @@ fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     ancestry.truncate(ANCESTRY_MAX);
     Ok(Head {
         number,
-        commit: random_id()?,
+        commit: CommitId::new(random_bytes()?),
         ancestry,
         boundary: number.saturating_sub(HEADS_KEPT).max(head.boundary),
         clock: mark,
@@ -376,9 +379,9 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
     let granularity = repository.backend_granularity();
     let chain = empty_chain(settings.block_size)?;
     Ok(Head {
-        folder: random_id()?,
+        folder: FolderId::new(random_bytes()?),
         number: 1,
-        commit: random_id()?,
+        commit: CommitId::new(random_bytes()?),
         ancestry: Vec::new(),
         boundary: 0,
         epoch: 1,

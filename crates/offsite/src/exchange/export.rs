@@ -1,5 +1,7 @@
 //! Exports: machines as one restore point in one file that stands for itself.
 
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use offsite_core::format::index::Index;
+use offsite_core::Index;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{FormatError, Kind, encode_record};
 use offsite_core::plan::sync;
@@ -19,7 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
@@ -126,7 +128,7 @@ impl Export {
         let state = state(folder, &points).await?;
         let newest = points.values().max_by_key(|point| point.sequence);
         let newest = *newest.ok_or_else(|| Error::Defect("an export without machines".to_owned()))?;
-        let id = random_id()?;
+        let id = FolderId::new(random_bytes()?);
         let header = OutputHeader {
             folder: id,
             sequence: newest.sequence,

@@ -1,14 +1,16 @@
 //! Imports: an exported restore point becomes the first of a chain.
 
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use offsite_core::Index;
+use offsite_core::Role;
 use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
-use offsite_core::format::head::Role;
-use offsite_core::format::index::{INDEX_BYTES_MAX, Index};
+use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, decode_record};
 use offsite_core::plan::{Address, Placement, Placer, Plan, sync};

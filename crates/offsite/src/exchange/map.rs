@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
-use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::{Address, Files, Move, Placer, Plan};
 use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
+use offsite_core::{Head, Role};
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};

@@ -4,6 +4,7 @@
 //! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
 //! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
 
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::records::Verification;
@@ -77,13 +78,13 @@ impl Findings {
     }
 
     /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.
-    pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+    pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<Self> {
         let notes = numbered(repository, layout).await?;
         Ok(Self::newest_of(&notes, repository, layout, folder).await?.unwrap_or_default().0)
     }
 
     /// As [`Findings::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
-    pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<Self> {
+    pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<Self> {
         let notes = numbered(repository, layout).await?;
         let Some((findings, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
             return Ok(Self::default());
@@ -99,7 +100,7 @@ impl Findings {
         notes: &[(Key, u64)],
         repository: &OpenRepository,
         layout: &Layout,
-        folder: [u8; 16],
+        folder: FolderId,
     ) -> Result<Option<(Self, usize)>> {
         for (position, (key, _)) in notes.iter().enumerate().rev() {
             let bytes = match repository.backend().get(key, BYTES_MAX).await {
@@ -128,7 +129,7 @@ impl Findings {
     ///
     /// # Errors
     /// Those of the repository. `AlreadyExists`: another verification ended at the same time.
-    pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Result<()> {
+    pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<()> {
         let record = Verification {
             folder,
             next: self.next.map(|(file, offset)| (file.stored(), offset)),

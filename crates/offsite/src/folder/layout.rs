@@ -1,5 +1,6 @@
 //! Which object has which key. Names below the job folder are generated, so they cannot clash with anything.
 
+use offsite_core::ClaimId;
 use offsite_core::ObjectId;
 use offsite_repository::{Key, KeyError, Prefix};
 
@@ -66,9 +67,8 @@ impl Layout {
         self.key("release", &id.to_string())
     }
 
-    pub(crate) fn pin(&self, nonce: [u8; 16], renewals: u32) -> Result<Key> {
-        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.key("pin", &format!("{nonce}-{renewals:010}"))
+    pub(crate) fn pin(&self, claim: ClaimId, renewals: u32) -> Result<Key> {
+        self.key("pin", &format!("{claim}-{renewals:010}"))
     }
 
     pub(crate) fn lease_renewal(&self, epoch: u32, count: u64) -> Result<Key> {

@@ -1,5 +1,6 @@
 //! The marker of a repository: making a place one, and opening it.
 
+use offsite_core::RepositoryId;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use offsite_repository::{CreateIfAbsent, ErrorKind, Prefix, Repository, Reposito
 use crate::error::Context;
 use crate::folder::job_folders::JobFolders;
 use crate::folder::layout::marker_key;
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::job_name::{MARKER, PROBE};
 use crate::{Error, OpenRepository, Result};
 
@@ -42,7 +43,8 @@ impl OpenRepository {
                     Err(source) => Error::Repository { while_doing: listing("looking into"), source },
                 });
             }
-            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let marker =
+                RepositoryMarker { id: RepositoryId::new(random_bytes()?), created_unix_secs: now.unix_secs() };
             let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
             match backend.put(&key, Bytes::from(bytes)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
@@ -78,7 +80,7 @@ impl OpenRepository {
 
     /// Why a place without a marker is no repository: it never was one, or the marker is lost.
     async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
-        match Self::new([0; 16], backend).job_folders().await {
+        match Self::new(RepositoryId::new([0; 16]), backend).job_folders().await {
             Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
                 damaged_marker(location, None)
             }
@@ -98,7 +100,8 @@ impl OpenRepository {
                 answer => return answer,
             }
             let location = backend.location();
-            let marker = RepositoryMarker { id: random_id()?, created_unix_secs: now.unix_secs() };
+            let marker =
+                RepositoryMarker { id: RepositoryId::new(random_bytes()?), created_unix_secs: now.unix_secs() };
             let repository = Self::new(marker.id, backend);
             let JobFolders { jobs, headless, .. } = repository.job_folders().await?;
             if jobs.is_empty() && headless.is_empty() {
@@ -122,7 +125,7 @@ impl OpenRepository {
     /// [`Error::NamesNotExclusive`]; those of the repository, `PermissionDenied` if it may only be read.
     pub fn probe(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let name: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name: String = random_bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();
             let folder = Prefix::new(format!("{PROBE}/{name}")).map_err(|error| Error::Defect(error.to_string()))?;
             let seen = probe_create(self.backend(), &folder).await;
             match seen.while_doing(|| format!("trying whether {} keeps writers apart", self.location()))? {

@@ -1,5 +1,6 @@
 //! Repositories that Offsite has made its own.
 
+use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,18 +15,18 @@ use crate::folder::layout::{BLOCKS, class_of};
 /// Cloning is cheap, and clones share their counts.
 #[derive(Debug, Clone)]
 pub struct OpenRepository {
-    id: [u8; 16],
+    id: RepositoryId,
     backend: Recording<Arc<dyn Repository>>,
 }
 
 impl OpenRepository {
-    pub(crate) fn new(id: [u8; 16], backend: Arc<dyn Repository>) -> Self {
+    pub(crate) fn new(id: RepositoryId, backend: Arc<dyn Repository>) -> Self {
         Self { id, backend: Recording::classified(backend, class_of) }
     }
 
     /// The repository's identity, which no other has.
     #[must_use]
-    pub fn id(&self) -> [u8; 16] {
+    pub fn id(&self) -> RepositoryId {
         self.id
     }
 
@@ -76,6 +77,6 @@ impl OpenRepository {
 }
 
 /// 16 random bytes.
-pub(crate) fn random_id() -> Result<[u8; 16]> {
+pub(crate) fn random_bytes() -> Result<[u8; 16]> {
     crate::seams::random_bytes()
 }

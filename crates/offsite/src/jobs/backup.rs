@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::Role;
+use offsite_core::Role;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
 use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};

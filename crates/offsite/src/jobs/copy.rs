@@ -8,15 +8,16 @@ mod selection;
 mod source;
 mod sync;
 
+use offsite_core::FolderId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::{Head, Role};
 use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::{Choice, Copied};
 use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
+use offsite_core::{Head, Role};
 
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::causes;
@@ -52,7 +53,7 @@ pub struct CopyJob {
     target: OpenRepository,
     selection: Selection,
     transforms: Transforms,
-    known_origins: BTreeSet<[u8; 16]>,
+    known_origins: BTreeSet<FolderId>,
     adopts: bool,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
@@ -188,7 +189,7 @@ impl CopyJob {
 
     /// Job folders, by their ids, that are sources too and away at the moment: those of drives that are used in turn.
     #[must_use]
-    pub fn known_origins(mut self, folders: impl IntoIterator<Item = [u8; 16]>) -> Self {
+    pub fn known_origins(mut self, folders: impl IntoIterator<Item = FolderId>) -> Self {
         self.known_origins.extend(folders);
         self
     }

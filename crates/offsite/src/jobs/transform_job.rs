@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::Role;
+use offsite_core::Role;
 use offsite_core::{BlockSize, ObjectId, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};

@@ -1,5 +1,6 @@
 //! Writing new backup files.
 
+use offsite_core::FolderId;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -28,7 +29,7 @@ const WRITE_BYTES: u64 = 4 << 20;
 /// What all backup files of a restore point say of themselves.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputHeader {
-    pub(crate) folder: [u8; 16],
+    pub(crate) folder: FolderId,
     pub(crate) sequence: Sequence,
     pub(crate) time: Timestamp,
     pub(crate) block_size: BlockSize,

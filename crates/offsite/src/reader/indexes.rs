@@ -1,13 +1,16 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite_core::format::head::Head;
-use offsite_core::format::index::{Directory, Index, Page};
+use offsite_core::Head;
+use offsite_core::Index;
+use offsite_core::format::index::{Directory, Page};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
 use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
 use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
@@ -30,7 +33,7 @@ const PAGES_BYTES_MAX: u64 = 32 << 20;
 pub(crate) struct Indexes {
     repository: OpenRepository,
     layout: Layout,
-    folder: [u8; 16],
+    folder: FolderId,
     directories: BTreeMap<ObjectId, Arc<Directory>>,
     maps: BTreeMap<ObjectId, Arc<BlockMap>>,
     /// What arrived of incomplete machines.
@@ -42,7 +45,7 @@ pub(crate) struct Indexes {
 }
 
 impl Indexes {
-    pub(crate) fn new(repository: &OpenRepository, layout: &Layout, folder: [u8; 16]) -> Self {
+    pub(crate) fn new(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Self {
         Self {
             repository: repository.clone(),
             layout: layout.clone(),
@@ -441,7 +444,7 @@ mod tests {
             spare: BlockMap::empty(),
         };
         let bytes = index.encode().unwrap();
-        let (length, point) = (bytes.len() as u64, index.point(&bytes).unwrap());
+        let (length, point) = (bytes.len() as u64, offsite_core::format::index::point(&index, &bytes).unwrap());
         assert!(length > 2 * WHOLE_BYTES_MAX);
         let key = sample.layout.index(index.id).unwrap();
         sample.repository.backend().put(&key, bytes.into()).await.unwrap();

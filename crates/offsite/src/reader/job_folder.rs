@@ -1,9 +1,10 @@
 //! Reading a job folder: its newest head, its indexes, the states that they add up to.
 
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::{
     BlockMap, Chain, DiskMap, MachineMap, MachineName, MachineState, RestorePoint, Sequence, Timestamp,
 };
@@ -132,7 +133,7 @@ impl JobFolder {
 
     /// The folder's identity, which stays the same wherever the repository is carried.
     #[must_use]
-    pub fn id(&self) -> [u8; 16] {
+    pub fn id(&self) -> FolderId {
         self.head.folder
     }
 

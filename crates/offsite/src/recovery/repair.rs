@@ -16,11 +16,12 @@ mod salvage;
 mod settle;
 mod survey;
 
+use offsite_core::CommitId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::{Head, Retirement};
+use offsite_core::{Head, Retirement};
 use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
 
 use crate::claims::holder::{Life, life_of};
@@ -29,7 +30,7 @@ use crate::commit::new_index::NewIndex;
 use crate::commit::writer::{put_head_copy, used_up};
 use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
-use crate::folder::open_repository::random_id;
+use crate::folder::open_repository::random_bytes;
 use crate::mover::{Flaw, Wanted};
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
@@ -308,7 +309,7 @@ impl Repair {
             // Nor is any still in the middle of writing into a file that a merge will write into.
             sealed_epoch: survey.epoch_max,
             ancestry,
-            commit: random_id()?,
+            commit: CommitId::new(random_bytes()?),
             boundary: number - 1,
             lease: None,
             // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.

@@ -2,12 +2,13 @@
 
 pub(crate) mod objects;
 
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use offsite_core::format::index::Index;
+use offsite_core::Index;
 use offsite_core::format::{Envelope, Kind};
 use offsite_core::{BlockMap, DiskMap, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};

@@ -4,6 +4,7 @@ mod resume;
 mod synced;
 mod told;
 
+use offsite_core::RepositoryId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -302,8 +303,10 @@ impl Drive {
     fn open_interval(&mut self) -> OpenInterval {
         let span = *self.job.span();
         // A sync follows a look, which told the target.
-        let (target, newest) =
-            self.target.as_ref().map_or(([0; 16], Sequence(0)), |target| (target.id, target.newest()));
+        let (target, newest) = self
+            .target
+            .as_ref()
+            .map_or((RepositoryId::new([0; 16]), Sequence(0)), |target| (target.id, target.newest()));
         let open = match self.memory.open {
             Some(open) if open.start == span.start && open.target == target => OpenInterval { end: span.end, ..open },
             _ => OpenInterval { start: span.start, end: span.end, target, after: newest },
@@ -438,7 +441,7 @@ mod tests {
         let (job, _) = Job::single(settings, Timestamp::from_unix_secs(1_793_570_400).unwrap());
         let span = *job.span();
         let end = span.end.saturating_add_secs(86_400);
-        let open = OpenInterval { start: span.start, end, target: [0; 16], after: Sequence(3) };
+        let open = OpenInterval { start: span.start, end, target: RepositoryId::new([0; 16]), after: Sequence(3) };
         let mut drive = Drive::new(runner, Memory { open: Some(open), ..Memory::default() }, job);
         let expected = OpenInterval { end: span.end, ..open };
         assert_eq!((drive.open_interval(), drive.memory.open), (expected, Some(expected)));

@@ -1,5 +1,6 @@
 //! What a runner must know of a job when it starts again.
 
+use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 
 use offsite_core::phase::{LastRun, Outcome, Past};
@@ -30,7 +31,7 @@ pub struct OpenInterval {
     /// When the next one starts.
     pub end: Timestamp,
     /// The identity of the target repository. Of drives that are used in turn, each has its own chain.
-    pub target: [u8; 16],
+    pub target: RepositoryId,
     /// The number of the chain's newest point before the first sync: later ones belong to this interval.
     pub after: Sequence,
 }
@@ -51,7 +52,7 @@ pub(super) struct Arrived {
 /// The target as it is at one moment.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) id: [u8; 16],
+    pub(super) id: RepositoryId,
     /// `None` if nothing was copied to it yet.
     pub(super) folder: Option<JobFolder>,
     /// The newest states that the job has in other places that it writes to in turn.

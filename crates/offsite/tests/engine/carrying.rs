@@ -1,11 +1,12 @@
 //! Restore points that are carried: exported and imported, and seeds that are mapped.
 
+use offsite::core::format::WireFormat;
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
+use offsite::core::Index;
+use offsite::core::Role;
 use offsite::core::format::backup_file::{BackupFileHeader, MachineLabel};
-use offsite::core::format::head::Role;
-use offsite::core::format::index::Index;
 use offsite::core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record, encode_record};
 use offsite::core::{PointKind, Sequence};
@@ -273,9 +274,8 @@ async fn a_backup_jobs_folder_is_a_seed_too() {
     let points = assert_whole(&target, "Offsite Copy", &truth).await;
     assert_eq!(points, [1, 2, 3, 4, 5, 6]);
     let (old, new) = (newest_head(&source, "nightly"), newest_head(&target, "Offsite Copy"));
-    let kinds = |head: &offsite::core::format::head::Head| -> Vec<PointKind> {
-        head.chain.points().iter().map(|point| point.kind).collect()
-    };
+    let kinds =
+        |head: &offsite::core::Head| -> Vec<PointKind> { head.chain.points().iter().map(|point| point.kind).collect() };
     assert_eq!((kinds(&new), new.role), (kinds(&old), Role::Copy));
     assert_ne!(new.folder, old.folder);
     assert!(copy_job(&primary, &second).run(day(9)).await.unwrap().sync.is_none(), "nothing is new");

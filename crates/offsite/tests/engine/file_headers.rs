@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
+use offsite::core::Head;
 use offsite::core::format::backup_file::{BackupFileHeader, DiskLabel};
-use offsite::core::format::head::Head;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record};
 use offsite::core::retention::{Gfs, Method, Policy, Regular};
 use offsite::core::{BlockMap, ObjectId, RestorePoint, Sequence};

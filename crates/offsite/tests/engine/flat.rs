@@ -1,11 +1,12 @@
 //! Merges cost what their increments cost, however large the full is; and where too much would have to be read to know all free
 //! space, a fold still writes only where nothing lies, and its file does not grow with every fold.
 
+use offsite::core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::core::format::index::Index;
+use offsite::core::Index;
 use offsite::core::retention::{Policy, Regular};
 use offsite::core::{
     Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineNumber, MachineState,
@@ -65,7 +66,7 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     let end = start + u64::from(blocks) * u64::from(FRAME_BYTES);
     index.files.insert(file, end);
     let bytes = index.encode().unwrap();
-    let point = index.point(&bytes).unwrap();
+    let point = offsite::core::format::index::point(&index, &bytes).unwrap();
     let bytes = bytes::Bytes::from(bytes);
     memory.put(&key(&format!("{JOB}/blocks/{}.index", index.id)), bytes.clone()).await.unwrap();
     memory.put(&key(&format!("{JOB}/index/{}", index.id)), bytes).await.unwrap();

@@ -99,7 +99,6 @@ async fn machines_of_two_hosts_are_not_mixed() {
     // Both folders are told by their ids: names do not tell them apart.
     for (words, host) in [("with the id", &first_host), ("in the folder", &other_host)] {
         let id = JobFolder::open(host, &job("nightly")).await.unwrap().id();
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(refused.to_string().contains(&format!("{words} {id}")), "{id}: {refused}");
     }
     assert!(copy_job(&other_host, &second).plan(day(1)).await.is_err());

@@ -1,12 +1,13 @@
 //! Primary chains of every method, in random histories: each point restores to the byte, and so does each copy of a copy; what is
 //! stored is exactly what some point refers to.
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite::core::format::head::{FileState, Head, RetiredObject};
-use offsite::core::format::index::Index;
+use offsite::core::Index;
 use offsite::core::{BlockMap, ObjectId, PointKind, RestorePoint, Status};
+use offsite::core::{FileState, Head, RetiredObject};
 use offsite::report::BackupReport;
 use offsite::{BackupMethod, CopyJob, Error, FullKind, OpenRepository, Verify};
 use offsite_repository::Reclaim;

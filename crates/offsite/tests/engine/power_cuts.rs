@@ -6,10 +6,12 @@
 //! `OFFSITE_CUTS` sets how many cuts of each file system, `OFFSITE_SEED` replays the moments (as far as the kernel's own timing lets
 //! them). It takes a user who may mount, the tools of ext4 and XFS, and python3; where they are missing, the tests say so and pass.
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use offsite::core::format::head::{HEAD_BYTES_MAX, Head};
+use offsite::core::Head;
+use offsite::core::format::head::HEAD_BYTES_MAX;
 use offsite::core::retention::{DeletedMachines, Gfs, Method, Policy, Regular};
 use offsite::core::{ObjectId, Sequence, Timestamp};
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};

@@ -1,11 +1,12 @@
 //! What a run lists to be given back, in which order it goes, and what becomes of it if a step fails.
 
+use offsite_core::FolderId;
 use std::sync::Arc;
 
-use offsite::core::format::head::{RetiredObject, Retirement};
 use offsite::core::format::records::ReleaseList;
 use offsite::core::format::{Kind, decode_record, encode_record};
 use offsite::core::retention::{Policy, Regular};
+use offsite::core::{RetiredObject, Retirement};
 use offsite::report::TransformReport;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
@@ -126,7 +127,7 @@ async fn a_list_that_is_away_keeps_its_ranges_and_one_of_another_folder_releases
 
     let memory = scene.without_reader().await;
     let mut record: ReleaseList = decode_record(Kind::ReleaseList, &bytes_of(&memory, &list)).unwrap();
-    record.folder[0] ^= 1;
+    record.folder = FolderId::new(record.folder.bytes().map(|byte| byte ^ 1));
     assert!(memory.remove(&list));
     memory.put(&list, encode_record(Kind::ReleaseList, &record).unwrap().into()).await.unwrap();
     let report = transform(&open_memory(&memory).await).await.unwrap();

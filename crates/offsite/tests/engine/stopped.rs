@@ -4,13 +4,14 @@
 //! `OFFSITE_STOPS` sets how many real processes are stopped and woken by signals; where it is set, the other test sleeps at every moment
 //! and not at some of them.
 
+use offsite::core::format::WireFormat;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::core::format::head::Head;
+use offsite::core::Head;
 use offsite::core::retention::{Policy, Regular};
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_backends::Local;

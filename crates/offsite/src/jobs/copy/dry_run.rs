@@ -1,8 +1,8 @@
 //! What the next run of a copy job will do, without doing it.
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::{Head, Role};
 use offsite_core::plan::Cost;
+use offsite_core::{Head, Role};
 use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp};
 
 use super::offer::{Offer, Settled};

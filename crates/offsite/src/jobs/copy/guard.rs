@@ -1,10 +1,11 @@
 //! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
 //! chain that is begun anew. Each becomes a note of the report.
 
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::selection::{Choice, Decision, Objects, Pattern};
 use offsite_core::{BlockMap, DiskMap, MachineName, RestorePoint, Status, Timestamp};
 
@@ -296,7 +297,7 @@ impl CopyJob {
                 return Ok(Vec::new());
             }
             let sources = Sources::opened(self).await?;
-            let origins: BTreeSet<[u8; 16]> = sources.folders().map(JobFolder::id).collect();
+            let origins: BTreeSet<FolderId> = sources.folders().map(JobFolder::id).collect();
             sources.unpin(Ok(())).await?;
             let mut forerunners = Vec::new();
             for other in others {

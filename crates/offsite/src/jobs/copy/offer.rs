@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
 use offsite_core::retention::{Flags, Marks, Method, mark};
 use offsite_core::{

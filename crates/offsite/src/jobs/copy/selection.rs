@@ -1,9 +1,10 @@
 //! What a copy job takes of its sources.
 
+use offsite_core::FolderId;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::selection::{
     self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
 };
@@ -100,7 +101,7 @@ pub(super) struct Asked<'a> {
     pub(super) target: &'a OpenRepository,
     pub(super) request: &'a SyncRequest,
     /// Folders that are sources too, and away now.
-    pub(super) known_origins: &'a BTreeSet<[u8; 16]>,
+    pub(super) known_origins: &'a BTreeSet<FolderId>,
     /// Whether a machine is taken from another folder than it came from, though that is no source.
     pub(super) adopts: bool,
 }
@@ -263,8 +264,8 @@ impl Asked<'_> {
             machine: machine.to_string(),
             job: folder.job().clone(),
             location: folder.repository().location(),
-            known: hex(&known),
-            found: hex(&folder.id()),
+            known: known.to_string(),
+            found: folder.id().to_string(),
         })
     }
 
@@ -312,10 +313,6 @@ pub(super) fn copied(head: &Head, latest: &BlockMap) -> Copied {
 pub(super) fn origin_in(head: &Head, name: &MachineName, captured: Timestamp) -> Option<Origin> {
     let states = head.chain.all().rev().filter_map(|point| point.machine(name));
     states.filter(|state| state.is_whole() && state.captured == captured).find_map(|state| state.origin)
-}
-
-fn hex(id: &[u8; 16]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The machines that the job selects, by these decisions and by what is `in_doubt`.

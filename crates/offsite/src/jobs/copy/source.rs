@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::selection::{self, Candidate, Pattern};
 use offsite_core::{BlockSize, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
 

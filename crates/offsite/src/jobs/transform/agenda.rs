@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::retention::{Change, Conditions, Due, Method, Verdict, Zone, due, judge};
 use offsite_core::{MachineName, Timestamp};
 use tokio::time::Instant;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::{FileState, Head};
 use offsite_core::plan::{references, relocate};
 use offsite_core::{BlockMap, ObjectId, PointKind, Sequence, Timestamp};
+use offsite_core::{FileState, Head};
 
 use super::draft::{Draft, Drafting, Says};
 use super::stack::{Relaid, relaid};

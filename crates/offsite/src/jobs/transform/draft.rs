@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Files, Plan, Reclaiming};
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
 use offsite_repository::{CloneRange, Counts, Repository};

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Address, references, replace};
 use offsite_core::{BlockMap, Chain, Digest, MachineName, ObjectId, RestorePoint, Sequence, StoredBlock};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Plan, retire};
 use offsite_core::retention::{DeletedMachines, Zone};
 use offsite_core::{BlockMap, Chain, MachineName, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp};

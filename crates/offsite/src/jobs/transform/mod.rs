@@ -18,10 +18,10 @@ pub(crate) mod whole;
 
 use std::time::Instant;
 
-use offsite_core::format::head::{Head, RetiredObject, Retirement};
 use offsite_core::plan::{Cost, Files, Retired};
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
 use offsite_core::schedule::clock::AHEAD_MAX_SECS;
+use offsite_core::{Head, RetiredObject, Retirement};
 use offsite_core::{ObjectId, RestorePoint, Timestamp};
 
 use crate::claims::lease::sealed_when_taken;

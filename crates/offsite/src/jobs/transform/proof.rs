@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 
 use super::draft::Draft;
 use super::room::{READ_BYTES_MAX, index_bytes};

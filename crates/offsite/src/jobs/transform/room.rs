@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::head::{Head, RetiredObject};
 use offsite_core::plan::{FoldTarget, free_ranges, places, references};
 use offsite_core::{BlockMap, Coverage, IndexReference, ObjectId, PointKind, RestorePoint, StoredBlock};
+use offsite_core::{Head, RetiredObject};
 use offsite_repository::Repository;
 
 use super::draft::Drafting;

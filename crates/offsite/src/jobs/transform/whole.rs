@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
 use offsite_core::retention::{Method, Policy};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};

@@ -1,8 +1,9 @@
 //! The restore points that a folder's indexes describe, whether a head refers to them or not.
 
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::{Envelope, Kind};
 use offsite_core::retention::Flags;
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 
 /// An index whose directory can be read, and the point that it describes.
 pub(super) struct Described {
-    pub(super) folder: [u8; 16],
+    pub(super) folder: FolderId,
     pub(super) block_size: BlockSize,
     pub(super) machines: Vec<(MachineState, MachineNumber)>,
     pub(super) point: RestorePoint,
@@ -47,7 +48,7 @@ impl All {
     }
 
     /// Leaves out what belongs to another folder, put there by hand, or has blocks of another size.
-    pub(super) fn retain(&mut self, folder: [u8; 16], block_size: BlockSize) {
+    pub(super) fn retain(&mut self, folder: FolderId, block_size: BlockSize) {
         self.indexes.retain(|_, index| index.folder == folder && index.block_size == block_size);
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::Head;
+use offsite_core::Head;
 use offsite_core::plan::Files;
 use offsite_core::{
     BlockMap, Chain, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,

@@ -1,11 +1,13 @@
 //! Indexes that are lost or damaged, put back from their second copies, and second copies from indexes; both from the frames, where
 //! these prove them.
 
+use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite_core::format::head::Head;
-use offsite_core::format::index::Index;
+use offsite_core::Head;
+use offsite_core::Index;
 use offsite_core::format::{Envelope, Kind};
 use offsite_core::{IndexReference, ObjectId, RestorePoint};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
@@ -91,7 +93,7 @@ pub(super) async fn mend(
 pub(super) async fn mend_copies(
     survey: &Survey,
     references: impl Iterator<Item = &IndexReference>,
-    folder: [u8; 16],
+    folder: FolderId,
     writes: bool,
     mended: &mut Mended,
 ) -> Result<()> {
@@ -111,7 +113,7 @@ pub(super) async fn put_new(survey: &Survey, id: ObjectId, bytes: Bytes) -> Resu
 async fn put_back_either(
     survey: &Survey,
     reference: &IndexReference,
-    folder: [u8; 16],
+    folder: FolderId,
     writes: bool,
     mended: &mut Mended,
 ) -> Result<(Option<Index>, Reading)> {
@@ -135,7 +137,7 @@ async fn put_back_either(
 }
 
 /// An index, as far as it is there and the one that is meant.
-async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: [u8; 16]) -> Result<Found> {
+async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: FolderId) -> Result<Found> {
     let bytes = match survey.repository.backend().get(key, reference.length).await {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(Found::Nothing),
         answer => answer.while_doing(|| format!("reading {key}"))?,

@@ -4,10 +4,12 @@
 //! that they describe is taken, with the machines of which no block is gone; a point that was let go is back then, as far as it is
 //! whole, until retention lets it go again.
 
+use offsite_core::CommitId;
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::head::{FileState, Head, Role};
 use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
+use offsite_core::{FileState, Head, Role};
 
 use super::described::{All, arranged, states_elsewhere};
 use super::known::Elsewhere;
@@ -57,7 +59,7 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
     let head = Head {
         folder,
         number: 1,
-        commit: [0; 16],
+        commit: CommitId::new([0; 16]),
         ancestry: Vec::new(),
         boundary: 0,
         epoch: 1,
@@ -156,7 +158,7 @@ fn machines(all: &All, known: Option<&Head>) -> Result<Vec<MachineName>> {
 const MACHINES_MAX: u64 = 1 << 20;
 
 /// What frames are aligned to, as the backup files say.
-async fn alignment(survey: &Survey, folder: [u8; 16]) -> Result<u32> {
+async fn alignment(survey: &Survey, folder: FolderId) -> Result<u32> {
     for id in survey.files.keys().rev() {
         let header = survey.file_header(*id, folder).await?;
         if let Some(header) = header.filter(|header| header.alignment_bytes.is_power_of_two()) {

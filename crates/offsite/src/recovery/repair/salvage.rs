@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use offsite_core::Head;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
-use offsite_core::format::head::Head;
 use offsite_core::{
     BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
     Sequence, StoredBlock,

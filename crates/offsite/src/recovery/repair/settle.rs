@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite_core::format::head::{FileState, Head, RetiredObject};
 use offsite_core::plan::{Files, references};
 use offsite_core::{BlockMap, Chain, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Stored};
+use offsite_core::{FileState, Head, RetiredObject};
 
 use super::keep::{Gone, Keeper, Kept};
 use super::known::{Known, paths};

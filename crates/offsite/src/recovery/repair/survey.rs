@@ -1,9 +1,10 @@
 //! What is left of a job folder.
 
+use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite_core::Head;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::head::Head;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, RepositoryExt};
@@ -120,7 +121,7 @@ impl Survey {
     }
 
     /// What a backup file says of itself. It returns `None` if that cannot be read or is another file's.
-    pub(super) async fn file_header(&self, id: ObjectId, folder: [u8; 16]) -> Result<Option<BackupFileHeader>> {
+    pub(super) async fn file_header(&self, id: ObjectId, folder: FolderId) -> Result<Option<BackupFileHeader>> {
         let key = self.layout.backup_file(id)?;
         let read = async |length: u64| match self.repository.backend().get_range(&key, 0..length).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),

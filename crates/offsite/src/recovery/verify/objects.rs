@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite_core::Head;
 use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::head::Head;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};

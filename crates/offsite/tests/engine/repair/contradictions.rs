@@ -1,11 +1,14 @@
 //! Indexes that are what the head refers to, to the last bit, and that no reader takes: what else is there of their points comes back.
 
+use offsite::core::format::WireFormat;
+use offsite_core::FolderId;
 use std::collections::BTreeSet;
 
-use offsite::core::format::head::{RetiredObject, Retirement};
-use offsite::core::format::index::{Directory, Index};
+use offsite::core::Index;
+use offsite::core::format::index::Directory;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum};
 use offsite::core::{Chain, IndexReference, ObjectId, RestorePoint, Run};
+use offsite::core::{RetiredObject, Retirement};
 use offsite::{Basis, LeftOut, MergeMethod, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Repository, RepositoryExt};
@@ -230,7 +233,7 @@ async fn an_index_of_another_folder_is_taken_for_lost() {
     let scene = Scene::new().await;
     let index = scene.largest();
     let mut other = Index::decode(&bytes_of(&scene.memory, &object(index.id))).unwrap();
-    other.folder[0] ^= 1;
+    other.folder = FolderId::new(other.folder.bytes().map(|byte| byte ^ 1));
     let readable = other.encode().unwrap();
     for bytes in [out_of_order(&readable, "web01"), readable] {
         let memory = scene.with(index, bytes).await;

@@ -1,6 +1,7 @@
 //! Without heads: what the indexes tell, what is not believed of them, and folders in which nothing tells anything.
 
-use offsite::core::format::index::Index;
+use offsite::core::Index;
+use offsite::core::format::WireFormat;
 use offsite::core::{MachineNumber, ObjectId, Sequence};
 use offsite::{Basis, Error, Repair};
 use offsite_repository::Key;

@@ -1,11 +1,12 @@
 //! Each loss, alone and with the heads, their copies, or both: what is kept is what a naive look at the truth says can be kept, to the
 //! machine and the point; each of that restores, or is named as damaged; and a verification afterwards says what the repair said.
 
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
+use offsite::core::Head;
+use offsite::core::Index;
 use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::format::head::Head;
-use offsite::core::format::index::Index;
 use offsite::core::retention::{Gfs, Policy, Regular};
 use offsite::core::{DiskMap, ObjectId, PointKind, RestorePoint, Run, StoredBlock};
 use offsite::report::Operation;

@@ -6,10 +6,12 @@ mod discard;
 mod headless;
 mod losses;
 
+use offsite::core::CommitId;
+use offsite::core::format::WireFormat;
 use std::sync::Arc;
 
+use offsite::core::Head;
 use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::format::head::Head;
 use offsite::core::{PointKind, Sequence, StoredBlock};
 use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
 use offsite_repository::testing::Memory;
@@ -464,7 +466,7 @@ async fn a_writer_of_before_cannot_commit_after_a_repair() {
     let memory = scene.without(is_in("head")).await;
     repair(&memory).await;
     // What a writer that slept all the time would store next.
-    let next = Head { number: old.number + 1, commit: [7; 16], ..old };
+    let next = Head { number: old.number + 1, commit: CommitId::new([7; 16]), ..old };
     memory.put(&key(&format!("{COPY}/head/{:020}", next.number)), next.encode().unwrap().into()).await.unwrap();
     let repository = open_memory(&memory).await;
     let folder = JobFolder::open(&repository, &job(COPY)).await.unwrap();

@@ -5,9 +5,10 @@ mod places;
 mod salvages;
 mod streams;
 
+use offsite::core::format::WireFormat;
 use std::sync::Arc;
 
-use offsite::core::format::index::Index;
+use offsite::core::Index;
 use offsite::core::{DiskNumber, Run, StoredBlock};
 use offsite::{OpenRepository, Restore};
 use offsite_repository::Key;

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use offsite::core::format::head::Lease;
+use offsite::core::Lease;
 use offsite::core::phase::{Absence, Note, Outcome, Phase, Settings, TransformResult};
 use offsite::core::schedule::Lookup;
 use offsite::runner::{RunEnd, RunReport, RunStatus};

@@ -1,13 +1,15 @@
 //! The objects of a job folder as they are stored, read behind the engine's back.
 
+use offsite::core::CommitId;
+use offsite::core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use offsite::core::Index;
 use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
-use offsite::core::format::head::{Head, Lease, RetiredObject};
-use offsite::core::format::index::Index;
 use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
 use offsite::core::{BlockMap, DiskMap, MachineMap, ObjectId, RestorePoint, Status};
+use offsite::core::{Head, Lease, RetiredObject};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
@@ -61,7 +63,7 @@ pub async fn put_successor(memory: &Memory, job: &str, change: impl FnOnce(&mut 
     let mut head = newest_head(memory, job);
     head.ancestry.insert(0, head.commit);
     head.number += 1;
-    head.commit = [head.number as u8; 16];
+    head.commit = CommitId::new([head.number as u8; 16]);
     change(&mut head);
     let stored = memory.put(&key(&format!("{job}/head/{:020}", head.number)), head.encode().unwrap().into()).await;
     stored.unwrap();

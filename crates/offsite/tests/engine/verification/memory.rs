@@ -1,5 +1,6 @@
 //! What verification remembers from one run to the next.
 
+use offsite::core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ async fn findings_that_cannot_be_believed_are_ignored() {
     let mut flipped = honest.clone();
     flipped[100] ^= 1;
     let cases = [
-        ("another folder's", encode([7; 16], Some((1, 1)), claims(None))),
+        ("another folder's", encode(FolderId::new([7; 16]), Some((1, 1)), claims(None))),
         ("flipped", flipped),
         ("cut off", honest[..honest.len() - 1].to_vec()),
         ("empty", Vec::new()),

@@ -1,8 +1,9 @@
 //! Heads: numbers, recovery, and commits whose outcome is in doubt.
 
+use offsite::core::format::WireFormat;
 use std::collections::BTreeSet;
 
-use offsite::core::format::head::Head;
+use offsite::core::Head;
 use offsite::core::retention::{Policy, Regular};
 use offsite::{Error, OpenRepository, Repair, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
@@ -138,7 +139,7 @@ async fn a_plan_knows_what_the_next_run_finishes_first() {
 #[tokio::test]
 async fn a_folder_whose_numbers_are_used_up_is_refused() {
     let scene = Scene::new().await;
-    let cases: [fn(&mut offsite::core::format::head::Head); 3] = [
+    let cases: [fn(&mut offsite::core::Head); 3] = [
         |head| head.number = u64::MAX,
         |head| head.epoch = u32::MAX,
         |head| head.next_sequence = offsite::core::Sequence(u64::MAX),

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use offsite::core::format::head::RetiredObject;
+use offsite::core::RetiredObject;
 use offsite::{Error, JobFolder, OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty};
 use offsite_repository::{ErrorKind, Prefix, Verb};

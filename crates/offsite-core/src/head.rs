@@ -1,0 +1,122 @@
+//! Heads: the numbered roots of a job folder. The newest says what the folder is.
+
+use std::collections::BTreeMap;
+
+use crate::{Chain, CommitId, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
+
+/// Who writes to a job folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A backup job: its restore points come from disk images.
+    Backup,
+    /// A copy job: its restore points come from another chain.
+    Copy,
+}
+
+/// A writer's claim to be the only one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it, in a form that the same host can test for life.
+    pub holder: String,
+    /// It is stale once no sign of life was seen for so long, or for [`Lease::SECS_MAX`] if that is less.
+    pub duration_secs: u32,
+}
+
+impl Lease {
+    /// No claim holds for longer: what a head says is not reason enough to wait for years.
+    pub const SECS_MAX: u32 = 3_600;
+
+    /// For how long an observer must see no sign of life.
+    #[must_use]
+    pub fn silence(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.duration_secs.min(Self::SECS_MAX).into())
+    }
+}
+
+/// A backup file that the chain refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// Its length.
+    pub length: u64,
+    /// The bytes of it that the chain's points refer to, padding included. It tells what is worth a look; that a file is
+    /// dead, or a range free, is decided by the indexes alone.
+    pub live_bytes: u64,
+    /// The date until which it cannot be deleted.
+    pub retain_until: Option<Timestamp>,
+}
+
+/// Something that the chain no longer refers to, whose space has not come back yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retirement {
+    /// The head that stopped referring to it. Readers of older heads may still need it.
+    pub since: u64,
+    /// What it is.
+    pub what: RetiredObject,
+    /// Bytes that come back.
+    pub bytes: u64,
+}
+
+/// What a [`Retirement`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetiredObject {
+    /// A whole backup file.
+    File(ObjectId),
+    /// An index.
+    Index(ObjectId),
+    /// Parts of files, in the release list of this id.
+    Ranges(ObjectId),
+}
+
+/// The state of a job folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The folder's identity, drawn at random when it is made.
+    pub folder: FolderId,
+    /// This head's number; the next commit's is one more.
+    pub number: u64,
+    /// This commit's own id, drawn at random.
+    pub commit: CommitId,
+    /// The ids of the commits before it, newest first.
+    pub ancestry: Vec<CommitId>,
+    /// Heads up to this number may be gone; a writer whose number is not greater has lost.
+    pub boundary: u64,
+    /// The writer's epoch.
+    pub epoch: u32,
+    /// Files of this epoch and earlier are not written into any more: a writer that was taken over without a sign of its end may
+    /// wake up in the middle of a call that does. 0: none was.
+    pub sealed_epoch: u32,
+    /// The writer's claim, while it works.
+    pub lease: Option<Lease>,
+    /// What kind of job writes here.
+    pub role: Role,
+    /// Frames start at multiples of this.
+    pub alignment_bytes: u32,
+    /// The number of the next restore point.
+    pub next_sequence: Sequence,
+    /// The latest time that a writer of this folder has known.
+    pub clock: Timestamp,
+    /// Machines by number; a number is never given to another.
+    pub machines: Vec<MachineName>,
+    /// When each machine was last in the job's selection; of machines that always are, nothing need be known.
+    pub last_selected: BTreeMap<MachineName, Timestamp>,
+    /// What is known of machines for selecting them; those of which nothing is have no entry.
+    pub labels: BTreeMap<MachineName, Labels>,
+    /// The fingerprint of the retention policy under which the last run left nothing to be done.
+    pub settled_policy: Option<u64>,
+    /// When a compaction on schedule last came to its end.
+    pub compacted: Option<Timestamp>,
+    /// The backup files that the chain refers to.
+    pub files: BTreeMap<ObjectId, FileState>,
+    /// The restore points.
+    pub chain: Chain,
+    /// What waits to be released.
+    pub retired: Vec<Retirement>,
+}
+
+impl Head {
+    /// The lengths of the files that the chain refers to.
+    #[must_use]
+    pub fn file_lengths(&self) -> BTreeMap<ObjectId, u64> {
+        self.files.iter().map(|(id, file)| (*id, file.length)).collect()
+    }
+}

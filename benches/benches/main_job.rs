@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use offsite::OpenRepository;
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 use offsite_benches::jobs;
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;

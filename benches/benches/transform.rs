@@ -10,9 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use offsite::core::retention::{Anchors, DeletedMachines, Gfs, Method, Policy, Regular, Simple};
-use offsite::core::{BlockSize, MachineName};
+use offsite::model::BlockSize;
+use offsite::model::MachineName;
 use offsite::report::{Operation, TransformReport};
+use offsite::retention::Anchors;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::{
     BackupJob, Compact, CopyJob, ImageSource, JobName, MergeMethod, OpenRepository, Selection, TransformJob, Transforms,
 };

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::core::retention::Simple;
-use offsite::core::{BlockSize, MachineName, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::report::{BackupReport, CopyReport, RestoreReport};
+use offsite::retention::Simple;
 use offsite::{BackupJob, CopyJob, ImageSource, JobName, OpenRepository, Restore};
 use offsite_backends::Local;
 use offsite_cli::workload::Disk;

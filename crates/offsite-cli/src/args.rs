@@ -8,7 +8,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use offsite::core::{BlockSize, MachineName, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::{BackupMethod, ImageFormat, JobName};
 
 pub(crate) use carry::{Export, Import, Map, Repair};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 use offsite::runner::{Clock, SystemClock};
 
 use crate::place;

@@ -19,7 +19,7 @@ pub(crate) mod verify;
 
 use std::collections::BTreeMap;
 
-use offsite::core::MachineName;
+use offsite::model::MachineName;
 use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, PlannedOperation, Released};
 
 use crate::config::Config;

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use offsite::core::phase::Settings;
-use offsite::core::schedule::clock::ahead_max_secs;
+use offsite::runner::Settings;
+use offsite::schedule::ahead_max_secs;
 use offsite::{JobName, Selection, Transforms};
 use serde::Deserialize;
 use toml::Spanned;

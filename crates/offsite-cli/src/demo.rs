@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use offsite::core::Timestamp;
-use offsite::core::retention::{Gfs, Policy, Regular, Simple};
+use offsite::model::Timestamp;
 use offsite::report::{BackupReport, CopyReport, Operation};
+use offsite::retention::Gfs;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Transforms, Verify,
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offsite::core::retention::Policy;
+use offsite::retention::Policy;
 
 use crate::config::Config;
 use crate::policy::RetentionConfig;

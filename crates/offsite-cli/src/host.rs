@@ -1,6 +1,6 @@
 //! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
 
-use offsite::core::RepositoryId;
+use offsite::model::RepositoryId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

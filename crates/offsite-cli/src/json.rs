@@ -4,11 +4,16 @@ mod interval;
 
 use std::collections::BTreeMap;
 
-use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Status, retention::Verdict};
+use offsite::model::MachineName;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::{
     BackupReport, BlockTraffic, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport, Operation,
     RestoreReport, Tally, TransformReport,
 };
+use offsite::retention::Verdict;
 use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
 use offsite_backends::Ejected;
 use serde::Serialize;
@@ -235,7 +240,7 @@ fn tally(tally: &Tally) -> Value {
     })
 }
 
-fn cost(cost: &offsite::core::plan::Cost) -> Value {
+fn cost(cost: &offsite::plan::Cost) -> Value {
     json!({
         "blocks": cost.blocks,
         "bytes_read": cost.bytes_read,

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 
 use crate::config::Config;
 

@@ -5,7 +5,8 @@ mod prepare;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use offsite::core::{RestorePoint, Timestamp};
+use offsite::model::RestorePoint;
+use offsite::model::Timestamp;
 use offsite::repository::{Error, ErrorKind};
 use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};

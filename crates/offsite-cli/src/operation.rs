@@ -1,7 +1,8 @@
 //! Transforms in words and as JSON.
 
 use offsite::MergeMethod;
-use offsite::core::{MachineName, Sequence};
+use offsite::model::MachineName;
+use offsite::model::Sequence;
 use offsite::report::{Carriage, FullFrom, HealedFrom, Operation};
 use serde_json::{Value, json};
 

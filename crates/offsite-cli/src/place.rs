@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::core::{Sequence, Timestamp};
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
 use offsite::repository::{Error, ErrorKind, Repository};
 use offsite::{JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};

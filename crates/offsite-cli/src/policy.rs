@@ -1,9 +1,18 @@
 //! Retention as people write it: the table `[jobs.NAME.retention]`, and the same keys in a file of their own.
 
-use offsite::core::retention::{
-    Anchors, Days, DeletedMachines, Gfs, Marking, Method, MonthDay, Policy, QuarterMonth, Regular, Simple, Weekday,
-    Zone,
-};
+use offsite::retention::Anchors;
+use offsite::retention::Days;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Marking;
+use offsite::retention::Method;
+use offsite::retention::MonthDay;
+use offsite::retention::Policy;
+use offsite::retention::QuarterMonth;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
+use offsite::retention::Weekday;
+use offsite::retention::Zone;
 use serde::{Deserialize, Deserializer, de};
 
 /// The keys. One that this version does not know is refused, never ignored.

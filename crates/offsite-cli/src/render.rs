@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use offsite::Bytes;
-use offsite::core::phase::Outcome;
-use offsite::core::{MachineName, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::report::Tally;
+use offsite::runner::Outcome;
 use offsite::runner::{Overdue, RunReport};
 
 /// Bytes in binary units, three digits at least.

@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use offsite::core::{MachineName, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::runner::RunReport;
 use offsite::{Damage, JobName};
 use serde::{Deserialize, Serialize};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span, ToSpan};
-use offsite::core::Timestamp;
-use offsite::core::retention::Zone;
+use offsite::model::Timestamp;
+use offsite::retention::Zone;
 
 /// A time, some of it to be read from a clock and a calendar that are not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

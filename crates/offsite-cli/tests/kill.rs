@@ -7,7 +7,7 @@
 
 mod support;
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -15,16 +15,18 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offsite::core::Head;
-use offsite::core::format::head::HEAD_BYTES_MAX;
-use offsite::core::retention::Simple;
-use offsite::core::{BlockSize, MachineName, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::Head;
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::repository::{Key, Prefix, Repository, RepositoryExt};
+use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, Error, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Verify,
 };
 use offsite_backends::{Local, S3, S3Credentials, S3Location, S3Options};
 use offsite_cli::workload::{Changes, Disk, Profile};
+use offsite_core::format::head::HEAD_BYTES_MAX;
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY, Server};
 use offsite_tests::qemu::{self, Format};
 use support::{COPY_JOB, Offsite, Ran, Random, assert_equal_bytes, hour, repository, seed};

@@ -14,8 +14,8 @@
 //! #     machine: MachineName::new("web01")?, captured: Timestamp::parse("2026-11-21T22:20:00Z")?,
 //! #     status: Status::Complete, tags: vec!["gold".to_owned()], containers: Vec::new(), is_locked: false,
 //! # };
-//! let selection = Selection {
-//!     sources: vec![Source::infrastructure(primary)],
+//! let selection = SelectionRules {
+//!     sources: vec![Scope::infrastructure(primary)],
 //!     include: Objects { tags: vec![Pattern::new("gold")], ..Objects::default() },
 //!     exclude: Objects { machines: vec![Pattern::new("test*")], ..Objects::default() },
 //! };
@@ -28,7 +28,7 @@
 //!
 //! # Rules
 //!
-//! - *Scope.* A [`Source`] is a repository, and in it all jobs ("from infrastructure"), or one ("from job"; with machines chosen of
+//! - *Scope.* A [`Scope`] is a repository, and in it all jobs ("from infrastructure"), or one ("from job"; with machines chosen of
 //!   it: "from backup"). Several sources add up. A copy job's folder is a source like any other.
 //! - *Objects.* A machine is selected if its name, a tag or a container of it matches `include` (which, if empty, takes
 //!   all), and nothing of it matches `exclude`. Machines that appear later join by themselves.
@@ -80,7 +80,7 @@ pub struct Candidate {
 
 /// Where restore points are taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct Scope {
     /// The identity of a repository.
     pub repository: RepositoryId,
     /// The one job whose points are taken; any, if there is none.
@@ -102,9 +102,9 @@ pub struct Objects {
 
 /// What a copy job takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct SelectionRules {
     /// Where from.
-    pub sources: Vec<Source>,
+    pub sources: Vec<Scope>,
     /// Which machines; all, if this is empty.
     pub include: Objects,
     /// Which of them not.
@@ -223,7 +223,7 @@ pub enum Decision {
     Missing,
 }
 
-impl Source {
+impl Scope {
     /// All jobs of a repository.
     #[must_use]
     pub fn infrastructure(repository: RepositoryId) -> Self {
@@ -270,7 +270,7 @@ impl Objects {
     }
 }
 
-impl Selection {
+impl SelectionRules {
     /// Whether a candidate is of a source and of the selected machines.
     #[must_use]
     pub fn has(&self, candidate: &Candidate) -> bool {

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use offsite::core::retention::Simple;
-use offsite::core::{MachineName, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
+use offsite::retention::Simple;
 use offsite::{CopyJob, JobName, OpenRepository, Restore};
 use offsite_backends::Local;
 

@@ -53,8 +53,9 @@ pub use jobs::backup::{BackupJob, BackupMethod, FullKind};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
-pub use offsite_core as core;
-pub use offsite_core::{DiskName, ImageFormat};
+pub use offsite_core::retention::Policy;
+pub use offsite_core::schedule::Schedule;
+pub use offsite_core::{DiskName, ImageFormat, MachineName, Sequence, Timestamp};
 pub use offsite_repository as repository;
 pub use progress::{Progress, Silent};
 pub use reader::job_folder::{JobFolder, PointSelector};
@@ -62,6 +63,48 @@ pub use reader::restore::Restore;
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use recovery::verify::Verify;
 pub use report::{Damage, KnownDamage, MergeMethod, Released, Touched, VerifyReport};
+
+/// What a backup chain is: machines, disks, blocks, restore points, and the folder that they lie in.
+pub mod model {
+    pub use offsite_core::{
+        BlockMap, BlockSize, BlockSizeError, Chain, ChainError, ClaimId, CommitId, Digest, DiskIdentity, DiskMap,
+        DiskMapError, DiskName, DiskNameError, DiskNumber, FileState, FolderId, Head, ImageFormat, IndexReference,
+        Labels, LabelsError, Lease, MachineMap, MachineName, MachineNameError, MachineNumber, MachineState, ObjectId,
+        Origin, ParseIdentityError, ParseTimestampError, PointKind, RepositoryId, RestorePoint, RetiredObject,
+        Retirement, Role, Run, Sequence, Status, Stored, StoredBlock, Timestamp, Transferred,
+    };
+}
+
+/// Which restore points are kept, why, and until when.
+pub mod retention {
+    pub use offsite_core::retention::{
+        Ageing, AnchorError, Anchors, Archived, Change, Conditions, Days, DaysOutOfRange, DeletedMachines, Departure,
+        Expiry, Flags, Gfs, GfsError, Life, Lives, Marking, Member, Method, MonthDay, NoPeriodicFulls, NotAscending,
+        Outlook, Policy, QuarterMonth, Reason, Regular, Simple, Simulation, Subject, Tier, TooFew, UnknownZone, Until,
+        Verdict, Weekday, Zone, forecast, judge,
+    };
+}
+
+/// When a job runs: intervals, windows, and how far it looks back.
+pub mod schedule {
+    pub use offsite_core::schedule::clock::{ClockReading, ahead_max_secs};
+    pub use offsite_core::schedule::{
+        Every, EveryError, Interval, Lookup, LookupError, Period, PointRange, Schedule, Span, TimeOfDay,
+        TimeOfDayError, Window, WindowError,
+    };
+}
+
+/// Which machines a job takes, and which of their states.
+pub mod selection {
+    pub use offsite_core::selection::{Decision, Objects, Pattern, Take};
+}
+
+/// What an operation will cost and do, before it runs.
+pub mod plan {
+    pub use offsite_core::plan::Cost;
+
+    pub use crate::{PlannedOperation, PlannedSync, RunPlan};
+}
 
 /// How long another host waits for a sign of life of a writer.
 const DEFAULT_LEASE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use offsite_core::phase::Settings;
 
 use crate::{CopyJob, JobName};
 
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
 pub use memory::{Memory, OpenInterval};
+pub use offsite_core::phase::{Absence, LastRun, Note, Outcome, Phase, RunResult, Settings, TransformResult};
 pub use report::{Overdue, RunEnd, RunReport, RunStatus};
 pub use slots::Slots;
 

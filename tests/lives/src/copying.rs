@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use offsite::core::{Digest, MachineName, Sequence, Status};
+use offsite::model::Digest;
+use offsite::model::MachineName;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
 use offsite::{CopyJob, Gate, Passage, RunPlan, SyncRequest, Transforms};
 

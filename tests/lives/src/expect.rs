@@ -1,13 +1,18 @@
 //! What a copy is to bring, told from what the sources hold.
 
-use offsite::core::FolderId;
+use offsite::model::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use offsite::SyncRequest;
-use offsite::core::schedule::PointRange;
-use offsite::core::selection::Take;
-use offsite::core::{Labels, MachineName, Origin, Sequence, Status, Timestamp};
+use offsite::model::Labels;
+use offsite::model::MachineName;
+use offsite::model::Origin;
+use offsite::model::Sequence;
+use offsite::model::Status;
+use offsite::model::Timestamp;
+use offsite::schedule::PointRange;
+use offsite::selection::Take;
 use offsite_simulation::machines::machine;
 
 use crate::proof::Proven;

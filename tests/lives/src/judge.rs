@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use offsite::core::{RestorePoint, Sequence, Status};
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::{Carriage, FullFrom, HealedFrom, Operation, OperationReport, Tally, TransformReport};
 use offsite::{Budget, Compact, MergeMethod, PlannedOperation, Transforms};
 use offsite_repository::ErrorKind;

@@ -2,10 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use offsite::core::retention::{
-    Ageing, Conditions, Flags, Policy, Regular, Subject, Tier, Verdict, due, stand_in, verdicts,
-};
-use offsite::core::{MachineName, PointKind, RestorePoint, Sequence, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
+use offsite::retention::Ageing;
+use offsite::retention::Conditions;
+use offsite::retention::Flags;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Subject;
+use offsite::retention::Tier;
+use offsite::retention::Verdict;
+use offsite_core::retention::due;
+use offsite_core::retention::stand_in;
+use offsite_core::retention::verdicts;
 
 use crate::proof::Proven;
 use crate::violation::{Law, Violation, ensure};

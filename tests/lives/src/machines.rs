@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use offsite::ImageSource;
-use offsite::core::Labels;
+use offsite::model::Labels;
 use offsite_simulation::machines::{BLOCK_BYTES, Content, DiskTruth};
 use tempfile::TempDir;
 

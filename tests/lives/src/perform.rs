@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use offsite::core::{BlockSize, Labels, MachineName};
+use offsite::model::BlockSize;
+use offsite::model::Labels;
+use offsite::model::MachineName;
 use offsite::{BackupJob, BackupMethod, FullKind, TransformJob, Transforms};
 use offsite_simulation::machines::machine;
 
@@ -230,7 +232,7 @@ impl World {
     }
 
     /// What a run of a backup job may let go.
-    fn backup_keeping<'a>(&self, policy: Option<&'a offsite::core::retention::Policy>) -> Keeping<'a> {
+    fn backup_keeping<'a>(&self, policy: Option<&'a offsite::retention::Policy>) -> Keeping<'a> {
         Keeping { policy, now: self.now(), elsewhere: &[], deletes_machines: false }
     }
 
@@ -293,11 +295,11 @@ impl World {
     }
 
     /// A new point has the machines of the job, as they are now, and of a full the others.
-    fn judge_backup(&self, number: usize, new: &[offsite::core::Sequence]) -> Result<(), Violation> {
+    fn judge_backup(&self, number: usize, new: &[offsite::model::Sequence]) -> Result<(), Violation> {
         let (Some(after), [sequence]) = (self.proven(number), new) else { return Ok(()) };
         let Some(point) = after.head.chain.get(*sequence) else { return Ok(()) };
         let members = &self.backups[number].members;
-        let complete = point.machines.iter().filter(|machine| machine.status == offsite::core::Status::Complete);
+        let complete = point.machines.iter().filter(|machine| machine.status == offsite::model::Status::Complete);
         let complete: Vec<&str> = complete.map(|machine| machine.name.as_str()).collect();
         let has_labels = |name: &&str| {
             let known = after.head.labels.get(&machine(name)).cloned().unwrap_or_default();

@@ -1,17 +1,27 @@
 //! What a job folder holds, told from its stored bytes alone and compared with what the machines held.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use offsite::core::Head;
-use offsite::core::Index;
-use offsite::core::format::frame::{Codec, Header};
-use offsite::core::{
-    BlockMap, Digest, DiskNumber, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Status, Stored,
-    StoredBlock, Timestamp,
-};
+use offsite::model::BlockMap;
+use offsite::model::Digest;
+use offsite::model::DiskNumber;
+use offsite::model::Head;
+use offsite::model::MachineMap;
+use offsite::model::MachineName;
+use offsite::model::ObjectId;
+use offsite::model::RestorePoint;
+use offsite::model::Run;
+use offsite::model::Sequence;
+use offsite::model::Status;
+use offsite::model::Stored;
+use offsite::model::StoredBlock;
+use offsite::model::Timestamp;
+use offsite_core::Index;
+use offsite_core::format::frame::Codec;
+use offsite_core::format::frame::Header;
 use offsite_simulation::machines::{Content, DiskTruth};
 use sha2::{Digest as _, Sha256};
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use offsite::core::{MachineName, Sequence};
+use offsite::model::MachineName;
+use offsite::model::Sequence;
 use offsite::report::RestoreReport;
 use offsite::simulation::on_host;
 use offsite::{PointSelector, Restore};

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite::core::Sequence;
+use offsite::model::Sequence;
 use offsite::report::Tally;
 use offsite::{Export, Import, MapSeed, PointSelector};
 

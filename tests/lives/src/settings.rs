@@ -3,9 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offsite::core::retention::{Ageing, Days, DeletedMachines, Expiry, Gfs, Marking, Method, Policy, Regular, Simple};
-use offsite::core::selection::{Objects, Pattern};
-use offsite::core::{Labels, MachineName, RestorePoint};
+use offsite::model::Labels;
+use offsite::model::MachineName;
+use offsite::model::RestorePoint;
+use offsite::retention::Ageing;
+use offsite::retention::Days;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Expiry;
+use offsite::retention::Gfs;
+use offsite::retention::Marking;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
+use offsite::selection::Objects;
+use offsite::selection::Pattern;
 use offsite::{BackupMethod, Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
 use offsite_simulation::machines::machine;
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::core::RetiredObject;
-use offsite::core::format::backup_file::region_bytes;
-use offsite::core::{MachineName, Sequence};
+use offsite::model::MachineName;
+use offsite::model::RetiredObject;
+use offsite::model::Sequence;
 use offsite::{Repair, RepairReport, Transforms, Verify, VerifyReport};
+use offsite_core::format::backup_file::region_bytes;
 use offsite_repository::{Key, Reclaim, Repository};
 
 use crate::damage::Target;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{Either, select};
-use offsite::core::{Digest, RestorePoint, Timestamp};
+use offsite::model::Digest;
+use offsite::model::RestorePoint;
+use offsite::model::Timestamp;
 use offsite::simulation::on_host;
 use offsite::{JobName, OpenRepository, Source, Transforms};
 use offsite_repository::testing::{CrashImage, Fault, Faulty, Gate, Memory, MemoryOptions};
@@ -272,7 +274,7 @@ impl World {
                 SourceSpec::Job(folder) => Source::job(repository, job(FOLDERS[*folder].job)),
                 SourceSpec::Infrastructure(_) => Source::infrastructure(repository),
                 SourceSpec::Machines(folder, names) => {
-                    let names = names.iter().map(|name| offsite::core::selection::Pattern::new(machine(name).as_str()));
+                    let names = names.iter().map(|name| offsite::selection::Pattern::new(machine(name).as_str()));
                     Source::backup(repository, job(FOLDERS[*folder].job), names.collect())
                 }
             });

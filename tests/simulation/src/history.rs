@@ -1,11 +1,11 @@
 //! Who committed what, as the heads that were stored tell.
 
-use offsite::core::CommitId;
-use offsite::core::format::WireFormat;
+use offsite::model::CommitId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::core::Head;
-use offsite::core::Timestamp;
+use offsite::model::Head;
+use offsite::model::Timestamp;
 
 use crate::proof::{Invariant, Violation};
 use crate::schedule::Actor;

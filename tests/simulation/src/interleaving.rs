@@ -5,8 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use offsite::core::retention::{Policy, Regular, Simple};
-use offsite::core::{Sequence, Timestamp};
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::simulation::{Entered, Variant, enter, on_host};
 use offsite::{Error, OpenRepository, PointSelector, Transforms};
 use offsite_repository::testing::CrashImage;

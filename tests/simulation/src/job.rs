@@ -4,8 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::core::retention::{Anchors, DeletedMachines, Gfs, Method, Policy, Regular, Simple};
-use offsite::core::{BlockSize, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::Timestamp;
+use offsite::retention::Anchors;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::simulation::on_host;
 use offsite::{
     BackupJob, BackupMethod, Compact, CopyJob, Error, FullKind, JobFolder, LiveShare, MapSeed, MergeMethod,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use offsite::core::{Digest, MachineName};
+use offsite::model::Digest;
+use offsite::model::MachineName;
 use offsite::{ImageSource, JobName};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;

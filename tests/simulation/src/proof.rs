@@ -1,17 +1,29 @@
 //! What must hold of a job folder, told from its stored bytes alone: the engine that wrote them is not asked.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::core::Index;
-use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
-use offsite::core::format::frame::{Codec, Header};
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
-use offsite::core::{BlockMap, DiskNumber, ObjectId, RestorePoint, Run, Status, StoredBlock};
-use offsite::core::{Head, RetiredObject};
+use offsite::model::BlockMap;
+use offsite::model::DiskNumber;
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::RestorePoint;
+use offsite::model::RetiredObject;
+use offsite::model::Run;
+use offsite::model::Status;
+use offsite::model::StoredBlock;
+use offsite_core::Index;
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::backup_file::region_bytes;
+use offsite_core::format::decode_record;
+use offsite_core::format::frame::Codec;
+use offsite_core::format::frame::Header;
 use offsite_repository::testing::CrashImage;
 use offsite_repository::{Reclaim, Repository};
 

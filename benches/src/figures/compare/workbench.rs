@@ -6,9 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use offsite::core::retention::{Policy, Regular, Simple};
-use offsite::core::{BlockSize, MachineName};
+use offsite::model::BlockSize;
+use offsite::model::MachineName;
 use offsite::report::TransformReport;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::{JobName, MergeMethod, PointSelector, Restore, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Disk};
 use tokio::runtime::Runtime;

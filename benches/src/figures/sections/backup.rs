@@ -1,6 +1,6 @@
 //! Backup of an image into a fresh repository.
 
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 
 use super::{Bench, remove};
 use crate::figures::pages::Pages;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 
 use super::{Bench, length_bytes, remove};
 use crate::figures::pages::Pages;

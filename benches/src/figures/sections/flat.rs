@@ -3,22 +3,35 @@
 //! Each merge runs in a process of its own, so that its memory is told by itself, and on the chain as the merge before left it:
 //! the chain has as many increments as there are samples, all of one size, and each sample merges one.
 
-use offsite::core::CommitId;
-use offsite::core::format::WireFormat;
+use offsite::model::CommitId;
+use offsite_core::format::WireFormat;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use offsite::core::Head;
-use offsite::core::Index;
-use offsite::core::retention::{Policy, Regular, Simple};
-use offsite::core::{
-    BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
-    MachineNumber, MachineState,
-};
-use offsite::core::{Chain, ObjectId, Run, Status, StoredBlock};
+use offsite::model::BlockSize;
+use offsite::model::Chain;
+use offsite::model::Digest;
+use offsite::model::DiskIdentity;
+use offsite::model::DiskMap;
+use offsite::model::DiskName;
+use offsite::model::DiskNumber;
+use offsite::model::Head;
+use offsite::model::ImageFormat;
+use offsite::model::MachineMap;
+use offsite::model::MachineName;
+use offsite::model::MachineNumber;
+use offsite::model::MachineState;
+use offsite::model::ObjectId;
+use offsite::model::Run;
+use offsite::model::Status;
+use offsite::model::StoredBlock;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::retention::Simple;
 use offsite::{JobName, MergeMethod, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Changes, Disk, Profile};
+use offsite_core::Index;
 
 use super::{Bench, remove};
 use crate::figures::pages::Pages;
@@ -166,7 +179,7 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
     let end = start + u64::from(blocks) * frame_bytes;
     index.files.insert(*file, end);
     let bytes = index.encode()?;
-    let point = offsite::core::format::index::point(&index, &bytes)?;
+    let point = offsite_core::format::index::point(&index, &bytes)?;
     std::fs::write(job.join("index").join(index.id.to_string()), &bytes)?;
     std::fs::write(job.join("blocks").join(format!("{}.index", index.id)), &bytes)?;
     std::fs::OpenOptions::new().write(true).open(job.join("blocks").join(file.to_string()))?.set_len(end)?;

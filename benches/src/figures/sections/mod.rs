@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use offsite::OpenRepository;
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 use offsite_cli::workload::Disk;
 use tokio::runtime::Runtime;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use offsite_backends::Local;
 // The engine for the simulation, as the shipped one cannot leave the proof out.
-use offsite_simulated::core::Timestamp;
-use offsite_simulated::core::retention::Simple;
+use offsite_simulated::Timestamp;
 use offsite_simulated::report::CopyReport;
+use offsite_simulated::retention::Simple;
 use offsite_simulated::simulation::{Variant, enter};
 use offsite_simulated::{CopyJob, JobName, OpenRepository};
 

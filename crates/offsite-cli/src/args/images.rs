@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use offsite::DiskName;
-use offsite::core::MachineName;
+use offsite::model::MachineName;
 
 use super::{Format, machine_name};
 

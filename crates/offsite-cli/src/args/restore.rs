@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offsite::JobName;
-use offsite::core::MachineName;
+use offsite::model::MachineName;
 
 use super::{Format, job_name, machine_name, new_path};
 use crate::when::When;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use offsite::core::retention::Simple;
-use offsite::core::{Labels, MachineName};
+use offsite::model::Labels;
+use offsite::model::MachineName;
 use offsite::report::BackupReport;
+use offsite::retention::Simple;
 use offsite::{BackupJob, FullKind, ImageSource};
 
 use crate::args::{Backup, FormatOf};

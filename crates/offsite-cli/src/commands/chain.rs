@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use offsite::core::retention::{Departure, Verdict};
-use offsite::core::{Chain as CoreChain, PointKind, RestorePoint};
+use offsite::model::Chain as CoreChain;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::retention::Departure;
+use offsite::retention::Verdict;
 use offsite::{JobFolder, KnownDamage, Transforms};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 use offsite::{JobFolder, OpenRepository};
 use serde_json::{Value, json};
 

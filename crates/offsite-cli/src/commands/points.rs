@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use offsite::core::{Sequence, Status as MachineStatus};
+use offsite::model::Sequence;
+use offsite::model::Status as MachineStatus;
 use offsite::{JobFolder, KnownDamage};
 use serde_json::{Value, json};
 

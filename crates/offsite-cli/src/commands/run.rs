@@ -5,11 +5,12 @@ mod summary;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite::core::Timestamp;
-use offsite::core::schedule::Schedule;
-use offsite::core::selection::{Decision, Take};
+use offsite::model::Timestamp;
 use offsite::report::MachineReport;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
+use offsite::schedule::Schedule;
+use offsite::selection::Decision;
+use offsite::selection::Take;
 use offsite::{JobName, SyncRequest};
 use offsite_backends::Ejected;
 

@@ -9,8 +9,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 
-use offsite::core::retention::{Flags, Policy, Simulation};
-use offsite::core::{PointKind, Timestamp};
+use offsite::model::PointKind;
+use offsite::model::Timestamp;
+use offsite::retention::Flags;
+use offsite::retention::Policy;
+use offsite::retention::Simulation;
 
 use crate::args::Simulate;
 use crate::policy::RetentionConfig;

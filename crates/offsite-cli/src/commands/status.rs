@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use offsite::core::{MachineName, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::runner::Overdue;
 use serde_json::{Value, json};
 

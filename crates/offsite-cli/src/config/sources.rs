@@ -1,6 +1,7 @@
 //! What a job copies: its sources, and the machines that it selects of them.
 
-use offsite::core::selection::{Objects, Pattern};
+use offsite::selection::Objects;
+use offsite::selection::Pattern;
 use offsite::{JobName, OpenRepository, Source};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};

@@ -4,9 +4,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use offsite::core::phase::Settings;
-use offsite::core::retention::Zone;
-use offsite::core::schedule::{Every, Lookup, Period, Schedule, TimeOfDay, Window};
+use offsite::retention::Zone;
+use offsite::runner::Settings;
+use offsite::schedule::Every;
+use offsite::schedule::Lookup;
+use offsite::schedule::Period;
+use offsite::schedule::Schedule;
+use offsite::schedule::TimeOfDay;
+use offsite::schedule::Window;
 use serde::Deserialize;
 use toml::Spanned;
 

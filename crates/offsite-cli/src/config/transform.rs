@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use offsite::core::retention::Policy;
+use offsite::retention::Policy;
 use offsite::{Budget, Compact, LiveShare, MergeMethod, Transforms};
 use serde::Deserialize;
 

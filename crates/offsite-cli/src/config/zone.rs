@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use offsite::JobName;
-use offsite::core::retention::Zone;
+use offsite::retention::Zone;
 
 use super::Config;
 use crate::local_time::LocalTime;

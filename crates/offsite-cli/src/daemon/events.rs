@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use offsite::core::phase::Phase;
-use offsite::core::schedule::Span;
 use offsite::report::MachineOutcome;
+use offsite::runner::Phase;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
+use offsite::schedule::Span;
 use offsite::{JobName, Progress};
 use offsite_backends::Ejected;
 use tracing::{debug, error, info, warn};
@@ -45,7 +45,7 @@ impl RunnerEvents for Listener {
                 self.store.job(name, Weight::Shown, |record| record.next_wake = until.map(|until| until.to_string()));
             }
             RunnerEvent::SyncStarted { machines } => {
-                let names: Vec<&str> = machines.iter().map(offsite::core::MachineName::as_str).collect();
+                let names: Vec<&str> = machines.iter().map(offsite::model::MachineName::as_str).collect();
                 info!(job = name, "copying {}", names.join(", "));
             }
             RunnerEvent::Transferring { bytes } => {

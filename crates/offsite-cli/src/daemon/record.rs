@@ -1,12 +1,15 @@
 //! What the status file says. The names of its fields are stable; times are RFC 3339 in UTC.
 
-use offsite::core::RepositoryId;
 use std::collections::BTreeMap;
 
-use offsite::core::phase::{Absence, LastRun, Outcome};
-use offsite::core::schedule::Span;
-use offsite::core::{MachineName, Sequence, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
+use offsite::runner::Absence;
+use offsite::runner::LastRun;
+use offsite::runner::Outcome;
 use offsite::runner::{Memory, OpenInterval};
+use offsite::schedule::Span;
 use serde::{Deserialize, Serialize};
 
 /// The version that is written. A file of another one is not understood.
@@ -210,6 +213,8 @@ impl OutcomeRecord {
 
 #[cfg(test)]
 mod tests {
+    use offsite::model::RepositoryId;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use offsite::core::MachineName;
+use offsite::model::MachineName;
 
 use crate::status::Failure;
 use crate::workload::Disk;

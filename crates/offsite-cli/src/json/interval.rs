@@ -1,11 +1,13 @@
 //! The report of one interval of a job, run on schedule or by hand: what a script gets on its standard input, what the status
 //! keeps, and what `offsite run --json` prints.
 
-use offsite::core::phase::{Outcome, TransformResult};
-use offsite::core::schedule::Span;
-use offsite::core::{MachineName, Timestamp};
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::report::SyncReport;
+use offsite::runner::Outcome;
+use offsite::runner::TransformResult;
 use offsite::runner::{Overdue, RunReport};
+use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use super::{tally, transform};

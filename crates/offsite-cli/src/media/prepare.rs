@@ -1,11 +1,11 @@
 //! A new medium for a set.
 
-use offsite::core::FolderId;
+use offsite::model::FolderId;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 use offsite::repository::ErrorKind;
 use offsite::{JobFolder, OpenRepository};
 use offsite_backends::{Catalogue, Ejected, KnownMedium, Local, Medium, Removable};

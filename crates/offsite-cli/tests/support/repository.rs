@@ -1,11 +1,11 @@
 //! What lies in a repository's folder.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use offsite::core::Head;
+use offsite::model::Head;
 
 /// All files below `folder`, by their relative paths, with what they hold.
 #[track_caller]

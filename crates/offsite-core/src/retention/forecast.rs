@@ -9,7 +9,7 @@ use super::policy::{Method, Policy};
 use super::reason::Verdict;
 use super::verdicts::{Change, Conditions};
 use crate::plan::references;
-use crate::schedule::clock::Clock;
+use crate::schedule::clock::ClockReading;
 use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// So many runs are foretold: 27 years of a daily job.
@@ -185,8 +185,8 @@ impl Oracle<'_> {
     }
 
     /// What the clock is made of in a run at `now`; the job remembers it.
-    fn clock(&mut self, now: Timestamp) -> Option<Clock> {
-        let clock = Clock::judge(Some(self.known?), now, self.outlook.ahead_max_secs);
+    fn clock(&mut self, now: Timestamp) -> Option<ClockReading> {
+        let clock = ClockReading::judge(Some(self.known?), now, self.outlook.ahead_max_secs);
         self.known = Some(clock.mark());
         Some(clock)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::tier::Tier;
-use crate::schedule::clock::Clock;
+use crate::schedule::clock::ClockReading;
 use crate::{MachineName, Sequence, Timestamp};
 
 /// Why a restore point is kept.
@@ -80,7 +80,7 @@ pub enum Reason {
     /// It would go, and the clock by which it would is in doubt: nothing goes until that is settled.
     ClockInDoubt {
         /// What the clock says, and what was known before.
-        clock: Clock,
+        clock: ClockReading,
     },
 }
 
@@ -160,7 +160,7 @@ impl fmt::Display for Reason {
             Self::Held => write!(formatter, "held, ")?,
             Self::Pinned => write!(formatter, "being read, ")?,
             Self::PolicyChanged => write!(formatter, "the policy changed, ")?,
-            Self::ClockInDoubt { clock: Clock::Behind { known, .. } } => {
+            Self::ClockInDoubt { clock: ClockReading::Behind { known, .. } } => {
                 return write!(formatter, "the clock is behind, until it has passed {known} again");
             }
             Self::ClockInDoubt { .. } => {

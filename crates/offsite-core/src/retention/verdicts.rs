@@ -7,7 +7,7 @@ use super::calendar;
 use super::policy::{Days, Expiry, Method, Policy, Regular};
 use super::reason::{Reason, Until, Verdict};
 use super::tier::{Flags, Tier};
-use crate::schedule::clock::Clock;
+use crate::schedule::clock::ClockReading;
 use crate::{MachineName, MachineState, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// What retention has to know about a restore point.
@@ -82,7 +82,7 @@ pub struct Conditions {
     /// machine's last.
     pub merges_carry: bool,
     /// What is made of the present, where it may be in doubt. By a clock that is in doubt, nothing goes.
-    pub clock: Option<Clock>,
+    pub clock: Option<ClockReading>,
 }
 
 /// A verdict for each point, in the order of `points`: oldest first, archives and chain together.

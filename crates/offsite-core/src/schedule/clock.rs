@@ -25,7 +25,7 @@ pub const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// What to make of the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub enum ClockReading {
     /// It follows what was known.
     Steady {
         /// The present, and the new mark.
@@ -56,7 +56,7 @@ pub fn ahead_max_secs(schedule: &Schedule) -> i64 {
     schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }
 
-impl Clock {
+impl ClockReading {
     /// Judges the present by the latest time that was known, if any was.
     #[must_use]
     pub fn judge(known: Option<Timestamp>, now: Timestamp, ahead_max_secs: i64) -> Self {
@@ -89,7 +89,7 @@ impl Clock {
 }
 
 /// Why nothing is pruned, where that is so.
-impl fmt::Display for Clock {
+impl fmt::Display for ClockReading {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steady { now } => write!(formatter, "the clock says {now}"),

@@ -5,7 +5,7 @@ use crate::RepositoryId;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Candidate, Choice, Decision, Had, Request, Selection, Take};
+use super::{Candidate, Choice, Decision, Had, Request, SelectionRules, Take};
 use crate::{MachineName, Status, Timestamp};
 
 /// What becomes of each selected machine, by name.
@@ -13,7 +13,7 @@ use crate::{MachineName, Status, Timestamp};
 /// Every machine that a source has and the selection takes is in the answer once, and so is every machine that the selection
 /// names without wildcards.
 #[must_use]
-pub fn decide(selection: &Selection, candidates: &[Candidate], request: &Request<'_>) -> Vec<Choice> {
+pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Request<'_>) -> Vec<Choice> {
     let mut machines: BTreeMap<MachineName, Vec<usize>> =
         selection.named().map(|machine| (machine, Vec::new())).collect();
     for (place, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| selection.has(candidate)) {

@@ -6,7 +6,7 @@ use offsite_core::retention::{
     Anchors, Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, Marking, NotAscending, Reason, Simulation,
     Subject, Tier, Until, Verdict, Zone, mark_again, mark_full, stand_in, verdicts,
 };
-use offsite_core::schedule::clock::Clock;
+use offsite_core::schedule::clock::ClockReading;
 use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status, Timestamp};
 
 use crate::{daily, policy, time, zone};
@@ -57,7 +57,7 @@ fn by_a_clock_in_doubt_nothing_goes() {
             "the clock is far ahead of the last run, until later runs have caught up with it",
         ),
     ] {
-        let clock = Clock::judge(Some(known), now, 10 * 86_400);
+        let clock = ClockReading::judge(Some(known), now, 10 * 86_400);
         let conditions = Conditions { clock: Some(clock), ..Conditions::default() };
         let verdicts = verdicts(&points, &policy(3, None), now, &conditions);
         assert!(verdicts.iter().all(Verdict::keeps));
@@ -66,7 +66,7 @@ fn by_a_clock_in_doubt_nothing_goes() {
         assert_eq!(verdicts[6].reasons[0].until(), Until::ClockSettled);
         assert!(verdicts[7..].iter().all(|verdict| !verdict.reasons.contains(&Reason::ClockInDoubt { clock })));
     }
-    let steady = Conditions { clock: Some(Clock::Steady { now }), ..Conditions::default() };
+    let steady = Conditions { clock: Some(ClockReading::Steady { now }), ..Conditions::default() };
     assert_eq!(kept(&verdicts(&points, &policy(3, None), now, &steady)), [8, 9, 10]);
 }
 

@@ -1,7 +1,7 @@
 //! Whether the present is believed.
 
 use offsite_core::Timestamp;
-use offsite_core::schedule::clock::{Clock, ahead_max_secs};
+use offsite_core::schedule::clock::{ClockReading, ahead_max_secs};
 
 use crate::{schedule, time};
 
@@ -11,7 +11,7 @@ const DAY_SECS: i64 = 86_400;
 fn runs_without_pruning(known: Timestamp, first: Timestamp, step_secs: i64, ahead_max_secs: i64) -> u32 {
     let (mut known, mut now, mut runs) = (known, first, 0);
     loop {
-        let clock = Clock::judge(Some(known), now, ahead_max_secs);
+        let clock = ClockReading::judge(Some(known), now, ahead_max_secs);
         assert!(clock.mark() >= known, "the mark never goes back");
         assert!(clock.mark() <= now.max(known));
         if clock.may_prune() {
@@ -28,12 +28,12 @@ fn too_far_is_ten_intervals_and_at_least_a_day() {
     assert_eq!(bound("15 minutes"), DAY_SECS);
     assert_eq!(bound("immediate"), 100 * DAY_SECS);
     let known = time("2026-11-22T22:00:00Z");
-    let judge = |secs| Clock::judge(Some(known), known.saturating_add_secs(secs), bound("1 day"));
+    let judge = |secs| ClockReading::judge(Some(known), known.saturating_add_secs(secs), bound("1 day"));
     assert!(judge(0).may_prune() && judge(10 * DAY_SECS).may_prune());
     assert!(!judge(10 * DAY_SECS + 1).may_prune());
     assert!(!judge(-1).may_prune());
     assert_eq!(judge(-1).mark(), known);
-    assert!(Clock::judge(None, known, 0).may_prune(), "nothing was known");
+    assert!(ClockReading::judge(None, known, 0).may_prune(), "nothing was known");
     assert_eq!(
         judge(-3600).to_string(),
         "the clock says 2026-11-22T21:00:00Z and has said 2026-11-22T22:00:00Z before: nothing was removed; \

@@ -4,7 +4,7 @@ use offsite_core::FolderId;
 use offsite_core::RepositoryId;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::{
-    Candidate, Choice, Copied, Decision, Had, Objects, Pattern, Request, Selection, Source, Take, decide,
+    Candidate, Choice, Copied, Decision, Had, Objects, Pattern, Request, Scope, SelectionRules, Take, decide,
 };
 use offsite_core::{Origin, Sequence, Status, Timestamp};
 use proptest::prelude::*;
@@ -34,21 +34,26 @@ fn candidate(job: &str, name: &str, at: i64) -> Candidate {
     }
 }
 
-fn all() -> Selection {
-    Selection { sources: vec![Source::infrastructure(PRIMARY)], ..Selection::default() }
+fn all() -> SelectionRules {
+    SelectionRules { sources: vec![Scope::infrastructure(PRIMARY)], ..SelectionRules::default() }
 }
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::new(text)).collect()
 }
 
-fn chosen(selection: &Selection, candidates: &[Candidate], copied: &Copied, take: Take) -> Vec<(String, Decision)> {
+fn chosen(
+    selection: &SelectionRules,
+    candidates: &[Candidate],
+    copied: &Copied,
+    take: Take,
+) -> Vec<(String, Decision)> {
     let range = PointRange { not_before: hour(0), not_after: hour(24) };
     let choices = decide(selection, candidates, &Request { target: TARGET, copied, range, take });
     choices.into_iter().map(|Choice { machine, decision, .. }| (machine.to_string(), decision)).collect()
 }
 
-fn decisions(selection: &Selection, candidates: &[Candidate]) -> Vec<(String, Decision)> {
+fn decisions(selection: &SelectionRules, candidates: &[Candidate]) -> Vec<(String, Decision)> {
     chosen(selection, candidates, &Copied::new(), Take::Newest)
 }
 
@@ -77,8 +82,8 @@ fn what_is_never_copied() {
     let incomplete = Candidate { status: Status::Incomplete, ..candidate("nightly", "a", 8) };
     let future = candidate("nightly", "a", 25);
     let good = candidate("nightly", "a", 2);
-    let sources = vec![Source::infrastructure(PRIMARY), Source::infrastructure(TARGET)];
-    let both = Selection { sources, ..Selection::default() };
+    let sources = vec![Scope::infrastructure(PRIMARY), Scope::infrastructure(TARGET)];
+    let both = SelectionRules { sources, ..SelectionRules::default() };
     let points = [own.clone(), incomplete.clone(), future.clone(), good];
     assert_eq!(decisions(&both, &points), [("a".to_owned(), Decision::Take { candidate: 3 })]);
     assert_eq!(decisions(&both, &[own]), [("a".to_owned(), Decision::InTarget)]);
@@ -175,7 +180,7 @@ fn objects_and_exclusions() {
     let placed = Candidate { containers: vec!["berlin/esx-03".to_owned()], ..candidate("nightly", "mail", 1) };
     let points = [candidate("nightly", "web01", 1), candidate("nightly", "web-test", 1), tagged, placed];
     let names = |include: Objects, exclude: Objects| -> Vec<String> {
-        let selection = Selection { include, exclude, ..all() };
+        let selection = SelectionRules { include, exclude, ..all() };
         decisions(&selection, &points).into_iter().map(|(name, _)| name).collect()
     };
     let machines = |texts: &[&str]| Objects { machines: patterns(texts), ..Objects::default() };
@@ -193,9 +198,9 @@ fn objects_and_exclusions() {
     let several = Objects { machines: patterns(&["web01"]), tags: patterns(&["gold"]), containers: Vec::new() };
     assert_eq!(names(several, none()), ["db01", "web01"]);
     // Named and not there is missed, a pattern is not; what is excluded is not missed.
-    let selection = Selection { include: machines(&["web01", "erp", "x*"]), ..all() };
+    let selection = SelectionRules { include: machines(&["web01", "erp", "x*"]), ..all() };
     assert_eq!(decisions(&selection, &points)[0], ("erp".to_owned(), Decision::Missing));
-    let selection = Selection { include: machines(&["erp"]), exclude: machines(&["e*"]), ..all() };
+    let selection = SelectionRules { include: machines(&["erp"]), exclude: machines(&["e*"]), ..all() };
     assert_eq!(decisions(&selection, &points), []);
 }
 
@@ -203,16 +208,16 @@ fn objects_and_exclusions() {
 fn scopes() {
     let second = Candidate { repository: SECOND, ..candidate("nightly", "c", 7) };
     let points = [candidate("nightly", "a", 1), candidate("weekly", "b", 2), candidate("weekly", "c", 3), second];
-    let taken = |sources: Vec<Source>| -> Vec<(String, Decision)> {
-        decisions(&Selection { sources, ..Selection::default() }, &points)
+    let taken = |sources: Vec<Scope>| -> Vec<(String, Decision)> {
+        decisions(&SelectionRules { sources, ..SelectionRules::default() }, &points)
     };
     let take = |name: &str, candidate| (name.to_owned(), Decision::Take { candidate });
-    assert_eq!(taken(vec![Source::infrastructure(PRIMARY)]), [take("a", 0), take("b", 1), take("c", 2)]);
-    assert_eq!(taken(vec![Source::job(PRIMARY, "weekly")]), [take("b", 1), take("c", 2)]);
-    assert_eq!(taken(vec![Source::backup(PRIMARY, "weekly", patterns(&["b"]))]), [take("b", 1)]);
-    let several = vec![Source::job(PRIMARY, "nightly"), Source::infrastructure(SECOND)];
+    assert_eq!(taken(vec![Scope::infrastructure(PRIMARY)]), [take("a", 0), take("b", 1), take("c", 2)]);
+    assert_eq!(taken(vec![Scope::job(PRIMARY, "weekly")]), [take("b", 1), take("c", 2)]);
+    assert_eq!(taken(vec![Scope::backup(PRIMARY, "weekly", patterns(&["b"]))]), [take("b", 1)]);
+    let several = vec![Scope::job(PRIMARY, "nightly"), Scope::infrastructure(SECOND)];
     assert_eq!(taken(several), [take("a", 0), take("c", 3)]);
-    let missed = taken(vec![Source::backup(PRIMARY, "nightly", patterns(&["b", "a"]))]);
+    let missed = taken(vec![Scope::backup(PRIMARY, "nightly", patterns(&["b", "a"]))]);
     assert_eq!(missed, [take("a", 0), ("b".to_owned(), Decision::Missing)]);
 }
 
@@ -261,8 +266,8 @@ proptest! {
         let copied: Copied = copied.into_iter().map(|(name, what)| (machine(name), had(what))).collect();
         let range = PointRange { not_before: hour(0), not_after: hour(24) };
         let take = if takes_next { Take::Next } else { Take::Newest };
-        let sources = vec![Source::infrastructure(PRIMARY), Source::job(SECOND, "we"), Source::infrastructure(TARGET)];
-        let selection = Selection { sources, ..Selection::default() };
+        let sources = vec![Scope::infrastructure(PRIMARY), Scope::job(SECOND, "we"), Scope::infrastructure(TARGET)];
+        let selection = SelectionRules { sources, ..SelectionRules::default() };
         let request = Request { target: TARGET, copied: &copied, range, take };
         let choices = decide(&selection, &candidates, &request);
         prop_assert!(choices.is_sorted_by(|left, right| left.machine < right.machine));

@@ -9,7 +9,7 @@ use offsite_core::phase::{
     Absence, Action, Event, Job, LastRun, Note, Outcome, Past, Phase, RunResult, Settings, Sighting,
 };
 use offsite_core::schedule::{Interval, PointRange, Schedule, Span};
-use offsite_core::selection::{Candidate, Copied, Decision, Had, Request, Selection, Source, Take, decide};
+use offsite_core::selection::{Candidate, Copied, Decision, Had, Request, Scope, SelectionRules, Take, decide};
 use offsite_core::{MachineName, Sequence, Status, Timestamp};
 
 use crate::machine;
@@ -311,7 +311,7 @@ impl World {
         });
         let candidates: Vec<Candidate> =
             here.map(|(point, end)| Candidate { is_locked: *end > self.now, ..point.clone() }).collect();
-        let selection = Selection { sources: vec![Source::infrastructure(PRIMARY)], ..Selection::default() };
+        let selection = SelectionRules { sources: vec![Scope::infrastructure(PRIMARY)], ..SelectionRules::default() };
         let take = if self.interval().is_some() { Take::Newest } else { Take::Next };
         let request = Request { target: TARGET, copied: &self.copied, range, take };
         (decide(&selection, &candidates, &request), candidates)

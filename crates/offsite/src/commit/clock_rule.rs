@@ -1,7 +1,7 @@
 //! How a run judges the present.
 
 use offsite_core::Timestamp;
-use offsite_core::schedule::clock::{AHEAD_MAX_SECS, Clock};
+use offsite_core::schedule::clock::{AHEAD_MAX_SECS, ClockReading};
 
 /// What the clock is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -22,11 +22,11 @@ impl Default for ClockRule {
 
 impl ClockRule {
     /// What to make of `now`, where `committed` is the latest time that a commit knows.
-    pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> Clock {
+    pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> ClockReading {
         if self.is_trusted {
-            return Clock::Steady { now };
+            return ClockReading::Steady { now };
         }
-        Clock::judge(Some(self.known(committed, now)), now, self.ahead_max_secs)
+        ClockReading::judge(Some(self.known(committed, now)), now, self.ahead_max_secs)
     }
 
     /// The latest time that is known at `now`.

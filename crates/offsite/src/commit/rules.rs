@@ -3,8 +3,6 @@
 //!
 //! To break one takes a defect of this library: then nothing is changed.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
 use std::collections::BTreeSet;
 
 use offsite_core::ObjectId;
@@ -145,6 +143,8 @@ mod tests {
 
     use offsite_core::FileState;
     use offsite_core::Timestamp;
+
+    use offsite_core::{CommitId, FolderId};
 
     use super::*;
     use crate::sample::empty_head;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join;
-use offsite_core::schedule::clock::Clock;
+use offsite_core::schedule::clock::ClockReading;
 use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
 use offsite_core::{Head, Lease, Role};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
@@ -62,7 +62,7 @@ pub(crate) struct Writer {
     /// The number of the newest head that has a second copy.
     copied: u64,
     minted: u32,
-    clock: Clock,
+    clock: ClockReading,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
     settled_policy: Option<u64>,
     /// When compaction came to its end, for the next commit to note.
@@ -101,7 +101,7 @@ impl Writer {
         let found = unfinished.as_ref().or(committed.as_ref());
         let clock = match found {
             Some(head) => settings.clock.judge(head.clock, settings.now),
-            None => Clock::Steady { now: settings.now },
+            None => ClockReading::Steady { now: settings.now },
         };
         let next = match found {
             None => {
@@ -184,7 +184,7 @@ impl Writer {
     }
 
     /// What this run makes of the present.
-    pub(crate) const fn clock(&self) -> Clock {
+    pub(crate) const fn clock(&self) -> ClockReading {
         self.clock
     }
 

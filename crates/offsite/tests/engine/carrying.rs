@@ -1,19 +1,28 @@
 //! Restore points that are carried: exported and imported, and seeds that are mapped.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
-use offsite::core::Index;
-use offsite::core::Role;
-use offsite::core::format::backup_file::{BackupFileHeader, MachineLabel};
-use offsite::core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record, encode_record};
-use offsite::core::{PointKind, Sequence};
+use offsite::model::PointKind;
+use offsite::model::Role;
+use offsite::model::Sequence;
 use offsite::report::MachineOutcome;
 use offsite::{
     BackupJob, BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
 };
+use offsite_core::Index;
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::backup_file::MachineLabel;
+use offsite_core::format::checksum;
+use offsite_core::format::decode_record;
+use offsite_core::format::encode_record;
+use offsite_core::format::records::EXPORT_ALIGNMENT_BYTES;
+use offsite_core::format::records::ExportEnd;
+use offsite_core::format::records::ExportHeader;
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
 
@@ -274,8 +283,9 @@ async fn a_backup_jobs_folder_is_a_seed_too() {
     let points = assert_whole(&target, "Offsite Copy", &truth).await;
     assert_eq!(points, [1, 2, 3, 4, 5, 6]);
     let (old, new) = (newest_head(&source, "nightly"), newest_head(&target, "Offsite Copy"));
-    let kinds =
-        |head: &offsite::core::Head| -> Vec<PointKind> { head.chain.points().iter().map(|point| point.kind).collect() };
+    let kinds = |head: &offsite::model::Head| -> Vec<PointKind> {
+        head.chain.points().iter().map(|point| point.kind).collect()
+    };
     assert_eq!((kinds(&new), new.role), (kinds(&old), Role::Copy));
     assert_ne!(new.folder, old.folder);
     assert!(copy_job(&primary, &second).run(day(9)).await.unwrap().sync.is_none(), "nothing is new");

@@ -1,6 +1,7 @@
 //! Counts that a head carries only propose: wrong ones lose nothing and stop nothing.
 
-use offsite::core::retention::{Policy, Regular};
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Compact, MergeMethod, Transforms, Verify};
 use offsite_repository::testing::MemoryOptions;
 

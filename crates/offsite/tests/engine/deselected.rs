@@ -1,8 +1,9 @@
 //! Machines that a job selects no more: when their copies go, and what keeps them.
 
-use offsite::core::Labels;
-use offsite::core::retention::DeletedMachines;
-use offsite::core::selection::{Objects, Pattern};
+use offsite::model::Labels;
+use offsite::retention::DeletedMachines;
+use offsite::selection::Objects;
+use offsite::selection::Pattern;
 use offsite::{CopyJob, Selection, Source, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 

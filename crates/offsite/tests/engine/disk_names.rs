@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 use offsite::report::BackupReport;
 use offsite::{
     BackupJob, BackupMethod, DiskName, Error, Export, FullKind, ImageFormat, ImageSource, Import, JobFolder, MapSeed,

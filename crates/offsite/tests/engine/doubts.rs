@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use offsite::core::Labels;
-use offsite::core::selection::{Objects, Pattern};
+use offsite::model::Labels;
+use offsite::selection::Objects;
+use offsite::selection::Pattern;
 use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source};
 use offsite_repository::testing::{Faulty, Memory};
 

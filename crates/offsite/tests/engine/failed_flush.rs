@@ -4,15 +4,16 @@
 //! fails with a typed error; after the drive is back, everything committed restores, the next run succeeds under new names, and
 //! nothing is left. `OFFSITE_FLUSHES` sets how many moments, `OFFSITE_SEED` which. It takes root, nbdkit and nbdfuse.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::core::Head;
-use offsite::core::format::head::HEAD_BYTES_MAX;
-use offsite::core::{ObjectId, Timestamp};
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::Timestamp;
 use offsite::{Error, OpenRepository, Verify};
 use offsite_backends::Local;
+use offsite_core::format::head::HEAD_BYTES_MAX;
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{Prefix, Repository, RepositoryExt, Verb};
 use offsite_tests::{FileSystemKind, Yankable};

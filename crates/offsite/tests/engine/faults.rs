@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 use offsite::{CopyJob, Error, OpenRepository, Restore, Verify};
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, PermissionDenied, Unavailable};
 use offsite_repository::testing::{Fault, Faulty, Memory};

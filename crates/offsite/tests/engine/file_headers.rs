@@ -4,15 +4,26 @@ use std::fs::OpenOptions;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
-use offsite::core::Head;
-use offsite::core::format::backup_file::{BackupFileHeader, DiskLabel};
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record};
-use offsite::core::retention::{Gfs, Method, Policy, Regular};
-use offsite::core::{BlockMap, ObjectId, RestorePoint, Sequence};
+use offsite::model::BlockMap;
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
 use offsite::report::Operation;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{
     Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms, Verify,
 };
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::backup_file::DiskLabel;
+use offsite_core::format::decode_record;
+use offsite_core::format::encode_record;
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Repository, RepositoryExt};
 use offsite_tests::qemu::{self, Format};

@@ -1,18 +1,28 @@
 //! Merges cost what their increments cost, however large the full is; and where too much would have to be read to know all free
 //! space, a fold still writes only where nothing lies, and its file does not grow with every fold.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::core::Index;
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{
-    Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineNumber, MachineState,
-    ObjectId, Run, Status, StoredBlock,
-};
+use offsite::model::Digest;
+use offsite::model::DiskIdentity;
+use offsite::model::DiskMap;
+use offsite::model::DiskName;
+use offsite::model::DiskNumber;
+use offsite::model::ImageFormat;
+use offsite::model::MachineMap;
+use offsite::model::MachineNumber;
+use offsite::model::MachineState;
+use offsite::model::ObjectId;
+use offsite::model::Run;
+use offsite::model::Status;
+use offsite::model::StoredBlock;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
+use offsite_core::Index;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Recording, Repository, RepositoryExt};
 
@@ -66,7 +76,7 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     let end = start + u64::from(blocks) * u64::from(FRAME_BYTES);
     index.files.insert(file, end);
     let bytes = index.encode().unwrap();
-    let point = offsite::core::format::index::point(&index, &bytes).unwrap();
+    let point = offsite_core::format::index::point(&index, &bytes).unwrap();
     let bytes = bytes::Bytes::from(bytes);
     memory.put(&key(&format!("{JOB}/blocks/{}.index", index.id)), bytes.clone()).await.unwrap();
     memory.put(&key(&format!("{JOB}/index/{}", index.id)), bytes).await.unwrap();
@@ -79,7 +89,7 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
     put_successor(memory, JOB, |head| {
         let mut points = head.chain.points().to_vec();
         points[0] = point;
-        head.chain = offsite::core::Chain::new(head.chain.block_size(), points).unwrap();
+        head.chain = offsite::model::Chain::new(head.chain.block_size(), points).unwrap();
         head.machines.push(machine("bulk"));
         let state = head.files.get_mut(&file).unwrap();
         state.length = end;

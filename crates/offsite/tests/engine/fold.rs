@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{BlockMap, ObjectId, Sequence};
+use offsite::model::BlockMap;
+use offsite::model::ObjectId;
+use offsite::model::Sequence;
 use offsite::report::{Operation, TransformReport};
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, PointSelector, Restore, TransformJob, Transforms, Verify};
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, Unavailable};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{Prefix, RepositoryExt, Verb};

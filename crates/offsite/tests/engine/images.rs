@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use offsite::core::BlockSize;
+use offsite::model::BlockSize;
 use offsite::report::BackupReport;
 use offsite::{
     BackupJob, Error, FullKind, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Progress, Restore,

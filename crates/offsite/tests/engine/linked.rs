@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::core::retention::{Policy, Regular};
 use offsite::report::Operation;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, Progress, TransformJob, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use offsite::core::{PointKind, Sequence};
+use offsite::model::PointKind;
+use offsite::model::Sequence;
 use offsite::report::Operation;
 use offsite::{JobFolder, MergeMethod, Restore, Verify};
 use offsite_repository::{Extent, Repository};

@@ -1,15 +1,21 @@
 //! Primary chains of every method, in random histories: each point restores to the byte, and so does each copy of a copy; what is
 //! stored is exactly what some point refers to.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite::core::Index;
-use offsite::core::{BlockMap, ObjectId, PointKind, RestorePoint, Status};
-use offsite::core::{FileState, Head, RetiredObject};
+use offsite::model::BlockMap;
+use offsite::model::FileState;
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::RetiredObject;
+use offsite::model::Status;
 use offsite::report::BackupReport;
 use offsite::{BackupMethod, CopyJob, Error, FullKind, OpenRepository, Verify};
+use offsite_core::Index;
 use offsite_repository::Reclaim;
 use offsite_repository::testing::Memory;
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use offsite::core::retention::Simple;
-use offsite::core::{BlockSize, ObjectId};
+use offsite::model::BlockSize;
+use offsite::model::ObjectId;
+use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
     Selection, TransformJob, Verify,

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::core::RestorePoint;
-use offsite::core::format::frame::HEADER_BYTES;
+use offsite::model::RestorePoint;
 use offsite::report::CopyReport;
 use offsite::{Error, JobFolder, OpenRepository, Verify};
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
 use tokio::runtime::{Builder, Runtime};

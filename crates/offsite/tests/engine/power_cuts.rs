@@ -6,16 +6,22 @@
 //! `OFFSITE_CUTS` sets how many cuts of each file system, `OFFSITE_SEED` replays the moments (as far as the kernel's own timing lets
 //! them). It takes a user who may mount, the tools of ext4 and XFS, and python3; where they are missing, the tests say so and pass.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use offsite::core::Head;
-use offsite::core::format::head::HEAD_BYTES_MAX;
-use offsite::core::retention::{DeletedMachines, Gfs, Method, Policy, Regular};
-use offsite::core::{ObjectId, Sequence, Timestamp};
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_backends::Local;
+use offsite_core::format::head::HEAD_BYTES_MAX;
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};

@@ -3,12 +3,16 @@
 use offsite_core::FolderId;
 use std::sync::Arc;
 
-use offsite::core::format::records::ReleaseList;
-use offsite::core::format::{Kind, decode_record, encode_record};
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{RetiredObject, Retirement};
+use offsite::model::RetiredObject;
+use offsite::model::Retirement;
 use offsite::report::TransformReport;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms};
+use offsite_core::format::Kind;
+use offsite_core::format::decode_record;
+use offsite_core::format::encode_record;
+use offsite_core::format::records::ReleaseList;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt, Verb};
 

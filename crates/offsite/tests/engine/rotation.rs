@@ -1,7 +1,8 @@
 //! Several repositories in turn, as with removable drives: each has a chain of its own.
 
-use offsite::core::Sequence;
-use offsite::core::retention::{Policy, Regular};
+use offsite::model::Sequence;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{JobFolder, Transforms};
 
 use crate::support::truth::Truth;

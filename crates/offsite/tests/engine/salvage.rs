@@ -1,6 +1,9 @@
 //! An index that is lost with its second copy comes back from frames where the head proves what these suggest, and nowhere else.
 
-use offsite::core::{ObjectId, PointKind, RestorePoint, Sequence};
+use offsite::model::ObjectId;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
 use offsite::{BackupMethod, FullKind, MergeMethod, Repair, RepairReport};
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;

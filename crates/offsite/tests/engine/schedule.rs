@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use offsite::core::retention::{Policy, Regular};
 use offsite::report::Operation;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Budget, Compact, LiveShare, OpenRepository, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 

@@ -3,11 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::core::retention::{Gfs, Policy, Regular};
-use offsite::core::schedule::PointRange;
-use offsite::core::selection::{Decision, Objects, Pattern};
-use offsite::core::{BlockSize, Labels, MachineName, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::Labels;
+use offsite::model::MachineName;
+use offsite::model::Timestamp;
 use offsite::report::{CopyReport, MachineOutcome};
+use offsite::retention::Gfs;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
+use offsite::schedule::PointRange;
+use offsite::selection::Decision;
+use offsite::selection::Objects;
+use offsite::selection::Pattern;
 use offsite::{BackupJob, CopyJob, Error, ImageSource, JobFolder, OpenRepository, Selection, Source, SyncRequest};
 
 use crate::support::gates::Held;

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
-use offsite::core::{PointKind, Sequence, Status};
+use offsite::model::PointKind;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::Operation;
+use offsite::retention::Anchors;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{CopyJob, JobFolder, MergeMethod, OpenRepository, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 

@@ -4,15 +4,16 @@
 //! `OFFSITE_STOPS` sets how many real processes are stopped and woken by signals; where it is set, the other test sleeps at every moment
 //! and not at some of them.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::core::Head;
-use offsite::core::retention::{Policy, Regular};
+use offsite::model::Head;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_backends::Local;
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory};

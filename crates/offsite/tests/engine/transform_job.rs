@@ -1,7 +1,8 @@
 //! The transform phase by itself: no new point, the same role, and exactly what its plan says.
 
-use offsite::core::retention::{Policy, Regular};
 use offsite::report::Operation;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, JobFolder, MergeMethod, TransformJob, Transforms};
 
 use crate::support::objects::newest_head;

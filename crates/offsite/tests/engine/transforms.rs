@@ -5,9 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use offsite::OpenRepository;
-use offsite::core::retention::{Ageing, Anchors, DeletedMachines, Gfs, Method, Policy, Regular};
-use offsite::core::{PointKind, Sequence, Status};
+use offsite::model::PointKind;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::Operation;
+use offsite::retention::Ageing;
+use offsite::retention::Anchors;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, SyncRequest, Transforms};
 use offsite_repository::ErrorKind;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
@@ -386,7 +394,7 @@ async fn what_is_given_back_is_counted() {
     let objects = |memory: &Memory| {
         let names = memory.contents().into_iter().map(|(key, _)| key);
         let of_chain = names.filter(|key| ["/blocks/", "/index/"].iter().any(|part| key.as_str().contains(part)));
-        let ids = of_chain.filter_map(|key| offsite::core::ObjectId::parse(key.name()));
+        let ids = of_chain.filter_map(|key| offsite::model::ObjectId::parse(key.name()));
         ids.collect::<std::collections::BTreeSet<_>>()
     };
     let (mut deleted, mut punched) = (0, 0);

@@ -8,8 +8,12 @@
 
 use std::sync::Arc;
 
-use offsite::core::Timestamp;
-use offsite::core::retention::{DeletedMachines, Gfs, Method, Policy, Regular};
+use offsite::model::Timestamp;
+use offsite::retention::DeletedMachines;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Repository};

@@ -1,10 +1,17 @@
 //! Long-term points that are read whole from the source, though they were copied as increments.
 
-use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
-use offsite::core::{PointKind, RestorePoint, Sequence, Status};
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
+use offsite::model::Status;
 use offsite::report::{FullFrom, Operation, TransformReport};
+use offsite::retention::Anchors;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{CopyJob, OpenRepository, Selection, SyncRequest, TransformJob, Transforms};
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
 
 use crate::support::objects::{key, newest_head, space, step, stray};

@@ -1,8 +1,11 @@
 //! What came of a run, in words.
 
-use offsite::core::phase::{Absence, Note, Outcome, TransformResult};
 use offsite::report::{MachineOutcome, MachineReport, SyncReport};
+use offsite::runner::Absence;
+use offsite::runner::Note;
+use offsite::runner::Outcome;
 use offsite::runner::RunReport;
+use offsite::runner::TransformResult;
 use offsite::{Room, RunPlan};
 
 use crate::commands::{planned_line, requests, transform_lines};

@@ -1,6 +1,6 @@
 //! A simulated life, drawn in the terminal: a line a restore point, a column a run.
 
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 
 use super::life::{Drawable, State, names};
 use crate::render;

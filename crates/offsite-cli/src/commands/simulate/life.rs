@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use offsite::core::retention::{Flags, Simulation};
-use offsite::core::{PointKind, Timestamp};
+use offsite::model::PointKind;
+use offsite::model::Timestamp;
+use offsite::retention::Flags;
+use offsite::retention::Simulation;
 
 /// So many points are drawn; of more, first those go that never carried a flag and are gone, then the oldest.
 const ROWS_MAX: usize = 120;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use offsite::core::Timestamp;
+use offsite::model::Timestamp;
 
 use super::life::{Drawable, Row, State, names};
 
@@ -14,7 +14,7 @@ const ROW: f64 = 16.0;
 const BAR: f64 = 10.0;
 const TICKS: i64 = 6;
 
-/// Tier names as [`offsite::core::retention::Flags::names`] has them, with their colours.
+/// Tier names as [`offsite::retention::Flags::names`] has them, with their colours.
 const TIERS: [(&str, &str); 4] =
     [("weekly", "#0f766e"), ("monthly", "#b45309"), ("quarterly", "#7c3aed"), ("yearly", "#be123c")];
 

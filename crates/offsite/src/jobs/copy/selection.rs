@@ -111,7 +111,7 @@ impl Asked<'_> {
     ///
     /// What is in `had` and not in `copied` is taken though it has not changed since.
     pub(super) fn decide(&self, open: &Sources, had: &Copied, copied: &Copied) -> Vec<(Chosen, Option<Taken>)> {
-        let selection = selection::Selection {
+        let selection = selection::SelectionRules {
             sources: self.sources.iter().map(Source::scope).collect(),
             include: self.selection.include.clone(),
             exclude: self.selection.exclude.clone(),

@@ -62,11 +62,11 @@ impl Source {
     }
 
     /// In the terms of the decisions.
-    pub(super) fn scope(&self) -> selection::Source {
+    pub(super) fn scope(&self) -> selection::Scope {
         let id = self.repository.id();
         match &self.scope {
-            Scope::Infrastructure => selection::Source::infrastructure(id),
-            Scope::Job { job, machines } => selection::Source::backup(id, job.as_str(), machines.clone()),
+            Scope::Infrastructure => selection::Scope::infrastructure(id),
+            Scope::Job { job, machines } => selection::Scope::backup(id, job.as_str(), machines.clone()),
         }
     }
 

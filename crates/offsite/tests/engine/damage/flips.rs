@@ -1,7 +1,9 @@
 //! Bytes that are another.
 
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind};
 use offsite::{JobFolder, Verify};
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
 
 use super::{COPY, FRAME_HEADER_BYTES, Failing, Look, PAGE, Part, Scene, end, look_at};
 use crate::support::{Random, job, seed};

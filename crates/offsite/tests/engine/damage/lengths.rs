@@ -1,9 +1,9 @@
 //! Indexes that are whole and lie about lengths.
 
-use offsite::core::Chain;
-use offsite::core::Index;
-use offsite::core::format::WireFormat;
+use offsite::model::Chain;
 use offsite::{Error, Restore};
+use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_repository::RepositoryExt;
 
 use crate::support::objects::{bytes_of, key, newest_head, put_successor, shortened};
@@ -24,7 +24,7 @@ async fn a_block_that_is_longer_than_its_place_is_not_restored() {
     let mut index = Index::decode(&bytes_of(&memory, &index_key)).unwrap();
     index.map = shortened(&index.map);
     let bytes = index.encode().unwrap();
-    let point = offsite::core::format::index::point(&index, &bytes).unwrap();
+    let point = offsite_core::format::index::point(&index, &bytes).unwrap();
     memory.remove(&index_key);
     memory.put(&index_key, bytes.into()).await.unwrap();
     put_successor(&memory, "nightly", |head| head.chain = Chain::new(index.block_size, vec![point]).unwrap()).await;

@@ -13,8 +13,13 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::core::retention::{Gfs, Policy, Regular};
-use offsite::core::{BlockMap, Chain, ObjectId, StoredBlock};
+use offsite::model::BlockMap;
+use offsite::model::Chain;
+use offsite::model::ObjectId;
+use offsite::model::StoredBlock;
+use offsite::retention::Gfs;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{CopyJob, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
@@ -143,7 +148,7 @@ impl Scene {
     }
 
     fn machines_of(&self, sequence: u64) -> Vec<(u64, String)> {
-        let point = self.chain.get(offsite::core::Sequence(sequence)).unwrap();
+        let point = self.chain.get(offsite::model::Sequence(sequence)).unwrap();
         point.machines.iter().map(|machine| (sequence, machine.name.to_string())).collect()
     }
 

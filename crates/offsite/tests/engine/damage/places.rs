@@ -1,6 +1,7 @@
 //! Intact bytes in the wrong place, and pages of zeros, as a disk leaves them after a lost write.
 
-use offsite::core::{ObjectId, StoredBlock};
+use offsite::model::ObjectId;
+use offsite::model::StoredBlock;
 use offsite_repository::{Key, RepositoryExt};
 
 use super::{COPY, Failing, Look, PAGE, Part, Scene, end, look_at, range, unused};

@@ -1,8 +1,8 @@
 //! Copies of which something cannot be read: what can be is copied, and what cannot is told.
 
-use offsite::core::format::frame::HEADER_BYTES;
 use offsite::report::MachineOutcome;
 use offsite::{CopyJob, Error, SyncRequest, Verify};
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Extent, Repository};
 
@@ -158,7 +158,7 @@ async fn a_point_that_cannot_be_read_is_told() {
     machines.backup(&primary, &["db01"]).run(day(0)).await.unwrap();
     let index = keys(&source, "nightly/index").remove(0);
     // Another job has the other machine.
-    let other = offsite::BackupJob::new(&primary, job("weekly")).block_size(offsite::core::BlockSize::KiB256);
+    let other = offsite::BackupJob::new(&primary, job("weekly")).block_size(offsite::model::BlockSize::KiB256);
     let other = other.machine(machine("web01"), vec![offsite::ImageSource::new(machines.image("web01", 0))]);
     other.run(day(0)).await.unwrap();
     source.remove(&index);

@@ -4,9 +4,12 @@ mod damaged;
 
 use std::sync::Arc;
 
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{Sequence, Status, Stored};
+use offsite::model::Sequence;
+use offsite::model::Status;
+use offsite::model::Stored;
 use offsite::report::{MachineOutcome, SyncOutcome};
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{
     Error, Gate, JobFolder, MergeMethod, OpenRepository, PointSelector, Restore, SyncRequest, Transforms, Verify,
 };

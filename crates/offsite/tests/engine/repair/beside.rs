@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::core::Lease;
-use offsite::core::Sequence;
+use offsite::model::Lease;
+use offsite::model::Sequence;
 use offsite::{Error, OpenRepository, Repair};
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{ErrorKind, Prefix, Verb};

@@ -1,15 +1,23 @@
 //! Indexes that are what the head refers to, to the last bit, and that no reader takes: what else is there of their points comes back.
 
-use offsite::core::format::WireFormat;
 use offsite_core::FolderId;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 
-use offsite::core::Index;
-use offsite::core::format::index::Directory;
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum};
-use offsite::core::{Chain, IndexReference, ObjectId, RestorePoint, Run};
-use offsite::core::{RetiredObject, Retirement};
+use offsite::model::Chain;
+use offsite::model::IndexReference;
+use offsite::model::ObjectId;
+use offsite::model::RestorePoint;
+use offsite::model::RetiredObject;
+use offsite::model::Retirement;
+use offsite::model::Run;
 use offsite::{Basis, LeftOut, MergeMethod, Verify};
+use offsite_core::Index;
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
+use offsite_core::format::checksum;
+use offsite_core::format::index::Directory;
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Repository, RepositoryExt};
 

@@ -1,6 +1,6 @@
 //! What a repair left out stays and is told each time, until a repair is told to let it go.
 
-use offsite::core::MachineName;
+use offsite::model::MachineName;
 use offsite::{Repair, SyncRequest, TransformJob, Unneeded};
 use offsite_repository::testing::Memory;
 

@@ -1,9 +1,11 @@
 //! Without heads: what the indexes tell, what is not believed of them, and folders in which nothing tells anything.
 
-use offsite::core::Index;
-use offsite::core::format::WireFormat;
-use offsite::core::{MachineNumber, ObjectId, Sequence};
+use offsite::model::MachineNumber;
+use offsite::model::ObjectId;
+use offsite::model::Sequence;
 use offsite::{Basis, Error, Repair};
+use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_repository::Key;
 use offsite_repository::testing::Memory;
 

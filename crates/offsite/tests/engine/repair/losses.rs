@@ -1,16 +1,23 @@
 //! Each loss, alone and with the heads, their copies, or both: what is kept is what a naive look at the truth says can be kept, to the
 //! machine and the point; each of that restores, or is named as damaged; and a verification afterwards says what the repair said.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::core::Head;
-use offsite::core::Index;
-use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::retention::{Gfs, Policy, Regular};
-use offsite::core::{DiskMap, ObjectId, PointKind, RestorePoint, Run, StoredBlock};
+use offsite::model::DiskMap;
+use offsite::model::Head;
+use offsite::model::ObjectId;
+use offsite::model::PointKind;
+use offsite::model::RestorePoint;
+use offsite::model::Run;
+use offsite::model::StoredBlock;
 use offsite::report::Operation;
+use offsite::retention::Gfs;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{BackupMethod, Damage, TransformJob, Transforms, Verify};
+use offsite_core::Index;
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
 
@@ -311,7 +318,7 @@ impl Scene {
             assert_eq!(touched(&read), damaged, "{what}: {read:#?}");
             assert_eq!(self.truth.failing(&repository, self.folder).await, damaged, "{what}");
             for point in head.chain.all() {
-                assert_eq!(point.stored, offsite::core::Stored::of(&step(&memory, self.folder, point)), "{what}");
+                assert_eq!(point.stored, offsite::model::Stored::of(&step(&memory, self.folder, point)), "{what}");
             }
             for key in keys(&memory, &format!("{}/index", self.folder)) {
                 let copy = crate::support::objects::key(&format!("{}/blocks/{}.index", self.folder, key.name()));

@@ -6,14 +6,16 @@ mod discard;
 mod headless;
 mod losses;
 
-use offsite::core::CommitId;
-use offsite::core::format::WireFormat;
+use offsite::model::CommitId;
+use offsite_core::format::WireFormat;
 use std::sync::Arc;
 
-use offsite::core::Head;
-use offsite::core::format::frame::HEADER_BYTES;
-use offsite::core::{PointKind, Sequence, StoredBlock};
+use offsite::model::Head;
+use offsite::model::PointKind;
+use offsite::model::Sequence;
+use offsite::model::StoredBlock;
 use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
+use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
 

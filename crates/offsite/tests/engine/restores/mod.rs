@@ -5,12 +5,14 @@ mod places;
 mod salvages;
 mod streams;
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::sync::Arc;
 
-use offsite::core::Index;
-use offsite::core::{DiskNumber, Run, StoredBlock};
+use offsite::model::DiskNumber;
+use offsite::model::Run;
+use offsite::model::StoredBlock;
 use offsite::{OpenRepository, Restore};
+use offsite_core::Index;
 use offsite_repository::Key;
 use offsite_repository::testing::Memory;
 

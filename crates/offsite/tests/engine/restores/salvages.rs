@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use offsite::core::Sequence;
+use offsite::model::Sequence;
 use offsite::report::{RestoreReport, RestoredDisk};
 use offsite::{BackupJob, Error, ImageFormat, ImageSource, OpenRepository, PointSelector, Restore, Verify};
 use offsite_repository::testing::Memory;

@@ -5,10 +5,15 @@ mod world;
 
 use std::time::Duration;
 
-use offsite::core::Lease;
-use offsite::core::phase::{Absence, Note, Outcome, Phase, Settings, TransformResult};
-use offsite::core::schedule::Lookup;
+use offsite::model::Lease;
+use offsite::runner::Absence;
+use offsite::runner::Note;
+use offsite::runner::Outcome;
+use offsite::runner::Phase;
+use offsite::runner::Settings;
+use offsite::runner::TransformResult;
 use offsite::runner::{RunEnd, RunReport, RunStatus};
+use offsite::schedule::Lookup;
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use offsite::core::phase::Outcome;
-use offsite::core::schedule::Span;
+use offsite::runner::Outcome;
 use offsite::runner::RunStatus;
+use offsite::schedule::Span;
 use offsite_repository::testing::Fault;
 use offsite_repository::{Prefix, Verb};
 
@@ -40,8 +40,8 @@ async fn world_of_ends(end: End, every: usize) -> World {
 
 async fn run(
     world: &World,
-    settings: &offsite::core::phase::Settings,
-    until: offsite::core::Timestamp,
+    settings: &offsite::runner::Settings,
+    until: offsite::model::Timestamp,
     end: End,
     every: usize,
 ) {

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use offsite::core::format::{Kind, decode_record, encode_record, records};
+use offsite_core::format::Kind;
+use offsite_core::format::decode_record;
+use offsite_core::format::encode_record;
+use offsite_core::format::records;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Limits, ListPage, ObjectWriter, Prefix, Read, Repository, Result};
 

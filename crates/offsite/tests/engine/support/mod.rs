@@ -11,8 +11,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::core::retention::Simple;
-use offsite::core::{BlockSize, MachineName, Sequence, Timestamp};
+use offsite::model::BlockSize;
+use offsite::model::MachineName;
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
+use offsite::retention::Simple;
 use offsite::{BackupJob, CopyJob, ImageSource, JobName, OpenRepository, PointSelector, Restore};
 use offsite_repository::Repository;
 use offsite_repository::testing::{Memory, MemoryOptions};

@@ -1,15 +1,28 @@
 //! The objects of a job folder as they are stored, read behind the engine's back.
 
-use offsite::core::CommitId;
-use offsite::core::format::WireFormat;
+use offsite::model::CommitId;
+use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::core::Index;
-use offsite::core::format::backup_file::{BackupFileHeader, region_bytes};
-use offsite::core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record, records};
-use offsite::core::{BlockMap, DiskMap, MachineMap, ObjectId, RestorePoint, Status};
-use offsite::core::{Head, Lease, RetiredObject};
+use offsite::model::BlockMap;
+use offsite::model::DiskMap;
+use offsite::model::Head;
+use offsite::model::Lease;
+use offsite::model::MachineMap;
+use offsite::model::ObjectId;
+use offsite::model::RestorePoint;
+use offsite::model::RetiredObject;
+use offsite::model::Status;
+use offsite_core::Index;
+use offsite_core::format::ENVELOPE_BYTES;
+use offsite_core::format::Envelope;
+use offsite_core::format::Kind;
+use offsite_core::format::backup_file::BackupFileHeader;
+use offsite_core::format::backup_file::region_bytes;
+use offsite_core::format::decode_record;
+use offsite_core::format::encode_record;
+use offsite_core::format::records;
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 

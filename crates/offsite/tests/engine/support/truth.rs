@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use offsite::core::{RestorePoint, Sequence, Timestamp};
+use offsite::model::RestorePoint;
+use offsite::model::Sequence;
+use offsite::model::Timestamp;
 use offsite::{Error, JobFolder, OpenRepository, PointSelector, Restore};
 
 use super::{Machines, files_in, job, machine, scratch};

@@ -1,8 +1,12 @@
 //! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
 
-use offsite::core::PointKind;
-use offsite::core::retention::{Anchors, Gfs, Method, Policy, Regular};
+use offsite::model::PointKind;
 use offsite::report::{MachineOutcome, Operation, TransformReport};
+use offsite::retention::Anchors;
+use offsite::retention::Gfs;
+use offsite::retention::Method;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Compact, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{BlockMap, StoredBlock};
+use offsite::model::BlockMap;
+use offsite::model::StoredBlock;
 use offsite::report::{HealedFrom, Operation, TransformReport};
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, Verb};

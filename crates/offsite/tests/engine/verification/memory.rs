@@ -1,13 +1,15 @@
 //! What verification remembers from one run to the next.
 
-use offsite::core::FolderId;
+use offsite::model::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite::core::format::records::Verification;
-use offsite::core::format::{Kind, encode_record};
-use offsite::core::{RestorePoint, StoredBlock};
+use offsite::model::RestorePoint;
+use offsite::model::StoredBlock;
 use offsite::{JobFolder, KnownDamage, MergeMethod, OpenRepository, Repair, TransformJob, Verify};
+use offsite_core::format::Kind;
+use offsite_core::format::encode_record;
+use offsite_core::format::records::Verification;
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
 

@@ -6,11 +6,14 @@ mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::core::format::records::Verification;
-use offsite::core::format::{Kind, decode_record};
-use offsite::core::retention::{Policy, Regular};
-use offsite::core::{BlockMap, StoredBlock};
+use offsite::model::BlockMap;
+use offsite::model::StoredBlock;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{CopyJob, MergeMethod, OpenRepository, Transforms, Verify, VerifyReport};
+use offsite_core::format::Kind;
+use offsite_core::format::decode_record;
+use offsite_core::format::records::Verification;
 use offsite_repository::Key;
 use offsite_repository::testing::Memory;
 

@@ -1,10 +1,11 @@
 //! Heads: numbers, recovery, and commits whose outcome is in doubt.
 
-use offsite::core::format::WireFormat;
+use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 
-use offsite::core::Head;
-use offsite::core::retention::{Policy, Regular};
+use offsite::model::Head;
+use offsite::retention::Policy;
+use offsite::retention::Regular;
 use offsite::{Error, OpenRepository, Repair, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Key, Prefix, Verb};
@@ -139,10 +140,10 @@ async fn a_plan_knows_what_the_next_run_finishes_first() {
 #[tokio::test]
 async fn a_folder_whose_numbers_are_used_up_is_refused() {
     let scene = Scene::new().await;
-    let cases: [fn(&mut offsite::core::Head); 3] = [
+    let cases: [fn(&mut offsite::model::Head); 3] = [
         |head| head.number = u64::MAX,
         |head| head.epoch = u32::MAX,
-        |head| head.next_sequence = offsite::core::Sequence(u64::MAX),
+        |head| head.next_sequence = offsite::model::Sequence(u64::MAX),
     ];
     for change in cases {
         let (source, primary, _, _) = scene.fork().await;

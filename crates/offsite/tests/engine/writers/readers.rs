@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use offsite::core::RetiredObject;
+use offsite::model::RetiredObject;
 use offsite::{Error, JobFolder, OpenRepository, TransformJob, Verify};
 use offsite_repository::testing::{Fault, Faulty};
 use offsite_repository::{ErrorKind, Prefix, Verb};

@@ -25,10 +25,6 @@ pub(crate) struct Proven {
 }
 
 impl Proven {
-    pub(crate) fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
     pub(crate) fn into_parts(mut self) -> (Chain, Files) {
         if is_broken!(CarriedCountOff)
             && let Some(file) = self.files.values_mut().find(|file| file.live_bytes + 64 <= file.length)

@@ -1,16 +1,15 @@
 //! The one writer of a job folder.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join;
+use offsite_core::format::WireFormat;
 use offsite_core::schedule::clock::ClockReading;
-use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Sequence, Timestamp};
-use offsite_core::{Head, Lease, Role};
+use offsite_core::{
+    BlockSize, Chain, CommitId, FolderId, Head, Labels, Lease, MachineName, ObjectId, Role, Sequence, Timestamp,
+};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::claims::holder::Holder;
@@ -19,6 +18,7 @@ use crate::claims::pin::remove_silent;
 use crate::claims::signs::Signs;
 use crate::commit::cleanup::{make_room, remove_orphans};
 use crate::commit::clock_rule::ClockRule;
+use crate::commit::plan_context::{Minter, PlanContext};
 use crate::commit::read_back::Proven;
 use crate::commit::rules::{check_successor, check_taking};
 use crate::commit::selected::Selected;
@@ -27,6 +27,7 @@ use crate::folder::heads::Heads;
 use crate::folder::job_folders::is_headless;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
+use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::headless;
 use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
@@ -61,7 +62,7 @@ pub(crate) struct Writer {
     head: Head,
     /// The number of the newest head that has a second copy.
     copied: u64,
-    minted: u32,
+    minter: Minter,
     clock: ClockReading,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
     settled_policy: Option<u64>,
@@ -162,8 +163,8 @@ impl Writer {
             settled_policy: next.settled_policy,
             compacted: next.compacted,
             copied: next.number,
+            minter: Minter::new(next.epoch),
             head: next,
-            minted: 0,
             clock,
             _holder: holder,
             signs,
@@ -198,8 +199,28 @@ impl Writer {
 
     /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
-        self.minted += 1;
-        ObjectId::new(self.head.epoch, self.minted)
+        self.minter.mint()
+    }
+
+    /// What operations are planned on.
+    pub(crate) fn plan_context<'a>(&'a mut self, indexes: &'a mut Indexes) -> PlanContext<'a> {
+        PlanContext {
+            repository: &self.repository,
+            head: &self.head,
+            stored: &self.head.files,
+            indexes,
+            minter: &mut self.minter,
+        }
+    }
+
+    /// Takes over what another folder knows of its machines, for the next commit.
+    pub(crate) fn take_over(
+        &mut self,
+        labels: &BTreeMap<MachineName, Labels>,
+        selected: &BTreeMap<MachineName, Timestamp>,
+    ) {
+        self.head.labels.clone_from(labels);
+        self.head.last_selected.clone_from(selected);
     }
 
     /// Takes note of the machines that the job selects now, for the next commit.
@@ -244,7 +265,7 @@ impl Writer {
             None => (self.head.chain.clone(), self.head.files.clone()),
         };
         next.labels.retain(|name, _| next.machines.contains(name));
-        check_successor(&self.head, &next, self.minted)?;
+        check_successor(&self.head, &next, self.minter.count())?;
         let is_copied = next.chain != self.head.chain || next.files != self.head.files;
         if is_copied {
             // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
@@ -272,7 +293,7 @@ impl Writer {
 
     /// A known-bad variant: removes what this writer wrote and its last certain commit does not refer to.
     async fn clean_up_too_early(&self) -> Result<()> {
-        for id in (1..=self.minted).map(|count| ObjectId::new(self.head.epoch, count)) {
+        for id in (1..=self.minter.count()).map(|count| ObjectId::new(self.head.epoch, count)) {
             if !self.head.files.contains_key(&id) && !self.head.chain.indexes().any(|index| index.id == id) {
                 self.delete(&self.layout.backup_file(id)?).await?;
                 self.delete(&self.layout.index(id)?).await?;

@@ -1,21 +1,18 @@
 //! Imports: an exported restore point becomes the first of a chain.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::Index;
-use offsite_core::Role;
 use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, decode_record};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
 use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
 use offsite_core::retention::Flags;
-use offsite_core::{BlockMap, PointKind, Status, Timestamp};
+use offsite_core::{BlockMap, Index, PointKind, Role, Status, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{PointIndex, number_machines};
@@ -107,7 +104,7 @@ impl Import {
             disks: disks_of(&index.map),
         };
         let placement = output_header.placement(&self.repository);
-        let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
+        let plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
         let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
         let file_start = source.bytes();
         let layout = writer.layout().clone();
@@ -154,7 +151,7 @@ impl Import {
         let addition = Addition {
             rollback: None,
             point,
-            plan: &mut plan,
+            plan: plan.clone(),
             predecessor_flags: Flags::NONE,
             spare: &BlockMap::empty(),
             abandoned: Abandoned::default(),

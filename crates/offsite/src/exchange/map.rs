@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
 use offsite_core::plan::{Address, Files, Move, Placer, Plan};
-use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::{
+    BlockMap, Chain, Head, MachineNumber, ObjectId, RestorePoint, Role, Sequence, Status, StoredBlock, Timestamp,
+};
 
 use crate::commit::clock_rule::ClockRule;
+use crate::commit::draft::{Outline, Says, commit};
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
-use crate::commit::read_back::{Change, prove};
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
@@ -155,21 +156,19 @@ impl MapSeed {
         let next_sequence = seed.head().next_sequence;
         let last_selected = seed.head().last_selected.clone();
         let labels = seed.head().labels.clone();
-        let after = new.iter().map(NewIndex::map).collect();
-        let change = Change { head: writer.head(), chain, files, new: &new, before: Vec::new(), after };
-        let proven = prove(&mut indexes, change).await?;
-        for NewIndex { point, bytes, .. } in new {
-            writer.put_index(point.index.id, bytes).await?;
-        }
-        let change = |next: &mut Head| {
-            next.machines = head.machines;
-            next.last_selected = last_selected;
-            next.labels = labels;
-            next.next_sequence = next_sequence;
+        let maps: Vec<BlockMap> = new.iter().map(|index| index.map().clone()).collect();
+        let says = Says { after: maps.iter().collect(), ..Says::default() };
+        writer.take_over(&labels, &last_selected);
+        let outline = Outline {
+            machines: Some(head.machines),
+            next_sequence: Some(next_sequence),
+            ..Outline::new(plan, Ok(chain), new, says)
         };
-        writer.commit_chain(proven, change).await?;
+        let draft = writer.plan_context(&mut indexes).draft(outline).await?;
+        let planned = draft.plan.cost();
+        commit(writer, draft).await?;
         let tally = Tally {
-            planned: plan.cost(),
+            planned,
             source: BlockTraffic::between(before.0, self.seed.block_counts()),
             target: BlockTraffic::between(before.1, self.repository.block_counts()),
             duration: start.elapsed(),

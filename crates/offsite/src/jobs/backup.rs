@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::Role;
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Flags, Policy, Regular, Simple};
-use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Role, Stored, Timestamp};
 
 use crate::commit::point::{Addition, commit_point};
 use crate::commit::writer::{Writer, WriterSettings};
@@ -176,13 +175,19 @@ impl BackupJob {
         let progress = self.progress.as_ref();
         let before_step = Before { blocks, latest: &latest };
         let stored = store_blocks(&self.repository, writer, images, before_step, now, progress).await?;
-        let StoredStep { mut plan, machines, failed, abandoned } = stored;
+        let StoredStep { plan, machines, failed, abandoned } = stored;
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
-        let addition =
-            Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
+        let addition = Addition {
+            rollback,
+            point,
+            plan: plan.clone(),
+            predecessor_flags: Flags::NONE,
+            spare: &nothing,
+            abandoned,
+        };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let stored_blocks = Stored::of(&plan.index).blocks;
         let tally = Tally {

@@ -3,12 +3,12 @@
 mod dry_run;
 mod guard;
 mod offer;
+mod request;
 mod room;
 mod selection;
 mod source;
 mod sync;
 
-use offsite_core::FolderId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,22 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use offsite_core::retention::{Policy, Regular, Simple};
 use offsite_core::selection::{Choice, Copied};
-use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::causes;
 use crate::folder::findings::Findings;
-use crate::jobs::transform::{Drafting, Transforms, carried_out, heal, removes_machines, transform, whole};
+use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::MergeMethod;
-use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
+use crate::report::{CopyReport, MergeMethod, OperationReport, SyncOutcome, TransformReport};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
+pub use request::SyncRequest;
 pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
-pub use sync::SyncRequest;
 
 use selection::Asked;
 use source::Sources;
@@ -390,16 +388,9 @@ impl CopyJob {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
         let mut sources = sources;
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
-            let head = writer.head().clone();
-            let draft = {
-                let mut mint = || writer.mint();
-                let indexes = &mut *indexes;
-                let (repository, stored) = (&self.target, &head.files);
-                let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
-                whole::draft(&mut drafting, sources, sequence).await?
-            };
-            let (note, reads_source) = (whole::note(&draft.operation), !draft.sources.is_empty());
-            match carried_out(writer, draft, self.progress.as_ref()).await {
+            let drafted = whole::draft(&mut writer.plan_context(indexes), sources, sequence).await?;
+            let (note, reads_source) = (whole::note(&drafted.operation), !drafted.sources.is_empty());
+            match carried_out(writer, drafted, self.progress.as_ref()).await {
                 Ok(Some(report)) => {
                     notes.extend(note);
                     done.push(report);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::Role;
-use offsite_core::{BlockSize, ObjectId, Timestamp};
+use offsite_core::{BlockSize, Role, Timestamp};
 
+use crate::commit::dry_run::DryRun;
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::jobs::transform::{PlannedOperation, Planning, Transforms, heal_and_transform, plan, plan_healing};
+use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
 use crate::reader::job_folder::JobFolder;
 use crate::report::TransformReport;
 use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
@@ -94,20 +94,11 @@ impl TransformJob {
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
         Box::pin(async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;
-            let mut indexes = folder.indexes();
-            // Ids that no writer will ever mint: nothing of this plan is carried out.
-            let mut minted = 0;
-            let mut mint = || {
-                minted += 1;
-                ObjectId::new(u32::MAX, minted)
-            };
-            let transforms = &self.transforms;
             let planned = async {
-                let mut head = folder.head_for_next_run().await?;
-                let stored = head.files.clone();
-                let target = Planning { repository: &self.repository, stored: &stored };
-                let mut planned = plan_healing(target, &mut head, &mut indexes, &[], &mut mint).await?;
-                planned.extend(plan(target, &mut head, &mut indexes, transforms, now, 0, &mut mint).await?);
+                let head = folder.head_for_next_run().await?;
+                let mut dry_run = DryRun::new(&self.repository, head, folder.indexes());
+                let mut planned = plan_healing(&mut dry_run, &[]).await?;
+                planned.extend(plan(&mut dry_run, &self.transforms, now, 0).await?);
                 Ok(planned)
             };
             let planned = planned.await;

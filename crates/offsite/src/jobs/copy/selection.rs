@@ -1,17 +1,15 @@
 //! What a copy job takes of its sources.
 
-use offsite_core::FolderId;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::selection::{
     self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
 };
-use offsite_core::{BlockMap, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
+use offsite_core::{BlockMap, FolderId, Head, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
 
+use super::request::SyncRequest;
 use super::source::{Source, Sources};
-use super::sync::SyncRequest;
 use crate::commit::selected::Selected;
 use crate::error::causes;
 use crate::reader::job_folder::{JobFolder, PointSelector};

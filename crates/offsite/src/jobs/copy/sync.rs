@@ -1,71 +1,22 @@
 //! The sync phase: what is new in the sources becomes a restore point of the copy.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use offsite_core::plan::{Cost, Plan};
-use offsite_core::schedule::PointRange;
-use offsite_core::selection::Take;
-use offsite_core::{MachineName, PointKind, Sequence, Timestamp};
+use offsite_core::{MachineName, PointKind};
 
 use super::offer::{NewPoint, Offer};
+use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::error::causes;
-use crate::gate::{Gate, OpenGate};
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
 use crate::reader::indexes::Indexes;
 use crate::report::{BlockTraffic, MachineOutcome, MachineReport, SyncOutcome, SyncReport, Tally};
 use crate::{Error, Result};
-
-/// What a sync is to do.
-#[derive(Clone)]
-pub struct SyncRequest {
-    /// The present.
-    pub now: Timestamp,
-    /// Which states count, by the time at which a machine was in them.
-    pub range: PointRange,
-    /// Which of several states of a machine is taken.
-    pub take: Take,
-    /// Only these of the selected machines. `None` stands for all.
-    pub machines: Option<BTreeSet<MachineName>>,
-    /// The restore point that this interval has made already: what is copied joins it, as long as it is the newest and has
-    /// none of the machines whole. Else a new one is made.
-    pub joins: Option<Sequence>,
-    /// What transfers pass through.
-    pub gate: Arc<dyn Gate>,
-}
-
-impl SyncRequest {
-    /// The newest state of each machine, not newer than `now`, into a restore point of its own, without waiting.
-    #[must_use]
-    pub fn at(now: Timestamp) -> Self {
-        Self {
-            now,
-            range: PointRange { not_before: Timestamp::MIN, not_after: now },
-            take: Take::Newest,
-            machines: None,
-            joins: None,
-            gate: Arc::new(OpenGate),
-        }
-    }
-}
-
-impl std::fmt::Debug for SyncRequest {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("SyncRequest")
-            .field("now", &self.now)
-            .field("range", &self.range)
-            .field("take", &self.take)
-            .field("machines", &self.machines)
-            .field("joins", &self.joins)
-            .finish_non_exhaustive()
-    }
-}
 
 impl CopyJob {
     /// Copies what is new, and commits it, be it only in part.
@@ -78,7 +29,7 @@ impl CopyJob {
     ) -> Result<SyncOutcome> {
         let head = writer.head().clone();
         let latest = latest_state(&head, indexes).await?;
-        let offer = self.offer(&head, indexes, sources, &latest, request, &mut || writer.mint()).await?;
+        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
         drop(latest);
         let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
         writer.label(&labels);
@@ -128,7 +79,7 @@ impl CopyJob {
         let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
         let reasons = reasons(&stored, &copied, sources).await;
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
-        let mut settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
         for machine in &machines {
             let result = match settled.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },
@@ -155,7 +106,7 @@ impl CopyJob {
         let addition = Addition {
             rollback: None,
             point: settled.point,
-            plan: &mut settled.plan,
+            plan: settled.plan,
             predecessor_flags: predecessor,
             spare: &settled.spare_before,
             abandoned: Abandoned::default(),

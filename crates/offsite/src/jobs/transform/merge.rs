@@ -6,26 +6,27 @@ use offsite_core::plan::{Merge, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use super::room::fold_target;
+use crate::commit::draft::Says;
 use crate::commit::new_index::PointIndex;
+use crate::commit::plan_context::PlanContext;
 use crate::commit::stack::stacked;
 use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::folder::links::is_linked;
-use crate::report::MergeMethod;
-use crate::report::Operation;
+use crate::report::{MergeMethod, Operation};
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     increments: &[Sequence],
     archived: Option<Sequence>,
     method: MergeMethod,
-) -> Result<Draft> {
-    let chain = drafting.head.chain.clone();
+) -> Result<DraftedOperation> {
+    let chain = context.head.chain.clone();
     let (Some(full), Some(rest)) = (chain.points().first(), chain.points().get(1..=increments.len())) else {
         return Err(Error::Defect("a merge of more increments than there are".to_owned()));
     };
@@ -35,28 +36,28 @@ pub(super) async fn draft(
     };
     let mut steps = Vec::with_capacity(rest.len());
     for point in rest {
-        steps.push(drafting.indexes.step(point).await?);
+        steps.push(context.indexes.step(point).await?);
     }
     let coverage = Merge::coverage(&steps);
-    let full_part = drafting.indexes.part(full, &coverage).await?;
+    let full_part = context.indexes.part(full, &coverage).await?;
     let mut others = Vec::new();
     for archive in chain.archives() {
-        others.push(drafting.indexes.part(archive, &coverage).await?);
+        others.push(context.indexes.part(archive, &coverage).await?);
     }
     if archived.is_some() {
         others.push(full_part.clone());
     }
-    let (mut method, mut why) = choose(drafting, method);
-    let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    let (mut method, mut why) = choose(context, method);
+    let mut target = if method == MergeMethod::Fold { fold_target(context, full).await? } else { None };
     if let Some(into) = &target
-        && let Some(hindrance) = hindrance(drafting, &steps, into.file).await?
+        && let Some(hindrance) = hindrance(context, &steps, into.file).await?
     {
         (method, why, target) = (MergeMethod::Adopt, hindrance, None);
     }
-    let reclaiming = drafting.reclaiming();
+    let reclaiming = context.reclaiming();
     let machines = merged_machines(std::iter::once(full).chain(rest));
     let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
-    let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let live = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
     let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
     let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
     let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
@@ -70,14 +71,14 @@ pub(super) async fn draft(
     };
     let merged = full_part.overlay(&plan.index);
     let stored = full.stored.exchanged(&full_part, &merged);
-    let (map, stack) = stacked(drafting.indexes, &[full], &plan.index, stored).await?;
-    let mut files = drafting.head.files.clone();
+    let (map, stack) = stacked(context.indexes, &[full], &plan.index, stored).await?;
+    let mut files = context.head.files.clone();
     for (id, length) in &plan.patched {
         if let Some(file) = files.get_mut(id) {
             file.length = *length;
         }
     }
-    let id = (drafting.mint)();
+    let id = context.mint();
     let new_full = PointIndex {
         id,
         sequence: last.sequence,
@@ -90,7 +91,7 @@ pub(super) async fn draft(
         spare,
         flags: last.flags,
     };
-    let new_full = drafting.index(new_full, &files)?;
+    let new_full = context.index(new_full, &files)?;
     let mut archives = chain.archives().to_vec();
     archives.extend(archived.is_some().then(|| full.clone()));
     let after = &chain.points()[1 + rest.len()..];
@@ -100,13 +101,13 @@ pub(super) async fn draft(
     let says = Says { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
     let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
     let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
-    drafting.draft(operation, plan, next, vec![new_full], says).await
+    context.draft_operation(operation, plan, next, vec![new_full], says).await
 }
 
 /// The method, and why that one.
-fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
-    let punches = drafting.repository.backend_granularity().is_some();
-    let patches = drafting.repository.backend().patch().is_some();
+fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
+    let punches = context.repository.backend_granularity().is_some();
+    let patches = context.repository.backend().patch().is_some();
     match method {
         MergeMethod::Adopt => (MergeMethod::Adopt, "as the job asks"),
         MergeMethod::Fold if patches => (MergeMethod::Fold, "as the job asks"),
@@ -121,17 +122,17 @@ fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'stati
 
 /// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
 /// chain go on.
-async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
-    let findings = drafting.findings().await?;
+async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
+    let findings = context.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
         return Ok(Some("a block of the increments is damaged and cannot be moved"));
     }
-    if is_linked(drafting.repository, drafting.indexes.layout(), into).await? {
+    if is_linked(context.repository, context.indexes.layout(), into).await? {
         return Ok(Some("others share the full's file by a hard link"));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
-    let Some(least) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };
-    let length = length_of(drafting.repository, drafting.indexes.layout(), into).await?;
+    let Some(least) = context.stored.get(&into).map(|file| file.length) else { return Ok(None) };
+    let length = length_of(context.repository, context.indexes.layout(), into).await?;
     Ok(length.is_none_or(|length| length < least).then_some("the full's file is lost or cut off"))
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) machines: Option<Vec<MachineName>>,
     /// The number of the next restore point. `None` leaves it as it is.
     pub(crate) next_sequence: Option<Sequence>,
+    /// Whether points say afterwards what the plan's own index says.
+    pub(crate) says_step: bool,
     /// Ranges of new files that nothing ever refers to.
     pub(crate) abandoned: BTreeMap<ObjectId, Vec<Range<u64>>>,
 }
@@ -64,7 +66,7 @@ impl<'a> Outline<'a> {
         indexes: Vec<NewIndex>,
         says: Says<'a>,
     ) -> Self {
-        Self { plan, chain, indexes, says, machines: None, next_sequence: None, abandoned: BTreeMap::new() }
+        Self { plan, chain, indexes, says, machines: None, next_sequence: None, says_step: false, abandoned: BTreeMap::new() }
     }
 }
 
@@ -74,7 +76,7 @@ impl PlanContext<'_> {
     /// # Errors
     /// [`Error::Defect`] if it would not be so.
     pub(crate) async fn draft(&mut self, outline: Outline<'_>) -> Result<Draft> {
-        let Outline { mut plan, chain, indexes, says, machines, next_sequence, abandoned } = outline;
+        let Outline { mut plan, chain, indexes, says, machines, next_sequence, says_step, abandoned } = outline;
         let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
         let kept: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
         let before = self.head.chain.indexes().map(|index| index.id);
@@ -82,7 +84,8 @@ impl PlanContext<'_> {
         plan.retired.punches |= self.repository.backend_granularity().is_some();
         keep_needed(self.indexes, &chain, &mut plan.retired).await?;
         note_linked(self.repository, self.indexes.layout(), &mut plan.retired).await?;
-        let Says { before, after, others } = says;
+        let Says { before, mut after, others } = says;
+        after.extend(says_step.then_some(&plan.index));
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
             return Err(Error::Defect(format!(
                 "the frame at {} of {} is needed and would be released",

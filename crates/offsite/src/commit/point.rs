@@ -71,11 +71,11 @@ impl PlanContext<'_> {
         points.push(point.clone());
         let chain = Chain::with_archives(before.block_size(), before.archives().to_vec(), points);
         let machines = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name)).0;
-        let step = plan.index.clone();
-        let says = Says { before: vec![spare], after: vec![&step, &spare_after], others: Vec::new() };
+        let says = Says { before: vec![spare], after: vec![&spare_after], others: Vec::new() };
         let outline = Outline {
             machines: Some(machines),
             next_sequence: Some(next_sequence),
+            says_step: true,
             abandoned: abandoned.ranges,
             ..Outline::new(plan, chain, indexes, says)
         };

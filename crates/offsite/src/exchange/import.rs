@@ -10,7 +10,7 @@ use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
-use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
+use offsite_core::plan::{Address, Cost, Placement, Placer, sync};
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, Index, PointKind, Role, Status, Timestamp};
 
@@ -104,7 +104,7 @@ impl Import {
             disks: disks_of(&index.map),
         };
         let placement = output_header.placement(&self.repository);
-        let plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
+        let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
         let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
         let file_start = source.bytes();
         let layout = writer.layout().clone();
@@ -148,17 +148,17 @@ impl Import {
         };
         check_step(&BlockMap::empty(), &plan.index, &index.map)?;
         let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
+        let moves = std::mem::take(&mut plan.moves).len() as u64;
+        let planned = Cost { blocks: moves, bytes_read: header.file_bytes, ..plan.cost() };
         let addition = Addition {
             rollback: None,
             point,
-            plan: plan.clone(),
+            plan,
             predecessor_flags: Flags::NONE,
             spare: &BlockMap::empty(),
             abandoned: Abandoned::default(),
         };
         let point = commit_point(writer, &mut indexes, addition).await?;
-        let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();
-        (planned.blocks, planned.bytes_read) = (plan.moves.len() as u64, header.file_bytes);
         let source = BlockTraffic { bytes_read: file_bytes, ..BlockTraffic::default() };
         let target = BlockTraffic::between(before, self.repository.block_counts());
         let tally = Tally { planned, source, target, duration: start.elapsed() };

@@ -180,18 +180,18 @@ impl BackupJob {
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
+        let planned = Cost { blocks: Stored::of(&plan.index).blocks, ..plan.cost() };
         let addition = Addition {
             rollback,
             point,
-            plan: plan.clone(),
+            plan,
             predecessor_flags: Flags::NONE,
             spare: &nothing,
             abandoned,
         };
         let point = commit_point(writer, &mut indexes, addition).await?;
-        let stored_blocks = Stored::of(&plan.index).blocks;
         let tally = Tally {
-            planned: Cost { blocks: stored_blocks, ..plan.cost() },
+            planned,
             source: BlockTraffic::default(),
             target: BlockTraffic::between(before, self.repository.block_counts()),
             duration: start.elapsed(),
@@ -205,7 +205,7 @@ impl BackupJob {
             rolled_back,
             machines,
             failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect(),
-            stored_blocks,
+            stored_blocks: planned.blocks,
             stored_bytes: tally.target.bytes_written,
             duration: tally.duration,
             tally,

@@ -214,6 +214,7 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::LiveShare;
     use super::*;
     use crate::sample::empty_head;
 

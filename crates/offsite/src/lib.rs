@@ -39,9 +39,9 @@ pub mod simulation;
 
 pub use bytes::Bytes;
 pub use error::{Error, Result};
-pub use exchange::export::Export;
+pub use exchange::export::{Export, ExportPlan};
 pub use exchange::import::Import;
-pub use exchange::map::MapSeed;
+pub use exchange::map::{MapPlan, MapSeed};
 pub use file_user::FileUser;
 pub use folder::disks::DiskSummary;
 pub use folder::job_folders::{ClosedFolder, JobFolders};
@@ -49,7 +49,7 @@ pub use folder::open_repository::OpenRepository;
 pub use gate::{Gate, OpenGate, Passage};
 pub use image::ImageSource;
 pub use job_name::{JobName, JobNameError};
-pub use jobs::backup::{BackupJob, BackupMethod, FullKind};
+pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
@@ -103,7 +103,7 @@ pub mod selection {
 pub mod plan {
     pub use offsite_core::plan::Cost;
 
-    pub use crate::{PlannedOperation, PlannedSync, RunPlan};
+    pub use crate::{BackupPlan, ExportPlan, MapPlan, PlannedBackup, PlannedOperation, PlannedSync, RunPlan};
 }
 
 /// How long another host waits for a sign of life of a writer.

@@ -66,7 +66,16 @@ impl<'a> Outline<'a> {
         indexes: Vec<NewIndex>,
         says: Says<'a>,
     ) -> Self {
-        Self { plan, chain, indexes, says, machines: None, next_sequence: None, says_step: false, abandoned: BTreeMap::new() }
+        Self {
+            plan,
+            chain,
+            indexes,
+            says,
+            machines: None,
+            next_sequence: None,
+            says_step: false,
+            abandoned: BTreeMap::new(),
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 use offsite_core::plan::{Cost, Files, Retired};
 use offsite_core::{Head, RetiredObject, Retirement};
 
-use crate::OpenRepository;
 use crate::commit::draft::Draft;
 use crate::commit::plan_context::{Minter, PlanContext};
+use crate::commit::writer::{WriterSettings, first_head};
 use crate::reader::indexes::Indexes;
+use crate::{OpenRepository, Result};
 
 /// A folder on which operations are only planned.
 pub(crate) struct DryRun<'a> {
@@ -23,6 +24,23 @@ impl<'a> DryRun<'a> {
     pub(crate) fn new(repository: &'a OpenRepository, head: Head, indexes: Indexes) -> Self {
         let stored = head.files.clone();
         Self { repository, head, stored, indexes, minter: Minter::imagined() }
+    }
+
+    /// The head that the next run goes on from. For a folder that is not there yet, or has no restore point, this is its first.
+    ///
+    /// # Errors
+    /// As for [`first_head`].
+    pub(crate) fn next_head(
+        repository: &OpenRepository,
+        settings: &WriterSettings,
+        head: Option<Head>,
+    ) -> Result<Head> {
+        match head {
+            Some(head) if head.chain.all().next().is_some() => Ok(head),
+            // A first run that failed binds nobody to its block size.
+            Some(head) => Ok(Head { chain: first_head(repository, settings, None)?.chain, ..head }),
+            None => first_head(repository, settings, None),
+        }
     }
 
     /// What the next operation is planned on.

@@ -1,16 +1,14 @@
 //! Indexes in the bytes that are stored, before they are.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite_core::Head;
-use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_core::plan::Files;
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint,
-    Sequence, Stored, Timestamp,
+    BlockMap, Head, Index, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, PointKind,
+    RestorePoint, Sequence, Stored, Timestamp,
 };
 
 use crate::error::causes;

@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::{Files, Retired, references};
 use offsite_core::{
-    BlockMap, Chain, Coverage, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
+    BlockMap, Chain, Coverage, Head, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
 };
 
 use crate::commit::new_index::NewIndex;

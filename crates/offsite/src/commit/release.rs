@@ -1,14 +1,12 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
-use offsite_core::FolderId;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use offsite_core::ObjectId;
 use offsite_core::format::records::ReleaseList;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Retired;
-use offsite_core::{RetiredObject, Retirement};
+use offsite_core::{FolderId, ObjectId, RetiredObject, Retirement};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::claims::pin::lowest_pinned;

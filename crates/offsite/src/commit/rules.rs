@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use offsite_core::ObjectId;
-use offsite_core::{Head, RetiredObject, Retirement};
+use offsite_core::{Head, ObjectId, RetiredObject, Retirement};
 
 use crate::{Error, Result};
 

@@ -115,13 +115,7 @@ impl Writer {
                 first_head(&repository, &settings, Some(lease))?
             }
             Some(head) => {
-                if head.role != settings.role {
-                    return Err(Error::Settings(format!(
-                        "job {job} in {} is a {} job's folder; choose another name",
-                        repository.location(),
-                        if head.role == Role::Backup { "backup" } else { "copy" },
-                    )));
-                }
+                refuse_role(job, &repository, head, settings.role)?;
                 let sealed_epoch = match is_broken!(WallClockLease) && is_over_by_wall_clock(head, settings.now) {
                     true => head.epoch,
                     false => wait_for_lease(&repository, &layout, &heads, head, progress).await?,
@@ -200,6 +194,11 @@ impl Writer {
     /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
         self.minter.mint()
+    }
+
+    /// What names new objects.
+    pub(crate) fn minter(&mut self) -> &mut Minter {
+        &mut self.minter
     }
 
     /// What operations are planned on.
@@ -421,6 +420,21 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
         chain,
         retired: Vec::new(),
     })
+}
+
+/// Holds that the folder is this kind of job's.
+///
+/// # Errors
+/// [`Error::Settings`] if it is the other kind's.
+pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Head, role: Role) -> Result<()> {
+    if head.role == role {
+        return Ok(());
+    }
+    Err(Error::Settings(format!(
+        "job {job} in {} is a {} job's folder; choose another name",
+        repository.location(),
+        if head.role == Role::Backup { "backup" } else { "copy" },
+    )))
 }
 
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
-use offsite_core::plan::{Address, Files, Move, Placer, Plan};
+use offsite_core::plan::{Address, Cost, Files, Move, Placer, Plan};
 use offsite_core::{
     BlockMap, Chain, Head, MachineNumber, ObjectId, RestorePoint, Role, Sequence, Status, StoredBlock, Timestamp,
 };
@@ -14,7 +14,8 @@ use offsite_core::{
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::draft::{Outline, Says, commit};
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
-use crate::commit::writer::{Writer, WriterSettings};
+use crate::commit::plan_context::Minter;
+use crate::commit::writer::{Writer, WriterSettings, first_head};
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
 use crate::reader::indexes::Indexes;
@@ -34,6 +35,20 @@ pub struct MapSeed {
     seed_job: JobName,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+}
+
+/// What mapping a seed would cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MapPlan {
+    /// Restore points that are taken over.
+    pub points: u64,
+    /// The newest of them.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// What is read from the seed, and written here.
+    pub cost: Cost,
 }
 
 /// What the points of a seed say, and the frames that they refer to.
@@ -87,7 +102,40 @@ impl MapSeed {
         })
     }
 
+    /// What mapping the seed would cost. It reads the seed's indexes and no blocks, and writes nothing.
+    ///
+    /// # Errors
+    /// As for [`MapSeed::run`], but for reading blocks and for writing.
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<MapPlan>> {
+        Box::pin(async move {
+            let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
+            let planned = async {
+                let contents = self.contents(&seed).await?;
+                let head = first_head(&self.repository, &self.settings(&seed, now), None)?;
+                let mut minter = Minter::imagined();
+                let mut plan = Plan::default();
+                for new in self.new_files(&seed, &head, &contents, &mut minter) {
+                    new.add_to(&mut plan);
+                }
+                let newest = seed.chain().latest();
+                let (sequence, time) = newest.map_or((Sequence(0), now), |point| (point.sequence, point.time));
+                Ok(MapPlan { points: contents.steps.len() as u64, sequence, time, cost: plan.cost() })
+            };
+            let planned = planned.await;
+            seed.unpin(pin, planned).await
+        })
+    }
+
     async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {
+        let contents = self.contents(seed).await?;
+        let settings = self.settings(seed, now);
+        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+        let result = self.run_with(&mut writer, seed, contents).await;
+        writer.close(result).await
+    }
+
+    /// What the seed has, if it can be taken over.
+    async fn contents(&self, seed: &JobFolder) -> Result<Contents> {
         seed.point(PointSelector::Latest)?;
         if let Some(why) = seed.damaged_heads().first() {
             return Err(Error::Settings(format!(
@@ -99,17 +147,17 @@ impl MapSeed {
             Err(Error::UnknownJob { .. }) => {}
             Err(error) => return Err(error),
         }
-        let contents = contents(seed).await?;
-        let settings = WriterSettings {
+        contents(seed).await
+    }
+
+    fn settings(&self, seed: &JobFolder, now: Timestamp) -> WriterSettings {
+        WriterSettings {
             role: Role::Copy,
             block_size: seed.chain().block_size(),
             lease_duration: self.lease_duration,
             now,
             clock: ClockRule::default(),
-        };
-        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, seed, contents).await;
-        writer.close(result).await
+        }
     }
 
     async fn run_with(&self, writer: &mut Writer, seed: &JobFolder, contents: Contents) -> Result<MapReport> {
@@ -117,7 +165,7 @@ impl MapSeed {
         let before = (self.seed.block_counts(), self.repository.block_counts());
         refuse_points(&writer.head().chain.clone(), &self.job, &self.repository)?;
         let head = Head { machines: seed.head().machines.clone(), ..writer.head().clone() };
-        let plan = self.carry(writer, seed, &head, &contents).await?;
+        let plan = self.carry(writer, seed, &contents).await?;
         let files = plan.files_after(&Files::new(), head.alignment_bytes.into());
         let places: BTreeMap<_, _> =
             plan.moves.iter().map(|step| ((step.from.file, step.from.offset), step.to)).collect();
@@ -176,14 +224,10 @@ impl MapSeed {
         Ok(MapReport { points: count, sequence, time, tally })
     }
 
-    /// Carries every frame into new files, a file for a file, durably.
-    async fn carry(&self, writer: &mut Writer, seed: &JobFolder, head: &Head, contents: &Contents) -> Result<Plan> {
-        let machines: Vec<_> = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
-        let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
-        let layout = writer.layout().clone();
-        let mut plan = Plan::default();
-        self.progress.begin("mapping", contents.frames.values().map(|block| u64::from(block.at.length)).sum());
-        for (file, (sequence, time)) in &contents.first {
+    /// The new files, a file for a file, with what is carried into each.
+    fn new_files(&self, seed: &JobFolder, head: &Head, contents: &Contents, minter: &mut Minter) -> Vec<NewFile> {
+        let machines: Vec<_> = seed.head().machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
+        let new_file = |(file, (sequence, time)): (&ObjectId, &(Sequence, Timestamp))| {
             let header = OutputHeader {
                 folder: head.folder,
                 sequence: *sequence,
@@ -195,22 +239,47 @@ impl MapSeed {
             };
             let mut placer = Placer::new(header.placement(&self.repository));
             let blocks = contents.frames.range((*file, 0)..=(*file, u64::MAX));
-            let moves: Vec<Move> = blocks
-                .map(|(_, block)| {
-                    let (file, offset) = placer.place(block.at.length, || writer.mint());
-                    let to = StoredBlock { file, offset, ..block.at };
-                    Move { address: block.address.clone(), source: 0, from: block.at, to }
-                })
-                .collect();
-            let output = Output::new(&self.repository, &layout, header);
+            let moves = blocks.map(|(_, block)| {
+                let (file, offset) = placer.place(block.at.length, || minter.mint());
+                let to = StoredBlock { file, offset, ..block.at };
+                Move { address: block.address.clone(), source: 0, from: block.at, to }
+            });
+            let moves = moves.collect();
+            NewFile { header, moves, files: placer.into_files() }
+        };
+        contents.first.iter().map(new_file).collect()
+    }
+
+    /// Carries every frame into the new files, durably.
+    async fn carry(&self, writer: &mut Writer, seed: &JobFolder, contents: &Contents) -> Result<Plan> {
+        let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
+        let layout = writer.layout().clone();
+        let head = writer.head().clone();
+        let mut plan = Plan::default();
+        self.progress.begin("mapping", contents.frames.values().map(|block| u64::from(block.at.length)).sum());
+        for new in self.new_files(seed, &head, contents, writer.minter()) {
+            let output = Output::new(&self.repository, &layout, new.header.clone());
             let progress = Within(self.progress.as_ref());
             let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
-            transfer(&moves, std::slice::from_ref(&frames), way, output, &progress).await?;
-            plan.moves.extend(moves);
-            plan.files.extend(placer.into_files());
+            transfer(&new.moves, std::slice::from_ref(&frames), way, output, &progress).await?;
+            new.add_to(&mut plan);
         }
         self.progress.end();
         Ok(plan)
+    }
+}
+
+/// Backup files that take over the frames of one of the seed.
+struct NewFile {
+    header: OutputHeader,
+    moves: Vec<Move>,
+    files: BTreeMap<ObjectId, u64>,
+}
+
+impl NewFile {
+    fn add_to(self, plan: &mut Plan) {
+        plan.moves.extend(self.moves);
+        plan.files.extend(self.files);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Backup jobs: disk images into restore points.
 
 mod method;
+mod plan;
 mod points;
 mod store;
 
@@ -24,6 +25,7 @@ use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use method::{BackupMethod, FullKind};
+pub use plan::{BackupPlan, PlannedBackup};
 
 use method::Making;
 use points::{Place, Points};
@@ -158,12 +160,7 @@ impl BackupJob {
         let before = self.repository.block_counts();
         writer.label(&self.labels);
         let block_size = writer.head().chain.block_size();
-        if let Some(wanted) = self.block_size.filter(|wanted| *wanted != block_size) {
-            return Err(Error::Settings(format!(
-                "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
-                self.job
-            )));
-        }
+        self.refuse_block_size(block_size)?;
         let head = writer.head();
         let making = Making::choose(&self.job, &head.chain, self.method, self.full)?;
         let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
@@ -181,14 +178,7 @@ impl BackupJob {
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
         let planned = Cost { blocks: Stored::of(&plan.index).blocks, ..plan.cost() };
-        let addition = Addition {
-            rollback,
-            point,
-            plan,
-            predecessor_flags: Flags::NONE,
-            spare: &nothing,
-            abandoned,
-        };
+        let addition = Addition { rollback, point, plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let tally = Tally {
             planned,
@@ -213,12 +203,22 @@ impl BackupJob {
         })
     }
 
+    fn refuse_block_size(&self, block_size: BlockSize) -> Result<()> {
+        match self.block_size.filter(|wanted| *wanted != block_size) {
+            Some(wanted) => Err(Error::Settings(format!(
+                "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
+                self.job
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The images, each of which was looked at; they are opened one after the other as they are read.
     async fn images(&self) -> Result<Images> {
         if self.machines.is_empty() {
             return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
         }
-        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: 0 };
+        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: BTreeMap::new() };
         for (name, sources) in &self.machines {
             if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
                 return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));

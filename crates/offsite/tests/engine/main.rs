@@ -24,6 +24,7 @@ mod methods;
 mod names_and_input;
 mod partial;
 mod pins;
+mod plans;
 mod power_cuts;
 mod release;
 mod repair;

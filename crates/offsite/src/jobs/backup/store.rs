@@ -14,8 +14,7 @@ use crate::commit::new_index::number_machines;
 use crate::commit::point::Abandoned;
 use crate::commit::read_back::check_step;
 use crate::commit::writer::Writer;
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::Disks;
+use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
 use crate::report::MachineBackup;
@@ -27,8 +26,8 @@ pub(super) struct Images {
     pub(super) machines: BTreeMap<MachineName, Vec<(DiskName, ImageSource)>>,
     /// Machines with an image that cannot be read.
     pub(super) failed: BTreeMap<MachineName, Error>,
-    /// About so many bytes are to be read.
-    pub(super) bytes: u64,
+    /// About so many bytes of each machine are to be read.
+    pub(super) bytes: BTreeMap<MachineName, u64>,
 }
 
 impl Images {
@@ -48,7 +47,7 @@ impl Images {
             });
             match bytes {
                 Ok(bytes) => {
-                    self.bytes = self.bytes.saturating_add(bytes);
+                    self.bytes.insert(name.clone(), bytes);
                     self.machines.insert(name, images);
                 }
                 Err(error) => {
@@ -128,7 +127,7 @@ pub(super) async fn store_blocks(
     let mut placer = Placer::new(header.placement(repository));
     let layout = writer.layout().clone();
     let mut output = Output::new(repository, &layout, header);
-    progress.begin("backing up", bytes);
+    progress.begin("backing up", bytes.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
     let ingested =
         ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), progress).await;
     let ingested = match ingested {

@@ -2,23 +2,22 @@
 
 use futures::future::BoxFuture;
 use offsite_core::plan::Cost;
-use offsite_core::{Head, MachineName, PointKind, Role, Timestamp};
+use offsite_core::{MachineName, PointKind, Role, Timestamp};
 
 use super::offer::{Offer, Settled};
 use super::room::Room;
 use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
-use crate::commit::clock_rule::ClockRule;
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
-use crate::commit::writer::{WriterSettings, first_head};
+use crate::commit::writer::WriterSettings;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, imagine, plan, plan_healing, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,13 +78,18 @@ impl CopyJob {
 
     async fn plan_with(&self, sources: &Sources, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
         let layout = Layout::new(self.name.clone());
-        let mut head = match target {
-            Some(target) => target.head_for_next_run().await?,
-            None => imagined_head(&self.target, sources, now)?,
+        let head = match target {
+            Some(target) => Some(target.head_for_next_run().await?),
+            None => None,
         };
-        if head.chain.latest().is_none() {
-            head.chain = imagined_head(&self.target, sources, now)?.chain;
-        }
+        let settings = WriterSettings {
+            role: Role::Copy,
+            block_size: sources.block_size(),
+            lease_duration: self.lease_duration,
+            now,
+            clock: self.transforms.clock(),
+        };
+        let head = DryRun::next_head(&self.target, &settings, head)?;
         let indexes = Indexes::new(&self.target, &layout, head.folder);
         let mut dry_run = DryRun::new(&self.target, head, indexes);
         let latest = latest_state(&dry_run.head, &mut dry_run.indexes).await?;
@@ -138,16 +142,4 @@ impl CopyJob {
             notes: sources.notes.iter().chain(&self.notes).cloned().chain(notes).chain(doubts).collect(),
         })
     }
-}
-
-/// The head of a folder that is not there yet.
-fn imagined_head(target: &OpenRepository, sources: &Sources, now: Timestamp) -> Result<Head> {
-    let settings = WriterSettings {
-        role: Role::Copy,
-        block_size: sources.block_size(),
-        lease_duration: std::time::Duration::ZERO,
-        now,
-        clock: ClockRule::default(),
-    };
-    first_head(target, &settings, None)
 }

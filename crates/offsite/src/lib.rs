@@ -38,6 +38,7 @@ mod seams;
 pub mod simulation;
 
 pub use bytes::Bytes;
+pub use commit::remove_job::RemovedJob;
 pub use error::{Error, Result};
 pub use exchange::export::{Export, ExportPlan};
 pub use exchange::import::Import;

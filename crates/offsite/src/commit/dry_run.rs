@@ -37,8 +37,10 @@ impl<'a> DryRun<'a> {
     ) -> Result<Head> {
         match head {
             Some(head) if head.chain.all().next().is_some() => Ok(head),
-            // A first run that failed binds nobody to its block size.
-            Some(head) => Ok(Head { chain: first_head(repository, settings, None)?.chain, ..head }),
+            // As a writer does.
+            Some(head) => {
+                Ok(Head { chain: first_head(repository, settings, None)?.chain, role: settings.role, ..head })
+            }
             None => first_head(repository, settings, None),
         }
     }

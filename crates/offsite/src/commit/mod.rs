@@ -10,6 +10,7 @@ pub(crate) mod plan_context;
 pub(crate) mod point;
 pub(crate) mod read_back;
 pub(crate) mod release;
+pub(crate) mod remove_job;
 pub(crate) mod rules;
 pub(crate) mod selected;
 pub(crate) mod stack;

@@ -16,7 +16,7 @@ use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::report::Released;
 use crate::seams::is_broken;
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, OpenRepository, Progress, Result};
 
 /// The longest release list that is read.
 const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
@@ -97,6 +97,17 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
         }
     }
     Ok(released)
+}
+
+/// Releases all that no reader holds. The pins of readers that are silent for too long are removed once in a run.
+pub(crate) async fn release_all(writer: &mut Writer, progress: &dyn Progress) -> Result<Released> {
+    let mut sum = Released::default();
+    loop {
+        sum.add(release(writer).await?);
+        if writer.head().retired.is_empty() || !writer.remove_silent_pins(progress).await? {
+            return Ok(sum);
+        }
+    }
 }
 
 /// Known-bad variants: what `retirements` list goes before it is committed that nothing refers to it.

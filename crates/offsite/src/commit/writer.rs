@@ -125,8 +125,9 @@ impl Writer {
                 let successor = successor(job, head, clock.mark())?;
                 let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
                 if head.chain.all().next().is_none() {
-                    // A first run that failed binds nobody to its block size.
+                    // A first run that failed, or a job that was removed, binds nobody to its block size or kind.
                     next.chain = empty_chain(settings.block_size)?;
+                    next.role = settings.role;
                 }
                 if !is_broken!(NumberReused) {
                     check_taking(head, &next, settings.clock.is_trusted)?;
@@ -168,6 +169,10 @@ impl Writer {
             // Nothing is lost: the copy before it stays, and room is made by the release to come.
             Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
             answer => answer?,
+        }
+        if writer.head.chain.all().next().is_none() {
+            // The folder is a job's again.
+            writer.delete(&writer.layout.removed()?).await?;
         }
         // Those of this epoch too: this writer, which alone has it, has stored nothing yet. A run whose heads are lost may have had it before.
         remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch).await?;
@@ -336,6 +341,14 @@ impl Writer {
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
     }
 
+    /// Stores an empty object, which may be there already.
+    pub(crate) async fn put_if_absent(&self, key: &Key) -> Result<()> {
+        match self.repository.backend().put(key, Bytes::new()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            stored => stored.while_doing(|| format!("writing to {}", self.repository.location())),
+        }
+    }
+
     /// Stores an index, and its second copy beside the backup files.
     pub(crate) async fn put_index(&self, id: ObjectId, bytes: Bytes) -> Result<()> {
         let (twin, index) = (self.layout.twin(id)?, self.layout.index(id)?);
@@ -427,7 +440,8 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
 /// # Errors
 /// [`Error::Settings`] if it is the other kind's.
 pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Head, role: Role) -> Result<()> {
-    if head.role == role {
+    // A folder without restore points is any job's.
+    if head.role == role || head.chain.all().next().is_none() {
         return Ok(());
     }
     Err(Error::Settings(format!(

@@ -20,6 +20,9 @@ pub(crate) fn marker_key() -> Result<Key> {
     Key::new(MARKER).map_err(|error| Error::Defect(error.to_string()))
 }
 
+/// The name of the marker of a folder whose job was removed.
+const REMOVED: &str = "0-removed";
+
 /// The keys of one job folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -37,6 +40,11 @@ impl Layout {
 
     pub(crate) fn head(&self, number: u64) -> Result<Key> {
         self.key("head", &format!("{number:020}"))
+    }
+
+    /// The marker of a folder whose job was removed. It comes before all heads in a listing.
+    pub(crate) fn removed(&self) -> Result<Key> {
+        self.key("head", REMOVED)
     }
 
     pub(crate) fn backup_file(&self, id: ObjectId) -> Result<Key> {
@@ -114,6 +122,11 @@ impl Layout {
     fn key(&self, folder: &str, name: &str) -> Result<Key> {
         Key::new(format!("{}/{folder}/{name}", self.job)).map_err(defect)
     }
+}
+
+/// Whether the key is that of the marker of a folder whose job was removed.
+pub(crate) fn is_removed(key: &Key) -> bool {
+    key.name() == REMOVED
 }
 
 /// The number in a head's key.

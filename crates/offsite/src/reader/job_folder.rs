@@ -48,7 +48,12 @@ impl JobFolder {
     pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
         Box::pin(async move {
             let layout = Layout::new(job.clone());
-            let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            let mut newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            if newest.as_ref().is_some_and(|newest| newest.head.chain.all().next().is_none())
+                && job_folders::is_removed_job(repository, &layout).await?
+            {
+                newest = None;
+            }
             let Some(newest) = newest else {
                 if job_folders::is_headless(repository, &layout).await? {
                     return Err(headless(job, &repository.location()));

@@ -52,3 +52,15 @@ pub struct Released {
     /// Bytes that were not given back, as others share their files. They come back with the files, once nobody does.
     pub linked_bytes: u64,
 }
+
+impl Released {
+    /// Adds what a later release gave back. What readers hold after it is all that they hold.
+    pub(crate) fn add(&mut self, later: Self) {
+        let Self { bytes, ranges, objects, held_bytes, linked_bytes } = later;
+        self.bytes += bytes;
+        self.ranges += ranges;
+        self.objects += objects;
+        self.held_bytes = held_bytes;
+        self.linked_bytes += linked_bytes;
+    }
+}

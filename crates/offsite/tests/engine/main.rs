@@ -27,6 +27,7 @@ mod pins;
 mod plans;
 mod power_cuts;
 mod release;
+mod remove_job;
 mod repair;
 mod restores;
 mod rotation;

@@ -26,11 +26,11 @@ use offsite_core::retention::Policy;
 
 use crate::claims::lease::sealed_when_taken;
 use crate::commit::dry_run::DryRun;
-use crate::commit::release::release;
+use crate::commit::release::release_all;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::reader::indexes::Indexes;
-use crate::report::{KnownDamage, OperationReport, Released, TransformReport};
+use crate::report::{KnownDamage, OperationReport, TransformReport};
 use crate::{Progress, Result, Verify};
 
 pub(crate) use agenda::removes_machines;
@@ -164,17 +164,7 @@ async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
 /// Releases what no reader holds.
 async fn give_back(writer: &mut Writer, report: &mut TransformReport, progress: &dyn Progress) -> Result<()> {
     let start = Instant::now();
-    loop {
-        let Released { bytes, ranges, objects, held_bytes, linked_bytes } = release(writer).await?;
-        report.released.bytes += bytes;
-        report.released.ranges += ranges;
-        report.released.objects += objects;
-        report.released.held_bytes = held_bytes;
-        report.released.linked_bytes += linked_bytes;
-        if writer.head().retired.is_empty() || !writer.remove_silent_pins(progress).await? {
-            break;
-        }
-    }
+    report.released.add(release_all(writer, progress).await?);
     report.release_duration += start.elapsed();
     Ok(())
 }

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::model::Timestamp;
-use offsite::report::MachineReport;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
 use offsite::schedule::Schedule;
 use offsite::selection::Decision;
 use offsite::selection::Take;
-use offsite::{JobName, SyncRequest};
+use offsite::{JobName, RunPlan, SyncRequest};
 use offsite_backends::Ejected;
 
 use crate::args::Run;
@@ -213,14 +212,14 @@ impl<'a> One<'a> {
                 }
             }
             let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
-            status = status.and(warnings(&plan.machines, &plan.notes));
+            status = status.and(warnings(&plan));
             status = status.and(if fits { Status::Done } else { Status::Warnings });
         }
         Ok(status)
     }
 }
 
-fn warnings(machines: &[MachineReport], notes: &[String]) -> Status {
-    let is_whole = machines.iter().all(|machine| machine.outcome.is_whole());
-    if is_whole && notes.is_empty() { Status::Done } else { Status::Warnings }
+fn warnings(plan: &RunPlan) -> Status {
+    let is_whole = plan.machines.iter().all(|machine| machine.outcome.is_whole());
+    if is_whole && plan.notes.is_empty() && plan.doubts.is_empty() { Status::Done } else { Status::Warnings }
 }

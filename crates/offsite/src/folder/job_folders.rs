@@ -4,9 +4,10 @@ use futures::future::BoxFuture;
 use offsite_core::ObjectId;
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
 
-use crate::error::{Context, causes};
+use crate::error::Context;
 use crate::folder::layout::marker_key;
 use crate::folder::layout::{Layout, head_copy_number, head_number, twin_id};
+use crate::report::ErrorSummary;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
@@ -29,8 +30,8 @@ pub struct JobFolders {
 pub struct ClosedFolder {
     /// Its name.
     pub name: String,
-    /// Why, in words.
-    pub why: String,
+    /// Why.
+    pub why: ErrorSummary,
 }
 
 impl OpenRepository {
@@ -74,7 +75,7 @@ impl JobFolders {
         let mut folders = Self::default();
         for (job, closed) in entries(repository).await? {
             if let Some(error) = closed {
-                folders.close(&job, &error);
+                folders.close(&job, ErrorSummary::of_repository(&error));
                 continue;
             }
             let layout = Layout::new(job.clone());
@@ -89,14 +90,14 @@ impl JobFolders {
                 Ok(Some(kind)) => kind.push(job),
                 Ok(None) => {}
                 Err(error) if is_outage(&error) => return Err(error),
-                Err(error) => folders.close(&job, &error),
+                Err(error) => folders.close(&job, (&error).into()),
             }
         }
         Ok(folders)
     }
 
-    fn close(&mut self, folder: &JobName, why: &dyn std::error::Error) {
-        self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
+    fn close(&mut self, folder: &JobName, why: ErrorSummary) {
+        self.closed.push(ClosedFolder { name: folder.to_string(), why });
     }
 }
 

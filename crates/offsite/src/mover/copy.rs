@@ -16,9 +16,9 @@ use super::codec::{Sealed, open_frame};
 use super::output::Output;
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
-use crate::error::causes;
 use crate::gate::{Gate, Passage};
 use crate::progress::Progress;
+use crate::report::ErrorSummary;
 use crate::{Error, Result};
 
 /// What a copy has brought.
@@ -32,7 +32,7 @@ pub(crate) struct Copied {
     pub(crate) bytes_read: u64,
     pub(crate) read_requests: u64,
     /// Machines of which blocks cannot be read, with the reason.
-    pub(crate) damaged: BTreeMap<MachineName, String>,
+    pub(crate) damaged: BTreeMap<MachineName, ErrorSummary>,
     /// The first of these reasons.
     pub(crate) damage: Option<Error>,
     pub(crate) ending: Ending,
@@ -195,7 +195,7 @@ async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result
 
 impl Copied {
     fn note(&mut self, machine: &MachineName, error: &Error) {
-        self.damaged.entry(machine.clone()).or_insert_with(|| causes(error));
+        self.damaged.entry(machine.clone()).or_insert_with(|| error.into());
     }
 }
 

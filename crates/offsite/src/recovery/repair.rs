@@ -34,6 +34,7 @@ use crate::folder::open_repository::random_bytes;
 use crate::mover::{Flaw, Wanted};
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
+use crate::report::Note;
 use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 use described::{elsewhere, stands_on};
@@ -112,7 +113,7 @@ pub struct RepairReport {
     /// damaged. Without heads every block was read; else those that a verification found.
     pub damage: Vec<Damage>,
     /// What else should be known: indexes that can be assigned to no restore point.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The number of the head that was written. `None` if the newest is right.
     pub head: Option<u64>,
 }
@@ -229,7 +230,7 @@ impl Repair {
     }
 
     /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
-    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<String>)> {
+    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<Note>)> {
         let progress = self.progress.as_ref();
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
         if let Some(head) = survey.newest().filter(|_| !survey.is_doubtful()) {
@@ -255,7 +256,7 @@ impl Repair {
         let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
         let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
         mend_copies(survey, there, target.head.folder, writes, mended).await?;
-        Ok((target, rebuilt.unreadable))
+        Ok((target, rebuilt.unreadable.into_iter().map(|what| Note::IndexUnassigned { what }).collect()))
     }
 
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next

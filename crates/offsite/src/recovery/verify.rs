@@ -19,7 +19,7 @@ use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Wanted, scrub};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
-use crate::report::{Damage, Touched, VerifyReport};
+use crate::report::{Damage, Note, Touched, VerifyReport};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// A verification of a job's restore points.
@@ -151,10 +151,7 @@ impl Verify {
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {
-            report.notes.push(match unread.len() {
-                1 => "another block was found damaged before, and was not read again now".to_owned(),
-                count => format!("{count} other blocks were found damaged before, and were not read again now"),
-            });
+            report.notes.push(Note::NotReadAgain { blocks: unread.len() as u64 });
         }
         let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
         found.next = next;
@@ -162,7 +159,7 @@ impl Verify {
         if found != before
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {
-            report.notes.push(format!("the next verification, and the next run, know nothing of this one: {error}"));
+            report.notes.push(Note::FindingsNotStored { why: (&error).into() });
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use crate::report::{Tally, TransformReport};
+use crate::report::{Reason, Tally, TransformReport};
 
 /// A machine of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct MachineFailure {
     /// Which.
     pub name: MachineName,
     /// Why, with the image.
-    pub why: String,
+    pub why: Reason,
 }
 
 /// A backup job's run.

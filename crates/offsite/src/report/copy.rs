@@ -3,7 +3,7 @@
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
-use crate::report::{Tally, TransformReport};
+use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
 /// A machine of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +39,12 @@ pub enum MachineOutcome {
     },
     /// It was copied in part. What arrived is kept for the next sync.
     Incomplete {
-        /// When it was in the state that was to be copied.
-        captured: Timestamp,
+        /// When it was in the state that was to be copied, where that is known.
+        captured: Option<Timestamp>,
         /// How far it came.
         transferred: Transferred,
         /// Why no farther.
-        why: String,
+        why: Reason,
     },
     /// The copy has its newest state.
     Unchanged {
@@ -59,7 +59,7 @@ pub enum MachineOutcome {
     /// There is nothing of it to copy.
     Absent {
         /// Why.
-        why: String,
+        why: Reason,
     },
 }
 
@@ -79,10 +79,9 @@ pub struct SyncOutcome {
     /// Each machine that the job selects.
     pub machines: Vec<MachineReport>,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
-    /// What nobody is likely to have meant, in words, as it was when the sync began: machines that come no more, patterns that match
-    /// nothing.
-    pub doubts: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant, as it was when the sync began: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl SyncOutcome {
@@ -120,7 +119,9 @@ pub struct CopyReport {
     /// What came after.
     pub transform: TransformReport,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl CopyReport {

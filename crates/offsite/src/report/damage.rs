@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence};
 
+use crate::report::Note;
+
 /// Something that is not what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
@@ -41,7 +43,7 @@ pub struct VerifyReport {
     /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
     pub bytes_left: u64,
     /// What else should be known.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// How long it took.
     pub duration: Duration,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::report::{KnownDamage, Operation, Tally, VerifyReport};
+use crate::report::{KnownDamage, Note, Operation, Tally, VerifyReport};
 
 /// A transform, with its plan and count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct TransformReport {
     /// What is known to be damaged in the chain after all that.
     pub damage: KnownDamage,
     /// Why less was pruned than the policy asks for, if so, and what could not be put back.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 impl TransformReport {

@@ -203,10 +203,10 @@ async fn an_image_that_changes_while_it_is_read_fails_its_machine_alone() {
             assert!(report.tally.kept_to_plan(), "{what}: {report:?}");
             let warnings: Vec<&String> = report.machines.iter().flat_map(|machine| &machine.warnings).collect();
             let told = match change {
-                Change::Written => warnings[0],
+                Change::Written => warnings[0].clone(),
                 _ => {
                     assert_eq!(warnings, [""; 0], "{what}");
-                    &report.failed[0].why
+                    report.failed[0].why.to_string()
                 }
             };
             assert!(told.contains(change.words()) && told.contains(image.to_str().unwrap()), "{what}: {told}");
@@ -292,7 +292,7 @@ async fn machines_that_fail_do_not_stop_the_others() {
         let job = backup(&repository, &machines());
         let report = full.map_or(job.clone(), |full| job.full(full)).run(day(number)).await.unwrap();
         assert_eq!(failed(&report), ["a"], "{number}");
-        assert!(report.failed[0].why.contains("no such file"), "{report:?}");
+        assert!(report.failed[0].why.to_string().contains("no such file"), "{report:?}");
         for name in ["b", "c"] {
             assert_eq!(restored(&repository, "nightly", name, None).await, [content(name)], "{number} {name}");
         }

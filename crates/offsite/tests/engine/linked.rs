@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::report::Operation;
+use offsite::report::{MergeReason, Operation};
 use offsite::retention::Policy;
 use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, Progress, TransformJob, Transforms};
@@ -137,7 +137,9 @@ async fn a_fold_into_a_shared_file_adopts() {
             scene.link_all();
         }
         let report = scene.transform(MergeMethod::Fold).run(day(3)).await.unwrap();
-        let is_adopted = |operation: &Operation| matches!(operation, Operation::Merge { method: MergeMethod::Adopt, why, .. } if why.contains("hard link"));
+        let is_adopted = |operation: &Operation| {
+            matches!(operation, Operation::Merge { method: MergeMethod::Adopt, why: MergeReason::Linked, .. })
+        };
         assert!(report.operations.iter().any(|done| is_adopted(&done.operation)), "{report:?}");
         let now: BTreeMap<Key, Bytes> = scene.memory.contents().into_iter().collect();
         let files = before.iter().filter(|(key, _)| key.as_str().contains("/blocks/"));

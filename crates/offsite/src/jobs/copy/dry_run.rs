@@ -19,7 +19,7 @@ use crate::jobs::transform::{
 };
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
+use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note, absent};
 use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
@@ -32,7 +32,9 @@ pub struct RunPlan {
     /// Each machine that the job selects, as it would be after the run.
     pub machines: Vec<MachineReport>,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 /// A copy that is planned.
@@ -152,7 +154,8 @@ impl CopyJob {
             sync: planned_sync,
             operations,
             machines,
-            notes: sources.notes.iter().chain(&self.notes).cloned().chain(notes).chain(doubts).collect(),
+            notes: sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect(),
+            doubts,
         })
     }
 }

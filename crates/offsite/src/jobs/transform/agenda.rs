@@ -11,7 +11,7 @@ use super::compact::{self, Bounds, Budget, Compact};
 use super::draft::{Draft, Drafting};
 use super::{Transforms, flags, independent, machines, merge, remove};
 use crate::Result;
-use crate::report::Operation;
+use crate::report::{Note, Operation};
 
 /// The operations of a transform phase.
 pub(super) struct Agenda<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Agenda<'a> {
     due: VecDeque<Due>,
     /// What was drafted last of what retention asks for.
     last: Option<Due>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     is_held_back: bool,
     compaction: Compaction,
 }
@@ -84,7 +84,7 @@ impl<'a> Agenda<'a> {
     }
 
     /// What the report is to say of what was not done.
-    pub(super) fn notes(&mut self) -> Vec<String> {
+    pub(super) fn notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 

@@ -19,7 +19,7 @@ use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
 use crate::reader::indexes::Indexes;
-use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
+use crate::report::{BlockTraffic, Carriage, MoveReason, Operation, OperationReport, Tally};
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -145,7 +145,7 @@ impl<'a> Drafting<'a> {
     /// How the blocks of a plan that stay in the repository get to their new files.
     pub(crate) fn carriage(&self, plan: &Plan, findings: &Findings) -> Carriage {
         let Some(clone_range) = self.repository.backend().clone_range() else {
-            return Carriage::Moved { why: "the repository cannot clone" };
+            return Carriage::Moved { why: MoveReason::CannotClone };
         };
         let alignment = u64::from(self.head.alignment_bytes);
         let granularity = CloneRange::granularity_bytes(clone_range);
@@ -156,11 +156,9 @@ impl<'a> Drafting<'a> {
         };
         match () {
             () if granularity == 0 || !alignment.is_multiple_of(granularity) => {
-                Carriage::Moved { why: "the repository clones in larger pieces than blocks are aligned to" }
+                Carriage::Moved { why: MoveReason::LargerPieces }
             }
-            () if !plan.moves.iter().all(is_padded) => {
-                Carriage::Moved { why: "a backup file ends inside a block's padding" }
-            }
+            () if !plan.moves.iter().all(is_padded) => Carriage::Moved { why: MoveReason::EndsInPadding },
             () => Carriage::Cloned,
         }
     }

@@ -17,7 +17,7 @@ use super::stack::rewritten;
 use crate::folder::disks::disks_of;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{Carriage, FullFrom, Operation};
+use crate::report::{Carriage, FullFrom, Note, Operation};
 use crate::{Error, Result};
 
 /// The oldest point that is flagged and has to be a full, but is none yet.
@@ -88,11 +88,9 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
 }
 
 /// What a user should know of it: that the source was not read.
-pub(crate) fn note(operation: &Operation) -> Option<String> {
+pub(crate) fn note(operation: &Operation) -> Option<Note> {
     match operation {
-        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(format!(
-            "restore point {sequence} was to be read whole from the source, which has it no more: it is a copy of the chain's own blocks"
-        )),
+        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(Note::FullFromChain { sequence: *sequence }),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
 
 use offsite::model::PointKind;
-use offsite::report::{MachineOutcome, Operation, TransformReport};
+use offsite::report::{MachineOutcome, Note, Operation, TransformReport};
 use offsite::retention::Anchors;
 use offsite::retention::Gfs;
 use offsite::retention::Method;
@@ -80,7 +80,11 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
         }
         let report = transformed(&memory, &transforms, 11).await;
         assert!(made_independent(&report) >= 1, "{report:?}");
-        assert!(report.notes.iter().any(|note| note.contains("1 damaged block")), "{:?}", report.notes);
+        assert!(
+            report.notes.iter().any(|note| matches!(note, Note::ArchiveShares { blocks: 1, .. })),
+            "{:?}",
+            report.notes
+        );
         assert!(damaged(&memory, COPY).contains(&place(&at)));
         let archive = newest_head(&memory, COPY).chain.get(archive.sequence).unwrap().clone();
         let (mine, chain) = (step(&memory, COPY, &archive), newest(&memory, COPY));
@@ -89,7 +93,8 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
         // It is said again, and nothing is done twice.
         let again = transformed(&memory, &transforms, 12).await;
         let of_archive = report.notes.last().unwrap();
-        let nowhere = again.notes.iter().filter(|note| note.contains("cannot be put back")).count();
+        let nowhere =
+            again.notes.iter().filter(|note| matches!(note, Note::NotHealed { is_searched: true, .. })).count();
         assert_eq!((again.operations.len(), again.notes.len(), nowhere), (0, 2, 1), "{again:?}");
         assert!(again.notes.contains(of_archive), "{again:?}");
         // Its bytes are right again, and a verification has seen it.
@@ -163,7 +168,7 @@ async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
             }
             let transforms = Transforms::keeping(policy.clone());
             let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
-            told += report.notes.iter().filter(|note| note.contains("the blocks that the chain had")).count();
+            told += report.notes.iter().filter(|note| matches!(note, Note::KeptFromChain { .. })).count();
             let is_cut_off = |outcome: &MachineOutcome| matches!(outcome, MachineOutcome::Incomplete { .. });
             assert!(!report.machines.iter().any(|machine| is_cut_off(&machine.outcome)));
         }

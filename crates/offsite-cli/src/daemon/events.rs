@@ -6,7 +6,7 @@ use offsite::report::{MachineOutcome, MachineReport};
 use offsite::runner::Phase;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::schedule::Span;
-use offsite::{JobName, Progress};
+use offsite::{Activity, JobName, Progress, Wait};
 use offsite_backends::Ejected;
 use tracing::{debug, error, info, warn};
 
@@ -14,7 +14,7 @@ use super::record::FailureRecord;
 use super::store::{Store, Weight};
 use crate::commands::transform_lines;
 use crate::local_time::LocalTime;
-use crate::{host, render, words};
+use crate::{host, progress, render, words};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
@@ -164,16 +164,12 @@ pub(super) struct Notes {
 }
 
 impl Progress for Notes {
-    fn begin(&self, activity: &str, total_bytes: u64) {
-        debug!(job = self.job.as_str(), "{activity}: {}", render::bytes(total_bytes));
+    fn begin(&self, activity: &Activity<'_>) {
+        debug!(job = self.job.as_str(), "{}: {}", progress::words(activity), render::bytes(activity.total_bytes));
     }
 
-    fn advance(&self, _bytes: u64) {}
-
-    fn end(&self) {}
-
-    fn note(&self, text: &str) {
-        info!(job = self.job.as_str(), "{}", LocalTime::host().text(text));
+    fn wait(&self, wait: &Wait<'_>) {
+        info!(job = self.job.as_str(), "{wait}");
     }
 }
 

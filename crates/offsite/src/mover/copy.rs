@@ -17,7 +17,7 @@ use super::output::Output;
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::gate::{Gate, Passage};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::report::ErrorSummary;
 use crate::{Error, Result};
 
@@ -58,7 +58,7 @@ pub(crate) async fn copy(
     placement: Placement,
     gate: &dyn Gate,
     mut output: Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Copied> {
     match carry(plan, sources, placement, gate, &mut output, progress).await {
         Ok(copied) => output.finish().await.map(|()| copied),
@@ -75,14 +75,14 @@ async fn carry(
     placement: Placement,
     gate: &dyn Gate,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Copied> {
     let moves = &plan.moves;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     let batches = move_batches(moves);
     let asked = batches.len();
     let halted = AtomicBool::new(false);
-    progress.begin("copying", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches)
         .then(|batch| async {
             let is_open = !halted.load(Ordering::Relaxed)
@@ -163,7 +163,7 @@ async fn carry(
                 }
                 Err(error) => return Err(error),
             }
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     drop(reads);

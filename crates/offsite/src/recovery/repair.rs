@@ -32,6 +32,7 @@ use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Flaw, Wanted};
+use crate::progress::Wait;
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
 use crate::report::Note;
@@ -325,11 +326,7 @@ impl Repair {
             Life::Dead => true,
             Life::Alive => false,
             Life::Unknown => {
-                self.progress.note(&format!(
-                    "job {} was held by a run on another host, or before a restart; waiting {} s for a sign of its life",
-                    self.job,
-                    lease.silence().as_secs()
-                ));
+                self.progress.wait(&Wait::Lease { job: &self.job, holder: &lease.holder, at_most: lease.silence() });
                 is_silent(&self.repository, &survey.layout, &survey.heads, lease.silence()).await?
             }
         };

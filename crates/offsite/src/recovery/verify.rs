@@ -17,6 +17,7 @@ use crate::error::Context;
 use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
 use crate::report::{Damage, Note, Touched, VerifyReport};
@@ -147,7 +148,8 @@ impl Verify {
         report.bytes_left = bytes_of(&left);
         let next = if self.read_data { left.first().map(place) } else { before.next };
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
+        let progress = Teller::new(self.progress.as_ref(), Task::Verify, &self.job);
+        let flaws = scrub(Arc::new(due), &source, progress).await?;
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {

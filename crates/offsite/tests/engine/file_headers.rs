@@ -15,7 +15,8 @@ use offsite::retention::Method;
 use offsite::retention::Policy;
 use offsite::retention::Regular;
 use offsite::{
-    Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms, Verify,
+    Activity, Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms,
+    Verify,
 };
 use offsite_core::format::ENVELOPE_BYTES;
 use offsite_core::format::Envelope;
@@ -170,17 +171,11 @@ async fn files_of_moved_blocks_tell_the_disks_of_a_point() {
 struct AtBegin(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Progress for AtBegin {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {
+    fn begin(&self, _activity: &Activity<'_>) {
         if let Some(action) = self.0.lock().unwrap().take() {
             action();
         }
     }
-
-    fn advance(&self, _bytes: u64) {}
-
-    fn end(&self) {}
-
-    fn note(&self, _text: &str) {}
 }
 
 /// By the time that an image is read, a file may tell of its disk already. So it must be what it was when it was looked at.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use offsite::model::BlockSize;
 use offsite::report::BackupReport;
 use offsite::{
-    BackupJob, Error, FullKind, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Progress, Restore,
-    Verify,
+    Activity, BackupJob, Error, FullKind, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Progress,
+    Restore, Verify,
 };
 use offsite_tests::LoopDevice;
 use offsite_tests::qemu::{self, Format};
@@ -102,17 +102,11 @@ async fn every_byte_of_a_disk_comes_back() {
 struct AtFirst(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Progress for AtFirst {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {}
-
-    fn advance(&self, _bytes: u64) {
+    fn advance(&self, _activity: &Activity<'_>) {
         if let Some(action) = self.0.lock().unwrap().take() {
             action();
         }
     }
-
-    fn end(&self) {}
-
-    fn note(&self, _text: &str) {}
 }
 
 /// A disk whose blocks are apart, so that each is read alone: more of them than are read ahead, and a hole at the end.

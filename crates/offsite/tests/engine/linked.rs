@@ -7,7 +7,7 @@ use bytes::Bytes;
 use offsite::report::{MergeReason, Operation};
 use offsite::retention::Policy;
 use offsite::retention::Regular;
-use offsite::{Error, MergeMethod, OpenRepository, Progress, TransformJob, Transforms};
+use offsite::{Activity, Error, MergeMethod, OpenRepository, Progress, Task, TransformJob, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key};
 
@@ -110,14 +110,11 @@ async fn a_file_that_is_linked_late_is_not_punched() {
 struct LinksLate(Arc<Memory>);
 
 impl Progress for LinksLate {
-    fn begin(&self, activity: &str, _: u64) {
-        if activity == "folding" {
+    fn begin(&self, activity: &Activity<'_>) {
+        if activity.task == Task::Merge {
             assert!(keys(&self.0, "nightly/blocks").iter().all(|key| self.0.link(key, true)));
         }
     }
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, _: &str) {}
 }
 
 /// No fold goes into a file that others share; the merge adopts instead, and says why.

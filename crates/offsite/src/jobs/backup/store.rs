@@ -18,6 +18,7 @@ use crate::folder::disks::DiskSummary;
 use crate::folder::disks::Disks;
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
+use crate::progress::{Step, Task, Teller};
 use crate::report::MachineBackup;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -128,9 +129,9 @@ pub(super) async fn store_blocks(
     let mut placer = Placer::new(header.placement(repository));
     let layout = writer.layout().clone();
     let mut output = Output::new(repository, &layout, header);
-    progress.begin("backing up", bytes);
+    let progress = Teller::new(progress, Task::Backup, layout.job()).begin(Step::Transfer, bytes);
     let ingested =
-        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), progress).await;
+        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), &progress).await;
     let ingested = match ingested {
         Ok(ingested) => ingested,
         Err(error) => {

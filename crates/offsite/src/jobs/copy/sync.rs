@@ -16,6 +16,7 @@ use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::gate::{Gate, OpenGate};
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::report::{
     BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
@@ -127,7 +128,8 @@ impl CopyJob {
         let placement = stored.header.placement(&self.target);
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
-        let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
+        let progress = Teller::new(self.progress.as_ref(), Task::Copy, &self.name);
+        let copied = copy(&stored.plan, &frames, placement, gate, output, progress).await?;
         let reasons = reasons(&stored, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);

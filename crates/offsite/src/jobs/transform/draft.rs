@@ -18,6 +18,7 @@ use crate::folder::links::note_linked;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::report::{BlockTraffic, Carriage, MoveReason, Operation, OperationReport, Tally};
 use crate::seams::is_broken;
@@ -199,9 +200,23 @@ pub(crate) async fn carry_out(writer: &mut Writer, draft: Draft, progress: &dyn 
     Ok(OperationReport { operation, tally })
 }
 
+/// What a listener is told of an operation.
+fn task(operation: &Operation) -> Task {
+    match operation {
+        Operation::Heal { .. } => Task::Heal,
+        Operation::Merge { .. } => Task::Merge,
+        Operation::MakeIndependent { .. } => Task::MakeIndependent,
+        Operation::MakeFull { .. } => Task::MakeFull,
+        Operation::Compact { .. } => Task::Compact,
+        _ => Task::Transform,
+    }
+}
+
 /// Carries the blocks of a draft to where its plan says, durably.
 async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> Result<()> {
     let plan = &draft.plan;
+    let layout = writer.layout().clone();
+    let progress = Teller::new(progress, task(&draft.operation), layout.job());
     let own = || FrameSource::new(writer.repository(), writer.layout(), writer.head());
     if let Some(file) = plan.patched.keys().next() {
         return fold(&plan.moves, plan.alignment, &own(), *file, progress).await;

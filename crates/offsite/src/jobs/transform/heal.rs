@@ -21,6 +21,7 @@ use super::{PlannedOperation, Planning, carried_out, imagine};
 use crate::commit::writer::Writer;
 use crate::folder::findings::{Findings, Place};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
@@ -229,7 +230,8 @@ impl<'a> Healing<'a> {
             let mut blocks: Vec<Wanted> =
                 stored.map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
             blocks.sort_by_key(|block| (block.at.file, block.at.offset));
-            let flaws = scrub(Arc::new(blocks), &frames, &Silent).await?;
+            let quiet = Teller::new(&Silent, Task::Heal, drafting.indexes.layout().job());
+            let flaws = scrub(Arc::new(blocks), &frames, quiet).await?;
             let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();
             self.bad.extend(flaws.iter().map(|flaw| (source, (flaw.block.at.file, flaw.block.at.offset))));
             sound.extend(found.into_iter().filter(|(digest, _)| !flawed.contains(digest)));

@@ -38,9 +38,9 @@ async fn jobs(
         let job = JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?;
         return Ok((vec![config.folder_of(repo, &job)], Status::Done));
     }
-    let JobFolders { jobs, headless, closed } = repository.job_folders().await?;
+    let JobFolders { jobs, headless, closed, .. } = repository.job_folders().await?;
     let mut status = Status::Done;
-    for ClosedFolder { name, why } in closed {
+    for ClosedFolder { name, why, .. } in closed {
         print::warning(format_args!(
             "the folder {name} of {} is left out, though it may be of a job: {why}",
             repository.location()

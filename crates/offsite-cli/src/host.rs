@@ -209,7 +209,7 @@ impl Host {
     pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<Unseen>), Failure> {
         let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
         let Self { apply_changes_at_once, trusts_clock, .. } = *self;
-        Ok((Transforms { apply_changes_at_once, trusts_clock, ..transforms }, untold))
+        Ok((transforms.apply_changes_at_once(apply_changes_at_once).trusts_clock(trusts_clock), untold))
     }
 
     /// The repository that the job copies to, and the drive that it is on, if it is on one.
@@ -295,7 +295,7 @@ pub(crate) async fn transforms(
         (elsewhere, untold) = set.elsewhere(medium.id, &config.folder_of(&job.target, name)).await?;
     }
     let transforms = job.transforms().map_err(Failure::WrongUse)?;
-    Ok((Transforms { elsewhere, ..transforms }, untold))
+    Ok((transforms.elsewhere(elsewhere), untold))
 }
 
 /// A line of a log is a line.

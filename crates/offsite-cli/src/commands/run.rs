@@ -141,7 +141,7 @@ impl<'a> One<'a> {
     /// Whether a machine has a point that is newer than its copy. If that cannot be told, the next run tells why.
     async fn has_points_waiting(&self) -> bool {
         let Ok(job) = self.host.open().await else { return false };
-        let look = job.look(&SyncRequest { take: Take::Next, ..SyncRequest::at(self.now()) }).await;
+        let look = job.look(&SyncRequest::at(self.now()).take(Take::Next)).await;
         look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 

@@ -15,6 +15,7 @@ const LOOKED_AT: usize = 16;
 
 /// The folders at the root of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JobFolders {
     /// The jobs, by name.
     pub jobs: Vec<JobName>,
@@ -27,6 +28,7 @@ pub struct JobFolders {
 
 /// A folder that cannot be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClosedFolder {
     /// Its name.
     pub name: String,

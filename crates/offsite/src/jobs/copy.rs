@@ -60,6 +60,7 @@ pub struct CopyJob {
 
 /// What a look at the sources of a copy job found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Look {
     /// Each machine of the selection.
     pub choices: Vec<Choice>,

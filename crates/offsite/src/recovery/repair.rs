@@ -72,6 +72,7 @@ pub enum Basis {
 
 /// A restore point that a repair could not keep, or a machine of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// The point's number.
     pub sequence: Sequence,
@@ -83,6 +84,7 @@ pub struct LeftOut {
 
 /// A backup file that no restore point needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unneeded {
     /// Its key.
     pub object: String,
@@ -92,6 +94,7 @@ pub struct Unneeded {
 
 /// What a repair found and did; or would do, if it was only planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// What tells the restore points.
     pub basis: Basis,

@@ -53,7 +53,6 @@ impl Verify {
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = Some(bytes);
-        self.read_data = true;
         self
     }
 
@@ -140,13 +139,14 @@ impl Verify {
             found.damaged.extend(hidden.map(|(place, digest)| (*place, *digest)));
         }
         let Share { read_before, due, left } = match self.budget_bytes {
-            _ if !self.read_data => Share { read_before: there, ..Share::default() },
+            None if !self.read_data => Share { read_before: there, ..Share::default() },
             Some(bytes) => Share::of(there, before.next, bytes),
             None => Share { due: there, ..Share::default() },
         };
         report.bytes_read = bytes_of(&due);
         report.bytes_left = bytes_of(&left);
-        let next = if self.read_data { left.first().map(place) } else { before.next };
+        let has_read = self.read_data || self.budget_bytes.is_some();
+        let next = if has_read { left.first().map(place) } else { before.next };
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let progress = Teller::new(self.progress.as_ref(), Task::Verify, &self.job);
         let flaws = scrub(Arc::new(due), &source, progress).await?;

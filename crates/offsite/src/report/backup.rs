@@ -8,6 +8,7 @@ use crate::report::{Reason, Tally, TransformReport};
 
 /// A machine of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineBackup {
     /// Which.
     pub name: MachineName,
@@ -23,6 +24,7 @@ pub struct MachineBackup {
 
 /// A machine that a backup has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineFailure {
     /// Which.
     pub name: MachineName,
@@ -32,6 +34,7 @@ pub struct MachineFailure {
 
 /// A backup job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// The number of the new restore point.
     pub sequence: Sequence,

@@ -7,6 +7,7 @@ use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
 /// A machine of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineCopy {
     /// Which.
     pub name: MachineName,
@@ -22,6 +23,7 @@ pub struct MachineCopy {
 
 /// What became of a machine that a copy job selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineReport {
     /// Which.
     pub name: MachineName,
@@ -73,6 +75,7 @@ impl MachineOutcome {
 
 /// A sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncOutcome {
     /// The restore point; none if nothing was new, or nothing arrived.
     pub sync: Option<SyncReport>,
@@ -94,6 +97,7 @@ impl SyncOutcome {
 
 /// The sync of a copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncReport {
     /// The number of the new restore point in the target.
     pub sequence: Sequence,
@@ -111,6 +115,7 @@ pub struct SyncReport {
 
 /// A copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyReport {
     /// The restore point; none if nothing was new, or nothing arrived.
     pub sync: Option<SyncReport>,

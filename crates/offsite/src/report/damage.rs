@@ -9,6 +9,7 @@ use crate::report::Note;
 
 /// Something that is not what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The object's key.
     pub object: String,
@@ -20,6 +21,7 @@ pub struct Damage {
 
 /// A restore point that damage touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Touched {
     /// The point.
     pub sequence: Sequence,
@@ -29,6 +31,7 @@ pub struct Touched {
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// Restore points looked at.
     pub points: u64,
@@ -51,6 +54,7 @@ pub struct VerifyReport {
 /// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
 /// run that finds the same bytes intact somewhere puts them back; until then they are told here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct KnownDamage {
     /// By restore point, and by machine.
     pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,

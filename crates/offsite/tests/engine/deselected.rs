@@ -20,7 +20,7 @@ fn two_machines() -> Machines {
 }
 
 fn removing_after_days(days: u32) -> Transforms {
-    Transforms { deleted_machines: Some(DeletedMachines::after_days(days).unwrap()), ..Transforms::default() }
+    Transforms::default().deleted_machines(Some(DeletedMachines::after_days(days).unwrap()))
 }
 
 /// Whether the copy has any restore point of db01.
@@ -38,7 +38,7 @@ async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
     let include =
         Objects { tags: vec![Pattern::new("gold")], machines: vec![Pattern::new("web*")], ..Objects::default() };
     let transforms = removing_after_days(1);
-    let copy = copy_job(&primary, &second).select(Selection { include, exclude: Objects::default() });
+    let copy = copy_job(&primary, &second).select(Selection::all().include(include));
     let copy = copy.transforms(transforms);
     // Who has the tag, day by day.
     let tagged = [Some("db01"), None, None, None, Some("web01"), Some("web01"), Some("web01")];

@@ -197,7 +197,7 @@ async fn a_pattern_that_matches_nothing_is_said() {
     ["db01", "web01"].iter().for_each(|name| machines.add(name, &[BLOCK]));
     machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
     let notes = async |include: &[&str], exclude: &[&str]| {
-        let selection = Selection { include: named(include), exclude: named(exclude) };
+        let selection = Selection::all().include(named(include)).exclude(named(exclude));
         copy_job(&primary, &second).select(selection).plan(day(0)).await.unwrap().said()
     };
     assert_eq!(notes(&["web*", "db01"], &[]).await, [""; 0]);
@@ -211,7 +211,7 @@ async fn a_pattern_that_matches_nothing_is_said() {
         &["\"x*\", among the machines of a source, matches nothing"],
     );
     let tags = Objects { tags: vec![Pattern::new("gold")], ..Objects::default() };
-    let by_tag = copy_job(&primary, &second).select(Selection { include: named(&["*"]), exclude: tags });
+    let by_tag = copy_job(&primary, &second).select(Selection::all().include(named(&["*"])).exclude(tags));
     assert_says(&by_tag.plan(day(0)).await.unwrap().said(), &["\"gold\", among the excluded tags, matches nothing"]);
 }
 
@@ -226,7 +226,7 @@ async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
     machines.backup(&primary, &["db01", "web01"]).labels(machine("db01"), gold).run(day(0)).await.unwrap();
     let notes = async |tag: &str, names: &[&str]| {
         let include = Objects { tags: vec![Pattern::new(tag)], ..named(names) };
-        let copy = copy_job(&primary, &second).select(Selection { include, exclude: Objects::default() });
+        let copy = copy_job(&primary, &second).select(Selection::all().include(include));
         copy.plan(day(0)).await.unwrap().said()
     };
     assert_eq!(notes("gold", &["web01"]).await, [""; 0]);

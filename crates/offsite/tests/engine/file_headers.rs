@@ -151,7 +151,7 @@ async fn files_of_moved_blocks_tell_the_disks_of_a_point() {
     let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
     let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
     let (merge, compact) = (MergeMethod::Adopt, Some(Compact::all()));
-    let transforms = Transforms { merge, compact, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(merge).compact(compact);
     let (mut compacted, mut independent) = (0, 0);
     for number in 0..16 {
         grow(&mut machines, number);

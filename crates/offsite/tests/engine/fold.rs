@@ -31,7 +31,7 @@ const LENGTH_RATIO_MAX: f64 = 2.0;
 
 fn folding() -> Transforms {
     let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
-    Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true)
 }
 
 async fn fold(repository: &OpenRepository, today: i64) -> Result<TransformReport, Error> {

@@ -19,7 +19,7 @@ const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-    Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 
 struct Scene {

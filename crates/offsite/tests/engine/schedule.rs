@@ -28,8 +28,8 @@ async fn a_bounded_compaction_comes_to_its_end_and_waits() {
     let mut truth = Truth::default();
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
     let budget = Some(Budget::Bytes(BOUND_BYTES));
-    let compact = Compact { every_days: Some(6), budget, ..Compact::below(LiveShare::new(0.0).unwrap()) };
-    let transforms = Transforms { compact: Some(compact), ..Transforms::keeping(policy) };
+    let compact = Compact::below(LiveShare::new(0.0).unwrap()).every_days(6).budget(budget);
+    let transforms = Transforms::keeping(policy).compact(compact);
     let mut compacting = Vec::new();
     let mut ended = Vec::new();
     for number in 0..30 {
@@ -86,7 +86,7 @@ async fn prunings(transforms: Transforms, later: &[i64]) -> Vec<(bool, Vec<Note>
 async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
     let by_hand = Transforms::keeping(policy);
-    let daily = Transforms { clock_ahead_max_secs: Some(10 * 86_400), ..by_hand.clone() };
+    let daily = by_hand.clone().clock_ahead_max_secs(10 * 86_400);
     let pruned = |found: &[(bool, Vec<Note>)]| found.iter().map(|(pruned, _)| *pruned).collect::<Vec<_>>();
     // A quarter without a run is no reason for doubt where nobody has said how often it runs.
     assert_eq!(pruned(&prunings(by_hand.clone(), &[92, 184]).await), [true, true]);
@@ -102,7 +102,7 @@ async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
 #[tokio::test]
 async fn points_elsewhere_tell_that_time_has_passed() {
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-    let rotated = Transforms { clock_ahead_max_secs: Some(10 * 86_400), ..Transforms::keeping(policy) };
+    let rotated = Transforms::keeping(policy).clock_ahead_max_secs(10 * 86_400);
     let (_, primary) = memory_repository().await;
     let mut machines = Machines::new(10);
     machines.add("web01", &[4 * BLOCK]);
@@ -111,6 +111,6 @@ async fn points_elsewhere_tell_that_time_has_passed() {
     let elsewhere: Vec<_> = point.chain().all().cloned().collect();
     let alone = prunings(rotated.clone(), &[195]).await;
     assert!(alone[0].1[0].to_string().contains("nothing was removed"), "{alone:?}");
-    let among = prunings(Transforms { elsewhere, ..rotated }, &[195]).await;
+    let among = prunings(rotated.elsewhere(elsewhere), &[195]).await;
     assert_eq!(among[0].1, []);
 }

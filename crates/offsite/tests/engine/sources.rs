@@ -121,12 +121,12 @@ async fn machines_are_selected_by_name_tag_and_container() {
     for (position, (include, exclude, expected)) in cases.into_iter().enumerate() {
         let name = job(&format!("copy {position}"));
         let copy = CopyJob::new(name, &primary, job("nightly"), &second).unwrap();
-        let report = copy.select(Selection { include, exclude }).run(day(0)).await.unwrap();
+        let report = copy.select(Selection::all().include(include).exclude(exclude)).run(day(0)).await.unwrap();
         assert_eq!(copied(&report).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), expected);
     }
     // The copy knows the labels too: a copy of the copy selects by them. A run without labels leaves them as they are.
     assert_eq!(newest_head(&target, "copy 0").labels[&machine("db01")], labels(&["gold"], &["berlin/host-1"]));
-    let gold = Selection { include: tags(&["gold"]), ..Selection::default() };
+    let gold = Selection::all().include(tags(&["gold"]));
     let again = CopyJob::new(job(COPY), &second, job("copy 0"), &third).unwrap().select(gold);
     assert_eq!(copied(&again.run(day(0)).await.unwrap()).len(), 2);
     machines.change("db01", 1);
@@ -232,18 +232,18 @@ async fn a_range_bounds_what_counts() {
     backup(&machines, &primary, "nightly", &["web01"]).run(day(2)).await.unwrap();
     let copy = copy_job(&primary, &second);
     let range = PointRange { not_before: day(1), not_after: day(3) };
-    let request = SyncRequest { range, ..SyncRequest::at(day(3)) };
+    let request = SyncRequest::at(day(3)).range(range);
     let looked = copy.look(&request).await.unwrap();
     assert!(matches!(looked.choices[0].decision, Decision::TooOld { captured } if captured == day(0)), "{looked:?}");
     assert!(matches!(looked.choices[1].decision, Decision::Take { .. }), "{looked:?}");
     let only: BTreeSet<MachineName> = [machine("db01")].into();
-    let nothing = copy.sync(&SyncRequest { machines: Some(only.clone()), ..request.clone() }).await.unwrap();
+    let nothing = copy.sync(&request.clone().machines(only.clone())).await.unwrap();
     assert!(nothing.sync.is_none());
     let synced = copy.sync(&request).await.unwrap();
     assert_eq!(synced.sync.unwrap().machines.len(), 1);
     let too_old = MachineOutcome::Absent { why: Reason::TooOld { captured: day(0) } };
     assert_eq!(synced.machines[0].outcome, too_old);
-    let wide = SyncRequest { machines: Some(only), ..SyncRequest::at(day(3)) };
+    let wide = SyncRequest::at(day(3)).machines(only);
     assert_eq!(copy.sync(&wide).await.unwrap().sync.unwrap().machines[0].name, machine("db01"));
     // Nothing of the future.
     backup(&machines, &primary, "nightly", &["web01"]).run(day(9)).await.unwrap();
@@ -310,7 +310,7 @@ async fn a_backup_never_waits_for_a_copy() {
     }
     let gate = Held::new();
     let copy = copy_job(&primary, &second);
-    let request = SyncRequest { gate: gate.clone(), ..SyncRequest::at(day(2)) };
+    let request = SyncRequest::at(day(2)).gate(gate.clone());
     let running = tokio::spawn(async move { copy.sync(&request).await });
     gate.is_waiting().await;
     for number in 3..7 {

@@ -123,7 +123,7 @@ async fn one_that_the_source_has_no_more_is_made_of_the_chain() {
     let mut scene = Scene::new().await;
     scene.back_up(9).await;
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-    let two = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let two = Transforms::keeping(policy).apply_changes_at_once(true);
     TransformJob::new(&scene.primary, job("nightly")).transforms(two).run(day(9)).await.unwrap();
     let report = scene.copy().transform(day(9), 0).await.unwrap();
     assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
@@ -177,7 +177,7 @@ async fn a_full_that_is_read_whole_has_machines_that_were_not_asked_for() {
     machines.change("app01", 1);
     machines.backup(&primary, &["app01"]).run(day(7)).await.unwrap();
     let asked = Some(std::iter::once(machine("app01")).collect());
-    let request = SyncRequest { machines: asked, ..SyncRequest::at(day(7)) };
+    let request = SyncRequest::at(day(7)).machines(asked);
     let planned = copy.plan(day(7)).await.unwrap().sync.unwrap();
     let synced = copy.sync(&request).await.unwrap().sync.unwrap();
     assert!(synced.full && synced.tally.kept_to_plan());

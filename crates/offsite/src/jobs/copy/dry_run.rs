@@ -24,6 +24,7 @@ use crate::{Error, OpenRepository, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RunPlan {
     /// The copy, if anything is new.
     pub sync: Option<PlannedSync>,
@@ -39,6 +40,7 @@ pub struct RunPlan {
 
 /// A copy that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedSync {
     /// The machines, with the states that will be copied.
     pub machines: Vec<MachineCopy>,

@@ -19,6 +19,7 @@ use crate::{Error, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Selection {
     /// Machines by name, tag or container; all, if there are none.
     pub include: Objects,
@@ -39,10 +40,24 @@ impl Selection {
         Self { include: named(&machines), exclude: Objects::default() }
     }
 
-    /// Leaves these machines out.
+    /// Machines by name, tag or container; all, if there are none.
+    #[must_use]
+    pub fn include(mut self, objects: Objects) -> Self {
+        self.include = objects;
+        self
+    }
+
+    /// Those of them that are left out.
+    #[must_use]
+    pub fn exclude(mut self, objects: Objects) -> Self {
+        self.exclude = objects;
+        self
+    }
+
+    /// Leaves these machines out as well.
     #[must_use]
     pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
-        self.exclude = named(&exclude);
+        self.exclude.machines.extend(named(&exclude).machines);
         self
     }
 }

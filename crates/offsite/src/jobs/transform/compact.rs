@@ -62,6 +62,7 @@ pub enum Budget {
 
 /// When and how files that are mostly superseded are emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compact {
     /// Files whose live share is smaller are emptied.
     pub below_live: LiveShare,
@@ -84,6 +85,35 @@ impl Compact {
     #[must_use]
     pub const fn below(below_live: LiveShare) -> Self {
         Self { below_live, every_days: None, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+    }
+
+    /// So often, in days, every file that has a superseded block is emptied. `None` disables the schedule.
+    #[must_use]
+    pub fn every_days(mut self, days: impl Into<Option<u32>>) -> Self {
+        self.every_days = days.into();
+        self
+    }
+
+    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. With `None` it may be spread over any
+    /// number.
+    #[must_use]
+    pub fn files_max(mut self, files: impl Into<Option<u32>>) -> Self {
+        self.files_max = files.into();
+        self
+    }
+
+    /// A piece moves at most so many bytes, or one block.
+    #[must_use]
+    pub const fn piece_bytes(mut self, bytes: u64) -> Self {
+        self.piece_bytes = bytes;
+        self
+    }
+
+    /// The bound of a run. With `None` it goes on until nothing is left to do.
+    #[must_use]
+    pub fn budget(mut self, budget: impl Into<Option<Budget>>) -> Self {
+        self.budget = budget.into();
+        self
     }
 
     /// These settings at a time when compaction on schedule is due, or not; and whether it is.

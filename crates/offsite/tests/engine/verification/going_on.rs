@@ -39,11 +39,11 @@ async fn archived_from_source(method: Method, options: MemoryOptions) -> (Memory
             machines.change(name, 1);
         }
         machines.backup(&primary, &["web01", "db01"]).run(day(number)).await.unwrap();
-        let shared = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(Method::Shared)) };
+        let shared = Transforms::keeping(policy(Method::Shared)).apply_changes_at_once(true);
         copy_job(&primary, &second).transforms(shared).run(day(number)).await.unwrap();
     }
     assert!(!newest_head(&target, COPY).chain.archives().is_empty());
-    let transforms = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(method)) };
+    let transforms = Transforms::keeping(policy(method)).apply_changes_at_once(true);
     ((*target).clone(), transforms, primary)
 }
 
@@ -121,8 +121,7 @@ async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
         flip(&memory, COPY, at);
     }
     let policy = Policy { regular: Regular::Simple(keep(2)), ..shared.retention.clone().unwrap() };
-    let fold =
-        Transforms { merge: MergeMethod::Fold, retention: Some(policy), compact: Some(Compact::all()), ..shared };
+    let fold = shared.merge(MergeMethod::Fold).retention(policy).compact(Compact::all());
     // One more point, so that a merge is due.
     let (_, primary) = memory_repository().await;
     let mut machines = Machines::new(8);
@@ -218,7 +217,7 @@ async fn an_intact_point_becomes_the_archive_in_place_of_a_damaged_one() {
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_anchors(Anchors::default().at_hour(22).unwrap());
     let keeping = |points, gfs: &Gfs| {
         let policy = Policy { regular: Regular::Simple(keep(points)), gfs: Some(*gfs), ..Policy::default() };
-        Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) }
+        Transforms::keeping(policy).apply_changes_at_once(true)
     };
     for number in 0..10 {
         // Each day has a block of its own that the next one has no more.

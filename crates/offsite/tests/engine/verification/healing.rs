@@ -271,7 +271,7 @@ async fn a_job_verifies_and_heals_by_itself() {
     let (mut blocks, mut ends, mut found) = (0, 0, 0);
     for number in 3..12 {
         scene.back_up(&primary, number, 3).await;
-        let transforms = Transforms { verify_bytes: Some(8 * BLOCK as u64), ..Transforms::keeping(policy.clone()) };
+        let transforms = Transforms::keeping(policy.clone()).verify_bytes(8 * BLOCK as u64);
         let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
         let verification = report.transform.verification.as_ref().unwrap();
         assert!(verification.bytes_read > 0 && verification.bytes_read <= 8 * BLOCK as u64);
@@ -335,8 +335,7 @@ async fn with_a_damaged_increment() -> (Arc<Memory>, OpenRepository, Machines, S
 
 fn folding(repository: &OpenRepository) -> TransformJob {
     let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
-    let transforms =
-        Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms)
 }
 
@@ -487,8 +486,7 @@ async fn a_plan_gives_no_place_away_that_the_run_holds() {
     flip(&target, COPY, &at);
     assert_eq!(verify(&second, COPY).await.damage.len(), 1);
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-    let transforms =
-        Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true);
     let copy = copy_job(&primary, &second).transforms(transforms);
     let planned: Vec<_> = copy.plan(day(3)).await.unwrap().operations.into_iter().map(|done| done.operation).collect();
     let report = copy.run(day(3)).await.unwrap().transform;

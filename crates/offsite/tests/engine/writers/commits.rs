@@ -254,7 +254,7 @@ async fn what_a_run_has_left_whose_heads_are_lost_is_no_obstacle() {
     let reader = Living::new();
     pin(&target, COPY, &reader.holder).await;
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-    let merging = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let merging = Transforms::keeping(policy).apply_changes_at_once(true);
     let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
     merge.run(day(3)).await.unwrap();
     lose_heads_after(&target, &before);
@@ -275,7 +275,7 @@ async fn a_merge_that_a_second_copy_tells_counts_once_something_was_let_go_by_it
         let pinned = pin(&target, COPY, &reader.holder).await;
         assert!(is_held || target.remove(&pinned));
         let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
-        let merging = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+        let merging = Transforms::keeping(policy).apply_changes_at_once(true);
         let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
         let report = merge.run(day(3)).await.unwrap();
         assert_eq!((report.operations.len(), report.released.objects == 0), (1, is_held), "{report:?}");

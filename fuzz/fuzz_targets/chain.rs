@@ -186,17 +186,16 @@ impl Play {
             ..Policy::default()
         };
         let below = LiveShare::new(0.9).expect("a share");
-        let transforms = Transforms {
-            merge: match merge {
-                Merge::Auto => MergeMethod::Auto,
-                Merge::Adopt => MergeMethod::Adopt,
-                Merge::Fold => MergeMethod::Fold,
-            },
-            deleted_machines: DeletedMachines::after_days(3).ok(),
-            compact: compacts.then(|| Compact { piece_bytes: 300 << 10, ..Compact::below(below) }),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
+        let merge = match merge {
+            Merge::Auto => MergeMethod::Auto,
+            Merge::Adopt => MergeMethod::Adopt,
+            Merge::Fold => MergeMethod::Fold,
         };
+        let transforms = Transforms::keeping(policy)
+            .merge(merge)
+            .deleted_machines(DeletedMachines::after_days(3).ok())
+            .compact(compacts.then(|| Compact::below(below).piece_bytes(300 << 10)))
+            .apply_changes_at_once(true);
         let copy = done(CopyJob::new(job("copy"), &self.source, job("nightly"), &self.target));
         let report = done(copy.transforms(transforms).run(self.time()).await);
         for operation in &report.transform.operations {

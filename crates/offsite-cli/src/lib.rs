@@ -29,6 +29,7 @@ mod state;
 mod status;
 mod stoppable;
 mod when;
+mod words;
 pub mod workload;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use offsite::model::RestorePoint;
 use offsite::model::Timestamp;
+use offsite::report::{ErrorSummary, Unseen};
 use offsite::repository::{Error, ErrorKind};
 use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
@@ -154,7 +155,7 @@ impl MediaSet {
         &self,
         here: MediumId,
         job: &JobName,
-    ) -> Result<(Vec<RestorePoint>, Vec<String>), Failure> {
+    ) -> Result<(Vec<RestorePoint>, Vec<Unseen>), Failure> {
         let (catalogue, known) = self.known().await?;
         let (mut points, mut untold) = (Vec::new(), Vec::new());
         for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
@@ -174,10 +175,8 @@ impl MediaSet {
                 Err(why) => why.clone(),
             };
             // It only keeps more here.
-            untold.push(format!(
-                "retention does not count what is on medium {medium}: {}; the next run on it mends that",
-                one_line(&why)
-            ));
+            let why = ErrorSummary::new(one_line(&why), true);
+            untold.push(Unseen::Elsewhere { name: format!("medium {medium}"), why });
         }
         Ok((points, untold))
     }

@@ -4,18 +4,21 @@
 
 mod support;
 
-use offsite::retention::{Gfs, Policy, Simple, Simulation};
+use offsite::retention::{Gfs, Policy, Regular, Simple, Simulation};
 use support::{Fallible, day};
 
 fn main() -> Fallible {
-    let gfs = Gfs { weekly: Some(4), monthly: Some(6), ..Gfs::default() };
-    let policy = Policy { gfs: Some(gfs), ..Policy::simple(Simple::new(7)?) };
+    let policy =
+        Policy { gfs: Some(Gfs::new(4, 6, 0, 0)?), regular: Regular::Simple(Simple::new(7)?), ..Policy::default() };
     let mut simulation = Simulation::new(policy)?;
     for number in 0..365 {
         simulation.add(day(number)?)?;
     }
-    for member in simulation.members() {
-        println!("{} {:?}", member.time, member.flags);
+    for archived in simulation.archive() {
+        println!("{archived:?}");
+    }
+    for member in simulation.chain() {
+        println!("{member:?}");
     }
     Ok(())
 }

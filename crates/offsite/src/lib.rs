@@ -58,7 +58,7 @@ pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;
 pub use offsite_core::{DiskName, ImageFormat, MachineName, Sequence, Timestamp};
 pub use offsite_repository as repository;
-pub use progress::{Progress, Silent};
+pub use progress::{Activity, Progress, Silent, Step, Task, Wait};
 pub use reader::job_folder::{JobFolder, PointSelector};
 pub use reader::restore::Restore;
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};

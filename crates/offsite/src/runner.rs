@@ -10,6 +10,7 @@ mod clock;
 mod drive;
 mod event;
 mod memory;
+mod outcome;
 mod passage;
 mod report;
 mod slots;
@@ -27,7 +28,8 @@ use crate::{CopyJob, JobName};
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
 pub use memory::{Memory, OpenInterval};
-pub use offsite_core::phase::{Absence, LastRun, Note, Outcome, Phase, RunResult, Settings, TransformResult};
+pub use offsite_core::phase::{Phase, Settings};
+pub use outcome::{Incident, LastRun, RunResult};
 pub use report::{Overdue, RunEnd, RunReport, RunStatus};
 pub use slots::Slots;
 

@@ -121,7 +121,7 @@ impl World {
     /// What was not.
     pub fn judge_transform(&mut self, number: usize, report: &TransformReport) -> Result<(), Violation> {
         let job = FOLDERS[number].job;
-        for OperationReport { operation, tally } in &report.operations {
+        for OperationReport { operation, tally, .. } in &report.operations {
             judge_tally(&format!("{job}: {operation:?}"), tally)?;
             self.did(deed(operation), 1);
         }

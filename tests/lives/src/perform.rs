@@ -363,7 +363,7 @@ impl World {
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let compact = settings::compact(1 + threshold % 44, budget);
-        let transforms = Transforms { compact, ..Transforms::default() };
+        let transforms = Transforms::default().compact(compact);
         self.transform_alone(number, transforms, budget >= 40, interruption).await
     }
 
@@ -374,7 +374,7 @@ impl World {
             None => self.transforms(number),
             Some(backup) => {
                 let retention = backup.keep.and_then(settings::policy_of);
-                Transforms { ageing: ageing(backup.method), retention, ..Transforms::default() }
+                Transforms::default().ageing(ageing(backup.method)).retention(retention)
             }
         }
     }

@@ -421,8 +421,7 @@ impl Play<'_> {
                     let fewer = Simple::new(4).map(Regular::Simple).unwrap_or_default();
                     let policy = setting.transforms.retention.clone().unwrap_or_default();
                     let retention = Some(Policy { regular: fewer, ..policy });
-                    let transforms =
-                        Transforms { retention, apply_changes_at_once: true, ..setting.transforms.clone() };
+                    let transforms = setting.transforms.clone().retention(retention).apply_changes_at_once(true);
                     transform(transforms, &target, COPY, now).await.map(|()| None)
                 }
                 Role::Idle => transform(Transforms::default(), &target, COPY, now).await.map(|()| None),

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{clock, host, json, place, print, render};
+use crate::{clock, host, json, place, print, render, words};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -75,7 +75,7 @@ async fn show(
         {
             let (transforms, untold) =
                 host::transforms(&arguments.job, config, medium.as_ref().map(|seen| &seen.medium)).await?;
-            untold.iter().for_each(print::warning);
+            untold.iter().map(words::unseen).for_each(print::warning);
             transforms
         }
         _ => Transforms::default(),

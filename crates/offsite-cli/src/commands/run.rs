@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::model::Timestamp;
-use offsite::report::MachineReport;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
 use offsite::schedule::Schedule;
 use offsite::selection::Decision;
 use offsite::selection::Take;
-use offsite::{JobName, SyncRequest};
+use offsite::{JobName, RunPlan, SyncRequest};
 use offsite_backends::Ejected;
 
 use crate::args::Run;
@@ -142,7 +141,7 @@ impl<'a> One<'a> {
     /// Whether a machine has a point that is newer than its copy. If that cannot be told, the next run tells why.
     async fn has_points_waiting(&self) -> bool {
         let Ok(job) = self.host.open().await else { return false };
-        let look = job.look(&SyncRequest { take: Take::Next, ..SyncRequest::at(self.now()) }).await;
+        let look = job.look(&SyncRequest::at(self.now()).take(Take::Next)).await;
         look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 
@@ -213,14 +212,14 @@ impl<'a> One<'a> {
                 }
             }
             let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
-            status = status.and(warnings(&plan.machines, &plan.notes));
+            status = status.and(warnings(&plan));
             status = status.and(if fits { Status::Done } else { Status::Warnings });
         }
         Ok(status)
     }
 }
 
-fn warnings(machines: &[MachineReport], notes: &[String]) -> Status {
-    let is_whole = machines.iter().all(|machine| machine.outcome.is_whole());
-    if is_whole && notes.is_empty() { Status::Done } else { Status::Warnings }
+fn warnings(plan: &RunPlan) -> Status {
+    let is_whole = plan.machines.iter().all(|machine| machine.outcome.is_whole());
+    if is_whole && plan.notes.is_empty() && plan.doubts.is_empty() { Status::Done } else { Status::Warnings }
 }

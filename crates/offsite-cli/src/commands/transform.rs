@@ -14,7 +14,7 @@ use crate::host::{self, Host};
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{clock, json, print, progress};
+use crate::{clock, json, print, progress, words};
 
 pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Failure> {
     let config = Arc::new(Config::load(path)?);
@@ -52,7 +52,8 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     host.apply_changes_at_once = arguments.apply_policy;
     host.trusts_clock = arguments.trust_clock;
     let (target, medium) = host.target().await?;
-    let (transforms, notes) = host.transforms(medium.as_ref()).await?;
+    let (transforms, untold) = host.transforms(medium.as_ref()).await?;
+    let notes: Vec<String> = untold.iter().map(words::unseen).collect();
     let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::bars());
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {

@@ -10,42 +10,43 @@ use offsite_backends::Local;
 use tempfile::TempDir;
 
 /// What an example returns.
-pub type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A folder that goes when the example ends.
-pub struct Scratch(TempDir);
+pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
-    pub fn new() -> Fallible<Self> {
+    pub(crate) fn new() -> Fallible<Self> {
         Ok(Self(TempDir::new()?))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// A new repository in a folder of this name.
-    pub async fn repository(&self, name: &str) -> Fallible<OpenRepository> {
+    pub(crate) async fn repository(&self, name: &str) -> Fallible<OpenRepository> {
         let backend = Arc::new(Local::create(self.path(name)).await?);
         Ok(OpenRepository::initialise(backend, day(0)?).await?)
     }
 
     /// Writes a disk of so many MiB, each of which holds its number and `version`.
-    pub fn disk(&self, name: &str, mebibytes: u8, version: u8) -> Fallible<PathBuf> {
+    pub(crate) fn disk(&self, name: &str, mebibytes: u8, version: u8) -> Fallible<PathBuf> {
         let path = self.path(name);
-        let bytes: Vec<u8> = (0..mebibytes).flat_map(|number| vec![number.wrapping_mul(7) ^ version; 1 << 20]).collect();
+        let bytes: Vec<u8> =
+            (0..mebibytes).flat_map(|number| vec![number.wrapping_mul(7) ^ version; 1 << 20]).collect();
         std::fs::write(&path, bytes)?;
         Ok(path)
     }
 }
 
 /// Noon of a day in January 2026.
-pub fn day(number: i64) -> Fallible<Timestamp> {
+pub(crate) fn day(number: i64) -> Fallible<Timestamp> {
     Ok(Timestamp::from_unix_secs(1_767_268_800 + number * 86_400)?)
 }
 
 /// A backup job of one machine with one disk.
-pub fn backup(repository: &OpenRepository, disk: &Path) -> Fallible<BackupJob> {
+pub(crate) fn backup(repository: &OpenRepository, disk: &Path) -> Fallible<BackupJob> {
     let machine = MachineName::new("web01")?;
     Ok(BackupJob::new(repository, JobName::new("nightly")?).machine(machine, vec![ImageSource::new(disk)]))
 }

@@ -20,6 +20,7 @@ use crate::claims::signs::Signs;
 use crate::error::Context;
 use crate::folder::heads::Heads;
 use crate::folder::layout::Layout;
+use crate::progress::Wait;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -112,11 +113,7 @@ pub(crate) async fn is_held(
         Life::Dead => Ok(Held::No),
         Life::Alive => Ok(Held::Yes),
         Life::Unknown => {
-            progress.note(&format!(
-                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
-                layout.job(),
-                lease.silence().as_secs()
-            ));
+            progress.wait(&Wait::Lease { job: layout.job(), holder: &lease.holder, at_most: lease.silence() });
             let is_silent = observe(repository, layout, heads, head, lease).await?;
             Ok(if is_silent { Held::Silent } else { Held::Yes })
         }

@@ -21,6 +21,7 @@ use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
+use crate::progress::{Task, Teller};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
@@ -204,7 +205,7 @@ impl Export {
         let frames = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let Prepared { id, sequence, time, machines, header, plan, .. } = prepared;
         let output = Output::stream(Arc::clone(&sink), header);
-        let progress = self.progress.as_ref();
+        let progress = Teller::new(self.progress.as_ref(), Task::Export, &self.job);
         let way = Way { headers: Headers::New, checking: Checking::Stored, aliases: &Aliases::new() };
         transfer(&plan.moves, std::slice::from_ref(&frames), way, output, progress).await?;
         let mut sink = sink.lock().await;

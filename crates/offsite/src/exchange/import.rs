@@ -21,6 +21,7 @@ use crate::commit::read_back::check_step;
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::folder::disks::disks_of;
 use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};
@@ -117,7 +118,7 @@ impl Import {
                     let disk = index.map.machine(&address.machine)?.disks.get(&address.disk)?;
                     Some(block_size.length_at(address.block, disk.size_bytes()))
                 };
-                let progress = self.progress.as_ref();
+                let progress = Teller::new(self.progress.as_ref(), Task::Import, &self.job);
                 receive(&plan.moves, source, position, numbers, plain_bytes, &mut output, progress).await?;
                 let left = (file_start + header.file_bytes).saturating_sub(source.bytes());
                 source.read("export", left).await?;

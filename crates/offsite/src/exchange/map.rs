@@ -18,6 +18,7 @@ use crate::commit::plan_context::Minter;
 use crate::commit::writer::{Writer, WriterSettings, first_head};
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
+use crate::progress::{Step, Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};
@@ -256,15 +257,16 @@ impl MapSeed {
         let layout = writer.layout().clone();
         let head = writer.head().clone();
         let mut plan = Plan::default();
-        self.progress.begin("mapping", contents.frames.values().map(|block| u64::from(block.at.length)).sum());
+        let progress = Teller::new(self.progress.as_ref(), Task::Map, &self.job);
+        let progress =
+            progress.begin(Step::Transfer, contents.frames.values().map(|block| u64::from(block.at.length)).sum());
         for new in self.new_files(seed, &head, contents, writer.minter()) {
             let output = Output::new(&self.repository, &layout, new.header.clone());
-            let progress = Within(self.progress.as_ref());
             let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
-            transfer(&new.moves, std::slice::from_ref(&frames), way, output, &progress).await?;
+            transfer(&new.moves, std::slice::from_ref(&frames), way, output, progress.part()).await?;
             new.add_to(&mut plan);
         }
-        self.progress.end();
+        progress.end();
         Ok(plan)
     }
 }
@@ -291,20 +293,6 @@ impl std::fmt::Debug for MapSeed {
             .field("seed", &self.seed.location())
             .field("seed_job", &self.seed_job)
             .finish_non_exhaustive()
-    }
-}
-
-/// A part of an activity that has begun already.
-struct Within<'a>(&'a dyn Progress);
-
-impl Progress for Within<'_> {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {}
-    fn advance(&self, bytes: u64) {
-        self.0.advance(bytes);
-    }
-    fn end(&self) {}
-    fn note(&self, text: &str) {
-        self.0.note(text);
     }
 }
 

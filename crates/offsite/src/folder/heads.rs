@@ -4,15 +4,13 @@
 //! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
 //! it may be this writer's own earlier try.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_core::ObjectId;
-use offsite_core::format::FormatError;
 use offsite_core::format::head::HEAD_BYTES_MAX;
-use offsite_core::{Head, RetiredObject};
+use offsite_core::format::{FormatError, WireFormat};
+use offsite_core::{Head, ObjectId, RetiredObject};
 use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use tokio::time::sleep;
 

@@ -4,9 +4,9 @@ use futures::future::BoxFuture;
 use offsite_core::ObjectId;
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
 
-use crate::error::{Context, causes};
-use crate::folder::layout::marker_key;
-use crate::folder::layout::{Layout, head_copy_number, head_number, is_removed, twin_id};
+use crate::error::Context;
+use crate::folder::layout::{Layout, head_copy_number, head_number, is_removed, marker_key, twin_id};
+use crate::report::ErrorSummary;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
@@ -14,6 +14,7 @@ const LOOKED_AT: usize = 16;
 
 /// The folders at the root of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JobFolders {
     /// The jobs, by name.
     pub jobs: Vec<JobName>,
@@ -26,11 +27,12 @@ pub struct JobFolders {
 
 /// A folder that cannot be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClosedFolder {
     /// Its name.
     pub name: String,
-    /// Why, in words.
-    pub why: String,
+    /// Why.
+    pub why: ErrorSummary,
 }
 
 impl OpenRepository {
@@ -74,7 +76,7 @@ impl JobFolders {
         let mut folders = Self::default();
         for (job, closed) in entries(repository).await? {
             if let Some(error) = closed {
-                folders.close(&job, &error);
+                folders.close(&job, ErrorSummary::of_repository(&error));
                 continue;
             }
             let layout = Layout::new(job.clone());
@@ -90,14 +92,14 @@ impl JobFolders {
                 Ok(Some(kind)) => kind.push(job),
                 Ok(None) => {}
                 Err(error) if is_outage(&error) => return Err(error),
-                Err(error) => folders.close(&job, &error),
+                Err(error) => folders.close(&job, (&error).into()),
             }
         }
         Ok(folders)
     }
 
-    fn close(&mut self, folder: &JobName, why: &dyn std::error::Error) {
-        self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
+    fn close(&mut self, folder: &JobName, why: ErrorSummary) {
+        self.closed.push(ClosedFolder { name: folder.to_string(), why });
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which object has which key. Names below the job folder are generated, so they cannot clash with anything.
 
-use offsite_core::ClaimId;
-use offsite_core::ObjectId;
+use offsite_core::{ClaimId, ObjectId};
 use offsite_repository::{Key, KeyError, Prefix};
 
 use crate::job_name::MARKER;

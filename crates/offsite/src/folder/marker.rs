@@ -1,13 +1,12 @@
 //! The marker of a repository: making a place one, and opening it.
 
-use offsite_core::RepositoryId;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use offsite_core::Timestamp;
 use offsite_core::format::records::RepositoryMarker;
 use offsite_core::format::{FormatError, Kind, decode_record, encode_record};
+use offsite_core::{RepositoryId, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind, Prefix, Repository, RepositoryExt, probe_create};
 
 use crate::error::Context;

@@ -1,9 +1,9 @@
 //! Repositories that Offsite has made its own.
 
-use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use offsite_core::RepositoryId;
 use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
 use crate::Result;

@@ -16,7 +16,6 @@ use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Role, St
 
 use crate::commit::point::{Addition, commit_point};
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::error::causes;
 use crate::image::{ImageSource, disk_names};
 use crate::jobs::transform::{Transforms, heal_and_transform};
 use crate::reader::indexes::Indexes;
@@ -194,7 +193,7 @@ impl BackupJob {
             full: point.kind == PointKind::Full,
             rolled_back,
             machines,
-            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect(),
+            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: (&error).into() }).collect(),
             stored_blocks: planned.blocks,
             stored_bytes: tally.target.bytes_written,
             duration: tally.duration,

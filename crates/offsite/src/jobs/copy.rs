@@ -19,12 +19,11 @@ use offsite_core::selection::{Choice, Copied};
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::error::causes;
 use crate::folder::findings::Findings;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{CopyReport, MergeMethod, OperationReport, SyncOutcome, TransformReport};
+use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
@@ -45,8 +44,8 @@ use source::Sources;
 pub struct CopyJob {
     name: JobName,
     sources: Vec<Source>,
-    unseen: Vec<String>,
-    notes: Vec<String>,
+    unseen: Vec<Unseen>,
+    notes: Vec<Note>,
     min_free_bytes: u64,
     target: OpenRepository,
     selection: Selection,
@@ -59,13 +58,14 @@ pub struct CopyJob {
 
 /// What a look at the sources of a copy job found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Look {
     /// Each machine of the selection.
     pub choices: Vec<Choice>,
-    /// What could not be looked at, in words.
-    pub notes: Vec<String>,
-    /// What nobody is likely to have meant, in words, as it is at this moment: machines that come no more, patterns that match nothing.
-    pub doubts: Vec<String>,
+    /// What could not be looked at.
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant, as it is at this moment: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl CopyJob {
@@ -104,17 +104,17 @@ impl CopyJob {
         })
     }
 
-    /// Sources that cannot be opened now, each with the reason in words. The others are copied; the reports say what was not looked
+    /// Sources that cannot be opened now, each with the reason. The others are copied; the reports say what was not looked
     /// at, and no machine counts as gone that is not seen meanwhile.
     #[must_use]
-    pub fn unseen(mut self, unseen: Vec<String>) -> Self {
+    pub fn unseen(mut self, unseen: Vec<Unseen>) -> Self {
         self.unseen = unseen;
         self
     }
 
-    /// What the reports are to say beside what is found, in words.
+    /// What the reports are to say beside what is found; in words of the caller, as [`Note::Told`].
     #[must_use]
-    pub fn notes(mut self, notes: Vec<String>) -> Self {
+    pub fn notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;
         self
     }
@@ -236,9 +236,8 @@ impl CopyJob {
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, machines, mut notes, doubts } = synced;
-        notes.extend(doubts);
-        Ok(CopyReport { sync, machines, transform, notes })
+        let SyncOutcome { sync, machines, notes, doubts } = synced;
+        Ok(CopyReport { sync, machines, transform, notes, doubts })
     }
 
     /// What becomes of each machine of the selection, if a sync is made now, and what could not be looked at. Nothing is written.
@@ -254,7 +253,7 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let notes = sources.notes.iter().chain(&self.notes).cloned().collect();
+        let notes = sources.notes().chain(self.notes.iter().cloned()).collect();
         let target = match JobFolder::open(&self.target, &self.name).await {
             Err(Error::UnknownJob { .. }) => None,
             folder => Some(folder?),
@@ -330,15 +329,11 @@ impl CopyJob {
                 let removes_machines = removes_machines(writer.head(), &self.transforms, now);
                 let keeping = Transforms { deleted_machines: None, ..self.transforms.clone() };
                 let mut report = self.transform_with(writer, &mut indexes, &[], &keeping, now, added).await?;
-                let why = causes(&error);
                 if is_damaged {
-                    report.notes.push(format!("damaged blocks were not looked for at the sources: {why}"));
+                    report.notes.push(Note::SourcesNotSearched { why: (&error).into() });
                 }
                 if removes_machines {
-                    report.notes.push(format!(
-                        "machines that were not selected keep their copies for now: they may be selected again, and the sources cannot be \
-                         looked at: {why}"
-                    ));
+                    report.notes.push(Note::DeselectedKept { why: (&error).into() });
                 }
                 Ok(report)
             }
@@ -384,7 +379,7 @@ impl CopyJob {
         writer: &mut Writer,
         indexes: &mut Indexes,
         sources: &[&JobFolder],
-    ) -> Result<(Vec<OperationReport>, Vec<String>)> {
+    ) -> Result<(Vec<OperationReport>, Vec<Note>)> {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
         let mut sources = sources;
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
@@ -399,10 +394,7 @@ impl CopyJob {
                 Ok(None) => {}
                 // It is damaged there: the chain has the point as well.
                 Err(error) if error.is_loss() && reads_source => {
-                    notes.push(format!(
-                        "restore point {sequence} could not be read whole from the source: {}",
-                        causes(&error)
-                    ));
+                    notes.push(Note::FullNotRead { sequence, why: (&error).into() });
                     sources = &[];
                 }
                 Err(error) => return Err(error),

@@ -11,7 +11,7 @@ use super::around::{Lost, around_loss};
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::image::DiskSink;
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 thread_local! {
@@ -29,9 +29,9 @@ pub(crate) async fn extract(
     block_size: BlockSize,
     sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)>,
     goes_on: bool,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Lost> {
-    progress.begin("restoring", wanted.iter().map(|block| u64::from(block.at.length)).sum());
+    let progress = progress.begin(Step::Transfer, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let sink_of =
         |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::Defect("a disk without an image".to_owned()));
     let (sink_of, wanted) = (&sink_of, &wanted);

@@ -10,7 +10,7 @@ use offsite_repository::{Extent, Repository};
 use super::codec::open_frame;
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::error::Context;
-use crate::progress::Progress;
+use crate::progress::{Running, Step, Teller};
 use crate::{Error, Result};
 
 /// What is written with one flush. Far more costs memory, far less costs flushes.
@@ -23,13 +23,13 @@ pub(crate) async fn fold(
     alignment: u64,
     frames: &FrameSource,
     file: ObjectId,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    progress.begin("folding", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches(moves, alignment))
         .map(|batch| async move { (frames.read(&batch).await, batch) })
         .buffered(IN_FLIGHT);
-    let fold = Fold { moves, alignment, frames, file, progress };
+    let fold = Fold { moves, alignment, frames, file, progress: &progress };
     let mut lot = fold.next_lot(&mut reads).await?;
     while !lot.is_empty() {
         // While one lot is made durable, the next one is read and checked.
@@ -46,7 +46,7 @@ struct Fold<'a> {
     alignment: u64,
     frames: &'a FrameSource,
     file: ObjectId,
-    progress: &'a dyn Progress,
+    progress: &'a Running<'a>,
 }
 
 impl Fold<'_> {
@@ -72,7 +72,8 @@ impl Fold<'_> {
                 let end = start.saturating_add(usize::try_from(padded).unwrap_or(usize::MAX)).min(bytes.len());
                 add(&mut extents, step.to.offset, bytes.slice(start..end));
                 lot_bytes += padded;
-                self.progress.advance(u64::from(step.from.length));
+                let (address, bytes) = (&step.address, u64::from(step.from.length));
+                self.progress.advance_disk(&address.machine, address.disk, bytes);
             }
         }
         Ok(extents)

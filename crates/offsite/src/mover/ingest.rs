@@ -15,7 +15,7 @@ use super::codec::{self, Sealed};
 use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
 use crate::image::{DiskImage, ImageSource, OpenImage};
-use crate::progress::Progress;
+use crate::progress::Running;
 use crate::{Error, Result};
 
 /// A disk to back up.
@@ -107,7 +107,7 @@ pub(crate) async fn ingest(
     output: &mut Output<'_>,
     placer: &mut Placer,
     mut mint: impl FnMut() -> ObjectId,
-    progress: &dyn Progress,
+    progress: &Running<'_>,
 ) -> Result<Ingest> {
     let machines = machines_of(disks);
     // Told to the workers, so that no more is read of a machine that has failed.
@@ -167,7 +167,7 @@ pub(crate) async fn ingest(
                             state.changed_bytes += u64::from(plain_bytes);
                         }
                     }
-                    progress.advance(u64::from(plain_bytes));
+                    progress.advance_disk(&disk.machine, disk.disk, u64::from(plain_bytes));
                 }
             }
             Ok(Done::Settled(warning)) => {

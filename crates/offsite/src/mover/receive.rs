@@ -9,7 +9,7 @@ use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
 use super::stream::{Source, bad_export};
 use super::{IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 /// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and
@@ -22,9 +22,9 @@ pub(crate) async fn receive(
     numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)> + Sync,
     plain_bytes: impl Fn(&Address) -> Option<u32> + Sync,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    progress.begin("importing", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let numbered = |step: &Move| {
         let numbers = numbers(&step.address.machine);
         numbers.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
@@ -76,7 +76,7 @@ pub(crate) async fn receive(
         for (step, sealed) in moves[items].iter().zip(sealed) {
             let place = (step.to.file, step.to.offset);
             output.append(place, numbered(step)?.1, step.address.disk, step.address.block, sealed).await?;
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     progress.end();

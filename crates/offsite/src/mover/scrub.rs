@@ -10,7 +10,7 @@ use offsite_repository::ErrorKind;
 
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 /// A block that is not what was stored.
@@ -23,12 +23,8 @@ pub(crate) struct Flaw {
 }
 
 /// Reads every wanted block (ordered by file and offset) and returns those that are damaged.
-pub(crate) async fn scrub(
-    wanted: Arc<Vec<Wanted>>,
-    source: &FrameSource,
-    progress: &dyn Progress,
-) -> Result<Vec<Flaw>> {
-    progress.begin("verifying", wanted.iter().map(|block| u64::from(block.at.length)).sum());
+pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progress: Teller<'_>) -> Result<Vec<Flaw>> {
+    let progress = progress.begin(Step::Check, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
     let mut results = stream::iter(batches(wanted, |block| block.at))
         .map(|batch| async move {

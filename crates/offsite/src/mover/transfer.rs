@@ -10,7 +10,7 @@ use offsite_core::plan::{Address, Batch, Move, move_batches};
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 /// What becomes of a frame's header on the way.
@@ -62,7 +62,7 @@ pub(crate) async fn transfer(
     sources: &[FrameSource],
     way: Way<'_>,
     mut output: Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
     match carry(moves, sources, way, &mut output, progress).await {
         Ok(()) => output.finish().await,
@@ -78,14 +78,10 @@ async fn carry(
     sources: &[FrameSource],
     way: Way<'_>,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    let activity = match way.headers {
-        Headers::New => "copying",
-        Headers::Verbatim => "moving",
-    };
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
-    progress.begin(activity, moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(move_batches(moves))
         .map(|batch| async move {
             let Some(source) = sources.get(source_of(moves, &batch)) else {
@@ -121,7 +117,7 @@ async fn carry(
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                 }
             }
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     progress.end();

@@ -16,6 +16,7 @@ use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, MachineName, Sequ
 
 use crate::image::ImageFormat;
 use crate::mover::{FrameSource, Lost, Sink, Wanted, extract, pour};
+use crate::progress::{Step, Task, Teller};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
@@ -201,7 +202,8 @@ impl Restore {
         wanted.sort_unstable_by_key(|block| block.address.block);
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let shape = (chosen.block_size, disk.size_bytes());
-        let lost = pour(Arc::new(wanted), &source, shape, &mut sink, self.salvages, self.progress.as_ref()).await?;
+        let progress = self.teller().disk(*number);
+        let lost = pour(Arc::new(wanted), &source, shape, &mut sink, self.salvages, progress).await?;
         let lost = self.judge(folder, &chosen, lost).await?;
         Ok(self.report(&chosen, &lost, before, start))
     }
@@ -292,7 +294,7 @@ impl Restore {
             let size_bytes = chosen.machine.disks.get(&disk)?.size_bytes();
             target.images.get(&disk).map(|image| (Arc::clone(&image.sink), size_bytes))
         };
-        let progress = self.progress.as_ref();
+        let progress = self.teller();
         let lost = extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.salvages, progress).await?;
         let lost = self.judge(folder, chosen, lost).await?;
         let target = Arc::clone(target);
@@ -301,23 +303,28 @@ impl Restore {
         Ok(lost)
     }
 
+    fn teller(&self) -> Teller<'_> {
+        Teller::new(self.progress.as_ref(), Task::Restore, &self.job).machine(&self.machine)
+    }
+
     /// Makes zero what no block is stored of, where something else was before.
     async fn write_zeros(&self, chosen: &Chosen, target: &Arc<Target>) -> Result<()> {
         for (number, image) in target.images.iter().filter(|(_, image)| image.sink.write_over().is_some()) {
             let Some(disk) = chosen.machine.disks.get(number) else { continue };
             let gaps = gaps(disk, chosen.block_size);
-            self.progress.begin("zeroing", gaps.iter().map(|gap| gap.end - gap.start).sum());
+            let progress =
+                self.teller().disk(*number).begin(Step::Zero, gaps.iter().map(|gap| gap.end - gap.start).sum());
             for gap in gaps {
                 let mut start = gap.start;
                 while start < gap.end {
                     let end = gap.end.min(start + ZERO_BYTES);
                     let sink = Arc::clone(&image.sink);
                     crate::seams::blocking(move || sink.write_zeros(start..end)).await??;
-                    self.progress.advance(end - start);
+                    progress.advance(end - start);
                     start = end;
                 }
             }
-            self.progress.end();
+            progress.end();
         }
         Ok(())
     }

@@ -32,8 +32,10 @@ use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Flaw, Wanted};
+use crate::progress::Wait;
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
+use crate::report::Note;
 use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 use described::{elsewhere, stands_on};
@@ -70,6 +72,7 @@ pub enum Basis {
 
 /// A restore point that a repair could not keep, or a machine of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// The point's number.
     pub sequence: Sequence,
@@ -81,6 +84,7 @@ pub struct LeftOut {
 
 /// A backup file that no restore point needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unneeded {
     /// Its key.
     pub object: String,
@@ -90,6 +94,7 @@ pub struct Unneeded {
 
 /// What a repair found and did; or would do, if it was only planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// What tells the restore points.
     pub basis: Basis,
@@ -112,7 +117,7 @@ pub struct RepairReport {
     /// damaged. Without heads every block was read; else those that a verification found.
     pub damage: Vec<Damage>,
     /// What else should be known: indexes that can be assigned to no restore point.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The number of the head that was written. `None` if the newest is right.
     pub head: Option<u64>,
 }
@@ -229,7 +234,7 @@ impl Repair {
     }
 
     /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
-    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<String>)> {
+    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<Note>)> {
         let progress = self.progress.as_ref();
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
         if let Some(head) = survey.newest().filter(|_| !survey.is_doubtful()) {
@@ -255,7 +260,7 @@ impl Repair {
         let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
         let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
         mend_copies(survey, there, target.head.folder, writes, mended).await?;
-        Ok((target, rebuilt.unreadable))
+        Ok((target, rebuilt.unreadable.into_iter().map(|what| Note::IndexUnassigned { what }).collect()))
     }
 
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
@@ -324,11 +329,7 @@ impl Repair {
             Life::Dead => true,
             Life::Alive => false,
             Life::Unknown => {
-                self.progress.note(&format!(
-                    "job {} was held by a run on another host, or before a restart; waiting {} s for a sign of its life",
-                    self.job,
-                    lease.silence().as_secs()
-                ));
+                self.progress.wait(&Wait::Lease { job: &self.job, holder: &lease.holder, at_most: lease.silence() });
                 is_silent(&self.repository, &survey.layout, &survey.heads, lease.silence()).await?
             }
         };

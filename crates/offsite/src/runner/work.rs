@@ -6,49 +6,32 @@ use std::sync::Arc;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Timestamp};
-use offsite_repository::ErrorKind;
 
 use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
 use super::{Clock, JobHost, OpenFailure, Slots};
-use crate::error::causes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{SyncOutcome, TransformReport};
+use crate::report::{ErrorSummary, SyncOutcome, TransformReport};
 use crate::{CopyJob, Error, Look, SyncRequest};
 
 /// Why an activity failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) is_retryable: bool,
+    pub(super) why: ErrorSummary,
     /// Whether another run of the job is at work.
     pub(super) is_busy: bool,
 }
 
 impl From<OpenFailure> for Failure {
     fn from(failure: OpenFailure) -> Self {
-        Self { why: failure.why, is_retryable: failure.is_retryable, is_busy: false }
+        Self { why: ErrorSummary::new(failure.why, failure.is_retryable), is_busy: false }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { why: causes(&error), is_retryable: is_retryable(&error), is_busy: matches!(error, Error::Busy { .. }) }
+        Self { why: (&error).into(), is_busy: matches!(error, Error::Busy { .. }) }
     }
-}
-
-/// Whether what failed may work later, without anybody doing something about it.
-fn is_retryable(error: &Error) -> bool {
-    let is_fixed = matches!(
-        error,
-        Error::Settings(_)
-            | Error::SameRepository { .. }
-            | Error::NotARepository { .. }
-            | Error::Damaged { .. }
-            | Error::Defect(_)
-    );
-    let kind = error.repository_kind();
-    !is_fixed && !matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::PermissionDenied))
 }
 
 /// What a look found.

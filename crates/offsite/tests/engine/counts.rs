@@ -33,7 +33,7 @@ async fn a_wrong_count_of_live_bytes_loses_nothing_and_stops_nothing() {
             machines.add("db01", &[2 * BLOCK]);
             let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
             let compact = (!reclaim).then(Compact::all);
-            let transforms = Transforms { merge, compact, ..Transforms::keeping(policy) };
+            let transforms = Transforms::keeping(policy).merge(merge).compact(compact);
             for number in 0..8 {
                 for name in ["web01", "db01"] {
                     machines.change(name, 1);

@@ -415,12 +415,9 @@ struct TakesTheName {
 }
 
 impl offsite::Progress for TakesTheName {
-    fn begin(&self, _: &str, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {
+    fn end(&self, _: &offsite::Activity<'_>) {
         std::fs::write(&self.path, b"mine").unwrap();
     }
-    fn note(&self, _: &str) {}
 }
 
 /// Two restores to one path at once: none delivers what the other is still writing.

@@ -25,8 +25,7 @@ const DAYS: i64 = 5;
 
 async fn transform(repository: &OpenRepository) -> Result<TransformReport, Error> {
     let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
-    let transforms =
-        Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms).run(day(DAYS)).await
 }
 

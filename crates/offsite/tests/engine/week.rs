@@ -104,13 +104,11 @@ impl Week {
     fn transforms(&self) -> Transforms {
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
         let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
-        Transforms {
-            merge: if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt },
-            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
-            compact: (self.today >= 5).then(Compact::all),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
-        }
+        Transforms::keeping(policy)
+            .merge(if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
+            .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))
+            .compact((self.today >= 5).then(Compact::all))
+            .apply_changes_at_once(true)
     }
 
     async fn run(

@@ -14,7 +14,6 @@ use super::store::Images;
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
 use crate::commit::writer::{WriterSettings, refuse_role};
-use crate::error::causes;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, Transforms, plan, plan_healing};
 use crate::reader::indexes::Indexes;
@@ -132,7 +131,7 @@ impl BackupJob {
         let mut operations = plan_healing(&mut dry_run, &[]).await?;
         operations.extend(plan(&mut dry_run, &transforms, now, 1).await?);
         let failed = images.failed.into_iter();
-        let failed = failed.map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect();
+        let failed = failed.map(|(name, error)| MachineFailure { name, why: (&error).into() }).collect();
         Ok(BackupPlan { sequence, full, machines, failed, operations })
     }
 }

@@ -17,6 +17,7 @@ use crate::commit::writer::Writer;
 use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
+use crate::progress::{Step, Task, Teller};
 use crate::report::MachineBackup;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -127,9 +128,10 @@ pub(super) async fn store_blocks(
     let mut placer = Placer::new(header.placement(repository));
     let layout = writer.layout().clone();
     let mut output = Output::new(repository, &layout, header);
-    progress.begin("backing up", bytes.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
+    let total_bytes = bytes.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    let progress = Teller::new(progress, Task::Backup, layout.job()).begin(Step::Transfer, total_bytes);
     let ingested =
-        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), progress).await;
+        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), &progress).await;
     let ingested = match ingested {
         Ok(ingested) => ingested,
         Err(error) => {

@@ -16,11 +16,12 @@ use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, imagine, plan, plan_healing, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{MachineCopy, MachineOutcome, MachineReport, absent};
+use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note, absent};
 use crate::{Error, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RunPlan {
     /// The copy, if anything is new.
     pub sync: Option<PlannedSync>,
@@ -29,11 +30,14 @@ pub struct RunPlan {
     /// Each machine that the job selects, as it would be after the run.
     pub machines: Vec<MachineReport>,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 /// A copy that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedSync {
     /// The machines, with the states that will be copied.
     pub machines: Vec<MachineCopy>,
@@ -139,7 +143,8 @@ impl CopyJob {
             sync: planned_sync,
             operations,
             machines,
-            notes: sources.notes.iter().chain(&self.notes).cloned().chain(notes).chain(doubts).collect(),
+            notes: sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect(),
+            doubts,
         })
     }
 }

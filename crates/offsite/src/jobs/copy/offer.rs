@@ -21,7 +21,7 @@ use crate::commit::read_back::check_step;
 use crate::commit::selected::Selected;
 use crate::folder::disks::disks_of;
 use crate::mover::{Copied, OutputHeader};
-use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note};
 use crate::{Error, OpenRepository, Result};
 
 /// What the sources offer at one moment.
@@ -37,9 +37,9 @@ pub(super) struct Offer {
     /// Why a machine that was chosen cannot be copied.
     pub(super) failure: Option<Error>,
     /// What else the report is to say.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// What nobody is likely to have meant.
-    pub(super) doubts: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// A restore point that is about to be copied.

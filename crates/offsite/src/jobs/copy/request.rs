@@ -11,6 +11,7 @@ use crate::{Gate, OpenGate};
 
 /// What a sync is to do.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct SyncRequest {
     /// The present.
     pub now: Timestamp,
@@ -39,6 +40,41 @@ impl SyncRequest {
             joins: None,
             gate: Arc::new(OpenGate),
         }
+    }
+
+    /// Which states count, by the time at which a machine was in them.
+    #[must_use]
+    pub fn range(mut self, range: PointRange) -> Self {
+        self.range = range;
+        self
+    }
+
+    /// Which of several states of a machine is taken.
+    #[must_use]
+    pub fn take(mut self, take: Take) -> Self {
+        self.take = take;
+        self
+    }
+
+    /// Only these of the selected machines. `None` stands for all.
+    #[must_use]
+    pub fn machines(mut self, machines: impl Into<Option<BTreeSet<MachineName>>>) -> Self {
+        self.machines = machines.into();
+        self
+    }
+
+    /// The restore point that what is copied joins, as long as it is the newest and has none of the machines whole.
+    #[must_use]
+    pub fn joins(mut self, sequence: impl Into<Option<Sequence>>) -> Self {
+        self.joins = sequence.into();
+        self
+    }
+
+    /// What transfers pass through.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
+        self
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
+use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
 
 use super::CopyJob;
 use crate::claims::pin::Pin;
-use crate::error::causes;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
+use crate::report::{Note, Unseen};
 use crate::{ClosedFolder, Error, JobFolders, JobName, OpenRepository, Progress, Result};
 
 /// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
@@ -71,15 +70,17 @@ impl Source {
     }
 
     /// The jobs, and what of the repository cannot be looked into and may be of a job.
-    async fn jobs(&self) -> Result<(Vec<JobName>, Vec<String>)> {
+    async fn jobs(&self) -> Result<(Vec<JobName>, Vec<Unseen>)> {
         let JobFolders { jobs, headless, closed } = match &self.scope {
             Scope::Infrastructure => self.repository.job_folders().await?,
             Scope::Job { job, .. } => return Ok((vec![job.clone()], Vec::new())),
         };
         let location = self.repository.location();
-        let closed = closed
-            .into_iter()
-            .map(|ClosedFolder { name, why }| format!("not looked at: the folder {name} of {location}: {why}"));
+        let closed = closed.into_iter().map(|ClosedFolder { name, why }| Unseen::Folder {
+            name,
+            location: location.clone(),
+            why,
+        });
         // Opening them tells what is wrong.
         Ok((jobs.into_iter().chain(headless).collect(), closed.collect()))
     }
@@ -96,8 +97,8 @@ pub(super) struct SourceFolder {
 /// The folders of a job's sources, as they are at one moment.
 pub(super) struct Sources {
     folders: Vec<SourceFolder>,
-    /// What could not be looked at, in words.
-    pub(super) notes: Vec<String>,
+    /// What could not be looked at.
+    unseen: Vec<Unseen>,
 }
 
 /// The newest point that holds a machine in one state, and the folder.
@@ -119,10 +120,10 @@ impl Sources {
 
     async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
         if job.sources.is_empty() {
-            let why = if job.unseen.is_empty() { "there is none".to_owned() } else { job.unseen.join("; ") };
+            let why = if job.unseen.is_empty() { "there is none".to_owned() } else { words(&job.unseen) };
             return Err(Error::NoSource { why });
         }
-        let mut open = Self { folders: Vec::new(), notes: job.unseen.clone() };
+        let mut open = Self { folders: Vec::new(), unseen: job.unseen.clone() };
         match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
             Ok(()) => Ok(open),
             Err(error) => open.unpin(Err(error)).await,
@@ -135,7 +136,7 @@ impl Sources {
             let repository = &source.repository;
             let jobs = match source.jobs().await {
                 Ok((jobs, closed)) => {
-                    self.notes.extend(closed);
+                    self.unseen.extend(closed);
                     jobs
                 }
                 Err(error) => {
@@ -152,7 +153,7 @@ impl Sources {
                 match SourceFolder::open(repository, &job, with_pins, progress).await {
                     Ok(folder) => {
                         // Newer restore points may be there, and are not seen.
-                        self.notes.extend(folder.folder.damaged_heads().iter().cloned());
+                        self.unseen.extend(lost_heads(&folder.folder));
                         self.folders.push(folder);
                     }
                     // It went after the listing.
@@ -172,13 +173,18 @@ impl Sources {
     }
 
     fn note(&mut self, error: Error, first_error: &mut Option<Error>) {
-        self.notes.push(format!("not looked at: {}", causes(&error)));
+        self.unseen.push(Unseen::Source { why: (&error).into() });
         first_error.get_or_insert(error);
+    }
+
+    /// What could not be looked at.
+    pub(super) fn notes(&self) -> impl Iterator<Item = Note> {
+        self.unseen.iter().cloned().map(Note::NotSeen)
     }
 
     /// Whether all of the sources could be looked at. What is not seen where they could not be is not gone.
     pub(super) fn are_whole(&self) -> bool {
-        self.notes.is_empty()
+        self.unseen.is_empty()
     }
 
     /// Ends a reading that came to `result`: gives the pins back, and tells what was let go from what is damaged.
@@ -273,6 +279,19 @@ impl Sources {
         }
         (candidates, places)
     }
+}
+
+/// The newest heads of a folder that cannot be read.
+fn lost_heads(folder: &JobFolder) -> impl Iterator<Item = Unseen> {
+    folder.damaged_heads().iter().map(|what| Unseen::Heads {
+        job: folder.job().clone(),
+        location: folder.repository().location(),
+        what: what.clone(),
+    })
+}
+
+fn words(unseen: &[Unseen]) -> String {
+    unseen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The machines of the newest point: those that a run which is at work may be about to bring.

@@ -12,6 +12,7 @@ use super::settings::{Budget, Compact};
 use super::{Transforms, flags, independent, machines, merge, remove};
 use crate::Result;
 use crate::commit::plan_context::PlanContext;
+use crate::report::Note;
 
 /// The operations of a transform phase.
 pub(super) struct Agenda<'a> {
@@ -25,7 +26,7 @@ pub(super) struct Agenda<'a> {
     due: VecDeque<Due>,
     /// What was drafted last of what retention asks for.
     last: Option<Due>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     is_held_back: bool,
     compaction: Compaction,
 }
@@ -84,7 +85,7 @@ impl<'a> Agenda<'a> {
     }
 
     /// What the report is to say of what was not done.
-    pub(super) fn notes(&mut self) -> Vec<String> {
+    pub(super) fn notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 

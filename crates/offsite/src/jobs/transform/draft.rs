@@ -18,7 +18,8 @@ use crate::folder::findings::Findings;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
-use crate::report::{BlockTraffic, Carriage, Operation, OperationReport, Tally};
+use crate::progress::{Task, Teller};
+use crate::report::{BlockTraffic, Carriage, MoveReason, Operation, OperationReport, Tally};
 use crate::{Error, Progress, Result};
 
 /// An operation that is planned to the last byte.
@@ -92,7 +93,7 @@ impl PlanContext<'_> {
     /// How the blocks of a plan that stay in the repository get to their new files.
     pub(crate) fn carriage(&self, plan: &Plan, findings: &Findings) -> Carriage {
         let Some(clone_range) = self.repository.backend().clone_range() else {
-            return Carriage::Moved { why: "the repository cannot clone" };
+            return Carriage::Moved { why: MoveReason::CannotClone };
         };
         let alignment = u64::from(self.head.alignment_bytes);
         let granularity = CloneRange::granularity_bytes(clone_range);
@@ -103,11 +104,9 @@ impl PlanContext<'_> {
         };
         match () {
             () if granularity == 0 || !alignment.is_multiple_of(granularity) => {
-                Carriage::Moved { why: "the repository clones in larger pieces than blocks are aligned to" }
+                Carriage::Moved { why: MoveReason::LargerPieces }
             }
-            () if !plan.moves.iter().all(is_padded) => {
-                Carriage::Moved { why: "a backup file ends inside a block's padding" }
-            }
+            () if !plan.moves.iter().all(is_padded) => Carriage::Moved { why: MoveReason::EndsInPadding },
             () => Carriage::Cloned,
         }
     }
@@ -147,9 +146,23 @@ pub(crate) async fn carry_out(
     Ok(OperationReport { operation, tally })
 }
 
+/// What a listener is told of an operation.
+fn task(operation: &Operation) -> Task {
+    match operation {
+        Operation::Heal { .. } => Task::Heal,
+        Operation::Merge { .. } => Task::Merge,
+        Operation::MakeIndependent { .. } => Task::MakeIndependent,
+        Operation::MakeFull { .. } => Task::MakeFull,
+        Operation::Compact { .. } => Task::Compact,
+        _ => Task::Transform,
+    }
+}
+
 /// Carries the blocks of a draft to where its plan says, durably.
 async fn carry(writer: &mut Writer, drafted: &DraftedOperation, progress: &dyn Progress) -> Result<()> {
     let plan = &drafted.draft.plan;
+    let layout = writer.layout().clone();
+    let progress = Teller::new(progress, task(&drafted.operation), layout.job());
     let own = || FrameSource::new(writer.repository(), writer.layout(), writer.head());
     if let Some(file) = plan.patched.keys().next() {
         return fold(&plan.moves, plan.alignment, &own(), *file, progress).await;

@@ -21,12 +21,12 @@ use crate::commit::draft::Says;
 use crate::commit::dry_run::DryRun;
 use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
-use crate::error::causes;
 use crate::folder::findings::{Findings, Place};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{HealedFrom, Operation, OperationReport};
+use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
 use crate::{Progress, Result, Silent};
 
 /// An operation puts back at most so many bytes, or one block.
@@ -37,7 +37,7 @@ const PIECE_BYTES: u64 = 1 << 30;
 pub(crate) struct Healed {
     pub(crate) operations: Vec<OperationReport>,
     /// What cannot be healed.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Puts back all known damaged blocks of which the chain or one of `sources` has the bytes.
@@ -60,7 +60,7 @@ pub(crate) async fn heal(
             // It was damaged after it had been read; now that is known.
             Ok(None) => {}
             Err(error) if error.is_loss() && reads_source => {
-                healed.notes.push(format!("damaged blocks could not be put back from the source: {}", causes(&error)));
+                healed.notes.push(Note::NotHealedFromSource { why: (&error).into() });
                 break;
             }
             Err(error) => return Err(error),
@@ -101,7 +101,7 @@ struct Searched<'a> {
     folder: &'a JobFolder,
     indexes: Indexes,
     /// Why it could not be searched.
-    why_not: Option<String>,
+    why_not: Option<ErrorSummary>,
 }
 
 impl Searched<'_> {
@@ -165,7 +165,7 @@ impl<'a> Healing<'a> {
             let found = match (self.found(context, source, &wanted, is_damaged).await, source) {
                 // A source that cannot be reached keeps nothing else from being done.
                 (Err(error), Some(number)) => {
-                    self.sources[number].why_not = Some(causes(&error));
+                    self.sources[number].why_not = Some((&error).into());
                     continue;
                 }
                 (found, _) => found?,
@@ -218,7 +218,8 @@ impl<'a> Healing<'a> {
             let mut blocks: Vec<Wanted> =
                 stored.map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
             blocks.sort_by_key(|block| (block.at.file, block.at.offset));
-            let flaws = scrub(Arc::new(blocks), &frames, &Silent).await?;
+            let quiet = Teller::new(&Silent, Task::Heal, context.indexes.layout().job());
+            let flaws = scrub(Arc::new(blocks), &frames, quiet).await?;
             let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();
             self.bad.extend(flaws.iter().map(|flaw| (source, (flaw.block.at.file, flaw.block.at.offset))));
             sound.extend(found.into_iter().filter(|(digest, _)| !flawed.contains(digest)));
@@ -276,31 +277,20 @@ impl<'a> Healing<'a> {
     }
 
     /// What a user should know of what was not healed.
-    fn left(&self) -> Vec<String> {
+    fn left(&self) -> Vec<Note> {
         let unsearched = self.sources.iter().filter_map(|searched| {
-            let (job, location) = (searched.folder.job(), searched.folder.repository().location());
-            let why = searched.why_not.as_ref()?;
-            Some(format!("damaged blocks were not looked for in job {job} in {location}: {why}"))
+            let (job, location) = (searched.folder.job().clone(), searched.folder.repository().location());
+            Some(Note::SourceNotSearched { job, location, why: searched.why_not.clone()? })
         });
-        let waiting = self.waits_for_index.then(|| {
-            "damaged blocks are not put back while an index of a restore point cannot be read: `offsite repair` brings it back".to_owned()
-        });
+        let waiting = self.waits_for_index.then_some(Note::HealingWaits);
         let is_searched = self.sources.iter().all(|searched| searched.why_not.is_none());
-        let line = |(machine, (places, points)): (&MachineName, &(BTreeSet<Place>, BTreeSet<Sequence>))| {
-            let points: Vec<String> = points.iter().map(ToString::to_string).collect();
-            let blocks = if places.len() == 1 { "block" } else { "blocks" };
-            let of = if points.len() == 1 { "point" } else { "points" };
-            let why = match is_searched {
-                true => "cannot be put back: no source and no other restore point has the same bytes intact",
-                false => "have not been found yet, as not every source could be searched",
-            };
-            format!(
-                "{machine}: {} damaged {blocks}, stored with restore {of} {}, {why}",
-                places.len(),
-                points.join(", ")
-            )
-        };
-        waiting.into_iter().chain(unsearched).chain(self.needed_by.iter().map(line)).collect()
+        let left = self.needed_by.iter().map(|(machine, (places, points))| Note::NotHealed {
+            machine: machine.clone(),
+            blocks: places.len() as u64,
+            points: points.iter().copied().collect(),
+            is_searched,
+        });
+        waiting.into_iter().chain(unsearched).chain(left).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::commit::draft::Says;
 use crate::commit::plan_context::PlanContext;
 use crate::folder::disks::disks_of;
 use crate::folder::findings::Findings;
-use crate::report::{Carriage, Operation};
+use crate::report::{Carriage, Note, Operation};
 use crate::{Error, Result};
 
 /// The oldest archive that shares a backup file with another point, and not only for blocks that are known to be damaged: those
@@ -36,19 +36,14 @@ pub(super) async fn sharing(context: &mut PlanContext<'_>, findings: &Findings) 
 }
 
 /// Of each archive with known damage, what the report is to say: its damaged blocks stay where they are.
-pub(super) async fn left_sharing(context: &mut PlanContext<'_>, findings: &Findings) -> Result<Vec<String>> {
+pub(super) async fn left_sharing(context: &mut PlanContext<'_>, findings: &Findings) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
     if findings.is_empty() {
         return Ok(notes);
     }
     for archive in context.head.chain.archives() {
         for (machine, blocks) in findings.machines(&context.indexes.step(archive).await?) {
-            let blocks = if blocks == 1 { "1 damaged block".to_owned() } else { format!("{blocks} damaged blocks") };
-            notes.push(format!(
-                "archive {} has {blocks} of machine {machine}, of which no copy could be made; once intact again, they are copied to files \
-                 of the archive's own",
-                archive.sequence
-            ));
+            notes.push(Note::ArchiveShares { sequence: archive.sequence, machine, blocks });
         }
     }
     Ok(notes)

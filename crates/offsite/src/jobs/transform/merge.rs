@@ -15,7 +15,7 @@ use crate::commit::stack::stacked;
 use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::folder::links::is_linked;
-use crate::report::{MergeMethod, Operation};
+use crate::report::{MergeMethod, MergeReason, Operation};
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
@@ -63,10 +63,8 @@ pub(super) async fn draft(
     let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
-        Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
-        None if method == MergeMethod::Fold => {
-            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
-        }
+        Some(None) => (adopt(merge), MergeMethod::Adopt, MergeReason::FileTooLong),
+        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, MergeReason::NoFile),
         None => (adopt(merge), method, why),
     };
     let merged = full_part.overlay(&plan.index);
@@ -105,35 +103,33 @@ pub(super) async fn draft(
 }
 
 /// The method, and why that one.
-fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
+fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, MergeReason) {
     let punches = context.repository.backend_granularity().is_some();
     let patches = context.repository.backend().patch().is_some();
     match method {
-        MergeMethod::Adopt => (MergeMethod::Adopt, "as the job asks"),
-        MergeMethod::Fold if patches => (MergeMethod::Fold, "as the job asks"),
-        MergeMethod::Fold => (MergeMethod::Adopt, "the repository cannot write into files that are there"),
-        MergeMethod::Auto if punches => (MergeMethod::Adopt, "holes give the space back"),
-        MergeMethod::Auto if patches => {
-            (MergeMethod::Fold, "the repository cannot punch holes, and can write into files")
-        }
-        MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
+        MergeMethod::Adopt => (MergeMethod::Adopt, MergeReason::AsAsked),
+        MergeMethod::Fold if patches => (MergeMethod::Fold, MergeReason::AsAsked),
+        MergeMethod::Fold => (MergeMethod::Adopt, MergeReason::CannotPatch),
+        MergeMethod::Auto if punches => (MergeMethod::Adopt, MergeReason::HolesGiveBack),
+        MergeMethod::Auto if patches => (MergeMethod::Fold, MergeReason::CannotPunch),
+        MergeMethod::Auto => (MergeMethod::Adopt, MergeReason::CannotPunchOrPatch),
     }
 }
 
 /// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
 /// chain go on.
-async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
+async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<MergeReason>> {
     let findings = context.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
-        return Ok(Some("a block of the increments is damaged and cannot be moved"));
+        return Ok(Some(MergeReason::DamagedBlock));
     }
     if is_linked(context.repository, context.indexes.layout(), into).await? {
-        return Ok(Some("others share the full's file by a hard link"));
+        return Ok(Some(MergeReason::Linked));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
     let Some(least) = context.stored.get(&into).map(|file| file.length) else { return Ok(None) };
     let length = length_of(context.repository, context.indexes.layout(), into).await?;
-    Ok(length.is_none_or(|length| length < least).then_some("the full's file is lost or cut off"))
+    Ok(length.is_none_or(|length| length < least).then_some(MergeReason::FileCutOff))
 }
 
 /// How long a backup file is, if it is there. No block is read for it.

@@ -30,7 +30,7 @@ use crate::commit::release::release_all;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::reader::indexes::Indexes;
-use crate::report::{KnownDamage, OperationReport, TransformReport};
+use crate::report::{KnownDamage, Note, OperationReport, TransformReport};
 use crate::{Progress, Result, Verify};
 
 pub(crate) use agenda::removes_machines;
@@ -105,14 +105,13 @@ pub(crate) async fn transform(
         report.notes.append(&mut agenda.notes());
         writer.compacted(agenda.compacted());
         if agenda.is_held_back() {
-            let note = "the policy changed: this run lets go of one generation, the next ones of the rest";
-            report.notes.push(note.to_owned());
+            report.notes.push(Note::PolicyChanged);
         } else {
             writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
     } else {
         // By a clock that is wrong, every point looks newer or older than it is; nothing is lost by waiting.
-        report.notes.push(clock.to_string());
+        report.notes.push(Note::ClockInDoubt { clock });
     }
     give_back(writer, &mut report, progress).await?;
     if let Some(bytes) = settings.verify_bytes {
@@ -148,14 +147,10 @@ async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
     let share = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
     let found = match share.run().await {
         Ok(found) => found,
-        Err(error) => return report.notes.push(format!("the chain was not verified: {error}")),
+        Err(error) => return report.notes.push(Note::NotVerified { why: (&error).into() }),
     };
     if !found.damage.is_empty() {
-        report.notes.push(format!(
-            "verification found damage in {} places: `offsite verify` tells what it touches; the next run puts back what a source or \
-             another restore point has intact",
-            found.damage.len()
-        ));
+        report.notes.push(Note::DamageFound { places: found.damage.len() as u64 });
     }
     report.notes.extend(found.notes.iter().cloned());
     report.verification = Some(found);

@@ -10,8 +10,9 @@ use offsite_core::{RestorePoint, Timestamp};
 use crate::commit::clock_rule::ClockRule;
 use crate::report::{MergeMethod, Operation};
 
-/// What a job's transform phase does.
+/// What a job's transform phase does. By default it keeps everything, and merges as the repository can; each method sets one field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transforms {
     /// What is kept. `None` keeps everything, for ever.
     pub retention: Option<Policy>,
@@ -46,6 +47,76 @@ impl Transforms {
         Self { retention: Some(policy), ..Self::default() }
     }
 
+    /// What is kept. `None` keeps everything, for ever.
+    #[must_use]
+    pub fn retention(mut self, policy: impl Into<Option<Policy>>) -> Self {
+        self.retention = policy.into();
+        self
+    }
+
+    /// How increments are merged.
+    #[must_use]
+    pub fn merge(mut self, method: MergeMethod) -> Self {
+        self.merge = method;
+        self
+    }
+
+    /// Whether a changed policy may delete all at once that it no longer keeps.
+    #[must_use]
+    pub fn apply_changes_at_once(mut self, applies: bool) -> Self {
+        self.apply_changes_at_once = applies;
+        self
+    }
+
+    /// How the oldest points go.
+    #[must_use]
+    pub fn ageing(mut self, ageing: Ageing) -> Self {
+        self.ageing = ageing;
+        self
+    }
+
+    /// When machines go that the job no longer selects. `None` keeps them.
+    #[must_use]
+    pub fn deleted_machines(mut self, deleted: impl Into<Option<DeletedMachines>>) -> Self {
+        self.deleted_machines = deleted.into();
+        self
+    }
+
+    /// When files that are mostly superseded are emptied. `None` disables compaction.
+    #[must_use]
+    pub fn compact(mut self, compact: impl Into<Option<Compact>>) -> Self {
+        self.compact = compact.into();
+        self
+    }
+
+    /// How many bytes of blocks are verified after everything else. `None` disables verification.
+    #[must_use]
+    pub fn verify_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.verify_bytes = bytes.into();
+        self
+    }
+
+    /// How far ahead the clock may be before nothing is pruned by it, in seconds. `None` stands for a hundred days.
+    #[must_use]
+    pub fn clock_ahead_max_secs(mut self, secs: impl Into<Option<i64>>) -> Self {
+        self.clock_ahead_max_secs = secs.into();
+        self
+    }
+
+    /// Whether the clock is right, whatever the job has known before.
+    #[must_use]
+    pub fn trusts_clock(mut self, trusts: bool) -> Self {
+        self.trusts_clock = trusts;
+        self
+    }
+
+    /// The job's restore points in other repositories, where it writes to several in turn.
+    #[must_use]
+    pub fn elsewhere(mut self, points: Vec<RestorePoint>) -> Self {
+        self.elsewhere = points;
+        self
+    }
+
     /// What the clock is judged by. Of a drive that comes back after months, the points elsewhere tell that these have passed.
     pub(crate) fn clock(&self) -> ClockRule {
         let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or(AHEAD_MAX_SECS);
@@ -56,6 +127,7 @@ impl Transforms {
 
 /// An operation that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedOperation {
     /// What it does.
     pub operation: Operation,
@@ -108,6 +180,7 @@ pub enum Budget {
 
 /// When and how files that are mostly superseded are emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compact {
     /// Files whose live share is smaller are emptied.
     pub below_live: LiveShare,
@@ -130,6 +203,35 @@ impl Compact {
     #[must_use]
     pub const fn below(below_live: LiveShare) -> Self {
         Self { below_live, every_days: None, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
+    }
+
+    /// So often, in days, every file that has a superseded block is emptied. `None` disables the schedule.
+    #[must_use]
+    pub fn every_days(mut self, days: impl Into<Option<u32>>) -> Self {
+        self.every_days = days.into();
+        self
+    }
+
+    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. With `None` it may be spread over any
+    /// number.
+    #[must_use]
+    pub fn files_max(mut self, files: impl Into<Option<u32>>) -> Self {
+        self.files_max = files.into();
+        self
+    }
+
+    /// A piece moves at most so many bytes, or one block.
+    #[must_use]
+    pub const fn piece_bytes(mut self, bytes: u64) -> Self {
+        self.piece_bytes = bytes;
+        self
+    }
+
+    /// The bound of a run. With `None` it goes on until nothing is left to do.
+    #[must_use]
+    pub fn budget(mut self, budget: impl Into<Option<Budget>>) -> Self {
+        self.budget = budget.into();
+        self
     }
 
     /// These settings at a time when compaction on schedule is due, or not; and whether it is.

@@ -18,7 +18,7 @@ use crate::commit::plan_context::PlanContext;
 use crate::folder::disks::disks_of;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{Carriage, FullFrom, Operation};
+use crate::report::{Carriage, FullFrom, Note, Operation};
 use crate::{Error, Result};
 
 /// The oldest point that is flagged and has to be a full, but is none yet.
@@ -94,11 +94,9 @@ pub(crate) async fn draft(
 }
 
 /// What a user should know of it: that the source was not read.
-pub(crate) fn note(operation: &Operation) -> Option<String> {
+pub(crate) fn note(operation: &Operation) -> Option<Note> {
     match operation {
-        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(format!(
-            "restore point {sequence} was to be read whole from the source, which has it no more: it is a copy of the chain's own blocks"
-        )),
+        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(Note::FullFromChain { sequence: *sequence }),
         _ => None,
     }
 }

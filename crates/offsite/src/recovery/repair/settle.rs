@@ -15,6 +15,7 @@ use super::{Basis, LeftOut};
 use crate::commit::new_index::NewIndex;
 use crate::folder::findings::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::restore::wanted;
 use crate::{Error, Progress, Result};
@@ -200,6 +201,7 @@ async fn read(
         return Ok((Vec::new(), missing));
     }
     let source = FrameSource::new(&survey.repository, &survey.layout, head);
+    let progress = Teller::new(progress, Task::Repair, survey.layout.job());
     Ok((scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?, missing))
 }
 

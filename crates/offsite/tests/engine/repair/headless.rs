@@ -3,6 +3,7 @@
 use offsite::model::MachineNumber;
 use offsite::model::ObjectId;
 use offsite::model::Sequence;
+use offsite::report::Note;
 use offsite::{Basis, Error, Repair};
 use offsite_core::Index;
 use offsite_core::format::WireFormat;
@@ -128,7 +129,8 @@ async fn an_index_under_the_name_of_another_is_not_taken_for_that_one() {
     replace_both(&memory, lost, &first).await;
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, &report.left_out[..]), (Basis::Indexes, &[][..]), "{report:?}");
-    assert_eq!(report.notes, [format!("index {BACKUP}/index/{lost} is lost, and so is the second copy")]);
+    let what = format!("index {BACKUP}/index/{lost} is lost, and so is the second copy");
+    assert_eq!(report.notes, [Note::IndexUnassigned { what }]);
     assert_eq!(report.points, [points[0].sequence, points[1].sequence]);
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await.len(), 2);
 }

@@ -13,14 +13,14 @@ mod s3;
 mod removable;
 
 #[cfg(target_os = "linux")]
-pub use local::{CreateBy, Local, LocalOptions};
+pub use local::{CreateMethod, Local, LocalOptions};
 #[cfg(all(target_os = "linux", feature = "fuzzing"))]
 #[doc(hidden)]
 pub use removable::fuzzing;
 #[cfg(target_os = "linux")]
 pub use removable::{
-    Absent, Catalogue, Ejected, KnownAbilities, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable,
-    RemovableOptions,
+    AbsentMedium, EjectedMedium, KnownMedium, MediaCatalogue, Medium, MediumAbilities, MediumId, MediumIdError,
+    RememberOptions, Removable, RemovableOptions,
 };
 #[cfg(feature = "s3")]
 pub use s3::{

@@ -103,7 +103,7 @@ async fn a_live_bucket_with_object_lock_keeps_the_contract() {
     };
     println!("{s3:?}");
     // Where objects cannot be locked, the case says so.
-    let report = check(Arc::new(s3), &Options { retain_secs: 60, ..Options::default() }).await;
+    let report = check(Arc::new(s3), &Options::default().with_retain_secs(60)).await;
     println!("{report}");
     assert_kept(&report);
 }
@@ -160,11 +160,11 @@ async fn ranges_become_objects_without_passing_here() {
     let ranges = [100..2 * PART_BYTES, 7..9, 0..PART_BYTES + 1, 3 * PART_BYTES - 11..3 * PART_BYTES];
     s3.put(&key("odd%2Fname+%"), content.clone()).await.unwrap();
     let mut pieces: Vec<Piece> =
-        ranges.iter().map(|range| Piece { key: key("source object (1)"), range: range.clone() }).collect();
+        ranges.iter().map(|range| Piece::new(key("source object (1)"), range.clone())).collect();
     let cut = |range: &std::ops::Range<u64>| {
         content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
     };
-    pieces.push(Piece { key: key("odd%2Fname+%"), range: 0..PART_BYTES + 1 });
+    pieces.push(Piece::new(key("odd%2Fname+%"), 0..PART_BYTES + 1));
     let wanted: Vec<u8> = ranges.iter().chain([&(0..PART_BYTES + 1)]).flat_map(cut).collect();
     cloner.create_from(&key("clone"), &pieces).await.unwrap();
     assert!(s3.get(&key("clone"), u64::MAX).await.unwrap() == wanted, "the clone is not its pieces");

@@ -28,7 +28,7 @@ pub trait Links: fmt::Debug + Send + Sync {
 #[async_trait]
 pub trait Reclaim: fmt::Debug + Send + Sync {
     /// Space comes back only in whole, aligned pieces of this many bytes.
-    fn granularity_bytes(&self) -> u64;
+    fn punch_granularity_bytes(&self) -> u64;
 
     /// Gives back the whole granules inside `ranges` (ascending, disjoint). The object's length and every byte outside
     /// the ranges stay; bytes inside read as zeros afterwards or, at a range's ragged ends, as before.
@@ -48,6 +48,7 @@ pub trait Reclaim: fmt::Debug + Send + Sync {
 
 /// A range of an existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece {
     /// The object.
     pub key: Key,
@@ -55,11 +56,19 @@ pub struct Piece {
     pub range: Range<u64>,
 }
 
+impl Piece {
+    /// The bytes `range` of the object `key`.
+    #[must_use]
+    pub fn new(key: Key, range: Range<u64>) -> Self {
+        Self { key, range }
+    }
+}
+
 /// Makes a new object from ranges of existing ones without moving bytes through the caller (reflink, multipart copy).
 #[async_trait]
 pub trait CloneRange: fmt::Debug + Send + Sync {
     /// The pieces' ends must be multiples of this, but for the end of the last one.
-    fn granularity_bytes(&self) -> u64;
+    fn clone_granularity_bytes(&self) -> u64;
 
     /// Creates `key` as the pieces one after the other; as atomic, durable and exclusive as
     /// [`create`](crate::Repository::create) and `finish`.
@@ -71,6 +80,7 @@ pub trait CloneRange: fmt::Debug + Send + Sync {
 
 /// Bytes and where they go in an existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Extent {
     /// Where the first of them goes.
     pub offset: u64,
@@ -79,6 +89,12 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Bytes that go to `offset` and on from there.
+    #[must_use]
+    pub fn new(offset: u64, chunks: Vec<Bytes>) -> Self {
+        Self { offset, chunks }
+    }
+
     /// The offset after the last byte.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -96,7 +112,7 @@ pub trait Patch: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` if there is no such object; `Corrupt` if an extent begins past its end, as far as earlier extents have
     /// moved that; `Linked`, with nothing changed, if it has another name ([`Links`]).
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 
 /// Makes objects undeletable for a time (object lock).

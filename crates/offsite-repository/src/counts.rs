@@ -26,19 +26,19 @@ pub enum Verb {
     /// [`Repository::sweep`](crate::Repository::sweep).
     Sweep,
     /// [`Links::is_linked`](crate::Links::is_linked).
-    Linked,
+    IsLinked,
     /// [`Reclaim::punch`](crate::Reclaim::punch).
     Punch,
     /// [`Reclaim::allocated_bytes`](crate::Reclaim::allocated_bytes).
-    Allocated,
+    AllocatedBytes,
     /// [`CloneRange::create_from`](crate::CloneRange::create_from).
-    CloneRange,
-    /// [`Patch::patch`](crate::Patch::patch).
-    Patch,
+    CreateFrom,
+    /// [`Patch::write_extents`](crate::Patch::write_extents).
+    WriteExtents,
     /// [`Retain::retain_until`](crate::Retain::retain_until).
-    Retain,
+    RetainUntil,
     /// [`Retain::retained_until`](crate::Retain::retained_until).
-    Retained,
+    RetainedUntil,
 }
 
 impl fmt::Display for Verb {
@@ -52,19 +52,20 @@ impl fmt::Display for Verb {
             Self::List => "list",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
-            Self::Linked => "linked",
+            Self::IsLinked => "is linked",
             Self::Punch => "punch",
-            Self::Allocated => "allocated",
-            Self::CloneRange => "clone range",
-            Self::Patch => "patch",
-            Self::Retain => "retain",
-            Self::Retained => "retained",
+            Self::AllocatedBytes => "allocated bytes",
+            Self::CreateFrom => "create from",
+            Self::WriteExtents => "write extents",
+            Self::RetainUntil => "retain until",
+            Self::RetainedUntil => "retained until",
         })
     }
 }
 
 /// One call, as the log of a [`Recording`](crate::Recording) keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// What was called.
     pub verb: Verb,
@@ -95,19 +96,19 @@ pub struct Counts {
     /// Calls of `sweep`.
     pub sweeps: u64,
     /// Questions whether an object is linked.
-    pub linked: u64,
+    pub link_checks: u64,
     /// Calls of `punch`, however many ranges each had.
     pub punches: u64,
     /// Questions for the allocated bytes of an object.
-    pub allocated: u64,
+    pub allocation_checks: u64,
     /// Objects made of ranges of others.
     pub clones: u64,
     /// Writes into existing objects.
     pub patches: u64,
     /// Retention dates set.
-    pub retains: u64,
+    pub retentions: u64,
     /// Retention dates asked for.
-    pub retained: u64,
+    pub retention_checks: u64,
     /// Bytes that reads returned.
     pub bytes_read: u64,
     /// Bytes passed to `write` and `patch`.
@@ -123,8 +124,8 @@ impl Counts {
     #[must_use]
     pub fn calls(&self) -> u64 {
         let writing = self.creates + self.writes + self.finishes + self.aborts + self.clones + self.patches;
-        let reading = self.reads + self.lists + self.linked + self.allocated + self.retained;
-        writing + reading + self.deletes + self.sweeps + self.punches + self.retains
+        let reading = self.reads + self.lists + self.link_checks + self.allocation_checks + self.retention_checks;
+        writing + reading + self.deletes + self.sweeps + self.punches + self.retentions
     }
 
     /// The counts of one call.
@@ -139,13 +140,13 @@ impl Counts {
             Verb::List => Self { lists: 1, ..none },
             Verb::Delete => Self { deletes: 1, ..none },
             Verb::Sweep => Self { sweeps: 1, ..none },
-            Verb::Linked => Self { linked: 1, ..none },
+            Verb::IsLinked => Self { link_checks: 1, ..none },
             Verb::Punch => Self { punches: 1, bytes_punched: bytes, ..none },
-            Verb::Allocated => Self { allocated: 1, ..none },
-            Verb::CloneRange => Self { clones: 1, bytes_cloned: bytes, ..none },
-            Verb::Patch => Self { patches: 1, bytes_written: bytes, ..none },
-            Verb::Retain => Self { retains: 1, ..none },
-            Verb::Retained => Self { retained: 1, ..none },
+            Verb::AllocatedBytes => Self { allocation_checks: 1, ..none },
+            Verb::CreateFrom => Self { clones: 1, bytes_cloned: bytes, ..none },
+            Verb::WriteExtents => Self { patches: 1, bytes_written: bytes, ..none },
+            Verb::RetainUntil => Self { retentions: 1, ..none },
+            Verb::RetainedUntil => Self { retention_checks: 1, ..none },
         }
     }
 
@@ -159,13 +160,13 @@ impl Counts {
             lists: join(self.lists, other.lists),
             deletes: join(self.deletes, other.deletes),
             sweeps: join(self.sweeps, other.sweeps),
-            linked: join(self.linked, other.linked),
+            link_checks: join(self.link_checks, other.link_checks),
             punches: join(self.punches, other.punches),
-            allocated: join(self.allocated, other.allocated),
+            allocation_checks: join(self.allocation_checks, other.allocation_checks),
             clones: join(self.clones, other.clones),
             patches: join(self.patches, other.patches),
-            retains: join(self.retains, other.retains),
-            retained: join(self.retained, other.retained),
+            retentions: join(self.retentions, other.retentions),
+            retention_checks: join(self.retention_checks, other.retention_checks),
             bytes_read: join(self.bytes_read, other.bytes_read),
             bytes_written: join(self.bytes_written, other.bytes_written),
             bytes_punched: join(self.bytes_punched, other.bytes_punched),

@@ -27,14 +27,16 @@ pub mod testing;
 #[cfg(feature = "decorators")]
 mod throttle;
 
+pub use async_trait::async_trait;
+pub use bytes;
 pub use capability::{CloneRange, Extent, Links, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorClass, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
 pub use probe::{CreateIfAbsent, CreateProbe, PROBED_NAMES, probe_create, probe_create_by};
 pub use recording::Recording;
-pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, Read, Repository, RepositoryExt, RootFolder};
+pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, ReadRequest, Repository, RepositoryExt, RootFolder};
 #[cfg(feature = "decorators")]
 pub use retry::{Retry, RetryOptions};
 #[cfg(feature = "decorators")]
-pub use throttle::{Rates, Throttle};
+pub use throttle::{Throttle, ThrottleRates};

@@ -20,6 +20,7 @@ const RACERS: usize = 4;
 ///
 /// Displayed, it says what was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CreateIfAbsent {
     /// Of several writers of a name one won, the others were told that they lost, and the winner's content stayed.
     Kept,
@@ -162,7 +163,8 @@ struct Folder<'a> {
 impl Folder<'_> {
     fn key(&self, name: &str) -> Result<Key> {
         let no_key = |error| {
-            crate::Error::new(ErrorKind::Unsupported, "probe").with_place(self.folder.as_str()).with_source(error)
+            let error = crate::Error::new(ErrorKind::Unsupported, "probe").with_source(error);
+            error.with_subject(self.folder.as_str()).with_location(self.repository.location())
         };
         self.folder.key(name).map_err(no_key)
     }

@@ -10,16 +10,33 @@ use crate::{CloneRange, Error, ErrorKind, Key, Links, Patch, Prefix, Reclaim, Re
 
 /// Bounds of a place, for planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// The largest object that can be stored.
+    /// The largest object that the place takes.
     pub object_bytes_max: u64,
-    /// The length of the parts in which the place stores or sends an object that is longer than one; none if it does not cut
-    /// objects, or does not tell. The conformance suite tries objects of more than two parts.
+    /// The place stores or sends longer objects in parts of this length. `None` says that it does not cut objects, or does not
+    /// tell. The conformance suite tries objects of more than two parts.
     pub part_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// The limits of a place that does not cut objects.
+    #[must_use]
+    pub fn new(object_bytes_max: u64) -> Self {
+        Self { object_bytes_max, part_bytes: None }
+    }
+
+    /// Sets [`Limits::part_bytes`].
+    #[must_use]
+    pub fn with_part_bytes(mut self, bytes: u64) -> Self {
+        self.part_bytes = Some(bytes);
+        self
+    }
 }
 
 /// An object, as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ObjectInfo {
     /// Its name.
     pub key: Key,
@@ -27,8 +44,17 @@ pub struct ObjectInfo {
     pub length: u64,
 }
 
+impl ObjectInfo {
+    /// An object of `length` bytes.
+    #[must_use]
+    pub fn new(key: Key, length: u64) -> Self {
+        Self { key, length }
+    }
+}
+
 /// A part of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListPage {
     /// Objects in ascending order of their keys.
     pub objects: Vec<ObjectInfo>,
@@ -36,21 +62,46 @@ pub struct ListPage {
     pub more: bool,
 }
 
+impl ListPage {
+    /// A page of `objects`, in ascending order.
+    #[must_use]
+    pub fn new(objects: Vec<ObjectInfo>, more: bool) -> Self {
+        Self { objects, more }
+    }
+}
+
 /// A folder at the root of a place.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RootFolder {
     /// Its name, which can be the first component of a key.
     pub name: String,
-    /// Why no listing goes into it: it is a link, or on another file system, or may not be read.
+    /// Why no listing goes into it: it is a link, or on another file system, or this user may not read it. `None` says that
+    /// listings do.
     pub closed: Option<Error>,
 }
 
+impl RootFolder {
+    /// A folder that listings go into.
+    #[must_use]
+    pub fn open(name: impl Into<String>) -> Self {
+        Self { name: name.into(), closed: None }
+    }
+
+    /// A folder that no listing goes into, and why.
+    #[must_use]
+    pub fn closed(name: impl Into<String>, why: Error) -> Self {
+        Self { name: name.into(), closed: Some(why) }
+    }
+}
+
 /// What to read of an object.
+// Closed on purpose: a repository must carry out each of them, so a new one is a new promise of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read<'a> {
-    /// All of it, as one buffer; an object longer than the limit is `Corrupt`, and is not read.
+pub enum ReadRequest<'a> {
+    /// All of it, as one buffer. An object longer than the limit is `Corrupt`, and is not read.
     Whole {
-        /// The largest length the caller is ready to hold.
+        /// The largest length that the caller is ready to hold.
         limit_bytes: u64,
     },
     /// These ranges, one buffer each, in this order. They may touch or overlap.
@@ -88,8 +139,8 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// Reads exactly what was asked for. The buffers of ranges that touch may share their memory.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`Read::Whole`].
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>>;
+    /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`ReadRequest::Whole`].
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>>;
 
     /// The objects below `prefix` whose keys are greater than `after`, ascending, at most `limit` of them (at least one
     /// if there is one). Unfinished objects are not listed.
@@ -208,10 +259,8 @@ pub trait RepositoryExt: Repository {
     /// # Errors
     /// As for [`Repository::read`].
     async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes> {
-        let buffers = self.read(key, Read::Whole { limit_bytes }).await?;
-        buffers.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail("the repository returned no buffer")
-        })
+        let buffers = self.read(key, ReadRequest::Whole { limit_bytes }).await?;
+        buffers.into_iter().next().ok_or_else(|| no_buffer(key, self.location()))
     }
 
     /// One range of an object.
@@ -219,10 +268,8 @@ pub trait RepositoryExt: Repository {
     /// # Errors
     /// As for [`Repository::read`].
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
-        let buffers = self.read(key, Read::Ranges(std::slice::from_ref(&range))).await?;
-        buffers.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail("the repository returned no buffer")
-        })
+        let buffers = self.read(key, ReadRequest::Ranges(std::slice::from_ref(&range))).await?;
+        buffers.into_iter().next().ok_or_else(|| no_buffer(key, self.location()))
     }
 
     /// Every object below `prefix`.
@@ -244,3 +291,8 @@ pub trait RepositoryExt: Repository {
 }
 
 impl<R: Repository + ?Sized> RepositoryExt for R {}
+
+fn no_buffer(key: &Key, location: String) -> Error {
+    let error = Error::new(ErrorKind::Corrupt, "read").with_key(key).with_location(location);
+    error.with_detail("the repository returned no buffer")
+}

@@ -107,16 +107,14 @@ pub struct Ended<T> {
 }
 
 fn options(number: u32) -> MemoryOptions {
-    MemoryOptions {
-        reclaim: number & 1 != 0,
-        patch: number & 2 != 0,
-        clone_range: number & 4 != 0,
-        retain: false,
-        granularity_bytes: if number & 16 != 0 { 4_096 } else { 512 },
+    MemoryOptions::default()
+        .with_reclaim(number & 1 != 0)
+        .with_patch(number & 2 != 0)
+        .with_clone_range(number & 4 != 0)
+        .with_retain(false)
+        .with_granularity_bytes(if number & 16 != 0 { 4_096 } else { 512 })
         // Room for a block that does not compress, and for little else.
-        object_bytes_max: if number & 8 != 0 { 266_240 } else { u64::MAX },
-        ..MemoryOptions::default()
-    }
+        .with_object_bytes_max(if number & 8 != 0 { 266_240 } else { u64::MAX })
 }
 
 impl World {

@@ -68,7 +68,9 @@ impl Setting {
         let deleted_machines = DeletedMachines::after_days(5).ok();
         let share = LiveShare::new(0.6).unwrap_or_else(|_| fail("share"));
         let compact = Some(Compact { piece_bytes: 600 << 10, ..Compact::below(share) });
-        let can = |reclaim, clone_range, patch| CrashOptions { reclaim, clone_range, patch, ..CrashOptions::default() };
+        let can = |reclaim, clone_range, patch| {
+            CrashOptions::default().with_reclaim(reclaim).with_clone_range(clone_range).with_patch(patch)
+        };
         let copy = |method| Transforms { deleted_machines, ..Transforms::keeping(policy(7, method)) };
         vec![
             Self {

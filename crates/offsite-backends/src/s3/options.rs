@@ -15,6 +15,7 @@ const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
 /// How the dates of object lock are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum S3RetentionMode {
     /// Users with a special permission may lift a lock, with tools other than this.
     Governance,
@@ -24,6 +25,7 @@ pub enum S3RetentionMode {
 
 /// What the store checks the bodies of requests by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum S3Checksum {
     /// The body's SHA-256, which is a part of the request's signature: who has not the key cannot change a body on its way,
     /// also where there is no TLS. Every store checks it. Without SHA instructions a core hashes some 400 MB/s.
@@ -100,6 +102,83 @@ impl S3Options {
             checksum: S3Checksum::Sha256,
             retention_mode: S3RetentionMode::Governance,
         }
+    }
+
+    /// Sets [`S3Options::endpoint`].
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Sets [`S3Options::region`].
+    #[must_use]
+    pub fn with_region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Sets [`S3Options::single_writer`].
+    #[must_use]
+    pub fn with_single_writer(mut self, single_writer: bool) -> Self {
+        self.single_writer = single_writer;
+        self
+    }
+
+    /// Sets [`S3Options::part_bytes`].
+    #[must_use]
+    pub fn with_part_bytes(mut self, part_bytes: u64) -> Self {
+        self.part_bytes = part_bytes;
+        self
+    }
+
+    /// Sets [`S3Options::parts_in_flight`].
+    #[must_use]
+    pub fn with_parts_in_flight(mut self, parts_in_flight: usize) -> Self {
+        self.parts_in_flight = parts_in_flight;
+        self
+    }
+
+    /// Sets [`S3Options::least_rate_bytes_per_sec`].
+    #[must_use]
+    pub fn with_least_rate_bytes_per_sec(mut self, least_rate_bytes_per_sec: u64) -> Self {
+        self.least_rate_bytes_per_sec = least_rate_bytes_per_sec;
+        self
+    }
+
+    /// Sets [`S3Options::retries`].
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Sets [`S3Options::first_pause`].
+    #[must_use]
+    pub fn with_first_pause(mut self, first_pause: Duration) -> Self {
+        self.first_pause = first_pause;
+        self
+    }
+
+    /// Sets [`S3Options::abandoned_after`].
+    #[must_use]
+    pub fn with_abandoned_after(mut self, abandoned_after: Duration) -> Self {
+        self.abandoned_after = abandoned_after;
+        self
+    }
+
+    /// Sets [`S3Options::checksum`].
+    #[must_use]
+    pub fn with_checksum(mut self, checksum: S3Checksum) -> Self {
+        self.checksum = checksum;
+        self
+    }
+
+    /// Sets [`S3Options::retention_mode`].
+    #[must_use]
+    pub fn with_retention_mode(mut self, retention_mode: S3RetentionMode) -> Self {
+        self.retention_mode = retention_mode;
+        self
     }
 
     /// The largest object of parts of this length.

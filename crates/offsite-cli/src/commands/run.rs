@@ -11,7 +11,7 @@ use offsite::core::selection::{Decision, Take};
 use offsite::report::MachineReport;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
 use offsite::{JobName, SyncRequest};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 
 use crate::args::Run;
 use crate::config::Config;
@@ -61,7 +61,7 @@ struct One<'a> {
 /// What is heard around a job: lines of its script are printed as they come, what else there is follows the report.
 struct Around {
     job: JobName,
-    ejected: Mutex<Vec<Ejected>>,
+    ejected: Mutex<Vec<EjectedMedium>>,
 }
 
 impl host::Listener for Around {
@@ -69,7 +69,7 @@ impl host::Listener for Around {
         print::problem(format_args!("{}: script: {line}", self.job));
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         self.ejected.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
     }
 }

@@ -7,7 +7,7 @@ use offsite::core::schedule::Span;
 use offsite::report::MachineOutcome;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::{JobName, Progress};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use tracing::{debug, error, info, warn};
 
 use super::record::FailureRecord;
@@ -183,7 +183,7 @@ impl host::Listener for Notes {
         info!(job = self.job.as_str(), "script: {line}");
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         info!(job = self.job.as_str(), "{ejected}");
     }
 }

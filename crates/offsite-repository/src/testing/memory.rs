@@ -8,12 +8,15 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain,
 };
+
+const LOCATION: &str = "memory";
 
 /// What a [`Memory`] can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryOptions {
     /// Whether it has [`Links`].
     pub links: bool,
@@ -49,6 +52,71 @@ impl Default for MemoryOptions {
             object_bytes_max: u64::MAX,
             yields: false,
         }
+    }
+}
+
+impl MemoryOptions {
+    /// Sets [`MemoryOptions::links`].
+    #[must_use]
+    pub fn with_links(mut self, links: bool) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Sets [`MemoryOptions::reclaim`].
+    #[must_use]
+    pub fn with_reclaim(mut self, reclaim: bool) -> Self {
+        self.reclaim = reclaim;
+        self
+    }
+
+    /// Sets [`MemoryOptions::clone_range`].
+    #[must_use]
+    pub fn with_clone_range(mut self, clone_range: bool) -> Self {
+        self.clone_range = clone_range;
+        self
+    }
+
+    /// Sets [`MemoryOptions::patch`].
+    #[must_use]
+    pub fn with_patch(mut self, patch: bool) -> Self {
+        self.patch = patch;
+        self
+    }
+
+    /// Sets [`MemoryOptions::retain`].
+    #[must_use]
+    pub fn with_retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Sets [`MemoryOptions::granularity_bytes`].
+    #[must_use]
+    pub fn with_granularity_bytes(mut self, granularity_bytes: u64) -> Self {
+        self.granularity_bytes = granularity_bytes;
+        self
+    }
+
+    /// Sets [`MemoryOptions::capacity_bytes`].
+    #[must_use]
+    pub fn with_capacity_bytes(mut self, capacity_bytes: u64) -> Self {
+        self.capacity_bytes = capacity_bytes;
+        self
+    }
+
+    /// Sets [`MemoryOptions::object_bytes_max`].
+    #[must_use]
+    pub fn with_object_bytes_max(mut self, object_bytes_max: u64) -> Self {
+        self.object_bytes_max = object_bytes_max;
+        self
+    }
+
+    /// Sets [`MemoryOptions::yields`].
+    #[must_use]
+    pub fn with_yields(mut self, yields: bool) -> Self {
+        self.yields = yields;
+        self
     }
 }
 
@@ -226,7 +294,7 @@ impl State {
     }
 
     pub(super) fn object(&mut self, key: &Key, action: &'static str) -> Result<&mut Object> {
-        self.objects.get_mut(key.as_str()).ok_or_else(|| Error::new(ErrorKind::NotFound, action).with_key(key))
+        self.objects.get_mut(key.as_str()).ok_or_else(|| failed(ErrorKind::NotFound, action, key))
     }
 }
 
@@ -248,14 +316,14 @@ impl Object {
 
     /// Holds that what is written is seen nowhere else.
     pub(super) fn refuse_linked(&self, key: &Key, action: &'static str) -> Result<()> {
-        if self.is_linked { Err(Error::new(ErrorKind::Linked, action).with_key(key)) } else { Ok(()) }
+        if self.is_linked { Err(failed(ErrorKind::Linked, action, key)) } else { Ok(()) }
     }
 
     pub(super) fn slice(&self, key: &Key, action: &'static str, range: &Range<u64>) -> Result<Bytes> {
         let bounds = (usize::try_from(range.start), usize::try_from(range.end));
         match bounds {
             (Ok(start), Ok(end)) if start <= end && end <= self.bytes.len() => Ok(self.bytes.slice(start..end)),
-            _ => Err(Error::new(ErrorKind::Corrupt, action).with_key(key).with_detail(format!(
+            _ => Err(failed(ErrorKind::Corrupt, action, key).with_detail(format!(
                 "bytes {} to {} were asked for, it has {}",
                 range.start,
                 range.end,
@@ -265,36 +333,41 @@ impl Object {
     }
 }
 
+/// Why a call for an object failed.
+pub(super) fn failed(kind: ErrorKind, action: &'static str, key: &Key) -> Error {
+    Error::new(kind, action).with_key(key).with_location(LOCATION)
+}
+
 #[async_trait]
 impl Repository for Memory {
     fn location(&self) -> String {
-        "memory".to_owned()
+        LOCATION.to_owned()
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.shared.options.object_bytes_max, part_bytes: None }
+        Limits::new(self.shared.options.object_bytes_max)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         self.turn().await;
         if self.lock().objects.contains_key(key.as_str()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "create").with_key(key));
+            return Err(failed(ErrorKind::AlreadyExists, "create", key));
         }
         let memory = self.clone();
         Ok(Box::new(MemoryWriter { memory, key: key.clone(), bytes: BytesMut::new(), dead: false }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.turn().await;
         let mut state = self.lock();
         let object = state.object(key, "read")?;
         match what {
-            Read::Whole { limit_bytes } if object.bytes.len() as u64 > limit_bytes => {
+            ReadRequest::Whole { limit_bytes } if object.bytes.len() as u64 > limit_bytes => {
                 let detail = format!("it has {} bytes, at most {limit_bytes} are expected", object.bytes.len());
-                Err(Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail(detail))
+                Err(failed(ErrorKind::Corrupt, "read", key).with_detail(detail))
             }
-            Read::Whole { .. } => Ok(vec![object.bytes.clone()]),
-            Read::Ranges(ranges) => ranges.iter().map(|range| object.slice(key, "read", range)).collect(),
+            ReadRequest::Whole { .. } => Ok(vec![object.bytes.clone()]),
+            ReadRequest::Ranges(ranges) => ranges.iter().map(|range| object.slice(key, "read", range)).collect(),
         }
     }
 
@@ -311,9 +384,9 @@ impl Repository for Memory {
         let mut objects = Vec::new();
         for (key, object) in below.by_ref().take(limit.max(1)) {
             // Only keys come in, so only keys go out.
-            objects.extend(Key::new(key).ok().map(|key| ObjectInfo { key, length: object.bytes.len() as u64 }));
+            objects.extend(Key::new(key).ok().map(|key| ObjectInfo::new(key, object.bytes.len() as u64)));
         }
-        Ok(ListPage { objects, more: below.next().is_some() })
+        Ok(ListPage::new(objects, below.next().is_some()))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -323,7 +396,7 @@ impl Repository for Memory {
         let until = state.objects.get(key.as_str()).and_then(|object| object.retained_until);
         if let Some(until) = until.filter(|until| *until > now) {
             let detail = format!("it is retained until {until}, and it is {now} (seconds since 1970)");
-            return Err(Error::new(ErrorKind::PermissionDenied, "delete").with_key(key).with_detail(detail));
+            return Err(failed(ErrorKind::PermissionDenied, "delete", key).with_detail(detail));
         }
         state.objects.remove(key.as_str());
         Ok(())
@@ -361,7 +434,7 @@ impl MemoryWriter {
     fn check_alive(&self, action: &'static str) -> Result<()> {
         if self.dead {
             let detail = "an earlier call failed or was given up; write it anew";
-            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+            return Err(failed(ErrorKind::Unavailable, action, &self.key).with_detail(detail));
         }
         Ok(())
     }
@@ -376,12 +449,12 @@ impl ObjectWriter for MemoryWriter {
         let added: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         if self.bytes.len() as u64 + added > self.memory.shared.options.object_bytes_max {
             let detail = "it would be larger than the largest object";
-            return Err(Error::new(ErrorKind::Unsupported, "write").with_key(&self.key).with_detail(detail));
+            return Err(failed(ErrorKind::Unsupported, "write", &self.key).with_detail(detail));
         }
         {
             let mut state = self.memory.lock();
             if !state.room_for(added, &self.memory.shared.options) {
-                return Err(Error::new(ErrorKind::NoSpace, "write").with_key(&self.key));
+                return Err(failed(ErrorKind::NoSpace, "write", &self.key));
             }
             state.staged_bytes += added;
         }
@@ -395,7 +468,7 @@ impl ObjectWriter for MemoryWriter {
         self.memory.turn().await;
         let mut state = self.memory.lock();
         if state.objects.contains_key(self.key.as_str()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "finish").with_key(&self.key));
+            return Err(failed(ErrorKind::AlreadyExists, "finish", &self.key));
         }
         let object = Object { bytes: self.bytes.clone().freeze(), ..Object::default() };
         state.objects.insert(self.key.as_str().to_owned(), object);

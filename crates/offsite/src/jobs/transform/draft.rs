@@ -5,7 +5,7 @@ use std::time::Instant;
 use offsite_core::format::head::Head;
 use offsite_core::plan::{Files, Plan, Reclaiming};
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint};
-use offsite_repository::{CloneRange, Counts, Repository};
+use offsite_repository::{Counts, Repository};
 
 use super::proof::patched_ranges_are_free;
 use crate::commit::point::{NewIndex, PointIndex, encode_index, number_machines};
@@ -148,7 +148,7 @@ impl<'a> Drafting<'a> {
             return Carriage::Moved { why: "the repository cannot clone" };
         };
         let alignment = u64::from(self.head.alignment_bytes);
-        let granularity = CloneRange::granularity_bytes(clone_range);
+        let granularity = clone_range.clone_granularity_bytes();
         let is_padded = |step: &offsite_core::plan::Move| {
             let end = (step.from.offset + u64::from(step.from.length)).next_multiple_of(alignment);
             self.head.files.get(&step.from.file).is_some_and(|file| end <= file.length)

@@ -1,8 +1,11 @@
 //! Repositories for Offsite.
 //!
-//! [`Local`] keeps objects as files in a folder of this machine or of a mounted share; [`Removable`] keeps them on media that
-//! come and go; [`S3`] (feature `s3`) keeps them in a bucket of S3 or of a store that speaks its protocol. What makes each
-//! safe is described with it. A backend knows [`Repository`](offsite_repository::Repository) and nothing of backups.
+//! - [`Local`] keeps objects as files in a folder of this machine or of a mounted share.
+//! - [`Removable`] keeps them on media that come and go.
+//! - [`S3`] (feature `s3`) keeps them in a bucket of S3, or of a store that speaks its protocol.
+//!
+//! The documentation of each says what makes it safe. A backend knows [`Repository`](offsite_repository::Repository) and nothing of
+//! backups.
 
 #[cfg(target_os = "linux")]
 mod local;

@@ -435,7 +435,7 @@ async fn secrets_are_in_no_text() {
                 s3.get_range(&key("x"), 0..1).await.map_err(errors).err(),
                 s3.list_all(&Prefix::root()).await.map_err(errors).err(),
                 s3.delete(&key("x")).await.map_err(errors).err(),
-                s3.unfinished().await.map_err(errors).err(),
+                s3.unfinished_uploads().await.map_err(errors).err(),
                 s3.clone_range().unwrap().create_from(&key("y"), &[piece]).await.map_err(errors).err(),
             ]
             .into_iter()

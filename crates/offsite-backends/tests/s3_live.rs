@@ -142,7 +142,7 @@ async fn large_objects_race_and_come_back_as_they_were() {
     }
     remove_all(&s3).await;
     s3.sweep().await.unwrap();
-    match s3.unfinished().await {
+    match s3.unfinished_uploads().await {
         Ok(left) => assert_eq!(left, []),
         Err(error) => println!("its uploads cannot be listed: {error}"),
     }
@@ -178,7 +178,7 @@ async fn an_upload_that_was_dropped_is_ended() {
     let Some(s3) = open("OFFSITE_S3_BUCKET").await else { return };
     let mut writer = s3.create(&key("dropped")).await.unwrap();
     writer.write(vec![noise(6, PART_BYTES + 1)]).await.unwrap();
-    match s3.unfinished().await {
+    match s3.unfinished_uploads().await {
         Ok(uploads) => assert_eq!(uploads, [key("dropped")]),
         Err(error) => {
             println!("its uploads cannot be listed: {error}");
@@ -187,6 +187,6 @@ async fn an_upload_that_was_dropped_is_ended() {
     }
     drop(writer);
     s3.sweep().await.unwrap();
-    assert_eq!(s3.unfinished().await.unwrap(), []);
+    assert_eq!(s3.unfinished_uploads().await.unwrap(), []);
     assert_eq!(s3.get(&key("dropped"), 1).await.unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -69,53 +69,53 @@ impl fmt::Display for Verb {
 pub struct Call {
     /// What was called.
     pub verb: Verb,
-    /// The object; none for `list` and `sweep`.
+    /// The object. `None` stands for the place as a whole (`list`, `sweep`).
     pub key: Option<Key>,
-    /// The bytes passed or, for a read, returned.
+    /// The bytes that the caller passed or, for a read, that the repository returned.
     pub bytes: u64,
 }
 
-/// Numbers of calls and bytes. Failed calls count as calls.
+/// Numbers of calls and bytes. A failed call counts, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Objects begun.
+    /// Calls of `create`.
     pub creates: u64,
     /// Calls of `write`.
     pub writes: u64,
-    /// Objects finished, or tried to.
+    /// Calls of `finish`.
     pub finishes: u64,
-    /// Objects given up.
+    /// Calls of `abort`.
     pub aborts: u64,
     /// Calls of `read`, however many ranges each had.
     pub reads: u64,
-    /// Pages listed.
+    /// Calls of `list`, one for each page.
     pub lists: u64,
-    /// Objects deleted.
+    /// Calls of `delete`.
     pub deletes: u64,
     /// Calls of `sweep`.
     pub sweeps: u64,
-    /// Questions whether an object is linked.
+    /// Calls of `is_linked`.
     pub link_checks: u64,
     /// Calls of `punch`, however many ranges each had.
     pub punches: u64,
-    /// Questions for the allocated bytes of an object.
+    /// Calls of `allocated_bytes`.
     pub allocation_checks: u64,
-    /// Objects made of ranges of others.
+    /// Calls of `create_from`.
     pub clones: u64,
-    /// Writes into existing objects.
+    /// Calls of `write_extents`.
     pub patches: u64,
-    /// Retention dates set.
+    /// Calls of `retain_until`.
     pub retentions: u64,
-    /// Retention dates asked for.
+    /// Calls of `retained_until`.
     pub retention_checks: u64,
     /// Bytes that reads returned.
     pub bytes_read: u64,
-    /// Bytes passed to `write` and `patch`.
+    /// Bytes passed to `write` and `write_extents`.
     pub bytes_written: u64,
     /// Bytes passed to `punch`.
     pub bytes_punched: u64,
-    /// Bytes that were to be cloned; none of them passed through the caller.
+    /// Bytes that the place was told to clone. None of them passed through the caller.
     pub bytes_cloned: u64,
 }
 

@@ -93,7 +93,8 @@ pub enum ErrorClass {
 /// people and may change.
 ///
 /// Each layer adds what it knows. What a layer closer to the cause has named stays: a second [`with_key`](Error::with_key),
-/// [`with_subject`](Error::with_subject) or [`with_location`](Error::with_location) changes nothing.
+/// [`with_subject`](Error::with_subject), [`with_location`](Error::with_location) or [`with_source`](Error::with_source) changes
+/// nothing.
 #[derive(Debug)]
 pub struct Error {
     // In a box, as a result that is mostly `Ok` should be small.
@@ -158,10 +159,10 @@ impl Error {
         self
     }
 
-    /// Keeps the cause. It replaces an earlier one.
+    /// Keeps the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.parts.source = Some(source.into());
+        self.parts.source.get_or_insert_with(|| source.into());
         self
     }
 

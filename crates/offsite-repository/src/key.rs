@@ -79,7 +79,7 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The components before the last, if there are any.
+    /// The components before the last; the root if there are none.
     #[must_use]
     pub fn folder(&self) -> Prefix {
         match self.0.rfind('/') {

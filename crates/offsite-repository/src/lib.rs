@@ -1,14 +1,17 @@
 //! A repository is a place that stores immutable objects: a local disk, a bucket, a removable drive.
 //!
-//! [`Repository`] is what an integrator implements: four verbs ([`create`](Repository::create), [`read`](Repository::read),
+//! An integrator implements [`Repository`]: four verbs ([`create`](Repository::create), [`read`](Repository::read),
 //! [`list`](Repository::list), [`delete`](Repository::delete)) and, where the place can do more, capabilities as
-//! accessors. Everything that must be atomic is built by the engine on one promise: *create fails if the name is taken*.
+//! accessors. The engine builds everything that must be atomic on one promise: *create fails if the name is taken*.
 //!
-//! This crate knows nothing of backups. It holds the contract ([`Repository`]), the names ([`Key`]), the errors
-//! ([`Error`], [`ErrorKind`]), a decorator that counts ([`Recording`]), a probe that tells whether a place keeps that promise
-//! ([`probe_create`]), behind the feature `decorators` one that slows down and one
-//! that tries again, and, behind the feature `testing`, fakes and the conformance suite that tells whether an implementation
-//! keeps the contract.
+//! This crate knows nothing of backups. It has:
+//! - the contract ([`Repository`]), the names ([`Key`]) and the errors ([`Error`], [`ErrorKind`], [`ErrorClass`]);
+//! - a decorator that counts ([`Recording`]);
+//! - a probe that tells whether a place keeps that promise ([`probe_create`]);
+//! - behind the feature `decorators`, one that slows down and one that tries again;
+//! - behind the feature `testing`, fakes, and the conformance suite. It tells whether an implementation keeps the contract.
+//!
+//! The traits need [`bytes`] and [`async_trait`]. Implementors find both here.
 
 mod capability;
 mod counts;

@@ -14,13 +14,13 @@ use crate::{
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-/// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
+/// A repository that counts its calls, so that a test can assert "each block is read once".
 ///
-/// A call counts when it is made, whether it then fails or not; a `read` counts when it returns, with the bytes that it
+/// A call counts when it begins, whether it then fails or not. A `read` counts when it returns, with the bytes that it
 /// returned. Beside the sum over all calls there are counts by class of key: [`Recording::classified`] takes the function
 /// that tells the class. Calls without a key (`list`, `sweep`) count in the sum alone.
 ///
-/// Clones share their counts; so one can be kept while another is handed on as `Arc<dyn Repository>`.
+/// Clones share their counts. So a caller can keep one and hand another on as `Arc<dyn Repository>`.
 #[derive(Debug, Clone)]
 pub struct Recording<R> {
     inner: Arc<Inner<R>>,
@@ -32,7 +32,7 @@ impl<R: Repository> Recording<R> {
         Self::classified(repository, |_| "")
     }
 
-    /// Counts the calls of `repository`, and apart for each class that `class_of` gives its keys.
+    /// Counts the calls of `repository`, and those of each class apart. `class_of` tells the class of a key.
     pub fn classified(repository: R, class_of: impl Fn(&Key) -> &'static str + Send + Sync + 'static) -> Self {
         let ledger = Arc::new(Ledger { class_of: Box::new(class_of), pages: Mutex::default() });
         Self { inner: Arc::new(Inner { repository, ledger }) }
@@ -50,12 +50,12 @@ impl<R: Repository> Recording<R> {
         self.inner.ledger.lock().by_class.get(class).copied().unwrap_or_default()
     }
 
-    /// Starts an empty log of calls. It grows with every call: for tests.
+    /// Starts a log of calls, empty again if there was one. It grows with every call, so it is for tests.
     pub fn start_log(&self) {
         self.inner.ledger.lock().log = Some(Vec::new());
     }
 
-    /// The calls since [`Recording::start_log`], in the order in which they were counted.
+    /// The calls since [`Recording::start_log`], in the order in which they counted.
     #[must_use]
     pub fn log(&self) -> Vec<Call> {
         self.inner.ledger.lock().log.clone().unwrap_or_default()

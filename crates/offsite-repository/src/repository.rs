@@ -115,13 +115,14 @@ pub enum ReadRequest<'a> {
 /// - **Atomic.** Nothing of an object is visible, to any verb, before its `finish`; all of it is afterwards.
 /// - **Durable.** What `finish`, `delete` or a capability's call returned survives a power cut.
 /// - **Read your writes.** Once `finish` has returned, each `read` and `list`, by anyone, sees the object.
-/// - **Cancellation.** Dropping a future at any await breaks nothing: a create that was dropped is visible whole or not at all.
+/// - **Cancellation.** A caller may drop a future at any await. A create that it dropped is visible whole or not at all.
 ///
 /// # Errors
-/// Each call may also fail with `Unavailable`, `PermissionDenied`, `MediaAbsent`, `WrongMedia` or `Unsupported`.
+/// Each call may also fail with `Unavailable`, `PermissionDenied`, `MediaAbsent`, `WrongMedia` or `Unsupported`. An error names the
+/// object ([`Error::with_key`]) and the place ([`Error::with_location`]).
 ///
 /// # Decorators
-/// Forward every method, the accessors too: `#[deny(clippy::missing_trait_methods)]` on the `impl` makes sure of it.
+/// A decorator forwards every method, the accessors too. `#[deny(clippy::missing_trait_methods)]` on the `impl` makes sure of it.
 #[async_trait]
 pub trait Repository: fmt::Debug + Send + Sync {
     /// The place in words, for messages: a path, a URL without secrets.
@@ -133,74 +134,74 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// Starts a new object.
     ///
     /// # Errors
-    /// `AlreadyExists` if the key is already taken (which a backend may find out only at `finish`), `NoSpace`.
+    /// `AlreadyExists` if the key is taken, `NoSpace`. A backend may find out only at `finish` that the key is taken.
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>>;
 
-    /// Reads exactly what was asked for. The buffers of ranges that touch may share their memory.
+    /// Reads exactly what the caller asks for. Buffers of ranges that touch may share their memory.
     ///
     /// # Errors
     /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`ReadRequest::Whole`].
     async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>>;
 
-    /// The objects below `prefix` whose keys are greater than `after`, ascending, at most `limit` of them (at least one
-    /// if there is one). Unfinished objects are not listed.
+    /// Lists objects below `prefix` in ascending order, from the first key that is greater than `after`. `None` starts at the first
+    /// of all. A page has at most `limit` objects, and at least one if there is one. No page shows unfinished objects.
     ///
     /// # Errors
-    /// None but those of every call: a prefix without objects gives an empty page.
+    /// Those of every call, and no others. A prefix without objects gives an empty page.
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage>;
 
-    /// Removes an object. One that is not there counts as removed.
+    /// Removes an object. An object that is not there counts as removed.
     ///
     /// # Errors
     /// `PermissionDenied` for a retained object.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// The folders at the root, ascending, with those that no listing goes into. None, where a listing shows all that there is: the
-    /// place has no folders but those in keys.
+    /// The folders at the root, ascending, with those that no listing goes into. `None` says that a listing shows all that there is:
+    /// the place has no folders but those in keys.
     ///
     /// # Errors
-    /// None but those of every call.
+    /// Those of every call, and no others.
     async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
         Ok(None)
     }
 
-    /// Removes what writers that are gone have left unfinished and that no listing shows. Writers at work are spared.
+    /// Removes the unfinished objects of writers that are gone. It spares writers at work.
     ///
     /// # Errors
-    /// None but those of every call.
+    /// Those of every call, and no others.
     async fn sweep(&self) -> Result<()> {
         Ok(())
     }
 
-    /// How many bytes can still be stored. A place that does not tell, or that has no known end, returns `None`.
+    /// How many bytes the place can still store. `None` says that it does not tell, or has no known end.
     ///
     /// # Errors
-    /// None but those of every call.
+    /// Those of every call, and no others.
     async fn free_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 
-    /// Telling objects that others share, where the place can have such.
+    /// Telling which objects have another name. `None` says that the place has no such objects, or cannot tell.
     fn links(&self) -> Option<&dyn Links> {
         None
     }
 
-    /// Punching holes, where the place can.
+    /// Punching holes. `None` says that the place cannot.
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         None
     }
 
-    /// Making objects from parts of others, where the place can.
+    /// Making objects from parts of others. `None` says that the place cannot.
     fn clone_range(&self) -> Option<&dyn CloneRange> {
         None
     }
 
-    /// Writing into existing objects, where the place can.
+    /// Writing into existing objects. `None` says that the place cannot.
     fn patch(&self) -> Option<&dyn Patch> {
         None
     }
 
-    /// Immutability until a date, where the place can.
+    /// Keeping objects undeletable until a date. `None` says that the place cannot.
     fn retain(&self) -> Option<&dyn Retain> {
         None
     }
@@ -208,9 +209,10 @@ pub trait Repository: fmt::Debug + Send + Sync {
 
 /// An object being written, from its start to its end.
 ///
-/// Dropped without `finish`, it leaves no object; call [`abort`](ObjectWriter::abort) to also give its space back at once.
-/// After a failed call the writer is dead: every later call fails, and the object must be written anew. After a dropped
-/// one it may be; if it is not, the call took effect as a whole or not at all.
+/// Dropped without `finish`, it leaves no object. [`abort`](ObjectWriter::abort) also gives its space back at once.
+///
+/// After a failed call the writer is dead: every later call fails, and the caller writes the object anew. After a dropped call it
+/// may be dead. If it is not, the call took effect as a whole or not at all.
 #[async_trait]
 pub trait ObjectWriter: Send {
     /// Appends the chunks one after the other.
@@ -219,23 +221,23 @@ pub trait ObjectWriter: Send {
     /// `NoSpace`; `Unsupported` past [`Limits::object_bytes_max`].
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()>;
 
-    /// Makes the object durable and visible, if its key is still free.
+    /// Makes the object durable and visible if its key is still free.
     ///
     /// # Errors
-    /// `AlreadyExists` (perhaps by this writer's own earlier try: read back and compare), `NoSpace`, `Indeterminate`.
+    /// `AlreadyExists`, `NoSpace`, `Indeterminate`. The object that exists may be of this writer's own earlier try: read back and compare.
     async fn finish(self: Box<Self>) -> Result<()>;
 
-    /// Gives up: nothing becomes visible, the space comes back, and what others made of the name stays.
+    /// Gives up. Nothing becomes visible, and the space comes back. What others made of the name stays.
     ///
     /// # Errors
-    /// None but those of every call; there is no object in any case.
+    /// Those of every call, and no others. There is no object in any case.
     async fn abort(self: Box<Self>) -> Result<()>;
 }
 
 /// How many objects a full listing asks for at a time.
 const LIST_PAGE: usize = 1_000;
 
-/// What users of a repository want and implementors need not write.
+/// Calls that every repository has without writing them.
 #[async_trait]
 pub trait RepositoryExt: Repository {
     /// Stores `bytes` as one new object.

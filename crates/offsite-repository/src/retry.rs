@@ -19,13 +19,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryOptions {
-    /// How many times a call is made at most, the first included.
+    /// The most times that it makes a call, the first included. Zero counts as one.
     pub tries: u32,
-    /// The pause before the second try; each further one is twice as long.
+    /// The pause before the second try. Each further pause is twice as long.
     pub first_pause: Duration,
     /// The longest pause.
     pub pause_max: Duration,
-    /// Objects of up to so many bytes are kept while they are written, so that they can be written anew.
+    /// It keeps an object of up to so many bytes in memory while it writes it, so that it can write it anew.
     pub replay_bytes_max: u64,
 }
 
@@ -71,15 +71,15 @@ impl RetryOptions {
     }
 }
 
-/// A repository that tries calls again that failed as `Unavailable`. All other errors come through at once.
+/// A repository that makes a call again if its error [is retryable](crate::Error::is_retryable). All other errors come through at
+/// once.
 ///
-/// - Reads, lists, deletes, sweeps and whatever else is harmless to repeat are repeated as they are.
-/// - An object that is being written is written anew, from its beginning, if it is small
-///   ([`RetryOptions::replay_bytes_max`]) and none of its calls was `finish`: nothing can have been stored then.
-/// - `finish` and [`CloneRange::create_from`] are made once. Whether a failed one has stored something is for the caller to
-///   find out, by reading back.
+/// - It repeats reads, lists, deletes, sweeps and whatever else is harmless to repeat.
+/// - It writes a small object ([`RetryOptions::replay_bytes_max`]) anew, from its beginning, as long as `finish` was not called:
+///   nothing can be stored then.
+/// - It makes `finish` and [`CloneRange::create_from`] once. A failed one may have stored something: the caller reads back.
 ///
-/// Pauses grow and are bounded. Needs a tokio runtime with its clock enabled.
+/// Pauses grow up to a bound. It needs a tokio runtime with its clock enabled.
 ///
 /// ```
 /// use offsite_repository::testing::{Fault, Faulty, Memory};

@@ -76,7 +76,7 @@ async fn a_cut_in_any_call_fails_it_and_all_after_it() {
         image.cut_after(cut);
         let error = every_verb(&image).await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate), "{error}");
-        assert!(!image.is_on());
+        assert!(!image.has_power());
         assert_eq!(image.get(&key("b"), 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(image.changing_calls(), cut);
         for seed in 0..20 {
@@ -203,7 +203,7 @@ async fn the_power_comes_back_and_writers_of_before_are_dead() {
     image.cut_after(0);
     assert_eq!(image.put(&key("c"), content(3, 10)).await.unwrap_err().kind(), ErrorKind::Unavailable);
     image.power_on(1);
-    assert!(image.is_on());
+    assert!(image.has_power());
     assert_eq!(writer.finish().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(image.contents(), [(key("a"), content(1, 10))]);
     image.put(&key("b"), content(4, 10)).await.unwrap();

@@ -1,4 +1,5 @@
 //! What an error says, and what it carries for callers.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::error::Error as _;
 use std::sync::Arc;

@@ -135,7 +135,7 @@ async fn memory_is_full_at_its_capacity_and_punching_helps() {
     let extent = || vec![Extent::new(100, vec![Bytes::from_static(b"x")])];
     let into_hole = patch.write_extents(&key("a"), extent()).await;
     assert_eq!(into_hole.unwrap_err().kind(), ErrorKind::NoSpace);
-    memory.set_capacity(u64::MAX);
+    memory.set_capacity_bytes(u64::MAX);
     patch.write_extents(&key("a"), extent()).await.unwrap();
     assert_eq!(memory.used_bytes(), 9_808 + 4_096);
 }

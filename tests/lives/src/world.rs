@@ -141,7 +141,7 @@ impl World {
         };
         for number in places {
             let memory = Memory::with_options(options(*number));
-            let disk = CrashImage::over(1, &memory);
+            let disk = CrashImage::from_memory(1, &memory);
             let faulty = Faulty::new(disk.clone());
             let made = OpenRepository::initialise(Arc::new(faulty.clone()), world.now()).await;
             made.map_err(|error| Violation::new(Law::Succeeds, words(&error)))?;
@@ -316,9 +316,9 @@ impl World {
                 faulty.inject(Fault::after_calls(spare, ErrorKind::Unavailable).losing_the_answer());
             }
             Some(Weather::Kill) => faulty.inject(Fault::holding(spare, &kill)),
-            Some(Weather::Full) => memory.set_capacity(memory.used_bytes() + spare * 256),
+            Some(Weather::Full) => memory.set_capacity_bytes(memory.used_bytes() + spare * 256),
             Some(Weather::PowerCut) => {
-                disk.settle();
+                disk.flush_all();
                 disk.cut_after(spare + 1);
             }
             Some(Weather::Gate) | None => {}
@@ -331,12 +331,12 @@ impl World {
             }
         };
         faulty.heal();
-        memory.set_capacity(u64::MAX);
-        let is_cut = !disk.is_on();
+        memory.set_capacity_bytes(u64::MAX);
+        let is_cut = !disk.has_power();
         if is_cut {
             disk.power_on(self.calls());
         }
-        disk.stay_on();
+        disk.cancel_cut();
         let is_full = |result: &Option<Result<T, _>>| matches!(result, Some(Err(_))) && weather == Some(Weather::Full);
         let is_struck = result.is_none() || is_cut || faulty.failures() > failures || is_full(&result);
         if is_struck {

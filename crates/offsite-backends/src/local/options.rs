@@ -1,12 +1,12 @@
-//! How a folder is opened.
+//! How to open a folder.
 
-/// How to open a folder. The defaults are right but for tests and odd places.
+/// How to open a folder. Only tests and odd places need other values than the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LocalOptions {
     /// Whether to make the folder itself (not its parents) if it is missing.
     pub make_folder: bool,
-    /// How objects come into being; none for the best way that the place turns out to have.
+    /// How objects come into being. `None` takes the best way that the place turns out to have.
     pub create_method: Option<CreateMethod>,
     /// Whether to go through folders one by one even where the kernel can resolve a path safely at once.
     pub walk_folders: bool,
@@ -39,14 +39,14 @@ impl LocalOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateMethod {
-    /// An unnamed file is linked in. A power cut or a killed process leaves nothing behind. ext4, XFS, Btrfs, tmpfs.
+    /// It links an unnamed file in. A power cut or a killed process leaves nothing behind. For ext4, XFS, Btrfs, tmpfs.
     LinkingUnnamed,
-    /// A hidden file is renamed, on condition that the name is free. NTFS, FAT, exFAT, many shares.
+    /// It renames a hidden file, on condition that the name is free. For NTFS, FAT, exFAT, many shares.
     RenamingStaged,
-    /// A hidden file is linked under its name, and its hidden name removed. NFS and others without that condition.
+    /// It links a hidden file under its name, and removes the hidden name. For NFS and others without that condition.
     LinkingStaged,
-    /// A second hidden file, which one writer at a time can make and lock, claims the name; whoever has it looks whether
-    /// the name is free, and renames. FAT and exFAT through FUSE drivers. All writers of a folder must do it this way, on
+    /// It claims the name by a second hidden file, which one writer at a time can make and lock. The writer that has the claim looks
+    /// whether the name is free, and renames. For FAT and exFAT through FUSE drivers. All writers of a folder must do it this way, on
     /// machines that see each other's locks: a drive has one machine at a time.
     RenamingClaimed,
 }

@@ -23,17 +23,17 @@ use super::{list, read, sweep};
 
 /// A repository in a folder: each key is the path of a file below it.
 ///
-/// - A file comes into being unnamed or under a hidden name, is made durable, and gets its name only then, by a call
-///   that fails if the name is taken ([`CreateMethod`]); its folder is made durable last.
-/// - No symbolic link below the folder is followed and no mount below it is entered: a drive that is not mounted must not
-///   fill the disk beneath, and who may write into the repository must not thereby write elsewhere.
-/// - Files are readable by owner and group and writable by the owner (0640, folders 0750, less the umask): a group may restore,
-///   one user writes. Their owner is who wrote them.
-/// - Where the file system takes names that differ in case for one, an object is there only as its key is spelt, and a second
-///   key that differs only in case is `Unsupported`.
-/// - Names that are no keys (hidden files, `lost+found`) are not touched and not listed.
-/// - Holes can be punched, ranges shared and objects patched where a probe on opening found that it works. A place that
-///   cannot be written to still opens for reading.
+/// - It makes a file without a name or under a hidden one, and flushes it. Then it gives the file its name, by a call that fails if
+///   the name is taken ([`CreateMethod`]). It flushes the folder last.
+/// - It follows no symbolic link below the folder, and enters no mount. So a drive that is not mounted does not fill the disk
+///   beneath, and a user who may write into the repository cannot write elsewhere by it.
+/// - Owner and group may read files, and the owner may write them (0640, folders 0750, less the umask): a group may restore, one user
+///   writes. The owner of a file is its writer.
+/// - Some file systems take names that differ in case for one. There an object is only found as its key is spelt, and a second key
+///   that differs only in case is `Unsupported`.
+/// - It neither lists nor touches names that are no keys (hidden files, `lost+found`).
+/// - It punches holes, shares ranges and writes into objects where a probe on opening found that this works. A place that
+///   this user cannot write to still opens for reading.
 /// - Everything that may block runs on the runtime's blocking threads. Clones share one open folder.
 #[derive(Debug, Clone)]
 pub struct Local {
@@ -44,12 +44,12 @@ impl Local {
     /// Opens an existing folder.
     ///
     /// # Errors
-    /// `NotFound` if there is no such folder, and whatever hinders reading it.
+    /// `NotFound` if there is no such folder; whatever hinders reading it.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(path, LocalOptions::default()).await
     }
 
-    /// Opens a folder, and makes it first if its parent is there and it is not.
+    /// Opens a folder. If only its parent is there, makes it first.
     ///
     /// # Errors
     /// As for [`Local::open`].
@@ -57,7 +57,7 @@ impl Local {
         Self::open_with(path, LocalOptions::default().with_make_folder(true)).await
     }
 
-    /// Opens a folder in a chosen way.
+    /// Opens a folder as `options` say.
     ///
     /// # Errors
     /// As for [`Local::open`].
@@ -79,7 +79,7 @@ impl Local {
         &self.shared.root.path
     }
 
-    /// How objects come into being here.
+    /// How objects come into being here. `None` says that the place has no safe way.
     #[must_use]
     pub fn create_method(&self) -> Option<CreateMethod> {
         self.shared.abilities.create_method

@@ -12,11 +12,11 @@ use offsite_repository::{
 use super::known::KnownMedium;
 use crate::Local;
 
-/// A read-only repository of what a medium held when it was last seen, made by [`MediaCatalogue::absent`](super::MediaCatalogue::absent_medium).
+/// A read-only repository of what a medium held when it was last seen.
+/// [`MediaCatalogue::absent_medium`](super::MediaCatalogue::absent_medium) makes it.
 ///
-/// It lists all objects, and reads those that were kept. For everything else, reading an object that was not kept as well as
-/// writing, it fails with `MediaAbsent` and tells which medium to insert. It has the limits and the capabilities of the medium,
-/// so that a run on it can be planned.
+/// It lists all objects, and reads those that the catalogue has kept. Everything else fails with `MediaAbsent`, and the error names the
+/// medium to insert. It has the limits and the capabilities of the medium, for planning a run.
 #[derive(Debug, Clone)]
 pub struct AbsentMedium {
     known: KnownMedium,

@@ -22,8 +22,7 @@ const VERSION: u32 = 1;
 /// The end of the name of a medium's entry.
 const ENTRY: &str = ".medium";
 
-/// A folder on the host that knows media: for each a small file, atomically replaced, which lists its objects, and a folder with
-/// copies of those that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
+/// A folder on the host that knows media. For each it has a small file that lists the objects, and a folder with copies of those that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
 #[derive(Debug, Clone)]
 pub struct MediaCatalogue {
     folder: PathBuf,
@@ -43,7 +42,7 @@ struct Entry {
 }
 
 impl MediaCatalogue {
-    /// The catalogue in `folder`, which is made (not its parents) if it is missing.
+    /// Opens the catalogue in `folder`, and makes that folder (not its parents) if it is missing.
     ///
     /// # Errors
     /// Whatever hinders making it.
@@ -53,8 +52,8 @@ impl MediaCatalogue {
         Ok(Self { folder: local.path().to_owned() })
     }
 
-    /// All media that are known, by their labels. One whose entry is damaged is known by its id alone, and has that for a label; what was
-    /// on it, its next visit tells.
+    /// All media that it knows, in the order of their labels. Of a medium whose entry is damaged it knows the id alone, which is the
+    /// label then. The next visit of the medium tells what is on it.
     ///
     /// # Errors
     /// `Unsupported` for an entry of a later version; whatever hinders reading the folder.
@@ -81,7 +80,7 @@ impl MediaCatalogue {
         .await
     }
 
-    /// One medium, if it is known.
+    /// One medium. `None` says that the catalogue has never seen it.
     ///
     /// # Errors
     /// `Corrupt` if its entry is damaged.
@@ -90,10 +89,10 @@ impl MediaCatalogue {
         self.run("read", move || this.load(id)).await
     }
 
-    /// A medium as a repository that lists what was on it, and reads what was kept of it.
+    /// A medium as a repository. It lists what was on the medium, and reads what the catalogue has kept.
     ///
     /// # Errors
-    /// `NotFound` if it was never written down; `Corrupt` if its entry is damaged.
+    /// `NotFound` if the catalogue has never seen it; `Corrupt` if its entry is damaged.
     pub async fn absent_medium(&self, id: MediumId) -> Result<AbsentMedium> {
         let Some(known) = self.medium(id).await? else {
             let error = Error::new(ErrorKind::NotFound, "find").with_subject(format!("medium {id}"));
@@ -107,7 +106,7 @@ impl MediaCatalogue {
         Ok(AbsentMedium::new(known, copies))
     }
 
-    /// Forgets a medium, and what was kept of it.
+    /// Forgets a medium, and removes what it has kept of it.
     ///
     /// # Errors
     /// Whatever hinders removing it.

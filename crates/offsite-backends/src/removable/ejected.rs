@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::marker::Medium;
 
-/// That a medium can be taken out. Shown, it says so.
+/// A medium that a person can take out now. `Display` says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EjectedMedium {

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::{Medium, MediumId};
 
-/// A medium, as it was when it was last written down.
+/// A medium, as [`Removable::remember`](super::Removable::remember) last saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KnownMedium {
     /// The medium.
     pub medium: Medium,
-    /// When, in seconds since 1970.
+    /// When that was, in seconds since 1970.
     pub seen_unix_secs: i64,
     /// The largest object that it takes.
     pub object_bytes_max: u64,
@@ -34,14 +34,14 @@ impl KnownMedium {
     }
 }
 
-/// What a medium can do, so that a run on it can be planned while it is away.
+/// What a medium can do, for planning a run on it while it is away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MediumAbilities {
-    /// The granularity of [`Reclaim`](offsite_repository::Reclaim), if it punches holes.
+    /// The granularity of [`Reclaim`](offsite_repository::Reclaim). `None` says that it punches no holes.
     pub punch_granularity_bytes: Option<u64>,
-    /// The granularity of [`CloneRange`](offsite_repository::CloneRange), if it clones ranges.
+    /// The granularity of [`CloneRange`](offsite_repository::CloneRange). `None` says that it clones no ranges.
     pub clone_granularity_bytes: Option<u64>,
     /// Whether it writes into objects ([`Patch`](offsite_repository::Patch)).
     pub patches: bool,

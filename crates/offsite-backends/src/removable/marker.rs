@@ -57,13 +57,13 @@ impl FromStr for MediumId {
     }
 }
 
-/// A medium: who it is, and what people call it.
+/// A medium: its identity, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Medium {
-    /// Tells it from all others.
+    /// Its identity, which no other medium has.
     pub id: MediumId,
-    /// What is written on its sticker. Two media may have the same.
+    /// The text on its sticker. Two media may have the same.
     pub label: String,
 }
 

@@ -1,4 +1,4 @@
-//! How a medium is looked for.
+//! Where to look for a medium.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use super::marker::MediumId;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RemovableOptions {
-    /// Folders that are a medium's root when it is mounted.
+    /// Folders where a medium is mounted.
     pub places: Vec<PathBuf>,
-    /// Folders in which media are mounted, each at a folder of its own.
+    /// Folders in which media are mounted, each at a folder of its own there.
     pub parents: Vec<PathBuf>,
-    /// The media that will do; none if any does.
+    /// The media that will do. If it is empty, any will.
     pub expected: Vec<MediumId>,
-    /// Knows the labels of media that are away, for messages.
+    /// Knows the labels of media that are away, for messages. `None` lets messages name those by their ids.
     pub catalogue: Option<MediaCatalogue>,
-    /// No object is longer, where the medium would take longer ones; larger backups are in more files then.
+    /// The largest object, where the medium would take larger ones. Larger backups are in more files then. `None` leaves it to the medium.
     pub object_bytes_max: Option<u64>,
 }
 

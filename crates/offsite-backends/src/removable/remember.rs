@@ -2,22 +2,22 @@
 
 use offsite_repository::{Key, Prefix};
 
-/// What of a medium to keep on the host, for the time when it is away.
+/// What to keep of a medium on the host, for the time when it is away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RememberOptions {
-    /// The objects below these are copied.
+    /// It copies the objects below these.
     pub prefixes: Vec<Prefix>,
-    /// These are copied, too.
+    /// It copies these, too.
     pub keys: Vec<Key>,
-    /// Longer ones are not.
+    /// It copies no longer ones.
     pub object_bytes_max: u64,
     /// The present time, in seconds since 1970.
     pub seen_unix_secs: i64,
 }
 
 impl RememberOptions {
-    /// Keeps no objects, only what is on the medium now, `seen_unix_secs` seconds since 1970.
+    /// Keeps the list of objects that are on the medium now (in seconds since 1970), and copies none.
     #[must_use]
     pub fn new(seen_unix_secs: i64) -> Self {
         Self { prefixes: Vec::new(), keys: Vec::new(), object_bytes_max: u64::MAX, seen_unix_secs }

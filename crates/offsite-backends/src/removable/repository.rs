@@ -21,15 +21,14 @@ const PART_BYTES_MAX: u64 = 1 << 30;
 
 /// A repository on a medium that can be taken away: a [`Local`] folder whose medium has an identity.
 ///
-/// - The identity is a small file at the medium's root, which [`Removable::prepare`] makes. A folder without it is no
-///   medium, so that an empty mount point is not taken for one; nor is a folder with it at which nothing is mounted.
-/// - Before each call, and before an object becomes visible, it is looked at whether the medium is still there: by its path,
-///   its device and its identity. Once it was not, all clones and writers fail for ever: with `WrongMedia` if another took
-///   its place, else with `MediaAbsent`, also when it is back. Nothing is ever written to another medium, as all goes
-///   through the folder that was opened.
+/// - The identity is a small file at the medium's root. [`Removable::prepare`] makes it. A folder without it is no medium, so an empty
+///   mount point is none. A folder with it is no medium either, if nothing is mounted there.
+/// - Before each call, and before an object becomes visible, it looks whether the medium is still there: by its path, its device and
+///   its identity. Once the medium was away, all clones and writers fail for ever, also when it is back: with `WrongMedia` if another
+///   medium took its place, else with `MediaAbsent`. It never writes to another medium, as all goes through the folder that it opened.
 /// - Errors name the medium by its label, and the way out.
-/// - FAT and exFAT will do. Where holes cannot be punched, objects have at most 1 GiB.
-/// - What is on media that are away, a [`MediaCatalogue`] tells.
+/// - FAT and exFAT will do. Where it cannot punch holes, objects have at most 1 GiB.
+/// - A [`MediaCatalogue`] tells what is on media that are away.
 #[derive(Debug, Clone)]
 pub struct Removable {
     pub(super) guard: Arc<Guard>,
@@ -44,16 +43,16 @@ pub(super) struct Abilities {
 }
 
 impl Removable {
-    /// Makes a medium of the one that is mounted at `path`. What else is on it stays.
+    /// Gives the drive that is mounted at `path` an identity. What else is on it stays.
     ///
     /// # Errors
-    /// `MediaAbsent` if nothing is mounted there, `AlreadyExists` if it is one already, `NotFound` if nothing is at `path`,
-    /// `Unsupported` for a label that cannot be read from a sticker, and whatever hinders writing.
+    /// `MediaAbsent` if nothing is mounted there; `AlreadyExists` if it has an identity already; `NotFound` if nothing is at `path`;
+    /// `Unsupported` for a label that nobody can read from a sticker; whatever hinders writing.
     pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
         Self::mark(path.into(), Medium::new(label)?, false).await
     }
 
-    /// Makes a medium of the folder at `path`, which stands for a drive: whether anything is mounted there is not asked, now or
+    /// Gives the folder at `path` an identity, so that it stands for a drive. Nobody asks whether anything is mounted there, now or
     /// later. For tests.
     ///
     /// # Errors
@@ -62,10 +61,10 @@ impl Removable {
         Self::mark(path.into(), Medium::new(label)?, true).await
     }
 
-    /// Marks the medium at `path`, which has lost its marker, as what it was. What else is on it stays.
+    /// Gives the medium at `path` back the identity that it has lost. What else is on it stays.
     ///
     /// # Errors
-    /// As for [`Removable::prepare`], but for `MediaAbsent`: it is a folder that stands for a drive then, if nothing is mounted there.
+    /// As for [`Removable::prepare`], but for `MediaAbsent`: if nothing is mounted there, it is a folder that stands for a drive.
     pub async fn mark_again(path: impl Into<PathBuf>, medium: Medium) -> Result<Medium> {
         let path = path.into();
         let is_folder = !is_mounted(&path);
@@ -97,7 +96,7 @@ impl Removable {
         .await
     }
 
-    /// Opens whatever medium is at `path`.
+    /// Opens the medium at `path`.
     ///
     /// # Errors
     /// `MediaAbsent` if none is.
@@ -108,7 +107,7 @@ impl Removable {
     /// Looks for a medium, and opens the first that is expected.
     ///
     /// # Errors
-    /// `MediaAbsent` if there is no medium, `WrongMedia` if there are only others, or if two have one identity; `Corrupt`
+    /// `MediaAbsent` if there is no medium. `WrongMedia` if there are only others, or if two have one identity. `Corrupt`
     /// if the identity of the only one is damaged.
     pub async fn open_with(options: RemovableOptions) -> Result<Self> {
         let bound = options.object_bytes_max;
@@ -144,10 +143,10 @@ impl Removable {
         &self.guard.path
     }
 
-    /// Writes down in `catalogue` what is on the medium now, and copies the objects that are asked for.
+    /// Writes down in `catalogue` what is on the medium now, and copies the objects that `what` names.
     ///
     /// # Errors
-    /// Whatever hinders reading the medium or writing the catalogue; what it knew before stays then.
+    /// Whatever hinders reading the medium or writing the catalogue. What the catalogue knew before stays then.
     pub async fn remember(&self, catalogue: &MediaCatalogue, what: &RememberOptions) -> Result<()> {
         let mut objects = self.list_all(&Prefix::root()).await?;
         objects.sort_by(|left, right| left.key.cmp(&right.key));
@@ -161,11 +160,11 @@ impl Removable {
         catalogue.keep(self, known, what).await
     }
 
-    /// Makes everything on the medium durable and lets go of it, so that it can be unmounted and taken out. All clones fail
+    /// Makes everything on the medium durable and lets go of it. Then a person can unmount it and take it out. All clones fail
     /// from then on.
     ///
     /// # Errors
-    /// `Unavailable` while an object is being written; whatever hinders flushing: then it is not safe to take it out.
+    /// `Unavailable` while a writer is at work; whatever hinders flushing. Then it is not safe to take the medium out.
     pub async fn eject(&self) -> Result<EjectedMedium> {
         let guard = Arc::clone(&self.guard);
         let work = move || {

@@ -28,7 +28,7 @@ pub struct S3Credentials {
     pub access_key_id: String,
     /// The key.
     pub secret_access_key: String,
-    /// The token of a key that was lent for a time.
+    /// The token of a key that is valid for a time only. `None` stands for a key without one.
     pub session_token: Option<String>,
 }
 
@@ -53,13 +53,13 @@ impl fmt::Debug for S3Credentials {
     }
 }
 
-/// Provides the access key. It is asked before each request, so it should remember its answer.
+/// Provides the access key. The backend asks before each request, so a provider should remember its answer.
 #[async_trait]
 pub trait S3CredentialProvider: fmt::Debug + Send + Sync {
     /// The key to use now.
     ///
     /// # Errors
-    /// `PermissionDenied` if there is none; the message says where it was looked for.
+    /// `PermissionDenied` if there is none. The message says where the provider looked.
     async fn credentials(&self) -> Result<S3Credentials>;
 }
 
@@ -80,21 +80,21 @@ pub struct S3CredentialSource {
 }
 
 impl S3CredentialSource {
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; without them the file that
-    /// `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`, and in it the profile `AWS_PROFILE`, or `default`.
+    /// Looks at `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` first. Without them it reads the file that
+    /// `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`, and there the profile `AWS_PROFILE`, or `default`.
     #[must_use]
     pub fn standard() -> Self {
         Self::default()
     }
 
-    /// Looks in this credentials file, and no longer in the environment.
+    /// Reads this credentials file, and no longer looks at the environment. `None` names no file.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<Option<PathBuf>>) -> Self {
         self.file = path.into();
         self
     }
 
-    /// Looks for this profile of the file, and no longer in the environment.
+    /// Takes this profile of the file, and no longer looks at the environment. `None` names no profile.
     #[must_use]
     pub fn with_profile(mut self, profile: impl Into<Option<String>>) -> Self {
         self.profile = profile.into();

@@ -18,19 +18,19 @@ use super::{list, probe, read, sweep};
 
 /// A repository in a folder of a bucket: each key is the name of an object below it.
 ///
-/// - **Create if absent** is S3's `If-None-Match: *`. What a store makes of it is tried out on opening; one that ignores it
-///   is refused, unless [`S3Options::single_writer`] asserts that there is one writer. One that honours it on storing an
-///   object, but not on completing an upload, gets a claim object for each upload.
-/// - **The truth about a create** is read back where an answer leaves a doubt: each object says who wrote it.
-/// - Objects longer than [`S3Options::part_bytes`] are uploaded in parts, several at once. What a dead writer left of that
-///   is ended by [`sweep`](Repository::sweep), by its record below `.offsite/`, a folder that no key reaches.
-/// - What is sent has a checksum that the store checks ([`S3Checksum`]). What was stored by one request and is read as a whole is compared
-///   with the CRC-64/NVME in its metadata.
-/// - Requests are repeated a bounded number of times, and each may take as long as its bytes need on a slow link.
-/// - In a bucket that keeps versions, what is deleted is deleted for good.
-/// - Ranges of objects can be copied where the store can, and objects locked where the bucket can.
+/// - **Create if absent** is S3's `If-None-Match: *`. Opening tries what the store makes of it, and refuses a store that ignores
+///   it, unless [`S3Options::single_writer`] asserts that there is one writer. Some stores honour it on storing an object and not on
+///   completing an upload. There each upload gets a claim object.
+/// - **The truth about a create.** Each object says who wrote it. Where an answer leaves a doubt, the writer reads that back.
+/// - It uploads objects longer than [`S3Options::part_bytes`] in parts, several at once. A [`sweep`](Repository::sweep) ends what a
+///   dead writer left of that, by its record below `.offsite/`, a folder that no key reaches.
+/// - The store checks a checksum of each body ([`S3Checksum`](super::S3Checksum)). A whole read of an object that one request
+///   stored is compared with the CRC-64/NVME in its metadata.
+/// - It repeats a request a bounded number of times. Each may take as long as its bytes need on a slow link.
+/// - In a bucket that keeps versions, it deletes for good.
+/// - It copies ranges of objects where the store can, and locks objects where the bucket can.
 ///
-/// It needs the permissions to get, put, delete and list objects, and to abort uploads; with versions, to delete those.
+/// It needs the permissions to get, put, delete and list objects, and to abort uploads. With versions, it needs that to delete them.
 /// With only those for reading it opens for reading.
 #[derive(Debug, Clone)]
 pub struct S3 {
@@ -38,10 +38,10 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Opens a bucket, and finds out what the store can do, by some thirty requests below a hidden folder.
+    /// Opens a bucket. Some thirty requests below a hidden folder find out what the store can do.
     ///
     /// # Errors
-    /// `NotFound` if there is no such bucket; `PermissionDenied` if the key does not fit or may not read;
+    /// `NotFound` if there is no such bucket. `PermissionDenied` if the key does not fit or may not read.
     /// `Unsupported` if the store ignores conditions on writes and [`S3Options::single_writer`] is not set, or if an option
     /// makes no sense.
     pub fn open(options: S3Options) -> BoxFuture<'static, Result<Self>> {
@@ -59,12 +59,12 @@ impl S3 {
         self.shared.abilities.conditions != Conditions::Nowhere
     }
 
-    /// The keys of uploads that are under way or were left unfinished, each as often as there are uploads of it. The store
-    /// charges for their parts; [`sweep`](Repository::sweep) ends those of writers that are gone.
+    /// The keys of uploads that are under way or that writers left unfinished, each as often as there are uploads of it. The store
+    /// charges for their parts. [`sweep`](Repository::sweep) ends those of writers that are gone.
     ///
     /// # Errors
     /// `Unsupported` where the store cannot list them; `PermissionDenied` where this user may not.
-    pub async fn unfinished(&self) -> Result<Vec<Key>> {
+    pub async fn unfinished_uploads(&self) -> Result<Vec<Key>> {
         let uploads = self.shared.named(None, self.shared.bucket.uploads().await)?;
         Ok(uploads.into_iter().filter_map(|upload| Key::new(upload.name).ok()).collect())
     }

@@ -66,14 +66,14 @@ impl Fault {
         Self { kind: Some(kind), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones is carried out later, by so much of tokio's time: none passes in truth where the
-    /// test has paused that clock.
+    /// The call after the next `spare` ones waits for so long on tokio's clock, then succeeds. Where the test has paused that clock,
+    /// no real time passes.
     #[must_use]
     pub fn delaying(spare: u64, delay: Duration) -> Self {
         Self { wait: Some(Wait::For(delay)), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones is carried out when `gate` lets it go on.
+    /// The call after the next `spare` ones waits until `gate` lets it go on, then succeeds.
     #[must_use]
     pub fn holding(spare: u64, gate: &Gate) -> Self {
         Self { wait: Some(Wait::At(gate.clone())), ..Self::harmless(spare) }
@@ -98,7 +98,7 @@ impl Fault {
         self
     }
 
-    /// The call is carried out before it fails, or waits.
+    /// The call does its work before it fails, or waits.
     #[must_use]
     pub fn losing_the_answer(mut self) -> Self {
         self.moment = Moment::After;
@@ -112,7 +112,7 @@ impl Fault {
         self
     }
 
-    /// Of all matching calls from then on, about one in `one_in`, told by `seed`.
+    /// Of all matching calls from then on, about one in `one_in` fails, or waits. `seed` tells which.
     #[must_use]
     pub fn at_random(mut self, seed: u64, one_in: u64) -> Self {
         self.for_ever = true;
@@ -130,7 +130,7 @@ impl Fault {
     }
 }
 
-/// A repository whose chosen calls fail or are late, always the same ones: what chance there is comes from a seed.
+/// A repository whose chosen calls fail or are late. They are the same ones each time: chance comes from a seed.
 ///
 /// Clones share their faults and their counter. A writer whose call failed is dead, as the contract says.
 #[derive(Debug, Clone)]
@@ -145,22 +145,22 @@ impl<R: Repository> Faulty<R> {
         Self { inner: Arc::new(Inner { repository, script: Arc::new(script) }) }
     }
 
-    /// Adds a failure to come. Where several match, the one added first is taken.
+    /// Adds a fault to come. Where several match a call, the one that was added first strikes.
     pub fn inject(&self, fault: Fault) {
         self.inner.script.lock().faults.push(fault);
     }
 
-    /// Removes all failures to come.
+    /// Removes all faults to come.
     pub fn heal(&self) {
         self.inner.script.lock().faults.clear();
     }
 
-    /// Tells from now on that so many bytes are free. With `None`, it tells again how many are.
+    /// Says from now on that so many bytes are free. `None` says again what the repository says.
     pub fn tell_free_bytes(&self, bytes: Option<u64>) {
         self.inner.script.lock().free_bytes = bytes;
     }
 
-    /// How many calls there were, failed ones included. With it a test can learn how many places there are to fail at.
+    /// How many calls there were, failed ones included: a test learns from it how many places there are to fail at.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.inner.script.lock().calls

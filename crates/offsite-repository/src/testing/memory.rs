@@ -30,7 +30,7 @@ pub struct MemoryOptions {
     pub retain: bool,
     /// The granularity of punching and cloning.
     pub granularity_bytes: u64,
-    /// The space for all objects, unfinished ones included; beyond it is `NoSpace`.
+    /// The space for all objects, unfinished ones included. A write beyond it fails with `NoSpace`.
     pub capacity_bytes: u64,
     /// The largest object.
     pub object_bytes_max: u64,
@@ -122,7 +122,7 @@ impl MemoryOptions {
 
 /// A repository in memory, for tests. Clones are handles of the same store.
 ///
-/// Beside the verbs it has ways to look at what is stored and to damage it, behind the back of whoever uses it.
+/// Beside the verbs it has ways to look at what it stores, and to damage that, behind the back of whoever uses it.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub(super) shared: Arc<Shared>,
@@ -169,16 +169,16 @@ impl Memory {
     }
 
     /// Changes the space for all objects from now on.
-    pub fn set_capacity(&self, capacity_bytes: u64) {
+    pub fn set_capacity_bytes(&self, capacity_bytes: u64) {
         self.lock().capacity_bytes = Some(capacity_bytes);
     }
 
-    /// Stops the clock that retention goes by at this date; before, it is the system's.
+    /// Stops the clock of retention at this date. Before, retention goes by the system's clock.
     pub fn set_clock(&self, now_unix_secs: i64) {
         self.lock().clock_unix_secs = Some(now_unix_secs);
     }
 
-    /// The bytes that all objects take, holes not counted, unfinished ones included.
+    /// The bytes that all objects take, unfinished ones included, holes not.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.lock().used_bytes(self.granule())
@@ -216,7 +216,7 @@ impl Memory {
         state.objects.iter().filter_map(|(key, object)| Some((Key::new(key).ok()?, object.bytes.clone()))).collect()
     }
 
-    /// Damages one byte of an object. False if there is no such byte.
+    /// Damages one byte of an object. Returns false if there is no such byte.
     pub fn corrupt(&self, key: &Key, offset: u64, xor: u8) -> bool {
         self.change(key, |bytes| {
             let byte = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset));
@@ -224,7 +224,7 @@ impl Memory {
         })
     }
 
-    /// Cuts an object off. False if it is not that long.
+    /// Cuts an object off. Returns false if it is not that long.
     pub fn truncate(&self, key: &Key, length: u64) -> bool {
         self.change(key, |bytes| match usize::try_from(length) {
             Ok(length) if length <= bytes.len() => {
@@ -235,12 +235,12 @@ impl Memory {
         })
     }
 
-    /// Makes an object vanish, retained or not. False if there is none.
+    /// Makes an object vanish, retained or not. Returns false if there is none.
     pub fn remove(&self, key: &Key) -> bool {
         self.lock().objects.remove(key.as_str()).is_some()
     }
 
-    /// Gives an object another name outside of the store, or takes that away. False if there is no such object.
+    /// Gives an object another name outside of the store, or takes that away. Returns false if there is no such object.
     pub fn link(&self, key: &Key, is_linked: bool) -> bool {
         let mut state = self.lock();
         state.objects.get_mut(key.as_str()).map(|object| object.is_linked = is_linked).is_some()

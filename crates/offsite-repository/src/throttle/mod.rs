@@ -18,15 +18,16 @@ use crate::{
     Repository, Result, Retain, RootFolder,
 };
 
-/// A repository that is used no faster than it may be.
+/// A repository that lets calls through at given rates.
 ///
-/// Calls wait for their turn in the order in which they come, and what a second allows may come at once. A call for more than
-/// that waits until a second's worth is there, and the calls after it wait for the rest. Ranges, writes and patches are paid
-/// for before the call, a whole read after it, as its length is not known before; a failed read costs a call only. What a repository does by itself (clones,
-/// punched holes) costs a call and no bytes.
+/// - Calls wait for their turn in the order in which they come. What a second allows may come at once. A call for more than that
+///   waits until a second's worth is there, and the calls after it wait for the rest.
+/// - Ranges, writes and extents pay before the call. A whole read pays after it, as its length is not known before. A failed read
+///   costs a call only.
+/// - What a repository does by itself (clones, punched holes) costs a call and no bytes.
 ///
-/// Clones share their rates, which can be changed at any time; calls that wait go on at the new rate. Needs a tokio runtime
-/// with its clock enabled.
+/// Clones share their rates. A caller can change them at any time, and calls that wait go on at the new rate. It needs a tokio
+/// runtime with its clock enabled.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -1,12 +1,12 @@
 //! How fast is too fast.
 
-/// How fast a [`Throttle`](super::Throttle) lets calls through. A rate of zero stops them until it is changed.
+/// How fast a [`Throttle`](super::Throttle) lets calls through. A rate of zero stops them until somebody changes it. The default sets no bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleRates {
-    /// Bytes of contents a second, read and written together; none for no bound.
+    /// Bytes of contents a second, read and written together. `None` sets no bound.
     pub bytes_per_sec: Option<u64>,
-    /// Calls a second; none for no bound.
+    /// Calls a second. `None` sets no bound.
     pub requests_per_sec: Option<u64>,
 }
 

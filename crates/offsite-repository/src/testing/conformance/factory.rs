@@ -9,14 +9,14 @@ use crate::{Repository, Result};
 
 /// Opens a place, each time anew.
 ///
-/// A shared repository (`Arc<R>`) is a factory whose handles are all one: with it, what takes two handles of one place is
-/// left out. [`factory`] makes a factory of a closure.
+/// A shared repository (`Arc<R>`) is a factory whose handles are all one. With it, the suite leaves out the cases that take two
+/// handles of one place. [`factory()`] makes a factory of a closure.
 #[async_trait]
 pub trait Factory: Send + Sync {
-    /// A handle of the place; always the same place.
+    /// A handle of the place. It is the same place each time.
     ///
     /// # Errors
-    /// Whatever keeps the place from being opened.
+    /// Whatever keeps it from opening the place.
     async fn open(&self) -> Result<Arc<dyn Repository>>;
 
     /// Whether each call of [`open`](Factory::open) opens the place anew.

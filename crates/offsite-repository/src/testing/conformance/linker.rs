@@ -7,12 +7,12 @@ use crate::{Key, Result};
 
 type Link = dyn Fn(&Key) -> Result<()> + Send + Sync;
 
-/// Gives an object of the tried place another name, outside of it: as `cp -l` does.
+/// Gives an object of the place another name outside of it, as `cp -l` does.
 #[derive(Clone)]
 pub struct Linker(pub(super) Arc<Link>);
 
 impl Linker {
-    /// One that calls `link`, on a thread that may block.
+    /// A linker that calls `link`.
     pub fn new(link: impl Fn(&Key) -> Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(link))
     }

@@ -1,13 +1,12 @@
 //! Whether a repository keeps the contract.
 //!
-//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, below a random
-//! top-level folder whose objects it deletes afterwards (a place that has folders of its own may keep them, empty), and
-//! returns a [`Report`]. So it may be run on a live store. It neither panics nor waits for a clock; a repository that never
-//! answers is waited for.
+//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, and returns a [`Report`]. It
+//! works below a random top-level folder, and deletes its objects there afterwards. So it may run on a live store. (A place that has
+//! folders of its own may keep them, empty.) The suite does not panic. It has no time limits: it waits for a repository that never
+//! answers.
 //!
-//! What it cannot try it does not pass: such a case is [left out](Outcome::LeftOut), with the reason. Cases that take more than one
-//! process are, unless [`Options::processes`] says how to start one; those that take two handles, unless the factory
-//! [`factory`] anew each time.
+//! A case that the suite cannot try does not pass. It is [left out](Outcome::LeftOut), with the reason. A case with several processes
+//! needs [`Options::processes`]. A case with two handles needs a factory that opens the place anew, as [`factory()`] makes one.
 //!
 //! In a test suite, [`conformance_tests!`](crate::conformance_tests) makes a test of each case instead:
 //!
@@ -81,7 +80,7 @@ pub fn cases() -> Vec<&'static str> {
     CASES.iter().map(|case| case.name).collect()
 }
 
-/// Runs every case against the place that `factory` opens. Needs a tokio runtime around it.
+/// Runs every case against the place that `factory` opens. It needs a tokio runtime around it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -99,7 +98,7 @@ pub async fn check(factory: impl Factory + 'static, options: &Options) -> Report
     check_cases(factory, options, &cases()).await
 }
 
-/// Runs the cases that are named, in the suite's order.
+/// Runs the cases of these `names`, in the suite's order.
 pub async fn check_cases(factory: impl Factory + 'static, options: &Options, names: &[&str]) -> Report {
     check_shared(Arc::new(factory), options, names).await
 }
@@ -178,10 +177,10 @@ fn random_folder() -> Result<String, String> {
 
 /// Makes one `#[tokio::test]` of each case of the [suite](mod@crate::testing::conformance).
 ///
-/// Takes an `async fn` or closure without arguments that returns a [`Factory`](crate::testing::conformance::Factory), which an
-/// [`Arc`](std::sync::Arc) of a repository is, and [`Options`](crate::testing::conformance::Options), or as a third part whatever is
-/// to live as long as the repository. A test can only pass or fail: that of a case that cannot be tried passes, and prints why the case was left out.
-/// The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
+/// It takes an `async fn` or closure without arguments. That returns a [`Factory`](crate::testing::conformance::Factory) (an
+/// [`Arc`](std::sync::Arc) of a repository is one), [`Options`](crate::testing::conformance::Options) and, if need be, as a third
+/// part whatever must live as long as the repository. A test can only pass or fail. The test of a case that the suite leaves out
+/// passes, and prints the reason. The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance_tests {
     // The one list of cases.

@@ -11,22 +11,22 @@ pub struct Options {
     pub writers: usize,
     /// How many races there are.
     pub races: usize,
-    /// The length of the largest object written, but for the cases of a place's parts and of the largest object that it takes.
+    /// The length of the largest object that the suite writes, but for the cases of parts and of the largest object.
     pub large_object_bytes: usize,
-    /// No object of more bytes is written: where more than two parts of the place
-    /// ([`Limits::part_bytes`](crate::Limits::part_bytes)) or its largest object have more, the cases of these are left out.
+    /// The suite writes no object of more bytes. Where more than two parts of the place
+    /// ([`Limits::part_bytes`](crate::Limits::part_bytes)) or its largest object have more, it leaves their cases out.
     pub tried_bytes_max: u64,
-    /// How many objects the listings are tried with.
+    /// With how many objects the suite tries listings.
     pub listed_objects: usize,
-    /// How many objects the case of the longest listing writes: more than a place lists at a time, which mostly are 1,000. With
-    /// fewer than two it is left out.
+    /// How many objects the case of the longest listing writes: more than a place lists at a time, which mostly are 1,000. Fewer
+    /// than two leave the case out.
     pub long_listing_objects: usize,
-    /// For how many seconds an object may be made undeletable; zero leaves [`Retain`](crate::Retain) untried, as what it
-    /// locks cannot be cleaned up.
+    /// For how many seconds the suite may make an object undeletable. Zero leaves [`Retain`](crate::Retain) out, as the suite cannot
+    /// clean up what it locks.
     pub retain_secs: u32,
-    /// How to start other processes that open the same place.
+    /// How to start other processes that open the same place. `None` leaves out the cases with several processes.
     pub processes: Option<RacerProcess>,
-    /// How to give an object another name, outside of the place.
+    /// How to give an object another name, outside of the place. `None` leaves out the case of linked objects.
     pub linker: Option<Linker>,
 }
 
@@ -111,14 +111,14 @@ impl Options {
         self
     }
 
-    /// Also tries what becomes of objects that others share.
+    /// Sets [`Options::linker`].
     #[must_use]
     pub fn with_linker(mut self, linker: Linker) -> Self {
         self.linker = Some(linker);
         self
     }
 
-    /// Also tries what several processes do to the place.
+    /// Sets [`Options::processes`].
     #[must_use]
     pub fn with_processes(mut self, racers: RacerProcess) -> Self {
         self.processes = Some(racers);

@@ -24,21 +24,20 @@ const MARK: &str = "racer: ";
 
 /// How to start another process that opens the same place and calls [`play_racer`] with it.
 ///
-/// A test binary can be its own racer: [`RacerProcess::test`]. A command gives itself an argument for it.
+/// A test binary can be its own racer: [`RacerProcess::this_test`]. A command gives itself an argument for it.
 #[derive(Clone)]
 pub struct RacerProcess {
     command: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
 impl RacerProcess {
-    /// RacerProcess are started with what `command` returns. Its standard input and output become the suite's.
+    /// Starts each process with what `command` returns. Its standard input and output become the suite's.
     pub fn new(command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         Self { command: Arc::new(command) }
     }
 
-    /// RacerProcess are this very test binary, running its test of the name `test` alone, with the environment variable
-    /// `variable` set to `value`. Without that variable the test must do nothing; with it, it opens the place and calls
-    /// [`play_racer`].
+    /// Starts this very test binary with its test `test` alone, and sets the environment variable `variable` to `value`. Without
+    /// that variable the test must do nothing. With it, the test opens the place and calls [`play_racer`].
     pub fn this_test(test: &str, variable: &str, value: impl Into<std::ffi::OsString>) -> Self {
         let (test, variable, value) = (test.to_owned(), variable.to_owned(), value.into());
         Self::new(move || {
@@ -127,8 +126,8 @@ pub(super) fn described(content: &[u8]) -> String {
     format!("content {} {sum:016x}", content.len())
 }
 
-/// Plays the part of another process, on standard input and output, until the input ends: what a process that
-/// [`RacerProcess`] start calls once it has opened the place.
+/// Plays the part of another process, on standard input and output, until the input ends. A process that [`RacerProcess`] starts
+/// calls it once it has opened the place.
 ///
 /// ```no_run
 /// # async fn open_the_same_place() -> offsite_repository::testing::Memory { unimplemented!() }

@@ -20,17 +20,17 @@ use crate::{
 ///
 /// While the power is on it behaves as [`Memory`] does. Beneath, it keeps apart what is on the disk and what is not yet:
 ///
-/// - **Data** of files. Of a write that was not flushed, nothing, all, or any subset of its 512-byte sectors is found, newer
-///   ones without older ones too; what is missing of a file's new part reads as zeros or is cut off. Of a punch, any subset
-///   of its granules.
-/// - **Entries**: names that were given or removed, and dates of retention. Each that was not flushed is found done or not, on
-///   its own, whatever became of others and of the data behind it.
-/// - An honest repository flushes before it returns, as the contract says: so in doubt are only the calls that the cut came
-///   in, or that were under way. Of a `finish` or a clone the object is found whole or not at all; of a patch, any mix of
-///   old and new sectors inside its extents; of a punch, any part; of a delete or a date of retention, either.
+/// - **Data** of files. Of a write without a flush, the disk may have nothing, all, or any subset of its 512-byte sectors, newer ones
+///   without older ones too. What is missing of a file's new part reads as zeros, or is cut off. Of a punch, the disk may have any
+///   subset of its granules.
+/// - **Entries**: names and dates of retention. Of changes without a flush, the disk may have each or not, whatever became of others
+///   and of the data behind it.
+/// - An honest repository flushes before it returns, as the contract says. So only the calls that were under way at the cut are in
+///   doubt. After a `finish` or a clone the object is there whole or not at all. After a write of extents any mix of old and new
+///   sectors is there, after a punch any part of it. A delete or a date of retention is done or not.
 /// - [`CrashOptions`] make it dishonest, so that a test of recovery can prove that it would see.
 ///
-/// All is told by seeds: the same calls and seeds give the same images on every machine. Clones are handles of one image.
+/// Seeds tell all of this: the same calls and seeds give the same images on every machine. Clones are handles of one image.
 ///
 /// # Crashing at every call
 ///
@@ -115,9 +115,9 @@ impl CrashImage {
 
     /// An image on an honest disk whose running system is `memory`, with what it can do and what it holds.
     ///
-    /// What is done to `memory` itself, damage say, the disk knows only once it is [settled](CrashImage::settle).
+    /// The disk learns of changes to `memory` itself, such as damage, only by [`flush_all`](CrashImage::flush_all).
     #[must_use]
-    pub fn over(seed: u64, memory: &Memory) -> Self {
+    pub fn from_memory(seed: u64, memory: &Memory) -> Self {
         let MemoryOptions { reclaim, clone_range, patch, retain, granularity_bytes, yields, .. } = *memory.options();
         let options = CrashOptions::default()
             .with_reclaim(reclaim)
@@ -130,8 +130,8 @@ impl CrashImage {
         Self::on(seed, memory.clone(), disk, options)
     }
 
-    /// Takes all for flushed that the running system sees.
-    pub fn settle(&self) {
+    /// Flushes everything that the running system sees.
+    pub fn flush_all(&self) {
         let mut state = self.lock();
         let disk = Disk::holding(self.shared.options.clone(), &state.memory.lock().objects);
         state.disk = disk;
@@ -142,33 +142,33 @@ impl CrashImage {
         Self { shared: Arc::new(Shared { options, seed, state: Mutex::new(state) }) }
     }
 
-    /// How many calls there were that change something, or would have: creates, writes, finishes, aborts, deletes, sweeps,
-    /// punches, clones, patches and dates of retention, failed ones included.
+    /// How many calls there were that change something: creates, writes, finishes, aborts, deletes, sweeps, punches, clones, writes
+    /// of extents and dates of retention. Failed calls count, too.
     #[must_use]
     pub fn changing_calls(&self) -> u64 {
         self.lock().calls
     }
 
-    /// Cuts the power in the `calls`-th changing call from now; at once, for zero.
+    /// Cuts the power in the `calls`-th changing call from now. Zero cuts it at once.
     pub fn cut_after(&self, calls: u64) {
         let mut state = self.lock();
         state.cut_at = Some(state.calls.saturating_add(calls));
         state.is_on &= calls > 0;
     }
 
-    /// Takes a cut back that has not come.
-    pub fn stay_on(&self) {
+    /// Takes back a cut that has not come.
+    pub fn cancel_cut(&self) {
         self.lock().cut_at = None;
     }
 
     /// Whether the power is on.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn has_power(&self) -> bool {
         self.lock().is_on
     }
 
-    /// One of the images that may be found if the power is cut now, or was cut before, told by this image's seed and `seed`;
-    /// its power is on. This image stays as it is.
+    /// One of the images that a power cut now, or one before, may leave. Its power is on. This image's seed and `seed` tell which.
+    /// This image stays as it is.
     #[must_use]
     pub fn power_cut(&self, seed: u64) -> Self {
         let state = self.lock();
@@ -177,8 +177,8 @@ impl CrashImage {
         Self::on(seed, memory, disk, self.shared.options.clone())
     }
 
-    /// Cuts the power now, if it was on, and turns it on again: this image and all its handles go on with what
-    /// [`power_cut`](CrashImage::power_cut) with this seed would give. Writers of before are dead.
+    /// Cuts the power now, if it was on, and turns it on again. This image and all its handles go on with what
+    /// [`power_cut`](CrashImage::power_cut) with this seed would give. Earlier writers are dead.
     pub fn power_on(&self, seed: u64) {
         let mut state = self.lock();
         state.disk = state.disk.after_cut(&mut self.numbers(seed));
@@ -187,14 +187,14 @@ impl CrashImage {
         state.boots += 1;
     }
 
-    /// An image of its own with the same content and the same in doubt; its power is on.
+    /// An image of its own with the same content and the same in doubt. Its power is on.
     #[must_use]
     pub fn fork(&self) -> Self {
         let state = self.lock();
         Self::on(self.shared.seed, state.memory.fork(), state.disk.clone(), self.shared.options.clone())
     }
 
-    /// Another seed for what cuts leave, and for nothing else.
+    /// The same image with another seed for what cuts leave.
     #[must_use]
     pub fn with_seed(&self, seed: u64) -> Self {
         let state = self.lock();
@@ -212,7 +212,7 @@ impl CrashImage {
         self.lock().moments.take().unwrap_or_default()
     }
 
-    /// Stops the clock that retention goes by at this date; before, it is the system's.
+    /// Stops the clock of retention at this date. Before, retention goes by the system's clock.
     pub fn set_clock(&self, now_unix_secs: i64) {
         self.lock().memory.set_clock(now_unix_secs);
     }

@@ -4,17 +4,17 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrashOptions {
-    /// Whether the repository flushes an object's data before it says that a call is done. Without, what was finished,
-    /// patched or punched may be lost or torn by a power cut at any later time.
+    /// Whether the repository flushes an object's data before a call returns. If not, a power cut at any later time may lose or tear
+    /// what it has finished, written or punched.
     pub flushes_data: bool,
-    /// Whether it flushes the entries of its folders (and dates of retention) before it says so. Without, an object that was
-    /// finished may be gone, and one that was deleted be back.
+    /// Whether it flushes the entries of its folders (and dates of retention) before a call returns. If not, an object that it has
+    /// finished may be gone after a cut, and an object that it has deleted may be back.
     pub flushes_entries: bool,
-    /// Whether data is on the disk before its entry may be. Without, a cut during `finish` may leave a torn object under
-    /// its name; what `finish` returned is durable all the same. The contract forbids that: such a repository is broken.
+    /// Whether data is on the disk before its entry may be. If not, a cut during `finish` may leave a torn object under
+    /// its name. What `finish` returned is durable all the same. The contract forbids that: such a repository is broken.
     pub data_before_entry: bool,
-    /// How often flushing a new object's data fails: each so many-th time; never, for zero. What was to be flushed is lost then,
-    /// however often it is flushed again, as it is with real kernels. An honest repository fails the call.
+    /// Each so many-th flush of a new object's data fails; zero lets none fail. The data is lost then, and another flush does not
+    /// bring it back, as with real kernels. An honest repository fails the call.
     pub failing_flush_every: u64,
     /// Whether the repository flushes again after such a failure, and believes the second answer. The contract forbids that.
     pub retries_failed_flush: bool,

@@ -1,7 +1,7 @@
 //! What some repositories can do beyond the four verbs.
 //!
-//! A capability is an accessor of [`Repository`](crate::Repository) that returns a sub-trait. So a backend cannot claim what it does
-//! not implement. It returns one only where a probe of the live place found that it works.
+//! A capability is an accessor of [`Repository`](crate::Repository) that returns a sub-trait. So a backend cannot claim what it
+//! does not implement. It returns one only where a probe of the live place found that it works.
 
 use std::fmt;
 use std::ops::Range;
@@ -110,8 +110,8 @@ pub trait Patch: fmt::Debug + Send + Sync {
     /// extents may have changed.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object. `Corrupt` if an extent begins past its end, where earlier extents have moved that end.
-    /// `Linked`, with nothing changed, if it has another name ([`Links`]).
+    /// `NotFound` if there is no such object. `Corrupt` if an extent begins past its end, where earlier extents have moved that
+    /// end. `Linked`, with nothing changed, if it has another name ([`Links`]).
     async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 

@@ -11,7 +11,7 @@
 //! - behind the feature `decorators`, one that slows down and one that tries again;
 //! - behind the feature `testing`, fakes, and the conformance suite. It tells whether an implementation keeps the contract.
 //!
-//! The traits need [`bytes`] and [`async_trait`]. Implementors find both here.
+//! The traits need [`bytes`] and [`macro@async_trait`]. Implementors find both here.
 
 mod capability;
 mod counts;

@@ -120,7 +120,8 @@ fn told_that_it_won(answer: Result<()>) -> Result<bool> {
     }
 }
 
-/// Finds out whether `repository` keeps *create if absent*, by a few small objects below `folder`. Nothing else may use that folder.
+/// Finds out whether `repository` keeps *create if absent*, by a few small objects below `folder`. Nothing else may use that
+/// folder.
 ///
 /// It deletes the objects afterwards. They stay where the place retains all that is written, and where the caller drops the probe.
 /// [`probe_create_by`] says what a probe cannot see.

@@ -156,8 +156,8 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// `PermissionDenied` for a retained object.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// The folders at the root, ascending, with those that no listing goes into. `None` says that a listing shows all that there is:
-    /// the place has no folders but those in keys.
+    /// The folders at the root, ascending, with those that no listing goes into. `None` says that a listing shows all that there
+    /// is: the place has no folders but those in keys.
     ///
     /// # Errors
     /// Those of every call, and no others.
@@ -224,7 +224,8 @@ pub trait ObjectWriter: Send {
     /// Makes the object durable and visible if its key is still free.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NoSpace`, `Indeterminate`. The object that exists may be of this writer's own earlier try: read back and compare.
+    /// `AlreadyExists`, `NoSpace`, `Indeterminate`. The object that exists may be of this writer's own earlier try: read back and
+    /// compare.
     async fn finish(self: Box<Self>) -> Result<()>;
 
     /// Gives up. Nothing becomes visible, and the space comes back. What others made of the name stays.

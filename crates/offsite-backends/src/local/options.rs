@@ -45,9 +45,9 @@ pub enum CreateMethod {
     RenamingStaged,
     /// It links a hidden file under its name, and removes the hidden name. For NFS and others without that condition.
     LinkingStaged,
-    /// It claims the name by a second hidden file, which one writer at a time can make and lock. The writer that has the claim looks
-    /// whether the name is free, and renames. For FAT and exFAT through FUSE drivers. All writers of a folder must do it this way, on
-    /// machines that see each other's locks: a drive has one machine at a time.
+    /// It claims the name by a second hidden file, which one writer at a time can make and lock. The writer that has the claim
+    /// looks whether the name is free, and renames. For FAT and exFAT through FUSE drivers. All writers of a folder must do it
+    /// this way, on machines that see each other's locks: a drive has one machine at a time.
     RenamingClaimed,
 }
 

@@ -27,8 +27,8 @@ use super::{list, read, sweep};
 ///   the name is taken ([`CreateMethod`]). It flushes the folder last.
 /// - It follows no symbolic link below the folder, and enters no mount. So a drive that is not mounted does not fill the disk
 ///   beneath, and a user who may write into the repository cannot write elsewhere by it.
-/// - Owner and group may read files, and the owner may write them (0640, folders 0750, less the umask): a group may restore, one user
-///   writes. The owner of a file is its writer.
+/// - Owner and group may read files, and the owner may write them (0640, folders 0750, less the umask): a group may restore, one
+///   user writes. The owner of a file is its writer.
 /// - Some file systems take names that differ in case for one. There an object is only found as its key is spelt, and a second key
 ///   that differs only in case is `Unsupported`.
 /// - It neither lists nor touches names that are no keys (hidden files, `lost+found`).

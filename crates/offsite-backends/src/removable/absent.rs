@@ -15,8 +15,8 @@ use crate::Local;
 /// A read-only repository of what a medium held when it was last seen.
 /// [`MediaCatalogue::absent_medium`](super::MediaCatalogue::absent_medium) makes it.
 ///
-/// It lists all objects, and reads those that the catalogue has kept. Everything else fails with `MediaAbsent`, and the error names the
-/// medium to insert. It has the limits and the capabilities of the medium, for planning a run.
+/// It lists all objects, and reads those that the catalogue has kept. Everything else fails with `MediaAbsent`, and the error
+/// names the medium to insert. It has the limits and the capabilities of the medium, for planning a run.
 #[derive(Debug, Clone)]
 pub struct AbsentMedium {
     known: KnownMedium,

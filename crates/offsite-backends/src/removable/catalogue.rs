@@ -22,7 +22,8 @@ const VERSION: u32 = 1;
 /// The end of the name of a medium's entry.
 const ENTRY: &str = ".medium";
 
-/// A folder on the host that knows media. For each it has a small file that lists the objects, and a folder with copies of those that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
+/// A folder on the host that knows media. For each it has a small file that lists the objects, and a folder with copies of those
+/// that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
 #[derive(Debug, Clone)]
 pub struct MediaCatalogue {
     folder: PathBuf,
@@ -52,8 +53,8 @@ impl MediaCatalogue {
         Ok(Self { folder: local.path().to_owned() })
     }
 
-    /// All media that it knows, in the order of their labels. Of a medium whose entry is damaged it knows the id alone, which is the
-    /// label then. The next visit of the medium tells what is on it.
+    /// All media that it knows, in the order of their labels. Of a medium whose entry is damaged it knows the id alone, which is
+    /// the label then. The next visit of the medium tells what is on it.
     ///
     /// # Errors
     /// `Unsupported` for an entry of a later version; whatever hinders reading the folder.

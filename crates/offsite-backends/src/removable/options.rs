@@ -17,7 +17,8 @@ pub struct RemovableOptions {
     pub expected: Vec<MediumId>,
     /// Knows the labels of media that are away, for messages. `None` lets messages name those by their ids.
     pub catalogue: Option<MediaCatalogue>,
-    /// The largest object, where the medium would take larger ones. Larger backups are in more files then. `None` leaves it to the medium.
+    /// The largest object, where the medium would take larger ones. Larger backups are in more files then. `None` leaves it to
+    /// the medium.
     pub object_bytes_max: Option<u64>,
 }
 

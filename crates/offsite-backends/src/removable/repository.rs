@@ -21,11 +21,12 @@ const PART_BYTES_MAX: u64 = 1 << 30;
 
 /// A repository on a medium that can be taken away: a [`Local`] folder whose medium has an identity.
 ///
-/// - The identity is a small file at the medium's root. [`Removable::prepare`] makes it. A folder without it is no medium, so an empty
-///   mount point is none. A folder with it is no medium either, if nothing is mounted there.
-/// - Before each call, and before an object becomes visible, it looks whether the medium is still there: by its path, its device and
-///   its identity. Once the medium was away, all clones and writers fail for ever, also when it is back: with `WrongMedia` if another
-///   medium took its place, else with `MediaAbsent`. It never writes to another medium, as all goes through the folder that it opened.
+/// - The identity is a small file at the medium's root. [`Removable::prepare`] makes it. A folder without it is no medium, so an
+///   empty mount point is none. A folder with it is no medium either, if nothing is mounted there.
+/// - Before each call, and before an object becomes visible, it looks whether the medium is still there: by its path, its device
+///   and its identity. Once the medium was away, all clones and writers fail for ever, also when it is back: with `WrongMedia` if
+///   another medium took its place, else with `MediaAbsent`. It never writes to another medium, as all goes through the folder
+///   that it opened.
 /// - Errors name the medium by its label, and the way out.
 /// - FAT and exFAT will do. Where it cannot punch holes, objects have at most 1 GiB.
 /// - A [`MediaCatalogue`] tells what is on media that are away.
@@ -46,8 +47,8 @@ impl Removable {
     /// Gives the drive that is mounted at `path` an identity. What else is on it stays.
     ///
     /// # Errors
-    /// `MediaAbsent` if nothing is mounted there; `AlreadyExists` if it has an identity already; `NotFound` if nothing is at `path`;
-    /// `Unsupported` for a label that nobody can read from a sticker; whatever hinders writing.
+    /// `MediaAbsent` if nothing is mounted there; `AlreadyExists` if it has an identity already; `NotFound` if nothing is at
+    /// `path`; `Unsupported` for a label that nobody can read from a sticker; whatever hinders writing.
     pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
         Self::mark(path.into(), Medium::new(label)?, false).await
     }

@@ -74,8 +74,8 @@ pub struct S3Options {
     pub retries: u32,
     /// The pause before the first repetition. Each later pause is twice as long, up to ten seconds.
     pub first_pause: Duration,
-    /// A sweep may remove what a writer left unfinished when the writer has given no sign of life for so long, by the store's clock. A
-    /// writer at work gives four signs in that time.
+    /// A sweep may remove what a writer left unfinished when the writer has given no sign of life for so long, by the store's
+    /// clock. A writer at work gives four signs in that time.
     pub abandoned_after: Duration,
     /// How the store checks the bodies of requests.
     pub checksum: S3Checksum,

@@ -1,7 +1,8 @@
 //! What a store keeps of what it promises, found out on opening it.
 //!
-//! Below a random hidden folder, which is empty again afterwards: names are created as the probe of every repository does it, and one
-//! more by completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for one.
+//! Below a random hidden folder, which is empty again afterwards: names are created as the probe of every repository does it, and
+//! one more by completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for
+//! one.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -19,8 +19,8 @@ use super::{list, probe, read, sweep};
 /// A repository in a folder of a bucket: each key is the name of an object below it.
 ///
 /// - **Create if absent** is S3's `If-None-Match: *`. Opening tries what the store makes of it, and refuses a store that ignores
-///   it, unless [`S3Options::single_writer`] asserts that there is one writer. Some stores honour it on storing an object and not on
-///   completing an upload. There each upload gets a claim object.
+///   it, unless [`S3Options::single_writer`] asserts that there is one writer. Some stores honour it on storing an object and not
+///   on completing an upload. There each upload gets a claim object.
 /// - **The truth about a create.** Each object says who wrote it. Where an answer leaves a doubt, the writer reads that back.
 /// - It uploads objects longer than [`S3Options::part_bytes`] in parts, several at once. A [`sweep`](Repository::sweep) ends what a
 ///   dead writer left of that, by its record below `.offsite/`, a folder that no key reaches.
@@ -30,8 +30,8 @@ use super::{list, probe, read, sweep};
 /// - In a bucket that keeps versions, it deletes for good.
 /// - It copies ranges of objects where the store can, and locks objects where the bucket can.
 ///
-/// It needs the permissions to get, put, delete and list objects, and to abort uploads. With versions, it needs that to delete them.
-/// With only those for reading it opens for reading.
+/// It needs the permissions to get, put, delete and list objects, and to abort uploads. With versions, it needs that to delete
+/// them. With only those for reading it opens for reading.
 #[derive(Debug, Clone)]
 pub struct S3 {
     pub(super) shared: Arc<Shared>,

@@ -66,8 +66,8 @@ impl Fault {
         Self { kind: Some(kind), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones waits for so long on tokio's clock, then succeeds. Where the test has paused that clock,
-    /// no real time passes.
+    /// The call after the next `spare` ones waits for so long on tokio's clock, then succeeds. Where the test has paused that
+    /// clock, no real time passes.
     #[must_use]
     pub fn delaying(spare: u64, delay: Duration) -> Self {
         Self { wait: Some(Wait::For(delay)), ..Self::harmless(spare) }

@@ -1,6 +1,7 @@
 //! How fast is too fast.
 
-/// How fast a [`Throttle`](super::Throttle) lets calls through. A rate of zero stops them until somebody changes it. The default sets no bounds.
+/// How fast a [`Throttle`](super::Throttle) lets calls through. A rate of zero stops them until somebody changes it. The default
+/// sets no bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleRates {

@@ -21,8 +21,8 @@ pub struct Options {
     /// How many objects the case of the longest listing writes: more than a place lists at a time, which mostly are 1,000. Fewer
     /// than two leave the case out.
     pub long_listing_objects: usize,
-    /// For how many seconds the suite may make an object undeletable. Zero leaves [`Retain`](crate::Retain) out, as the suite cannot
-    /// clean up what it locks.
+    /// For how many seconds the suite may make an object undeletable. Zero leaves [`Retain`](crate::Retain) out, as the suite
+    /// cannot clean up what it locks.
     pub retain_secs: u32,
     /// How to start other processes that open the same place. `None` leaves out the cases with several processes.
     pub processes: Option<RacerProcess>,

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrashOptions {
-    /// Whether the repository flushes an object's data before a call returns. If not, a power cut at any later time may lose or tear
-    /// what it has finished, written or punched.
+    /// Whether the repository flushes an object's data before a call returns. If not, a power cut at any later time may lose or
+    /// tear what it has finished, written or punched.
     pub flushes_data: bool,
     /// Whether it flushes the entries of its folders (and dates of retention) before a call returns. If not, an object that it has
     /// finished may be gone after a cut, and an object that it has deleted may be back.

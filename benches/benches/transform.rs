@@ -135,7 +135,7 @@ struct Fixture {
 impl Fixture {
     async fn new(case: Case) -> Self {
         // Blocks move through us, as they do where nothing can be cloned.
-        let target = Memory::with_options(MemoryOptions { clone_range: false, ..MemoryOptions::default() });
+        let target = Memory::with_options(MemoryOptions::default().with_clone_range(false));
         copied(case, &target).await;
         let (adopted, shared) = (target.fork(), target.fork());
         transform(&adopted, &merging(MergeMethod::Adopt, None)).await;

@@ -102,12 +102,7 @@ fn done<T>(answer: Result<T, Error>) -> T {
 
 impl Play {
     async fn new(world: &World) -> Self {
-        let options = MemoryOptions {
-            reclaim: world.punches,
-            patch: world.patches,
-            clone_range: world.clones,
-            ..MemoryOptions::default()
-        };
+        let options = MemoryOptions::default().with_reclaim(world.punches).with_patch(world.patches).with_clone_range(world.clones);
         let copied = Arc::new(Memory::with_options(options));
         Self {
             images: tempfile::tempdir_in("/dev/shm").expect("a folder"),

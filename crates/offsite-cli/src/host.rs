@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use offsite::report::{ErrorSummary, Note, Unseen};
 use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
 use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
-use offsite_backends::{Ejected, Medium};
+use offsite_backends::{EjectedMedium, Medium};
 
 use crate::config::{Config, JobConfig};
 use crate::media::Inserted;
@@ -23,7 +23,7 @@ pub(crate) trait Listener: Send + Sync {
     fn script(&self, line: &str);
 
     /// The medium of the target can be taken out.
-    fn ejected(&self, ejected: &Ejected);
+    fn ejected(&self, ejected: &EjectedMedium);
 }
 
 /// A job of the config.

@@ -15,7 +15,7 @@ use offsite::report::{
 };
 use offsite::retention::Verdict;
 use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -166,7 +166,7 @@ pub(crate) fn operations(planned: &[PlannedOperation]) -> Vec<Value> {
 }
 
 /// That a medium can be taken out.
-pub(crate) fn safe_to_remove(ejected: &Ejected) -> Value {
+pub(crate) fn safe_to_remove(ejected: &EjectedMedium) -> Value {
     json!({
         "safe_to_remove": {
             "id": ejected.medium.id.to_string(),

@@ -10,7 +10,7 @@ use offsite::model::Timestamp;
 use offsite::report::{ErrorSummary, Unseen};
 use offsite::repository::{Error, ErrorKind};
 use offsite::{JobFolder, JobName, OpenRepository};
-use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
+use offsite_backends::{KnownMedium, MediaCatalogue, Medium, MediumId, RememberOptions, Removable, RemovableOptions};
 use serde_json::{Value, json};
 
 use crate::host::one_line;
@@ -40,7 +40,7 @@ pub(crate) struct MediaSet {
 pub(crate) struct Inserted {
     pub(crate) removable: Removable,
     pub(crate) repository: OpenRepository,
-    catalogue: Catalogue,
+    catalogue: MediaCatalogue,
 }
 
 /// A repository to look at. Of a set of media that is each of them, wherever it is.
@@ -79,7 +79,7 @@ impl MediaSet {
     }
 
     /// The known medium that is there, and the catalogue.
-    pub(crate) async fn inserted(&self) -> Result<(Removable, Catalogue), Failure> {
+    pub(crate) async fn inserted(&self) -> Result<(Removable, MediaCatalogue), Failure> {
         let (catalogue, known) = self.known().await?;
         match self.find(&catalogue, &known).await {
             Ok(removable) => Ok((removable, catalogue)),
@@ -111,7 +111,7 @@ impl MediaSet {
         }
         for KnownMedium { medium, seen_unix_secs, .. } in known {
             if Some(medium.id) != id {
-                let repository = match catalogue.absent(medium.id).await {
+                let repository = match catalogue.absent_medium(medium.id).await {
                     Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
                     Err(error) => Err(chain_of(&error)),
                 };
@@ -159,7 +159,7 @@ impl MediaSet {
         let (catalogue, known) = self.known().await?;
         let (mut points, mut untold) = (Vec::new(), Vec::new());
         for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
-            let repository = match catalogue.absent(medium.id).await {
+            let repository = match catalogue.absent_medium(medium.id).await {
                 Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
                 Err(error) => Err(chain_of(&error)),
             };
@@ -182,7 +182,7 @@ impl MediaSet {
     }
 
     /// The catalogue, and the media that it has.
-    async fn known(&self) -> Result<(Catalogue, Vec<KnownMedium>), Failure> {
+    async fn known(&self) -> Result<(MediaCatalogue, Vec<KnownMedium>), Failure> {
         let catalogue = self.catalogue().await?;
         let known = catalogue.media().await?;
         if known.is_empty() {
@@ -194,21 +194,19 @@ impl MediaSet {
         Ok((catalogue, known))
     }
 
-    async fn catalogue(&self) -> Result<Catalogue, Failure> {
+    async fn catalogue(&self) -> Result<MediaCatalogue, Failure> {
         std::fs::create_dir_all(&self.catalogue)
             .map_err(|error| format!("cannot make the folder {}: {error}", self.catalogue.display()))?;
-        Ok(Catalogue::open(&self.catalogue).await?)
+        Ok(MediaCatalogue::open(&self.catalogue).await?)
     }
 
-    async fn find(&self, catalogue: &Catalogue, known: &[KnownMedium]) -> Result<Removable, Error> {
-        Removable::open_with(RemovableOptions {
-            places: self.places.clone(),
-            expected: known.iter().map(|known| known.medium.id).collect(),
-            catalogue: Some(catalogue.clone()),
-            object_bytes_max: self.file_bytes_max,
-            ..RemovableOptions::default()
-        })
-        .await
+    async fn find(&self, catalogue: &MediaCatalogue, known: &[KnownMedium]) -> Result<Removable, Error> {
+        let options = RemovableOptions::default()
+            .with_places(self.places.clone())
+            .with_expected(known.iter().map(|known| known.medium.id).collect())
+            .with_catalogue(catalogue.clone())
+            .with_object_bytes_max(self.file_bytes_max);
+        Removable::open_with(options).await
     }
 
     /// Why no medium could be opened, with the way out.
@@ -271,7 +269,10 @@ impl Inserted {
     /// Writes down in the catalogue what is on the medium at `now`.
     pub(crate) async fn remember(&self, now: Timestamp) -> Result<(), Failure> {
         let (keys, prefixes) = self.repository.overview().await?;
-        let what = Remember { prefixes, keys, object_bytes_max: REMEMBERED_BYTES_MAX, seen_unix_secs: now.unix_secs() };
+        let what = RememberOptions::new(now.unix_secs())
+            .with_prefixes(prefixes)
+            .with_keys(keys)
+            .with_object_bytes_max(REMEMBERED_BYTES_MAX);
         Ok(self.removable.remember(&self.catalogue, &what).await?)
     }
 }

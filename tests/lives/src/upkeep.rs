@@ -299,7 +299,7 @@ impl World {
             let dead = live.iter().find(|(_, live)| **live == 0);
             ensure(dead.is_none(), Law::Tight, || format!("{job}: nothing of {dead:?} is needed"))?;
         }
-        if let (Some(reclaim), None) = (memory.reclaim(), Repository::patch(memory)) {
+        if let (Some(reclaim), None) = (memory.reclaim(), memory.patch()) {
             let mut taken = BTreeMap::new();
             for id in head.files.keys() {
                 let Ok(key) = Key::new(format!("{job}/blocks/{id}")) else { continue };

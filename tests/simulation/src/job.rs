@@ -75,7 +75,9 @@ impl Setting {
         let deleted_machines = DeletedMachines::after_days(5).ok();
         let share = LiveShare::new(0.6).unwrap_or_else(|_| fail("share"));
         let compact = Some(Compact::below(share).piece_bytes(600 << 10));
-        let can = |reclaim, clone_range, patch| CrashOptions { reclaim, clone_range, patch, ..CrashOptions::default() };
+        let can = |reclaim, clone_range, patch| {
+            CrashOptions::default().with_reclaim(reclaim).with_clone_range(clone_range).with_patch(patch)
+        };
         let copy = |method| Transforms::keeping(policy(7, method)).deleted_machines(deleted_machines);
         vec![
             Self {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use offsite::model::Timestamp;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
 use offsite::schedule::Schedule;
-use offsite::selection::Decision;
-use offsite::selection::Take;
+use offsite::selection::{Decision, Take};
 use offsite::{JobName, RunPlan, SyncRequest};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
+use summary::{failures, plan_summary, summary};
 
 use crate::args::Run;
 use crate::config::Config;
@@ -21,8 +21,6 @@ use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::{clock, json, place, print, progress, render};
-
-use summary::{failures, plan_summary, summary};
 
 pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure> {
     let config = Arc::new(Config::load(path)?);
@@ -61,7 +59,7 @@ struct One<'a> {
 /// What is heard around a job: lines of its script are printed as they come, what else there is follows the report.
 struct Around {
     job: JobName,
-    ejected: Mutex<Vec<Ejected>>,
+    ejected: Mutex<Vec<EjectedMedium>>,
 }
 
 impl host::Listener for Around {
@@ -69,7 +67,7 @@ impl host::Listener for Around {
         print::problem(format_args!("{}: script: {line}", self.job));
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         self.ejected.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
     }
 }

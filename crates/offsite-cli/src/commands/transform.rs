@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::{JobName, TransformJob};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use serde_json::json;
 
 use crate::args::Transform;
@@ -35,12 +35,12 @@ pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Fa
 
 /// Hears that the medium can be taken out.
 #[derive(Default)]
-struct Around(Mutex<Vec<Ejected>>);
+struct Around(Mutex<Vec<EjectedMedium>>);
 
 impl host::Listener for Around {
     fn script(&self, _line: &str) {}
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use offsite::report::{MachineOutcome, MachineReport};
-use offsite::runner::Phase;
-use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
+use offsite::runner::{Clock, Phase, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::schedule::Span;
 use offsite::{Activity, JobName, Progress, Wait};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use tracing::{debug, error, info, warn};
 
 use super::record::FailureRecord;
@@ -178,7 +177,7 @@ impl host::Listener for Notes {
         info!(job = self.job.as_str(), "script: {line}");
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         info!(job = self.job.as_str(), "{ejected}");
     }
 }

@@ -60,19 +60,19 @@ impl OpenRepository {
     /// The granularity of punched holes, if the repository can punch.
     pub(crate) fn backend_granularity(&self) -> Option<u32> {
         let reclaim = self.backend.reclaim()?;
-        u32::try_from(reclaim.granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
+        u32::try_from(reclaim.punch_granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
     }
 
     /// What was read from and written to backup files so far.
     #[must_use]
     pub fn block_counts(&self) -> Counts {
-        self.backend.snapshot_of(BLOCKS)
+        self.backend.counts_of(BLOCKS)
     }
 
     /// All calls so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.backend.snapshot()
+        self.backend.counts()
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn clone_frames(
     }
     for ((file, steps), scratch) in files.into_iter().zip(scratch) {
         let region = header.region(file)?;
-        let mut pieces = vec![Piece { key: scratch.clone(), range: 0..region.len() as u64 }];
+        let mut pieces = vec![Piece::new(scratch.clone(), 0..region.len() as u64)];
         let mut end = region.len() as u64;
         for step in steps {
             let start = step.from.offset;
@@ -62,7 +62,7 @@ pub(crate) async fn clone_frames(
 fn add(pieces: &mut Vec<Piece>, key: Key, range: Range<u64>) {
     match pieces.last_mut() {
         Some(last) if last.key == key && last.range.end == range.start => last.range.end = range.end,
-        _ => pieces.push(Piece { key, range }),
+        _ => pieces.push(Piece::new(key, range)),
     }
 }
 

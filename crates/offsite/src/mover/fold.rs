@@ -104,7 +104,7 @@ fn batches(moves: &[Move], alignment: u64) -> Vec<Batch> {
 fn add(extents: &mut Vec<Extent>, offset: u64, bytes: Bytes) {
     match extents.last_mut() {
         Some(last) if last.end() == offset => last.chunks.push(bytes),
-        _ => extents.push(Extent { offset, chunks: vec![bytes] }),
+        _ => extents.push(Extent::new(offset, vec![bytes])),
     }
 }
 
@@ -114,7 +114,10 @@ async fn patch(frames: &FrameSource, file: ObjectId, mut extents: Vec<Extent>) -
     let Some(patch) = frames.repository.backend().patch() else {
         return Err(Error::Defect("a fold where nothing can be written into".to_owned()));
     };
-    patch.patch(&key, extents).await.while_doing(|| format!("folding into {key} in {}", frames.repository.location()))
+    patch
+        .write_extents(&key, extents)
+        .await
+        .while_doing(|| format!("folding into {key} in {}", frames.repository.location()))
 }
 
 #[cfg(test)]

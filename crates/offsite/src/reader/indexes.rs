@@ -13,7 +13,7 @@ use offsite_core::Index;
 use offsite_core::format::index::{Directory, Page};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
 use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
-use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, ReadRequest, Repository, RepositoryExt};
 
 use crate::error::Context;
 use crate::folder::disks::DiskSummary;
@@ -269,7 +269,7 @@ impl Indexes {
         let buffers = match ranges.is_empty() {
             true => Vec::new(),
             false => {
-                let read = self.repository.backend().read(&key, Read::Ranges(&ranges)).await;
+                let read = self.repository.backend().read(&key, ReadRequest::Ranges(&ranges)).await;
                 self.loaded(read, reference, point)?
             }
         };

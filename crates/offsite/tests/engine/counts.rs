@@ -27,7 +27,7 @@ async fn a_wrong_count_of_live_bytes_loses_nothing_and_stops_nothing() {
     for (what, lie) in lies {
         for (merge, reclaim) in [(MergeMethod::Adopt, true), (MergeMethod::Adopt, false), (MergeMethod::Fold, false)] {
             let (_, primary) = memory_repository().await;
-            let (target, second) = memory_repository_with(MemoryOptions { reclaim, ..MemoryOptions::default() }).await;
+            let (target, second) = memory_repository_with(MemoryOptions::default().with_reclaim(reclaim)).await;
             let (mut machines, mut truth) = (Machines::new(5), Truth::default());
             machines.add("web01", &[6 * BLOCK]);
             machines.add("db01", &[2 * BLOCK]);

@@ -144,7 +144,7 @@ async fn a_header_that_does_not_fit_into_its_file_is_told_and_costs_nothing() {
 #[tokio::test]
 async fn files_of_moved_blocks_tell_the_disks_of_a_point() {
     let (_, primary) = memory_repository().await;
-    let (target, second) = memory_repository_with(MemoryOptions { reclaim: false, ..MemoryOptions::default() }).await;
+    let (target, second) = memory_repository_with(MemoryOptions::default().with_reclaim(false)).await;
     let mut machines = Machines::new(92);
     machines.add("web01", &[9 * BLOCK + 777, 3_000]);
     machines.add("db01", &[2 * BLOCK + 500]);

@@ -238,7 +238,7 @@ fn method(report: &TransformReport) -> (MergeMethod, MergeReason) {
 
 #[tokio::test]
 async fn a_fold_that_cannot_be_is_an_adoption_and_says_why() {
-    let (memory, _, truth) = backed_up_to(MemoryOptions { patch: false, ..MemoryOptions::default() }, 6).await;
+    let (memory, _, truth) = backed_up_to(MemoryOptions::default().with_patch(false), 6).await;
     let report = fold(&open_memory(&memory).await, 6).await.unwrap();
     assert_eq!(method(&report), (MergeMethod::Adopt, MergeReason::CannotPatch));
     truth.check(&open_memory(&memory).await, JOB).await;
@@ -309,7 +309,7 @@ async fn an_outage_during_a_fold_is_not_taken_for_damage() {
 #[tokio::test]
 async fn a_fold_that_would_make_the_file_too_long_adopts() {
     // Six blocks of noise fit into a file, and no seventh.
-    let options = MemoryOptions { object_bytes_max: 1_700_000, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_object_bytes_max(1_700_000);
     let (memory, repository) = memory_repository_with(options).await;
     let (mut machines, mut truth) = (Machines::new(crate::support::seed(92)), Truth::default());
     machines.add("web01", &[6 * BLOCK]);

@@ -93,7 +93,7 @@ async fn what_others_share_is_not_punched() {
 /// A file that is linked after the release was planned is not punched either.
 #[tokio::test]
 async fn a_file_that_is_linked_late_is_not_punched() {
-    let scene = Scene::new(MemoryOptions { links: false, ..MemoryOptions::default() }).await;
+    let scene = Scene::new(MemoryOptions::default().with_links(false)).await;
     // Whoever plans is told nothing; whoever punches looks.
     let shared = scene.link_all();
     let report = scene.transform(MergeMethod::Adopt).run(day(3)).await.unwrap();
@@ -120,7 +120,7 @@ impl Progress for LinksLate {
 /// No fold goes into a file that others share; the merge adopts instead, and says why.
 #[tokio::test]
 async fn a_fold_into_a_shared_file_adopts() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false);
     for is_late in [false, true] {
         let mut scene = Scene::new(options.clone()).await;
         let before: BTreeMap<Key, Bytes> = scene.memory.contents().into_iter().collect();

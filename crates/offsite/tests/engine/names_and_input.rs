@@ -205,16 +205,16 @@ async fn a_folder_without_restore_points_takes_any_block_size() {
     let (memory, primary) = memory_repository().await;
     let (target, second) = memory_repository().await;
     let machines = one_machine(6);
-    memory.set_capacity(memory.used_bytes() + 4_096);
+    memory.set_capacity_bytes(memory.used_bytes() + 4_096);
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap_err();
     assert!(JobFolder::open(&primary, &job("nightly")).await.unwrap().chain().points().is_empty());
     let error = copy_job(&primary, &second).run(day(0)).await.unwrap_err();
     assert!(error.to_string().contains("no restore point"), "{error}");
-    memory.set_capacity(u64::MAX);
+    memory.set_capacity_bytes(u64::MAX);
     machines.backup(&primary, &["web01"]).block_size(BlockSize::MiB1).run(day(1)).await.unwrap();
-    target.set_capacity(target.used_bytes() + 4_096);
+    target.set_capacity_bytes(target.used_bytes() + 4_096);
     copy_job(&primary, &second).run(day(1)).await.unwrap_err();
-    target.set_capacity(u64::MAX);
+    target.set_capacity_bytes(u64::MAX);
     let (_, other) = memory_repository().await;
     machines.backup(&other, &["web01"]).run(day(1)).await.unwrap();
     copy_job(&other, &second).run(day(1)).await.unwrap();
@@ -363,8 +363,8 @@ async fn a_full_repository_loses_nothing() {
     machines.change("web01", 3);
     truth.record(&machines, &["web01"], day(3));
     for spare in [0, 100, 5_000, 9_000] {
-        source.set_capacity(source.used_bytes() + spare);
-        target.set_capacity(target.used_bytes() + spare);
+        source.set_capacity_bytes(source.used_bytes() + spare);
+        target.set_capacity_bytes(target.used_bytes() + spare);
         for error in [
             machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap_err(),
             copy_job(&primary, &second).run(day(3)).await.unwrap_err(),
@@ -372,14 +372,14 @@ async fn a_full_repository_loses_nothing() {
             assert_eq!(error.repository_kind(), Some(ErrorKind::NoSpace), "{}", causes(&error));
         }
         // What is there can be read where nothing can be written.
-        source.set_capacity(source.used_bytes());
-        target.set_capacity(target.used_bytes());
+        source.set_capacity_bytes(source.used_bytes());
+        target.set_capacity_bytes(target.used_bytes());
         assert_eq!(truth.check(&primary, "nightly").await, [1, 2, 3]);
         assert_eq!(truth.check(&second, "Offsite Copy").await, [1, 2]);
         assert_eq!(Verify::new(&second, job("Offsite Copy")).read_data(true).run().await.unwrap().damage, []);
     }
-    source.set_capacity(u64::MAX);
-    target.set_capacity(u64::MAX);
+    source.set_capacity_bytes(u64::MAX);
+    target.set_capacity_bytes(u64::MAX);
     machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap();
     copy_job(&primary, &second).keep(keep(7)).run(day(3)).await.unwrap();
     assert_eq!(truth.check(&second, "Offsite Copy").await, [1, 2, 3]);

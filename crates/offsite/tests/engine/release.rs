@@ -84,7 +84,7 @@ fn is_there(memory: &Memory, retirement: &Retirement) -> bool {
 #[tokio::test]
 async fn ranges_are_listed_where_they_can_be_punched_or_written_into() {
     for (reclaim, patch) in [(true, true), (true, false), (false, true), (false, false)] {
-        let options = MemoryOptions { reclaim, patch, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(reclaim).with_patch(patch);
         // Half of the full is let go.
         let retired = Scene::new(options.clone(), 3).await.retired();
         assert_eq!(has_list(&retired), reclaim || patch, "{options:?}: {retired:?}");

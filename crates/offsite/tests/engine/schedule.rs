@@ -21,7 +21,7 @@ const BOUND_BYTES: u64 = BLOCK as u64 + (16 << 10);
 async fn a_bounded_compaction_comes_to_its_end_and_waits() {
     let (_, primary) = memory_repository().await;
     // What is cloned costs nothing of the bound.
-    let target = Memory::with_options(MemoryOptions { clone_range: false, ..MemoryOptions::default() });
+    let target = Memory::with_options(MemoryOptions::default().with_clone_range(false));
     let second = OpenRepository::initialise(Arc::new(target.clone()), day(0)).await.unwrap();
     let mut machines = Machines::new(8);
     machines.add("web01", &[48 * BLOCK]);

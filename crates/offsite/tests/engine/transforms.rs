@@ -78,12 +78,8 @@ fn settings(seed: u64, random: &mut Random) -> Transforms {
 
 async fn year(seed: u64, days: i64, done: &mut BTreeMap<String, u64>) {
     let mut random = Random::new(seed);
-    let options = MemoryOptions {
-        reclaim: seed & 1 == 0,
-        clone_range: seed & 2 == 0,
-        patch: seed & 4 == 0,
-        ..MemoryOptions::default()
-    };
+    let options =
+        MemoryOptions::default().with_reclaim(seed & 1 == 0).with_clone_range(seed & 2 == 0).with_patch(seed & 4 == 0);
     let transforms = settings(seed, &mut random);
     let can = [options.reclaim, options.clone_range, options.patch];
     println!("OFFSITE_SEED={seed}: punch, clone, patch {can:?}, {transforms:?}");
@@ -163,7 +159,7 @@ async fn a_year_of_transforms_leaks_nothing_and_loses_nothing() {
 #[tokio::test]
 async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
     for (method, punches) in [(Method::Independent, false), (Method::Active, true), (Method::Independent, true)] {
-        let options = MemoryOptions { reclaim: punches, clone_range: false, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(punches).with_clone_range(false);
         let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
         let (target, second) = memory_repository_with(options.clone()).await;
         let mut machines = Machines::new(7);
@@ -314,7 +310,7 @@ async fn an_increment_of_what_was_cut_off_becomes_the_full_as_it_is() {
 /// A full that adoption has spread over many files gets few, and each block is read and written once on the way.
 #[tokio::test]
 async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false);
     let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
     let (target, second) = memory_repository_with(options.clone()).await;
     let mut machines = Machines::new(5);
@@ -343,7 +339,7 @@ async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
 /// Two files become one, and one alone would only be written again.
 #[tokio::test]
 async fn a_full_in_two_files_comes_together_in_one() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false);
     let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
     let (target, second) = memory_repository_with(options).await;
     let mut machines = Machines::new(6);

@@ -254,7 +254,7 @@ async fn a_disk_that_is_full_at_any_byte() {
             for budget in (0..if is_tried { u64::MAX } else { 0 }).step_by(STEP_BYTES as usize) {
                 let (source, target) = (week.source.fork(), week.target.fork());
                 let place = if step == Step::Backup { &source } else { &target };
-                place.set_capacity(place.used_bytes() + budget);
+                place.set_capacity_bytes(place.used_bytes() + budget);
                 let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
                 let ended = week.run(step, &primary, &second, day(today)).await;
                 let about = format!("day {today}, {step:?}, {budget} bytes");
@@ -269,7 +269,7 @@ async fn a_disk_that_is_full_at_any_byte() {
                     Err(Error::UnknownJob { .. }) => {}
                     Err(error) => panic!("{about}: {}", causes(&error)),
                 }
-                place.set_capacity(u64::MAX);
+                place.set_capacity_bytes(u64::MAX);
                 week.recovers(step, &source, &target, &about).await;
                 budgets += 1;
                 if ended.is_ok() {

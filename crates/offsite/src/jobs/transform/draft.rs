@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use offsite_core::plan::Plan;
 use offsite_core::{Chain, ChainError, MachineName, RestorePoint};
-use offsite_repository::{CloneRange, Counts, Repository};
+use offsite_repository::{Counts, Repository};
 
 use super::PlannedOperation;
 use super::proof::patched_ranges_are_free;
@@ -96,7 +96,7 @@ impl PlanContext<'_> {
             return Carriage::Moved { why: MoveReason::CannotClone };
         };
         let alignment = u64::from(self.head.alignment_bytes);
-        let granularity = CloneRange::granularity_bytes(clone_range);
+        let granularity = clone_range.clone_granularity_bytes();
         let is_padded = |step: &offsite_core::plan::Move| {
             let end = (step.from.offset + u64::from(step.from.length)).next_multiple_of(alignment);
             self.head.files.get(&step.from.file).is_some_and(|file| end <= file.length)

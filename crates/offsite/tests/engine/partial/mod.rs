@@ -363,7 +363,7 @@ async fn a_life_of_stopped_syncs() {
     for seed in first..first + 4 {
         println!("OFFSITE_SEED={seed}");
         let mut random = Random::new(seed);
-        let options = MemoryOptions { reclaim: seed % 2 == 0, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(seed % 2 == 0);
         let (_, primary) = memory_repository_with(options.clone()).await;
         let (target, second) = memory_repository_with(options.clone()).await;
         let (mut machines, mut truth) = (Machines::new(seed), Truth::default());

@@ -66,7 +66,7 @@ fn made_independent(report: &TransformReport) -> usize {
 async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
     for is_known in [true, false] {
         // What is cloned is not read, so that nothing is noticed of it then.
-        let options = MemoryOptions { clone_range: is_known, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_clone_range(is_known);
         let (memory, transforms) = archived(Method::Independent, options).await;
         let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
         // One that the archive shares with the chain.
@@ -110,7 +110,7 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
 /// Damage that nobody has seen yet turns up in the middle of a fold and of a compaction: both go on, and note it.
 #[tokio::test]
 async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
-    let options = MemoryOptions { reclaim: false, patch: true, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_patch(true);
     let (memory, shared) = archived(Method::Shared, options).await;
     let chain = newest_head(&memory, COPY).chain;
     let increment = step(&memory, COPY, &chain.points()[1]);

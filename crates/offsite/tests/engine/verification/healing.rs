@@ -470,7 +470,7 @@ async fn a_frame_of_the_chain_that_is_lost_after_it_was_looked_at_is_known_from_
 #[tokio::test]
 async fn a_plan_gives_no_place_away_that_the_run_holds() {
     // The full's file has no room for one block more.
-    let options = MemoryOptions { object_bytes_max: 1_700_000, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_object_bytes_max(1_700_000);
     let (_, primary) = memory_repository().await;
     let (target, second) = memory_repository_with(options).await;
     let mut machines = Machines::new(seed(86));

@@ -38,7 +38,7 @@ mod seams;
 pub mod simulation;
 
 pub use bytes::Bytes;
-pub use error::{Error, Result};
+pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
 pub use exchange::export::Export;
 pub use exchange::import::Import;
 pub use exchange::map::MapSeed;

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{clock, host, json, place, print, render};
+use crate::{advice, clock, host, json, place, print, render};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -61,7 +61,7 @@ async fn show(
     config: &Config,
 ) -> Result<Status, Failure> {
     for damaged in folder.damaged_heads() {
-        print::warning(damaged);
+        print::warning(format_args!("{damaged}; {}", advice::OF_DAMAGED_HEAD));
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let transforms = match config.jobs.get(arguments.job.as_str()) {

@@ -46,7 +46,7 @@ pub(crate) async fn commit_point(
     addition: Addition<'_>,
 ) -> Result<RestorePoint> {
     let Addition { rollback, point, plan, predecessor_flags, spare, abandoned } = addition;
-    let defect = |error: ChainError| Error::Defect(error.to_string());
+    let defect = |error: ChainError| Error::defect(error.to_string());
     let mut head = writer.head().clone();
     // A machine that failed keeps its number: the frames of those after it bear theirs already.
     head.machines = number_machines(&head.machines, abandoned.numbered.iter()).0;

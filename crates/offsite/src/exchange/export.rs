@@ -19,6 +19,7 @@ use offsite_core::{
 };
 use tokio::sync::Mutex;
 
+use crate::error::within;
 use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
@@ -26,7 +27,7 @@ use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// The names of the two objects in every export.
 const FILE: ObjectId = ObjectId::new(1, 1);
@@ -82,9 +83,9 @@ impl Export {
     /// Writes the export. It is called on threads that may block, and its buffers need not be its own: pieces have about 4 MiB.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] if no machine, or one that was
-    /// asked for, is whole; [`Error::Damaged`] for a block that is not what was
-    /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::NothingYet`] if no machine is whole, [`Error::Incomplete`] if one that was
+    /// asked for is not; [`Error::Damaged`] for a block that is not what was
+    /// stored; [`Error::Io`] if `writer` fails. What was written until then is no export, and an import says so.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
         self.run_to(Sink::new("writing the export", writer))
     }
@@ -96,7 +97,7 @@ impl Export {
     /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one
     /// among a repository's own files. After an error there is no file.
     pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let path = to.to_owned();
             let (partial, file) = blocking(move || Partial::create(&path, Content::Export, Replace::Never)).await??;
             let writer = file.try_clone().map_err(|error| partial.failed(error))?;
@@ -114,11 +115,22 @@ impl Export {
     }
 
     fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder, sink).await;
             folder.unpin(pin, result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        let error = match error {
+            Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Target),
+            _ => error.on(Side::Source),
+        };
+        match error.side() {
+            Some(Side::Source) => error.at(|| self.repository.location()).in_job(&self.job),
+            _ => error.in_job(&self.job),
+        }
     }
 
     async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<ExportReport> {
@@ -127,7 +139,7 @@ impl Export {
         let points = self.points(folder)?;
         let state = state(folder, &points).await?;
         let newest = points.values().max_by_key(|point| point.sequence);
-        let newest = *newest.ok_or_else(|| Error::Defect("an export without machines".to_owned()))?;
+        let newest = *newest.ok_or_else(|| Error::defect("an export without machines".to_owned()))?;
         let id = FolderId::new(random_bytes()?);
         let header = OutputHeader {
             folder: id,
@@ -206,10 +218,8 @@ impl Export {
             names => names.iter().collect(),
         };
         if names.is_empty() {
-            return Err(Error::Settings(format!(
-                "no machine of job {} is whole in what is to be exported; a later copy may bring the rest",
-                self.job
-            )));
+            let place = format!("what is to be exported of job {}", self.job);
+            return Err(Error::nothing_yet("whole machine", place).at(|| folder.repository().location()));
         }
         names.into_iter().map(|name| Ok((name.clone(), folder.point_of(name, self.point)?))).collect()
     }
@@ -241,5 +251,5 @@ impl std::fmt::Debug for Export {
 }
 
 fn defect(error: FormatError) -> Error {
-    Error::Defect(error.to_string())
+    Error::defect(error.to_string())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
 use crate::Result;
-use crate::error::Context;
+use crate::error::{Context, Within};
 use crate::folder::layout::{BLOCKS, class_of};
 
 /// A repository that is open: a place that stores objects, with Offsite's marker in it.
@@ -44,7 +44,7 @@ impl OpenRepository {
     /// The objects below a folder, and their lengths.
     pub(crate) async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
         let objects = self.backend.list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.location()))?;
+        let objects = objects.while_doing(|| format!("listing {}", self.location())).at(|| self.location())?;
         Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 

@@ -114,7 +114,7 @@ async fn at_every_call(side: Side, run: impl AsyncFn(&Scene, Try) -> Result<(), 
             faulty.inject(fault.clone());
             match run(&scene, attempt).await {
                 Ok(()) => {}
-                Err(error @ (Error::Defect(_) | Error::Damaged { .. } | Error::SnapshotExpired { .. })) => {
+                Err(error @ (Error::Defect { .. } | Error::Damaged { .. } | Error::SnapshotExpired { .. })) => {
                     panic!("{fault:?}: {}", causes(&error));
                 }
                 Err(error) => {

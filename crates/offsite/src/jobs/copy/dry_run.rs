@@ -13,6 +13,7 @@ use super::{CopyJob, SyncRequest, latest_state};
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{encode_index, number_machines};
 use crate::commit::writer::{WriterSettings, first_head};
+use crate::error::within;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{
     Drafting, PlannedOperation, Planning, imagine, imagine_retired, plan, plan_healing, whole,
@@ -61,7 +62,7 @@ impl CopyJob {
     /// # Errors
     /// As for [`CopyJob::run`], but for writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
             let target = match JobFolder::open(&self.target, &self.name).await {
                 Err(Error::UnknownJob { .. }) => Ok(None),
@@ -113,7 +114,7 @@ impl CopyJob {
             (head.machines, _) = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name));
             head.next_sequence = Sequence(point.sequence.0.saturating_add(1));
             let chain = head.chain.flagged_latest(predecessor).and_then(|chain| chain.appended(point));
-            head.chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+            head.chain = chain.map_err(|error| Error::defect(error.to_string()))?;
             head.files = files;
             imagine_retired(&mut head, &mut indexes, &mut mint, &plan.retired);
             let report = |copy: &MachineCopy| {

@@ -16,7 +16,7 @@ use crate::commit::selected::Selected;
 use crate::error::causes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{MachineCopy, MachineOutcome, MachineReport};
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, ErrorPlace, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -190,10 +190,13 @@ impl Asked<'_> {
             };
             let of_source = folder.chain().block_size();
             if of_source != block_size {
-                let error = Error::Settings(format!(
-                    "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
-                    folder.job()
-                ));
+                let error = Error::setting(
+                    "name",
+                    format!(
+                        "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
+                        folder.job()
+                    ),
+                );
                 absent(machine, error.to_string(), Some(error));
                 continue;
             }
@@ -214,7 +217,7 @@ impl Asked<'_> {
                 },
             };
             let Some(found) = state.machine(&machine) else {
-                return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
+                return Err(Error::defect(format!("restore point {sequence} lists {machine} and does not hold it")));
             };
             if let Some(had) = had.get(&machine) {
                 let is_it = had.captured == found.captured && had.origin.is_none_or(|known| known == origin);
@@ -290,11 +293,11 @@ impl Asked<'_> {
         let place = places.collect::<Vec<_>>().join(", ");
         let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
         match (missing.is_empty(), known.is_empty()) {
-            (true, true) => Some(Error::Settings(format!("there is no restore point yet in {place}"))),
+            (true, true) => Some(Error::nothing_yet("restore point", place)),
             (true, false) => None,
             (false, _) => {
                 let (machine, known) = (missing.join(", "), known.into_iter().collect());
-                Some(Error::UnknownMachine { machine, place, known })
+                Some(Error::UnknownMachine { machine, place, known, at: ErrorPlace::default() })
             }
         }
     }

@@ -8,10 +8,10 @@ use offsite_core::{BlockSize, Labels, MachineName, MachineState, Sequence, Statu
 
 use super::CopyJob;
 use crate::claims::pin::Pin;
-use crate::error::causes;
+use crate::error::{Within, causes};
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
-use crate::{ClosedFolder, Error, JobFolders, JobName, OpenRepository, Progress, Result};
+use crate::{ClosedFolder, Error, ErrorPlace, JobFolders, JobName, OpenRepository, Progress, Result};
 
 /// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
 ///
@@ -120,7 +120,7 @@ impl Sources {
     async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
         if job.sources.is_empty() {
             let why = if job.unseen.is_empty() { "there is none".to_owned() } else { job.unseen.join("; ") };
-            return Err(Error::NoSource { why });
+            return Err(Error::NoSource { why, at: ErrorPlace::default() });
         }
         let mut open = Self { folders: Vec::new(), notes: job.unseen.clone() };
         match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
@@ -133,7 +133,7 @@ impl Sources {
         let mut first_error = None;
         for source in sources {
             let repository = &source.repository;
-            let jobs = match source.jobs().await {
+            let jobs = match source.jobs().await.at(|| repository.location()) {
                 Ok((jobs, closed)) => {
                     self.notes.extend(closed);
                     jobs
@@ -149,7 +149,8 @@ impl Sources {
                 if self.folders.iter().any(is_here) {
                     continue;
                 }
-                match SourceFolder::open(repository, &job, with_pins, progress).await {
+                let opened = SourceFolder::open(repository, &job, with_pins, progress).await;
+                match opened.at(|| repository.location()).in_job(&job) {
                     Ok(folder) => {
                         // Newer restore points may be there, and are not seen.
                         self.notes.extend(folder.folder.damaged_heads().iter().cloned());
@@ -165,7 +166,7 @@ impl Sources {
             Some(error) if self.folders.is_empty() => Err(error),
             _ if self.folders.is_empty() => {
                 let places: Vec<String> = sources.iter().map(|source| source.repository.location()).collect();
-                Err(Error::Settings(format!("there is no job with restore points in {}", places.join(", "))))
+                Err(Error::nothing_yet("job with restore points", places.join(", ")))
             }
             _ => Ok(()),
         }

@@ -199,7 +199,7 @@ async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTree
         let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
         let Some(folder) = folder else { continue };
         match folder.is_expired().await {
-            Ok(true) => *why = Error::SnapshotExpired { job: folder.job().clone() }.to_string(),
+            Ok(true) => *why = Error::expired(folder.job()).to_string(),
             Ok(false) => {}
             Err(outage) => *why = outage.to_string(),
         }

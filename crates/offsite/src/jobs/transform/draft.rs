@@ -88,7 +88,7 @@ impl<'a> Drafting<'a> {
         indexes: Vec<NewIndex>,
         says: Says<'_>,
     ) -> Result<Draft> {
-        let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+        let chain = chain.map_err(|error| Error::defect(error.to_string()))?;
         plan.retired.indexes = self.head.chain.indexes().map(|index| index.id).collect();
         for index in chain.indexes() {
             plan.retired.indexes.remove(&index.id);
@@ -97,7 +97,7 @@ impl<'a> Drafting<'a> {
         note_linked(self.repository, self.indexes.layout(), &mut plan.retired).await?;
         let Says { before, after, others } = says;
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
-            return Err(Error::Defect(format!(
+            return Err(Error::defect(format!(
                 "the frame at {} of {} is needed and would be released",
                 at.offset, at.file
             )));
@@ -212,7 +212,7 @@ async fn carry(writer: &mut Writer, draft: &Draft, progress: &dyn Progress) -> R
         return Ok(());
     }
     let Some(header) = draft.header.clone() else {
-        return Err(Error::Defect("blocks move to files that nothing is known of".to_owned()));
+        return Err(Error::defect("blocks move to files that nothing is known of".to_owned()));
     };
     if plan.cloned {
         let frames = own();

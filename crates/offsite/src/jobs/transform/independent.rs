@@ -75,7 +75,7 @@ async fn refers_to_shared(drafting: &mut Drafting<'_>, archive: &RestorePoint, f
 pub(super) async fn draft(drafting: &mut Drafting<'_>, sequence: Sequence, findings: &Findings) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let Some(archive) = chain.archives().iter().find(|archive| archive.sequence == sequence) else {
-        return Err(Error::Defect(format!("{sequence} is no archive")));
+        return Err(Error::defect(format!("{sequence} is no archive")));
     };
     let own = drafting.indexes.step(archive).await?;
     let mut others: Vec<BlockMap> = Vec::new();

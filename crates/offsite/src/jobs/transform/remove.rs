@@ -14,7 +14,7 @@ pub(super) async fn archive(drafting: &mut Drafting<'_>, sequence: Sequence) -> 
         chain.archives().iter().cloned().partition(|archive| archive.sequence == sequence);
     let next = Chain::with_archives(chain.block_size(), archives, chain.points().to_vec());
     let operation = Operation::RemoveArchive { sequence };
-    let next = next.map_err(|error| crate::Error::Defect(error.to_string()))?;
+    let next = next.map_err(|error| crate::Error::defect(error.to_string()))?;
     without(drafting, operation, next, &gone).await
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn points(drafting: &mut Drafting<'_>, points: &[Sequence], arc
     let (kept, gone): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|point| archived.contains(&point.sequence));
     let archives = chain.archives().iter().cloned().chain(kept).collect();
     let next = Chain::with_archives(chain.block_size(), archives, rest);
-    let next = next.map_err(|error| crate::Error::Defect(error.to_string()))?;
+    let next = next.map_err(|error| crate::Error::defect(error.to_string()))?;
     let operation = Operation::RemovePoints { points: points.to_vec(), archived: archived.to_vec() };
     without(drafting, operation, next, &gone).await
 }

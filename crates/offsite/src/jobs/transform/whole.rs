@@ -33,7 +33,7 @@ pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> 
 pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], sequence: Sequence) -> Result<Draft> {
     let chain = drafting.head.chain.clone();
     let (Some(point), Some(steps)) = (chain.get(sequence), chain.steps_to(sequence)) else {
-        return Err(Error::Defect(format!("restore point {sequence} is none")));
+        return Err(Error::defect(format!("restore point {sequence} is none")));
     };
     let state = drafting.indexes.state(&steps).await?;
     let mut others: Vec<BlockMap> = Vec::new();

@@ -103,7 +103,7 @@ impl FrameSource {
     }
 
     fn damaged_file(&self, key: &Key) -> Error {
-        Error::damaged(DamagedPart::File, key, self.repository.location()).in_job(self.layout.job())
+        Error::damaged(DamagedPart::File, key, self.repository.located()).in_job(self.layout.job())
     }
 
     /// A frame that is not what the index says.
@@ -111,12 +111,12 @@ impl FrameSource {
         let Address { machine, disk, block } = wanted.address.clone();
         let object = format!("{}/blocks/{}", self.layout.job(), wanted.at.file);
         let part = DamagedPart::Block { machine, disk, block };
-        Error::damaged(part, object, self.repository.location()).in_job(self.layout.job()).because(source)
+        Error::damaged(part, object, self.repository.located()).in_job(self.layout.job()).because(source)
     }
 
     /// An answer with where it came from.
     fn told<T>(&self, answer: Result<T>) -> Result<T> {
-        answer.at(|| self.repository.location()).in_job(self.layout.job())
+        answer.at(|| self.repository.located()).in_job(self.layout.job())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use futures::future::BoxFuture;
-use offsite_core::MachineName;
+use offsite_core::{MachineName, RepositoryId};
 
 use super::{DamagedPart, Error, Result};
 use crate::JobName;
@@ -28,15 +28,30 @@ pub struct ErrorPlace(Option<Box<Known>>);
 struct Known {
     side: Option<Side>,
     location: Option<String>,
+    repository: Option<RepositoryId>,
     key: Option<String>,
     job: Option<JobName>,
     machine: Option<MachineName>,
 }
 
+/// A repository, by which the sides of an operation are told apart: two may be called the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub(crate) location: String,
+    pub(crate) id: Option<RepositoryId>,
+}
+
+impl From<String> for Located {
+    fn from(location: String) -> Self {
+        Self { location, id: None }
+    }
+}
+
 impl ErrorPlace {
-    /// A place that is known by its location alone.
-    pub(crate) fn of(location: String) -> Self {
-        Self(Some(Box::new(Known { location: Some(location), ..Known::default() })))
+    /// A repository, of which nothing more is known.
+    pub(crate) fn of(repository: impl Into<Located>) -> Self {
+        let Located { location, id } = repository.into();
+        Self(Some(Box::new(Known { location: Some(location), repository: id, ..Known::default() })))
     }
 
     pub(super) fn location(&self) -> Option<&str> {
@@ -157,11 +172,13 @@ impl Error {
     }
 
     /// Notes the repository, unless a place is known already.
-    pub(crate) fn at(mut self, location: impl FnOnce() -> String) -> Self {
-        if self.location().is_none()
-            && let Some(place) = self.place_mut()
-        {
-            place.known().location = Some(location());
+    pub(crate) fn at<L: Into<Located>>(mut self, repository: impl FnOnce() -> L) -> Self {
+        let Located { location, id } = repository().into();
+        let is_it = self.location().is_none_or(|known| known == location);
+        if let Some(place) = self.place_mut().filter(|_| is_it) {
+            let known = place.known();
+            known.location.get_or_insert(location);
+            known.repository = known.repository.or(id);
         }
         self
     }
@@ -198,11 +215,18 @@ impl Error {
 
     /// Notes the side of an operation that reads from `sources` and writes to `target`, by the repository in which it happened. What
     /// happened nowhere else has happened at the target.
-    pub(crate) fn between(self, sources: impl IntoIterator<Item = String>, target: &str) -> Self {
-        let is_source = self.location().is_some_and(|location| sources.into_iter().any(|source| source == location));
-        match (is_source, self.location().is_none_or(|location| location == target)) {
-            (true, _) => self.on(Side::Source),
-            (false, true) => self.on(Side::Target).at(|| target.to_owned()),
+    pub(crate) fn between(self, sources: impl IntoIterator<Item = Located>, target: &Located) -> Self {
+        let own = self.place().and_then(|place| place.0.as_ref()?.repository);
+        let is_there = |there: &Located| match (own, there.id) {
+            (Some(own), Some(id)) => own == id,
+            _ => self.location().is_some_and(|location| location == there.location),
+        };
+        let is_nowhere = own.is_none() && self.location().is_none();
+        match (is_nowhere || is_there(target), sources.into_iter().any(|source| is_there(&source))) {
+            // Those that are called the same, where nothing else tells.
+            (true, true) => self,
+            (true, false) => self.on(Side::Target).at(|| target.clone()),
+            (false, true) => self.on(Side::Source),
             (false, false) => self,
         }
     }
@@ -297,7 +321,7 @@ pub(crate) fn within<'a, T>(
 /// Adds to an error of the engine where it happened. What is nearer to the fault knows better, so that nothing is written over.
 pub(crate) trait Within<T> {
     fn on(self, side: Side) -> Result<T>;
-    fn at(self, location: impl FnOnce() -> String) -> Result<T>;
+    fn at<L: Into<Located>>(self, repository: impl FnOnce() -> L) -> Result<T>;
     fn of_object(self, key: &offsite_repository::Key) -> Result<T>;
     fn in_job(self, job: &JobName) -> Result<T>;
 }
@@ -307,8 +331,8 @@ impl<T> Within<T> for Result<T> {
         self.map_err(|error| error.on(side))
     }
 
-    fn at(self, location: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| error.at(location))
+    fn at<L: Into<Located>>(self, repository: impl FnOnce() -> L) -> Result<T> {
+        self.map_err(|error| error.at(repository))
     }
 
     fn of_object(self, key: &offsite_repository::Key) -> Result<T> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use offsite_core::MachineName;
 
-use super::{DamagedPart, Error, ErrorPlace};
+use super::{DamagedPart, Error, ErrorPlace, Located};
 use crate::JobName;
 
 impl Error {
@@ -14,8 +14,8 @@ impl Error {
     }
 
     /// That an object is damaged, of which nothing more is known.
-    pub(crate) fn damaged(part: DamagedPart, object: impl ToString, location: String) -> Self {
-        Self::Damaged { part, object: object.to_string(), at: ErrorPlace::of(location), source: None }
+    pub(crate) fn damaged(part: DamagedPart, object: impl ToString, repository: impl Into<Located>) -> Self {
+        Self::Damaged { part, object: object.to_string(), at: ErrorPlace::of(repository), source: None }
     }
 
     /// That an export is damaged.

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use offsite_core::format::FormatError;
-use offsite_core::{DiskNumber, MachineName, Role, Sequence, Timestamp};
+use offsite_core::{DiskNumber, MachineName, RepositoryId, Role, Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind, Key};
 
 use super::*;
@@ -293,21 +293,28 @@ fn context_is_kept_through_all_layers() {
 
 #[test]
 fn an_operation_tells_its_sides_by_their_repositories() {
-    let sources = || [primary(), "other".to_owned()];
-    let of = |location: Option<&str>| {
+    let located = |location: &str, id: Option<u8>| Located {
+        location: location.to_owned(),
+        id: id.map(|id| RepositoryId::new([id; 16])),
+    };
+    let of = |place: Option<Located>| {
         let error = reading(ErrorKind::Unavailable);
-        let error = match location {
-            Some(location) => error.at(|| location.to_owned()),
+        let error = match place {
+            Some(place) => error.at(|| place),
             None => error,
         };
-        let error = error.between(sources(), "second");
+        let sources = [located("primary", Some(1)), located("same", Some(2))];
+        let error = error.between(sources, &located("same", Some(3)));
         (error.side(), error.location().map(str::to_owned))
     };
-    assert_eq!(of(PRIMARY), (Some(Side::Source), Some(primary())));
-    assert_eq!(of(Some("other")), (Some(Side::Source), Some("other".to_owned())));
-    assert_eq!(of(Some("second")), (Some(Side::Target), Some("second".to_owned())));
-    assert_eq!(of(None), (Some(Side::Target), Some("second".to_owned())));
-    assert_eq!(of(Some("third")), (None, Some("third".to_owned())));
+    let at = |side, location: &str| (side, Some(location.to_owned()));
+    assert_eq!(of(Some(located("primary", Some(1)))), at(Some(Side::Source), "primary"));
+    assert_eq!(of(Some(located("primary", None))), at(Some(Side::Source), "primary"));
+    assert_eq!(of(Some(located("same", Some(2)))), at(Some(Side::Source), "same"));
+    assert_eq!(of(Some(located("same", Some(3)))), at(Some(Side::Target), "same"));
+    assert_eq!(of(Some(located("same", None))), at(None, "same"));
+    assert_eq!(of(Some(located("third", Some(4)))), at(None, "third"));
+    assert_eq!(of(None), at(Some(Side::Target), "same"));
 }
 
 /// No text says again what the text of its cause says.

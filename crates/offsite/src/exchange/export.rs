@@ -128,7 +128,7 @@ impl Export {
             _ => error.on(Side::Source),
         };
         match error.side() {
-            Some(Side::Source) => error.at(|| self.repository.location()).in_job(&self.job),
+            Some(Side::Source) => error.at(|| self.repository.located()).in_job(&self.job),
             _ => error.in_job(&self.job),
         }
     }
@@ -219,7 +219,7 @@ impl Export {
         };
         if names.is_empty() {
             let place = format!("what is to be exported of job {}", self.job);
-            return Err(Error::nothing_yet("whole machine", place).at(|| folder.repository().location()));
+            return Err(Error::nothing_yet("whole machine", place).at(|| folder.repository().located()));
         }
         names.into_iter().map(|name| Ok((name.clone(), folder.point_of(name, self.point)?))).collect()
     }

@@ -87,7 +87,7 @@ impl Import {
     fn tell(&self, error: Error) -> Error {
         let error = if matches!(error, Error::Io { .. }) { error.on(Side::Source) } else { error.on(Side::Target) };
         match error.side() {
-            Some(Side::Target) => error.at(|| self.repository.location()).in_job(&self.job),
+            Some(Side::Target) => error.at(|| self.repository.located()).in_job(&self.job),
             _ => error.in_job(&self.job),
         }
     }

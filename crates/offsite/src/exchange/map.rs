@@ -88,7 +88,7 @@ impl MapSeed {
     }
 
     fn tell(&self, error: Error) -> Error {
-        error.between([self.seed.location()], &self.repository.location()).in_job(&self.job)
+        error.between([self.seed.located()], &self.repository.located()).in_job(&self.job)
     }
 
     async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {
@@ -292,10 +292,10 @@ async fn contents(seed: &JobFolder) -> Result<Contents> {
 fn damaged(seed: &JobFolder, point: &RestorePoint, why: String) -> Error {
     let object = format!("restore point {} of job {}", point.sequence, seed.job());
     let why = FormatError::Invalid { what: "index", why };
-    Error::damaged(DamagedPart::Seed, object, seed.repository().location()).in_job(seed.job()).because(why)
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job()).because(why)
 }
 
 fn damaged_seed(seed: &JobFolder) -> Error {
     let object = format!("the seed of job {}", seed.job());
-    Error::damaged(DamagedPart::Seed, object, seed.repository().location()).in_job(seed.job())
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job())
 }

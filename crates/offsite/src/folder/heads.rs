@@ -67,7 +67,7 @@ impl Heads {
             found => Err(invalid(format!("it is number {found}"))),
         });
         head.map_err(|source| {
-            let error = Error::damaged(DamagedPart::Head, &key, self.repository.location());
+            let error = Error::damaged(DamagedPart::Head, &key, self.repository.located());
             error.in_job(self.layout.job()).because(source)
         })
     }

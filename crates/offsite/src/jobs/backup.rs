@@ -155,7 +155,7 @@ impl BackupJob {
     }
 
     fn tell(&self, error: Error) -> Error {
-        error.on(Side::Target).at(|| self.repository.location()).in_job(&self.job)
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
     }
 
     async fn run_with(&self, writer: &mut Writer, images: Images, now: Timestamp) -> Result<BackupReport> {

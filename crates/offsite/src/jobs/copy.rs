@@ -201,8 +201,8 @@ impl CopyJob {
 
     /// Adds to an error of this job where it happened.
     fn tell(&self, error: Error) -> Error {
-        let sources = self.sources.iter().map(|source| source.repository().location());
-        error.between(sources, &self.target.location()).in_job(&self.name)
+        let sources = self.sources.iter().map(|source| source.repository().located());
+        error.between(sources, &self.target.located()).in_job(&self.name)
     }
 
     pub(crate) fn name(&self) -> &JobName {

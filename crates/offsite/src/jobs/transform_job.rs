@@ -78,7 +78,7 @@ impl TransformJob {
     }
 
     fn tell(&self, error: Error) -> Error {
-        error.on(Side::Target).at(|| self.repository.location()).in_job(&self.name)
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.name)
     }
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {

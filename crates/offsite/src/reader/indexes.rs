@@ -371,7 +371,7 @@ impl Indexes {
             }
             answer => answer
                 .while_doing(|| format!("reading an index of job {}", self.layout.job()))
-                .at(|| self.repository.location())
+                .at(|| self.repository.located())
                 .in_job(self.layout.job()),
         }
     }
@@ -379,7 +379,7 @@ impl Indexes {
     fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
         let key = self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string());
         let part = DamagedPart::Index { sequence: point.sequence };
-        let error = Error::damaged(part, key, self.repository.location()).in_job(self.layout.job());
+        let error = Error::damaged(part, key, self.repository.located()).in_job(self.layout.job());
         match source {
             Some(source) => error.because(source),
             None => error,

@@ -47,7 +47,7 @@ impl JobFolder {
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read, or none is left.
     pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
-        let tell = |error: Error| error.at(|| repository.location()).in_job(job);
+        let tell = |error: Error| error.at(|| repository.located()).in_job(job);
         within(tell, async move {
             let layout = Layout::new(job.clone());
             let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
@@ -192,7 +192,7 @@ impl JobFolder {
             job: self.job().clone(),
             wanted,
             known: points.map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
-            at: ErrorPlace::of(self.repository.location()),
+            at: ErrorPlace::of(self.repository.located()),
         })
     }
 
@@ -254,7 +254,7 @@ impl JobFolder {
         found.cloned().ok_or_else(|| {
             let object = format!("restore point {} of job {}", point.sequence, self.job());
             let why = format!("its indexes do not say all of machine {machine}");
-            Error::damaged(DamagedPart::Point, object, self.repository.location()).because(why).of_machine(machine)
+            Error::damaged(DamagedPart::Point, object, self.repository.located()).because(why).of_machine(machine)
         })
     }
 
@@ -273,7 +273,7 @@ impl JobFolder {
     fn incomplete(&self, machine: &MachineName, point: &RestorePoint) -> Error {
         let mut older = self.head.chain.all().rev().filter(|other| other.sequence < point.sequence);
         let whole = older.find(|other| has_whole(other, machine)).map(|older| (older.sequence, older.time));
-        let at = ErrorPlace::of(self.repository.location());
+        let at = ErrorPlace::of(self.repository.located());
         Error::Incomplete { machine: machine.to_string(), sequence: point.sequence, whole, at }
     }
 
@@ -287,7 +287,7 @@ impl JobFolder {
                 PointSelector::Sequence(sequence) => format!("restore point {sequence} of job {job}"),
             },
             known: self.whole_machines(selector).into_iter().map(ToString::to_string).collect(),
-            at: ErrorPlace::of(self.repository.location()),
+            at: ErrorPlace::of(self.repository.located()),
         }
     }
 }

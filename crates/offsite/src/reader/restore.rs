@@ -158,7 +158,7 @@ impl Restore {
     fn tell(&self, error: Error) -> Error {
         let error = match error {
             Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Image),
-            _ => error.on(Side::Source).at(|| self.repository.location()),
+            _ => error.on(Side::Source).at(|| self.repository.located()),
         };
         error.in_job(&self.job).of_machine(&self.machine)
     }

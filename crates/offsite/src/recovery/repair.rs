@@ -166,7 +166,7 @@ impl Repair {
     }
 
     fn tell(&self, error: Error) -> Error {
-        error.on(Side::Target).at(|| self.repository.location()).in_job(&self.job)
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
     }
 
     async fn repair(&self, writes: bool) -> Result<RepairReport> {

@@ -68,7 +68,7 @@ impl Verify {
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
-        let tell = |error: Error| error.on(Side::Source).at(|| self.repository.location()).in_job(&self.job);
+        let tell = |error: Error| error.on(Side::Source).at(|| self.repository.located()).in_job(&self.job);
         within(tell, async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder).await;

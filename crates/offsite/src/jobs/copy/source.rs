@@ -133,7 +133,7 @@ impl Sources {
         let mut first_error = None;
         for source in sources {
             let repository = &source.repository;
-            let jobs = match source.jobs().await.at(|| repository.location()) {
+            let jobs = match source.jobs().await.at(|| repository.located()) {
                 Ok((jobs, closed)) => {
                     self.notes.extend(closed);
                     jobs
@@ -150,7 +150,7 @@ impl Sources {
                     continue;
                 }
                 let opened = SourceFolder::open(repository, &job, with_pins, progress).await;
-                match opened.at(|| repository.location()).in_job(&job) {
+                match opened.at(|| repository.located()).in_job(&job) {
                     Ok(folder) => {
                         // Newer restore points may be there, and are not seen.
                         self.notes.extend(folder.folder.damaged_heads().iter().cloned());

@@ -105,7 +105,7 @@ pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
 
 fn unproven(survey: &Survey) -> Error {
     let object = format!("the folder of job {}", survey.layout.job());
-    Error::damaged(DamagedPart::Folder, object, survey.repository.location()).in_job(survey.layout.job())
+    Error::damaged(DamagedPart::Folder, object, survey.repository.located()).in_job(survey.layout.job())
 }
 
 /// What is known of the heads where they do not tell the restore points.

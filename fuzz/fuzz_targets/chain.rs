@@ -209,7 +209,7 @@ impl Play {
         }
         let report = match Repair::new(&self.target, job("copy")).run().await {
             // Nothing is left.
-            Err(Error::Settings(_)) if !is_alone => return,
+            Err(Error::Damaged { .. }) if !is_alone => return,
             answer => done(answer),
         };
         assert!(!is_alone || report.left_out.is_empty(), "{report:?}");

@@ -15,7 +15,7 @@ use crate::config::{Config, JobConfig};
 use crate::media::Inserted;
 use crate::post_job::Told;
 use crate::status::Failure;
-use crate::{json, place};
+use crate::{advice, json, place};
 
 /// Who is told what happens around a job.
 pub(crate) trait Listener: Send + Sync {
@@ -263,6 +263,10 @@ impl JobHost for Host {
             self.is_wrong_use.store(is_wrong_use, Ordering::Relaxed);
             OpenFailure { why: one_line(failure.text()), is_retryable: !is_wrong_use }
         })
+    }
+
+    fn words(&self, error: &offsite::Error) -> String {
+        advice::line_of(error)
     }
 
     async fn after(&self, report: &RunReport) -> Vec<String> {

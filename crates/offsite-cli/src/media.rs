@@ -5,14 +5,14 @@ mod prepare;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use offsite::model::RestorePoint;
-use offsite::model::Timestamp;
+use offsite::model::{RestorePoint, Timestamp};
 use offsite::report::{ErrorSummary, Unseen};
 use offsite::repository::{Error, ErrorKind};
 use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{KnownMedium, MediaCatalogue, Medium, MediumId, RememberOptions, Removable, RemovableOptions};
 use serde_json::{Value, json};
 
+use crate::advice::text_of;
 use crate::host::one_line;
 use crate::status::{Failure, Status, chain_of};
 use crate::{place, print};
@@ -106,13 +106,13 @@ impl MediaSet {
             let medium = Seen { medium: removable.medium().clone(), away_since: None };
             match OpenRepository::open(Arc::new(removable)).await {
                 Ok(repository) => views.push(View { repository, medium: Some(medium) }),
-                Err(error) => status = status.and(unseen(&medium.medium, &error)),
+                Err(error) => status = status.and(unseen(&medium.medium, &text_of(&error))),
             }
         }
         for KnownMedium { medium, seen_unix_secs, .. } in known {
             if Some(medium.id) != id {
                 let repository = match catalogue.absent_medium(medium.id).await {
-                    Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+                    Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| text_of(&error)),
                     Err(error) => Err(chain_of(&error)),
                 };
                 let away_since = Some(Timestamp::from_unix_secs(seen_unix_secs).unwrap_or(Timestamp::MAX));
@@ -160,7 +160,7 @@ impl MediaSet {
         let (mut points, mut untold) = (Vec::new(), Vec::new());
         for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
             let repository = match catalogue.absent_medium(medium.id).await {
-                Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+                Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| text_of(&error)),
                 Err(error) => Err(chain_of(&error)),
             };
             let why = match &repository {
@@ -170,7 +170,7 @@ impl MediaSet {
                         continue;
                     }
                     Err(offsite::Error::UnknownJob { .. }) => continue,
-                    Err(error) => chain_of(&error),
+                    Err(error) => text_of(&error),
                 },
                 Err(why) => why.clone(),
             };

@@ -219,10 +219,7 @@ pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrit
                 "it is a block device, to which disks are restored raw: leave the format out",
                 None,
             )),
-            (false, _) => {
-                let detail = "it is a block device; to write over what is on it, say so (`--overwrite`)";
-                Err(Error::image(path, detail, None))
-            }
+            (false, _) => Err(Error::path_taken(path, true)),
         };
     }
     let replace = if overwrites { Replace::WhenWhole } else { Replace::Never };

@@ -39,7 +39,7 @@ pub mod simulation;
 
 pub use bytes::Bytes;
 pub use commit::remove_job::RemovedJob;
-pub use error::{Error, Result};
+pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
 pub use exchange::export::{Export, ExportPlan};
 pub use exchange::import::Import;
 pub use exchange::map::{MapPlan, MapSeed};

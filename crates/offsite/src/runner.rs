@@ -23,7 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::{CopyJob, JobName};
+use crate::error::causes;
+use crate::{CopyJob, Error, JobName};
 
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
@@ -41,6 +42,12 @@ pub trait JobHost: Send + Sync {
     /// # Errors
     /// Why it cannot be opened now.
     async fn open(&self) -> Result<CopyJob, OpenFailure>;
+
+    /// What went wrong in an activity, on one line, as events, notes and reports tell it. A host that knows what its user can do adds
+    /// that.
+    fn words(&self, error: &Error) -> String {
+        causes(error)
+    }
 
     /// The post-job activities: called once for each interval, also when there was nothing to do. What went wrong in them, in
     /// words; that becomes a warning of the report.

@@ -286,7 +286,8 @@ impl World {
             }
             Some(Err(error)) => {
                 // Reverse-incremental runs go back from a full.
-                let is_refused = matches!(error, offsite::Error::Settings(_)) && backup.method == BackupMethod::Reverse;
+                let is_refused = matches!(error, offsite::Error::InvalidSetting { setting: "method", .. })
+                    && backup.method == BackupMethod::Reverse;
                 self.judge_failure("a backup", &[number], &error, is_refused, is_struck)?;
             }
             None => {}

@@ -225,7 +225,9 @@ pub async fn verify<R: Repository + Clone + 'static>(target: &R, name: &str) -> 
     let report = Verify::new(&repository, job(name)).read_data(true).run().await?;
     match report.damage.first() {
         None => Ok(()),
-        Some(damage) => Err(Error::Defect(format!("{} of {name} is damaged: {}", damage.object, damage.what))),
+        Some(damage) => {
+            Err(offsite::simulation::defect(format!("{} of {name} is damaged: {}", damage.object, damage.what)))
+        }
     }
 }
 
@@ -257,7 +259,7 @@ async fn map(setting: &Setting, sites: &Sites<CrashImage>, number: i64, now: Tim
     let (seed, target) = (open(&sites.seed).await?, open(&sites.target).await?);
     match MapSeed::new(&target, job(COPY), &seed, job(COPY))?.run(now).await {
         // It was cut off as it committed, and its commit was made as it opened the folder again.
-        Err(Error::Settings(_)) if has_begun().await? => {
+        Err(Error::JobHasPoints { .. }) if has_begun().await? => {
             copy(setting, &sites.source, &sites.target, number, now).await.map(drop)
         }
         answer => answer.map(drop),

@@ -22,7 +22,7 @@ use crate::folder::heads::Heads;
 use crate::folder::layout::Layout;
 use crate::progress::Wait;
 use crate::seams::is_broken;
-use crate::{Error, OpenRepository, Progress, Result};
+use crate::{Error, ErrorPlace, OpenRepository, Progress, Result};
 
 /// Signs of life within one lease duration.
 const RENEWALS_PER_DURATION: u32 = 3;
@@ -128,7 +128,7 @@ pub(crate) async fn busy(repository: &OpenRepository, layout: &Layout, heads: &H
 
 pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
-    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
+    Error::Busy { job: layout.job().clone(), location: repository.location(), holder, at: ErrorPlace::default() }
 }
 
 /// Watches the holder of `lease` for its whole duration: true if there was no sign of life.

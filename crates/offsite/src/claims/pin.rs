@@ -67,7 +67,7 @@ impl Pin {
     pub(crate) async fn create(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<Self> {
         let holder = Holder::new()?;
         let record = records::Pin { folder: head.folder, head: head.number, holder: holder.text().to_owned() };
-        let bytes = encode_record(Kind::Pin, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = encode_record(Kind::Pin, &record).map_err(|error| Error::defect(error.to_string()))?;
         let claim = Arc::new(Claim {
             repository: repository.clone(),
             layout: layout.clone(),

@@ -86,7 +86,7 @@ impl PlanContext<'_> {
     /// [`Error::Defect`] if it would not be so.
     pub(crate) async fn draft(&mut self, outline: Outline<'_>) -> Result<Draft> {
         let Outline { mut plan, chain, indexes, says, machines, next_sequence, says_step, abandoned } = outline;
-        let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+        let chain = chain.map_err(|error| Error::defect(error.to_string()))?;
         let kept: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
         let before = self.head.chain.indexes().map(|index| index.id);
         plan.retired.indexes = before.filter(|id| !kept.contains(id)).collect();
@@ -96,7 +96,7 @@ impl PlanContext<'_> {
         let Says { before, mut after, others } = says;
         after.extend(says_step.then_some(&plan.index));
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
-            return Err(Error::Defect(format!(
+            return Err(Error::defect(format!(
                 "the frame at {} of {} is needed and would be released",
                 at.offset, at.file
             )));

@@ -44,7 +44,7 @@ impl PlanContext<'_> {
     /// As for [`PlanContext::draft`].
     pub(crate) async fn draft_point(&mut self, addition: Addition<'_>) -> Result<(Draft, RestorePoint)> {
         let Addition { rollback, point, plan, predecessor_flags, spare, abandoned } = addition;
-        let defect = |error: ChainError| Error::Defect(error.to_string());
+        let defect = |error: ChainError| Error::defect(error.to_string());
         // A machine that failed keeps its number: the frames of those after it bear theirs already.
         let numbered = number_machines(&self.head.machines, abandoned.numbered.iter()).0;
         let before = self.head.chain.flagged_latest(predecessor_flags).map_err(defect)?;

@@ -44,7 +44,7 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
             files: retired.ranges.iter().map(|(file, ranges)| (file.stored(), pairs(ranges))).collect(),
         };
         let bytes = retired.range_bytes();
-        let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::Defect(error.to_string()))?;
+        let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::defect(error.to_string()))?;
         writer.put(&writer.layout().release_list(id)?, encoded).await?;
         retirements.push(Retirement { since, what: RetiredObject::Ranges(id), bytes });
     }
@@ -212,7 +212,7 @@ async fn check_fence(writer: &Writer) -> Result<()> {
     if is_broken!(FenceNotChecked) || writer.is_newest().await? {
         Ok(())
     } else {
-        Err(Error::Fenced { job: writer.layout().job().clone() })
+        Err(Error::fenced(writer.layout().job()))
     }
 }
 

@@ -133,7 +133,7 @@ fn retired(head: &Head) -> BTreeSet<ObjectId> {
 }
 
 fn broken(rule: &str, what: &str) -> Result<()> {
-    Err(Error::Defect(format!("{rule}: {what}")))
+    Err(Error::defect(format!("{rule}: {what}")))
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ impl Writer {
     /// Takes the lease of a job folder, making the folder if need be, and removes what dead writers left.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another run holds it, [`Error::Settings`] if the folder is another kind of job's.
+    /// [`Error::Busy`] if another run holds it, [`Error::WrongKindOfJob`] if the folder is another kind of job's, [`Error::NameTaken`] if
+    /// the name is another job's but for case.
     pub(crate) async fn open(
         repository: OpenRepository,
         job: &JobName,
@@ -370,7 +371,7 @@ impl Writer {
 /// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
 pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
     let key = layout.head_copy(head.epoch, head.number)?;
-    let bytes = Bytes::from(head.encode().map_err(|error| Error::Defect(error.to_string()))?);
+    let bytes = Bytes::from(head.encode().map_err(|error| Error::defect(error.to_string()))?);
     let while_doing = || format!("writing to {}", repository.location());
     let mut stored = repository.backend().put(&key, bytes.clone()).await;
     if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
@@ -398,13 +399,14 @@ fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
 
 /// No writer comes to that end; a head that claims it was made by hand.
 pub(crate) fn used_up(job: &JobName, what: &str) -> Error {
-    Error::Settings(format!(
-        "the {what} of job {job} are used up; its restore points can be read, go on with another job"
-    ))
+    Error::setting(
+        "name",
+        format!("the {what} of job {job} are used up; its restore points can be read, go on with another job"),
+    )
 }
 
 fn empty_chain(block_size: BlockSize) -> Result<Chain> {
-    Chain::new(block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))
+    Chain::new(block_size, Vec::new()).map_err(|error| Error::defect(error.to_string()))
 }
 
 /// The head of a folder that begins.
@@ -444,20 +446,17 @@ pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Hea
     if head.role == role || head.chain.all().next().is_none() {
         return Ok(());
     }
-    Err(Error::Settings(format!(
-        "job {job} in {} is a {} job's folder; choose another name",
-        repository.location(),
-        if head.role == Role::Backup { "backup" } else { "copy" },
-    )))
+    let (location, role) = (repository.location(), head.role);
+    Err(Error::WrongKindOfJob { job: job.clone(), location, role })
 }
 
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
     let jobs = crate::folder::job_folders::names(repository).await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
-        Some(other) => Err(Error::Settings(format!(
-            "{} has a job {other}, and {job} differs from it only in case; choose another name",
-            repository.location()
-        ))),
+        Some(other) => {
+            let (job, location, other) = (job.clone(), repository.location(), other.clone());
+            Err(Error::NameTaken { job, location, other })
+        }
         None => Ok(()),
     }
 }
@@ -470,7 +469,7 @@ mod tests {
     use offsite_repository::testing::{Fault, Faulty, Memory};
 
     use super::*;
-    use crate::Silent;
+    use crate::{DamagedPart, Silent};
 
     /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
     #[tokio::test]
@@ -480,12 +479,7 @@ mod tests {
         let faulty = Faulty::new(Memory::new());
         let repository = OpenRepository::initialise(Arc::new(faulty.clone()), now).await.unwrap();
         let lease_duration = Duration::from_secs(30);
-        let damage = || Error::Damaged {
-            object: "second/index/1".to_owned(),
-            location: "memory".to_owned(),
-            advice: String::new(),
-            source: None,
-        };
+        let damage = || Error::damaged(DamagedPart::File, "second/blocks/1", "memory".to_owned());
         for (is_reachable, expected) in [(true, None), (false, Some(ErrorKind::Unavailable))] {
             let (role, block_size, clock) = (Role::Copy, BlockSize::MiB1, ClockRule::default());
             let settings = WriterSettings { role, block_size, lease_duration, now, clock };

@@ -17,6 +17,7 @@ use offsite_core::{
 };
 use tokio::sync::Mutex;
 
+use crate::error::within;
 use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
@@ -25,7 +26,7 @@ use crate::progress::{Task, Teller};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// The names of the two objects in every export.
 const FILE: ObjectId = ObjectId::new(1, 1);
@@ -81,9 +82,9 @@ impl Export {
     /// Writes the export. It is called on threads that may block, and its buffers need not be its own: pieces have about 4 MiB.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] if no machine, or one that was
-    /// asked for, is whole; [`Error::Damaged`] for a block that is not what was
-    /// stored; [`Error::Stream`] if `writer` fails. What was written until then is no export, and an import says so.
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::NothingYet`] if no machine is whole, [`Error::Incomplete`] if one that was
+    /// asked for is not; [`Error::Damaged`] for a block that is not what was
+    /// stored; [`Error::Io`] if `writer` fails. What was written until then is no export, and an import says so.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
         self.run_to(Sink::new("writing the export", writer))
     }
@@ -95,7 +96,7 @@ impl Export {
     /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one
     /// among a repository's own files. After an error there is no file.
     pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let path = to.to_owned();
             let (partial, file) = blocking(move || Partial::create(&path, Content::Export, Replace::Never)).await??;
             let writer = file.try_clone().map_err(|error| partial.failed(error))?;
@@ -113,7 +114,7 @@ impl Export {
     }
 
     fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder, sink).await;
             folder.unpin(pin, result).await
@@ -140,8 +141,19 @@ impl Export {
                 })
             };
             let planned = planned.await;
-            folder.unpin(pin, planned).await
+            folder.unpin(pin, planned).await.map_err(|error| self.tell(error))
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        let error = match error {
+            Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Target),
+            _ => error.on(Side::Source),
+        };
+        match error.side() {
+            Some(Side::Source) => error.at(|| self.repository.located()).in_job(&self.job),
+            _ => error.in_job(&self.job),
+        }
     }
 
     /// All of an export but its blocks.
@@ -149,7 +161,7 @@ impl Export {
         let points = self.points(folder)?;
         let state = state(folder, &points).await?;
         let newest = points.values().max_by_key(|point| point.sequence);
-        let newest = *newest.ok_or_else(|| Error::Defect("an export without machines".to_owned()))?;
+        let newest = *newest.ok_or_else(|| Error::defect("an export without machines".to_owned()))?;
         let id = FolderId::new(random_bytes()?);
         let header = OutputHeader {
             folder: id,
@@ -228,10 +240,8 @@ impl Export {
             names => names.iter().collect(),
         };
         if names.is_empty() {
-            return Err(Error::Settings(format!(
-                "no machine of job {} is whole in what is to be exported; a later copy may bring the rest",
-                self.job
-            )));
+            let place = format!("what is to be exported of job {}", self.job);
+            return Err(Error::nothing_yet("whole machine", place).at(|| folder.repository().located()));
         }
         names.into_iter().map(|name| Ok((name.clone(), folder.point_of(name, self.point)?))).collect()
     }
@@ -311,5 +321,5 @@ impl std::fmt::Debug for Export {
 }
 
 fn defect(error: FormatError) -> Error {
-    Error::Defect(error.to_string())
+    Error::defect(error.to_string())
 }

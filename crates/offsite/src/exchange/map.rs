@@ -16,13 +16,14 @@ use crate::commit::draft::{Outline, Says, commit};
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::plan_context::Minter;
 use crate::commit::writer::{Writer, WriterSettings, first_head};
+use crate::error::within;
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
 use crate::progress::{Step, Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, DamagedPart, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
 ///
@@ -93,10 +94,10 @@ impl MapSeed {
     /// Maps the seed. Nothing of it is visible before all of it has been verified and is durable.
     ///
     /// # Errors
-    /// [`Error::Settings`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
+    /// [`Error::JobHasPoints`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
     /// [`Error::UnknownJob`] or [`Error::UnknownPoint`] for a seed without restore points; those of the repositories.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
             let result = self.run_pinned(&seed, now).await;
             seed.unpin(pin, result).await
@@ -123,8 +124,12 @@ impl MapSeed {
                 Ok(MapPlan { points: contents.steps.len() as u64, sequence, time, cost: plan.cost() })
             };
             let planned = planned.await;
-            seed.unpin(pin, planned).await
+            seed.unpin(pin, planned).await.map_err(|error| self.tell(error))
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.between([self.seed.located()], &self.repository.located()).in_job(&self.job)
     }
 
     async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {
@@ -139,9 +144,7 @@ impl MapSeed {
     async fn contents(&self, seed: &JobFolder) -> Result<Contents> {
         seed.point(PointSelector::Latest)?;
         if let Some(why) = seed.damaged_heads().first() {
-            return Err(Error::Settings(format!(
-                "the seed is not taken over, as what it committed last is lost: {why}"
-            )));
+            return Err(damaged_seed(seed).because(format!("what it committed last is lost: {why}")));
         }
         match JobFolder::open(&self.repository, &self.job).await {
             Ok(folder) => refuse_points(&folder.chain().clone(), &self.job, &self.repository)?,
@@ -199,9 +202,9 @@ impl MapSeed {
         let count = points.len() as u64;
         let (archives, points) = (take(&mut points, seed.chain().archives()), take(&mut points, seed.chain().points()));
         let newest = points.last().map(|point| (point.sequence, point.time));
-        let (sequence, time) = newest.ok_or_else(|| Error::Defect("a seed without points".to_owned()))?;
+        let (sequence, time) = newest.ok_or_else(|| Error::defect("a seed without points".to_owned()))?;
         let chain = Chain::with_archives(seed.chain().block_size(), archives, points);
-        let chain = chain.map_err(|error| Error::Settings(format!("the seed is not taken over: {error}")))?;
+        let chain = chain.map_err(|error| damaged_seed(seed).because(error))?;
         let next_sequence = seed.head().next_sequence;
         let last_selected = seed.head().last_selected.clone();
         let labels = seed.head().labels.clone();
@@ -301,7 +304,7 @@ fn refuse_points(chain: &Chain, job: &JobName, repository: &OpenRepository) -> R
         return Ok(());
     }
     let location = repository.location();
-    Err(Error::Settings(format!("job {job} in {location} has restore points already; map the seed under another name")))
+    Err(Error::JobHasPoints { job: job.clone(), location })
 }
 
 /// The machines that a point has whole. What arrived of others is of no use to anyone.
@@ -343,10 +346,12 @@ async fn contents(seed: &JobFolder) -> Result<Contents> {
 }
 
 fn damaged(seed: &JobFolder, point: &RestorePoint, why: String) -> Error {
-    Error::Damaged {
-        object: format!("restore point {} of job {}", point.sequence, seed.job()),
-        location: seed.repository().location(),
-        advice: "nothing was taken over: carry the seed again".to_owned(),
-        source: Some(FormatError::Invalid { what: "index", why }),
-    }
+    let object = format!("restore point {} of job {}", point.sequence, seed.job());
+    let why = FormatError::Invalid { what: "index", why };
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job()).because(why)
+}
+
+fn damaged_seed(seed: &JobFolder) -> Error {
+    let object = format!("the seed of job {}", seed.job());
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job())
 }

@@ -141,7 +141,7 @@ impl Findings {
             cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
             indexes: self.indexes.iter().take(INDEXES_MAX).map(|id| id.stored()).collect(),
         };
-        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::defect(error.to_string()))?;
         let older = numbered(repository, layout).await?;
         let number = older.last().map_or(0, |(_, number)| *number).saturating_add(1);
         let while_doing = || format!("noting what verification found of job {}", layout.job());

@@ -16,7 +16,7 @@ const HEAD_COPY: &str = ".head";
 
 /// The key of the repository's marker.
 pub(crate) fn marker_key() -> Result<Key> {
-    Key::new(MARKER).map_err(|error| Error::Defect(error.to_string()))
+    Key::new(MARKER).map_err(|error| Error::defect(error.to_string()))
 }
 
 /// The name of the marker of a folder whose job was removed.
@@ -172,5 +172,5 @@ pub(crate) fn class_of(key: &Key) -> &'static str {
 
 /// A generated key is valid for every valid job name.
 fn defect(error: KeyError) -> Error {
-    Error::Defect(format!("a generated key is not valid: {error}"))
+    Error::defect(format!("a generated key is not valid: {error}"))
 }

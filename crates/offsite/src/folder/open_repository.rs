@@ -7,7 +7,7 @@ use offsite_core::RepositoryId;
 use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
 use crate::Result;
-use crate::error::Context;
+use crate::error::{Context, Located, Within};
 use crate::folder::layout::{BLOCKS, class_of};
 
 /// A repository that is open: a place that stores objects, with Offsite's marker in it.
@@ -36,6 +36,11 @@ impl OpenRepository {
         self.backend.location()
     }
 
+    /// The repository, as errors know it.
+    pub(crate) fn located(&self) -> Located {
+        Located { location: self.location(), id: Some(self.id) }
+    }
+
     /// How many bytes can still be stored, where the place tells.
     pub(crate) async fn free_bytes(&self) -> offsite_repository::Result<Option<u64>> {
         self.backend.free_bytes().await
@@ -44,7 +49,7 @@ impl OpenRepository {
     /// The objects below a folder, and their lengths.
     pub(crate) async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
         let objects = self.backend.list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.location()))?;
+        let objects = objects.while_doing(|| format!("listing {}", self.location())).at(|| self.located())?;
         Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 

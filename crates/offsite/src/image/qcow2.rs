@@ -120,7 +120,7 @@ impl DiskSink for Qcow2Sink {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let access = self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(access) = access.as_ref() else {
-            return Err(Error::Defect("a finished image is written to".to_owned()));
+            return Err(Error::defect("a finished image is written to".to_owned()));
         };
         access.write(bytes, offset).map_err(|error| self.partial.failed(error))
     }

@@ -16,12 +16,13 @@ use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Role, St
 
 use crate::commit::point::{Addition, commit_point};
 use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::within;
 use crate::image::{ImageSource, disk_names};
 use crate::jobs::transform::{Transforms, heal_and_transform};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 pub use method::{BackupMethod, FullKind};
 pub use plan::{BackupPlan, PlannedBackup};
@@ -135,11 +136,11 @@ impl BackupJob {
     /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
     ///
     /// # Errors
-    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::Settings`] for settings that do not fit the
+    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::InvalidSetting`] for settings that do not fit the
     /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
     /// those of the repository. What was committed before the error stays; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let images = self.images().await?;
             let settings = WriterSettings {
                 role: Role::Backup,
@@ -152,6 +153,10 @@ impl BackupJob {
             let result = self.run_with(&mut writer, images, now).await;
             writer.close(result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
     }
 
     async fn run_with(&self, writer: &mut Writer, images: Images, now: Timestamp) -> Result<BackupReport> {
@@ -204,10 +209,13 @@ impl BackupJob {
 
     fn refuse_block_size(&self, block_size: BlockSize) -> Result<()> {
         match self.block_size.filter(|wanted| *wanted != block_size) {
-            Some(wanted) => Err(Error::Settings(format!(
-                "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
-                self.job
-            ))),
+            Some(wanted) => Err(Error::setting(
+                "block_size",
+                format!(
+                    "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
+                    self.job
+                ),
+            )),
             None => Ok(()),
         }
     }
@@ -215,21 +223,25 @@ impl BackupJob {
     /// The images, each of which was looked at; they are opened one after the other as they are read.
     async fn images(&self) -> Result<Images> {
         if self.machines.is_empty() {
-            return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
+            return Err(Error::setting("machine", format!("job {} has no machine to back up", self.job)));
         }
         let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: BTreeMap::new() };
         for (name, sources) in &self.machines {
             if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
-                return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));
+                return Err(Error::setting("machine", format!("machine {name} has {} disks", sources.len())));
             }
             let names = disk_names(sources).map_err(|disk| {
-                Error::Settings(format!("two disks of machine {name} are called {disk}; give each a name of its own"))
+                Error::setting(
+                    "machine",
+                    format!("two disks of machine {name} are called {disk}; give each a name of its own"),
+                )
             })?;
             let named = names.into_iter().zip(sources.iter().cloned()).collect();
             if images.machines.insert(name.clone(), named).is_some() {
-                return Err(Error::Settings(format!(
-                    "machine {name} is given twice; name each once, with all its disks"
-                )));
+                return Err(Error::setting(
+                    "machine",
+                    format!("machine {name} is given twice; name each once, with all its disks"),
+                ));
             }
         }
         let known = match JobFolder::open(&self.repository, &self.job).await {

@@ -19,6 +19,7 @@ use offsite_core::selection::{Choice, Copied};
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::within;
 use crate::folder::findings::Findings;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
@@ -197,6 +198,12 @@ impl CopyJob {
         Asked { sources, selection, target, request, known_origins, adopts: *adopts }
     }
 
+    /// Adds to an error of this job where it happened.
+    fn tell(&self, error: Error) -> Error {
+        let sources = self.sources.iter().map(|source| source.repository().located());
+        error.between(sources, &self.target.located()).in_job(&self.name)
+    }
+
     pub(crate) fn name(&self) -> &JobName {
         &self.name
     }
@@ -217,7 +224,7 @@ impl CopyJob {
     /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
     /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
             let result = self.run_pinned(&sources, now).await;
             sources.unpin(result).await
@@ -245,7 +252,7 @@ impl CopyJob {
     /// # Errors
     /// [`Error::UnknownJob`] if no source is there; those of the repositories.
     pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
             let result = self.look_at(&sources, request).await;
             sources.unpin(result).await
@@ -276,7 +283,7 @@ impl CopyJob {
     /// # Errors
     /// As for [`CopyJob::run`].
     pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
             let result = self.sync_pinned(&sources, request).await;
             sources.unpin(result).await
@@ -296,7 +303,7 @@ impl CopyJob {
     /// # Errors
     /// [`Error::Busy`] if the job is running already; those of the repositories.
     pub fn transform(&self, now: Timestamp, added: u32) -> BoxFuture<'_, Result<TransformReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let block_size = match JobFolder::open(&self.target, &self.name).await {
                 Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
                 folder => folder?.chain().block_size(),

@@ -8,10 +8,11 @@ use offsite_core::{BlockSize, Role, Timestamp};
 
 use crate::commit::dry_run::DryRun;
 use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::within;
 use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
 use crate::reader::job_folder::JobFolder;
 use crate::report::TransformReport;
-use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
 /// space is given back. No source is needed, and no restore point is made.
@@ -65,7 +66,7 @@ impl TransformJob {
     /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
     /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (role, block_size) = self.known().await?;
             let clock = self.transforms.clock();
             let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
@@ -74,6 +75,10 @@ impl TransformJob {
             let result = self.run_with(&mut writer, now).await;
             writer.close(result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.name)
     }
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
@@ -92,7 +97,7 @@ impl TransformJob {
     /// # Errors
     /// As for [`TransformJob::run`], but for writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;
             let planned = async {
                 let head = folder.head_for_next_run().await?;

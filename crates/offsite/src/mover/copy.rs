@@ -152,7 +152,7 @@ async fn carry(
                     });
                     let number = numbers.get(&step.address.machine).copied().filter(|_| !is_short);
                     let number = number.ok_or_else(|| {
-                        Error::Defect(format!("a block of {} that was not planned", step.address.machine))
+                        Error::defect(format!("a block of {} that was not planned", step.address.machine))
                     })?;
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                     copied.places[position] = Some(place);

@@ -33,7 +33,7 @@ pub(crate) async fn extract(
 ) -> Result<Lost> {
     let progress = progress.begin(Step::Transfer, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let sink_of =
-        |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::Defect("a disk without an image".to_owned()));
+        |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::defect("a disk without an image".to_owned()));
     let (sink_of, wanted) = (&sink_of, &wanted);
     let write = |batch: Batch| async move {
         let bytes = source.read(&batch).await?;

@@ -65,7 +65,7 @@ impl Fold<'_> {
                 open_frame(&frame, &wanted, number).map_err(|error| self.frames.damaged(&wanted, error))?;
                 if step.to.file != self.file || step.to.length != step.from.length {
                     let (file, to) = (self.file, step.to.file);
-                    return Err(Error::Defect(format!("a fold into {file} that moves a block to {to}")));
+                    return Err(Error::defect(format!("a fold into {file} that moves a block to {to}")));
                 }
                 let start = usize::try_from(step.from.offset - batch.range.start).unwrap_or(usize::MAX);
                 let padded = u64::from(step.from.length).next_multiple_of(self.alignment);
@@ -112,7 +112,7 @@ async fn patch(frames: &FrameSource, file: ObjectId, mut extents: Vec<Extent>) -
     extents.sort_unstable_by_key(|extent| extent.offset);
     let key = frames.layout.backup_file(file)?;
     let Some(patch) = frames.repository.backend().patch() else {
-        return Err(Error::Defect("a fold where nothing can be written into".to_owned()));
+        return Err(Error::defect("a fold where nothing can be written into".to_owned()));
     };
     patch
         .write_extents(&key, extents)

@@ -149,7 +149,7 @@ pub(crate) async fn ingest(
             Ok(Done::Skipped) => {}
             Ok(Done::Opened(open)) => current = Some(State::of(open)),
             Ok(Done::Blocks(blocks, outcomes)) => {
-                let state = current.as_mut().ok_or_else(|| Error::Defect("blocks of no disk".to_owned()))?;
+                let state = current.as_mut().ok_or_else(|| Error::defect("blocks of no disk".to_owned()))?;
                 for (block, outcome) in blocks.zip(outcomes) {
                     let plain_bytes = block_size.length_at(block, state.size_bytes());
                     state.read_bytes += u64::from(plain_bytes);
@@ -171,7 +171,7 @@ pub(crate) async fn ingest(
                 }
             }
             Ok(Done::Settled(warning)) => {
-                let mut state = current.take().ok_or_else(|| Error::Defect("the end of no disk".to_owned()))?;
+                let mut state = current.take().ok_or_else(|| Error::defect("the end of no disk".to_owned()))?;
                 state.warnings.extend(warning);
                 ingest.disks.push(state.finish(block_size)?);
             }
@@ -299,7 +299,7 @@ impl State {
         Ok(Ingested {
             machine: disk.machine.clone(),
             disk: disk.disk,
-            map: map.map_err(|error| Error::Defect(format!("{}: {error}", open.image.path().display())))?,
+            map: map.map_err(|error| Error::defect(format!("{}: {error}", open.image.path().display())))?,
             read_bytes: self.read_bytes,
             changed_bytes: self.changed_bytes,
             warnings: self.warnings,

@@ -10,8 +10,8 @@ use offsite_repository::ErrorKind;
 
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::{Step, Teller};
-use crate::{Error, Result};
+use crate::progress::{Progress, Step, Teller};
+use crate::{DamagedPart, Error, Result};
 
 /// A block that is not what was stored.
 #[derive(Debug, Clone)]
@@ -86,6 +86,7 @@ async fn one_by_one(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, items: Rang
 
 fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {
     let why = match error {
+        Error::Damaged { part: DamagedPart::File, source: Some(source), .. } => source.to_string(),
         Error::Repository { source, .. } => source.to_string(),
         other => FormatError::Invalid { what: "backup file", why: other.to_string() }.to_string(),
     };
@@ -108,7 +109,7 @@ mod tests {
         let wanted = Wanted { address: Address { machine, disk: DiskNumber(0), block: 0 }, at };
         for (kind, is_gone) in [(ErrorKind::NotFound, true), (ErrorKind::Corrupt, false)] {
             let source = offsite_repository::Error::new(kind, "read");
-            let error = Error::Repository { while_doing: "reading".to_owned(), source };
+            let error = Error::damaged(DamagedPart::File, "job/blocks/1", "memory".to_owned()).because(source);
             let flaws = all_flawed(&[wanted.clone(), wanted.clone()], &error);
             assert_eq!(flaws.iter().map(|flaw| flaw.is_gone).collect::<Vec<_>>(), [is_gone; 2], "{kind}");
         }

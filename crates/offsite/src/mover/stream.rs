@@ -43,13 +43,13 @@ impl Sink {
 
     pub(crate) async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         let Some(mut writer) = self.writer.take() else {
-            return Err(Error::Defect("a stream is written to after it failed".to_owned()));
+            return Err(Error::defect("a stream is written to after it failed".to_owned()));
         };
         let (mut checksum, while_doing) = (self.checksum.clone(), self.while_doing);
         let (writer, checksum, bytes) = blocking(move || {
             let mut bytes = 0;
             for chunk in chunks {
-                writer.write_all(&chunk).map_err(|source| stream_error(while_doing, source))?;
+                writer.write_all(&chunk).map_err(|source| Error::io(while_doing, source))?;
                 checksum.update(&chunk);
                 bytes += chunk.len() as u64;
             }
@@ -80,7 +80,7 @@ impl Sink {
     pub(crate) async fn flush(&mut self) -> Result<()> {
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
         let while_doing = self.while_doing;
-        blocking(move || writer.flush().map_err(|source| stream_error(while_doing, source))).await
+        blocking(move || writer.flush().map_err(|source| Error::io(while_doing, source))).await
     }
 }
 
@@ -129,7 +129,7 @@ impl Source {
         if bytes.len() as u64 == length {
             return Ok(bytes);
         }
-        Err(bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
+        Err(Error::bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
     }
 
     /// Holds that nothing is left.
@@ -137,7 +137,7 @@ impl Source {
         let why = "bytes after its end".to_owned();
         match self.read_up_to(1).await?.is_empty() {
             true => Ok(()),
-            false => Err(bad_export(FormatError::Invalid { what: "export", why })),
+            false => Err(Error::bad_export(FormatError::Invalid { what: "export", why })),
         }
     }
 
@@ -146,13 +146,13 @@ impl Source {
         let missing = self.bytes.next_multiple_of(alignment) - self.bytes;
         match self.read("export", missing).await?.iter().all(|byte| *byte == 0) {
             true => Ok(()),
-            false => Err(bad_export(FormatError::Checksum("export"))),
+            false => Err(Error::bad_export(FormatError::Checksum("export"))),
         }
     }
 
     async fn read_up_to(&mut self, length: u64) -> Result<Bytes> {
         let Some(mut reader) = self.reader.take() else {
-            return Err(Error::Defect("a stream is read after it failed".to_owned()));
+            return Err(Error::defect("a stream is read after it failed".to_owned()));
         };
         let mut checksum = self.checksum.clone();
         let (reader, checksum, bytes) = blocking(move || {
@@ -160,7 +160,7 @@ impl Source {
             while (bytes.len() as u64) < length {
                 let wanted = (length - bytes.len() as u64).min(READ_BYTES);
                 let read = reader.by_ref().take(wanted).read_to_end(&mut bytes);
-                let read = read.map_err(|source| stream_error("reading the export", source))?;
+                let read = read.map_err(|source| Error::io("reading the export", source))?;
                 if (read as u64) < wanted {
                     break;
                 }
@@ -174,15 +174,6 @@ impl Source {
         self.bytes += bytes.len() as u64;
         Ok(Bytes::from(bytes))
     }
-}
-
-fn stream_error(while_doing: &'static str, source: std::io::Error) -> Error {
-    Error::Stream { while_doing, source }
-}
-
-/// An export that is not what was exported.
-pub(crate) fn bad_export(source: FormatError) -> Error {
-    Error::Export { source }
 }
 
 #[cfg(test)]

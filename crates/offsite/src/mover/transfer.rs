@@ -104,7 +104,7 @@ async fn carry(
             let (header, start) =
                 open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
             if step.from.length != step.to.length {
-                return Err(Error::Defect(format!("a frame of {} bytes was planned", step.to.length)));
+                return Err(Error::defect(format!("a frame of {} bytes was planned", step.to.length)));
             }
             let place = (step.to.file, step.to.offset);
             match way.headers {
@@ -112,7 +112,7 @@ async fn carry(
                 Headers::New => {
                     let number = numbers.get(&step.address.machine).copied();
                     let number = number
-                        .ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))?;
+                        .ok_or_else(|| Error::defect(format!("machine {} has no number", step.address.machine)))?;
                     let sealed = Sealed::of_frame(&header, frame.slice(start..));
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                 }
@@ -130,7 +130,7 @@ pub(super) fn source_of(moves: &[Move], batch: &Batch) -> usize {
 }
 
 pub(super) fn no_source() -> Error {
-    Error::Defect("a block of a folder that is not read from".to_owned())
+    Error::defect("a block of a folder that is not read from".to_owned())
 }
 
 /// Compares every block of a batch with its digest.

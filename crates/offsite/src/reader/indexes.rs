@@ -15,11 +15,11 @@ use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
 use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
 use offsite_repository::{ErrorKind, ReadRequest, Repository, RepositoryExt};
 
-use crate::error::Context;
+use crate::error::{Context, Within};
 use crate::folder::disks::DiskSummary;
 use crate::folder::disks::{Disks, disks_of};
 use crate::folder::layout::Layout;
-use crate::{Error, OpenRepository, Result};
+use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// An index that is not longer than this is read whole rather than in pages.
 const WHOLE_BYTES_MAX: u64 = 1 << 20;
@@ -369,21 +369,20 @@ impl Indexes {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 Err(self.damaged(reference, point, None))
             }
-            answer => answer.while_doing(|| format!("reading an index of job {}", self.layout.job())),
+            answer => answer
+                .while_doing(|| format!("reading an index of job {}", self.layout.job()))
+                .at(|| self.repository.located())
+                .in_job(self.layout.job()),
         }
     }
 
     fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
-        Error::Damaged {
-            object: self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string()),
-            location: self.repository.location(),
-            advice: format!(
-                "restore point {} needs it, and so do those that stand on that: `offsite repair REPO \"{}\"` makes it again from its \
-                 second copy, or from the backup files, and tells what it cannot",
-                point.sequence,
-                self.layout.job()
-            ),
-            source,
+        let key = self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string());
+        let part = DamagedPart::Index { sequence: point.sequence };
+        let error = Error::damaged(part, key, self.repository.located()).in_job(self.layout.job());
+        match source {
+            Some(source) => error.because(source),
+            None => error,
         }
     }
 }

@@ -14,12 +14,13 @@ use futures::future::BoxFuture;
 use offsite_core::plan::Address;
 use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, MachineName, Sequence};
 
+use crate::error::within;
 use crate::image::ImageFormat;
 use crate::mover::{FrameSource, Lost, Sink, Wanted, extract, pour};
 use crate::progress::{Step, Task, Teller};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 use intact::newest_intact;
 use target::{Request, Target, find_disk};
 
@@ -123,7 +124,7 @@ impl Restore {
     /// cannot be written over; [`Error::MachineDamaged`] for blocks or indexes that are not what was stored. After an error no image has
     /// its name. [`Error::Torn`] tells of a device that was written to, with the cause.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let mut torn = None;
             let result = self.run_pinned(&folder, to, &mut torn).await;
@@ -137,22 +138,30 @@ impl Restore {
     /// Restores the only disk, raw, to `writer`, front to back. It is called on threads that may block; pieces have at most 4 MiB.
     ///
     /// # Errors
-    /// As [`Restore::run`]; [`Error::Settings`] if there are several disks or the format is not raw; [`Error::Stream`] if `writer` fails.
+    /// As [`Restore::run`]; [`Error::InvalidSetting`] if there are several disks or the format is not raw; [`Error::Io`] if `writer` fails.
     /// What was written until then is no whole disk.
     pub fn stream(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<RestoreReport>> {
         self.stream_to(Sink::new("writing the disk", writer))
     }
 
     fn stream_to(&self, sink: Sink) -> BoxFuture<'_, Result<RestoreReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             if self.format != ImageFormat::Raw {
                 let why = "a stream is raw, as a qcow2 image is not written front to back: leave the format out";
-                return Err(Error::Settings(why.to_owned()));
+                return Err(Error::setting("format", why));
             }
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.stream_pinned(&folder, sink).await;
             folder.unpin(pin, result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        let error = match error {
+            Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Image),
+            _ => error.on(Side::Source).at(|| self.repository.located()),
+        };
+        error.in_job(&self.job).of_machine(&self.machine)
     }
 
     /// Restores to `to`. After an error, `torn` is the device that was written to.
@@ -192,11 +201,14 @@ impl Restore {
         let chosen = self.choose(folder).await?;
         let mut disks = chosen.machine.disks.iter();
         let (Some((number, disk)), None) = (disks.next(), disks.next()) else {
-            return Err(Error::Settings(format!(
-                "machine {} has {} disks, and a stream takes one: choose one of the disks",
-                self.machine,
-                chosen.machine.disks.len()
-            )));
+            return Err(Error::setting(
+                "disk",
+                format!(
+                    "machine {} has {} disks, and a stream takes one: choose one of the disks",
+                    self.machine,
+                    chosen.machine.disks.len()
+                ),
+            ));
         };
         let mut wanted = wanted(&self.machine, std::iter::once((number, disk)));
         wanted.sort_unstable_by_key(|block| block.address.block);
@@ -230,7 +242,7 @@ impl Restore {
             None => Ok(blocks),
             Some(error) if !self.salvages => Err(self.damaged(folder, chosen.sequence, &blocks, error).await),
             // What was let go meanwhile is no damage, and an outage none either.
-            Some(_) if folder.is_expired().await? => Err(Error::SnapshotExpired { job: self.job.clone() }),
+            Some(_) if folder.is_expired().await? => Err(Error::expired(&self.job)),
             Some(_) => Ok(blocks),
         }
     }

@@ -16,18 +16,23 @@ mod salvage;
 mod settle;
 mod survey;
 
-use offsite_core::CommitId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use described::{elsewhere, stands_on};
 use futures::future::BoxFuture;
-use offsite_core::{Head, Retirement};
-use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
+use known::{Elsewhere, Known};
+use mend::{Mended, mend, mend_copies, put_new};
+use offsite_core::{CommitId, Head, IndexReference, MachineName, ObjectId, Retirement, Sequence};
+use rebuild::{nothing_whole, rebuild};
+use settle::{Target, place, prove, settle};
+use survey::Survey;
 
 use crate::claims::holder::{Life, life_of};
 use crate::claims::lease::{busy_with, is_silent};
 use crate::commit::new_index::NewIndex;
 use crate::commit::writer::{put_head_copy, used_up};
+use crate::error::within;
 use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
@@ -36,14 +41,7 @@ use crate::progress::Wait;
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
 use crate::report::Note;
-use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
-
-use described::{elsewhere, stands_on};
-use known::{Elsewhere, Known};
-use mend::{Mended, mend, mend_copies, put_new};
-use rebuild::{nothing_whole, rebuild};
-use settle::{Target, place, prove, settle};
-use survey::Survey;
+use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
 /// could come past them: every commit that changes the chain leaves a copy, and those were seen.
@@ -157,16 +155,20 @@ impl Repair {
     /// # Errors
     /// As for [`Repair::run`], but for those of writing.
     pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(false).await })
+        within(|error| self.tell(error), self.repair(false))
     }
 
     /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
     ///
     /// # Errors
     /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
-    /// one that no older writer can commit after; [`Error::Settings`] if nothing is left to repair from; those of the repository.
+    /// one that no older writer can commit after; [`Error::Damaged`] if nothing is left to repair from; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(true).await })
+        within(|error| self.tell(error), self.repair(true))
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
     }
 
     async fn repair(&self, writes: bool) -> Result<RepairReport> {
@@ -174,7 +176,7 @@ impl Repair {
         let survey = Survey::of(&self.repository, &layout).await?;
         if survey.is_empty() {
             let known = self.repository.jobs().await?.iter().map(ToString::to_string).collect();
-            return Err(Error::UnknownJob { job: self.job.to_string(), location: self.repository.location(), known });
+            return Err(Error::unknown_job(&self.job, self.repository.location(), known));
         }
         if writes {
             self.wait_for_lease(&survey).await?;

@@ -2,18 +2,16 @@
 
 pub(crate) mod objects;
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use offsite_core::Index;
-use offsite_core::format::{Envelope, Kind};
-use offsite_core::{BlockMap, DiskMap, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
+use offsite_core::format::{Envelope, Kind, WireFormat};
+use offsite_core::{BlockMap, DiskMap, Index, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
-use crate::error::Context;
+use crate::error::{Context, within};
 use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Wanted, scrub};
@@ -21,7 +19,7 @@ use crate::progress::{Task, Teller};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
 use crate::report::{Damage, Note, Touched, VerifyReport};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// A verification of a job's restore points.
 #[derive(Clone)]
@@ -68,7 +66,8 @@ impl Verify {
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
-        Box::pin(async move {
+        let tell = |error: Error| error.on(Side::Source).at(|| self.repository.located()).in_job(&self.job);
+        within(tell, async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder).await;
             // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
@@ -78,7 +77,7 @@ impl Verify {
             };
             let result = match result {
                 Ok(report) if !is_held && !report.damage.is_empty() => match folder.is_expired().await {
-                    Ok(true) => Err(Error::SnapshotExpired { job: self.job.clone() }),
+                    Ok(true) => Err(Error::expired(&self.job)),
                     Ok(false) => Ok(report),
                     Err(outage) => Err(outage),
                 },

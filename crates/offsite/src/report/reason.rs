@@ -3,7 +3,6 @@
 use std::fmt;
 
 use offsite_core::{BlockSize, Timestamp};
-use offsite_repository::ErrorKind;
 
 use crate::error::causes;
 use crate::{Error, JobName};
@@ -29,13 +28,13 @@ impl ErrorSummary {
 impl ErrorSummary {
     /// The summary of an error of a repository, where nothing more is known of what was being done.
     pub(crate) fn of_repository(error: &offsite_repository::Error) -> Self {
-        Self { text: causes(error), is_retryable: !is_final(error.kind()) }
+        Self { text: causes(error), is_retryable: error.is_retryable() }
     }
 }
 
 impl From<&Error> for ErrorSummary {
     fn from(error: &Error) -> Self {
-        Self { text: causes(error), is_retryable: is_retryable(error) }
+        Self { text: causes(error), is_retryable: error.is_retryable() }
     }
 }
 
@@ -43,23 +42,6 @@ impl fmt::Display for ErrorSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
     }
-}
-
-/// Whether what failed may work later, without anybody doing something about it.
-fn is_retryable(error: &Error) -> bool {
-    let is_fixed = matches!(
-        error,
-        Error::Settings(_)
-            | Error::SameRepository { .. }
-            | Error::NotARepository { .. }
-            | Error::Damaged { .. }
-            | Error::Defect(_)
-    );
-    !is_fixed && !error.repository_kind().is_some_and(is_final)
-}
-
-fn is_final(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::PermissionDenied)
 }
 
 /// Why a machine is not whole in a restore point, or not in it at all.

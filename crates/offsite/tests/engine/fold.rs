@@ -167,7 +167,7 @@ async fn a_fold_in_which_any_call_fails() {
             };
             if let Err(error) = &result {
                 failed += 1;
-                let is_wrong = matches!(error, Error::Defect(_) | Error::Damaged { .. });
+                let is_wrong = matches!(error, Error::Defect { .. } | Error::Damaged { .. });
                 assert!(!is_wrong && faulty.failures() > 0, "{fault:?}: {}", causes(error));
             }
             struck |= faulty.failures() > 0;

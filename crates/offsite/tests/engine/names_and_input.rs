@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use offsite::model::BlockSize;
 use offsite::model::ObjectId;
+use offsite::model::Role;
 use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
@@ -107,7 +108,7 @@ async fn names_that_differ_in_case_only_are_one_name() {
     let other = BackupJob::new(&repository, job("Nightly"))
         .machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]);
     let error = other.run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("nightly")), "{error}");
+    assert!(matches!(&error, Error::NameTaken { other, .. } if other.as_str() == "nightly"), "{error}");
     assert_eq!(memory.contents(), before);
 }
 
@@ -156,7 +157,10 @@ async fn settings_that_make_no_sense_are_refused() {
     ];
     for (job, words) in cases {
         let error = job.run(day(0)).await.unwrap_err();
-        assert!(matches!(&error, Error::Settings(text) if text.contains(words)), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidSetting { setting: "machine", why, .. } if why.contains(words)),
+            "{error}"
+        );
     }
     assert_eq!(memory.contents().len(), 1, "nothing was written");
 }
@@ -170,12 +174,12 @@ async fn a_folder_belongs_to_one_kind_of_job() {
     machines.backup(&second, &["web01"]).run(day(0)).await.unwrap();
     let copy = CopyJob::new(job("nightly"), &primary, job("nightly"), &second).unwrap();
     let error = copy.run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("backup job")), "{error}");
+    assert!(matches!(&error, Error::WrongKindOfJob { role: Role::Backup, .. }), "{error}");
     copy_job(&primary, &second).run(day(1)).await.unwrap();
     let backup = BackupJob::new(&second, job("Offsite Copy"))
         .machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]);
     let error = backup.run(day(2)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("copy job")), "{error}");
+    assert!(matches!(&error, Error::WrongKindOfJob { role: Role::Copy, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -186,7 +190,10 @@ async fn the_block_size_of_a_chain_stays() {
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
     copy_job(&primary, &second).run(day(0)).await.unwrap();
     let error = machines.backup(&primary, &["web01"]).block_size(BlockSize::MiB1).run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("256 KiB")), "{error}");
+    assert!(
+        matches!(&error, Error::InvalidSetting { setting: "block_size", why, .. } if why.contains("256 KiB")),
+        "{error}"
+    );
     // Left open, it is the chain's.
     let backup = BackupJob::new(&primary, job("nightly"));
     backup.machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]).run(day(1)).await.unwrap();
@@ -194,7 +201,10 @@ async fn the_block_size_of_a_chain_stays() {
     machines.backup(&other, &["web01"]).block_size(BlockSize::MiB1).run(day(2)).await.unwrap();
     let copy = copy_job(&other, &second);
     for error in [copy.plan(day(2)).await.unwrap_err(), copy.run(day(2)).await.unwrap_err()] {
-        assert!(matches!(&error, Error::Settings(text) if text.contains("another job name")), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidSetting { setting: "name", why, .. } if why.contains("another job name")),
+            "{error}"
+        );
     }
     assert_eq!(restored(&second, "Offsite Copy", "web01", None).await, machines.content("web01"));
 }
@@ -406,7 +416,8 @@ async fn a_restore_delivers_all_disks_or_none() {
         let progress = Arc::new(TakesTheName { path: taken.clone() });
         restore().progress(progress).run(to.path()).await.unwrap_err();
         assert_eq!((files_in(to.path()), std::fs::read(&taken).unwrap()), (1, b"mine".to_vec()));
-        assert!(matches!(restore().run(&taken).await.unwrap_err(), Error::Settings(_)), "three disks, one file");
+        let error = restore().run(&taken).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidSetting { setting: "disk", .. }), "three disks, one file: {error}");
     }
 }
 

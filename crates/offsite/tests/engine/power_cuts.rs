@@ -225,7 +225,7 @@ impl World {
                     Some(ended) => ended,
                     None => running.await,
                 };
-                if let Err(error @ Error::Defect(_)) = ended {
+                if let Err(error @ Error::Defect { .. }) = ended {
                     panic!("{run:?}: {}", causes(&error));
                 }
             }

@@ -217,7 +217,7 @@ async fn a_source_with_other_blocks_is_told() {
         assert!(web.outcome.is_whole());
     }
     let alone = CopyJob::new(job(COPY), &primary, job("sql"), &second).unwrap();
-    assert!(matches!(alone.run(day(3)).await.unwrap_err(), Error::Settings(_)));
+    assert!(matches!(alone.run(day(3)).await.unwrap_err(), Error::InvalidSetting { setting: "name", .. }));
 }
 
 /// Only states of the range count, and only the machines that are asked for are copied.
@@ -365,7 +365,7 @@ async fn lives_of_several_sources() {
                 let report = match copy.run(day(number)).await {
                     Ok(report) => report,
                     // There is nothing yet.
-                    Err(Error::Settings(_) | Error::UnknownJob { .. }) => continue,
+                    Err(Error::NothingYet { .. } | Error::UnknownJob { .. }) => continue,
                     Err(error) => panic!("{error}"),
                 };
                 let planned = planned.unwrap();

@@ -143,7 +143,7 @@ impl Week {
         let struck = faulty.failures() > 0;
         match &ended {
             Ok(()) => {}
-            Err(error @ Error::Defect(_)) => panic!("{about}: {}", causes(error)),
+            Err(error @ Error::Defect { .. }) => panic!("{about}: {}", causes(error)),
             // The repository has said that something is lost.
             Err(Error::Damaged { .. } | Error::SnapshotExpired { .. })
                 if matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {}

@@ -95,8 +95,9 @@ pub(super) async fn store_blocks(
         let named = |(number, disk): (&DiskNumber, &DiskMap)| (*number, disk.identity().name.clone());
         let before: Vec<_> = known.into_iter().flatten().map(named).collect();
         let names: Vec<DiskName> = images.iter().map(|(name, _)| name.clone()).collect();
-        let matched = match_disks(&before, &names)
-            .ok_or_else(|| Error::Settings(format!("machine {machine} has more disks than can be numbered")))?;
+        let matched = match_disks(&before, &names).ok_or_else(|| {
+            Error::setting("machine", format!("machine {machine} has more disks than can be numbered"))
+        })?;
         for (disk, (name, source)) in matched.into_iter().zip(images) {
             let blocks = previous.machine(machine).and_then(|machine| machine.disks.get(&disk)).cloned();
             disks.push(Candidate {

@@ -12,6 +12,7 @@ use super::{CopyJob, SyncRequest, latest_state};
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
 use crate::commit::writer::WriterSettings;
+use crate::error::within;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, imagine, plan, plan_healing, whole};
 use crate::reader::indexes::Indexes;
@@ -62,7 +63,7 @@ impl CopyJob {
     /// # Errors
     /// As for [`CopyJob::run`], but for writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
             let target = match JobFolder::open(&self.target, &self.name).await {
                 Err(Error::UnknownJob { .. }) => Ok(None),

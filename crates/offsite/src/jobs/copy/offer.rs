@@ -289,7 +289,7 @@ impl NewPoint {
         }
         let is_whole = |name: &MachineName| !transferred.contains_key(name) && !kept.contains(name);
         if !whole.same_content(&self.plan.index.project(is_whole)) {
-            return Err(Error::Defect("what has arrived of whole machines is not what was planned".to_owned()));
+            return Err(Error::defect("what has arrived of whole machines is not what was planned".to_owned()));
         }
         let mut plan = self.plan;
         // What has arrived in new files and is not kept goes as well.
@@ -301,7 +301,7 @@ impl NewPoint {
         };
         plan.retired = retire([&self.spare, &dropped], [&whole, &spare], reclaiming);
         if let Some(at) = [&map, &spare].into_iter().find_map(|map| plan.retired.touches(map)) {
-            return Err(Error::Defect(format!(
+            return Err(Error::defect(format!(
                 "the frame at {} of {} is needed and would be released",
                 at.offset, at.file
             )));

@@ -4,7 +4,7 @@ use offsite_core::plan::Plan;
 
 use super::CopyJob;
 use crate::error::Context;
-use crate::{Error, Result};
+use crate::{Error, ErrorPlace, Result};
 
 /// What an index takes for each block, at the most, in both of its copies; and what heads and headers take beside.
 const INDEX_BYTES: u64 = 2 * 64;
@@ -54,6 +54,7 @@ impl CopyJob {
                 needed_bytes: room.needed_bytes,
                 free_bytes,
                 min_free_bytes: room.min_free_bytes,
+                at: ErrorPlace::default(),
             }),
             _ => Ok(()),
         }

@@ -13,7 +13,7 @@ use super::source::{Source, Sources};
 use crate::commit::selected::Selected;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{Doubt, ErrorSummary, MachineCopy, MachineOutcome, MachineReport, Note, Reason};
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, ErrorPlace, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -200,10 +200,13 @@ impl Asked<'_> {
             };
             let of_source = folder.chain().block_size();
             if of_source != block_size {
-                let error = Error::Settings(format!(
-                    "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
-                    folder.job()
-                ));
+                let error = Error::setting(
+                    "name",
+                    format!(
+                        "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
+                        folder.job()
+                    ),
+                );
                 let (job, source, copy) = (folder.job().clone(), of_source, block_size);
                 absent(machine, Reason::OtherBlockSize { job, source, copy }, Some(error));
                 continue;
@@ -225,7 +228,7 @@ impl Asked<'_> {
                 },
             };
             let Some(found) = state.machine(&machine) else {
-                return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
+                return Err(Error::defect(format!("restore point {sequence} lists {machine} and does not hold it")));
             };
             if let Some(had) = had.get(&machine) {
                 let is_it = had.captured == found.captured && had.origin.is_none_or(|known| known == origin);
@@ -301,11 +304,11 @@ impl Asked<'_> {
         let place = places.collect::<Vec<_>>().join(", ");
         let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
         match (missing.is_empty(), known.is_empty()) {
-            (true, true) => Some(Error::Settings(format!("there is no restore point yet in {place}"))),
+            (true, true) => Some(Error::nothing_yet("restore point", place)),
             (true, false) => None,
             (false, _) => {
                 let (machine, known) = (missing.join(", "), known.into_iter().collect());
-                Some(Error::UnknownMachine { machine, place, known })
+                Some(Error::UnknownMachine { machine, place, known, at: ErrorPlace::default() })
             }
         }
     }

@@ -7,10 +7,11 @@ use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Sequence,
 
 use super::CopyJob;
 use crate::claims::pin::Pin;
+use crate::error::Within;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{Note, Unseen};
-use crate::{ClosedFolder, Error, JobFolders, JobName, OpenRepository, Progress, Result};
+use crate::{ClosedFolder, Error, ErrorPlace, JobFolders, JobName, OpenRepository, Progress, Result};
 
 /// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
 ///
@@ -121,7 +122,7 @@ impl Sources {
     async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
         if job.sources.is_empty() {
             let why = if job.unseen.is_empty() { "there is none".to_owned() } else { words(&job.unseen) };
-            return Err(Error::NoSource { why });
+            return Err(Error::NoSource { why, at: ErrorPlace::default() });
         }
         let mut open = Self { folders: Vec::new(), unseen: job.unseen.clone() };
         match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
@@ -134,7 +135,7 @@ impl Sources {
         let mut first_error = None;
         for source in sources {
             let repository = &source.repository;
-            let jobs = match source.jobs().await {
+            let jobs = match source.jobs().await.at(|| repository.located()) {
                 Ok((jobs, closed)) => {
                     self.unseen.extend(closed);
                     jobs
@@ -150,7 +151,8 @@ impl Sources {
                 if self.folders.iter().any(is_here) {
                     continue;
                 }
-                match SourceFolder::open(repository, &job, with_pins, progress).await {
+                let opened = SourceFolder::open(repository, &job, with_pins, progress).await;
+                match opened.at(|| repository.located()).in_job(&job) {
                     Ok(folder) => {
                         // Newer restore points may be there, and are not seen.
                         self.unseen.extend(lost_heads(&folder.folder));
@@ -166,7 +168,7 @@ impl Sources {
             Some(error) if self.folders.is_empty() => Err(error),
             _ if self.folders.is_empty() => {
                 let places: Vec<String> = sources.iter().map(|source| source.repository.location()).collect();
-                Err(Error::Settings(format!("there is no job with restore points in {}", places.join(", "))))
+                Err(Error::nothing_yet("job with restore points", places.join(", ")))
             }
             _ => Ok(()),
         }

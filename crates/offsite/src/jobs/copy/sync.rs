@@ -153,7 +153,7 @@ async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTree
         let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
         let Some(folder) = folder else { continue };
         match folder.is_expired().await {
-            Ok(true) => *why = (&Error::SnapshotExpired { job: folder.job().clone() }).into(),
+            Ok(true) => *why = (&Error::expired(folder.job())).into(),
             Ok(false) => {}
             Err(outage) => *why = (&outage).into(),
         }

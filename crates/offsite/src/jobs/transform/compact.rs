@@ -177,7 +177,7 @@ impl Piece {
             let points = layers.points(*file);
             for sequence in &points {
                 let Some(point) = context.head.chain.get(*sequence) else {
-                    return Err(Error::Defect(format!("restore point {sequence} is none")));
+                    return Err(Error::defect(format!("restore point {sequence} is none")));
                 };
                 if !self.steps.contains_key(sequence) {
                     self.steps.insert(*sequence, context.indexes.step(point).await?);

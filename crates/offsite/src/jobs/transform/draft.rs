@@ -171,7 +171,7 @@ async fn carry(writer: &mut Writer, drafted: &DraftedOperation, progress: &dyn P
         return Ok(());
     }
     let Some(header) = drafted.header.clone() else {
-        return Err(Error::Defect("blocks move to files that nothing is known of".to_owned()));
+        return Err(Error::defect("blocks move to files that nothing is known of".to_owned()));
     };
     if plan.cloned {
         let frames = own();

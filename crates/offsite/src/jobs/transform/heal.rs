@@ -236,7 +236,7 @@ impl<'a> Healing<'a> {
     ) -> Result<DraftedOperation> {
         let newest = context.head.chain.latest().cloned();
         let newest =
-            newest.ok_or_else(|| crate::Error::Defect("a chain without points has damaged blocks".to_owned()))?;
+            newest.ok_or_else(|| crate::Error::defect("a chain without points has damaged blocks".to_owned()))?;
         let header = context.header_of_all(&newest).await?;
         let placement = header.placement(context.repository);
         let room = PIECE_BYTES.min(placement.file_bytes_max.saturating_sub(placement.first_offset));

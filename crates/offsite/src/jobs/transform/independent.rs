@@ -76,7 +76,7 @@ pub(super) async fn draft(
 ) -> Result<DraftedOperation> {
     let chain = context.head.chain.clone();
     let Some(archive) = chain.archives().iter().find(|archive| archive.sequence == sequence) else {
-        return Err(Error::Defect(format!("{sequence} is no archive")));
+        return Err(Error::defect(format!("{sequence} is no archive")));
     };
     let own = context.indexes.step(archive).await?;
     let mut others: Vec<BlockMap> = Vec::new();

@@ -28,11 +28,11 @@ pub(super) async fn draft(
 ) -> Result<DraftedOperation> {
     let chain = context.head.chain.clone();
     let (Some(full), Some(rest)) = (chain.points().first(), chain.points().get(1..=increments.len())) else {
-        return Err(Error::Defect("a merge of more increments than there are".to_owned()));
+        return Err(Error::defect("a merge of more increments than there are".to_owned()));
     };
     let Some(last) = rest.last().filter(|_| rest.iter().map(|point| point.sequence).eq(increments.iter().copied()))
     else {
-        return Err(Error::Defect("a merge of increments that do not follow the full".to_owned()));
+        return Err(Error::defect("a merge of increments that do not follow the full".to_owned()));
     };
     let mut steps = Vec::with_capacity(rest.len());
     for point in rest {

@@ -32,7 +32,7 @@ pub(super) async fn patched_ranges_are_free(head: &Head, indexes: &mut Indexes, 
         for (_, _, _, at) in indexes.step(point).await?.stored().filter(|(_, _, _, at)| at.file == *file) {
             let end = at.offset + u64::from(at.length).next_multiple_of(alignment.max(1));
             if written.range(..end).next_back().is_some_and(|(_, written_end)| *written_end > at.offset) {
-                return Err(Error::Defect(format!(
+                return Err(Error::defect(format!(
                     "restore point {} needs {} at {}, which would be written over",
                     point.sequence, at.file, at.offset
                 )));

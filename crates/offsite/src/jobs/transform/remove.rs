@@ -16,7 +16,7 @@ pub(super) async fn archive(context: &mut PlanContext<'_>, sequence: Sequence) -
         chain.archives().iter().cloned().partition(|archive| archive.sequence == sequence);
     let next = Chain::with_archives(chain.block_size(), archives, chain.points().to_vec());
     let operation = Operation::RemoveArchive { sequence };
-    let next = next.map_err(|error| crate::Error::Defect(error.to_string()))?;
+    let next = next.map_err(|error| crate::Error::defect(error.to_string()))?;
     without(context, operation, next, &gone).await
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn points(
     let (kept, gone): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|point| archived.contains(&point.sequence));
     let archives = chain.archives().iter().cloned().chain(kept).collect();
     let next = Chain::with_archives(chain.block_size(), archives, rest);
-    let next = next.map_err(|error| crate::Error::Defect(error.to_string()))?;
+    let next = next.map_err(|error| crate::Error::defect(error.to_string()))?;
     let operation = Operation::RemovePoints { points: points.to_vec(), archived: archived.to_vec() };
     without(context, operation, next, &gone).await
 }

@@ -45,7 +45,7 @@ pub(super) async fn relaid(
     let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
     for ((sequence, part), new) in parts.iter().zip(new) {
         let Some(point) = chain.get(*sequence) else {
-            return Err(Error::Defect(format!("restore point {sequence} is none")));
+            return Err(Error::defect(format!("restore point {sequence} is none")));
         };
         let index = restacked(context, point, new, files).await?;
         changed.insert(*sequence, index.point.clone());

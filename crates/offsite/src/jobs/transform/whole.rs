@@ -38,7 +38,7 @@ pub(crate) async fn draft(
 ) -> Result<DraftedOperation> {
     let chain = context.head.chain.clone();
     let (Some(point), Some(steps)) = (chain.get(sequence), chain.steps_to(sequence)) else {
-        return Err(Error::Defect(format!("restore point {sequence} is none")));
+        return Err(Error::defect(format!("restore point {sequence} is none")));
     };
     let state = context.indexes.state(&steps).await?;
     let mut others: Vec<BlockMap> = Vec::new();

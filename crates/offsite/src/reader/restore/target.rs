@@ -10,7 +10,7 @@ use std::sync::Arc;
 use offsite_core::{DiskMap, DiskNumber, MachineName};
 
 use crate::image::{DiskSink, ImageFormat, create};
-use crate::{Error, Result};
+use crate::{Error, ErrorPlace, Result};
 
 /// What is to be made.
 #[derive(Debug, Clone)]
@@ -57,12 +57,15 @@ impl Target {
         if is_folder {
             self.make_folders(to)?;
         } else if request.disks.len() > 1 {
-            return Err(Error::Settings(format!(
-                "machine {} has {} disks, and {} is no folder: name a folder, or choose one of the disks",
-                request.machine,
-                request.disks.len(),
-                to.display()
-            )));
+            return Err(Error::setting(
+                "disk",
+                format!(
+                    "machine {} has {} disks, and {} is no folder: name a folder, or choose one of the disks",
+                    request.machine,
+                    request.disks.len(),
+                    to.display()
+                ),
+            ));
         } else {
             self.make_folders(to.parent().unwrap_or(Path::new("")))?;
         }
@@ -129,5 +132,6 @@ pub(super) fn find_disk(
         machine: machine.to_string(),
         disk: text.to_owned(),
         known: disks.iter().map(|(number, disk)| format!("{number} ({})", disk.identity().name)).collect(),
+        at: ErrorPlace::default(),
     })
 }

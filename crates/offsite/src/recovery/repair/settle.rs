@@ -162,7 +162,7 @@ async fn compare(
             let expected = states.get(&point.sequence);
             let expected = expected.into_iter().flat_map(|expected| expected.machines());
             if let Some((name, _)) = expected.clone().find(|(name, machine)| !is_right(name, machine)) {
-                return Err(Error::Defect(format!(
+                return Err(Error::defect(format!(
                     "the repair of job {} would commit restore point {} with another state of {name} than it found; nothing was \
                      committed",
                     survey.layout.job(),
@@ -273,5 +273,5 @@ fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Ch
 }
 
 fn defect(error: impl std::fmt::Display) -> Error {
-    Error::Defect(error.to_string())
+    Error::defect(error.to_string())
 }

@@ -309,7 +309,7 @@ async fn a_stopped_sync_that_fails_anywhere() {
                 copy_job(&scene.primary, &second).sync(&through(2, StopAfter::new(5))).await
             };
             if let Err(error) = result.await {
-                assert!(!matches!(error, Error::Defect(_) | Error::Damaged { .. }), "{fault:?}: {error}");
+                assert!(!matches!(error, Error::Defect { .. } | Error::Damaged { .. }), "{fault:?}: {error}");
             }
             struck |= faulty.failures() > 0;
             let second = open_memory(&forked).await;

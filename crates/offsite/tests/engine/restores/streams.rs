@@ -57,9 +57,9 @@ async fn a_disk_is_streamed_front_to_back() {
         assert_eq!((streamed.path.as_ref(), streamed.size_bytes), (None, disk.len() as u64));
     }
     let error = restore(&repository).stream(Pipe::of(0)).await.unwrap_err();
-    assert!(matches!(error, Error::Settings(_)), "two disks: {error}");
+    assert!(matches!(error, Error::InvalidSetting { setting: "disk", .. }), "two disks: {error}");
     let error = restore(&repository).disk("0").format(ImageFormat::Qcow2).stream(Pipe::of(0)).await.unwrap_err();
-    assert!(matches!(error, Error::Settings(_)), "{error}");
+    assert!(matches!(error, Error::InvalidSetting { setting: "format", .. }), "{error}");
 }
 
 /// A reader that goes, wherever it does, and damage: an error, and what was written is right as far as it goes.
@@ -71,7 +71,7 @@ async fn a_stream_that_ends_early_is_an_error() {
         let pipe = Pipe::of(bytes_max);
         let error = restore(&repository).disk("0").stream(pipe.clone()).await.unwrap_err();
         let is_broken = |source: &io::Error| source.kind() == ErrorKind::BrokenPipe;
-        assert!(matches!(&error, Error::Stream { source, .. } if is_broken(source)), "{bytes_max}: {error}");
+        assert!(matches!(&error, Error::Io { source, .. } if is_broken(source)), "{bytes_max}: {error}");
         assert!(disk.starts_with(&pipe.written()));
     }
     flip(&memory, &place(&memory, 1, 1, 0));

@@ -45,7 +45,8 @@ impl ErrorKind {
             Self::NoSpace => ErrorClass::FreeSpace,
             Self::Corrupt => ErrorClass::Damaged,
             Self::AlreadyExists | Self::Linked => ErrorClass::Busy,
-            Self::NotFound | Self::PermissionDenied | Self::WrongMedia | Self::Unsupported => ErrorClass::WrongInput,
+            Self::NotFound => ErrorClass::NotThere,
+            Self::PermissionDenied | Self::WrongMedia | Self::Unsupported => ErrorClass::WrongInput,
         }
     }
 }
@@ -81,6 +82,8 @@ pub enum ErrorClass {
     Damaged,
     /// Somebody else has the name, or works on the same thing. Look again at what is there, then wait, or leave it to them.
     Busy,
+    /// What was asked for is not there, and may come. Ask for something that is there, or wait until it comes.
+    NotThere,
     /// Change what the operation was given: a name, a setting, a permission, the medium. Trying again does not help.
     WrongInput,
     /// A program is wrong, not its input. Stop, and report it. No [`ErrorKind`] is of this class.

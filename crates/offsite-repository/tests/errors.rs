@@ -15,7 +15,7 @@ fn key(text: &str) -> Key {
 fn each_kind_has_its_text_and_its_class() {
     use ErrorClass::{Busy, Damaged, FreeSpace, RetryLater, WrongInput};
     let goldens = [
-        (ErrorKind::NotFound, "cannot read job/head: not found, look elsewhere", WrongInput),
+        (ErrorKind::NotFound, "cannot read job/head: not found, look elsewhere", NotThere),
         (ErrorKind::AlreadyExists, "cannot read job/head: already exists, look elsewhere", Busy),
         (ErrorKind::Indeterminate, "cannot read job/head: outcome unknown, look elsewhere", RetryLater),
         (ErrorKind::Unavailable, "cannot read job/head: unavailable, look elsewhere", RetryLater),

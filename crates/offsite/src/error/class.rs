@@ -1,31 +1,9 @@
 //! What a caller can do about an error.
 
 use offsite_core::format::FormatError;
-use offsite_repository::ErrorKind;
+use offsite_repository::{ErrorClass, ErrorKind};
 
 use super::{DamagedPart, Error};
-
-/// What a caller can do about an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorClass {
-    /// The same call may succeed later. Wait, and call again.
-    RetryLater,
-    /// The place that is written to is full. Make room there, and call again.
-    FreeSpace,
-    /// Something stored is not what was stored. Find out what else is damaged by [`Verify`](crate::Verify), mend by
-    /// [`Repair`](crate::Repair) what is lost of heads and indexes, and go on with what is intact.
-    Damaged,
-    /// Somebody else is at work there. Wait until that ends, and call again.
-    Busy,
-    /// What was asked for is not there, and may come. Ask for something that is there, or wait until it comes.
-    NotThere,
-    /// The call does not fit what is there, or is not permitted. Change a setting, a name, an image or a permission before the next
-    /// call.
-    WrongInput,
-    /// An invariant of this library does not hold. Report it.
-    Defect,
-}
 
 impl Error {
     /// What the caller can do about it.

@@ -15,9 +15,9 @@ use offsite_repository::CreateIfAbsent;
 
 use crate::{Bytes, FileUser, JobName};
 
-pub use class::ErrorClass;
 pub(crate) use context::{Context, Located, Within, within};
 pub use context::{ErrorPlace, Side};
+pub use offsite_repository::ErrorClass;
 pub use part::DamagedPart;
 pub(crate) use text::causes;
 

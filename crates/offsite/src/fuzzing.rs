@@ -1,6 +1,9 @@
 //! What the fuzz targets reach into. No part of the stable interface.
 
-use crate::{ImageSource, Result, holder};
+use std::io;
+
+use crate::ImageSource;
+use crate::claims::holder;
 
 /// Ranges that are looked for in an image before it is left.
 const RANGES_MAX: usize = 256;
@@ -8,14 +11,14 @@ const RANGES_MAX: usize = 256;
 /// Opens a disk image and reads what it says is data, `bytes_max` bytes of it at most; how many were read. Blocks.
 ///
 /// # Errors
-/// [`Error::Image`](crate::Error::Image).
-pub fn read_image(source: &ImageSource, bytes_max: usize) -> Result<usize> {
+/// [`Error::Image`](crate::Error::Image), inside.
+pub fn read_image(source: &ImageSource, bytes_max: usize) -> io::Result<usize> {
     let image = source.open(None)?.image;
     let (mut from, mut read) = (0, 0);
     for _ in 0..RANGES_MAX {
         let Some(range) = image.next_data(from)? else { break };
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(bytes_max - read);
-        image.read_at(&mut vec![0; length], range.start)?;
+        image.read_at(range.start, &mut vec![0; length])?;
         (from, read) = (range.end, read + length);
     }
     Ok(read)

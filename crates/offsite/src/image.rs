@@ -87,6 +87,7 @@ impl ImageSource {
     ///     Ok(ImageSource::of(DiskName::new("vda")?, volume))
     /// }
     /// ```
+    #[must_use]
     pub fn of(name: DiskName, image: impl DiskImage + 'static) -> Self {
         Self { origin: Origin::Own(Arc::new(image)), name: Some(name), format: None, trust: Trust::default() }
     }

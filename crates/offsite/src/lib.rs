@@ -3,7 +3,7 @@
 //! ## Where to start in these pages
 //!
 //! [`OpenRepository`] opens a place; [`BackupJob`] fills a first chain from disk images; [`CopyJob`] copies it to a second one;
-//! [`Restore`] and [`Verify`] read either; [`runner`] runs a copy job on its schedule. What a run did is told by the types in [`report`]. The model (machines, restore points,
+//! [`Restore`], [`Snapshot`] and [`Verify`] read either; [`runner`] runs a copy job on its schedule. What a run did is told by the types in [`report`]. The model (machines, restore points,
 //! block maps, plans, retention, the stored format) is the crate [`core`]; what a storage must do is the crate [`repository`].
 //!
 //! Operations are cancelled by dropping their futures: what was committed stays, nothing else becomes visible, and the next

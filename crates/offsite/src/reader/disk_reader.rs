@@ -176,3 +176,27 @@ impl fmt::Debug for DiskReader {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use offsite_core::{DiskIdentity, DiskName, ImageFormat};
+
+    use super::*;
+    use crate::sample::Sample;
+    use crate::{JobName, PointSelector, Snapshot};
+
+    /// No image has such a disk, but an index may.
+    #[tokio::test]
+    async fn a_disk_of_no_bytes_reads_as_nothing() {
+        let sample = Sample::new(1).await;
+        let job = JobName::new("nightly").unwrap();
+        let snapshot = Snapshot::open(&sample.repository, &job, PointSelector::Latest).await.unwrap();
+        let identity = DiskIdentity { name: DiskName::new("vda").unwrap(), format: ImageFormat::Raw };
+        let map = DiskMap::new(identity, 0, 0, 0, Vec::new()).unwrap();
+        let machine = sample.point.machines[0].name.clone();
+        let reader = DiskReader::new(snapshot.shared(), machine, DiskNumber(0), map);
+        assert_eq!((reader.size_bytes(), reader.extents().count()), (0, 0));
+        assert_eq!(reader.read_at(0, &mut [1; 9]).await.unwrap(), 0);
+        assert_eq!(reader.bytes_at(0).await.unwrap().len(), 0);
+    }
+}

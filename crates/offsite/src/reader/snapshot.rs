@@ -177,9 +177,7 @@ impl Snapshot {
             let number = disk.find(machine, disks)?;
             let shared = &self.shared;
             let point = shared.folder.point(PointSelector::Sequence(found.sequence))?;
-            let steps = shared.folder.chain().steps_to(point.sequence).unwrap_or_default();
-            let state = shared.indexes.lock().await.machine_state(&steps, machine).await;
-            let state = state.and_then(|state| shared.folder.machine_in(&state, machine, point));
+            let state = shared.folder.machine_at(&mut *shared.indexes.lock().await, machine, point).await;
             let mut state = match state {
                 Err(error) => return Err(shared.judged(error).await),
                 Ok(state) => state,
@@ -209,6 +207,13 @@ impl Snapshot {
                 None => Ok(()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 }
 

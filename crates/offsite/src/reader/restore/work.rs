@@ -151,8 +151,7 @@ impl Restore {
     /// The machine's state with the disks that are asked for, and the point that it is taken from.
     async fn choose(&self, folder: &JobFolder) -> Result<Chosen> {
         let point = folder.point_of(&self.machine, self.point)?;
-        let state = folder.state_at(point.sequence).await;
-        let mut machine = match state.and_then(|state| folder.machine_in(&state, &self.machine, point)) {
+        let mut machine = match folder.machine_at(&mut folder.indexes(), &self.machine, point).await {
             Err(error) if error.is_loss() => return Err(self.damaged(folder, point.sequence, &[], error).await),
             answer => answer?,
         };

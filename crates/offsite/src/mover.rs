@@ -3,7 +3,7 @@
 //! Eight ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
 //! (backup file to new backup file or export), [`receive`]
 //! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image), [`pour`] (backup file to a
-//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`load`] reads one block, and [`find`] headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
 //! Each of the eight is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
@@ -18,6 +18,7 @@ mod extract;
 mod find;
 mod fold;
 mod ingest;
+mod load;
 mod output;
 mod pour;
 mod receive;
@@ -31,10 +32,11 @@ pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use copy::{Copied, Ending, copy};
-pub(crate) use extract::extract;
+pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
+pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;
 pub(crate) use receive::receive;

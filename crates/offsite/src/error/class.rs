@@ -52,7 +52,7 @@ impl Error {
             ErrorClass::RetryLater | ErrorClass::FreeSpace | ErrorClass::Busy | ErrorClass::NotThere => true,
             // What is missing may have been let go meanwhile; the next call starts from newer restore points.
             ErrorClass::Damaged => self.repository_kind() == Some(ErrorKind::NotFound),
-            ErrorClass::WrongInput | ErrorClass::Defect => false,
+            _ => false,
         }
     }
 

@@ -21,10 +21,10 @@ pub enum Side {
 }
 
 /// Where an error happened, as far as its variant does not say and as far as it is known. The accessors of [`Error`] read it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ErrorPlace(Option<Box<Known>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     side: Option<Side>,
     location: Option<String>,

@@ -113,7 +113,7 @@ impl Export {
         })
     }
 
-    fn run_to(&self, sink: Sink) -> BoxFuture<'_, Result<ExportReport>> {
+    fn run_to(&self, sink: Sink<'static>) -> BoxFuture<'_, Result<ExportReport>> {
         within(|error| self.tell(error), async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder, sink).await;
@@ -203,7 +203,7 @@ impl Export {
         Ok(Prepared { id, job: self.job.to_string(), sequence, time, machines, header, plan, index: index.into() })
     }
 
-    async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<ExportReport> {
+    async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink<'static>) -> Result<ExportReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         let prepared = self.prepare(folder).await?;

@@ -140,6 +140,11 @@ impl Partial {
         }
     }
 
+    /// The name that the file gets.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn partial_path(&self) -> &Path {
         &self.partial
     }

@@ -93,7 +93,7 @@ pub(crate) struct Output<'a> {
 enum Destination<'a> {
     Folder(&'a OpenRepository, &'a Layout),
     /// The one file of an export.
-    Stream(Arc<Mutex<Sink>>),
+    Stream(Arc<Mutex<Sink<'static>>>),
 }
 
 impl Destination<'_> {
@@ -131,7 +131,7 @@ impl<'a> Output<'a> {
     }
 
     /// An output whose only file goes into an export.
-    pub(crate) fn stream(sink: Arc<Mutex<Sink>>, header: OutputHeader) -> Self {
+    pub(crate) fn stream(sink: Arc<Mutex<Sink<'static>>>, header: OutputHeader) -> Self {
         Self { destination: Destination::Stream(sink), header, open: None }
     }
 

@@ -21,7 +21,7 @@ pub(crate) async fn pour(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
     (block_size, size_bytes): (BlockSize, u64),
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
     goes_on: bool,
     progress: Teller<'_>,
 ) -> Result<Lost> {

@@ -10,7 +10,7 @@ use offsite_repository::ErrorKind;
 
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::{Progress, Step, Teller};
+use crate::progress::{Step, Teller};
 use crate::{DamagedPart, Error, Result};
 
 /// A block that is not what was stored.

@@ -1,23 +1,21 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite_core::Head;
-use offsite_core::Index;
 use offsite_core::format::index::{Directory, Page};
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
-use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat};
+use offsite_core::{
+    BlockMap, Coverage, FolderId, Head, Index, IndexReference, MachineMap, MachineName, MachineState, ObjectId,
+    RestorePoint, Status, Timestamp,
+};
 use offsite_repository::{ErrorKind, ReadRequest, Repository, RepositoryExt};
 
 use crate::error::{Context, Within};
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::{Disks, disks_of};
+use crate::folder::disks::{DiskSummary, Disks, disks_of};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
@@ -153,6 +151,22 @@ impl Indexes {
         for point in steps {
             let step = self.step(point).await?;
             state = if state == BlockMap::empty() { step } else { state.overlay(&step) };
+        }
+        Ok(state)
+    }
+
+    /// The state of one machine at the end of these steps. Of long indexes only its pages are read.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn machine_state(&mut self, steps: &[&RestorePoint], machine: &MachineName) -> Result<BlockMap> {
+        let mut all_of_it = BlockMap::empty();
+        let no_disks = MachineMap { captured: Timestamp::MAX, disks: BTreeMap::new() };
+        all_of_it.insert(machine.clone(), no_disks);
+        let coverage = Coverage::of(&all_of_it);
+        let mut state = BlockMap::empty();
+        for point in steps {
+            state = state.overlay(&self.part(point, &coverage).await?);
         }
         Ok(state)
     }
@@ -454,5 +468,9 @@ mod tests {
         assert_eq!(part, index.map.restricted(&coverage));
         let read = sample.repository.counts().bytes_read - before;
         assert!(read < length / 4, "{read} of {length}");
+        let (machine, _) = index.map.machines().first_key_value().unwrap();
+        assert_eq!(sample.indexes().machine_state(&[&point], machine).await.unwrap(), index.map);
+        let other = MachineName::new("db01").unwrap();
+        assert_eq!(sample.indexes().machine_state(&[&point], &other).await.unwrap(), BlockMap::empty());
     }
 }

@@ -245,6 +245,21 @@ impl JobFolder {
         })
     }
 
+    /// The state of a machine at a point. Of long indexes only the machine's pages are read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not there, or not all of it.
+    pub(crate) async fn machine_at(
+        &self,
+        indexes: &mut Indexes,
+        machine: &MachineName,
+        point: &RestorePoint,
+    ) -> Result<MachineMap> {
+        let steps = self.head.chain.steps_to(point.sequence).unwrap_or_default();
+        let state = indexes.machine_state(&steps, machine).await?;
+        self.machine_in(&state, machine, point)
+    }
+
     /// The state of a machine in that of a point.
     ///
     /// # Errors

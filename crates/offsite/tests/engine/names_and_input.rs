@@ -34,7 +34,7 @@ fn backup_of(repository: &OpenRepository, image: ImageSource) -> BackupJob {
 /// The error of a backup of an image that cannot be used, which there is no restore point of.
 async fn refused(image: ImageSource) -> String {
     let (memory, repository) = memory_repository().await;
-    let path = image.path().to_owned();
+    let path = image.path().unwrap().to_owned();
     let error = backup_of(&repository, image).run(day(0)).await.unwrap_err();
     assert!(matches!(error, Error::Image { .. }), "{}", causes(&error));
     let is_stored =

@@ -2,7 +2,7 @@
 
 use offsite::model::{MachineNumber, ObjectId, Sequence};
 use offsite::report::Note;
-use offsite::{Basis, Error, ErrorClass, Repair};
+use offsite::{Basis, ErrorClass, Repair};
 use offsite_core::Index;
 use offsite_core::format::WireFormat;
 use offsite_repository::Key;

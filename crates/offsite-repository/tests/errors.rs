@@ -13,7 +13,7 @@ fn key(text: &str) -> Key {
 
 #[test]
 fn each_kind_has_its_text_and_its_class() {
-    use ErrorClass::{Busy, Damaged, FreeSpace, RetryLater, WrongInput};
+    use ErrorClass::{Busy, Damaged, FreeSpace, NotThere, RetryLater, WrongInput};
     let goldens = [
         (ErrorKind::NotFound, "cannot read job/head: not found, look elsewhere", NotThere),
         (ErrorKind::AlreadyExists, "cannot read job/head: already exists, look elsewhere", Busy),

@@ -261,7 +261,7 @@ impl Step {
             Self::Settle(open) => {
                 let image = open.open.image.as_ref();
                 let settled = image.settle();
-                let detail = "whether it has changed while it was read cannot be told";
+                let detail = "what was read of it is no state of the disk";
                 Ok(Done::Settled(settled.map_err(|error| failed(&image.location(), detail, error))?))
             }
             Self::Failed(error) => Err(error),

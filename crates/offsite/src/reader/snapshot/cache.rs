@@ -166,6 +166,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::future::{join_all, pending, ready};
+    use tokio::sync::Semaphore;
 
     use crate::DamagedPart;
 
@@ -212,17 +213,22 @@ mod tests {
     #[tokio::test]
     async fn what_failed_is_told_to_all_and_tried_again() {
         let (cache, loads) = (cache(100), AtomicUsize::new(0));
+        let (gate, loads_of_it) = (Arc::new(Semaphore::new(0)), AtomicUsize::new(0));
         let load = || {
-            loads.fetch_add(1, Ordering::Relaxed);
-            async {
-                tokio::task::yield_now().await;
+            loads_of_it.fetch_add(1, Ordering::Relaxed);
+            let gate = Arc::clone(&gate);
+            async move {
+                let _ = gate.acquire().await;
                 Err(damaged())
             }
         };
-        for answer in join_all((0..8).map(|_| cache.get(place(1), load))).await {
+        let mut all = Box::pin(join_all((0..8).map(|_| cache.get(place(1), load))));
+        assert!((&mut all).now_or_never().is_none());
+        gate.add_permits(1);
+        for answer in all.await {
             assert!(matches!(&answer, Err(Error::Damaged { object, .. }) if object == "block 3"), "{answer:?}");
         }
-        assert_eq!(loads.load(Ordering::Relaxed), 1);
+        assert_eq!(loads_of_it.load(Ordering::Relaxed), 1);
         assert_eq!(get(&cache, 1, &loads).await, 10);
     }
 

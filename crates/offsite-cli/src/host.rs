@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
+use offsite::runner::{Activity, Clock, CopyRun, OpenFailure, OpenJob, RunReport, RunStatus};
 use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
 use offsite_backends::{Ejected, Medium};
 
@@ -239,7 +239,7 @@ impl Host {
         Ok(())
     }
 
-    async fn run_script(&self, report: &RunReport) -> Result<(), String> {
+    async fn run_script(&self, report: &CopyRun) -> Result<(), String> {
         let script = match self.job().map(|job| job.script(self.config.folder())) {
             Ok(Ok(Some(script))) => script,
             // A config with a fault is not in force.
@@ -252,7 +252,7 @@ impl Host {
 }
 
 #[async_trait]
-impl JobHost for Host {
+impl OpenJob<CopyJob> for Host {
     async fn open(&self) -> Result<CopyJob, OpenFailure> {
         self.open_job().await.map_err(|failure| {
             let is_wrong_use = matches!(failure, Failure::WrongUse(_));
@@ -260,8 +260,12 @@ impl JobHost for Host {
             OpenFailure { why: one_line(failure.text()), is_retryable: !is_wrong_use }
         })
     }
+}
 
+#[async_trait]
+impl Activity for Host {
     async fn after(&self, report: &RunReport) -> Vec<String> {
+        let RunReport::Copy(report) = report else { return Vec::new() };
         let mut warnings = Vec::new();
         // After a failure, another drive may be there than the one that the job has opened.
         if (report.status() != RunStatus::Failed || report.point.is_some())

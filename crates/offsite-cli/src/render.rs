@@ -7,7 +7,7 @@ use offsite::model::MachineName;
 use offsite::model::Timestamp;
 use offsite::report::Tally;
 use offsite::runner::Outcome;
-use offsite::runner::{Overdue, RunReport};
+use offsite::runner::{CopyRun, Overdue};
 
 /// Bytes in binary units, three digits at least.
 pub(crate) fn bytes(count: u64) -> String {
@@ -66,7 +66,7 @@ pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) ->
 }
 
 /// What was overdue at the end of an interval, a line each.
-pub(crate) fn overdue_of(report: &RunReport) -> Vec<String> {
+pub(crate) fn overdue_of(report: &CopyRun) -> Vec<String> {
     report.max_age.map_or_else(Vec::new, |max_age| overdue(&report.overdue(), max_age, report.ended))
 }
 

@@ -6,13 +6,13 @@ use offsite::model::Timestamp;
 use offsite::report::SyncReport;
 use offsite::runner::Outcome;
 use offsite::runner::TransformResult;
-use offsite::runner::{Overdue, RunReport};
+use offsite::runner::{CopyRun, Overdue};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use super::{tally, transform};
 
-pub(crate) fn interval(report: &RunReport) -> Value {
+pub(crate) fn interval(report: &CopyRun) -> Value {
     let machines = report.result.machines.iter().map(|(name, outcome)| {
         let mut value = json!({ "name": name.as_str() });
         match outcome {
@@ -97,6 +97,7 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
     })
 }
 
-fn span(span: &Span) -> Value {
+/// An interval.
+pub(crate) fn span(span: &Span) -> Value {
     json!({ "start": span.start.to_string(), "end": span.end.to_string(), "count": span.intervals })
 }

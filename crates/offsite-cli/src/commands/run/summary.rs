@@ -2,9 +2,9 @@
 
 use offsite::report::{MachineOutcome, MachineReport, SyncReport};
 use offsite::runner::Absence;
+use offsite::runner::CopyRun;
 use offsite::runner::Note;
 use offsite::runner::Outcome;
-use offsite::runner::RunReport;
 use offsite::runner::TransformResult;
 use offsite::{Room, RunPlan};
 
@@ -12,7 +12,7 @@ use crate::commands::{planned_line, requests, transform_lines};
 use crate::render;
 
 /// What was done.
-pub(super) fn summary(report: &RunReport) -> String {
+pub(super) fn summary(report: &CopyRun) -> String {
     let mut text: String = report.syncs.iter().map(|sync| copied(report.job.as_str(), sync)).collect();
     let what = match report.failure() {
         None => "nothing new in the source",
@@ -42,7 +42,7 @@ pub(super) fn summary(report: &RunReport) -> String {
 }
 
 /// What failed, in order and each once.
-pub(super) fn failures(report: &RunReport) -> Vec<&str> {
+pub(super) fn failures(report: &CopyRun) -> Vec<&str> {
     let noted = report.result.notes.iter().filter_map(|note| match note {
         Note::Failed { why, .. } => Some(why.as_str()),
         _ => None,

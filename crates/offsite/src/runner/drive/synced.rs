@@ -3,10 +3,11 @@
 use offsite_core::phase::Event;
 
 use super::Drive;
+use super::work::Synced;
 use crate::report::{MachineOutcome, SyncOutcome};
 use crate::runner::event::RunnerEvent;
+use crate::runner::failure::Failure;
 use crate::runner::memory::Arrived;
-use crate::runner::work::{Failure, Synced};
 
 impl Drive {
     pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {

@@ -6,50 +6,18 @@ use std::sync::Arc;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Timestamp};
-use offsite_repository::ErrorKind;
 
-use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
-use super::{Clock, JobHost, OpenFailure, Slots};
-use crate::error::causes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{SyncOutcome, TransformReport};
+use crate::runner::clock::Clock;
+use crate::runner::failure::Failure;
+use crate::runner::job::OpenJob;
+use crate::runner::memory::{Arrived, OpenInterval, Target, newest_states};
+use crate::runner::slots::Slots;
+use crate::runner::status::Wait;
+use crate::runner::tell::Teller;
 use crate::{CopyJob, Error, Look, SyncRequest};
-
-/// Why an activity failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) is_retryable: bool,
-    /// Whether another run of the job is at work.
-    pub(super) is_busy: bool,
-}
-
-impl From<OpenFailure> for Failure {
-    fn from(failure: OpenFailure) -> Self {
-        Self { why: failure.why, is_retryable: failure.is_retryable, is_busy: false }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { why: causes(&error), is_retryable: is_retryable(&error), is_busy: matches!(error, Error::Busy { .. }) }
-    }
-}
-
-/// Whether what failed may work later, without anybody doing something about it.
-fn is_retryable(error: &Error) -> bool {
-    let is_fixed = matches!(
-        error,
-        Error::Settings(_)
-            | Error::SameRepository { .. }
-            | Error::NotARepository { .. }
-            | Error::Damaged { .. }
-            | Error::Defect(_)
-    );
-    let kind = error.repository_kind();
-    !is_fixed && !matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::PermissionDenied))
-}
 
 /// What a look found.
 pub(super) struct Looked {
@@ -83,12 +51,12 @@ pub(super) async fn target(job: &CopyJob) -> Result<Target, Error> {
 }
 
 pub(super) async fn look(
-    host: Arc<dyn JobHost>,
+    open: Arc<dyn OpenJob<CopyJob>>,
     now: Timestamp,
     range: PointRange,
     take: Take,
 ) -> Result<Looked, Failure> {
-    let job = host.open().await?;
+    let job = open.open().await?;
     let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await.map_err(Failure::from);
     // How old the copies are is to be told above all when nothing comes any more.
     match (target(&job).await, look) {
@@ -104,11 +72,12 @@ pub(super) struct SyncOrder {
     pub(super) range: PointRange,
     pub(super) take: Take,
     pub(super) machines: BTreeSet<MachineName>,
-    pub(super) open: OpenInterval,
+    /// The interval that is open.
+    pub(super) interval: OpenInterval,
     pub(super) gate: Arc<WindowGate>,
 }
 
-pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
+pub(super) async fn sync(open: Arc<dyn OpenJob<CopyJob>>, order: SyncOrder) -> Synced {
     let gate = order.gate.clone();
     if !gate.enter().await {
         // Stopped before it had begun.
@@ -117,7 +86,7 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
             arrived: None,
         };
     }
-    let synced = match host.open().await {
+    let synced = match open.open().await {
         Err(failure) => Synced { result: Err(failure.into()), arrived: None },
         Ok(job) => sync_opened(&job, order).await,
     };
@@ -126,9 +95,9 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
 }
 
 async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
-    let SyncOrder { clock, range, take, machines, open, gate } = order;
+    let SyncOrder { clock, range, take, machines, interval, gate } = order;
     let joins = match target(job).await {
-        Ok(target) => target.arrived(&open).point,
+        Ok(target) => target.arrived(&interval).point,
         Err(error) => return Synced { result: Err(error.into()), arrived: None },
     };
     let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
@@ -136,14 +105,22 @@ async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
         Ok(outcome) => Synced { result: Ok(outcome), arrived: None },
         // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
         Err(error) => {
-            let arrived = target(job).await.ok().map(|target| target.arrived(&open));
+            let arrived = target(job).await.ok().map(|target| target.arrived(&interval));
             Synced { result: Err(error.into()), arrived }
         }
     }
 }
 
-pub(super) async fn transform(host: Arc<dyn JobHost>, slots: Slots, clock: Arc<dyn Clock>, added: u32) -> Done {
+pub(super) async fn transform(
+    open: Arc<dyn OpenJob<CopyJob>>,
+    slots: Slots,
+    teller: Arc<Teller>,
+    clock: Arc<dyn Clock>,
+    added: u32,
+) -> Done {
+    teller.waits_for(Some(Wait::Slot));
     let _slot = slots.take().await;
-    let transformed = async { Ok(host.open().await?.transform(clock.now(), added).await?) };
+    teller.waits_for(None);
+    let transformed = async { Ok(open.open().await?.transform(clock.now(), added).await?) };
     Done::Transformed(transformed.await)
 }

@@ -126,8 +126,8 @@ impl JobRunner {
         let mut status = JobStatus::new(subject, kind);
         status.max_age = max_age;
         let status = Arc::new(Mutex::new(status));
-        let (control, handle) = Control::new(status.clone(), window, clock.clone());
-        let teller = Arc::new(Teller::new(own.unwrap_or(events), store, clock.clone(), status));
+        let (control, handle) = Control::new(status.clone(), window.clone(), clock.clone());
+        let teller = Arc::new(Teller::new(own.unwrap_or(events), store, clock.clone(), status, window));
         (Setup { teller, clock, slots, activities, max_age, control }, handle, work)
     }
 }

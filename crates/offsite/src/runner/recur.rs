@@ -78,7 +78,7 @@ pub(super) async fn run<Job: Recurrent>(
     stop: &mut Stop<'_>,
 ) -> Option<RunReport> {
     let memory = setup.teller.recall().await;
-    let mut recur = Recur { setup, timing, open, memory };
+    let mut recur = Recur { setup, timing, open, memory, told: None };
     recur.finish_last(stop).await;
     loop {
         let (span, answers) = recur.wait(stop).await?;
@@ -102,7 +102,7 @@ pub(super) async fn run_once<Job: Recurrent>(
     stop: &mut Stop<'_>,
 ) -> RunEnd {
     let span = timing.interval.at(setup.clock.now());
-    let mut recur = Recur { setup, timing, open, memory: Memory::default() };
+    let mut recur = Recur { setup, timing, open, memory: Memory::default(), told: None };
     recur.interval(span, true, stop).await
 }
 
@@ -111,6 +111,8 @@ struct Recur<'a, Job> {
     timing: Timing,
     open: Arc<dyn OpenJob<Job>>,
     memory: Memory,
+    /// What was told last.
+    told: Option<(Phase, Span)>,
 }
 
 /// How the tries of an interval ended.
@@ -133,7 +135,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
 
     /// Waits until it is due, or somebody asks for it: the interval, and who asked. None, if it is stopped.
     async fn wait(&mut self, stop: &mut Stop<'_>) -> Option<(Span, Vec<oneshot::Sender<RunEnd>>)> {
-        let Setup { control, clock, teller, .. } = self.setup;
+        let Setup { control, clock, .. } = self.setup;
         loop {
             if control.is_stopped() {
                 return None;
@@ -152,9 +154,15 @@ impl<Job: Recurrent> Recur<'_, Job> {
                 Due::At(at, wait) => (Some(at), wait),
             };
             if let Some(last) = last {
-                teller.tell(RunnerEvent::Phase { phase: Phase::Idle, span: last });
+                self.tell_phase(Phase::Idle, last);
             }
             self.rest(at, wait, stop).await?;
+        }
+    }
+
+    fn tell_phase(&mut self, phase: Phase, span: Span) {
+        if self.told.replace((phase, span)) != Some((phase, span)) {
+            self.setup.teller.tell(RunnerEvent::Phase { phase, span });
         }
     }
 
@@ -198,7 +206,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         let Setup { control, clock, teller, .. } = self.setup;
         let (mut failures, mut count) = (Vec::new(), 0_u32);
         loop {
-            teller.tell(RunnerEvent::Phase { phase: Job::PHASE, span });
+            self.tell_phase(Job::PHASE, span);
             teller.tell(RunnerEvent::Waiting { until: None });
             let failure = match self.once(stop).await {
                 None => return Tried { done: None, failures, is_stopped: true },
@@ -275,7 +283,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
     /// Does what comes after an interval, and tells what came of it.
     async fn end(&mut self, span: Span, tried: Tried<Job::Report>, notes: Vec<String>, stop: &mut Stop<'_>) -> RunEnd {
         let Setup { control, teller, activities, .. } = self.setup;
-        teller.tell(RunnerEvent::Phase { phase: Phase::PostJob, span });
+        self.tell_phase(Phase::PostJob, span);
         teller.show().await;
         let mut report = self.report(span, tried, notes);
         let mut work = Box::pin(after(activities.clone(), report.clone()));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use offsite_core::schedule::Window;
 use tokio::time::Instant;
 
 use super::clock::Clock;
@@ -24,6 +25,7 @@ pub(super) struct Teller {
     events: Arc<dyn RunnerEvents>,
     store: Arc<dyn Store>,
     status: Arc<Mutex<JobStatus>>,
+    window: Window,
     shown: Mutex<Option<(Instant, JobStatus)>>,
     is_store_broken: AtomicBool,
 }
@@ -34,10 +36,11 @@ impl Teller {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         status: Arc<Mutex<JobStatus>>,
+        window: Window,
     ) -> Self {
         let subject = lock(&status).subject.clone();
         let (shown, is_store_broken) = (Mutex::default(), AtomicBool::new(false));
-        Self { subject, clock, events, store, status, shown, is_store_broken }
+        Self { subject, clock, events, store, status, window, shown, is_store_broken }
     }
 
     pub(super) fn tell(&self, event: RunnerEvent<'_>) {
@@ -80,7 +83,8 @@ impl Teller {
 
     /// Shows the status, if it is another one than was shown last.
     pub(super) async fn show(&self) {
-        let status = lock(&self.status).clone();
+        let mut status = lock(&self.status).clone();
+        status.is_window_open = self.window.is_open(self.clock.now());
         if lock(&self.shown).as_ref().is_some_and(|(_, shown)| *shown == status) {
             return;
         }

@@ -34,9 +34,18 @@ impl Drive {
         let (job, actions) = self.job.at_once(self.setup.clock.now());
         self.asked = Some(Asked { prior: self.memory.clone(), answers: std::mem::take(&mut self.wanted) });
         (self.job, self.is_single) = (job, true);
-        (self.look, self.wake) = (None, None);
+        (self.look, self.wake, self.is_forced) = (None, None, false);
         self.carry_out(actions);
         true
+    }
+
+    /// The interval is done by a transfer that went on because somebody has asked for it.
+    pub(super) fn answer_wanted(&mut self, report: &RunReport) {
+        self.is_forced = false;
+        for answer in self.wanted.drain(..) {
+            // Whoever asked need not wait.
+            let _ = answer.send(RunEnd::Done(Box::new(report.clone())));
+        }
     }
 
     /// Answers those who asked, and goes on with the schedule.
@@ -54,7 +63,6 @@ impl Drive {
         self.job = job;
         self.carry_out(actions);
         for answer in asked.answers {
-            // Whoever asked need not wait.
             let _ = answer.send(RunEnd::Done(Box::new(report.clone())));
         }
     }

@@ -107,7 +107,13 @@ mod tests {
         let status = Arc::new(Mutex::new(JobStatus::new(subject, WorkKind::Copy)));
         let clock = Arc::new(SystemClock);
         let (control, _) = Control::new(status.clone(), settings.window.clone(), clock.clone());
-        let teller = Teller::new(Arc::new(Unheard), Arc::new(MemoryStore::new()), clock.clone(), status);
+        let teller = Teller::new(
+            Arc::new(Unheard),
+            Arc::new(MemoryStore::new()),
+            clock.clone(),
+            status,
+            settings.window.clone(),
+        );
         let (teller, slots, activities) = (Arc::new(teller), Slots::new(1), Vec::new());
         let setup = Setup { teller, clock, slots, activities, max_age: None, control };
         let (job, _) = Job::single(settings.clone(), Timestamp::from_unix_secs(1_793_570_400).unwrap());

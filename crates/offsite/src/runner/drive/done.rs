@@ -60,7 +60,11 @@ impl Drive {
                 if let Some(report) = self.result.take().map(|result| self.report(result)) {
                     self.tell(RunnerEvent::Ended(&report));
                     self.unstored.0 = Some(report.clone());
-                    self.ended = Some(report);
+                    if self.is_single {
+                        self.ended = Some(report);
+                    } else if self.is_forced {
+                        self.answer_wanted(&report);
+                    }
                 }
                 if let Some(last) = &mut self.memory.last {
                     last.is_finished = true;

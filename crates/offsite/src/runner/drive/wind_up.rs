@@ -45,7 +45,8 @@ impl Drive {
             }
         };
         self.save().await;
-        for answer in self.asked.take().into_iter().flat_map(|asked| asked.answers).chain(self.wanted) {
+        let asked = self.asked.take().into_iter().flat_map(|asked| asked.answers);
+        for answer in asked.chain(self.wanted).filter(|_| is_open) {
             let _ = answer.send(RunEnd::Stopped(Box::new(report.clone())));
         }
         (Ending::Stopped(report, is_open), self.setup)

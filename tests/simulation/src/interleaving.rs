@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
         }
         let mut prover = Prover::default();
         let proven = prover.prove(&contents(&sites.target), COPY, &mut machines);
-        let proven = proven.map_err(|violation| Error::Defect(violation.to_string()))?;
+        let proven = proven.map_err(|violation| offsite::simulation::defect(violation.to_string()))?;
         let points = proven.iter().flat_map(|proven| proven.head.chain.all()).map(|point| point.sequence).collect();
         Ok(Self { setting, world, broken, machines: Arc::new(Mutex::new(machines)), sites, points, prover })
     }
@@ -275,7 +275,7 @@ impl<'a> Stage<'a> {
                         return said(Invariant::LivingWriterStays, "it was taken over in its prime".to_owned());
                     }
                 }
-                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect(_)) => {
+                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect { .. }) => {
                     return said(Invariant::NoFalseAlarm, words(error));
                 }
                 // A reader that was silent for too long hears of it, and reads nothing wrong.
@@ -421,8 +421,7 @@ impl Play<'_> {
                     let fewer = Simple::new(4).map(Regular::Simple).unwrap_or_default();
                     let policy = setting.transforms.retention.clone().unwrap_or_default();
                     let retention = Some(Policy { regular: fewer, ..policy });
-                    let transforms =
-                        Transforms { retention, apply_changes_at_once: true, ..setting.transforms.clone() };
+                    let transforms = setting.transforms.clone().retention(retention).apply_changes_at_once(true);
                     transform(transforms, &target, COPY, now).await.map(|()| None)
                 }
                 Role::Idle => transform(Transforms::default(), &target, COPY, now).await.map(|()| None),

@@ -1,48 +1,48 @@
 //! The report of one interval of a job, run on schedule or by hand: what a script gets on its standard input, what the status
 //! keeps, and what `offsite run --json` prints.
 
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
-use offsite::report::SyncReport;
-use offsite::runner::Outcome;
-use offsite::runner::TransformResult;
+use offsite::model::{MachineName, Timestamp};
+use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Overdue};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use super::{tally, transform};
+use crate::words;
 
 pub(crate) fn interval(report: &CopyRun) -> Value {
     let machines = report.result.machines.iter().map(|(name, outcome)| {
         let mut value = json!({ "name": name.as_str() });
         match outcome {
-            Outcome::Complete { captured } => {
+            MachineOutcome::Complete { captured } => {
                 value["outcome"] = "complete".into();
                 value["captured"] = captured.to_string().into();
             }
-            Outcome::Unchanged { captured } => {
+            MachineOutcome::Unchanged { captured } => {
                 value["outcome"] = "unchanged".into();
                 value["captured"] = captured.to_string().into();
             }
-            Outcome::Incomplete { bytes_done, bytes_left } => {
+            MachineOutcome::Incomplete { transferred, why, .. } => {
                 value["outcome"] = "incomplete".into();
-                value["done_bytes"] = (*bytes_done).into();
-                value["left_bytes"] = (*bytes_left).into();
-                value["why"] = report.reasons.get(name).cloned().into();
+                value["done_bytes"] = transferred.done_bytes.into();
+                value["left_bytes"] = transferred.left_bytes.into();
+                value["why"] = words::reason(why).into();
             }
-            Outcome::Absent(absence) => {
+            MachineOutcome::Waiting { job } => {
                 value["outcome"] = "absent".into();
-                value["why"] = absence.to_string().into();
+                value["why"] = words::reason(&Reason::BackupAtWork { job: job.clone() }).into();
+            }
+            MachineOutcome::Absent { why } => {
+                value["outcome"] = "absent".into();
+                value["why"] = words::reason(why).into();
             }
         }
         value["by_another_run"] = report.elsewhere.contains(name).into();
         value
     });
-    let failure = match &report.result.transform {
-        TransformResult::Done => None,
-        TransformResult::Failed { why } => Some(why),
-    };
-    let notes = report.result.notes.iter().map(ToString::to_string).chain(report.notes.iter().cloned());
+    let failure = report.result.transform_failure.as_ref().map(|why| &why.text);
+    let incidents = report.result.incidents.iter().map(ToString::to_string);
+    let notes = incidents.chain(words::notes(&report.notes, &report.doubts));
     json!({
         "job": report.job.as_str(),
         "result": report.status().word(),
@@ -53,7 +53,7 @@ pub(crate) fn interval(report: &CopyRun) -> Value {
         "syncs": report.syncs.iter().map(sync).collect::<Vec<_>>(),
         "transform": report.transform.as_ref().map(transform),
         "transform_failure": failure,
-        "failure": report.failure(),
+        "failure": report.failure().map(|why| &why.text),
         "newest": report.newest.iter().map(|(name, captured)| newest(name, *captured)).collect::<Vec<_>>(),
         "max_age_secs": report.max_age.map(|max_age| max_age.as_secs()),
         "overdue": report.overdue().iter().map(|overdue| self::overdue(overdue, report.ended)).collect::<Vec<_>>(),

@@ -10,7 +10,7 @@ mod told;
 mod wind_up;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -31,11 +31,12 @@ use super::event::RunnerEvent;
 use super::failure::Failure;
 use super::job::OpenJob;
 use super::memory::{Memory, Target};
+use super::outcome::Known;
 use super::report::{RunEnd, RunReport};
 use super::setup::{PAUSE, Setup, Stop};
 use super::status::Wait;
 use crate::CopyJob;
-use crate::report::{SyncReport, TransformReport};
+use crate::report::{Doubt, Note, SyncReport, TransformReport};
 
 struct Drive {
     setup: Setup,
@@ -73,11 +74,11 @@ struct Drive {
     /// The newest point of the interval, whoever made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// What the last look or sync found that nobody is likely to have meant.
-    doubts: Vec<String>,
-    /// Why machines are incomplete.
-    reasons: BTreeMap<MachineName, String>,
+    doubts: Vec<Doubt>,
+    /// What is known of the interval beside what the state machine tells.
+    known: Known,
     /// Machines that were to be copied, and that another run had copied meanwhile.
     elsewhere: BTreeSet<MachineName>,
     /// Machines that were told to be overdue.
@@ -151,6 +152,7 @@ pub(super) async fn run_once(
 
 impl Drive {
     fn new(setup: Setup, settings: Settings, open: Arc<dyn OpenJob<CopyJob>>, memory: Memory, job: Job) -> Self {
+        let known = Known::of(memory.last.as_ref().filter(|last| !last.is_finished));
         Self {
             setup,
             settings,
@@ -177,7 +179,7 @@ impl Drive {
             transform: None,
             notes: Vec::new(),
             doubts: Vec::new(),
-            reasons: BTreeMap::new(),
+            known,
             elsewhere: BTreeSet::new(),
             overdue: BTreeSet::new(),
             result: None,
@@ -230,7 +232,8 @@ impl Drive {
 
     fn failed(&mut self, failure: &Failure) {
         self.is_failing = true;
-        self.tell(RunnerEvent::Failed { why: &failure.why, is_retryable: failure.is_retryable });
+        self.known.failed(&failure.why);
+        self.tell(RunnerEvent::Failed { why: &failure.why, is_retryable: failure.why.is_retryable });
     }
 
     fn remember(&mut self) {

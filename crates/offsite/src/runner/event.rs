@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use offsite_core::phase::Outcome;
 use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Timestamp};
 
 use super::report::{Overdue, RunReport};
 use super::status::{JobStatus, LastEnd, LastFailure, Phase, Subject};
-use crate::report::{BackupReport, SyncOutcome, TransformReport, VerifyReport};
+use crate::report::{BackupReport, ErrorSummary, MachineReport, SyncOutcome, TransformReport, VerifyReport};
 
 /// Listens to runners. Calls should return soon: the runner waits for them.
 pub trait RunnerEvents: Send + Sync {
@@ -58,15 +57,15 @@ pub enum RunnerEvent<'a> {
     Verified(&'a VerifyReport),
     /// Something failed.
     Failed {
-        /// In words.
-        why: &'a str,
+        /// What.
+        why: &'a ErrorSummary,
         /// Whether it is tried again.
         is_retryable: bool,
     },
     /// Another run of the job is at work, perhaps on another host: what it does counts here, too.
     AtWorkElsewhere {
-        /// In words.
-        why: &'a str,
+        /// What this run was told.
+        why: &'a ErrorSummary,
     },
     /// Machines have become overdue while their interval is still open; each is told once, until it was copied again.
     Overdue {
@@ -78,7 +77,7 @@ pub enum RunnerEvent<'a> {
     /// The restore point of the interval is closed.
     Closed {
         /// The machines of the selection.
-        machines: &'a [(MachineName, Outcome)],
+        machines: &'a [MachineReport],
     },
     /// The transforms are done.
     Transformed(&'a TransformReport),
@@ -124,7 +123,7 @@ impl JobStatus {
             RunnerEvent::Paused => self.is_paused = true,
             RunnerEvent::Resumed => self.is_paused = false,
             RunnerEvent::Failed { why, is_retryable } => {
-                self.failure = Some(LastFailure { at: now, why: (*why).to_owned(), is_retryable: *is_retryable });
+                self.failure = Some(LastFailure { at: now, why: why.text.clone(), is_retryable: *is_retryable });
             }
             RunnerEvent::Ended(report) => {
                 let newest = report.newest();
@@ -135,7 +134,7 @@ impl JobStatus {
                 if status == super::report::RunStatus::Success {
                     self.failure = None;
                 }
-                let failure = report.failure().map(str::to_owned);
+                let failure = report.failure().map(|why| why.text.clone());
                 self.last = Some(LastEnd { at: report.ended(), status, point: report.point(), failure });
             }
             RunnerEvent::Stopped { .. } | RunnerEvent::Defect { .. } => {

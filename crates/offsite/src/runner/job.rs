@@ -10,10 +10,12 @@ use offsite_core::phase::Settings;
 use offsite_core::schedule::{Interval, Window};
 
 use super::event::RunnerEvents;
-use super::failure::OpenFailure;
+use super::failure::{Failure, OpenFailure};
 use super::report::RunReport;
 use super::status::{Subject, WorkKind};
-use crate::{BackupJob, CopyJob, JobName, Verify};
+use crate::error::causes;
+use crate::report::ErrorSummary;
+use crate::{BackupJob, CopyJob, Error, JobName, Verify};
 
 /// Opens what is to run. A closure that returns such a future is one.
 #[async_trait]
@@ -24,6 +26,20 @@ pub trait OpenJob<Job>: Send + Sync {
     /// # Errors
     /// Why it cannot be opened now.
     async fn open(&self) -> Result<Job, OpenFailure>;
+
+    /// What went wrong in an activity, on one line, as events, notes and reports tell it. Who knows what the user can do adds that.
+    fn words(&self, error: &Error) -> String {
+        causes(error)
+    }
+}
+
+impl Failure {
+    /// Why an activity of a job failed that `open` has opened.
+    pub(super) fn of<Job>(open: &dyn OpenJob<Job>, error: &Error) -> Self {
+        let is_busy = matches!(error, Error::Busy { .. });
+        let why = ErrorSummary::new(open.words(error), error.is_retryable());
+        Self { why, is_busy }
+    }
 }
 
 #[async_trait]

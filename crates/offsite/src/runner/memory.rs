@@ -3,11 +3,13 @@
 use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 
-use offsite_core::phase::{LastRun, Outcome, Past};
+use offsite_core::phase::Past;
 use offsite_core::schedule::{Schedule, Span};
-use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
+use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp, Transferred};
 
+use super::outcome::{LastRun, past};
 use crate::reader::job_folder::JobFolder;
+use crate::report::{MachineOutcome, Reason};
 
 /// What is known of a job between two starts of its runner; by default, nothing.
 ///
@@ -45,8 +47,8 @@ pub(super) struct Arrived {
     pub(super) points: u32,
     /// Machines that are whole, and when they were in that state.
     pub(super) copied: BTreeMap<MachineName, Timestamp>,
-    /// Bytes done and left of machines that are not.
-    pub(super) partial: BTreeMap<MachineName, (u64, u64)>,
+    /// How far machines came that are not, and when they were in that state.
+    pub(super) partial: BTreeMap<MachineName, (Timestamp, Transferred)>,
 }
 
 /// The target as it is at one moment.
@@ -115,8 +117,7 @@ impl Target {
                         arrived.copied.insert(name, machine.captured);
                     }
                     Status::Incomplete => {
-                        let part = machine.transferred;
-                        arrived.partial.insert(name, (part.done_bytes, part.left_bytes));
+                        arrived.partial.insert(name, (machine.captured, machine.transferred));
                     }
                     Status::Carried => {}
                 }
@@ -133,11 +134,12 @@ impl Memory {
             // With an open interval, the newest point may be of that one; then nothing was closed before.
             let point = target.filter(|_| self.open.is_none())?.chain()?.latest()?;
             let outcome = |state: &offsite_core::MachineState| match state.status {
-                Status::Incomplete => Outcome::Incomplete {
-                    bytes_done: state.transferred.done_bytes,
-                    bytes_left: state.transferred.left_bytes,
+                Status::Incomplete => MachineOutcome::Incomplete {
+                    captured: Some(state.captured),
+                    transferred: state.transferred,
+                    why: Reason::TransferEnded,
                 },
-                _ => Outcome::Complete { captured: state.captured },
+                _ => MachineOutcome::Complete { captured: state.captured },
             };
             let machines = point.machines.iter().map(|state| (state.name.clone(), outcome(state))).collect();
             let time = point.time.min(now);
@@ -152,6 +154,6 @@ impl Memory {
             (Some(open), Some(target)) => target.arrived(open).copied,
             _ => BTreeMap::new(),
         };
-        Past { last, copied }
+        Past { last: last.as_ref().map(past), copied }
     }
 }

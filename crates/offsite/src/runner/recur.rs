@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use offsite_core::Timestamp;
-use offsite_core::phase::{LastRun, Note};
 use offsite_core::schedule::Span;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -17,11 +16,12 @@ use super::event::RunnerEvent;
 use super::failure::Failure;
 use super::job::{OpenJob, Timing};
 use super::memory::Memory;
+use super::outcome::{Incident, LastRun};
 use super::report::{BackupRun, IntervalRun, RunEnd, RunReport, VerifyRun};
 use super::setup::{GRACE, PAUSE, Setup, Stop};
 use super::status::{Phase, Wait};
 use super::tell::after;
-use crate::report::{BackupReport, VerifyReport};
+use crate::report::{BackupReport, Note, VerifyReport};
 use crate::{BackupJob, Error, Verify};
 
 /// A kind of such work.
@@ -118,7 +118,7 @@ struct Recur<'a, Job> {
 /// How the tries of an interval ended.
 struct Tried<Report> {
     done: Option<Report>,
-    failures: Vec<Note>,
+    incidents: Vec<Incident>,
     is_stopped: bool,
 }
 
@@ -128,9 +128,8 @@ impl<Job: Recurrent> Recur<'_, Job> {
         let Some(span) = self.memory.last.as_ref().filter(|last| !last.is_finished).map(|last| last.span) else {
             return;
         };
-        let why = "what it did is not known: its runner ended before what comes after it was done";
-        let tried = Tried { done: None, failures: Vec::new(), is_stopped: false };
-        self.end(span, tried, vec![why.to_owned()], stop).await;
+        let tried = Tried { done: None, incidents: Vec::new(), is_stopped: false };
+        self.end(span, tried, vec![Note::EndUnknown], stop).await;
     }
 
     /// Waits until it is due, or somebody asks for it: the interval, and who asked. None, if it is stopped.
@@ -196,7 +195,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
             self.setup.teller.remember(&self.memory).await;
         }
         if tried.is_stopped {
-            return RunEnd::Stopped(Box::new(self.report(span, tried, vec![self::STOPPED.to_owned()])));
+            return RunEnd::Stopped(Box::new(self.report(span, tried, vec![Note::Stopped])));
         }
         self.end(span, tried, Vec::new(), stop).await
     }
@@ -204,27 +203,27 @@ impl<Job: Recurrent> Recur<'_, Job> {
     /// Tries it until it is done, or there is no more use in it.
     async fn tries(&mut self, span: Span, is_asked: bool, stop: &mut Stop<'_>) -> Tried<Job::Report> {
         let Setup { control, clock, teller, .. } = self.setup;
-        let (mut failures, mut count) = (Vec::new(), 0_u32);
+        let (mut incidents, mut count) = (Vec::new(), 0_u32);
         loop {
             self.tell_phase(Job::PHASE, span);
             teller.tell(RunnerEvent::Waiting { until: None });
             let failure = match self.once(stop).await {
-                None => return Tried { done: None, failures, is_stopped: true },
+                None => return Tried { done: None, incidents, is_stopped: true },
                 Some((Ok(report), is_stopped)) => {
                     teller.tell(Job::event(&report));
-                    return Tried { done: Some(report), failures, is_stopped };
+                    return Tried { done: Some(report), incidents, is_stopped };
                 }
                 Some((Err(failure), is_stopped)) => {
-                    failures.push(Note::Failed { at: clock.now(), why: failure.why.clone() });
+                    incidents.push(Incident::Failed { at: clock.now(), why: failure.why.clone() });
                     if is_stopped {
-                        return Tried { done: None, failures, is_stopped };
+                        return Tried { done: None, incidents, is_stopped };
                     }
                     failure
                 }
             };
             count += 1;
             let is_last = is_asked || count > self.timing.retries_max || clock.now() >= span.end;
-            let is_retried = (failure.is_retryable || failure.is_busy) && !is_last;
+            let is_retried = (failure.why.is_retryable || failure.is_busy) && !is_last;
             if failure.is_busy && is_retried {
                 teller.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
             } else {
@@ -233,9 +232,9 @@ impl<Job: Recurrent> Recur<'_, Job> {
             if !is_retried || self.pause(count, &span, stop).await.is_none() {
                 let is_stopped = control.is_stopped();
                 if !is_stopped && !is_asked {
-                    failures.push(Note::GaveUp { at: clock.now() });
+                    incidents.push(Incident::GaveUp { at: clock.now() });
                 }
-                return Tried { done: None, failures, is_stopped };
+                return Tried { done: None, incidents, is_stopped };
             }
         }
     }
@@ -270,7 +269,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         let open = self.open.clone();
         let mut work = Box::pin(async move {
             let job = open.open().await?;
-            job.run(clock.now()).await.map_err(Failure::from)
+            job.run(clock.now()).await.map_err(|error| Failure::of(open.as_ref(), &error))
         });
         let done = match until(&mut work, stop, control).await {
             Some(done) => Some((done, false)),
@@ -281,7 +280,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
     }
 
     /// Does what comes after an interval, and tells what came of it.
-    async fn end(&mut self, span: Span, tried: Tried<Job::Report>, notes: Vec<String>, stop: &mut Stop<'_>) -> RunEnd {
+    async fn end(&mut self, span: Span, tried: Tried<Job::Report>, notes: Vec<Note>, stop: &mut Stop<'_>) -> RunEnd {
         let Setup { control, teller, activities, .. } = self.setup;
         self.tell_phase(Phase::PostJob, span);
         teller.show().await;
@@ -292,10 +291,10 @@ impl<Job: Recurrent> Recur<'_, Job> {
             None => timeout(GRACE, work).await.ok(),
         };
         let Some(warnings) = warnings else {
-            report.note(vec![STOPPED.to_owned()]);
+            report.note(vec![Note::Stopped]);
             return RunEnd::Stopped(Box::new(report));
         };
-        report.note(warnings);
+        report.note(warnings.into_iter().map(|text| Note::PostJob { text }).collect());
         report.end_at(self.setup.clock.now());
         teller.tell(RunnerEvent::Ended(&report));
         teller.report(&report).await;
@@ -307,7 +306,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         RunEnd::Done(Box::new(report))
     }
 
-    fn report(&self, span: Span, tried: Tried<Job::Report>, notes: Vec<String>) -> RunReport {
+    fn report(&self, span: Span, tried: Tried<Job::Report>, notes: Vec<Note>) -> RunReport {
         let subject = &self.setup.teller.subject;
         Job::report(IntervalRun {
             job: subject.job.clone(),
@@ -315,11 +314,8 @@ impl<Job: Recurrent> Recur<'_, Job> {
             span,
             ended: self.setup.clock.now(),
             done: tried.done,
-            failures: tried.failures,
+            incidents: tried.incidents,
             notes,
         })
     }
 }
-
-/// What is noted of an interval that is not done.
-const STOPPED: &str = "it was stopped before the interval was done; the next run goes on from here";

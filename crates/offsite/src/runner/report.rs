@@ -9,6 +9,7 @@ use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::JobName;
+use crate::report::{ErrorSummary, Note};
 
 pub use copy_run::{CopyRun, Overdue};
 pub use interval_run::{BackupRun, IntervalRun, VerifyRun};
@@ -77,7 +78,7 @@ impl RunReport {
 
     /// Why it failed; none, if it has not.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&ErrorSummary> {
         match self {
             Self::Copy(run) => run.failure(),
             Self::Backup(run) => run.failure(),
@@ -95,9 +96,9 @@ impl RunReport {
         }
     }
 
-    /// What else should be known, in words.
+    /// What else should be known.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         match self {
             Self::Copy(run) => &run.notes,
             Self::Backup(run) => &run.notes,
@@ -125,7 +126,7 @@ impl RunReport {
     }
 
     /// Adds what should be known, too.
-    pub(super) fn note(&mut self, notes: Vec<String>) {
+    pub(super) fn note(&mut self, notes: Vec<Note>) {
         match self {
             Self::Copy(run) => run.notes.extend(notes),
             Self::Backup(run) => run.notes.extend(notes),

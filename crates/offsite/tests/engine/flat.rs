@@ -108,7 +108,7 @@ fn is_intact(memory: &Memory, file: ObjectId, (start, end): (u64, u64)) -> bool 
 /// The merge that is due, and what was read for it beside blocks: bytes and calls.
 async fn merged(memory: &Memory, method: MergeMethod, today: i64) -> (u64, u64) {
     let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
-    let transforms = Transforms { merge: method, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(method).apply_changes_at_once(true);
     let repository: OpenRepository = open_memory(memory).await;
     let (all, blocks) = (repository.counts(), repository.block_counts());
     let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
@@ -173,7 +173,7 @@ async fn what_is_proven_of_a_merge_is_not_read_again() {
         let repository = OpenRepository::open(recording.clone()).await.unwrap();
         recording.start_log();
         let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
-        let transforms = Transforms { merge: MergeMethod::Adopt, ..Transforms::keeping(policy) };
+        let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt);
         let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
         assert_eq!(report.operations.len(), 1);
         let name = key(&format!("{JOB}/index/{}", large.id));

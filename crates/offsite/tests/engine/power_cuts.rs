@@ -142,13 +142,11 @@ impl World {
     fn transforms(&self) -> Transforms {
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
         let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
-        Transforms {
-            merge: if self.cycle % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt },
-            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
-            compact: (self.cycle % 5 == 0).then(Compact::all),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
-        }
+        Transforms::keeping(policy)
+            .merge(if self.cycle % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
+            .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))
+            .compact((self.cycle % 5 == 0).then(Compact::all))
+            .apply_changes_at_once(true)
     }
 
     async fn run(&self, run: Run, source: &OpenRepository, target: &OpenRepository) -> Result<(), Error> {
@@ -227,7 +225,7 @@ impl World {
                     Some(ended) => ended,
                     None => running.await,
                 };
-                if let Err(error @ Error::Defect(_)) = ended {
+                if let Err(error @ Error::Defect { .. }) = ended {
                     panic!("{run:?}: {}", causes(&error));
                 }
             }

@@ -25,8 +25,7 @@ const DAYS: i64 = 5;
 
 async fn transform(repository: &OpenRepository) -> Result<TransformReport, Error> {
     let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
-    let transforms =
-        Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms).run(day(DAYS)).await
 }
 
@@ -85,7 +84,7 @@ fn is_there(memory: &Memory, retirement: &Retirement) -> bool {
 #[tokio::test]
 async fn ranges_are_listed_where_they_can_be_punched_or_written_into() {
     for (reclaim, patch) in [(true, true), (true, false), (false, true), (false, false)] {
-        let options = MemoryOptions { reclaim, patch, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(reclaim).with_patch(patch);
         // Half of the full is let go.
         let retired = Scene::new(options.clone(), 3).await.retired();
         assert_eq!(has_list(&retired), reclaim || patch, "{options:?}: {retired:?}");

@@ -25,7 +25,7 @@ const COPY: &str = "Offsite Copy";
 fn weekly(method: Method) -> Transforms {
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(method).with_anchors(Anchors::default().at_hour(22).unwrap());
     let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
-    Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).apply_changes_at_once(true)
 }
 
 /// A copy of two points, the second of which was cut off: `web01` is whole in the first, `app01` was never copied before, and a part of
@@ -68,7 +68,7 @@ impl Scene {
         copy.sync(&SyncRequest::at(day(6))).await.unwrap();
         for (name, joins) in [("app01", None), ("web01", Some(Sequence(2)))] {
             let machines = Some([machine(name)].into());
-            let request = SyncRequest { machines, joins, gate: StopAfter::new(3), ..SyncRequest::at(day(7)) };
+            let request = SyncRequest::at(day(7)).machines(machines).joins(joins).gate(StopAfter::new(3));
             copy.sync(&request).await.unwrap();
         }
         let head = newest_head(&target, COPY);
@@ -120,7 +120,7 @@ async fn a_merge_of_the_newest_point_keeps_what_the_next_copy_takes() {
     let elsewhere = folder.chain().all().filter(|point| point.time >= day(8)).cloned().collect();
     let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
     let merging =
-        Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, elsewhere, ..Transforms::keeping(policy) };
+        Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true).elsewhere(elsewhere);
     let report = scene.copy().transforms(merging).transform(day(9), 0).await.unwrap();
     let done: Vec<&Operation> = report.operations.iter().map(|done| &done.operation).collect();
     let [Operation::Merge { absorbed, full: Sequence(2), .. }] = &done[..] else { panic!("{report:?}") };

@@ -29,7 +29,7 @@ const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
     let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
-    Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 
 async fn transform(repository: &OpenRepository, merge: MergeMethod, today: i64) -> Result<(), Error> {

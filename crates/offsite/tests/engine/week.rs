@@ -104,13 +104,11 @@ impl Week {
     fn transforms(&self) -> Transforms {
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
         let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
-        Transforms {
-            merge: if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt },
-            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
-            compact: (self.today >= 5).then(Compact::all),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
-        }
+        Transforms::keeping(policy)
+            .merge(if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
+            .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))
+            .compact((self.today >= 5).then(Compact::all))
+            .apply_changes_at_once(true)
     }
 
     async fn run(
@@ -145,7 +143,7 @@ impl Week {
         let struck = faulty.failures() > 0;
         match &ended {
             Ok(()) => {}
-            Err(error @ Error::Defect(_)) => panic!("{about}: {}", causes(error)),
+            Err(error @ Error::Defect { .. }) => panic!("{about}: {}", causes(error)),
             // The repository has said that something is lost.
             Err(Error::Damaged { .. } | Error::SnapshotExpired { .. })
                 if matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {}
@@ -256,7 +254,7 @@ async fn a_disk_that_is_full_at_any_byte() {
             for budget in (0..if is_tried { u64::MAX } else { 0 }).step_by(STEP_BYTES as usize) {
                 let (source, target) = (week.source.fork(), week.target.fork());
                 let place = if step == Step::Backup { &source } else { &target };
-                place.set_capacity(place.used_bytes() + budget);
+                place.set_capacity_bytes(place.used_bytes() + budget);
                 let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
                 let ended = week.run(step, &primary, &second, day(today)).await;
                 let about = format!("day {today}, {step:?}, {budget} bytes");
@@ -271,7 +269,7 @@ async fn a_disk_that_is_full_at_any_byte() {
                     Err(Error::UnknownJob { .. }) => {}
                     Err(error) => panic!("{about}: {}", causes(&error)),
                 }
-                place.set_capacity(u64::MAX);
+                place.set_capacity_bytes(u64::MAX);
                 week.recovers(step, &source, &target, &about).await;
                 budgets += 1;
                 if ended.is_ok() {

@@ -135,7 +135,7 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
     let is_alone = |pair: &[RestorePoint]| pair.iter().all(|point| point.kind == PointKind::Full);
     let archives = chain.windows(2).take_while(|pair| is_alone(pair)).count();
     let points = chain.split_off(archives);
-    let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::Defect(error.to_string()))?;
+    let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::defect(error.to_string()))?;
     Ok((chain, baseless))
 }
 

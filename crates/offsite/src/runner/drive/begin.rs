@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite_core::phase::{LastRun, Outcome, RunResult};
+use offsite_core::phase::RunResult;
 use offsite_core::schedule::PointRange;
 use offsite_core::{MachineName, RepositoryId, Sequence};
 
 use super::Drive;
 use super::passage::WindowGate;
 use super::work::{Done, SyncOrder, look, sync, transform};
+use crate::report::{MachineOutcome, MachineReport};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::OpenInterval;
+use crate::runner::outcome::LastRun;
 use crate::runner::tell::after;
 
 impl Drive {
@@ -53,12 +55,16 @@ impl Drive {
     }
 
     pub(super) fn start_transform(&mut self) {
-        let machines: Vec<_> = self.job.outcomes().into_iter().collect();
-        self.tell(RunnerEvent::Closed { machines: &machines });
+        let machines = self.known.outcomes(&self.job.outcomes());
+        let report = |(name, outcome): (&MachineName, &MachineOutcome)| MachineReport {
+            name: name.clone(),
+            outcome: outcome.clone(),
+        };
+        self.tell(RunnerEvent::Closed { machines: &machines.iter().map(report).collect::<Vec<_>>() });
         let span = *self.job.span();
         // What somebody asked for found unchanged is known to be copied, as if this interval had copied it.
         let known = |(machine, outcome)| match outcome {
-            Outcome::Unchanged { captured } => (machine, Outcome::Complete { captured }),
+            MachineOutcome::Unchanged { captured } => (machine, MachineOutcome::Complete { captured }),
             outcome => (machine, outcome),
         };
         let machines = machines.into_iter().map(known).collect();
@@ -71,7 +77,7 @@ impl Drive {
     }
 
     pub(super) fn start_post_job(&mut self, result: RunResult) {
-        let report = self.report(result.clone());
+        let report = self.report(&result);
         self.result = Some(result);
         let activities = self.setup.activities.clone();
         self.task = Some(Box::pin(async move { Done::PostJob(after(activities, report).await) }));

@@ -1,12 +1,15 @@
 //! What an activity that is done means for its interval.
 
 use offsite_core::phase::{Event, Sighting};
+use offsite_core::selection::Decision;
 
 use super::Drive;
 use super::work::{Done, Looked};
 use crate::Look;
+use crate::report::{ErrorSummary, MachineOutcome, Note, Reason};
 use crate::runner::event::RunnerEvent;
 use crate::runner::failure::Failure;
+use crate::runner::outcome::Known;
 
 impl Drive {
     pub(super) fn looked(&mut self, looked: Result<Looked, Failure>) {
@@ -22,13 +25,19 @@ impl Drive {
         let event = match look {
             Ok(Look { choices, notes, doubts }) => {
                 self.note(notes);
+                for choice in &choices {
+                    if let Decision::FutureDated { captured } = choice.decision {
+                        let why = Reason::FutureDated { earliest: Some(captured) };
+                        self.known.machine(choice.machine.clone(), MachineOutcome::Absent { why });
+                    }
+                }
                 // What came meanwhile is no longer missed.
                 self.doubts = doubts;
                 Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
             }
             Err(failure) => {
                 self.failed(&failure);
-                Event::LookFailed { why: failure.why }
+                Event::LookFailed { why: failure.why.text }
             }
         };
         self.events.push_back(event);
@@ -52,12 +61,12 @@ impl Drive {
             }
             Done::Transformed(Err(failure)) => {
                 self.failed(&failure);
-                let Failure { why, is_retryable, .. } = failure;
+                let ErrorSummary { text: why, is_retryable } = failure.why;
                 self.events.push_back(Event::TransformFailed { is_retryable, why });
             }
             Done::PostJob(warnings) => {
-                self.notes.extend(warnings);
-                if let Some(report) = self.result.take().map(|result| self.report(result)) {
+                self.notes.extend(warnings.into_iter().map(|text| Note::PostJob { text }));
+                if let Some(report) = self.result.take().map(|result| self.report(&result)) {
                     self.tell(RunnerEvent::Ended(&report));
                     self.unstored.0 = Some(report.clone());
                     if self.is_single {
@@ -74,14 +83,14 @@ impl Drive {
                 self.syncs.clear();
                 self.notes.clear();
                 self.doubts.clear();
-                self.reasons.clear();
+                self.known = Known::default();
                 self.elsewhere.clear();
                 self.events.push_back(Event::PostJobDone);
             }
         }
     }
 
-    pub(super) fn note(&mut self, notes: Vec<String>) {
+    pub(super) fn note(&mut self, notes: Vec<Note>) {
         for note in notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);

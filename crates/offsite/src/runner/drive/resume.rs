@@ -35,7 +35,7 @@ pub(super) async fn resumed_target(
     for look in 1..=FIRST_LOOKS {
         let opened = async {
             let job = open.open().await?;
-            Ok(target(&job).await?)
+            target(&job).await.map_err(|error| Failure::of(open.as_ref(), &error))
         };
         let failure: Failure = match until(opened, stop, &setup.control).await.ok_or(Stopped)? {
             Ok(target) => return Ok(Some(target)),

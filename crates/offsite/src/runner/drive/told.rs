@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::phase::{Absence, Outcome, RunResult};
-use offsite_core::{MachineName, Timestamp};
+use offsite_core::{MachineName, Timestamp, phase};
 
 use super::Drive;
+use crate::report::{MachineOutcome, Reason};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Target;
+use crate::runner::outcome::RunResult;
 use crate::runner::report::{CopyRun, Overdue, RunReport};
 
 impl Drive {
@@ -32,11 +33,12 @@ impl Drive {
     /// When each machine was in the newest state that there is a whole copy of. A machine without a time has no copy.
     fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
         let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
-        let is_selected = |outcome: &Outcome| *outcome != Outcome::Absent(Absence::NotSelected);
+        let is_selected =
+            |outcome: &MachineOutcome| !matches!(outcome, MachineOutcome::Absent { why: Reason::NotSelected });
         let selected = result.machines.iter().filter(|(_, outcome)| is_selected(outcome));
         let mut newest: BTreeMap<_, _> = selected
             .map(|(machine, outcome)| {
-                let (Outcome::Complete { captured } | Outcome::Unchanged { captured }) = outcome else {
+                let (MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured }) = outcome else {
                     return (machine.clone(), known.get(machine).copied());
                 };
                 (machine.clone(), known.get(machine).max(Some(captured)).copied())
@@ -50,7 +52,8 @@ impl Drive {
     }
 
     /// What has come of the interval, given its result.
-    pub(super) fn report(&self, result: RunResult) -> RunReport {
+    pub(super) fn report(&self, result: &phase::RunResult) -> RunReport {
+        let result = self.known.result(result);
         let newest = self.newest_states(&result);
         RunReport::Copy(CopyRun {
             job: self.setup.teller.subject.job.clone(),
@@ -62,8 +65,8 @@ impl Drive {
             point: self.point,
             syncs: self.syncs.clone(),
             transform: self.transform.clone(),
-            notes: self.notes.iter().chain(&self.doubts).cloned().collect(),
-            reasons: self.reasons.clone(),
+            notes: self.notes.clone(),
+            doubts: self.doubts.clone(),
             elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
         })
     }

@@ -6,6 +6,7 @@ use offsite_core::phase::Phase;
 use tokio::time::timeout;
 
 use super::{Drive, Ending};
+use crate::report::Note;
 use crate::runner::report::RunEnd;
 use crate::runner::setup::{GRACE, Setup};
 
@@ -37,10 +38,8 @@ impl Drive {
         let report = match self.ended.take() {
             Some(report) if !is_open => report,
             _ => {
-                let mut report = self.report(self.job.result());
-                report.note(vec![
-                    "it was stopped before the interval was done; the next run goes on from here".to_owned(),
-                ]);
+                let mut report = self.report(&self.job.result());
+                report.note(vec![Note::Stopped]);
                 report
             }
         };

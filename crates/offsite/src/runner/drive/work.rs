@@ -57,12 +57,13 @@ pub(super) async fn look(
     take: Take,
 ) -> Result<Looked, Failure> {
     let job = open.open().await?;
-    let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await.map_err(Failure::from);
+    let look = job.look(&SyncRequest::at(now).range(range).take(take)).await;
+    let look = look.map_err(|error| Failure::of(open.as_ref(), &error));
     // How old the copies are is to be told above all when nothing comes any more.
     match (target(&job).await, look) {
         (Ok(target), look) => Ok(Looked { look, target }),
         (Err(_), Err(failure)) => Err(failure),
-        (Err(error), Ok(_)) => Err(error.into()),
+        (Err(error), Ok(_)) => Err(Failure::of(open.as_ref(), &error)),
     }
 }
 
@@ -88,17 +89,17 @@ pub(super) async fn sync(open: Arc<dyn OpenJob<CopyJob>>, order: SyncOrder) -> S
     }
     let synced = match open.open().await {
         Err(failure) => Synced { result: Err(failure.into()), arrived: None },
-        Ok(job) => sync_opened(&job, order).await,
+        Ok(job) => sync_opened(open.as_ref(), &job, order).await,
     };
     gate.leave();
     synced
 }
 
-async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
+async fn sync_opened(open: &dyn OpenJob<CopyJob>, job: &CopyJob, order: SyncOrder) -> Synced {
     let SyncOrder { clock, range, take, machines, interval, gate } = order;
     let joins = match target(job).await {
         Ok(target) => target.arrived(&interval).point,
-        Err(error) => return Synced { result: Err(error.into()), arrived: None },
+        Err(error) => return Synced { result: Err(Failure::of(open, &error)), arrived: None },
     };
     let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
     match job.sync(&request).await {
@@ -106,7 +107,7 @@ async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
         // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
         Err(error) => {
             let arrived = target(job).await.ok().map(|target| target.arrived(&interval));
-            Synced { result: Err(error.into()), arrived }
+            Synced { result: Err(Failure::of(open, &error)), arrived }
         }
     }
 }
@@ -121,6 +122,9 @@ pub(super) async fn transform(
     teller.waits_for(Some(Wait::Slot));
     let _slot = slots.take().await;
     teller.waits_for(None);
-    let transformed = async { Ok(open.open().await?.transform(clock.now(), added).await?) };
+    let transformed = async {
+        let job = open.open().await?;
+        job.transform(clock.now(), added).await.map_err(|error| Failure::of(open.as_ref(), &error))
+    };
     Done::Transformed(transformed.await)
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::phase::Note;
 use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Timestamp};
 
 use super::RunStatus;
 use crate::JobName;
-use crate::report::{BackupReport, VerifyReport};
+use crate::report::{BackupReport, ErrorSummary, Note, VerifyReport};
+use crate::runner::outcome::Incident;
 
 /// An interval of work that is done in one go, and what that reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct IntervalRun<Report> {
     pub ended: Timestamp,
     /// What was done; none, if that failed, or was done before a restart.
     pub done: Option<Report>,
-    /// What failed meanwhile, in order.
-    pub failures: Vec<Note>,
+    /// What happened meanwhile, in order.
+    pub incidents: Vec<Incident>,
     /// What else should be known: post-job activities that failed.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// An interval of a backup job.
@@ -46,16 +46,16 @@ impl<Report> IntervalRun<Report> {
         }
     }
 
-    fn last_failure(&self) -> Option<&str> {
-        self.failures.iter().rev().find_map(|note| match note {
-            Note::Failed { why, .. } => Some(why.as_str()),
+    fn last_failure(&self) -> Option<&ErrorSummary> {
+        self.incidents.iter().rev().find_map(|incident| match incident {
+            Incident::Failed { why, .. } => Some(why),
             _ => None,
         })
     }
 
     /// Why it failed; none, if it was done all the same.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&ErrorSummary> {
         self.last_failure().filter(|_| self.done.is_none())
     }
 }

@@ -22,7 +22,7 @@ use offsite::retention::Policy;
 use offsite::retention::Regular;
 use offsite::{CopyJob, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
-use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
+use offsite_repository::{Extent, Key, Repository, RepositoryExt};
 
 use crate::support::objects::{Living, bytes_of, is_copy, key, keys, newest_head, pin, step};
 use crate::support::truth::Truth;
@@ -236,8 +236,8 @@ impl Scene {
     }
 
     async fn patch(&self, object: &Key, offset: u64, bytes: Bytes) {
-        let target = Repository::patch(&self.target).unwrap();
-        Patch::patch(target, object, vec![Extent { offset, chunks: vec![bytes] }]).await.unwrap();
+        let target = self.target.patch().unwrap();
+        target.write_extents(object, vec![Extent::new(offset, vec![bytes])]).await.unwrap();
     }
 
     fn bytes(&self, object: &Key) -> Bytes {

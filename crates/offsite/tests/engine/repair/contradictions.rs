@@ -45,7 +45,7 @@ impl Scene {
     /// One that keeps so many points in the end.
     async fn keeping(points_in_the_end: u32) -> Self {
         let (_, primary) = memory_repository().await;
-        let options = MemoryOptions { reclaim: false, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(false);
         let (target, second) = memory_repository_with(options).await;
         let (mut machines, mut truth) = (Machines::new(76), Truth::default());
         for name in NAMES {

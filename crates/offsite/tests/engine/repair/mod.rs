@@ -149,7 +149,7 @@ async fn a_point_of_which_nothing_arrived_whole_is_left_alone() {
     let invert = |block: &mut [u8]| block.iter_mut().for_each(|byte| *byte = !*byte);
     machines.overwrite("web01", |disk| disk.chunks_mut(BLOCK).step_by(2).for_each(invert));
     machines.backup(&primary, &["web01"]).run(day(1)).await.unwrap();
-    let request = SyncRequest { gate: StopAfter::new(1), ..SyncRequest::at(day(1)) };
+    let request = SyncRequest::at(day(1)).gate(StopAfter::new(1));
     copy_job(&primary, &second).sync(&request).await.unwrap();
     let chain = newest_head(&target, COPY).chain;
     assert!(chain.latest().unwrap().machines.iter().all(|machine| !machine.is_whole()), "{chain:?}");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use offsite::runner::{CopyRun, Outcome, Phase, RunEnd, RunReport, RunStatus, Wait};
+use offsite::report::{MachineOutcome, Note};
+use offsite::runner::{CopyRun, Phase, RunEnd, RunReport, RunStatus, Wait};
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
 
@@ -36,7 +37,7 @@ async fn a_run_in_between_copies_what_is_there_and_the_schedule_goes_on() {
     let (open, asked, ()) = tokio::join!(life, asked, world.back_up_all(&backups));
     assert_eq!(open, None);
     assert_eq!(asked.status(), RunStatus::Success, "{asked:#?}");
-    assert_eq!(outcome(&asked, "db01"), Outcome::Complete { captured: time("2026-11-02T12:00:00Z") });
+    assert_eq!(outcome(&asked, "db01"), MachineOutcome::Complete { captured: time("2026-11-02T12:00:00Z") });
     let reports = world.heard.reports();
     let points: Vec<_> = reports.iter().map(|report| report.point.unwrap().0).collect();
     assert_eq!(points, [1, 2, 3]);
@@ -154,10 +155,10 @@ async fn a_stop_tells_what_has_arrived() {
     assert_eq!(run, open.clone().map(|report| RunEnd::Stopped(Box::new(report))));
     let Some(RunReport::Copy(report)) = open else { panic!("{open:?}") };
     assert_eq!(report.status(), RunStatus::Warning);
-    assert!(report.notes.iter().any(|note| note.contains("stopped")), "{report:#?}");
+    assert!(report.notes.iter().any(|note| *note == Note::Stopped), "{report:#?}");
     assert_eq!((report.point.map(|point| point.0), report.syncs.len()), (Some(1), 1), "{report:#?}");
     let bytes = |name: &str| match report.result.machines[&machine(name)] {
-        Outcome::Incomplete { bytes_done, .. } => bytes_done,
+        MachineOutcome::Incomplete { transferred, .. } => transferred.done_bytes,
         _ => 0,
     };
     assert!(bytes("db01") + bytes("web01") > 0, "{report:#?}");

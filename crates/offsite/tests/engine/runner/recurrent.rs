@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use offsite::retention::Zone;
 use offsite::runner::{
-    Activity, BackupRun, Clock, JobRunner, MemoryStore, Note, OpenFailure, RunEnd, RunReport, RunStatus, RunnerEvent,
-    RunnerEvents, ScheduledJob, Store, Subject, Timing, Wait,
+    Activity, BackupRun, Clock, Incident, JobRunner, MemoryStore, OpenFailure, RunEnd, RunReport, RunStatus,
+    RunnerEvent, RunnerEvents, ScheduledJob, Store, Subject, Timing, Wait,
 };
 use offsite::schedule::{Every, Interval, TimeOfDay};
 use offsite::{BackupJob, ImageSource, OpenRepository, Verify};
@@ -126,14 +126,14 @@ async fn what_fails_is_tried_again_and_given_up_with_the_interval() {
     tokio::join!(life, mend);
     let runs = backups(&reports);
     assert_eq!(runs.len(), 2, "{runs:#?}");
-    let at = runs[0].failures.iter().filter_map(|note| match note {
-        Note::Failed { at, .. } => Some((at.unix_secs() - time("2026-11-01T20:00:00Z").unix_secs()) / 60),
+    let at = runs[0].incidents.iter().filter_map(|incident| match incident {
+        Incident::Failed { at, .. } => Some((at.unix_secs() - time("2026-11-01T20:00:00Z").unix_secs()) / 60),
         _ => None,
     });
     let at: Vec<i64> = at.collect();
     assert_eq!(at, [0, 1, 3, 7, 15, 31]);
     assert_eq!((runs[0].status(), runs[0].done.is_none()), (RunStatus::Failed, true));
-    assert!(matches!(runs[0].failures.last(), Some(Note::GaveUp { .. })), "{runs:#?}");
+    assert!(matches!(runs[0].incidents.last(), Some(Incident::GaveUp { .. })), "{runs:#?}");
     assert_eq!(runs[1].status(), RunStatus::Success);
 }
 

@@ -37,7 +37,7 @@ pub fn key(text: &str) -> Key {
 
 /// An independent memory with the same objects, whose every call returns to the scheduler once.
 pub async fn fork(memory: &Memory) -> Memory {
-    let fork = Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() });
+    let fork = Memory::with_options(MemoryOptions::default().with_yields(true));
     for (key, bytes) in memory.contents() {
         fork.put(&key, bytes).await.unwrap();
     }

@@ -124,6 +124,6 @@ impl Scene {
 
     fn copy(&self, primary: &OpenRepository, second: &OpenRepository) -> CopyJob {
         let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
-        copy_job(primary, second).transforms(Transforms { merge: self.merge, ..Transforms::keeping(policy) })
+        copy_job(primary, second).transforms(Transforms::keeping(policy).merge(self.merge))
     }
 }

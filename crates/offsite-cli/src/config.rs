@@ -311,15 +311,17 @@ impl Config {
         self.state_dir = Some(std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned()));
     }
 
-    /// Whether the job `name` is the same in both, its repositories included.
-    pub(crate) fn has_same_job(&self, other: &Self, name: &str) -> bool {
-        let job = |config: &Self| config.tables.get("jobs").and_then(|jobs| jobs.get(name)).cloned();
-        let repository =
-            |config: &Self, repo: &str| config.tables.get("repositories").and_then(|all| all.get(repo)).cloned();
-        let Some(own) = self.jobs.get(name) else { return false };
-        let mut repositories =
-            own.sources().iter().map(|source| source.repository.as_str()).chain([own.target.as_str()]);
-        job(self) == job(other) && repositories.all(|repo| repository(self, repo) == repository(other, repo))
+    /// What tells whether the job `name` is the same in another config: its table, and those of its repositories.
+    pub(crate) fn revision(&self, name: &str) -> String {
+        let table = |kind: &str, name: &str| self.tables.get(kind).and_then(|tables| tables.get(name));
+        let mut revision = format!("{:?}", table("jobs", name));
+        if let Some(job) = self.jobs.get(name) {
+            let repositories = job.sources().iter().map(|source| &source.repository).chain([&job.target]);
+            for repository in repositories {
+                revision.push_str(&format!("\n{:?}", table("repositories", repository)));
+            }
+        }
+        revision
     }
 
     /// The location behind `name`, if the file has it; a relative path starts at the file.

@@ -2,61 +2,49 @@
 
 mod events;
 mod jobs;
-mod lock;
-mod record;
 mod store;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
 use tokio::signal::unix::{Signal, SignalKind};
-use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::args::Daemon;
+use crate::args;
 use crate::clock::clock;
 use crate::config::Config;
 use crate::host::one_line;
 use crate::log;
 use crate::signals::listen;
 use crate::state::StateDir;
-use crate::status::{Failure, Status};
+use crate::status::{Failure, Status, chain_of};
 
-use jobs::Jobs;
-use lock::Lock;
-use store::Store;
+use jobs::scheduled;
+use store::DaemonStore;
 
-pub(crate) use lock::is_held;
-pub(crate) use record::{IntervalRecord, JobRecord, StatusRecord};
-pub(crate) use store::read;
-
-/// How often a daemon that stands by asks whether the other has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-pub(crate) async fn run(arguments: &Daemon, path: &Path) -> Result<Status, Failure> {
+pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status, Failure> {
     log::start(arguments.log.as_deref())?;
     let clock = clock()?;
     let mut signals = Signals::new()?;
     let first = load(path)?;
     let state = first.state_dir();
-    state.make()?;
-    let status = state.daemon();
-    let Some(_lock) = stand_by(&status, &mut signals).await? else { return Ok(Status::Done) };
+    let Some(files) = stand_by(&state, path, clock.as_ref(), &mut signals).await? else { return Ok(Status::Done) };
     // It may have been changed while this daemon stood by.
     let config = load(path).map(|config| stay(config, &state)).unwrap_or_else(|failure| {
         error!("the config has become wrong, what it was at the start is in force: {}", words(&failure));
         first
     });
-    let store = Arc::new(Store::open(state.clone(), path, clock.now().to_string())?);
     let folder = state.path().display();
     info!("started with {}: process {}, state in {folder}", path.display(), std::process::id());
-    let mut jobs = Jobs::new(store.clone(), clock.clone());
-    jobs.apply(config).await;
+    let slots = Slots::new(1);
+    let store = DaemonStore { files: files.clone(), results: state.clone() };
+    let daemon = Daemon::new(Arc::new(store)).clock(clock.clone()).slots(slots.clone());
+    apply(&daemon, config, &slots, &clock).await;
     while signals.next().await == Told::Reload {
         match load(path) {
             Ok(config) => {
-                jobs.apply(stay(config, &state)).await;
+                apply(&daemon, stay(config, &state), &slots, &clock).await;
                 info!("the config {} is in force", path.display());
             }
             Err(failure) => error!("the config is wrong, the old one stays in force: {}", words(&failure)),
@@ -64,13 +52,24 @@ pub(crate) async fn run(arguments: &Daemon, path: &Path) -> Result<Status, Failu
     }
     info!("stopping");
     tokio::select! {
-        () = jobs.stop() => {}
+        _ = daemon.stop() => {}
         // Whoever asks twice does not want to wait; the next start goes on all the same.
         () = signals.stop() => warn!("stopped at once"),
     }
-    store.stopped(clock.now().to_string());
+    if let Err(error) = files.stopped(clock.now()) {
+        error!("{}", one_line(&chain_of(&error)));
+    }
     info!("stopped");
     Ok(Status::Done)
+}
+
+/// Puts a config in force: jobs that are not in it end, those that are new or have changed start, all others go on.
+async fn apply(daemon: &Daemon, config: Config, slots: &Slots, clock: &Arc<dyn Clock>) {
+    // A config with a fault is not in force.
+    slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
+    if let Err(error) = daemon.replace(scheduled(&Arc::new(config), clock)).await {
+        error!("{error}");
+    }
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
@@ -97,24 +96,28 @@ fn words(failure: &Failure) -> String {
     one_line(failure.text())
 }
 
-/// Waits for the lock, while another daemon holds it; none if this one is stopped meanwhile.
-async fn stand_by(status: &Path, signals: &mut Signals) -> Result<Option<Lock>, Failure> {
-    let mut is_told = false;
-    loop {
-        if let Some(lock) = Lock::take(status)? {
-            return Ok(Some(lock));
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            let pid = store::read(status)
-                .ok()
-                .flatten()
-                .map_or_else(String::new, |record| format!(", process {},", record.pid));
+/// Takes the state folder, and waits while another daemon has it; none if this one is stopped meanwhile.
+async fn stand_by(
+    state: &StateDir,
+    config: &Path,
+    clock: &dyn Clock,
+    signals: &mut Signals,
+) -> Result<Option<FolderStore>, Failure> {
+    let about = std::path::absolute(config).unwrap_or_else(|_| config.to_owned()).display().to_string();
+    let wrong = |error: StoreError| {
+        let why = chain_of(&error);
+        Failure::Failed(format!("{why}\n  choose a folder that this user may write to, with state_dir in the config"))
+    };
+    match FolderStore::open(state.path(), &about, clock) {
+        Err(StoreError::Held { holder, .. }) => {
+            let pid = holder.map_or_else(String::new, |holder| format!(", process {},", holder.pid));
             info!("another daemon{pid} runs these jobs; standing by until it ends");
         }
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => {}
-            () = signals.stop() => return Ok(None),
-        }
+        opened => return opened.map(Some).map_err(wrong),
+    }
+    tokio::select! {
+        opened = FolderStore::stand_by(state.path(), &about, clock) => opened.map(Some).map_err(wrong),
+        () = signals.stop() => Ok(None),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
 
-use offsite::model::RepositoryId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use offsite::model::RepositoryId;
 use offsite::report::{ErrorSummary, Note, Unseen};
-use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
+use offsite::runner::{Activity, Clock, CopyRun, OpenFailure, OpenJob, RunReport, RunStatus};
 use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
 use offsite_backends::{EjectedMedium, Medium};
 
@@ -243,7 +243,7 @@ impl Host {
         Ok(())
     }
 
-    async fn run_script(&self, report: &RunReport) -> Result<(), String> {
+    async fn run_script(&self, report: &CopyRun) -> Result<(), String> {
         let script = match self.job().map(|job| job.script(self.config.folder())) {
             Ok(Ok(Some(script))) => script,
             // A config with a fault is not in force.
@@ -256,7 +256,7 @@ impl Host {
 }
 
 #[async_trait]
-impl JobHost for Host {
+impl OpenJob<CopyJob> for Host {
     async fn open(&self) -> Result<CopyJob, OpenFailure> {
         self.open_job().await.map_err(|failure| {
             let is_wrong_use = matches!(failure, Failure::WrongUse(_));
@@ -268,8 +268,12 @@ impl JobHost for Host {
     fn words(&self, error: &offsite::Error) -> String {
         advice::line_of(error)
     }
+}
 
+#[async_trait]
+impl Activity for Host {
     async fn after(&self, report: &RunReport) -> Vec<String> {
+        let RunReport::Copy(report) = report else { return Vec::new() };
         let mut warnings = Vec::new();
         // After a failure, another drive may be there than the one that the job has opened.
         if (report.status() != RunStatus::Failed || report.point.is_some())

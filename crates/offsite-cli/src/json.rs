@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::status::Failure;
 use crate::{operation, print, words};
 
-pub(crate) use interval::{interval, overdue};
+pub(crate) use interval::{interval, overdue, span};
 
 /// Prints a value on one line.
 pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {

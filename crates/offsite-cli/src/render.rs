@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use offsite::Bytes;
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
+use offsite::model::{MachineName, Timestamp};
 use offsite::report::{MachineOutcome, Tally};
-use offsite::runner::{Overdue, RunReport};
+use offsite::runner::{CopyRun, Overdue};
 
 use crate::words;
 
@@ -73,7 +72,7 @@ pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) ->
 }
 
 /// What was overdue at the end of an interval, a line each.
-pub(crate) fn overdue_of(report: &RunReport) -> Vec<String> {
+pub(crate) fn overdue_of(report: &CopyRun) -> Vec<String> {
     report.max_age.map_or_else(Vec::new, |max_age| overdue(&report.overdue(), max_age, report.ended))
 }
 

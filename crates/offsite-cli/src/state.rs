@@ -2,22 +2,23 @@
 //! catalogues of drives.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use offsite::model::MachineName;
 use offsite::model::Timestamp;
-use offsite::runner::RunReport;
+use offsite::runner::{CopyRun, StateFolder};
 use offsite::{Damage, JobName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json;
-use crate::status::Failure;
 
 /// The version that is written. A file of another one is not understood.
 const VERSION: u32 = 1;
+/// The folder of the jobs' files.
+const RESULTS: &str = "jobs";
 /// The end of the name of a job's file.
 const ENDING: &str = ".json";
 
@@ -71,6 +72,11 @@ impl Verified {
     }
 }
 
+/// A job's file, below the state folder.
+fn file(job: &str) -> PathBuf {
+    Path::new(RESULTS).join(format!("{job}{ENDING}"))
+}
+
 impl StateDir {
     pub(crate) const fn new(path: PathBuf) -> Self {
         Self(path)
@@ -80,44 +86,29 @@ impl StateDir {
         &self.0
     }
 
-    /// The status file of the daemon.
-    pub(crate) fn daemon(&self) -> PathBuf {
-        self.0.join("status.json")
-    }
-
     /// The catalogue of the drives of the set `name`.
     pub(crate) fn media(&self, name: &str) -> PathBuf {
         self.0.join("media").join(name)
     }
 
     fn results(&self) -> PathBuf {
-        self.0.join("jobs")
+        self.0.join(RESULTS)
     }
 
     fn result(&self, job: &str) -> PathBuf {
-        self.results().join(format!("{job}{ENDING}"))
-    }
-
-    /// Makes the folder.
-    pub(crate) fn make(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.0).map_err(|error| {
-            Failure::Failed(format!(
-                "cannot make the folder {}: {error}; choose one that this user may write to, with state_dir in the config",
-                self.0.display()
-            ))
-        })
+        self.0.join(file(job))
     }
 
     /// Takes down what came of an interval.
     ///
     /// # Errors
     /// Why it cannot be kept, in words.
-    pub(crate) fn keep(&self, report: &RunReport) -> Result<(), String> {
-        let path = self.result(report.job.as_str());
+    pub(crate) fn keep(&self, report: &CopyRun) -> Result<(), String> {
+        let job = report.job.as_str();
         let mut newest: BTreeMap<String, Option<String>> =
             report.newest.iter().map(|(name, time)| (name.to_string(), time.map(|time| time.to_string()))).collect();
         let mut verified = None;
-        if let Ok(Some(before)) = read(&path) {
+        if let Ok(Some(before)) = read(&self.result(job)) {
             if newest.is_empty() {
                 // Copies grow older, too, while the target is away.
                 newest = before.newest;
@@ -132,7 +123,7 @@ impl StateDir {
             newest,
             verified,
         };
-        self.write(&path, &last)
+        self.write(job, &last)
     }
 
     /// Takes down what a verification of a job's copies found. A job that has not run here has nothing that it could stand beside.
@@ -140,22 +131,19 @@ impl StateDir {
     /// # Errors
     /// Why it cannot be kept, in words.
     pub(crate) fn keep_verified(&self, job: &str, verified: Verified) -> Result<(), String> {
-        let path = self.result(job);
-        match read(&path)? {
-            Some(last) => self.write(&path, &LastResult { verified: Some(verified), ..last }),
+        match read(&self.result(job))? {
+            Some(last) => self.write(job, &LastResult { verified: Some(verified), ..last }),
             None => Ok(()),
         }
     }
 
-    fn write(&self, path: &Path, last: &LastResult) -> Result<(), String> {
-        let kept = (|| {
-            fs::create_dir_all(self.results())?;
-            replace(path, &serde_json::to_vec_pretty(last)?, true)
-        })();
-        kept.map_err(|error: std::io::Error| {
+    fn write(&self, job: &str, last: &LastResult) -> Result<(), String> {
+        let bytes = serde_json::to_vec_pretty(last).map_err(std::io::Error::from);
+        let kept = bytes.and_then(|bytes| StateFolder::new(&self.0).replace(file(job), &bytes, true));
+        kept.map_err(|error| {
             format!(
                 "the result cannot be kept for `offsite status` in {}: {error}; choose another folder with state_dir in the config",
-                path.display()
+                self.result(job).display()
             )
         })
     }
@@ -181,11 +169,8 @@ impl StateDir {
 
     /// The last result under the old name of a job is now that of `job`.
     pub(crate) fn rename(&self, old: &str, job: &str) {
-        let (old, new) = (self.result(old), self.result(job));
         // What cannot be taken over, the next interval tells anew.
-        if !new.exists() {
-            let _ = fs::rename(old, new);
-        }
+        let _ = StateFolder::new(&self.0).rename(file(old), file(job));
     }
 }
 
@@ -216,73 +201,5 @@ fn read(path: &Path) -> Result<Option<LastResult>, String> {
     match last.version {
         VERSION => Ok(Some(last)),
         other => Err(wrong(format!("it has version {other}, and this is one for version {VERSION}"))),
-    }
-}
-
-/// Removes what processes that were killed have left of such writing: nobody holds a lock on it. Their number may be another process's by
-/// now. `own` is the name that this process writes under.
-fn remove_left_over(path: &Path, own: &std::ffi::OsStr) {
-    let (Some(folder), Some(own)) = (path.parent(), own.to_str()) else { return };
-    let Some((prefix, _)) = own.rsplit_once('.') else { return };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.')) else { continue };
-        let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
-        if is_pid && File::open(entry.path()).is_ok_and(|file| is_free(&file)) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Whether nobody has a lock on a file; this process has it then, until the file is closed.
-fn is_free(file: &File) -> bool {
-    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
-/// Writes a file whole and puts it in the old one's place, so that a reader never sees half of it. If it `is_durable`, it outlives
-/// a power cut.
-pub(crate) fn replace(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    // Of one process: a run and a daemon may write at the same time.
-    name.push(format!(".{}", std::process::id()));
-    remove_left_over(path, &name);
-    let new = path.with_file_name(name);
-    let written = (|| {
-        let mut file = File::create(&new)?;
-        // Until it has its name: whoever looks for what is left over sees that it is not. Some file systems have no locks.
-        let _ = is_free(&file);
-        file.write_all(bytes)?;
-        if is_durable {
-            file.sync_all()?;
-        }
-        fs::rename(&new, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if is_durable {
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
-        Ok(())
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_killed_process_left_is_removed_and_what_another_writes_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| File::create(folder.path().join(name)).unwrap();
-        let (_left, written, other) = (file(".job.json.1"), file(".job.json.2"), file(".other.json.1"));
-        drop(other);
-        assert!(is_free(&written));
-        replace(&folder.path().join("job.json"), b"{}", true).unwrap();
-        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, [".job.json.2", ".other.json.1", "job.json"]);
     }
 }

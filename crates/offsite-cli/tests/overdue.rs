@@ -136,7 +136,7 @@ fn the_state_folder_holds_what_the_host_keeps() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["jobs", "status.json", "status.json.lock"]);
+    assert_eq!(names, ["jobs", "memory", "status.json", "status.json.lock"]);
     let hidden = fs::read_dir(offsite.root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(hidden.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [""; 0]);
     // A folder that cannot be written to is a warning: the copy is made.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::model::Timestamp;
-use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
+use offsite::runner::{Clock, CopyRun, JobRunner, OpenJob, RunEnd, RunReport, RunStatus, ScheduledJob};
 use offsite::schedule::Schedule;
 use offsite::selection::{Decision, Take};
 use offsite::{JobName, RunPlan, SyncRequest};
@@ -110,19 +110,26 @@ impl<'a> One<'a> {
         let settings = job.settings().map_err(|fault| Failure::WrongUse(fault.why))?;
         let max_age = job.max_age().map_err(|fault| Failure::WrongUse(fault.why))?;
         let is_immediate = settings.schedule == Schedule::Immediate;
-        let runner = JobRunner::new(name.clone(), settings, self.host.clone()).clock(clock.clone()).max_age(max_age);
+        let scheduled = ScheduledJob::copy(&job.target, name.clone(), settings, self.host.clone())
+            .after(self.host.clone())
+            .max_age(max_age);
+        let runner = JobRunner::new(scheduled).clock(clock.clone());
         let told = async {
             stop.wait().await;
         };
-        match runner.run_once(told).await {
-            RunEnd::Done(report) => {
-                let status = self.tell(&report)?;
+        let end = runner.run_once(told).await;
+        let RunReport::Copy(report) = end.report() else {
+            return Err(Failure::Failed(format!("defect in Offsite: job {name} is no copy job; please report it")));
+        };
+        match end {
+            RunEnd::Done(_) => {
+                let status = self.tell(report)?;
                 // Only one that copied a point comes nearer to the newest.
                 let has_copied = !report.syncs.is_empty() && report.status() != RunStatus::Failed;
                 Ok((status, is_immediate && has_copied && self.has_points_waiting().await))
             }
-            RunEnd::Stopped { syncs } => {
-                let kept = match syncs.last() {
+            RunEnd::Stopped(_) => {
+                let kept = match report.syncs.last() {
                     Some(sync) => {
                         format!(
                             "what had arrived is kept in restore point #{}, and the next run goes on from there",
@@ -144,7 +151,7 @@ impl<'a> One<'a> {
     }
 
     /// Prints what came of it.
-    fn tell(&self, report: &RunReport) -> Result<Status, Failure> {
+    fn tell(&self, report: &CopyRun) -> Result<Status, Failure> {
         let local = self.local();
         if self.arguments.json {
             json::print(&json::interval(report))?;

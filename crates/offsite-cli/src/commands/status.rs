@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use offsite::model::MachineName;
 use offsite::model::Timestamp;
-use offsite::runner::Overdue;
+use offsite::runner::{DaemonStatus, FolderStore, JobStatus, Overdue, Wait};
+use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use crate::args::Status as Arguments;
 use crate::commands::UNREADABLE;
 use crate::config::{self, Config};
-use crate::daemon::{self, IntervalRecord, JobRecord, StatusRecord};
 use crate::host::one_line;
 use crate::local_time::LocalTime;
 use crate::state::{LastResult, Verified};
-use crate::status::{Failure, Status};
+use crate::status::{Failure, Status, chain_of};
 use crate::{clock, json, print, render};
 
 use check::Check;
@@ -35,9 +35,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure>
 /// What the state folder tells.
 struct Found {
     now: Timestamp,
-    /// Whether a daemon is at work.
-    is_held: bool,
-    record: Option<StatusRecord>,
+    daemon: Option<DaemonStatus>,
     jobs: BTreeMap<String, Job>,
     /// What keeps the whole from being told.
     warnings: Vec<String>,
@@ -47,7 +45,7 @@ struct Found {
 #[derive(Default)]
 struct Job {
     /// By the daemon.
-    record: Option<JobRecord>,
+    status: Option<JobStatus>,
     last: Option<LastResult>,
     max_age: Option<Duration>,
     /// Where its times are told.
@@ -62,18 +60,18 @@ impl Found {
             Ok(config) => (config.state_dir(), Ok(config)),
             Err(failure) => (config::state_dir_in(path), Err(failure)),
         };
-        // First the lock: a daemon that ends between the two looks has written its last word by the second.
-        let is_held = daemon::is_held(&state.daemon());
+        // First the lock, which this looks at: a daemon that ends between the two looks has written its last word by the second.
+        let looked = FolderStore::look(state.path());
         let (mut results, mut warnings) = state.last_results();
-        let record = match (daemon::read(&state.daemon()), &config) {
-            (Ok(record), _) => record,
-            (Err(why), Ok(_)) if results.is_empty() => return Err(Failure::Failed(why)),
-            (Err(why), _) => {
-                warnings.push(why);
+        let daemon = match (looked, &config) {
+            (Ok(daemon), _) => daemon,
+            (Err(error), Ok(_)) if results.is_empty() => return Err(Failure::Failed(chain_of(&error))),
+            (Err(error), _) => {
+                warnings.push(chain_of(&error));
                 None
             }
         };
-        let is_empty = record.is_none() && results.is_empty();
+        let is_empty = daemon.is_none() && results.is_empty();
         let known = match config {
             Err(failure) if is_empty => return Err(failure),
             Ok(_) if is_empty => return Err(nothing(path, warnings)),
@@ -84,10 +82,12 @@ impl Found {
             }
             Ok(config) => Some(config),
         };
-        let mut records = record.as_ref().map(|record| record.jobs.clone()).unwrap_or_default();
+        let shown = daemon.iter().flat_map(|daemon| &daemon.jobs);
+        let mut statuses: BTreeMap<String, JobStatus> =
+            shown.map(|(name, status)| (name.to_string(), status.clone())).collect();
         let names: BTreeSet<String> = match &known {
             Some(config) => config.jobs.keys().cloned().collect(),
-            None => records.keys().chain(results.keys()).cloned().collect(),
+            None => statuses.keys().chain(results.keys()).cloned().collect(),
         };
         let job = |name: String| {
             let last = results.remove(&name);
@@ -98,10 +98,10 @@ impl Found {
                 None => last.as_ref().and_then(|last| last.max_age_secs).map(Duration::from_secs),
             };
             let local = known.as_ref().map(|config| LocalTime::of(config, &name));
-            (name.clone(), Job { record: records.remove(&name), last, max_age, local })
+            (name.clone(), Job { status: statuses.remove(&name), last, max_age, local })
         };
         let jobs = names.into_iter().map(job).collect();
-        Ok(Self { now, is_held, record, jobs, warnings })
+        Ok(Self { now, daemon, jobs, warnings })
     }
 
     fn show(&self, arguments: &Arguments) -> Result<Status, Failure> {
@@ -111,34 +111,39 @@ impl Found {
         } else {
             print::text(self.words());
         }
-        let is_alive = self.is_held || self.record.is_none();
+        let is_alive = self.daemon.as_ref().is_none_or(|daemon| daemon.is_running);
         let is_well = is_alive && self.warnings.is_empty() && self.jobs.values().all(|job| job.is_well(self.now));
         Ok(if is_well { Status::Done } else { Status::Warnings })
     }
 
     /// How it is with the daemon, in one word.
     fn daemon(&self) -> &'static str {
-        match &self.record {
+        match &self.daemon {
             None => "none",
-            Some(_) if self.is_held => "running",
-            Some(StatusRecord { stopped: Some(_), .. }) => "stopped",
+            Some(daemon) if daemon.is_running => "running",
+            Some(DaemonStatus { stopped: Some(_), .. }) => "stopped",
             Some(_) => "died",
         }
     }
 
     fn value(&self) -> Value {
         let jobs = self.jobs.iter().map(|(name, job)| {
-            let Job { record, last, max_age, .. } = job;
-            let record = record.as_ref();
+            let Job { status, last, max_age, .. } = job;
+            let status = status.as_ref();
             json!({
                 "job": name,
-                "phase": record.map(|record| record.phase.as_str()),
-                "is_paused": record.is_some_and(|record| record.is_paused),
-                "interval": record.and_then(|record| record.interval.as_ref()),
-                "next_wake": record.and_then(|record| record.next_wake.as_deref()),
-                "transferred_bytes": record.map(|record| record.transferred_bytes),
+                "phase": status.map(|status| status.phase.word()),
+                "is_paused": status.is_some_and(|status| status.is_paused),
+                "waits_for": status.and_then(|status| status.waits_for).map(Wait::word),
+                "interval": status.and_then(|status| status.interval).as_ref().map(json::span),
+                "next_wake": status.and_then(|status| status.next).map(|next| next.to_string()),
+                "transferred_bytes": status.map(|status| status.transferred_bytes),
                 "last": last.as_ref().map(|last| &last.report),
-                "last_failure": record.and_then(|record| record.last_failure.as_ref()),
+                "last_failure": status.and_then(|status| status.failure.as_ref()).map(|failure| json!({
+                    "at": failure.at.to_string(),
+                    "why": failure.why,
+                    "is_retried": failure.is_retryable,
+                })),
                 "newest": job.newest().iter().map(|(name, captured)| json!({
                     "name": name.as_str(),
                     "captured": captured.map(|captured| captured.to_string()),
@@ -149,15 +154,15 @@ impl Found {
                 "overdue": job.overdue(self.now).iter().map(|one| json::overdue(one, self.now)).collect::<Vec<_>>(),
             })
         });
-        let record = self.record.as_ref();
+        let daemon = self.daemon.as_ref();
         json!({
             "daemon": {
                 "state": self.daemon(),
-                "pid": record.map(|record| record.pid),
-                "host": record.map(|record| record.host.as_str()),
-                "config": record.map(|record| record.config.as_str()),
-                "started": record.map(|record| record.started.as_str()),
-                "stopped": record.and_then(|record| record.stopped.as_deref()),
+                "pid": daemon.map(|daemon| daemon.holder.pid),
+                "host": daemon.map(|daemon| daemon.holder.host.as_str()),
+                "config": daemon.map(|daemon| daemon.holder.about.as_str()),
+                "started": daemon.map(|daemon| daemon.started.to_string()),
+                "stopped": daemon.and_then(|daemon| daemon.stopped).map(|stopped| stopped.to_string()),
             },
             "jobs": jobs.collect::<Vec<_>>(),
             "check": Check::of(self).value(),
@@ -192,13 +197,13 @@ impl Found {
     }
 
     fn daemon_words(&self) -> String {
-        let Some(record) = &self.record else { return "No daemon has run with this config.\n".to_owned() };
-        let StatusRecord { pid, host, started, .. } = record;
-        match (self.is_held, &record.stopped) {
+        let Some(daemon) = &self.daemon else { return "No daemon has run with this config.\n".to_owned() };
+        let (pid, host, started) = (daemon.holder.pid, &daemon.holder.host, daemon.started);
+        match (daemon.is_running, &daemon.stopped) {
             (true, _) => format!("The daemon is running: process {pid} on {host}, since {started}.\n"),
             (false, Some(stopped)) => format!(
                 "No daemon is running. The last one (process {pid} on {host}) was stopped at {}.\n",
-                self.ago(stopped)
+                self.ago(&stopped.to_string())
             ),
             (false, None) => format!(
                 "No daemon is running. The last one (process {pid} on {host}, since {started}) died; what follows is what it wrote last.\n"
@@ -208,17 +213,17 @@ impl Found {
 
     fn job_lines(&self, job: &Job) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
-        if let Some(record) = &job.record {
-            let paused = if record.is_paused { ", waiting for the window" } else { "" };
-            lines.push(("phase", format!("{}{paused}", record.phase)));
-            if let Some(IntervalRecord { start, end, count }) = &record.interval {
-                let count = if *count > 1 { format!(" ({count} intervals in one)") } else { String::new() };
+        if let Some(status) = &job.status {
+            let paused = if status.is_paused { ", waiting for the window" } else { "" };
+            lines.push(("phase", format!("{}{paused}", status.phase.word())));
+            if let Some(Span { start, end, intervals }) = &status.interval {
+                let count = if *intervals > 1 { format!(" ({intervals} intervals in one)") } else { String::new() };
                 lines.push(("interval", format!("{start} to {end}{count}")));
             }
-            if let Some(next) = &record.next_wake {
-                lines.push(("next", next.clone()));
+            if let Some(next) = status.next {
+                lines.push(("next", next.to_string()));
             }
-            lines.push(("read", format!("{} in this interval", render::bytes(record.transferred_bytes))));
+            lines.push(("read", format!("{} in this interval", render::bytes(status.transferred_bytes))));
         }
         match &job.last {
             None => lines.push(("last", "it has not run yet".to_owned())),
@@ -252,8 +257,8 @@ impl Found {
             let at = self.ago(&verified.at);
             lines.extend(verified.damage().map(|what| ("damaged", format!("{}, verified {at}", one_line(what)))));
         }
-        if let Some(failure) = job.record.as_ref().and_then(|record| record.last_failure.as_ref()) {
-            lines.push(("failure", format!("at {}: {}", self.ago(&failure.at), failure.why)));
+        if let Some(failure) = job.status.as_ref().and_then(|status| status.failure.as_ref()) {
+            lines.push(("failure", format!("at {}: {}", self.ago(&failure.at.to_string()), failure.why)));
         }
         let newest = job.newest();
         let oldest = newest.iter().filter_map(|(name, captured)| Some(((*captured)?, name))).min();
@@ -292,7 +297,7 @@ impl Job {
 
     /// What failed since the last interval ended.
     fn failure(&self) -> Option<&str> {
-        Some(self.record.as_ref()?.last_failure.as_ref()?.why.as_str())
+        Some(self.status.as_ref()?.failure.as_ref()?.why.as_str())
     }
 
     fn is_well(&self, now: Timestamp) -> bool {

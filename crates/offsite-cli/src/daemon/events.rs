@@ -1,63 +1,39 @@
-//! What runners tell, as lines of the log and in the status file.
+//! What runners tell, as lines of the log.
 
 use std::sync::Arc;
 
 use offsite::report::{MachineOutcome, MachineReport};
-use offsite::runner::{Clock, Phase, RunReport, RunStatus, RunnerEvent, RunnerEvents};
+use offsite::runner::{Clock, CopyRun, RunReport, RunStatus, RunnerEvent, RunnerEvents, Subject};
 use offsite::schedule::Span;
 use offsite::{Activity, JobName, Progress, Wait};
 use offsite_backends::EjectedMedium;
 use tracing::{debug, error, info, warn};
 
-use super::record::FailureRecord;
-use super::store::{Store, Weight};
 use crate::commands::transform_lines;
 use crate::local_time::LocalTime;
 use crate::{host, progress, render, words};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
-    pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
     /// Where the job's times are told.
     pub(super) local: LocalTime,
 }
 
 impl RunnerEvents for Listener {
-    fn tell(&self, job: &JobName, event: RunnerEvent<'_>) {
-        let name = job.as_str();
+    fn tell(&self, subject: &Subject, event: RunnerEvent<'_>) {
+        let name = subject.job.as_str();
         match event {
+            RunnerEvent::Started => info!(job = name, "started"),
             RunnerEvent::Phase { phase, span } => {
-                let interval = self.interval(&span);
-                debug!(job = name, "{}, in the interval {interval}", word(phase));
-                self.store.job(name, Weight::Shown, |record| {
-                    let interval = Some(span.into());
-                    if record.interval != interval {
-                        record.transferred_bytes = 0;
-                    }
-                    record.interval = interval;
-                    record.phase = word(phase).to_owned();
-                    record.is_paused = false;
-                });
-            }
-            RunnerEvent::Waiting { until } => {
-                self.store.job(name, Weight::Shown, |record| record.next_wake = until.map(|until| until.to_string()));
+                debug!(job = name, "{}, in the interval {}", phase.word(), self.interval(&span));
             }
             RunnerEvent::SyncStarted { machines } => {
                 let names: Vec<&str> = machines.iter().map(offsite::model::MachineName::as_str).collect();
                 info!(job = name, "copying {}", names.join(", "));
             }
-            RunnerEvent::Transferring { bytes } => {
-                self.store.job(name, Weight::Progress, |record| record.transferred_bytes += bytes);
-            }
-            RunnerEvent::Paused => {
-                info!(job = name, "the window is closed: the transfer waits");
-                self.store.job(name, Weight::Shown, |record| record.is_paused = true);
-            }
-            RunnerEvent::Resumed => {
-                info!(job = name, "the window is open: the transfer goes on");
-                self.store.job(name, Weight::Shown, |record| record.is_paused = false);
-            }
+            RunnerEvent::Paused => info!(job = name, "the window is closed: the transfer waits"),
+            RunnerEvent::Resumed => info!(job = name, "the window is open: the transfer goes on"),
             RunnerEvent::SyncEnded(outcome) => {
                 if let Some(sync) = &outcome.sync {
                     let kind = if sync.full { "full" } else { "increment" };
@@ -83,11 +59,6 @@ impl RunnerEvents for Listener {
             RunnerEvent::Failed { why, is_retryable } => {
                 let follow = if is_retryable { "it is tried again" } else { "trying again would not help" };
                 error!(job = name, "{}; {follow}", self.local.text(&why.text));
-                let at = self.clock.now().to_string();
-                self.store.job(name, Weight::Shown, |record| {
-                    let why = why.text.clone();
-                    record.last_failure = Some(FailureRecord { at, why, is_retried: is_retryable });
-                });
             }
             RunnerEvent::AtWorkElsewhere { why } => info!(job = name, "{why}; what that run does counts here, too"),
             RunnerEvent::Overdue { machines, max_age } => {
@@ -100,9 +71,16 @@ impl RunnerEvents for Listener {
             RunnerEvent::Transformed(report) => {
                 transform_lines(report).iter().for_each(|line| info!(job = name, "{}", self.local.text(line)));
             }
-            RunnerEvent::Ended(report) => self.ended(name, report),
-            RunnerEvent::Remember(memory) => {
-                self.store.job(name, Weight::Durable, |record| record.memory = memory.into());
+            RunnerEvent::Ended(RunReport::Copy(run)) => self.ended(name, run),
+            RunnerEvent::StoreFailed { why } => {
+                error!(
+                    job = name,
+                    "{why}; until the state folder can be used, a restart goes on from what the chain says"
+                );
+            }
+            RunnerEvent::Stopped { .. } => info!(job = name, "ended"),
+            RunnerEvent::Defect { why } => {
+                error!(job = name, "the job ended by a defect in Offsite: {why}; please report it");
             }
             _ => {}
         }
@@ -118,7 +96,7 @@ impl Listener {
         format!("from {} to {}", self.local.time(span.start), self.local.time(span.end))
     }
 
-    fn ended(&self, name: &str, report: &RunReport) {
+    fn ended(&self, name: &str, report: &CopyRun) {
         let intervals = match report.result.span.intervals {
             0 | 1 => String::new(),
             count => format!(", {count} intervals in one"),
@@ -136,24 +114,6 @@ impl Listener {
         }
         self.warn(name, &words::notes(&report.notes, &report.doubts));
         self.warn(name, &render::overdue_of(report));
-        if let Err(why) = self.store.folder().keep(report) {
-            error!(job = name, "{why}");
-        }
-        self.store.job(name, Weight::Durable, |record| {
-            if report.status() == RunStatus::Success {
-                record.last_failure = None;
-            }
-        });
-    }
-}
-
-fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Idle => "idle",
-        Phase::Sync => "sync",
-        Phase::Closing => "closing",
-        Phase::Transform => "transform",
-        Phase::PostJob => "post-job",
     }
 }
 

@@ -1,17 +1,16 @@
 //! The report of one interval of a job, run on schedule or by hand: what a script gets on its standard input, what the status
 //! keeps, and what `offsite run --json` prints.
 
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
+use offsite::model::{MachineName, Timestamp};
 use offsite::report::{MachineOutcome, Reason, SyncReport};
-use offsite::runner::{Overdue, RunReport};
+use offsite::runner::{CopyRun, Overdue};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use super::{tally, transform};
 use crate::words;
 
-pub(crate) fn interval(report: &RunReport) -> Value {
+pub(crate) fn interval(report: &CopyRun) -> Value {
     let machines = report.result.machines.iter().map(|(name, outcome)| {
         let mut value = json!({ "name": name.as_str() });
         match outcome {
@@ -98,6 +97,7 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
     })
 }
 
-fn span(span: &Span) -> Value {
+/// An interval.
+pub(crate) fn span(span: &Span) -> Value {
     json!({ "start": span.start.to_string(), "end": span.end.to_string(), "count": span.intervals })
 }

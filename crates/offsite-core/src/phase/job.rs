@@ -173,6 +173,17 @@ impl Job {
         &self.elsewhere
     }
 
+    /// What has come of the interval that is open so far, or came of the one that was closed last.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        let transform = match self.phase {
+            Phase::Idle | Phase::PostJob => self.transform.clone(),
+            Phase::Sync | Phase::Closing | Phase::Transform => TransformResult::Done,
+        };
+        let notes = self.notes.clone();
+        RunResult { span: self.span, machines: self.outcomes(), transform, notes }
+    }
+
     /// When the job works.
     #[must_use]
     pub const fn settings(&self) -> &Settings {

@@ -67,6 +67,10 @@ pub enum Note {
         /// In the host's words.
         text: String,
     },
+    /// The run was stopped before its interval was done.
+    Stopped,
+    /// What an interval did is not known: its runner ended before what comes after the interval was done.
+    EndUnknown,
     /// A machine that was chosen could not be copied.
     NotCopied {
         /// Why not.
@@ -262,6 +266,12 @@ impl fmt::Display for Note {
         match self {
             Self::NotSeen(unseen) => unseen.fmt(formatter),
             Self::Told { text } | Self::PostJob { text } => formatter.write_str(text),
+            Self::Stopped => {
+                formatter.write_str("it was stopped before the interval was done; the next run goes on from here")
+            }
+            Self::EndUnknown => {
+                formatter.write_str("what it did is not known: its runner ended before what comes after it was done")
+            }
             Self::NotCopied { why } => why.fmt(formatter),
             Self::FutureDated { machine, earliest } => write!(
                 formatter,

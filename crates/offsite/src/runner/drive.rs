@@ -1,51 +1,61 @@
 //! Carries out what the state machine asks for, one activity at a time.
 
+mod asked;
+mod begin;
+mod done;
+mod passage;
 mod resume;
 mod synced;
 mod told;
+mod wind_up;
+mod work;
 
-use offsite_core::RepositoryId;
 use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::phase::{Action, Event, Job, Phase, RunResult, Sighting};
-use offsite_core::schedule::{PointRange, Schedule, Span};
-use offsite_core::selection::{Decision, Take};
+use offsite_core::phase::{Action, Event, Job, Phase, RunResult, Settings};
+use offsite_core::schedule::{Schedule, Span};
+use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
-use tokio::time::{sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
+use self::asked::Asked;
+use self::passage::WindowGate;
 use self::resume::{Stopped, resumed_target};
+use self::work::{Done, Looked};
 use super::event::RunnerEvent;
-use super::memory::{OpenInterval, Target};
-use super::outcome::{Known, LastRun};
-use super::passage::WindowGate;
+use super::failure::Failure;
+use super::job::OpenJob;
+use super::memory::{Memory, Target};
+use super::outcome::Known;
 use super::report::{RunEnd, RunReport};
-use super::work::{Done, Failure, Looked, SyncOrder, look, sync, transform};
-use super::{JobRunner, Memory};
-use crate::Look;
-use crate::report::{Doubt, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncReport, TransformReport};
-
-/// How long a stop waits for an activity that is not a transfer.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long a stop waits for a transfer to end and to be committed.
-const COMMIT_GRACE: Duration = Duration::from_secs(60);
-
-/// Between a step and the next, where the time of the next has come meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
-
-type Stop<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+use super::setup::{PAUSE, Setup, Stop};
+use super::status::Wait;
+use crate::CopyJob;
+use crate::report::{Doubt, Note, SyncReport, TransformReport};
 
 struct Drive {
-    runner: JobRunner,
+    setup: Setup,
+    settings: Settings,
+    open: Arc<dyn OpenJob<CopyJob>>,
     memory: Memory,
     job: Job,
-    /// Whether somebody waits for the end of one interval.
+    /// Whether nothing is waited for.
     is_single: bool,
+    /// The run that somebody has asked for, while it is at work.
+    asked: Option<Asked>,
+    /// Those who want a run that cannot begin yet.
+    wanted: Vec<oneshot::Sender<RunEnd>>,
+    /// Whether a transfer goes on outside its window, because somebody has asked for it.
+    is_forced: bool,
+    /// Whether the window is closed, as far as the running sync was told.
+    is_shut: bool,
+    /// Whether what was done last has failed.
+    is_failing: bool,
     /// What was told last.
     told: Option<(Phase, Span)>,
     events: VecDeque<Event>,
@@ -77,55 +87,84 @@ struct Drive {
     result: Option<RunResult>,
     /// The report of the interval that ended last.
     ended: Option<RunReport>,
+    /// What is not stored yet: a report, and whether the memory is another one.
+    unstored: (Option<RunReport>, bool),
 }
 
 enum Woken {
     Stopped,
+    Told,
     Time,
     Looked(Box<Result<Looked, Failure>>),
     Done(Box<Done>),
 }
 
-pub(super) fn run(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, ()> {
-    Box::pin(async move {
-        let memory = runner.memory.clone();
-        let target = match resumed_target(&runner, &mut stop).await {
-            Ok(target) => target,
-            Err(Stopped) => return,
-        };
-        let now = runner.clock.now();
-        let point = match (&target, &memory.open) {
-            (Some(target), Some(open)) => target.arrived(open).point,
-            _ => None,
-        };
-        let past = memory.past(&runner.settings.schedule, target.as_ref(), now);
-        let (job, actions) = Job::resume(runner.settings.clone(), past, now);
-        let mut drive = Drive::new(runner, memory, job);
-        (drive.target, drive.point) = (target, point);
-        drive.carry_out(actions);
-        drive.go(&mut stop).await;
-    })
+/// How a drive ended.
+enum Ending {
+    /// With the only interval.
+    Done(RunReport),
+    /// It was stopped; what has come of the interval so far, and whether one was open.
+    Stopped(RunReport, bool),
+}
+
+/// Drives the job until it is stopped; what has come of the interval that was open then.
+pub(super) async fn run(
+    setup: Setup,
+    settings: Settings,
+    open: Arc<dyn OpenJob<CopyJob>>,
+    stop: &mut Stop<'_>,
+) -> (Option<RunReport>, Setup) {
+    let memory = setup.teller.recall().await;
+    let target = match resumed_target(&setup, &settings, &open, &memory, stop).await {
+        Ok(target) => target,
+        Err(Stopped) => return (None, setup),
+    };
+    let now = setup.clock.now();
+    let past = memory.past(&settings.schedule, target.as_ref(), now);
+    let (job, actions) = Job::resume(settings.clone(), past, now);
+    let mut drive = Drive::new(setup, settings, open, memory, job);
+    drive.target = target;
+    drive.point = drive.arrived_point();
+    drive.tell_overdue();
+    drive.carry_out(actions);
+    match drive.go(stop).await {
+        (Ending::Stopped(report, true), setup) => (Some(report), setup),
+        (Ending::Stopped(..) | Ending::Done(_), setup) => (None, setup),
+    }
 }
 
 /// Does one interval's work now.
-pub(super) fn run_once(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, RunEnd> {
-    Box::pin(async move {
-        let (job, actions) = Job::single(runner.settings.clone(), runner.clock.now());
-        let mut drive = Drive::new(runner, Memory::default(), job);
-        drive.is_single = true;
-        drive.carry_out(actions);
-        drive.go(&mut stop).await
-    })
+pub(super) async fn run_once(
+    setup: Setup,
+    settings: Settings,
+    open: Arc<dyn OpenJob<CopyJob>>,
+    stop: &mut Stop<'_>,
+) -> RunEnd {
+    let (job, actions) = Job::single(settings.clone(), setup.clock.now());
+    let mut drive = Drive::new(setup, settings, open, Memory::default(), job);
+    drive.is_single = true;
+    drive.carry_out(actions);
+    match drive.go(stop).await {
+        (Ending::Done(report), _) => RunEnd::Done(Box::new(report)),
+        (Ending::Stopped(report, _), _) => RunEnd::Stopped(Box::new(report)),
+    }
 }
 
 impl Drive {
-    fn new(runner: JobRunner, memory: Memory, job: Job) -> Self {
+    fn new(setup: Setup, settings: Settings, open: Arc<dyn OpenJob<CopyJob>>, memory: Memory, job: Job) -> Self {
         let known = Known::of(memory.last.as_ref().filter(|last| !last.is_finished));
         Self {
-            runner,
+            setup,
+            settings,
+            open,
             memory,
             job,
             is_single: false,
+            asked: None,
+            wanted: Vec::new(),
+            is_forced: false,
+            is_shut: false,
+            is_failing: false,
             told: None,
             events: VecDeque::new(),
             wake: None,
@@ -145,22 +184,41 @@ impl Drive {
             overdue: BTreeSet::new(),
             result: None,
             ended: None,
+            unstored: (None, false),
         }
     }
 
     /// Goes on until it is stopped, or done with the only interval.
-    async fn go(mut self, stop: &mut Stop<'_>) -> RunEnd {
+    async fn go(mut self, stop: &mut Stop<'_>) -> (Ending, Setup) {
         loop {
-            while let Some(event) = self.events.pop_front() {
-                self.step(event);
+            if !self.setup.control.is_held() {
+                while let Some(event) = self.events.pop_front() {
+                    self.step(event);
+                }
+                if self.begin_asked() {
+                    continue;
+                }
             }
             if self.job.is_done()
                 && let Some(report) = self.ended.take()
             {
-                return RunEnd::Done(Box::new(report));
+                match self.asked.take() {
+                    Some(asked) => self.answer(asked, report),
+                    None => {
+                        self.save().await;
+                        return (Ending::Done(report), self.setup);
+                    }
+                }
+                continue;
+            }
+            self.hold();
+            self.save().await;
+            if self.setup.control.is_stopped() {
+                return self.wind_up().await;
             }
             match self.next(stop).await {
-                Woken::Stopped => return RunEnd::Stopped { syncs: self.wind_up().await },
+                Woken::Stopped => return self.wind_up().await,
+                Woken::Told => {}
                 Woken::Time => self.events.push_back(Event::Tick),
                 Woken::Looked(looked) => self.looked(*looked),
                 Woken::Done(done) => self.done(*done),
@@ -169,22 +227,59 @@ impl Drive {
     }
 
     fn tell(&self, event: RunnerEvent<'_>) {
-        self.runner.events.tell(&self.runner.name, event);
+        self.setup.teller.tell(event);
     }
 
     fn failed(&mut self, failure: &Failure) {
+        self.is_failing = true;
         self.known.failed(&failure.why);
         self.tell(RunnerEvent::Failed { why: &failure.why, is_retryable: failure.why.is_retryable });
     }
 
-    fn remember(&self) {
-        self.tell(RunnerEvent::Remember(&self.memory));
+    fn remember(&mut self) {
+        self.unstored.1 = true;
+    }
+
+    /// Stores what is not stored yet, before anything else begins: tasks begin when they are asked first.
+    async fn save(&mut self) {
+        if let Some(report) = self.unstored.0.take() {
+            self.setup.teller.report(&report).await;
+        }
+        if std::mem::take(&mut self.unstored.1) {
+            self.setup.teller.remember(&self.memory).await;
+        }
+        self.setup.teller.show().await;
+    }
+
+    /// Lets the running transfer wait or go on, and tells what is waited for.
+    fn hold(&mut self) {
+        let is_held = self.setup.control.is_held();
+        let is_shut = self.is_shut && !self.is_forced;
+        if let Some(gate) = &self.gate
+            && gate.pause(is_held || is_shut)
+        {
+            self.tell(if is_held || is_shut { RunnerEvent::Paused } else { RunnerEvent::Resumed });
+        }
+        let is_open = || self.settings.window.is_open(self.setup.clock.now());
+        let wait = match self.job.phase() {
+            _ if is_held && (self.task.is_none() || self.gate.is_some()) => Some(Wait::Resume),
+            _ if self.gate.is_some() && is_shut => Some(Wait::Window),
+            // It tells by itself whether it waits for a slot.
+            _ if self.task.is_some() => return,
+            _ if self.look.is_some() && !matches!(self.settings.schedule, Schedule::Immediate) => None,
+            Phase::Idle if self.settings.schedule.interval().is_some() => Some(Wait::Interval),
+            Phase::Idle | Phase::Sync if !is_open() => Some(Wait::Window),
+            Phase::Idle | Phase::Sync if !self.is_failing => Some(Wait::Points),
+            _ => Some(Wait::Retry),
+        };
+        self.setup.teller.waits_for(wait);
     }
 
     /// What happens next, first what is done, then the time.
     async fn next(&mut self, stop: &mut Stop<'_>) -> Woken {
-        let clock = self.runner.clock.clone();
-        let mut timer = self.wake.map(|at| {
+        let clock = self.setup.clock.clone();
+        let wake = self.wake.filter(|_| !self.setup.control.is_held());
+        let mut timer = wake.map(|at| {
             let clock = clock.clone();
             Box::pin(async move {
                 match clock.now() < at {
@@ -195,9 +290,13 @@ impl Drive {
             })
         });
         let (look, task) = (&mut self.look, &mut self.task);
+        let mut told = std::pin::pin!(self.setup.control.changed());
         poll_fn(|context| {
             if stop.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Woken::Stopped);
+            }
+            if told.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woken::Told);
             }
             if let Some(running) = task
                 && let Poll::Ready(done) = running.as_mut().poll(context)
@@ -221,7 +320,7 @@ impl Drive {
 
     fn step(&mut self, event: Event) {
         self.wake = None;
-        let actions = self.job.step(event, self.runner.clock.now());
+        let actions = self.job.step(event, self.setup.clock.now());
         self.carry_out(actions);
     }
 
@@ -230,14 +329,8 @@ impl Drive {
             match action {
                 Action::LookAtSources { range } => self.start_look(range),
                 Action::StartSync { range, machines } => self.start_sync(range, machines),
-                Action::Pause => {
-                    self.gate.iter().for_each(|gate| gate.pause());
-                    self.tell(RunnerEvent::Paused);
-                }
-                Action::Resume => {
-                    self.gate.iter().for_each(|gate| gate.resume());
-                    self.tell(RunnerEvent::Resumed);
-                }
+                Action::Pause => self.is_shut = true,
+                Action::Resume => self.is_shut = false,
                 Action::ClosePoint { .. } => self.close(),
                 Action::StartTransform => self.start_transform(),
                 Action::RunPostJob { result } => self.start_post_job(result),
@@ -246,84 +339,16 @@ impl Drive {
         }
         let now = (self.job.phase(), *self.job.span());
         if self.told.replace(now) != Some(now) {
-            self.tell(RunnerEvent::Phase { phase: now.0, span: now.1 });
+            self.tell(RunnerEvent::Phase { phase: now.0.into(), span: now.1 });
         }
         self.tell(RunnerEvent::Waiting { until: self.wake });
     }
 
     fn take(&self) -> Take {
-        match self.runner.settings.schedule {
+        match self.settings.schedule {
             Schedule::Interval(_) => Take::Newest,
             Schedule::Immediate => Take::Next,
         }
-    }
-
-    fn start_look(&mut self, range: PointRange) {
-        let now = self.runner.clock.now();
-        self.look = Some(Box::pin(look(self.runner.host.clone(), now, range, self.take())));
-    }
-
-    fn looked(&mut self, looked: Result<Looked, Failure>) {
-        let look = match looked {
-            Ok(Looked { look, target }) => {
-                self.target = Some(target);
-                self.tell_overdue();
-                look
-            }
-            Err(failure) => Err(failure),
-        };
-        let event = match look {
-            Ok(Look { choices, notes, doubts }) => {
-                self.note(notes);
-                for choice in &choices {
-                    if let Decision::FutureDated { captured } = choice.decision {
-                        let why = Reason::FutureDated { earliest: Some(captured) };
-                        self.known.machine(choice.machine.clone(), MachineOutcome::Absent { why });
-                    }
-                }
-                // What came meanwhile is no longer missed.
-                self.doubts = doubts;
-                Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
-            }
-            Err(failure) => {
-                self.failed(&failure);
-                Event::LookFailed { why: failure.why.text }
-            }
-        };
-        self.events.push_back(event);
-    }
-
-    fn start_sync(&mut self, range: PointRange, machines: BTreeSet<MachineName>) {
-        let names: Vec<MachineName> = machines.iter().cloned().collect();
-        self.tell(RunnerEvent::SyncStarted { machines: &names });
-        let runner = &self.runner;
-        let gate = Arc::new(WindowGate::new(runner.name.clone(), runner.slots.clone(), runner.events.clone()));
-        let open = self.open_interval();
-        self.ordered.clone_from(&machines);
-        let clock = self.runner.clock.clone();
-        let order = SyncOrder { clock, range, take: self.take(), machines, open, gate: gate.clone() };
-        let host = self.runner.host.clone();
-        self.task = Some(Box::pin(async move { Done::Synced(sync(host, order).await) }));
-        self.gate = Some(gate);
-        self.is_closing = false;
-    }
-
-    /// The interval that is open, which begins with its first sync.
-    fn open_interval(&mut self) -> OpenInterval {
-        let span = *self.job.span();
-        // A sync follows a look, which told the target.
-        let (target, newest) = self
-            .target
-            .as_ref()
-            .map_or((RepositoryId::new([0; 16]), Sequence(0)), |target| (target.id, target.newest()));
-        let open = match self.memory.open {
-            Some(open) if open.start == span.start && open.target == target => OpenInterval { end: span.end, ..open },
-            _ => OpenInterval { start: span.start, end: span.end, target, after: newest },
-        };
-        if self.memory.open.replace(open) != Some(open) {
-            self.remember();
-        }
-        open
     }
 
     fn close(&mut self) {
@@ -335,128 +360,5 @@ impl Drive {
             }
             None => self.events.push_back(Event::PointClosed),
         }
-    }
-
-    fn start_transform(&mut self) {
-        let machines = self.known.outcomes(&self.job.outcomes());
-        let report = |(name, outcome): (&MachineName, &MachineOutcome)| MachineReport {
-            name: name.clone(),
-            outcome: outcome.clone(),
-        };
-        self.tell(RunnerEvent::Closed { machines: &machines.iter().map(report).collect::<Vec<_>>() });
-        let span = *self.job.span();
-        self.memory.last = Some(LastRun { span, machines, is_finished: false });
-        self.memory.open = None;
-        self.remember();
-        let (host, slots) = (self.runner.host.clone(), self.runner.slots.clone());
-        let (clock, added) = (self.runner.clock.clone(), self.memory.added);
-        self.task = Some(Box::pin(transform(host, slots, clock, added)));
-    }
-
-    fn start_post_job(&mut self, result: RunResult) {
-        self.result = Some(result);
-        let Some(report) = self.report() else { return };
-        let host = self.runner.host.clone();
-        self.task = Some(Box::pin(async move { Done::PostJob(host.after(&report).await) }));
-    }
-
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::Synced(synced) => self.synced(synced),
-            Done::Transformed(Ok(report)) => {
-                self.memory.added = 0;
-                self.remember();
-                self.tell(RunnerEvent::Transformed(&report));
-                self.transform = Some(report);
-                self.events.push_back(Event::TransformDone);
-            }
-            // Another run transforms the chain.
-            Done::Transformed(Err(failure)) if failure.is_busy && !self.is_single => {
-                self.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
-                self.events.push_back(Event::TransformDone);
-            }
-            Done::Transformed(Err(failure)) => {
-                self.failed(&failure);
-                let ErrorSummary { text: why, is_retryable } = failure.why;
-                self.events.push_back(Event::TransformFailed { is_retryable, why });
-            }
-            Done::PostJob(warnings) => {
-                self.notes.extend(warnings.into_iter().map(|text| Note::PostJob { text }));
-                self.ended = self.report();
-                if let Some(report) = &self.ended {
-                    self.tell(RunnerEvent::Ended(report));
-                }
-                if let Some(last) = &mut self.memory.last {
-                    last.is_finished = true;
-                }
-                self.remember();
-                (self.result, self.transform, self.point) = (None, None, None);
-                self.syncs.clear();
-                self.notes.clear();
-                self.doubts.clear();
-                self.known = Known::default();
-                self.elsewhere.clear();
-                self.events.push_back(Event::PostJobDone);
-            }
-        }
-    }
-
-    fn note(&mut self, notes: Vec<Note>) {
-        for note in notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-    }
-
-    /// Ends what is under way so that another runner can go on; what the open interval has copied.
-    async fn wind_up(mut self) -> Vec<SyncReport> {
-        self.look = None;
-        let Some(task) = self.task.take() else { return self.syncs };
-        let grace = match &self.gate {
-            Some(gate) => {
-                gate.stop();
-                COMMIT_GRACE
-            }
-            None => GRACE,
-        };
-        // What was committed the next runner finds in the chain; what else is cut off it does again.
-        if let Ok(done) = timeout(grace, task).await {
-            self.done(done);
-        }
-        self.syncs
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use offsite_core::phase::Settings;
-
-    use super::super::{JobHost, OpenFailure};
-    use super::*;
-    use crate::{CopyJob, JobName};
-
-    struct Away;
-
-    #[async_trait]
-    impl JobHost for Away {
-        async fn open(&self) -> Result<CopyJob, OpenFailure> {
-            Err(OpenFailure { why: "it is away".to_owned(), is_retryable: true })
-        }
-    }
-
-    /// The settings may have changed since it began.
-    #[test]
-    fn an_open_interval_ends_when_its_settings_say_now() {
-        let settings = Settings::new(Schedule::Immediate);
-        let runner = JobRunner::new(JobName::new("second").unwrap(), settings.clone(), Arc::new(Away));
-        let (job, _) = Job::single(settings, Timestamp::from_unix_secs(1_793_570_400).unwrap());
-        let span = *job.span();
-        let end = span.end.saturating_add_secs(86_400);
-        let open = OpenInterval { start: span.start, end, target: RepositoryId::new([0; 16]), after: Sequence(3) };
-        let mut drive = Drive::new(runner, Memory { open: Some(open), ..Memory::default() }, job);
-        let expected = OpenInterval { end: span.end, ..open };
-        assert_eq!((drive.open_interval(), drive.memory.open), (expected, Some(expected)));
     }
 }

@@ -1,14 +1,14 @@
 //! What came of a run, in words.
 
 use offsite::report::{MachineOutcome, Reason, SyncReport};
-use offsite::runner::{Incident, RunReport};
+use offsite::runner::{CopyRun, Incident};
 use offsite::{MachineName, Room, RunPlan};
 
 use crate::commands::{planned_line, requests, transform_lines};
 use crate::{render, words};
 
 /// What was done.
-pub(super) fn summary(report: &RunReport) -> String {
+pub(super) fn summary(report: &CopyRun) -> String {
     let mut text: String = report.syncs.iter().map(|sync| copied(report.job.as_str(), sync)).collect();
     let what = match report.failure() {
         None => "nothing new in the source",
@@ -27,7 +27,7 @@ pub(super) fn summary(report: &RunReport) -> String {
 }
 
 /// What failed, in order and each once.
-pub(super) fn failures(report: &RunReport) -> Vec<&str> {
+pub(super) fn failures(report: &CopyRun) -> Vec<&str> {
     let noted = report.result.incidents.iter().filter_map(|incident| match incident {
         Incident::Failed { why, .. } => Some(why.text.as_str()),
         _ => None,

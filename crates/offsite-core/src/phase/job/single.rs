@@ -1,6 +1,6 @@
 //! A job that somebody starts by hand.
 
-use super::Job;
+use super::{Job, Phase};
 use crate::Timestamp;
 use crate::phase::event::{Action, Event};
 use crate::phase::settings::Settings;
@@ -15,11 +15,26 @@ impl Job {
     /// restore point up to `now` counts. A machine whose newest point was copied before is unchanged.
     #[must_use]
     pub fn single(settings: Settings, now: Timestamp) -> (Self, Vec<Action>) {
-        let settings = Settings { window: Window::always(), retries_max: 0, ..settings };
         let span = match &settings.schedule {
             Schedule::Interval(interval) => interval.at(now),
             Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
         };
+        Self::single_of(settings, span, now)
+    }
+
+    /// The work of the interval that is open, done at `now` as by [`Job::single`]; that of the interval of `now`, if none is.
+    #[must_use]
+    pub fn at_once(&self, now: Timestamp) -> (Self, Vec<Action>) {
+        match &self.settings.schedule {
+            Schedule::Interval(interval) if self.phase == Phase::Sync => {
+                Self::single_of(self.settings.clone(), interval.joined(self.span, now), now)
+            }
+            _ => Self::single(self.settings.clone(), now),
+        }
+    }
+
+    fn single_of(settings: Settings, span: Span, now: Timestamp) -> (Self, Vec<Action>) {
+        let settings = Settings { window: Window::always(), retries_max: 0, ..settings };
         let mut job = Self::new(settings, None, now);
         job.is_single = true;
         job.open(span, now);
@@ -30,6 +45,6 @@ impl Job {
     /// Whether a [single](Job::single) interval's work is done, post-job activities included.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.is_single && self.phase == super::Phase::Idle
+        self.is_single && self.phase == Phase::Idle
     }
 }

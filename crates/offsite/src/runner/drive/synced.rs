@@ -3,10 +3,10 @@
 use offsite_core::phase::Event;
 
 use super::Drive;
+use super::work::Synced;
 use crate::report::{ErrorSummary, MachineOutcome, Reason, SyncOutcome};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Arrived;
-use crate::runner::work::Synced;
 
 impl Drive {
     pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {

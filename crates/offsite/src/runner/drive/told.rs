@@ -2,22 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::{MachineName, Timestamp};
+use offsite_core::{MachineName, Timestamp, phase};
 
 use super::Drive;
 use crate::report::{MachineOutcome, Reason};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Target;
 use crate::runner::outcome::RunResult;
-use crate::runner::report::{Overdue, RunReport};
+use crate::runner::report::{CopyRun, Overdue, RunReport};
 
 impl Drive {
     /// Tells which machines have become overdue; the report comes with the end of the interval only.
     pub(super) fn tell_overdue(&mut self) {
-        let (Some(max_age), Some(target)) = (self.runner.max_age, &self.target) else { return };
+        let Some(target) = &self.target else { return };
         let newest = target.newest_states();
+        if !newest.is_empty() {
+            let known = newest.iter().map(|(machine, captured)| (machine.clone(), Some(*captured))).collect();
+            self.setup.teller.change(|status| status.newest = known);
+        }
+        let Some(max_age) = self.setup.max_age else { return };
         let newest = newest.iter().map(|(machine, captured)| (machine, Some(*captured)));
-        let mut overdue = Overdue::of(newest, max_age, self.runner.clock.now());
+        let mut overdue = Overdue::of(newest, max_age, self.setup.clock.now());
         let told = std::mem::replace(&mut self.overdue, overdue.iter().map(|one| one.machine.clone()).collect());
         overdue.retain(|one| !told.contains(&one.machine));
         if !overdue.is_empty() && !self.is_single {
@@ -46,13 +51,15 @@ impl Drive {
         newest
     }
 
-    pub(super) fn report(&self) -> Option<RunReport> {
-        let result = self.known.result(self.result.as_ref()?);
+    /// What has come of the interval, given its result.
+    pub(super) fn report(&self, result: &phase::RunResult) -> RunReport {
+        let result = self.known.result(result);
         let newest = self.newest_states(&result);
-        Some(RunReport {
-            job: self.runner.name.clone(),
-            ended: self.runner.clock.now(),
-            max_age: self.runner.max_age,
+        RunReport::Copy(CopyRun {
+            job: self.setup.teller.subject.job.clone(),
+            repository: self.setup.teller.subject.repository.clone(),
+            ended: self.setup.clock.now(),
+            max_age: self.setup.max_age,
             newest,
             result,
             point: self.point,

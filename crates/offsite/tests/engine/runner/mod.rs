@@ -1,16 +1,17 @@
 //! Jobs on their schedules: days of them in a test of seconds, as tokio's clock is paused and the wall clock follows it.
 
+mod daemons;
+mod handles;
+mod recurrent;
 mod restarts;
+mod stores;
 mod world;
 
 use std::time::Duration;
 
 use offsite::model::Lease;
 use offsite::report::{MachineOutcome, Note, Reason};
-use offsite::runner::Incident;
-use offsite::runner::Phase;
-use offsite::runner::Settings;
-use offsite::runner::{RunEnd, RunReport, RunStatus};
+use offsite::runner::{CopyRun, Incident, Phase, RunEnd, RunStatus, Settings};
 use offsite::schedule::Lookup;
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
@@ -23,7 +24,7 @@ const BOTH: &[&str] = &["db01", "web01"];
 const BLOCKS: &str = "nightly/blocks";
 
 /// The spans of reports follow each other, and each interval has had its post-job activities once.
-fn assert_each_interval_once(world: &World, reports: &[RunReport]) {
+fn assert_each_interval_once(world: &World, reports: &[CopyRun]) {
     for pair in reports.windows(2) {
         assert_eq!(pair[0].result.span.end, pair[1].result.span.start);
     }
@@ -31,7 +32,7 @@ fn assert_each_interval_once(world: &World, reports: &[RunReport]) {
     assert_eq!(*world.after.lock().unwrap(), spans);
 }
 
-fn outcome(report: &RunReport, name: &str) -> MachineOutcome {
+fn outcome(report: &CopyRun, name: &str) -> MachineOutcome {
     report.result.machines[&machine(name)].clone()
 }
 
@@ -302,7 +303,7 @@ async fn a_machine_that_is_not_copied_any_more_becomes_overdue() {
     world.max_age = Some(Duration::from_secs(26 * 3600));
     world.live(&settings("1 day", "22:00", "UTC"), time("2026-11-04T22:00:00Z"), &backups).await;
     let reports = world.heard.reports();
-    let overdue: Vec<_> = reports.iter().map(RunReport::overdue).collect();
+    let overdue: Vec<_> = reports.iter().map(CopyRun::overdue).collect();
     assert_eq!(overdue[0], []);
     for (report, overdue) in reports.iter().zip(&overdue).skip(1) {
         assert_eq!((overdue.len(), &overdue[0].machine, overdue[0].captured), (1, &machine("db01"), Some(at(1))));
@@ -320,10 +321,10 @@ async fn a_machine_that_is_not_copied_any_more_becomes_overdue() {
 }
 
 /// Does one interval's work, as somebody asks for it by hand.
-async fn run_once(world: &World, settings: &Settings) -> RunReport {
+async fn run_once(world: &World, settings: &Settings) -> CopyRun {
     match world.runner(settings).run_once(std::future::pending()).await {
-        RunEnd::Done(report) => *report,
-        stopped @ RunEnd::Stopped { .. } => panic!("{stopped:?}"),
+        RunEnd::Done(report) => report.into_copy().unwrap(),
+        stopped @ RunEnd::Stopped(_) => panic!("{stopped:?}"),
     }
 }
 

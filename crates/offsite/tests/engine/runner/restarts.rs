@@ -60,12 +60,12 @@ async fn run(
                         () = world.reached(until) => {}
                     }
                 };
-                world.runner(settings).run(stop).await;
+                let _ = world.runner(settings).run(stop).await;
             }
             End::Kill => tokio::select! {
                 biased;
                 () = world.heard.knock.notified() => {}
-                () = world.runner(settings).run(world.reached(until)) => {}
+                _ = world.runner(settings).run(world.reached(until)) => {}
             },
         }
         // A process takes a moment to start.

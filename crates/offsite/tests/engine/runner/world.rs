@@ -11,7 +11,10 @@ use offsite::model::Timestamp;
 use offsite::retention::Zone;
 use offsite::runner::Phase;
 use offsite::runner::Settings;
-use offsite::runner::{Clock, JobHost, JobRunner, Memory, OpenFailure, RunReport, RunnerEvent, RunnerEvents, Slots};
+use offsite::runner::{
+    Activity, Clock, CopyRun, JobRunner, Memory, OpenFailure, OpenJob, RunReport, RunnerEvent, RunnerEvents,
+    ScheduledJob, Slots, Store, StoreError, Subject,
+};
 use offsite::schedule::Every;
 use offsite::schedule::Schedule;
 use offsite::schedule::Span;
@@ -50,7 +53,7 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
-    fn new(base: Timestamp) -> Self {
+    pub(crate) fn new(base: Timestamp) -> Self {
         Self { base, start: Instant::now(), set_secs: AtomicI64::new(0) }
     }
 
@@ -83,7 +86,7 @@ pub(crate) enum Said {
     Resumed,
     Failed(String),
     Overdue(Vec<MachineName>),
-    Ended(Box<RunReport>),
+    Ended(Box<CopyRun>),
 }
 
 /// Writes down what a runner tells, and when.
@@ -101,7 +104,7 @@ impl Heard {
         self.said.lock().unwrap().clone()
     }
 
-    pub(crate) fn reports(&self) -> Vec<RunReport> {
+    pub(crate) fn reports(&self) -> Vec<CopyRun> {
         let report = |(_, said)| if let Said::Ended(report) = said { Some(*report) } else { None };
         self.all().into_iter().filter_map(report).collect()
     }
@@ -127,8 +130,8 @@ impl Heard {
 }
 
 impl RunnerEvents for Heard {
-    fn tell(&self, job: &JobName, event: RunnerEvent<'_>) {
-        assert_eq!(job.as_str(), COPY);
+    fn tell(&self, subject: &Subject, event: RunnerEvent<'_>) {
+        assert_eq!((subject.repository.as_str(), subject.job.as_str()), ("dr", COPY));
         self.hear(match event {
             RunnerEvent::Phase { phase, .. } => Some(Said::Phase(phase)),
             RunnerEvent::SyncStarted { .. } => Some(Said::SyncStarted),
@@ -139,13 +142,22 @@ impl RunnerEvents for Heard {
             RunnerEvent::Overdue { machines, .. } => {
                 Some(Said::Overdue(machines.iter().map(|one| one.machine.clone()).collect()))
             }
-            RunnerEvent::Ended(report) => Some(Said::Ended(Box::new(report.clone()))),
-            RunnerEvent::Remember(memory) => {
-                *self.memory.lock().unwrap() = memory.clone();
-                None
-            }
+            RunnerEvent::Ended(report) => report.clone().into_copy().map(|run| Said::Ended(Box::new(run))),
             _ => None,
         });
+    }
+}
+
+#[async_trait]
+impl Store for Heard {
+    async fn load(&self, _job: &JobName) -> Result<Memory, StoreError> {
+        Ok(self.memory.lock().unwrap().clone())
+    }
+
+    async fn store(&self, _job: &JobName, memory: &Memory) -> Result<(), StoreError> {
+        *self.memory.lock().unwrap() = memory.clone();
+        self.hear(None);
+        Ok(())
     }
 }
 
@@ -160,7 +172,7 @@ struct Host {
 }
 
 #[async_trait]
-impl JobHost for Host {
+impl OpenJob<CopyJob> for Host {
     async fn open(&self) -> Result<CopyJob, OpenFailure> {
         let opened = async {
             let source = OpenRepository::open(Arc::new(self.source.clone())).await?;
@@ -169,9 +181,12 @@ impl JobHost for Host {
         };
         opened.await.map_err(|error| OpenFailure { why: error.to_string(), is_retryable: true })
     }
+}
 
+#[async_trait]
+impl Activity for Host {
     async fn after(&self, report: &RunReport) -> Vec<String> {
-        self.after.lock().unwrap().push(report.result.span);
+        self.after.lock().unwrap().push(report.span());
         self.warning.iter().cloned().collect()
     }
 }
@@ -230,8 +245,8 @@ impl World {
         }
     }
 
-    /// A runner that goes on from what was remembered last.
-    pub(crate) fn runner(&self, settings: &Settings) -> JobRunner {
+    /// The job, when `settings` say.
+    pub(crate) fn scheduled(&self, settings: &Settings) -> ScheduledJob {
         let host = Host {
             source: self.source.clone(),
             target: self.target.clone(),
@@ -239,12 +254,18 @@ impl World {
             after: self.after.clone(),
             warning: self.warning.clone(),
         };
-        JobRunner::new(job(COPY), settings.clone(), Arc::new(host))
-            .memory(self.heard.memory.lock().unwrap().clone())
+        let host = Arc::new(host);
+        let job = ScheduledJob::copy("dr", job(COPY), settings.clone(), host.clone());
+        job.after(host).max_age(self.max_age)
+    }
+
+    /// A runner that goes on from what was remembered last.
+    pub(crate) fn runner(&self, settings: &Settings) -> JobRunner {
+        JobRunner::new(self.scheduled(settings))
             .clock(self.clock.clone())
             .events(self.heard.clone())
+            .store(self.heard.clone())
             .slots(self.slots.clone())
-            .max_age(self.max_age)
     }
 
     /// Returns when the clock has come to `until`.
@@ -303,7 +324,7 @@ impl World {
     }
 }
 
-async fn reached(clock: Arc<TestClock>, until: Timestamp) {
+pub(crate) async fn reached(clock: Arc<TestClock>, until: Timestamp) {
     while clock.now() < until {
         clock.wait_until(until).await;
     }

@@ -7,34 +7,17 @@ use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Timestamp};
 
-use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
-use super::{Clock, JobHost, OpenFailure, Slots};
 use crate::reader::job_folder::JobFolder;
-use crate::report::{ErrorSummary, SyncOutcome, TransformReport};
+use crate::report::{SyncOutcome, TransformReport};
+use crate::runner::clock::Clock;
+use crate::runner::failure::Failure;
+use crate::runner::job::OpenJob;
+use crate::runner::memory::{Arrived, OpenInterval, Target, newest_states};
+use crate::runner::slots::Slots;
+use crate::runner::status::Wait;
+use crate::runner::tell::Teller;
 use crate::{CopyJob, Error, Look, SyncRequest};
-
-/// Why an activity failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) why: ErrorSummary,
-    /// Whether another run of the job is at work.
-    pub(super) is_busy: bool,
-}
-
-impl From<OpenFailure> for Failure {
-    fn from(failure: OpenFailure) -> Self {
-        Self { why: ErrorSummary::new(failure.why, failure.is_retryable), is_busy: false }
-    }
-}
-
-impl Failure {
-    pub(super) fn of(host: &dyn JobHost, error: &Error) -> Self {
-        let is_busy = matches!(error, Error::Busy { .. });
-        let why = ErrorSummary::new(host.words(error), error.is_retryable());
-        Self { why, is_busy }
-    }
-}
 
 /// What a look found.
 pub(super) struct Looked {
@@ -68,19 +51,19 @@ pub(super) async fn target(job: &CopyJob) -> Result<Target, Error> {
 }
 
 pub(super) async fn look(
-    host: Arc<dyn JobHost>,
+    open: Arc<dyn OpenJob<CopyJob>>,
     now: Timestamp,
     range: PointRange,
     take: Take,
 ) -> Result<Looked, Failure> {
-    let job = host.open().await?;
-    let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await;
-    let look = look.map_err(|error| Failure::of(host.as_ref(), &error));
+    let job = open.open().await?;
+    let look = job.look(&SyncRequest::at(now).range(range).take(take)).await;
+    let look = look.map_err(|error| Failure::of(open.as_ref(), &error));
     // How old the copies are is to be told above all when nothing comes any more.
     match (target(&job).await, look) {
         (Ok(target), look) => Ok(Looked { look, target }),
         (Err(_), Err(failure)) => Err(failure),
-        (Err(error), Ok(_)) => Err(Failure::of(host.as_ref(), &error)),
+        (Err(error), Ok(_)) => Err(Failure::of(open.as_ref(), &error)),
     }
 }
 
@@ -90,11 +73,12 @@ pub(super) struct SyncOrder {
     pub(super) range: PointRange,
     pub(super) take: Take,
     pub(super) machines: BTreeSet<MachineName>,
-    pub(super) open: OpenInterval,
+    /// The interval that is open.
+    pub(super) interval: OpenInterval,
     pub(super) gate: Arc<WindowGate>,
 }
 
-pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
+pub(super) async fn sync(open: Arc<dyn OpenJob<CopyJob>>, order: SyncOrder) -> Synced {
     let gate = order.gate.clone();
     if !gate.enter().await {
         // Stopped before it had begun.
@@ -103,36 +87,44 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
             arrived: None,
         };
     }
-    let synced = match host.open().await {
+    let synced = match open.open().await {
         Err(failure) => Synced { result: Err(failure.into()), arrived: None },
-        Ok(job) => sync_opened(host.as_ref(), &job, order).await,
+        Ok(job) => sync_opened(open.as_ref(), &job, order).await,
     };
     gate.leave();
     synced
 }
 
-async fn sync_opened(host: &dyn JobHost, job: &CopyJob, order: SyncOrder) -> Synced {
-    let SyncOrder { clock, range, take, machines, open, gate } = order;
+async fn sync_opened(open: &dyn OpenJob<CopyJob>, job: &CopyJob, order: SyncOrder) -> Synced {
+    let SyncOrder { clock, range, take, machines, interval, gate } = order;
     let joins = match target(job).await {
-        Ok(target) => target.arrived(&open).point,
-        Err(error) => return Synced { result: Err(Failure::of(host, &error)), arrived: None },
+        Ok(target) => target.arrived(&interval).point,
+        Err(error) => return Synced { result: Err(Failure::of(open, &error)), arrived: None },
     };
     let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
     match job.sync(&request).await {
         Ok(outcome) => Synced { result: Ok(outcome), arrived: None },
         // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
         Err(error) => {
-            let arrived = target(job).await.ok().map(|target| target.arrived(&open));
-            Synced { result: Err(Failure::of(host, &error)), arrived }
+            let arrived = target(job).await.ok().map(|target| target.arrived(&interval));
+            Synced { result: Err(Failure::of(open, &error)), arrived }
         }
     }
 }
 
-pub(super) async fn transform(host: Arc<dyn JobHost>, slots: Slots, clock: Arc<dyn Clock>, added: u32) -> Done {
+pub(super) async fn transform(
+    open: Arc<dyn OpenJob<CopyJob>>,
+    slots: Slots,
+    teller: Arc<Teller>,
+    clock: Arc<dyn Clock>,
+    added: u32,
+) -> Done {
+    teller.waits_for(Some(Wait::Slot));
     let _slot = slots.take().await;
+    teller.waits_for(None);
     let transformed = async {
-        let job = host.open().await?;
-        job.transform(clock.now(), added).await.map_err(|error| Failure::of(host.as_ref(), &error))
+        let job = open.open().await?;
+        job.transform(clock.now(), added).await.map_err(|error| Failure::of(open.as_ref(), &error))
     };
     Done::Transformed(transformed.await)
 }

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use futures::future::{Either, select};
 use tokio::sync::watch;
 
-use super::event::{RunnerEvent, RunnerEvents};
-use super::slots::{Slot, Slots};
-use crate::{Gate, JobName, Passage};
+use crate::runner::event::RunnerEvent;
+use crate::runner::slots::{Slot, Slots};
+use crate::runner::status::Wait;
+use crate::runner::tell::Teller;
+use crate::{Gate, Passage};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -19,24 +21,22 @@ enum Access {
 
 /// Lets a sync through while it has a slot. A sync that is paused gives its slot back, so that other jobs do not wait for the window.
 pub(super) struct WindowGate {
-    job: JobName,
+    teller: Arc<Teller>,
     access: watch::Sender<Access>,
     slots: Slots,
     slot: Mutex<Option<Slot>>,
-    events: Arc<dyn RunnerEvents>,
 }
 
 impl WindowGate {
-    pub(super) fn new(job: JobName, slots: Slots, events: Arc<dyn RunnerEvents>) -> Self {
-        Self { job, access: watch::Sender::new(Access::Open), slots, slot: Mutex::new(None), events }
+    pub(super) fn new(teller: Arc<Teller>, slots: Slots) -> Self {
+        Self { teller, access: watch::Sender::new(Access::Open), slots, slot: Mutex::new(None) }
     }
 
-    pub(super) fn pause(&self) {
-        self.set(Access::Paused);
-    }
-
-    pub(super) fn resume(&self) {
-        self.set(Access::Open);
+    /// Makes the transfer wait, or go on; whether that is another thing than it did.
+    pub(super) fn pause(&self, is_paused: bool) -> bool {
+        let before = *self.access.borrow();
+        self.set(if is_paused { Access::Paused } else { Access::Open });
+        before != *self.access.borrow()
     }
 
     /// Ends the transfer, for good.
@@ -59,8 +59,12 @@ impl WindowGate {
             let now = *access.borrow_and_update();
             match now {
                 Access::Stopped => return false,
-                Access::Open if self.has_slot() => return true,
+                Access::Open if self.has_slot() => {
+                    self.teller.waits_for(None);
+                    return true;
+                }
                 Access::Open => {
+                    self.teller.waits_for(Some(Wait::Slot));
                     let (slot, change) = (Box::pin(self.slots.take()), Box::pin(access.changed()));
                     if let Either::Left((slot, _)) = select(slot, change).await {
                         self.keep(Some(slot));
@@ -95,7 +99,8 @@ impl Gate for WindowGate {
         if !self.enter().await {
             return Passage::Stop;
         }
-        self.events.tell(&self.job, RunnerEvent::Transferring { bytes });
+        self.teller.tell(RunnerEvent::Transferring { bytes });
+        self.teller.show_progress().await;
         Passage::Go
     }
 }

@@ -1,70 +1,30 @@
-//! What the status file says. The names of its fields are stable; times are RFC 3339 in UTC.
+//! The memory of a job as it is kept in a file; times are RFC 3339 in UTC.
 
 use std::collections::BTreeMap;
 
-use offsite::model::MachineName;
-use offsite::model::Sequence;
-use offsite::model::Timestamp;
-use offsite::model::Transferred;
-use offsite::report::{MachineOutcome, Reason};
-use offsite::runner::{LastRun, Memory, OpenInterval};
-use offsite::schedule::Span;
+use offsite_core::schedule::Span;
+use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 use serde::{Deserialize, Serialize};
 
+use crate::report::{MachineOutcome, Reason};
+use crate::runner::memory::{Memory, OpenInterval};
+use crate::runner::outcome::LastRun;
+
 /// The version that is written. A file of another one is not understood.
-pub(crate) const VERSION: u32 = 1;
-
-/// A daemon, and its jobs.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct StatusRecord {
-    pub(crate) version: u32,
-    pub(crate) pid: u32,
-    pub(crate) host: String,
-    pub(crate) config: String,
-    pub(crate) started: String,
-    /// When it ended by itself; one that was killed had no time to say so.
-    pub(crate) stopped: Option<String>,
-    pub(crate) jobs: BTreeMap<String, JobRecord>,
-}
-
-/// A job.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct JobRecord {
-    /// `idle`, `sync`, `closing`, `transform`, `post-job`; `starting` before the first.
-    pub(crate) phase: String,
-    /// Whether a transfer waits for the window.
-    pub(crate) is_paused: bool,
-    pub(crate) interval: Option<IntervalRecord>,
-    /// When the job does something next, unless something that is under way ends before.
-    pub(crate) next_wake: Option<String>,
-    /// Bytes read from the sources in the interval that is open, or was the last.
-    pub(crate) transferred_bytes: u64,
-    /// What failed last, until an interval ends without a failure.
-    pub(crate) last_failure: Option<FailureRecord>,
-    /// What the daemon goes on from when it starts again.
-    pub(crate) memory: MemoryRecord,
-}
+const VERSION: u32 = 1;
 
 /// An interval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct IntervalRecord {
-    pub(crate) start: String,
-    pub(crate) end: String,
-    pub(crate) count: u32,
-}
-
-/// Something that failed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct FailureRecord {
-    pub(crate) at: String,
-    pub(crate) why: String,
-    pub(crate) is_retried: bool,
+pub(super) struct IntervalRecord {
+    pub(super) start: String,
+    pub(super) end: String,
+    pub(super) count: u32,
 }
 
 /// [`Memory`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct MemoryRecord {
+pub(super) struct MemoryRecord {
+    version: u32,
     last: Option<LastRecord>,
     open: Option<OpenRecord>,
     added: u32,
@@ -114,6 +74,14 @@ impl From<Span> for IntervalRecord {
     }
 }
 
+impl IntervalRecord {
+    /// What it says; none if it is not what was written.
+    pub(super) fn span(&self) -> Option<Span> {
+        let time = |text: &str| Timestamp::parse(text).ok();
+        Some(Span { start: time(&self.start)?, end: time(&self.end)?, intervals: self.count })
+    }
+}
+
 impl From<&Memory> for MemoryRecord {
     fn from(memory: &Memory) -> Self {
         let last = memory.last.as_ref().map(|last| LastRecord {
@@ -127,13 +95,16 @@ impl From<&Memory> for MemoryRecord {
             target: open.target.to_string(),
             after: open.after.0,
         });
-        Self { last, open, added: memory.added }
+        Self { version: VERSION, last, open, added: memory.added }
     }
 }
 
 impl MemoryRecord {
     /// What it says; none if it is not what was written.
     pub(super) fn memory(&self) -> Option<Memory> {
+        if self.version != VERSION {
+            return None;
+        }
         let time = |text: &str| Timestamp::parse(text).ok();
         let last = match &self.last {
             None => None,
@@ -143,9 +114,7 @@ impl MemoryRecord {
                     .iter()
                     .map(|(name, outcome)| Some((MachineName::new(name).ok()?, outcome.outcome()?)));
                 let machines = machines.collect::<Option<_>>()?;
-                let IntervalRecord { start, end, count } = &last.interval;
-                let span = Span { start: time(start)?, end: time(end)?, intervals: *count };
-                Some(LastRun { span, machines, is_finished: last.is_finished })
+                Some(LastRun { span: last.interval.span()?, machines, is_finished: last.is_finished })
             }
         };
         let open = match &self.open {
@@ -216,7 +185,7 @@ impl OutcomeRecord {
 
 #[cfg(test)]
 mod tests {
-    use offsite::model::RepositoryId;
+    use offsite_core::RepositoryId;
 
     use super::*;
 

@@ -1,0 +1,126 @@
+//! What a runner tells and remembers: to its listener, to whoever asks for its status, and to its store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use offsite_core::schedule::Window;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::event::{RunnerEvent, RunnerEvents};
+use super::job::Activity;
+use super::memory::Memory;
+use super::report::RunReport;
+use super::status::{JobStatus, Phase, Subject, Wait};
+use super::store::{Store, StoreError};
+
+/// How often progress is shown.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The voice and the memory of one runner.
+pub(super) struct Teller {
+    pub(super) subject: Subject,
+    pub(super) clock: Arc<dyn Clock>,
+    events: Arc<dyn RunnerEvents>,
+    store: Arc<dyn Store>,
+    status: Arc<Mutex<JobStatus>>,
+    window: Window,
+    shown: Mutex<Option<(Instant, JobStatus)>>,
+    is_store_broken: AtomicBool,
+}
+
+impl Teller {
+    pub(super) fn new(
+        events: Arc<dyn RunnerEvents>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        status: Arc<Mutex<JobStatus>>,
+        window: Window,
+    ) -> Self {
+        let subject = lock(&status).subject.clone();
+        let (shown, is_store_broken) = (Mutex::default(), AtomicBool::new(false));
+        Self { subject, clock, events, store, status, window, shown, is_store_broken }
+    }
+
+    pub(super) fn tell(&self, event: RunnerEvent<'_>) {
+        lock(&self.status).take(&event, self.clock.now());
+        self.events.tell(&self.subject, event);
+    }
+
+    /// What is told by nothing but the status.
+    pub(super) fn change(&self, change: impl FnOnce(&mut JobStatus)) {
+        change(&mut lock(&self.status));
+    }
+
+    pub(super) fn waits_for(&self, wait: Option<Wait>) {
+        self.change(|status| status.waits_for = wait);
+    }
+
+    /// What earlier runners remembered, and what was shown of the job last.
+    pub(super) async fn recall(&self) -> Memory {
+        if let Some(shown) = self.store.shown(&self.subject.job).await {
+            self.change(|status| {
+                let JobStatus { interval, transferred_bytes, newest, last, failure, .. } = shown;
+                *status = JobStatus { interval, transferred_bytes, newest, last, failure, ..status.clone() };
+                (status.phase, status.next) = (Phase::Starting, None);
+            });
+        }
+        let memory = self.store.load(&self.subject.job).await;
+        memory.unwrap_or_else(|error| {
+            self.note(Err(error));
+            Memory::default()
+        })
+    }
+
+    pub(super) async fn remember(&self, memory: &Memory) {
+        self.note(self.store.store(&self.subject.job, memory).await);
+    }
+
+    pub(super) async fn report(&self, report: &RunReport) {
+        self.note(self.store.report(report).await);
+    }
+
+    /// Shows the status, if it is another one than was shown last.
+    pub(super) async fn show(&self) {
+        let mut status = lock(&self.status).clone();
+        status.is_window_open = self.window.is_open(self.clock.now());
+        if lock(&self.shown).as_ref().is_some_and(|(_, shown)| *shown == status) {
+            return;
+        }
+        let shown = self.store.show(&status).await;
+        *lock(&self.shown) = Some((Instant::now(), status));
+        self.note(shown);
+    }
+
+    /// Shows the status at the next occasion.
+    pub(super) async fn show_progress(&self) {
+        let is_recent = lock(&self.shown).as_ref().is_some_and(|(at, _)| at.elapsed() < PROGRESS_EVERY);
+        if !is_recent {
+            self.show().await;
+        }
+    }
+
+    /// Tells of a failure once, not with every change: a full disk stays full for a while.
+    fn note(&self, stored: Result<(), StoreError>) {
+        let was_broken = self.is_store_broken.swap(stored.is_err(), Ordering::Relaxed);
+        if let Err(error) = stored
+            && !was_broken
+        {
+            self.tell(RunnerEvent::StoreFailed { why: &crate::error::causes(&error) });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does all that is to be done after an interval, in order; what went wrong.
+pub(super) async fn after(activities: Vec<Arc<dyn Activity>>, report: RunReport) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for activity in activities {
+        warnings.extend(activity.after(&report).await);
+    }
+    warnings
+}

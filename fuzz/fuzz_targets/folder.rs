@@ -139,7 +139,7 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             }
             put_head(memory, |head| {
                 let since = head.number;
-                head.retired.push(Retirement { since, what: RetiredObject::Ranges(id), bytes: 1 });
+                head.retired.push(Retirement::new(since, RetiredObject::Ranges(id), 1));
             })
             .await;
         }
@@ -147,11 +147,11 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             let id = ObjectId::from_stored(id);
             let what = [RetiredObject::File(id), RetiredObject::Index(id), RetiredObject::Ranges(id)];
             let what = what[usize::from(kind % 3)];
-            put_head(memory, |head| head.retired.push(Retirement { since: since.into(), what, bytes })).await;
+            put_head(memory, |head| head.retired.push(Retirement::new(since.into(), what, bytes))).await;
         }
         Thing::Taken { holder, duration_secs } => {
             put_head(memory, |head| {
-                head.lease = Some(Lease { holder, duration_secs: duration_secs.into() });
+                head.lease = Some(Lease::new(holder, duration_secs.into()));
             })
             .await;
         }

@@ -204,7 +204,7 @@ impl Disk {
             runs.push(Run::Stored { block, at: StoredBlock { file, offset, length, digest } });
         }
         let name = DiskName::nearest(&format!("vd{disk}"));
-        DiskMap::new(DiskIdentity { name, format: ImageFormat::Raw }, size_bytes, count, 0, runs).ok()
+        DiskMap::new(DiskIdentity::new(name, ImageFormat::Raw), size_bytes, count, 0, runs).ok()
     }
 }
 

@@ -29,10 +29,11 @@ pub(crate) fn duration(duration: Duration) -> String {
 pub(crate) fn outcome(machine: &MachineName, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Complete { .. } | Outcome::Unchanged { .. } => None,
-        Outcome::Incomplete { bytes_done, bytes_left } => {
-            Some(format!("{machine} is incomplete, with {} done and {} left", bytes(*bytes_done), bytes(*bytes_left)))
+        Outcome::Incomplete { done_bytes, left_bytes } => {
+            Some(format!("{machine} is incomplete, with {} done and {} left", bytes(*done_bytes), bytes(*left_bytes)))
         }
         Outcome::Absent(absence) => Some(format!("{machine} was not copied: {absence}")),
+        other => Some(format!("{machine}: {other}")),
     }
 }
 

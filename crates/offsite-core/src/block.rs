@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The size of a job's blocks. A job keeps the size that its first restore point had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
 pub enum BlockSize {
     /// 256 KiB: smallest increments, largest index.
     KiB256,
@@ -18,8 +19,12 @@ pub enum BlockSize {
 
 /// A size that no block has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a block of {0} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
-pub struct BlockSizeError(pub u64);
+#[error("a block of {bytes} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
+#[non_exhaustive]
+pub struct BlockSizeError {
+    /// The size.
+    pub bytes: u64,
+}
 
 impl BlockSize {
     /// All sizes, ascending.
@@ -41,7 +46,7 @@ impl BlockSize {
     /// # Errors
     /// [`BlockSizeError`] for any but the four sizes.
     pub fn from_bytes(bytes: u64) -> Result<Self, BlockSizeError> {
-        Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError(bytes))
+        Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError { bytes })
     }
 
     /// How many blocks a disk of `size_bytes` has; the last may be shorter than the others.

@@ -6,6 +6,7 @@ use crate::{Coverage, DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, T
 
 /// What a restore point, or a step between two, knows of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineMap {
     /// When the machine was in the state that the disks describe.
     pub captured: Timestamp,
@@ -14,6 +15,12 @@ pub struct MachineMap {
 }
 
 impl MachineMap {
+    /// The machine at `captured`, with these disks.
+    #[must_use]
+    pub const fn new(captured: Timestamp, disks: BTreeMap<DiskNumber, DiskMap>) -> Self {
+        Self { captured, disks }
+    }
+
     /// Whether both have the same disks with the same content, wherever it is stored and whenever it was captured.
     #[must_use]
     pub fn has_content_of(&self, other: &Self) -> bool {
@@ -34,6 +41,7 @@ pub struct BlockMap {
 
 /// A stored block that an overlay left without a place in its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Displaced {
     /// Its machine.
     pub machine: MachineName,

@@ -1,10 +1,10 @@
 //! Restore points and the chain that they form.
 
-use crate::FolderId;
 use crate::retention::Flags;
-use crate::{BlockSize, MachineName, ObjectId, Sequence, Stored, Timestamp};
+use crate::{BlockSize, FolderId, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
 /// What a restore point needs beside its own index.
+// Exhaustive: what a chain can do with a point follows from these three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PointKind {
     /// Nothing: it stands alone.
@@ -16,6 +16,7 @@ pub enum PointKind {
 }
 
 /// How much of a machine a restore point has.
+// Exhaustive: every decision about a machine asks which of the three it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// All of it.
@@ -28,6 +29,7 @@ pub enum Status {
 
 /// How far the copy of an incomplete machine came, in bytes of stored blocks; zero for any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct Transferred {
     /// Bytes that are here.
     pub done_bytes: u64,
@@ -35,8 +37,17 @@ pub struct Transferred {
     pub left_bytes: u64,
 }
 
+impl Transferred {
+    /// So many bytes that are here, and so many that were still to come.
+    #[must_use]
+    pub const fn new(done_bytes: u64, left_bytes: u64) -> Self {
+        Self { done_bytes, left_bytes }
+    }
+}
+
 /// One machine in a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineState {
     /// Which.
     pub name: MachineName,
@@ -57,6 +68,24 @@ impl MachineState {
         Self { name, status, captured, origin: None, transferred: Transferred::default() }
     }
 
+    /// The same with another status.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same as a copy of `origin`. `None` means a copy of nothing.
+    #[must_use]
+    pub fn with_origin(self, origin: impl Into<Option<Origin>>) -> Self {
+        Self { origin: origin.into(), ..self }
+    }
+
+    /// The same, having come so far.
+    #[must_use]
+    pub fn with_transferred(self, transferred: Transferred) -> Self {
+        Self { transferred, ..self }
+    }
+
     /// Whether a restore can use it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -66,6 +95,7 @@ impl MachineState {
 
 /// Which index describes a restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IndexReference {
     /// The index object.
     pub id: ObjectId,
@@ -75,8 +105,17 @@ pub struct IndexReference {
     pub directory_checksum: u64,
 }
 
+impl IndexReference {
+    /// The index `id` of `length` bytes whose directory has this checksum.
+    #[must_use]
+    pub const fn new(id: ObjectId, length: u64, directory_checksum: u64) -> Self {
+        Self { id, length, directory_checksum }
+    }
+}
+
 /// The state of one or more machines at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestorePoint {
     /// Its number.
     pub sequence: Sequence,
@@ -98,6 +137,7 @@ pub struct RestorePoint {
 
 /// Where a copied machine came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin {
     /// The job folder it was read from.
     pub folder: FolderId,
@@ -105,7 +145,58 @@ pub struct Origin {
     pub sequence: Sequence,
 }
 
+impl Origin {
+    /// The restore point `sequence` of the job folder `folder`.
+    #[must_use]
+    pub const fn new(folder: FolderId, sequence: Sequence) -> Self {
+        Self { folder, sequence }
+    }
+}
+
 impl RestorePoint {
+    /// The point `sequence` of this time and kind, with these machines (by name), and with one index.
+    #[must_use]
+    pub fn new(
+        sequence: Sequence,
+        time: Timestamp,
+        kind: PointKind,
+        machines: Vec<MachineState>,
+        index: IndexReference,
+    ) -> Self {
+        let (below, stored, flags) = (Vec::new(), Stored::default(), Flags::NONE);
+        Self { sequence, time, kind, machines, index, below, stored, flags }
+    }
+
+    /// The same of another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: PointKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same with these machines, by name.
+    #[must_use]
+    pub fn with_machines(self, machines: Vec<MachineState>) -> Self {
+        Self { machines, ..self }
+    }
+
+    /// The same, its index standing on these, lowest first.
+    #[must_use]
+    pub fn with_below(self, below: Vec<IndexReference>) -> Self {
+        Self { below, ..self }
+    }
+
+    /// The same, having stored so much.
+    #[must_use]
+    pub fn with_stored(self, stored: Stored) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// The same with these flags in place of its own.
+    #[must_use]
+    pub fn with_flags(self, flags: Flags) -> Self {
+        Self { flags, ..self }
+    }
+
     /// The state of a machine, if it is in this point.
     #[must_use]
     pub fn machine(&self, name: &MachineName) -> Option<&MachineState> {

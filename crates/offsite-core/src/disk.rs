@@ -80,6 +80,7 @@ impl fmt::Debug for DiskName {
 
 /// How a disk image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
 pub enum ImageFormat {
     /// The disk's bytes as they are.
     #[default]
@@ -110,11 +111,20 @@ impl fmt::Display for ImageFormat {
 /// A guest can write the first bytes of any format to its disk, so a disk's format is what it was first read as, and no later look at
 /// its bytes changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct DiskIdentity {
     /// What it is called. No two disks of a machine have one name.
     pub name: DiskName,
     /// The format in which its image is read.
     pub format: ImageFormat,
+}
+
+impl DiskIdentity {
+    /// The disk of this name, whose image is read in this format.
+    #[must_use]
+    pub const fn new(name: DiskName, format: ImageFormat) -> Self {
+        Self { name, format }
+    }
 }
 
 /// Which of the disks `before`, ascending by number, each of `names` is: the disk of its name; else the one in its place, if that has

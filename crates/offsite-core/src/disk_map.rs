@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::{Digest, DiskIdentity, ObjectId};
 
 /// Where one block is stored.
+// Exhaustive: the algebra moves frames by replacing file and offset, and keeps the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoredBlock {
     /// The backup file that holds its frame.
@@ -25,6 +26,7 @@ impl StoredBlock {
 }
 
 /// A piece of a disk map. What no run covers is *absent*: an increment leaves it as it was.
+// Exhaustive: the algebra knows nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
     /// Blocks that are zero from their first byte to their last; nothing is stored for them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Chain, CommitId, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
 
 /// Who writes to a job folder.
+// Exhaustive: a third kind of job would change the stored format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A backup job: its restore points come from disk images.
@@ -15,6 +16,7 @@ pub enum Role {
 
 /// A writer's claim to be the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lease {
     /// Who holds it, in a form that the same host can test for life.
     pub holder: String,
@@ -26,6 +28,12 @@ impl Lease {
     /// No claim holds for longer: what a head says is not reason enough to wait for years.
     pub const SECS_MAX: u32 = 3_600;
 
+    /// The claim of `holder`.
+    #[must_use]
+    pub const fn new(holder: String, duration_secs: u32) -> Self {
+        Self { holder, duration_secs }
+    }
+
     /// For how long an observer must see no sign of life.
     #[must_use]
     pub fn silence(&self) -> std::time::Duration {
@@ -35,6 +43,7 @@ impl Lease {
 
 /// A backup file that the chain refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileState {
     /// Its length.
     pub length: u64,
@@ -45,8 +54,17 @@ pub struct FileState {
     pub retain_until: Option<Timestamp>,
 }
 
+impl FileState {
+    /// A file of this length with so many bytes that the chain's points refer to. It can be deleted at any time.
+    #[must_use]
+    pub const fn new(length: u64, live_bytes: u64) -> Self {
+        Self { length, live_bytes, retain_until: None }
+    }
+}
+
 /// Something that the chain no longer refers to, whose space has not come back yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retirement {
     /// The head that stopped referring to it. Readers of older heads may still need it.
     pub since: u64,
@@ -56,7 +74,16 @@ pub struct Retirement {
     pub bytes: u64,
 }
 
+impl Retirement {
+    /// `what`, to which the head `since` stopped referring. Its release brings `bytes` bytes.
+    #[must_use]
+    pub const fn new(since: u64, what: RetiredObject, bytes: u64) -> Self {
+        Self { since, what, bytes }
+    }
+}
+
 /// What a [`Retirement`] is about.
+// Exhaustive: an engine that does not know one must not compile, as it would never give the space back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetiredObject {
     /// A whole backup file.
@@ -69,6 +96,7 @@ pub enum RetiredObject {
 
 /// The state of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Head {
     /// The folder's identity, drawn at random when it is made.
     pub folder: FolderId,
@@ -114,6 +142,40 @@ pub struct Head {
 }
 
 impl Head {
+    /// The first head of a job folder, or the head with which one begins anew: without a lease, and without machines and files.
+    #[must_use]
+    pub const fn new(
+        folder: FolderId,
+        commit: CommitId,
+        role: Role,
+        alignment_bytes: u32,
+        clock: Timestamp,
+        chain: Chain,
+    ) -> Self {
+        Self {
+            folder,
+            number: 1,
+            commit,
+            ancestry: Vec::new(),
+            boundary: 0,
+            epoch: 1,
+            sealed_epoch: 0,
+            lease: None,
+            role,
+            alignment_bytes,
+            next_sequence: Sequence(1),
+            clock,
+            machines: Vec::new(),
+            last_selected: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            settled_policy: None,
+            compacted: None,
+            files: BTreeMap::new(),
+            chain,
+            retired: Vec::new(),
+        }
+    }
+
     /// The lengths of the files that the chain refers to.
     #[must_use]
     pub fn file_lengths(&self) -> BTreeMap<ObjectId, u64> {

@@ -108,10 +108,10 @@ macro_rules! identity {
 
         /// Reads what `Display` prints.
         impl FromStr for $name {
-            type Err = ParseIdentityError;
+            type Err = IdentityError;
 
-            fn from_str(text: &str) -> Result<Self, ParseIdentityError> {
-                parse(text).map(Self).ok_or(ParseIdentityError)
+            fn from_str(text: &str) -> Result<Self, IdentityError> {
+                parse(text).map(Self).ok_or(IdentityError)
             }
         }
 
@@ -161,7 +161,7 @@ identity! {
 /// A text that is no identity: it must have 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an identity has 32 hexadecimal digits")]
-pub struct ParseIdentityError;
+pub struct IdentityError;
 
 fn parse(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(id.to_string(), "a1".repeat(16));
         assert_eq!(id.to_string().parse(), Ok(id));
         for wrong in ["", "a1", &"A1".repeat(16), &"a1".repeat(17), &"ä1".repeat(11)] {
-            assert_eq!(wrong.parse::<FolderId>(), Err(ParseIdentityError), "{wrong}");
+            assert_eq!(wrong.parse::<FolderId>(), Err(IdentityError), "{wrong}");
         }
     }
 }

@@ -40,17 +40,19 @@ mod tier;
 mod verdicts;
 
 pub use anchor::{AnchorError, Anchors, MonthDay, QuarterMonth, Weekday};
-pub use calendar::{UnknownZone, Zone};
+pub use calendar::{Zone, ZoneError};
 pub use due::{Ageing, Due, due};
-pub use forecast::{Departure, Life, Lives, Outlook, forecast};
+pub use forecast::{BlockLife, BlockLives, Departure, Outlook, forecast};
 pub use judgement::judge;
 pub use machines::DeletedMachines;
 pub use marking::{Marks, mark, mark_again, mark_full, stand_in};
-pub use policy::{Days, DaysOutOfRange, Expiry, Gfs, GfsError, Marking, Method, Policy, Regular, Simple, TooFew};
+pub use policy::{
+    ArchiveMethod, Days, DaysError, Expiry, Gfs, GfsError, Marking, Policy, Regular, Simple, SimpleError,
+};
 pub use reason::{Reason, Until, Verdict};
-pub use simulation::{Archived, Member, NoPeriodicFulls, NotAscending, Simulation};
+pub use simulation::{SimulatedArchive, SimulatedPoint, Simulation, SimulationError};
 pub use tier::{Flags, Tier};
-pub use verdicts::{Change, Conditions, Subject, verdicts};
+pub use verdicts::{Conditions, PolicyChange, Subject, verdicts};
 
 use crate::{RestorePoint, Timestamp};
 

@@ -5,14 +5,15 @@
 //! - [`Interval`]: "copy every ...". It divides all of time into [`Span`]s; at most one restore point per machine is copied in each.
 //! - [`Lookup`]: which restore points count in a span.
 //! - [`Window`]: the hours in which data may be transferred.
-//! - [`clock`]: whether the present can be believed.
+//! - [`ClockReading`]: whether the present can be believed.
 
-pub mod clock;
+mod clock;
 mod every;
 mod interval;
 mod lookup;
 mod window;
 
+pub use clock::ClockReading;
 pub use every::{Every, EveryError, Period, TimeOfDay, TimeOfDayError};
 pub use interval::{Interval, Schedule, Span};
 pub use lookup::{Lookup, LookupError, PointRange};

@@ -7,6 +7,7 @@ use crate::{BlockMap, StoredBlock};
 /// People read it; nothing is decided by it. It counts the blocks of the machines that the point has whole, each once, and of
 /// blocks that a copy left spare none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Stored {
     /// Frames.
     pub blocks: u64,
@@ -15,6 +16,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// So many frames of so many bytes in all.
+    #[must_use]
+    pub const fn new(blocks: u64, bytes: u64) -> Self {
+        Self { blocks, bytes }
+    }
+
     /// That of all blocks of `map`.
     #[must_use]
     pub fn of(map: &BlockMap) -> Self {

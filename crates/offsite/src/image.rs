@@ -183,6 +183,7 @@ impl ImageSource {
         let image: Arc<dyn DiskImage> = match format {
             ImageFormat::Raw => Arc::new(raw::RawImage::new(&self.path, file)?),
             ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(&self.path, self.trust)?),
+            _ => return Err(unknown(&self.path, format)),
         };
         Ok(OpenImage { image, format, warning })
     }
@@ -214,7 +215,7 @@ pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrit
     if device::is_device(path) {
         return match (overwrites, format) {
             (true, ImageFormat::Raw) => Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?)),
-            (true, ImageFormat::Qcow2) => Err(Error::image(
+            (true, _) => Err(Error::image(
                 path,
                 "it is a block device, to which disks are restored raw: leave the format out",
                 None,
@@ -229,5 +230,10 @@ pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrit
     Ok(match format {
         ImageFormat::Raw => Arc::new(raw_sink::RawSink::create(path, size_bytes, replace)?),
         ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Sink::create(path, size_bytes, replace)?),
+        _ => return Err(unknown(path, format)),
     })
+}
+
+fn unknown(path: &Path, format: ImageFormat) -> Error {
+    Error::image(path, format!("this version has no reader or writer of the format {format}"), None)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use offsite::report::MachineOutcome;
-use offsite::runner::Phase;
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::schedule::Span;
 use offsite::{JobName, Progress};
@@ -30,14 +29,14 @@ impl RunnerEvents for Listener {
         match event {
             RunnerEvent::Phase { phase, span } => {
                 let interval = self.interval(&span);
-                debug!(job = name, "{}, in the interval {interval}", word(phase));
+                debug!(job = name, "{}, in the interval {interval}", phase.name());
                 self.store.job(name, Weight::Shown, |record| {
                     let interval = Some(span.into());
                     if record.interval != interval {
                         record.transferred_bytes = 0;
                     }
                     record.interval = interval;
-                    record.phase = word(phase).to_owned();
+                    record.phase = phase.name().to_owned();
                     record.is_paused = false;
                 });
             }
@@ -146,16 +145,6 @@ impl Listener {
                 record.last_failure = None;
             }
         });
-    }
-}
-
-fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Idle => "idle",
-        Phase::Sync => "sync",
-        Phase::Closing => "closing",
-        Phase::Transform => "transform",
-        Phase::PostJob => "post-job",
     }
 }
 

@@ -145,8 +145,8 @@ impl MemoryRecord {
                     .map(|(name, outcome)| Some((MachineName::new(name).ok()?, outcome.outcome()?)));
                 let machines = machines.collect::<Option<_>>()?;
                 let IntervalRecord { start, end, count } = &last.interval;
-                let span = Span { start: time(start)?, end: time(end)?, intervals: *count };
-                Some(LastRun { span, machines, is_finished: last.is_finished })
+                let span = Span::new(time(start)?, time(end)?).with_intervals(*count);
+                Some(LastRun::new(span, machines).with_finished(last.is_finished))
             }
         };
         let open = match &self.open {
@@ -167,9 +167,7 @@ impl From<&Outcome> for OutcomeRecord {
             Outcome::Complete { captured } | Outcome::Unchanged { captured } => {
                 Self::Complete { captured: captured.to_string() }
             }
-            Outcome::Incomplete { bytes_done, bytes_left } => {
-                Self::Incomplete { done_bytes: bytes_done, left_bytes: bytes_left }
-            }
+            Outcome::Incomplete { done_bytes, left_bytes } => Self::Incomplete { done_bytes, left_bytes },
             Outcome::Absent(absence) => Self::Absent {
                 why: match absence {
                     Absence::NoNewPoint => AbsenceRecord::NoNewPoint,
@@ -184,6 +182,7 @@ impl From<&Outcome> for OutcomeRecord {
                     _ => AbsenceRecord::NotStarted,
                 },
             },
+            _ => Self::Absent { why: AbsenceRecord::NotStarted },
         }
     }
 }
@@ -193,7 +192,7 @@ impl OutcomeRecord {
         Some(match self {
             Self::Complete { captured } => Outcome::Complete { captured: Timestamp::parse(captured).ok()? },
             Self::Incomplete { done_bytes, left_bytes } => {
-                Outcome::Incomplete { bytes_done: *done_bytes, bytes_left: *left_bytes }
+                Outcome::Incomplete { done_bytes: *done_bytes, left_bytes: *left_bytes }
             }
             Self::Absent { why } => Outcome::Absent(match why {
                 AbsenceRecord::NoNewPoint => Absence::NoNewPoint,
@@ -231,10 +230,10 @@ mod tests {
         ];
         let mut outcomes: Vec<Outcome> = absences.into_iter().map(Outcome::Absent).collect();
         outcomes.push(Outcome::Complete { captured: time });
-        outcomes.push(Outcome::Incomplete { bytes_done: 3, bytes_left: u64::MAX });
+        outcomes.push(Outcome::Incomplete { done_bytes: 3, left_bytes: u64::MAX });
         let machines = (0..).map(|number| MachineName::new(&format!("m{number}")).unwrap()).zip(outcomes).collect();
-        let span = Span { start: time, end: Timestamp::MAX, intervals: 3 };
-        let last = LastRun { span, machines, is_finished: true };
+        let span = Span::new(time, Timestamp::MAX).with_intervals(3);
+        let last = LastRun::new(span, machines).with_finished(true);
         let open =
             OpenInterval { start: time, end: Timestamp::MAX, target: RepositoryId::new([7; 16]), after: Sequence(9) };
         for memory in [Memory::default(), Memory { last: Some(last), open: Some(open), added: 2 }] {

@@ -5,7 +5,6 @@ use offsite::model::MachineName;
 use offsite::model::Timestamp;
 use offsite::report::SyncReport;
 use offsite::runner::Outcome;
-use offsite::runner::TransformResult;
 use offsite::runner::{Overdue, RunReport};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
@@ -24,24 +23,22 @@ pub(crate) fn interval(report: &RunReport) -> Value {
                 value["outcome"] = "unchanged".into();
                 value["captured"] = captured.to_string().into();
             }
-            Outcome::Incomplete { bytes_done, bytes_left } => {
+            Outcome::Incomplete { done_bytes, left_bytes } => {
                 value["outcome"] = "incomplete".into();
-                value["done_bytes"] = (*bytes_done).into();
-                value["left_bytes"] = (*bytes_left).into();
+                value["done_bytes"] = (*done_bytes).into();
+                value["left_bytes"] = (*left_bytes).into();
                 value["why"] = report.reasons.get(name).cloned().into();
             }
             Outcome::Absent(absence) => {
                 value["outcome"] = "absent".into();
                 value["why"] = absence.to_string().into();
             }
+            other => value["why"] = other.to_string().into(),
         }
         value["by_another_run"] = report.elsewhere.contains(name).into();
         value
     });
-    let failure = match &report.result.transform {
-        TransformResult::Done => None,
-        TransformResult::Failed { why } => Some(why),
-    };
+    let failure = report.result.transform.failure();
     let notes = report.result.notes.iter().map(ToString::to_string).chain(report.notes.iter().cloned());
     json!({
         "job": report.job.as_str(),

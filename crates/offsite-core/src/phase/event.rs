@@ -9,6 +9,7 @@ use crate::{MachineName, Timestamp};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// Time has passed.
     Tick,
@@ -26,9 +27,9 @@ pub enum Event {
         /// Which machine.
         machine: MachineName,
         /// Bytes that have been copied.
-        bytes_done: u64,
+        done_bytes: u64,
         /// Bytes that have not.
-        bytes_left: u64,
+        left_bytes: u64,
     },
     /// A machine is all there.
     MachineCopied {
@@ -81,6 +82,7 @@ pub enum Event {
 
 /// A machine, as a look at the sources found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sighting {
     /// Which.
     pub machine: MachineName,
@@ -90,6 +92,7 @@ pub struct Sighting {
 
 /// What there is of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Seen {
     /// A restore point that counts and is not copied yet.
     Ready,
@@ -112,6 +115,14 @@ pub enum Seen {
     Missing,
 }
 
+impl Sighting {
+    /// What a look found of `machine`.
+    #[must_use]
+    pub const fn new(machine: MachineName, seen: Seen) -> Self {
+        Self { machine, seen }
+    }
+}
+
 impl From<&Choice> for Sighting {
     fn from(choice: &Choice) -> Self {
         let seen = match choice.decision {
@@ -129,6 +140,7 @@ impl From<&Choice> for Sighting {
 }
 
 /// What is to be done.
+// Exhaustive: a runner that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Look which restore points there are, and answer with [`Event::SourcesSeen`] or [`Event::LookFailed`].

@@ -4,6 +4,7 @@ mod single;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::attempts::Attempts;
 use super::event::{Action, Event};
@@ -18,6 +19,7 @@ const REST_SECS: i64 = 3600;
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// The next interval, or the next restore point, is waited for.
     Idle,
@@ -29,6 +31,26 @@ pub enum Phase {
     Transform,
     /// Post-job activities.
     PostJob,
+}
+
+impl Phase {
+    /// The name that users read: `idle`, `sync`, `closing`, `transform`, `post-job`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Sync => "sync",
+            Self::Closing => "closing",
+            Self::Transform => "transform",
+            Self::PostJob => "post-job",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
 }
 
 /// The running sync.
@@ -111,10 +133,7 @@ impl Job {
 
     /// A job that knows of `last`, and does nothing yet.
     fn new(settings: Settings, last: Option<LastRun>, now: Timestamp) -> Self {
-        let current = match &settings.schedule {
-            Schedule::Interval(interval) => interval.at(now),
-            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
-        };
+        let current = settings.schedule.span_at(now);
         let is_first_run = last.is_none();
         let last = last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
         // The schedule may be another one since: what was closed in the interval of now is enough for it.

@@ -9,6 +9,7 @@ use crate::{MachineName, Timestamp};
 
 /// What a runner knows of a job when it starts; by default, nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Past {
     /// The last restore point that was closed.
     pub last: Option<LastRun>,
@@ -19,6 +20,7 @@ pub struct Past {
 
 /// A restore point that was closed before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LastRun {
     /// Its interval, or the several that became one. Where only a time in it is known: the span that [`Interval::at`] tells.
     ///
@@ -28,6 +30,34 @@ pub struct LastRun {
     pub machines: BTreeMap<MachineName, Outcome>,
     /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.
     pub is_finished: bool,
+}
+
+impl Past {
+    /// The past with this restore point as the last that was closed.
+    #[must_use]
+    pub fn with_last(self, last: impl Into<Option<LastRun>>) -> Self {
+        Self { last: last.into(), ..self }
+    }
+
+    /// The past in which these machines were copied in the interval of now.
+    #[must_use]
+    pub fn with_copied(self, copied: BTreeMap<MachineName, Timestamp>) -> Self {
+        Self { copied, ..self }
+    }
+}
+
+impl LastRun {
+    /// The restore point of `span` with these machines. Transforms and post-job activities have yet to follow.
+    #[must_use]
+    pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
+        Self { span, machines, is_finished: false }
+    }
+
+    /// The same where transforms and post-job activities have followed, or have not.
+    #[must_use]
+    pub fn with_finished(self, is_finished: bool) -> Self {
+        Self { is_finished, ..self }
+    }
 }
 
 /// The machines of the restore point that is open. None that was ever in it leaves it.
@@ -57,7 +87,7 @@ impl Work {
     fn outcome(&self, is_waiting: bool) -> Outcome {
         match (self.captured, self.progress, self.seen) {
             (Some(captured), ..) => Outcome::Complete { captured },
-            (None, Some((bytes_done, bytes_left)), _) => Outcome::Incomplete { bytes_done, bytes_left },
+            (None, Some((done_bytes, left_bytes)), _) => Outcome::Incomplete { done_bytes, left_bytes },
             (None, None, Some(Seen::AlreadyCopied { captured })) if !is_waiting => Outcome::Unchanged { captured },
             (None, None, seen) => Outcome::Absent(match seen {
                 None => Absence::NotSelected,
@@ -147,9 +177,9 @@ impl Machines {
         })
     }
 
-    pub(super) fn progress(&mut self, machine: MachineName, bytes_done: u64, bytes_left: u64) {
+    pub(super) fn progress(&mut self, machine: MachineName, done_bytes: u64, left_bytes: u64) {
         let work = self.table.entry(machine).or_insert(Work::new(Some(Seen::Ready)));
-        work.progress = Some((bytes_done, bytes_left));
+        work.progress = Some((done_bytes, left_bytes));
     }
 
     pub(super) fn complete(&mut self, machine: MachineName, captured: Timestamp) {

@@ -8,6 +8,7 @@ use crate::{MachineName, Timestamp};
 
 /// What there is of a machine in the restore point of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// All of it.
     Complete {
@@ -22,9 +23,9 @@ pub enum Outcome {
     /// A part. The next interval takes the newer point, and transfers only blocks that are still missing.
     Incomplete {
         /// Bytes that were copied.
-        bytes_done: u64,
+        done_bytes: u64,
         /// Bytes that were not.
-        bytes_left: u64,
+        left_bytes: u64,
     },
     /// Nothing.
     Absent(Absence),
@@ -58,6 +59,7 @@ pub enum Absence {
 
 /// What came of the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransformResult {
     /// They are done, or there was nothing to do.
     Done,
@@ -66,6 +68,17 @@ pub enum TransformResult {
         /// In words.
         why: String,
     },
+}
+
+impl TransformResult {
+    /// Why they are left for the next run. `None` if they are done.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Done => None,
+            Self::Failed { why } => Some(why),
+        }
+    }
 }
 
 /// What a report has to say beside the outcomes.
@@ -95,6 +108,7 @@ pub enum Note {
 
 /// What came of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunResult {
     /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
     pub span: Span,
@@ -107,6 +121,12 @@ pub struct RunResult {
 }
 
 impl RunResult {
+    /// The result of `span` with these machines. The transforms are done, and there is no note.
+    #[must_use]
+    pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
+        Self { span, machines, transform: TransformResult::Done, notes: Vec::new() }
+    }
+
     /// Whether every machine is there whole, and the transforms are done.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -144,8 +164,8 @@ impl fmt::Display for Outcome {
         match self {
             Self::Complete { captured } => write!(formatter, "complete, as of {captured}"),
             Self::Unchanged { captured } => write!(formatter, "unchanged since {captured}"),
-            Self::Incomplete { bytes_done, bytes_left } => {
-                write!(formatter, "incomplete, {bytes_done} bytes done and {bytes_left} left")
+            Self::Incomplete { done_bytes, left_bytes } => {
+                write!(formatter, "incomplete, {done_bytes} bytes done and {left_bytes} left")
             }
             Self::Absent(absence) => write!(formatter, "not copied: {absence}"),
         }

@@ -4,6 +4,7 @@ use crate::schedule::{Lookup, Schedule, Window};
 
 /// When a job works.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Its intervals, or none.
     pub schedule: Schedule,
@@ -33,5 +34,28 @@ impl Settings {
             retries_max: 5,
             retry_after_secs: 60,
         }
+    }
+    /// The same where these restore points count.
+    #[must_use]
+    pub fn with_lookup(self, lookup: Lookup) -> Self {
+        Self { lookup, ..self }
+    }
+
+    /// The same with transfers in this window only.
+    #[must_use]
+    pub fn with_window(self, window: Window) -> Self {
+        Self { window, ..self }
+    }
+
+    /// The same with a look at the sources after so many seconds.
+    #[must_use]
+    pub fn with_look_every(self, secs: u32) -> Self {
+        Self { look_every_secs: secs, ..self }
+    }
+
+    /// The same with at most `retries_max` retries in an interval, the first `retry_after_secs` seconds after the failure.
+    #[must_use]
+    pub fn with_retries(self, retries_max: u32, retry_after_secs: u32) -> Self {
+        Self { retries_max, retry_after_secs, ..self }
     }
 }

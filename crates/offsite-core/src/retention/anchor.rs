@@ -7,6 +7,7 @@ use super::calendar::Zone;
 use crate::Timestamp;
 
 /// A day of the week.
+// Exhaustive: a week has seven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "their names say it")]
 pub enum Weekday {
@@ -122,6 +123,7 @@ impl Default for MonthDay {
 
 /// Which month of a quarter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum QuarterMonth {
     /// January, April, July, October.
     #[default]

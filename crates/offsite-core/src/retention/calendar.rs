@@ -15,8 +15,12 @@ pub struct Zone {
 
 /// A name that is no time zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
-pub struct UnknownZone(pub String);
+#[error("{name:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
+#[non_exhaustive]
+pub struct ZoneError {
+    /// The name.
+    pub name: String,
+}
 
 impl Zone {
     /// Coordinated universal time.
@@ -28,10 +32,10 @@ impl Zone {
     /// The zone of that name in the IANA database.
     ///
     /// # Errors
-    /// [`UnknownZone`] with the name.
-    pub fn named(name: &str) -> Result<Self, UnknownZone> {
+    /// [`ZoneError`] with the name.
+    pub fn named(name: &str) -> Result<Self, ZoneError> {
         // The bundled database, never the host's: the same policy must mean the same everywhere.
-        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownZone(name.to_owned()))?;
+        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| ZoneError { name: name.to_owned() })?;
         let name = zone.iana_name().unwrap_or(name).to_owned();
         Ok(Self { zone, name })
     }

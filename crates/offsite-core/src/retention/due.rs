@@ -7,6 +7,7 @@ use crate::{Chain, PointKind, Sequence};
 
 /// How the job that owns a chain lets go of its oldest points.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ageing {
     /// The oldest increments are merged into the full (forever forward).
     #[default]
@@ -16,6 +17,7 @@ pub enum Ageing {
 }
 
 /// A transform that a policy asks for.
+// Exhaustive: an engine that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
     /// An archive goes.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::calendar::Zone;
-use super::policy::DaysOutOfRange;
+use super::policy::DaysError;
 use crate::{MachineName, Timestamp};
 
 /// When the blocks of machines that a job no longer selects are removed from its chain.
@@ -16,8 +16,8 @@ impl DeletedMachines {
     /// So many days after the machine was last in the job's selection.
     ///
     /// # Errors
-    /// [`DaysOutOfRange`] for 0 and above [`super::Days::DAYS_MAX`].
-    pub fn after_days(days: u32) -> Result<Self, DaysOutOfRange> {
+    /// [`DaysError`] for 0 and above [`super::Days::DAYS_MAX`].
+    pub fn after_days(days: u32) -> Result<Self, DaysError> {
         super::Days::new(days).map(|_| Self { days })
     }
 

@@ -10,6 +10,7 @@ use crate::{Sequence, Timestamp};
 
 /// The flags that a new restore point brings with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Marks {
     /// For the point before it, which was the nearer one to an anchor between the two.
     pub predecessor: Flags,

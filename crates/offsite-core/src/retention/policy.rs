@@ -12,8 +12,14 @@ pub struct Simple {
 
 /// A count that no policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a retention of {0} restore points: keep at least 2, so that a damaged newest point leaves one to go back to")]
-pub struct TooFew(pub u32);
+#[error(
+    "a retention of {keep} restore points: keep at least 2, so that a damaged newest point leaves one to go back to"
+)]
+#[non_exhaustive]
+pub struct SimpleError {
+    /// The count.
+    pub keep: u32,
+}
 
 impl Simple {
     /// The smallest count.
@@ -22,9 +28,9 @@ impl Simple {
     /// Keeps the newest `keep` restore points.
     ///
     /// # Errors
-    /// [`TooFew`] below 2.
-    pub fn new(keep: u32) -> Result<Self, TooFew> {
-        if keep < Self::KEEP_MIN { Err(TooFew(keep)) } else { Ok(Self { keep }) }
+    /// [`SimpleError`] below 2.
+    pub fn new(keep: u32) -> Result<Self, SimpleError> {
+        if keep < Self::KEEP_MIN { Err(SimpleError { keep }) } else { Ok(Self { keep }) }
     }
 
     /// How many.
@@ -49,8 +55,12 @@ pub struct Days {
 
 /// A number of days that no policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a retention of {0} days: use 1 to {max}", max = Days::DAYS_MAX)]
-pub struct DaysOutOfRange(pub u32);
+#[error("a retention of {days} days: use 1 to {max}", max = Days::DAYS_MAX)]
+#[non_exhaustive]
+pub struct DaysError {
+    /// The number.
+    pub days: u32,
+}
 
 impl Days {
     /// So many of the newest points are kept, however old they are.
@@ -61,9 +71,9 @@ impl Days {
     /// Keeps the points of the last `days` days.
     ///
     /// # Errors
-    /// [`DaysOutOfRange`] for 0 and above [`Days::DAYS_MAX`].
-    pub fn new(days: u32) -> Result<Self, DaysOutOfRange> {
-        if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysOutOfRange(days)) }
+    /// [`DaysError`] for 0 and above [`Days::DAYS_MAX`].
+    pub fn new(days: u32) -> Result<Self, DaysError> {
+        if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysError { days }) }
     }
 
     /// How many.
@@ -75,6 +85,7 @@ impl Days {
 
 /// What the regular tier keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Regular {
     /// The newest points, by count.
     Simple(Simple),
@@ -89,9 +100,22 @@ impl Default for Regular {
     }
 }
 
+impl From<Simple> for Regular {
+    fn from(simple: Simple) -> Self {
+        Self::Simple(simple)
+    }
+}
+
+impl From<Days> for Regular {
+    fn from(days: Days) -> Self {
+        Self::Days(days)
+    }
+}
+
 /// How an archive full comes into being.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Method {
+#[non_exhaustive]
+pub enum ArchiveMethod {
     /// It shares blocks with the chain: no data moves.
     #[default]
     Shared,
@@ -103,6 +127,7 @@ pub enum Method {
 
 /// Which point an anchor flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Marking {
     /// The nearer of the points before and after it; the later one if both are as near.
     #[default]
@@ -113,6 +138,7 @@ pub enum Marking {
 
 /// By what archives of a tier go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expiry {
     /// By count: so many archives of the tier (a forever-forward chain).
     #[default]
@@ -126,7 +152,7 @@ pub enum Expiry {
 pub struct Gfs {
     counts: [u32; 4],
     anchors: Anchors,
-    method: Method,
+    method: ArchiveMethod,
     marking: Marking,
     expiry: Expiry,
 }
@@ -168,7 +194,7 @@ impl Gfs {
         Ok(Self {
             counts,
             anchors: Anchors::default(),
-            method: Method::default(),
+            method: ArchiveMethod::default(),
             marking: Marking::default(),
             expiry: Expiry::default(),
         })
@@ -182,7 +208,7 @@ impl Gfs {
 
     /// The same by this method.
     #[must_use]
-    pub const fn with_method(self, method: Method) -> Self {
+    pub const fn with_method(self, method: ArchiveMethod) -> Self {
         Self { method, ..self }
     }
 
@@ -218,7 +244,7 @@ impl Gfs {
 
     /// How archives come into being.
     #[must_use]
-    pub const fn method(&self) -> Method {
+    pub const fn method(&self) -> ArchiveMethod {
         self.method
     }
 
@@ -237,6 +263,7 @@ impl Gfs {
 
 /// All that a job keeps, and the time zone of its calendar.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// The regular tier.
     pub regular: Regular,
@@ -247,6 +274,30 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The policy that keeps what `regular` says ([`Simple`] or [`Days`]), without long-term retention, in UTC.
+    #[must_use]
+    pub fn new(regular: impl Into<Regular>) -> Self {
+        Self { regular: regular.into(), ..Self::default() }
+    }
+
+    /// The same with another regular tier.
+    #[must_use]
+    pub fn with_regular(self, regular: impl Into<Regular>) -> Self {
+        Self { regular: regular.into(), ..self }
+    }
+
+    /// The same with this long-term retention. `None` turns it off.
+    #[must_use]
+    pub fn with_gfs(self, gfs: impl Into<Option<Gfs>>) -> Self {
+        Self { gfs: gfs.into(), ..self }
+    }
+
+    /// The same with the calendar of this zone.
+    #[must_use]
+    pub fn with_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
+    }
+
     /// A number that differs, in all likelihood, for policies that keep different points. It is stored to notice a change; one that
     /// is noticed in vain only makes a run delete less.
     #[must_use]

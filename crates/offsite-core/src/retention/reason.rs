@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::tier::Tier;
-use crate::schedule::clock::ClockReading;
+use crate::schedule::ClockReading;
 use crate::{MachineName, Sequence, Timestamp};
 
 /// Why a restore point is kept.
@@ -176,6 +176,7 @@ impl fmt::Display for Reason {
 
 /// What becomes of a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// Which point.
     pub sequence: Sequence,
@@ -184,6 +185,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The verdict that keeps a point for these reasons. Without one, the point expires.
+    #[must_use]
+    pub const fn new(sequence: Sequence, reasons: Vec<Reason>) -> Self {
+        Self { sequence, reasons }
+    }
+
     /// Whether the point stays.
     #[must_use]
     pub fn keeps(&self) -> bool {

@@ -21,10 +21,11 @@ use crate::Timestamp;
 const INTERVALS_MAX: i64 = 10;
 const DAY_SECS: i64 = 86_400;
 /// How far it may have gone on where nobody has said how often the job runs: more than a quarter, so that a run by hand in each is enough.
-pub const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
+const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// What to make of the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClockReading {
     /// It follows what was known.
     Steady {
@@ -50,8 +51,7 @@ pub enum ClockReading {
 }
 
 /// How far ahead of the mark the clock of a job may be, in seconds.
-#[must_use]
-pub fn ahead_max_secs(schedule: &Schedule) -> i64 {
+pub(super) fn ahead_max_secs(schedule: &Schedule) -> i64 {
     let of_interval = |secs: i64| secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS);
     schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }

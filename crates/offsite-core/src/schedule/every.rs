@@ -13,6 +13,7 @@ const DAYS_MAX: u32 = 366;
 
 /// How often a job copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Every {
     /// Whenever a new restore point appears.
     Immediate,
@@ -149,8 +150,12 @@ pub struct TimeOfDay {
 
 /// A text that is no time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
-pub struct TimeOfDayError(pub String);
+#[error("{text:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
+#[non_exhaustive]
+pub struct TimeOfDayError {
+    /// The text.
+    pub text: String,
+}
 
 impl TimeOfDay {
     /// Parses "22:00".
@@ -159,7 +164,7 @@ impl TimeOfDay {
     /// [`TimeOfDayError`] with the text and an example.
     pub fn parse(text: &str) -> Result<Self, TimeOfDayError> {
         let minutes = parse_minutes(text.trim()).filter(|minutes| *minutes < 24 * 60);
-        minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError(text.to_owned()))
+        minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError { text: text.to_owned() })
     }
 
     pub(super) fn civil(self) -> Time {

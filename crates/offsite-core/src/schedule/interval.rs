@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 
+use super::clock;
 use super::every::{DAY_SECS, Every, Period, TimeOfDay, Unit};
 use crate::Timestamp;
 use crate::retention::Zone;
@@ -11,6 +12,7 @@ const FIRST_DAY: Date = Date::constant(1969, 12, 29);
 
 /// When a job copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Schedule {
     /// Whenever a new restore point appears.
     Immediate,
@@ -36,6 +38,22 @@ impl Schedule {
             Self::Interval(interval) => Some(interval),
         }
     }
+
+    /// How far ahead of the latest known time the clock may be before the job doubts it, in seconds: ten intervals, and at least
+    /// a day. Without intervals it is a hundred days.
+    #[must_use]
+    pub fn ahead_max_secs(&self) -> i64 {
+        clock::ahead_max_secs(self)
+    }
+
+    /// The span that `now` is in. Without intervals it is that moment.
+    #[must_use]
+    pub fn span_at(&self, now: Timestamp) -> Span {
+        match self {
+            Self::Immediate => Span::new(now, now),
+            Self::Interval(interval) => interval.at(now),
+        }
+    }
 }
 
 /// The division of all of time into spans, in each of which at most one restore point per machine is copied.
@@ -58,6 +76,7 @@ pub struct Interval {
 
 /// One interval of a job, or several that became one because nothing could be copied in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Span {
     /// When it starts.
     pub start: Timestamp,
@@ -68,6 +87,18 @@ pub struct Span {
 }
 
 impl Span {
+    /// The span of one interval.
+    #[must_use]
+    pub const fn new(start: Timestamp, end: Timestamp) -> Self {
+        Self { start, end, intervals: 1 }
+    }
+
+    /// The same, standing for so many intervals.
+    #[must_use]
+    pub const fn with_intervals(self, intervals: u32) -> Self {
+        Self { intervals, ..self }
+    }
+
     /// Whether `time` is in it.
     #[must_use]
     pub fn contains(&self, time: Timestamp) -> bool {
@@ -107,7 +138,7 @@ impl Interval {
                 (start, start.saturating_add_secs(secs))
             }
         };
-        Span { start, end, intervals: 1 }
+        Span::new(start, end)
     }
 
     /// The span after `span`.

@@ -10,6 +10,7 @@ use crate::Timestamp;
 /// With a backup at 22:20 and a copy at 22:00 every day, `Back` copies yesterday's point at 22:00, and `Forward` waits for
 /// the new one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lookup {
     /// One interval back: a point that was made in the interval before counts, and so does one that is made in this one.
     #[default]
@@ -20,10 +21,15 @@ pub enum Lookup {
 
 /// A text that names no lookup.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no restore point lookup: write \"back\" or \"forward\"")]
-pub struct LookupError(pub String);
+#[error("{text:?} is no restore point lookup: write \"back\" or \"forward\"")]
+#[non_exhaustive]
+pub struct LookupError {
+    /// The text.
+    pub text: String,
+}
 
 /// The time in which a restore point must have been made to count. Both ends belong to it.
+// Exhaustive: a range has two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PointRange {
     /// Older points do not count.
@@ -49,7 +55,7 @@ impl Lookup {
         match text.trim().to_lowercase().as_str() {
             "back" => Ok(Self::Back),
             "forward" => Ok(Self::Forward),
-            _ => Err(LookupError(text.to_owned())),
+            _ => Err(LookupError { text: text.to_owned() }),
         }
     }
 

@@ -1,12 +1,10 @@
 //! From candidates to decisions.
 
-use crate::FolderId;
-use crate::RepositoryId;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Candidate, Choice, Decision, Had, Request, SelectionRules, Take};
-use crate::{MachineName, Status, Timestamp};
+use super::{Candidate, Choice, CopiedState, Decision, Request, SelectionRules, Take};
+use crate::{FolderId, MachineName, RepositoryId, Status, Timestamp};
 
 /// What becomes of each selected machine, by name.
 ///
@@ -32,7 +30,7 @@ pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Re
 struct Own<'a> {
     candidates: &'a [Candidate],
     places: Vec<usize>,
-    copied: Option<&'a Had>,
+    copied: Option<&'a CopiedState>,
     future_dated: Option<Timestamp>,
 }
 

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use offsite_core::Role;
-use offsite_core::plan::Cost;
-use offsite_core::retention::{Flags, Policy, Regular, Simple};
+use offsite_core::retention::{Flags, Policy, Simple};
 use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
 
 use crate::commit::point::{Addition, commit_point};
@@ -112,7 +111,7 @@ impl BackupJob {
     /// Keeps the newest restore points only.
     #[must_use]
     pub fn keep(mut self, policy: Simple) -> Self {
-        self.transforms.retention = Some(Policy { regular: Regular::Simple(policy), ..Policy::default() });
+        self.transforms.retention = Some(Policy::new(policy));
         self
     }
 
@@ -184,9 +183,11 @@ impl BackupJob {
         let addition =
             Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
         let point = commit_point(writer, &mut indexes, addition).await?;
+        let mut planned = plan.cost();
         let stored_blocks = Stored::of(&plan.index).blocks;
+        planned.blocks = stored_blocks;
         let tally = Tally {
-            planned: Cost { blocks: stored_blocks, ..plan.cost() },
+            planned,
             source: BlockTraffic::default(),
             target: BlockTraffic::between(before, self.repository.block_counts()),
             duration: start.elapsed(),

@@ -351,7 +351,7 @@ impl Indexes {
         reference: &IndexReference,
         point: &RestorePoint,
     ) -> Result<()> {
-        let found = IndexReference { id: directory.id, length: directory.length(), directory_checksum: checksum };
+        let found = IndexReference::new(directory.id, directory.length(), checksum);
         if directory.folder == self.folder && found == *reference {
             return Ok(());
         }
@@ -421,13 +421,13 @@ mod tests {
             let at = StoredBlock { offset: 4096 * (u64::from(block) + 1), length: 4096, ..at };
             Run::Stored { block, at }
         };
-        let identity = DiskIdentity { name: DiskName::new("vda").unwrap(), format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(DiskName::new("vda").unwrap(), ImageFormat::Raw);
         let size_bytes = u64::from(BLOCKS) * u64::from(BlockSize::KiB256.bytes());
         let disk = DiskMap::new(identity, size_bytes, BLOCKS.into(), 0, (0..BLOCKS).map(run).collect()).unwrap();
         let mut map = sample.state.clone();
         for machine in &sample.point.machines {
             let disks = BTreeMap::from([(DiskNumber(0), disk.clone())]);
-            map.insert(machine.name.clone(), offsite_core::MachineMap { captured: machine.captured, disks });
+            map.insert(machine.name.clone(), offsite_core::MachineMap::new(machine.captured, disks));
         }
         let index = Index {
             folder: sample.head.folder,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use offsite_core::phase::{Action, Event, Job, LastRun, Phase, RunResult, Sighting};
-use offsite_core::schedule::{PointRange, Schedule, Span};
+use offsite_core::schedule::{PointRange, Span};
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
 use tokio::time::{sleep, timeout};
@@ -249,10 +249,7 @@ impl Drive {
     }
 
     fn take(&self) -> Take {
-        match self.runner.settings.schedule {
-            Schedule::Interval(_) => Take::Newest,
-            Schedule::Immediate => Take::Next,
-        }
+        if self.runner.settings.schedule.interval().is_some() { Take::Newest } else { Take::Next }
     }
 
     fn start_look(&mut self, range: PointRange) {
@@ -332,7 +329,7 @@ impl Drive {
         let machines: Vec<_> = self.job.outcomes().into_iter().collect();
         self.tell(RunnerEvent::Closed { machines: &machines });
         let span = *self.job.span();
-        self.memory.last = Some(LastRun { span, machines: machines.into_iter().collect(), is_finished: false });
+        self.memory.last = Some(LastRun::new(span, machines.into_iter().collect()));
         self.memory.open = None;
         self.remember();
         let (host, slots) = (self.runner.host.clone(), self.runner.slots.clone());
@@ -436,7 +433,7 @@ mod tests {
     /// The settings may have changed since it began.
     #[test]
     fn an_open_interval_ends_when_its_settings_say_now() {
-        let settings = Settings::new(Schedule::Immediate);
+        let settings = Settings::new(offsite_core::schedule::Schedule::Immediate);
         let runner = JobRunner::new(JobName::new("second").unwrap(), settings.clone(), Arc::new(Away));
         let (job, _) = Job::single(settings, Timestamp::from_unix_secs(1_793_570_400).unwrap());
         let span = *job.span();

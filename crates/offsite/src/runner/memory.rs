@@ -4,7 +4,7 @@ use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 
 use offsite_core::phase::{LastRun, Outcome, Past};
-use offsite_core::schedule::{Schedule, Span};
+use offsite_core::schedule::Schedule;
 use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
 
 use crate::reader::job_folder::JobFolder;
@@ -134,24 +134,20 @@ impl Memory {
             let point = target.filter(|_| self.open.is_none())?.chain()?.latest()?;
             let outcome = |state: &offsite_core::MachineState| match state.status {
                 Status::Incomplete => Outcome::Incomplete {
-                    bytes_done: state.transferred.done_bytes,
-                    bytes_left: state.transferred.left_bytes,
+                    done_bytes: state.transferred.done_bytes,
+                    left_bytes: state.transferred.left_bytes,
                 },
                 _ => Outcome::Complete { captured: state.captured },
             };
             let machines = point.machines.iter().map(|state| (state.name.clone(), outcome(state))).collect();
             let time = point.time.min(now);
-            let span = match schedule {
-                Schedule::Interval(interval) => interval.at(time),
-                Schedule::Immediate => Span { start: time, end: time, intervals: 1 },
-            };
-            Some(LastRun { span, machines, is_finished: true })
+            Some(LastRun::new(schedule.span_at(time), machines).with_finished(true))
         });
         let is_current = |open: &&OpenInterval| open.start <= now && now < open.end;
         let copied = match (self.open.as_ref().filter(is_current), target) {
             (Some(open), Some(target)) => target.arrived(open).copied,
             _ => BTreeMap::new(),
         };
-        Past { last, copied }
+        Past::default().with_last(last).with_copied(copied)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use offsite_core::phase::{Note, Outcome, RunResult, TransformResult};
+use offsite_core::phase::{Note, Outcome, RunResult};
 use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::JobName;
@@ -106,11 +106,7 @@ impl RunReport {
         });
         // What failed and was made good is not why.
         let sync = noted.filter(|_| !self.has_complete());
-        let transform = match &self.result.transform {
-            TransformResult::Failed { why } => Some(why.as_str()),
-            TransformResult::Done => None,
-        };
-        sync.or(transform).filter(|_| self.status() == RunStatus::Failed)
+        sync.or(self.result.transform.failure()).filter(|_| self.status() == RunStatus::Failed)
     }
 
     fn has_complete(&self) -> bool {
@@ -129,19 +125,13 @@ impl RunReport {
     pub fn status(&self) -> RunStatus {
         let has_failed = self.result.notes.iter().any(|note| matches!(note, Note::Failed { .. }));
         let is_well = self.notes.is_empty() && self.transform.iter().all(TransformReport::is_well);
-        match &self.result.transform {
-            TransformResult::Failed { .. } => RunStatus::Failed,
-            TransformResult::Done if has_failed && !self.has_complete() => RunStatus::Failed,
-            // Without a machine nothing was looked at in time.
-            TransformResult::Done
-                if self.result.is_success()
-                    && !self.result.machines.is_empty()
-                    && is_well
-                    && self.overdue().is_empty() =>
-            {
-                RunStatus::Success
-            }
-            TransformResult::Done => RunStatus::Warning,
+        // Without a machine nothing was looked at in time.
+        let is_success = self.result.is_success() && !self.result.machines.is_empty();
+        match self.result.transform.failure() {
+            Some(_) => RunStatus::Failed,
+            None if has_failed && !self.has_complete() => RunStatus::Failed,
+            None if is_success && is_well && self.overdue().is_empty() => RunStatus::Success,
+            None => RunStatus::Warning,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use offsite::model::Labels;
-use offsite::selection::Objects;
+use offsite::selection::MachineFilter;
 use offsite::selection::Pattern;
 use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source};
 use offsite_repository::testing::{Faulty, Memory};
@@ -17,8 +17,8 @@ fn assert_says(notes: &[String], texts: &[&str]) {
     assert!(texts.iter().all(|text| notes[0].contains(text)), "no {texts:?} in {notes:?}");
 }
 
-fn named(names: &[&str]) -> Objects {
-    Objects { machines: names.iter().map(|name| Pattern::new(name)).collect(), ..Objects::default() }
+fn named(names: &[&str]) -> MachineFilter {
+    MachineFilter::default().with_machines(names.iter().map(|name| Pattern::new(name)))
 }
 
 /// db01 is backed up no more: it is said with each run, by a plan, too, until it is excluded; then its copy may stay as it is.
@@ -185,7 +185,7 @@ async fn a_pattern_that_matches_nothing_is_said() {
     let source = Source::backup(&primary, job("nightly"), vec![Pattern::new("web*"), Pattern::new("x*")]);
     let of_source = CopyJob::of(job("Offsite Copy"), vec![source], &second).unwrap();
     assert_says(&of_source.plan(day(0)).await.unwrap().notes, &["machines of a source has \"x*\""]);
-    let tags = Objects { tags: vec![Pattern::new("gold")], ..Objects::default() };
+    let tags = MachineFilter::default().with_tags([Pattern::new("gold")]);
     let by_tag = copy_job(&primary, &second).select(Selection { include: named(&["*"]), exclude: tags });
     assert_says(&by_tag.plan(day(0)).await.unwrap().notes, &["select.exclude (tags) has \"gold\""]);
 }
@@ -200,8 +200,8 @@ async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
     let gold = Labels::new(["gold".to_owned()], []).unwrap();
     machines.backup(&primary, &["db01", "web01"]).labels(machine("db01"), gold).run(day(0)).await.unwrap();
     let notes = async |tag: &str, names: &[&str]| {
-        let include = Objects { tags: vec![Pattern::new(tag)], ..named(names) };
-        let copy = copy_job(&primary, &second).select(Selection { include, exclude: Objects::default() });
+        let include = named(names).with_tags([Pattern::new(tag)]);
+        let copy = copy_job(&primary, &second).select(Selection { include, exclude: MachineFilter::default() });
         copy.plan(day(0)).await.unwrap().notes
     };
     assert_eq!(notes("gold", &["web01"]).await, [""; 0]);

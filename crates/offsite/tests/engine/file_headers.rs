@@ -10,10 +10,9 @@ use offsite::model::ObjectId;
 use offsite::model::RestorePoint;
 use offsite::model::Sequence;
 use offsite::report::Operation;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::Gfs;
-use offsite::retention::Method;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{
     Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms, Verify,
 };
@@ -147,8 +146,8 @@ async fn files_of_moved_blocks_tell_the_disks_of_a_point() {
     let mut machines = Machines::new(92);
     machines.add("web01", &[9 * BLOCK + 777, 3_000]);
     machines.add("db01", &[2 * BLOCK + 500]);
-    let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
-    let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
+    let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
+    let policy = Policy::new(keep(2)).with_gfs(gfs);
     let (merge, compact) = (MergeMethod::Adopt, Some(Compact::all()));
     let transforms = Transforms { merge, compact, ..Transforms::keeping(policy) };
     let (mut compacted, mut independent) = (0, 0);

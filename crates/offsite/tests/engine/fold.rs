@@ -9,7 +9,6 @@ use offsite::model::ObjectId;
 use offsite::model::Sequence;
 use offsite::report::{Operation, TransformReport};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, PointSelector, Restore, TransformJob, Transforms, Verify};
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, Unavailable};
@@ -30,7 +29,7 @@ const KEPT: u32 = 3;
 const LENGTH_RATIO_MAX: f64 = 2.0;
 
 fn folding() -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
+    let policy = Policy::new(keep(KEPT));
     Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) }
 }
 

@@ -14,11 +14,10 @@ use offsite::model::Head;
 use offsite::model::ObjectId;
 use offsite::model::Sequence;
 use offsite::model::Timestamp;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::DeletedMachines;
 use offsite::retention::Gfs;
-use offsite::retention::Method;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_backends::Local;
 use offsite_core::format::head::HEAD_BYTES_MAX;
@@ -140,8 +139,8 @@ impl World {
 
     /// Both ways of merging, archives that come and go, machines that go, and compaction.
     fn transforms(&self) -> Transforms {
-        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
-        let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
+        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
+        let policy = Policy::new(keep(2)).with_gfs(gfs);
         Transforms {
             merge: if self.cycle % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt },
             deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),

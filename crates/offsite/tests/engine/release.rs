@@ -7,7 +7,6 @@ use offsite::model::RetiredObject;
 use offsite::model::Retirement;
 use offsite::report::TransformReport;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_core::format::Kind;
 use offsite_core::format::decode_record;
@@ -24,7 +23,7 @@ const JOB: &str = "nightly";
 const DAYS: i64 = 5;
 
 async fn transform(repository: &OpenRepository) -> Result<TransformReport, Error> {
-    let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
+    let policy = Policy::new(keep(3));
     let transforms =
         Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, ..Transforms::keeping(policy) };
     TransformJob::new(repository, job(JOB)).transforms(transforms).run(day(DAYS)).await

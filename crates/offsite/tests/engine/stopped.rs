@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use offsite::model::Head;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_backends::Local;
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory};
@@ -28,7 +27,7 @@ use crate::support::{BLOCK, Machines, Random, day, job, keep, memory_repository,
 const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
+    let policy = Policy::new(keep(3));
     Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) }
 }
 

@@ -5,7 +5,6 @@ use offsite::runner::Absence;
 use offsite::runner::Note;
 use offsite::runner::Outcome;
 use offsite::runner::RunReport;
-use offsite::runner::TransformResult;
 use offsite::{Room, RunPlan};
 
 use crate::commands::{planned_line, requests, transform_lines};
@@ -27,12 +26,13 @@ pub(super) fn summary(report: &RunReport) -> String {
     for (name, outcome) in &report.result.machines {
         let line = match outcome {
             Outcome::Complete { .. } | Outcome::Unchanged { .. } => continue,
-            Outcome::Incomplete { bytes_done, bytes_left } => {
+            Outcome::Incomplete { done_bytes, left_bytes } => {
                 let why = report.reasons.get(name).map_or("the transfer was ended", String::as_str);
-                incomplete(name.as_str(), *bytes_done, *bytes_left, why)
+                incomplete(name.as_str(), *done_bytes, *left_bytes, why)
             }
             Outcome::Absent(Absence::Locked) => waiting(name.as_str(), ""),
             Outcome::Absent(absence) => format!("warning   {name} was not copied: {absence}"),
+            other => format!("warning   {name}: {other}"),
         };
         text.push_str(&format!("  {line}\n"));
     }
@@ -47,12 +47,8 @@ pub(super) fn failures(report: &RunReport) -> Vec<&str> {
         Note::Failed { why, .. } => Some(why.as_str()),
         _ => None,
     });
-    let transform = match &report.result.transform {
-        TransformResult::Failed { why } => Some(why.as_str()),
-        TransformResult::Done => None,
-    };
     let mut failures: Vec<&str> = Vec::new();
-    for why in noted.chain(transform) {
+    for why in noted.chain(report.result.transform.failure()) {
         if !failures.contains(&why) {
             failures.push(why);
         }

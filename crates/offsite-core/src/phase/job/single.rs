@@ -4,7 +4,7 @@ use super::Job;
 use crate::Timestamp;
 use crate::phase::event::{Action, Event};
 use crate::phase::settings::Settings;
-use crate::schedule::{Schedule, Span, Window};
+use crate::schedule::Window;
 
 impl Job {
     /// One interval's work, done at `now` and not waited with, and what is to be done first: what the sources have is copied, the
@@ -16,10 +16,7 @@ impl Job {
     #[must_use]
     pub fn single(settings: Settings, now: Timestamp) -> (Self, Vec<Action>) {
         let settings = Settings { window: Window::always(), retries_max: 0, ..settings };
-        let span = match &settings.schedule {
-            Schedule::Interval(interval) => interval.at(now),
-            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
-        };
+        let span = settings.schedule.span_at(now);
         let mut job = Self::new(settings, None, now);
         job.is_single = true;
         job.open(span, now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
-use offsite_core::retention::{Flags, Marks, Method, mark};
+use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
     Status, Stored, StoredBlock, Timestamp, Transferred,
@@ -189,7 +189,7 @@ impl CopyJob {
     /// Whether points that stay as archives are read whole from the source.
     fn reads_whole(&self) -> bool {
         let gfs = self.transforms.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
-        gfs.is_some_and(|gfs| gfs.method() == Method::Active)
+        gfs.is_some_and(|gfs| gfs.method() == ArchiveMethod::Active)
     }
 
     /// The flags that a point of this time brings.
@@ -270,7 +270,7 @@ impl NewPoint {
             };
             let origin = self.origins.get(&copy.name).copied();
             let state = MachineState::new(copy.name.clone(), status, copy.captured);
-            machines.insert(copy.name.clone(), MachineState { origin, transferred: far, ..state });
+            machines.insert(copy.name.clone(), state.with_origin(origin).with_transferred(far));
         }
         if let Some(latest) = &self.carried {
             // A merge would carry what the sources have no more along too, and else the older chain could never go.
@@ -279,7 +279,7 @@ impl NewPoint {
                     map.insert(name.clone(), machine.clone());
                     let origin = origin_in(head, name, machine.captured);
                     let state = MachineState::new(name.clone(), Status::Carried, machine.captured);
-                    unknown.insert(MachineState { origin, ..state });
+                    unknown.insert(state.with_origin(origin));
                 }
             }
         }

@@ -75,7 +75,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
                 indexes.push(index);
                 full
             }
-            false => RestorePoint { kind: PointKind::Full, ..point.clone() },
+            false => point.clone().with_kind(PointKind::Full),
         };
     }
     let of = |points: &[RestorePoint]| {

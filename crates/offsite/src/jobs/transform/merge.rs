@@ -158,21 +158,20 @@ fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone)
     for point in absorbed.clone() {
         for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
-            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+            machines.insert(machine.name.clone(), machine.clone().with_status(status));
         }
     }
     // What has never arrived whole stays as far as it came in the last of them.
     for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
         let status = if is_broken!(SpareTakenForLive) { Status::Complete } else { machine.status };
-        machines.entry(machine.name.clone()).or_insert_with(|| MachineState { status, ..machine.clone() });
+        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone().with_status(status));
     }
     machines.into_values().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use offsite_core::retention::Flags;
-    use offsite_core::{MachineName, Sequence, Stored, Timestamp};
+    use offsite_core::{MachineName, Sequence, Timestamp};
 
     use super::*;
 
@@ -180,16 +179,10 @@ mod tests {
         let time = Timestamp::from_unix_secs(i64::try_from(sequence).ok()?).ok()?;
         let state =
             |(name, status): &(&str, Status)| Some(MachineState::new(MachineName::new(name).ok()?, *status, time));
-        Some(RestorePoint {
-            sequence: Sequence(sequence),
-            time,
-            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
-            machines: machines.iter().map(state).collect::<Option<_>>()?,
-            index: offsite_core::IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
-            below: Vec::new(),
-            stored: Stored::default(),
-            flags: Flags::NONE,
-        })
+        let kind = if sequence == 1 { PointKind::Full } else { PointKind::Increment };
+        let index = offsite_core::IndexReference::new(ObjectId::new(1, 1), 0, 0);
+        let machines = machines.iter().map(state).collect::<Option<_>>()?;
+        Some(RestorePoint::new(Sequence(sequence), time, kind, machines, index))
     }
 
     /// Each machine is what it was last; only those of the last point are of that point, and what never arrived whole stays incomplete.

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 
 use offsite_core::Head;
 use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
-use offsite_core::retention::{Method, Policy};
+use offsite_core::retention::{ArchiveMethod, Policy};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
 use super::draft::{Draft, Drafting, Says};
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 
 /// The oldest point that is flagged and has to be a full, but is none yet.
 pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> {
-    let gfs = policy?.gfs.filter(|gfs| gfs.method() == Method::Active)?;
+    let gfs = policy?.gfs.filter(|gfs| gfs.method() == ArchiveMethod::Active)?;
     let is_flagged = |point: &&RestorePoint| gfs.tiers().any(|tier| point.flags.contains(tier));
     let mut waiting = head.chain.points().iter().filter(is_flagged);
     waiting.find(|point| point.kind == PointKind::Increment).map(|point| point.sequence)
@@ -74,7 +74,7 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
     plan.index = BlockMap::empty();
     plan.retired = retire(others.iter().chain([&own, &dropped]), others.iter().chain([&map]), reclaiming);
     let files = files_after(drafting, &plan);
-    let full = RestorePoint { machines, ..point.clone() };
+    let full = point.clone().with_machines(machines);
     let index = rewritten(drafting, &full, PointKind::Full, map.clone(), &files).await?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
@@ -151,7 +151,7 @@ fn all_machines(steps: &[&RestorePoint], point: &RestorePoint) -> Vec<MachineSta
     for step in steps {
         for machine in step.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if step.sequence == point.sequence { machine.status } else { Status::Carried };
-            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+            machines.insert(machine.name.clone(), machine.clone().with_status(status));
         }
     }
     // What has never arrived whole stays as far as it came.

@@ -167,7 +167,7 @@ impl Keeper<'_> {
             && has_content(&reader.state.overlay(&own), state)
         {
             let stored = if survivors.len() == point.machines.len() { point.stored } else { Stored::of(&own) };
-            return Ok(Some(RestorePoint { machines: survivors, stored, ..point.clone() }));
+            return Ok(Some(point.clone().with_machines(survivors).with_stored(stored)));
         }
         if *state == BlockMap::empty() {
             return Ok(None);

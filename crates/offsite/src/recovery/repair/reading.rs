@@ -97,7 +97,7 @@ impl Reading {
         self.map = if self.map == BlockMap::empty() { known } else { self.map.overlay(&known) };
         for (name, machine) in unknown.machines() {
             // A step keeps nothing of a machine of which nothing is known.
-            let nothing = || MachineMap { captured: machine.captured, disks: BTreeMap::new() };
+            let nothing = || MachineMap::new(machine.captured, BTreeMap::new());
             let mut before = BlockMap::empty();
             before.insert(name.clone(), self.partial.machine(name).cloned().unwrap_or_else(nothing));
             let after = before.overlay(&unknown.project(|other| other == name));

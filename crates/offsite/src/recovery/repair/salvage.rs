@@ -198,7 +198,7 @@ impl Guess<'_> {
             if names_all || self.rows.keys().any(|(machine, _)| machine == name) {
                 let disks = shape.iter().map(|disk| Some((disk.number, self.disk(name, disk)?)));
                 let disks = disks.collect::<Option<BTreeMap<_, _>>>()?;
-                map.insert(name.clone(), MachineMap { captured: *captured, disks });
+                map.insert(name.clone(), MachineMap::new(*captured, disks));
             }
         }
         Some(map)
@@ -230,7 +230,7 @@ impl Guess<'_> {
     }
 
     fn index(&self, map: BlockMap) -> PointIndex {
-        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags } = self.point.clone();
+        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags, .. } = self.point.clone();
         let stack = Stack { below, lower: Vec::new(), step: BlockMap::empty(), stored };
         PointIndex {
             id: index.id,

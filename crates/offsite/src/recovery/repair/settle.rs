@@ -71,7 +71,7 @@ pub(super) async fn settle(
     gone.places.extend(flaws.iter().filter(|flaw| flaw.is_gone).map(|flaw| place(&flaw.block)));
     let mut files = head.files.clone();
     for (id, length) in &survey.files {
-        files.entry(*id).or_insert(FileState { length: *length, live_bytes: *length, retain_until: None });
+        files.entry(*id).or_insert(FileState::new(*length, *length));
     }
     let kept = Keeper { survey, head, known, gone: &gone, files: &files, epoch }.keep()?;
     let Kept { mut chain, states, new_indexes, left_out } = kept;
@@ -265,7 +265,7 @@ fn recount(
 fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Chain> {
     let of = |points: &[RestorePoint]| {
         let stored = |point: &RestorePoint| steps.get(&point.sequence).map_or(point.stored, Stored::of);
-        points.iter().map(|point| RestorePoint { stored: stored(point), ..point.clone() }).collect::<Vec<_>>()
+        points.iter().map(|point| point.clone().with_stored(stored(point))).collect::<Vec<_>>()
     };
     Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points())).map_err(defect)
 }

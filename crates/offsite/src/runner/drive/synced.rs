@@ -54,8 +54,8 @@ impl Drive {
         for (machine, captured) in arrived.copied {
             self.events.push_back(Event::MachineCopied { machine, captured });
         }
-        for (machine, (bytes_done, bytes_left)) in arrived.partial {
-            self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+        for (machine, (done_bytes, left_bytes)) in arrived.partial {
+            self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
         }
     }
 
@@ -75,8 +75,8 @@ impl Drive {
                 }
                 MachineOutcome::Incomplete { transferred, why, .. } => {
                     self.reasons.insert(machine.clone(), why.clone());
-                    let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
-                    self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+                    let (done_bytes, left_bytes) = (transferred.done_bytes, transferred.left_bytes);
+                    self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
                 }
                 MachineOutcome::Waiting { .. } => self.events.push_back(Event::MachineLocked { machine }),
                 MachineOutcome::Absent { .. } => {}

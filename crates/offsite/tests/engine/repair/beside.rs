@@ -25,7 +25,7 @@ async fn a_repair_waits_until_no_run_can_be_at_work() {
     let repair = Repair::new(&repository, job(COPY));
 
     let run = Living::new();
-    let lease = Lease { holder: run.holder.clone(), duration_secs: 60 };
+    let lease = Lease::new(run.holder.clone(), 60);
     put_successor(&memory, COPY, |head| head.lease = Some(lease)).await;
     let before = memory.contents();
     let error = repair.run().await.unwrap_err();

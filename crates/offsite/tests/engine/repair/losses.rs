@@ -14,7 +14,6 @@ use offsite::model::StoredBlock;
 use offsite::report::Operation;
 use offsite::retention::Gfs;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{BackupMethod, Damage, TransformJob, Transforms, Verify};
 use offsite_core::Index;
 use offsite_core::format::frame::HEADER_BYTES;
@@ -331,7 +330,7 @@ impl Scene {
 /// What keeps the points of some evenings, and those of Sundays as archives.
 fn with_archives() -> Transforms {
     let gfs = Gfs::new(2, 0, 0, 0).unwrap();
-    Transforms::keeping(Policy { regular: Regular::Simple(keep(4)), gfs: Some(gfs), ..Policy::default() })
+    Transforms::keeping(Policy::new(keep(4)).with_gfs(gfs))
 }
 
 /// What happens to the machines before an evening; one of them joins on that of `joins`.

@@ -468,7 +468,8 @@ async fn a_writer_of_before_cannot_commit_after_a_repair() {
     let memory = scene.without(is_in("head")).await;
     repair(&memory).await;
     // What a writer that slept all the time would store next.
-    let next = Head { number: old.number + 1, commit: CommitId::new([7; 16]), ..old };
+    let mut next = old;
+    (next.number, next.commit) = (next.number + 1, CommitId::new([7; 16]));
     memory.put(&key(&format!("{COPY}/head/{:020}", next.number)), next.encode().unwrap().into()).await.unwrap();
     let repository = open_memory(&memory).await;
     let folder = JobFolder::open(&repository, &job(COPY)).await.unwrap();

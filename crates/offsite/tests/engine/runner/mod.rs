@@ -134,7 +134,7 @@ async fn bytes_move_inside_the_window_only_and_none_twice() {
     let reports = world.heard.reports();
     assert_each_interval_once(&world, &reports);
     let mut outcomes = reports.iter().map(|report| (outcome(report, "db01"), outcome(report, "web01")));
-    assert!(outcomes.any(|(_, web)| matches!(web, Outcome::Incomplete { bytes_left: 1.., .. })), "{reports:#?}");
+    assert!(outcomes.any(|(_, web)| matches!(web, Outcome::Incomplete { left_bytes: 1.., .. })), "{reports:#?}");
     for name in BOTH {
         let complete = Outcome::Complete { captured };
         assert_eq!(
@@ -339,7 +339,7 @@ async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_on
     let first = run_once(&world, &settings).await;
     assert_eq!(first.status(), RunStatus::Success, "{first:#?}");
     let other = Living::new();
-    let lease = Lease { holder: other.holder.clone(), duration_secs: 60 };
+    let lease = Lease::new(other.holder.clone(), 60);
     put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
     let single = run_once(&world, &settings).await;
     assert_eq!(single.status(), RunStatus::Failed, "{single:#?}");

@@ -84,7 +84,7 @@ pub async fn put_successor(memory: &Memory, job: &str, change: impl FnOnce(&mut 
 }
 
 pub fn foreign_lease(duration_secs: u32) -> Lease {
-    Lease { holder: FOREIGN_HOLDER.to_owned(), duration_secs }
+    Lease::new(FOREIGN_HOLDER.to_owned(), duration_secs)
 }
 
 /// The map, each disk of which claims to be a byte shorter than its blocks are.
@@ -98,7 +98,7 @@ pub fn shortened(map: &BlockMap) -> BlockMap {
                 DiskMap::new(disk.identity().clone(), size, count, disk.keeps_blocks(), disk.runs().to_vec()).unwrap(),
             )
         });
-        shorter.insert(name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() });
+        shorter.insert(name.clone(), MachineMap::new(machine.captured, disks.collect()));
     }
     shorter
 }

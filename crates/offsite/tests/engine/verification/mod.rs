@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite::model::BlockMap;
 use offsite::model::StoredBlock;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{CopyJob, MergeMethod, OpenRepository, Transforms, Verify, VerifyReport};
 use offsite_core::format::Kind;
 use offsite_core::format::decode_record;
@@ -123,7 +122,7 @@ impl Scene {
     }
 
     fn copy(&self, primary: &OpenRepository, second: &OpenRepository) -> CopyJob {
-        let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
+        let policy = Policy::new(keep(4));
         copy_job(primary, second).transforms(Transforms { merge: self.merge, ..Transforms::keeping(policy) })
     }
 }

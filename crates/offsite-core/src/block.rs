@@ -1,6 +1,7 @@
 //! Blocks: the fixed-size pieces of a disk.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The size of a job's blocks. A job keeps the size that its first restore point had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -83,6 +84,28 @@ impl fmt::Display for BlockSize {
 /// The SHA-256 of a block's plain bytes (FIPS 180-4). Two blocks are taken for equal if their digests are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+/// A text that is no digest: it must have 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest has 64 hexadecimal digits")]
+#[non_exhaustive]
+pub struct DigestError;
+
+/// 64 hexadecimal digits.
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// Reads what `Display` prints.
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        crate::id::from_hex(text).map(Self).ok_or(DigestError)
+    }
+}
 
 impl fmt::Debug for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

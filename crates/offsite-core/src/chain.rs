@@ -6,6 +6,7 @@ use crate::{BlockSize, FolderId, MachineName, ObjectId, Sequence, Stored, Timest
 /// What a restore point needs beside its own index.
 // Exhaustive: what a chain can do with a point follows from these three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PointKind {
     /// Nothing: it stands alone.
     Full,
@@ -18,6 +19,7 @@ pub enum PointKind {
 /// How much of a machine a restore point has.
 // Exhaustive: every decision about a machine asks which of the three it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Status {
     /// All of it.
     Complete,
@@ -29,6 +31,7 @@ pub enum Status {
 
 /// How far the copy of an incomplete machine came, in bytes of stored blocks; zero for any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Transferred {
     /// Bytes that are here.
@@ -47,6 +50,7 @@ impl Transferred {
 
 /// One machine in a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineState {
     /// Which.
@@ -95,6 +99,7 @@ impl MachineState {
 
 /// Which index describes a restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct IndexReference {
     /// The index object.
@@ -115,6 +120,7 @@ impl IndexReference {
 
 /// The state of one or more machines at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestorePoint {
     /// Its number.
@@ -137,6 +143,7 @@ pub struct RestorePoint {
 
 /// Where a copied machine came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Origin {
     /// The job folder it was read from.

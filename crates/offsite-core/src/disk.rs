@@ -80,6 +80,7 @@ impl fmt::Debug for DiskName {
 
 /// How a disk image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ImageFormat {
     /// The disk's bytes as they are.
@@ -111,6 +112,7 @@ impl fmt::Display for ImageFormat {
 /// A guest can write the first bytes of any format to its disk, so a disk's format is what it was first read as, and no later look at
 /// its bytes changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DiskIdentity {
     /// What it is called. No two disks of a machine have one name.

@@ -7,6 +7,7 @@ use crate::{Digest, DiskIdentity, ObjectId};
 /// Where one block is stored.
 // Exhaustive: the algebra moves frames by replacing file and offset, and keeps the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredBlock {
     /// The backup file that holds its frame.
     pub file: ObjectId,

@@ -64,6 +64,7 @@ impl fmt::Debug for ObjectId {
 
 /// The number of a restore point in its job folder. Later points have greater numbers; none is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(pub u64);
 
 impl fmt::Display for Sequence {
@@ -111,7 +112,7 @@ macro_rules! identity {
             type Err = IdentityError;
 
             fn from_str(text: &str) -> Result<Self, IdentityError> {
-                parse(text).map(Self).ok_or(IdentityError)
+                from_hex(text).map(Self).ok_or(IdentityError)
             }
         }
 
@@ -161,13 +162,15 @@ identity! {
 /// A text that is no identity: it must have 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an identity has 32 hexadecimal digits")]
+#[non_exhaustive]
 pub struct IdentityError;
 
-fn parse(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+/// The bytes that so many pairs of small hexadecimal digits are.
+pub(crate) fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    if text.len() != 2 * BYTES || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
-    let mut bytes = [0; 16];
+    let mut bytes = [0; BYTES];
     for (number, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * number..2 * number + 2], 16).ok()?;
     }

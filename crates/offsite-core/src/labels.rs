@@ -9,6 +9,7 @@ const LABELS_MAX: usize = 256;
 
 /// The tags of a machine, and the containers (folders, hosts) that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Labels {
     tags: BTreeSet<String>,
     containers: BTreeSet<String>,

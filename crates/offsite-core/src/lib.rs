@@ -27,10 +27,12 @@ pub mod plan;
 pub mod retention;
 pub mod schedule;
 pub mod selection;
+#[cfg(feature = "serde")]
+mod serialized;
 mod stored;
 mod time;
 
-pub use block::{BlockSize, BlockSizeError, Digest};
+pub use block::{BlockSize, BlockSizeError, Digest, DigestError};
 pub use block_map::{BlockMap, Displaced, MachineMap};
 pub use chain::{
     Chain, ChainError, IndexReference, MachineState, Origin, PointKind, RestorePoint, Status, Transferred,

@@ -92,6 +92,7 @@ pub struct Plan {
 
 /// What an operation costs, in bytes of backup files and in requests for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Cost {
     /// Blocks carried.

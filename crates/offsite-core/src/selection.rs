@@ -287,6 +287,7 @@ pub struct Choice {
 
 /// What becomes of a machine, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Decision {
     /// It is copied from the candidate at that place in the list.

@@ -7,6 +7,7 @@ use crate::{BlockMap, StoredBlock};
 /// People read it; nothing is decided by it. It counts the blocks of the machines that the point has whole, each once, and of
 /// blocks that a copy left spare none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Stored {
     /// Frames.

@@ -20,6 +20,7 @@ pub struct Past {
 
 /// A restore point that was closed before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LastRun {
     /// Its interval, or the several that became one. Where only a time in it is known: the span that [`Interval::at`] tells.

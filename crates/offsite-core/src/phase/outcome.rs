@@ -8,6 +8,7 @@ use crate::{MachineName, Timestamp};
 
 /// What there is of a machine in the restore point of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
     /// All of it.
@@ -33,6 +34,7 @@ pub enum Outcome {
 
 /// Why nothing of a machine is in a restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Absence {
     /// No new restore point came.
@@ -59,6 +61,7 @@ pub enum Absence {
 
 /// What came of the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TransformResult {
     /// They are done, or there was nothing to do.
@@ -83,6 +86,7 @@ impl TransformResult {
 
 /// What a report has to say beside the outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
     /// Something failed; what follows tells whether it was made good.
@@ -108,6 +112,7 @@ pub enum Note {
 
 /// What came of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunResult {
     /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.

@@ -1,5 +1,7 @@
 //! The calendar of a policy: a time zone of the IANA database, and the civil arithmetic in it.
 
+use std::fmt;
+
 use jiff::Span;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -80,6 +82,13 @@ impl Zone {
     pub(crate) fn civil(&self, time: Timestamp) -> DateTime {
         let time = jiff::Timestamp::from_second(time.unix_secs()).unwrap_or(jiff::Timestamp::MAX);
         self.zone.to_datetime(time)
+    }
+}
+
+/// The name.
+impl fmt::Display for Zone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.name)
     }
 }
 

@@ -37,6 +37,7 @@ impl BlockLife {
 
 /// What becomes of a point that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Departure {
     /// Which point.

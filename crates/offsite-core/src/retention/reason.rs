@@ -8,6 +8,7 @@ use crate::{MachineName, Sequence, Timestamp};
 
 /// Why a restore point is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// It is the `position`-th newest (from 1) of the `keep` newest, and goes when `goes_after` newer ones exist.
@@ -86,6 +87,7 @@ pub enum Reason {
 
 /// Until when a reason holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Until {
     /// Until that time.
@@ -176,6 +178,7 @@ impl fmt::Display for Reason {
 
 /// What becomes of a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Verdict {
     /// Which point.

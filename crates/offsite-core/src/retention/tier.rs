@@ -5,6 +5,7 @@ use std::fmt;
 /// One tier of grandfather-father-son retention.
 // Exhaustive: there are these four, and `Flags` stores a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Tier {
     /// One point a week.
     Weekly,

@@ -25,6 +25,7 @@ const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// What to make of the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ClockReading {
     /// It follows what was known.

@@ -71,6 +71,17 @@ impl Period {
         }
     }
 
+    /// Parses "1 day", "6 hours", "15 minutes".
+    ///
+    /// # Errors
+    /// [`EveryError`] with the text, what is wrong with it, and an example.
+    pub fn parse(text: &str) -> Result<Self, EveryError> {
+        match Every::parse(text)? {
+            Every::Period(period) => Ok(period),
+            Every::Immediate => Err(EveryError { text: text.to_owned(), fault: "it has no length" }),
+        }
+    }
+
     fn elapsed(count: u32, unit_secs: u32, unit: &str) -> Result<Self, EveryError> {
         let refuse = |fault| Err(EveryError { text: format!("{count} {unit}"), fault });
         match count.checked_mul(unit_secs) {

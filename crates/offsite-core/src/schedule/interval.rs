@@ -68,6 +68,7 @@ impl Schedule {
 ///   it is the last span, or, if shorter than half a period, is added to the last.
 /// - *Other* minutes and hours (5 hours, say) go on for ever from the start on Monday, 1969-12-29.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Interval {
     period: Period,
     start: TimeOfDay,
@@ -76,6 +77,7 @@ pub struct Interval {
 
 /// One interval of a job, or several that became one because nothing could be copied in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Span {
     /// When it starts.

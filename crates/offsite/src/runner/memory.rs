@@ -14,6 +14,7 @@ use crate::reader::job_folder::JobFolder;
 /// The chain tells the rest. Without a memory, a runner takes the interval of the chain's newest restore point for the last
 /// that was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Memory {
     /// The last restore point that was closed.
     pub last: Option<LastRun>,
@@ -25,6 +26,7 @@ pub struct Memory {
 
 /// An interval in which a sync has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OpenInterval {
     /// When it starts.
     pub start: Timestamp,
@@ -149,5 +151,33 @@ impl Memory {
             _ => BTreeMap::new(),
         };
         Past::default().with_last(last).with_copied(copied)
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use offsite_core::schedule::Span;
+
+    use super::*;
+
+    #[test]
+    fn a_memory_is_read_as_it_was_written() {
+        let time = |secs| Timestamp::from_unix_secs(secs).unwrap();
+        let name = |text| MachineName::new(text).unwrap();
+        let machines = [
+            (name("web01"), Outcome::Complete { captured: time(5) }),
+            (name("db01"), Outcome::Incomplete { done_bytes: 3, left_bytes: u64::MAX }),
+        ];
+        let last = LastRun::new(Span::new(time(0), time(86_400)), machines.into()).with_finished(true);
+        let open = OpenInterval {
+            start: time(86_400),
+            end: time(172_800),
+            target: RepositoryId::new([0xa1; 16]),
+            after: Sequence(7),
+        };
+        let memory = Memory { last: Some(last), open: Some(open), added: 2 };
+        let text = serde_json::to_string(&memory).unwrap();
+        assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory, "{text}");
+        assert_eq!(serde_json::from_str::<Memory>(&text.replace("web01", "web/01")).ok(), None, "no such name");
     }
 }

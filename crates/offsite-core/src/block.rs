@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The size of a job's blocks. A job keeps the size that its first restore point had.
+/// The size of a job's blocks. A job keeps the size of its first restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum BlockSize {
@@ -42,7 +42,7 @@ impl BlockSize {
         }
     }
 
-    /// The size that has so many bytes.
+    /// The block size of `bytes` bytes.
     ///
     /// # Errors
     /// [`BlockSizeError`] for any but the four sizes.
@@ -50,7 +50,7 @@ impl BlockSize {
         Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError { bytes })
     }
 
-    /// How many blocks a disk of `size_bytes` has; the last may be shorter than the others.
+    /// How many blocks a disk of `size_bytes` has. The last may be shorter than the others.
     #[must_use]
     pub const fn count(self, size_bytes: u64) -> u64 {
         size_bytes.div_ceil(self.bytes() as u64)
@@ -81,7 +81,7 @@ impl fmt::Display for BlockSize {
     }
 }
 
-/// The SHA-256 of a block's plain bytes (FIPS 180-4). Two blocks are taken for equal if their digests are.
+/// The SHA-256 of a block's plain bytes (FIPS 180-4). Blocks with equal digests count as equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 

@@ -23,25 +23,25 @@ pub enum PointKind {
 pub enum Status {
     /// All of it.
     Complete,
-    /// The copy was cut off; what arrived is spare, and the machine cannot be restored from this point.
+    /// A part: the copy was cut off. What arrived is spare, and no restore from this point can have the machine.
     Incomplete,
-    /// Nothing new: the state is an earlier point's, kept because it is the machine's last.
+    /// Nothing new: the state of an earlier point, as it is the machine's last.
     Carried,
 }
 
-/// How far the copy of an incomplete machine came, in bytes of stored blocks; zero for any other.
+/// How far the copy of an incomplete machine came, in bytes of stored blocks. It is zero for any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Transferred {
-    /// Bytes that are here.
+    /// Bytes that arrived.
     pub done_bytes: u64,
-    /// Bytes that were still to come.
+    /// Bytes that did not arrive.
     pub left_bytes: u64,
 }
 
 impl Transferred {
-    /// So many bytes that are here, and so many that were still to come.
+    /// So many bytes that arrived, and so many that did not.
     #[must_use]
     pub const fn new(done_bytes: u64, left_bytes: u64) -> Self {
         Self { done_bytes, left_bytes }
@@ -59,7 +59,7 @@ pub struct MachineState {
     pub status: Status,
     /// When the machine was in this state.
     pub captured: Timestamp,
-    /// The restore point that it is a copy of.
+    /// The restore point that it is a copy of. `None` means a copy of nothing, or of an unknown point.
     pub origin: Option<Origin>,
     /// How far it came, if it is incomplete.
     pub transferred: Transferred,
@@ -106,7 +106,7 @@ pub struct IndexReference {
     pub id: ObjectId,
     /// Its length in bytes.
     pub length: u64,
-    /// The checksum of its directory, so that no other index of that name is taken for it.
+    /// The checksum of its directory. It tells the index from any other of that name.
     pub directory_checksum: u64,
 }
 
@@ -127,17 +127,17 @@ pub struct RestorePoint {
     pub sequence: Sequence,
     /// The time that it stands for.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// What it needs beside its index.
     pub kind: PointKind,
     /// The machines in it, by name.
     pub machines: Vec<MachineState>,
-    /// The index that says where its blocks lie: a full's all, another point's changed ones.
+    /// The index that says where its blocks lie: all blocks of a full, the changed ones of any other.
     pub index: IndexReference,
-    /// The indexes that `index` stands on, lowest first: what a row of a later one says, it says instead of the earlier.
+    /// The indexes that `index` stands on, lowest first. A later one overrides the earlier.
     pub below: Vec<IndexReference>,
     /// What it has stored, for people to read.
     pub stored: Stored,
-    /// The tiers of long-term retention that want it.
+    /// The tiers of long-term retention that have flagged it.
     pub flags: Flags,
 }
 
@@ -218,10 +218,10 @@ impl RestorePoint {
 
 /// The restore points of a job folder: those that stand on each other, oldest first, and archives beside them.
 ///
-/// The points are fulls, each with the rollbacks that lead back from it before it and the increments that go on from it
-/// after it: `(rollback* full increment*)*`. A forever-forward chain is `full increment*`, a forward one with periodic
-/// fulls `(full increment*)*`, a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its
-/// old end. A chain that exists is valid.
+/// Rollbacks stand before the full from which they lead back, and increments after the full from which they go on:
+/// `(rollback* full increment*)*`. A forever-forward chain is `full increment*`. A forward one with periodic fulls is
+/// `(full increment*)*`, and a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its old end.
+/// Each `Chain` is valid: its constructors refuse any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     block_size: BlockSize,
@@ -229,7 +229,7 @@ pub struct Chain {
     points: Vec<RestorePoint>,
 }
 
-/// Why restore points are no chain.
+/// Why restore points make no chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
@@ -324,7 +324,7 @@ impl Chain {
         self.archives.iter().chain(&self.points)
     }
 
-    /// The newest point.
+    /// The newest point. `None` if the chain has none.
     #[must_use]
     pub fn latest(&self) -> Option<&RestorePoint> {
         self.points.last()
@@ -336,8 +336,8 @@ impl Chain {
         self.all().find(|point| point.sequence == sequence)
     }
 
-    /// The point of the chain whose state a point with this number and of this kind changes: the one before an increment, the one
-    /// after a rollback. A full changes none. The chain need not have the point itself.
+    /// The point whose state a point of this number and kind changes: the one before an increment, the one after a rollback.
+    /// A full changes none. The chain need not have the point itself.
     #[must_use]
     pub fn base_of(&self, sequence: Sequence, kind: PointKind) -> Option<Sequence> {
         let mut numbers = self.points.iter().map(|point| point.sequence);
@@ -348,8 +348,8 @@ impl Chain {
         }
     }
 
-    /// The points whose steps lead to the state at `sequence`, in the order in which they are overlaid: a full, then the
-    /// increments after it up to that point, or the rollbacks before it down to that point.
+    /// The points that make up the state at `sequence`, in the order of their overlays: a full, then the increments up to that
+    /// point, or the rollbacks down to it. `None` if the chain has no such point.
     #[must_use]
     pub fn steps_to(&self, sequence: Sequence) -> Option<Vec<&RestorePoint>> {
         if let Some(archive) = self.archives.iter().find(|archive| archive.sequence == sequence) {
@@ -386,7 +386,7 @@ impl Chain {
         Self::with_archives(self.block_size, self.archives.clone(), points)
     }
 
-    /// Every index that its points refer to, each once.
+    /// The indexes of all its points, each once.
     pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> {
         let mut seen = std::collections::BTreeSet::new();
         self.all().flat_map(RestorePoint::indexes).filter(move |index| seen.insert(index.id))

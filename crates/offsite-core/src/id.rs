@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of a backup file, an index or another generated object of a job folder.
 ///
-/// It consists of the epoch of the writer that made it and a count of that writer. An epoch belongs to one writer for
-/// ever (taking it is a commit), and a writer counts upwards, so an id is never used twice, crashes included.
+/// It consists of its writer's epoch and a count. An epoch belongs to one writer for ever, as taking it is a commit, and a writer
+/// counts upwards. So no id comes twice, crashes included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(u64);
 
@@ -37,7 +37,7 @@ impl ObjectId {
         (self.0 >> 32) as u32
     }
 
-    /// Parses what `Display` prints.
+    /// Parses what `Display` prints. `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, count) = text.split_once('-')?;
@@ -62,7 +62,7 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// The number of a restore point in its job folder. Later points have greater numbers; none is used twice.
+/// The number of a restore point in its job folder. Later points have greater numbers, and no number comes twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(pub u64);

@@ -1,12 +1,24 @@
-//! The pure part of Offsite: what a backup chain is, how its states are combined, what each operation will cost, which
-//! restore points a policy keeps, and the bytes in which all of it is stored.
+//! The rules of Offsite without any I/O: what a backup chain is, what an operation will cost, which restore points a policy
+//! keeps, and what a job does when.
 //!
-//! Nothing in this crate reads a file, a clock or a random source, and nothing waits: every decision is a function of
-//! its arguments, so that ten years of a job run in a test in seconds. The lints in its `clippy.toml` hold that wall.
+//! For whom: a program that runs jobs uses the crate `offsite`, which hands on what it needs from here. This crate alone is for
+//! programs that only ask: what a policy would keep, when a job would run, what a merge would cost.
 //!
-//! Where to start: [`BlockMap`] (the algebra), [`Chain`] (restore points in order), [`plan`] (operations as values),
-//! [`retention`] (what is kept, and why), [`schedule`], [`selection`] and [`phase`] (what a job does when). The stored bytes are no
-//! public API: `docs/format.md` describes them.
+//! This crate reads no file, no clock and no random source, and it never waits. Each answer follows from the arguments alone, so
+//! a test lives ten years of a job in seconds. The lints of `clippy.toml` hold that wall.
+//!
+//! # Where to start
+//!
+//! - [`Chain`]: restore points in order, each with its machines. [`BlockMap`]: where their blocks lie, and how states and steps
+//!   combine.
+//! - [`retention`]: a [`Policy`](retention::Policy) says what to keep, and [`judge`](retention::judge) tells why and until when.
+//! - [`schedule`] and [`selection`]: when a job runs, and which states of which machines it takes.
+//! - [`phase`]: the state machine of a job. [`plan`]: operations as values, with their costs.
+//!
+//! Structs and enums that may grow are `#[non_exhaustive]`. Make such a struct by its `new` or `default`, and go on with its
+//! `with_` methods. The feature `serde` writes and reads what plans, reports and a runner's memory are made of.
+//!
+//! The stored bytes are no public API. `docs/format.md` describes them.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 mod block;

@@ -8,7 +8,7 @@ pub struct Timestamp {
     unix_secs: i64,
 }
 
-/// A text that is no RFC 3339 time, or a time out of range.
+/// A text that is no RFC 3339 time, or a time that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no time: write it as 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00")]
 pub struct TimestampError(String);
@@ -36,7 +36,7 @@ impl Timestamp {
         self.unix_secs
     }
 
-    /// Parses an RFC 3339 time; fractions of a second are cut off.
+    /// Parses an RFC 3339 time, without the fraction of its second.
     ///
     /// # Errors
     /// [`TimestampError`] with the text and an example.
@@ -45,7 +45,7 @@ impl Timestamp {
         Ok(Self { unix_secs: time.as_second() })
     }
 
-    /// This time and so many seconds, stopping at the first and the last time there is.
+    /// So many seconds later, but not before [`Timestamp::MIN`] or after [`Timestamp::MAX`].
     #[must_use]
     pub fn saturating_add_secs(self, secs: i64) -> Self {
         let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());

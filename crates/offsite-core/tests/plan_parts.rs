@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use model::{Store, World, captured, config, history, live, time};
 use offsite_core::plan::{
-    Address, Arrival, BATCH_BYTES_MAX, Move, Placement, Plan, Retired, RetiredFile, Sync, batches, free_ranges,
+    Address, Arrival, BATCH_BYTES_MAX, Move, Placement, Plan, Retired, RetiredFile, SyncInput, batches, free_ranges,
     move_batches, places, sync, sync_from,
 };
 use offsite_core::{BlockMap, Digest, DiskMap, DiskNumber, MachineMap, ObjectId, Run, StoredBlock, Transferred};
@@ -96,7 +96,7 @@ proptest! {
         let arrival = Arrival::of(cut_off, |at| is_here(at).then(|| StoredBlock { file: ObjectId::new(9, 9), ..*at }));
         let sources = BTreeMap::from([(model::name(1), 5)]);
         let (latest, wanted, spare, mut minted) = (latest, wanted, &arrival.spare, 0);
-        let plan = sync_from(Sync { latest, wanted, spare, sources: &sources, placement: placement() }, || {
+        let plan = sync_from(SyncInput { latest, wanted, spare, sources: &sources, placement: placement() }, || {
             minted += 1;
             ObjectId::new(7, minted)
         });

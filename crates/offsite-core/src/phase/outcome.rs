@@ -13,26 +13,26 @@ use crate::{MachineName, Timestamp};
 pub enum Outcome {
     /// All of it.
     Complete {
-        /// The time of the state that was copied.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// All of it, since an earlier interval; for a job that waits for nothing new.
+    /// All of it, since an earlier interval. Only a job that waits for nothing new says so.
     Unchanged {
-        /// The time of the state that was copied then.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// A part. The next interval takes the newer point, and transfers only blocks that are still missing.
+    /// A part. The next interval takes the newer point, and transfers only the missing blocks.
     Incomplete {
-        /// Bytes that were copied.
+        /// Bytes that arrived.
         done_bytes: u64,
-        /// Bytes that were not.
+        /// Bytes that did not.
         left_bytes: u64,
     },
     /// Nothing.
     Absent(Absence),
 }
 
-/// Why nothing of a machine is in a restore point.
+/// Why a restore point has nothing of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -41,21 +41,21 @@ pub enum Absence {
     NoNewPoint,
     /// Its backup was still at work at the end.
     Locked,
-    /// There was a restore point, and its copy had not begun to transfer.
+    /// There was a restore point, and its transfer had not begun.
     NotStarted,
     /// Another run of the job, perhaps on another host, was copying it at the end.
     AtWorkElsewhere,
-    /// It had only restore points that are dated after the present.
+    /// It had only restore points with a date after the present.
     FutureDated,
     /// No restore point had it whole.
     NoWholePoint,
     /// It had restore points in the target repository only.
     InTarget,
-    /// It is named in the selection, and no source has it.
+    /// The selection names it, and no source has it.
     Missing,
     /// It left the selection, or its sources, during the interval.
     NotSelected,
-    /// What was copied could not be committed.
+    /// It was copied, and the commit failed.
     NotCommitted,
 }
 
@@ -66,7 +66,7 @@ pub enum Absence {
 pub enum TransformResult {
     /// They are done, or there was nothing to do.
     Done,
-    /// They are left for the next run.
+    /// The next run has to do them.
     Failed {
         /// In words.
         why: String,
@@ -74,7 +74,7 @@ pub enum TransformResult {
 }
 
 impl TransformResult {
-    /// Why they are left for the next run. `None` if they are done.
+    /// Why the next run has to do them. `None` if they are done.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         match self {
@@ -89,7 +89,7 @@ impl TransformResult {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
-    /// Something failed; what follows tells whether it was made good.
+    /// Something failed. The outcomes tell whether a retry made it good.
     Failed {
         /// When.
         at: Timestamp,
@@ -101,7 +101,7 @@ pub enum Note {
         /// When.
         at: Timestamp,
     },
-    /// The clock was set back.
+    /// The clock went back.
     ClockRanBack {
         /// What it had said before.
         from: Timestamp,

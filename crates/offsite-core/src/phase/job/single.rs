@@ -7,12 +7,11 @@ use crate::phase::settings::Settings;
 use crate::schedule::Window;
 
 impl Job {
-    /// One interval's work, done at `now` and not waited with, and what is to be done first: what the sources have is copied, the
-    /// restore point is closed, transforms and post-job activities follow, also where something failed. Then the job
-    /// [is done](Job::is_done).
+    /// A job that does the work of one interval at `now`, and the first actions. It copies what the sources have and closes the
+    /// restore point. Transforms and post-job activities follow, also after a failure. Then the job [is done](Job::is_done).
     ///
-    /// The interval is that of `now`. Neither the window nor the end of the interval holds it up, nothing is tried twice, and any
-    /// restore point up to `now` counts. A machine whose newest point was copied before is unchanged.
+    /// The interval is that of `now`. The job waits for neither the window nor the end of the interval, and tries nothing twice. Any
+    /// restore point up to `now` counts. A machine whose newest point is copied already is unchanged.
     #[must_use]
     pub fn single(settings: Settings, now: Timestamp) -> (Self, Vec<Action>) {
         let settings = Settings { window: Window::always(), retries_max: 0, ..settings };
@@ -24,7 +23,7 @@ impl Job {
         (job, actions)
     }
 
-    /// Whether a [single](Job::single) interval's work is done, post-job activities included.
+    /// Whether the work of a [single](Job::single) interval is done, post-job activities included.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_single && self.phase == super::Phase::Idle

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::Head;
-use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
+use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, SyncInput, retire, sync_from};
 use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
@@ -138,7 +138,8 @@ impl CopyJob {
         };
         let placement = header.placement(&self.target);
         let from = if is_active { &nothing } else { latest };
-        let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
+        let sync =
+            SyncInput { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, &mut *mint);
         check_step(from, &plan.index, &choice.wanted)?;
         let waiting = waiting(head, &choice, &spare);

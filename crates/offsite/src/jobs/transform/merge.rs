@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::plan::{Merge, adopt, fold};
+use offsite_core::plan::{MergeInput, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
@@ -37,7 +37,7 @@ pub(super) async fn draft(
     for point in rest {
         steps.push(drafting.indexes.step(point).await?);
     }
-    let coverage = Merge::coverage(&steps);
+    let coverage = MergeInput::coverage(&steps);
     let full_part = drafting.indexes.part(full, &coverage).await?;
     let mut others = Vec::new();
     for archive in chain.archives() {
@@ -59,7 +59,7 @@ pub(super) async fn draft(
     let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
     let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
     let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
-    let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
+    let merge = MergeInput { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use offsite_core::Head;
-use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
+use offsite_core::plan::{Plan, SyncInput, relocate, retire, sync_from};
 use offsite_core::retention::{ArchiveMethod, Policy};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
@@ -53,7 +53,7 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
     let has_own = own.machines().keys().all(|name| found.machine(name).is_some());
     let (mut plan, map, from) = if has_own {
         let nothing = BlockMap::empty();
-        let sync = Sync { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
+        let sync = SyncInput { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
         let plan = sync_from(sync, &mut *drafting.mint);
         // What the source has no more stays where it is: nothing is copied of what may have been damaged here.
         let mut map = state.clone();

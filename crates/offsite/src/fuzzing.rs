@@ -1,6 +1,7 @@
 //! What the fuzz targets reach into. No part of the stable interface.
 
-use crate::{ImageSource, Result, holder};
+use crate::claims::holder;
+use crate::{ImageSource, Result};
 
 /// Ranges that are looked for in an image before it is left.
 const RANGES_MAX: usize = 256;

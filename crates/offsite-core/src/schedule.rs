@@ -1,11 +1,11 @@
 //! When a copy job works: its interval, the points that count in it, its window, and what it makes of the clock.
 //!
-//! All of it is reckoned by the wall clock of a named time zone, and is pure: the present is an argument.
+//! All of it goes by the wall clock of a named time zone. It is pure: the present is an argument.
 //!
-//! - [`Interval`]: "copy every ...". It divides all of time into [`Span`]s; at most one restore point per machine is copied in each.
+//! - [`Interval`]: "copy every ...". It divides all of time into [`Span`]s. A job copies at most one restore point per machine in each.
 //! - [`Lookup`]: which restore points count in a span.
-//! - [`Window`]: the hours in which data may be transferred.
-//! - [`ClockReading`]: whether the present can be believed.
+//! - [`Window`]: the hours in which a job may transfer data.
+//! - [`ClockReading`]: whether to believe the clock.
 
 mod clock;
 mod every;

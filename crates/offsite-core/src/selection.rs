@@ -1,7 +1,7 @@
 //! Which restore points of which machines a copy job takes.
 //!
-//! A caller lists the source repositories and hands over one [`Candidate`] for each machine of each restore point that is
-//! there, and [`decide`] says what becomes of each selected machine, and why:
+//! A caller lists the source repositories, and makes a [`Candidate`] for each machine of each restore point. [`decide`] says what
+//! becomes of each selected machine, and why:
 //!
 //! ```
 //! # use std::collections::BTreeMap;
@@ -24,16 +24,15 @@
 //!
 //! # Rules
 //!
-//! - *Scope.* A [`Scope`] is a repository, and in it all jobs ("from infrastructure"), or one ("from job"; with machines chosen of
-//!   it: "from backup"). Several sources add up. A copy job's folder is a source like any other.
-//! - *MachineFilter.* A machine is selected if its name, a tag or a container of it matches `include` (which, if empty, takes
-//!   all), and nothing of it matches `exclude`. Machines that appear later join by themselves.
-//! - *The newest.* In a folder, numbers say which point is newer, whatever the clock said when it was made. Of the newest points of a
-//!   machine in several folders, that of the latest time is taken ([`Take::Newest`]); at the same time, that in the repository and folder
-//!   that come first.
-//! - *Locked.* If the newest point is one whose backup still runs, the machine waits for it, though older ones are there.
-//! - *Never copied*: points of the target repository; what the job has copied already, and what is not newer than that
-//!   ([`CopiedState::is_before`]); points that have the machine incomplete; points dated after the present.
+//! - *Scope.* A [`Scope`] is a repository with all its jobs ("from infrastructure"), or one job of it ("from job"), or chosen
+//!   machines of that job ("from backup"). Several sources add up. A copy job's folder is a source like any other.
+//! - *Filters.* A job selects a machine if its name, a tag or a container matches `include` and none matches `exclude`. An empty
+//!   `include` takes all. Machines that appear later join by themselves.
+//! - *The newest.* In a folder, numbers say which point is newer, whatever the clock said. Between folders, the latest time wins
+//!   ([`Take::Newest`]). At the same time, the repository and folder that come first win.
+//! - *Locked.* If the backup of the newest point still runs, the machine waits for it, though older points are there.
+//! - *Never copied*: points of the target repository, points that have the machine incomplete, points with a date after the
+//!   present, and what is not newer than what the job has copied ([`CopiedState::is_before`]).
 
 mod decide;
 mod pattern;
@@ -51,19 +50,19 @@ use crate::{FolderId, Labels, MachineName, Origin, RepositoryId, Sequence, Statu
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// The identity of the repository that the point is in.
+    /// The repository of the point.
     pub repository: RepositoryId,
-    /// The identity of the job folder that it is in.
+    /// The job folder of the point.
     pub folder: FolderId,
-    /// The job that made it.
+    /// The job that made the point.
     pub job: Arc<str>,
-    /// Its number in the folder.
+    /// The number of the point in the folder.
     pub sequence: Sequence,
     /// Which machine.
     pub machine: MachineName,
-    /// When the machine was in this state; of a point that is being made, when its backup began.
+    /// When the machine was in this state. If its backup still runs, when that began.
     pub captured: Timestamp,
-    /// How much of the machine the point has; carried: the state of an earlier point that is no more.
+    /// How much of the machine the point has. If it is carried, the point that made the state is gone.
     pub status: Status,
     /// The machine's tags, and the containers that it is in.
     pub labels: Labels,
@@ -113,25 +112,25 @@ impl Candidate {
     }
 }
 
-/// Where restore points are taken from.
+/// Where a job takes restore points from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scope {
-    /// The identity of a repository.
+    /// The repository.
     pub repository: RepositoryId,
-    /// The one job whose points are taken; any, if there is none.
+    /// The job whose points count. `None` means every job.
     pub job: Option<Arc<str>>,
-    /// The machines that are chosen of it; all, if there are none.
+    /// The machines that count. An empty list means all.
     pub machines: Vec<Pattern>,
 }
 
-/// Machines, by what they are called, how they are tagged, where they are.
+/// Machines by name, container and tag. One match is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MachineFilter {
     /// Names of machines.
     pub machines: Vec<Pattern>,
-    /// Names of containers; what is in a container of one that matches is in it too.
+    /// Names of containers. What is inside a container of a matching one is in it, too.
     pub containers: Vec<Pattern>,
     /// Tags.
     pub tags: Vec<Pattern>,
@@ -163,9 +162,9 @@ impl MachineFilter {
 pub struct SelectionRules {
     /// Where from.
     pub sources: Vec<Scope>,
-    /// Which machines; all, if this is empty.
+    /// Which machines. An empty filter includes all.
     pub include: MachineFilter,
-    /// Which of them not.
+    /// Which of them not. An empty filter excludes none.
     pub exclude: MachineFilter,
 }
 
@@ -193,11 +192,10 @@ impl SelectionRules {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Take {
-    /// The newest: a job with intervals copies one point per machine and interval.
+    /// The newest. A job with intervals copies one point per machine and interval.
     #[default]
     Newest,
-    /// The oldest that is newer than what was copied, so that every point is copied in turn: a job without intervals. The first time
-    /// it is the newest.
+    /// The oldest that the job has not copied. So a job without intervals copies every point in turn. The first time it is the newest.
     Next,
 }
 
@@ -205,9 +203,9 @@ pub enum Take {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopiedState {
-    /// When the machine was in that state, by the clock of whoever made the backup.
+    /// When the machine was in that state, by the clock of the backup.
     pub captured: Timestamp,
-    /// The restore point that it is a copy of, where that is known.
+    /// The restore point that it is a copy of. `None` if that is unknown.
     pub origin: Option<Origin>,
 }
 
@@ -218,12 +216,11 @@ impl CopiedState {
         Self { captured, origin }
     }
 
-    /// Whether `candidate`, one of `candidates`, is newer than what was copied.
+    /// Whether `candidate`, one of `candidates`, is newer than this state.
     ///
-    /// In the folder that was copied from, numbers alone say so: a clock that was ahead once ends no copying. Where the copied number is
-    /// another point's now, or the folder has come to no such number yet, it was put back to an earlier day and gives its numbers again;
-    /// then times say so. They do in other
-    /// folders, and where a state is merely carried along, as the number is then not the state's own.
+    /// In the folder of the copied point numbers alone tell, so a clock that was ahead once ends no copying. If the copied number
+    /// belongs to another point now, or the folder has not come to it, somebody has put the folder back to an earlier day. Then times
+    /// tell. They do so between folders, and for a carried state, whose number is not its own.
     #[must_use]
     pub fn is_before(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
         let of_folder = self.origin.filter(|origin| origin.folder == candidate.folder);
@@ -249,11 +246,11 @@ impl CopiedState {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// The identity of the repository that is copied to.
+    /// The repository that the job copies to.
     pub target: RepositoryId,
-    /// What the job has copied.
+    /// The newest state of each machine that the job has copied.
     pub copied: &'a BTreeMap<MachineName, CopiedState>,
-    /// The time in which a point counts.
+    /// The times of the points that count.
     pub range: PointRange,
     /// Which of several.
     pub take: Take,
@@ -266,7 +263,7 @@ impl<'a> Request<'a> {
         Self { target, copied, range, take: Take::Newest }
     }
 
-    /// The same where of several points this one is taken.
+    /// The same with this choice among several points.
     #[must_use]
     pub const fn with_take(self, take: Take) -> Self {
         Self { take, ..self }
@@ -277,11 +274,11 @@ impl<'a> Request<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Choice {
-    /// The machine; of one that is only named in the selection, that name.
+    /// The machine. The selection may name one that no source has.
     pub machine: MachineName,
     /// What becomes of it.
     pub decision: Decision,
-    /// The time of the earliest of its points that are newer and dated after the present, if there are any: they are left out until then.
+    /// The earliest date after the present among its newer points, which have to wait for it. `None` if there are none.
     pub future_dated: Option<Timestamp>,
 }
 
@@ -290,7 +287,7 @@ pub struct Choice {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Decision {
-    /// It is copied from the candidate at that place in the list.
+    /// The job copies the candidate at that place in the list.
     Take {
         /// Its place, from 0.
         candidate: usize,
@@ -300,17 +297,17 @@ pub enum Decision {
         /// When that backup began.
         captured: Timestamp,
     },
-    /// Its newest point is copied already.
+    /// The job has copied its newest point.
     AlreadyCopied {
-        /// The time of what was copied.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// Its newest point is too old to count; a newer one is waited for.
+    /// Its newest point is too old to count. The job waits for a newer one.
     TooOld {
         /// The time of the newest point.
         captured: Timestamp,
     },
-    /// All its points are dated after the present.
+    /// All its points have a date after the present.
     FutureDated {
         /// The time of the earliest of them.
         captured: Timestamp,
@@ -319,7 +316,7 @@ pub enum Decision {
     Incomplete,
     /// Its points are in the target repository only.
     InTarget,
-    /// It is named in the selection, and no source has it.
+    /// The selection names it, and no source has it.
     Missing,
 }
 
@@ -350,13 +347,13 @@ impl Scope {
 }
 
 impl MachineFilter {
-    /// Whether there are none.
+    /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.machines.is_empty() && self.containers.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether a machine is one of them.
+    /// Whether a machine of this name and with these labels matches.
     #[must_use]
     pub fn has(&self, machine: &MachineName, labels: &Labels) -> bool {
         // A machine in `berlin/esx-03` is in `berlin`.
@@ -371,7 +368,7 @@ impl MachineFilter {
 }
 
 impl SelectionRules {
-    /// Whether a candidate is of a source and of the selected machines.
+    /// Whether a candidate is of a source, included and not excluded.
     #[must_use]
     pub fn has(&self, candidate: &Candidate) -> bool {
         let is_of = |filter: &MachineFilter| filter.has(&candidate.machine, &candidate.labels);

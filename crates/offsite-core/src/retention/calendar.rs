@@ -8,7 +8,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::Timestamp;
 
-/// A time zone, with its whole history and its rules for the future, as bundled with this crate.
+/// A time zone, with its history and its rules for the future. This crate bundles them, so each host has the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     zone: TimeZone,

@@ -1,4 +1,4 @@
-//! When the points that there are will go, and what that frees.
+//! When each point will go, and what that frees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status
 /// So many runs are foretold: 27 years of a daily job.
 const RUNS_MAX: u32 = 10_000;
 
-/// Stored bytes that are in all states from one restore point to another.
+/// Stored bytes that all states from one restore point to another need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockLife {
@@ -23,7 +23,7 @@ pub struct BlockLife {
     pub first: Sequence,
     /// The newest point that needs them.
     pub last: Sequence,
-    /// How many.
+    /// How many bytes.
     pub bytes: u64,
 }
 
@@ -35,30 +35,30 @@ impl BlockLife {
     }
 }
 
-/// What becomes of a point that is there.
+/// What becomes of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Departure {
     /// Which point.
     pub sequence: Sequence,
-    /// The run in which it leaves the chain and becomes an archive, if it does.
+    /// The run in which it leaves the chain and becomes an archive. `None` if it becomes none.
     pub archived: Option<Timestamp>,
-    /// The run in which it goes. `None` if that is none of the next 10,000.
+    /// The run in which it goes. `None` if it stays in the next 10,000.
     pub goes: Option<Timestamp>,
-    /// The bytes that only it still keeps by then. Blocks that the newest point has are taken to stay as they are.
+    /// The bytes that only it needs by then. The forecast takes it that the newest point's blocks stay as they are.
     pub freed_bytes: u64,
 }
 
 impl Departure {
-    /// A point that stays in all runs that are foretold.
+    /// A point that stays.
     #[must_use]
     pub const fn never(sequence: Sequence) -> Self {
         Self { sequence, archived: None, goes: None, freed_bytes: 0 }
     }
 }
 
-/// Gathers the lives of blocks from the states of restore points.
+/// Gathers the lives of blocks from the states of restore points, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct BlockLives {
     last: Option<Sequence>,
@@ -91,7 +91,7 @@ impl BlockLives {
         }
     }
 
-    /// All lives, added up where they are of the same points.
+    /// All lives. Those of the same points are one.
     #[must_use]
     pub fn finish(mut self) -> Vec<BlockLife> {
         std::mem::take(&mut self.open).into_iter().for_each(|ended| self.end(ended));
@@ -103,19 +103,19 @@ impl BlockLives {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Outlook<'a> {
-    /// What is kept.
+    /// What the job keeps.
     pub policy: &'a Policy,
     /// How the oldest points go.
     pub ageing: Ageing,
-    /// The job's points on other drives, which count: the coming ones are taken to be in this chain.
+    /// The job's points on other drives. They count, and the forecast takes it that the coming points are in this chain.
     pub elsewhere: &'a [RestorePoint],
     /// The present.
     pub now: Timestamp,
-    /// The latest time that the job has known, where the clock may be in doubt.
+    /// The latest time that the job has known. `None` means that nobody doubts the clock.
     pub known: Option<Timestamp>,
-    /// How far ahead of what was known the clock may be without being in doubt, in seconds.
+    /// How many seconds the clock may be ahead of that before the job doubts it.
     pub ahead_max_secs: i64,
-    /// Whether the policy is the one of the last run that had nothing left over.
+    /// Whether the last run that had nothing left over had this policy.
     pub is_settled: bool,
 }
 
@@ -159,8 +159,8 @@ impl<'a> Outlook<'a> {
     }
 }
 
-/// What becomes of each point of `chain`, oldest first, if the policy stays as it is and every machine is copied whole in each run;
-/// `next` tells when the run after a time is.
+/// What becomes of each point of `chain`, oldest first, if the policy stays and each run copies every machine whole. `next` gives
+/// the time of the run after another.
 #[must_use]
 pub fn forecast(
     chain: &Chain,

@@ -5,8 +5,8 @@ use super::reason::Verdict;
 use super::verdicts::{Conditions, Subject, verdicts};
 use crate::{Chain, PointKind, RestorePoint, Timestamp};
 
-/// What `policy` says of each archive and point of a chain, oldest first. The points `elsewhere` are those that the job has on other
-/// drives: they are counted and not judged.
+/// What `policy` says of each archive and point of a chain, oldest first. `elsewhere` are the job's points on other drives: they
+/// count, and get no verdict.
 #[must_use]
 pub fn judge(
     chain: &Chain,

@@ -4,7 +4,7 @@ use super::anchor::Anchors;
 use super::calendar::Zone;
 use super::tier::Tier;
 
-/// How many of the newest restore points are kept.
+/// Keeps so many of the newest restore points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Simple {
     keep: u32,
@@ -63,7 +63,7 @@ pub struct DaysError {
 }
 
 impl Days {
-    /// So many of the newest points are kept, however old they are.
+    /// A policy by days keeps so many of the newest points, however old they are.
     pub const KEEP_MIN: u32 = 3;
     /// A thousand years: more is a typing error.
     pub const DAYS_MAX: u32 = 365_250;
@@ -116,12 +116,12 @@ impl From<Days> for Regular {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArchiveMethod {
-    /// It shares blocks with the chain: no data moves.
+    /// It shares blocks with the chain, and no data moves.
     #[default]
     Shared,
-    /// Every block is copied, so that it shares no stored byte with the chain.
+    /// It gets a copy of every block, and shares no stored byte with the chain.
     Independent,
-    /// It is read whole from the source: the flagged point itself is a full.
+    /// The job reads the flagged point whole from the source, as a full.
     Active,
 }
 
@@ -136,14 +136,14 @@ pub enum Marking {
     InInterval,
 }
 
-/// By what archives of a tier go.
+/// What ends the time of an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// By count: so many archives of the tier (a forever-forward chain).
+    /// A count: the tier keeps so many archives (a forever-forward chain).
     #[default]
     Count,
-    /// By date: so many weeks, months, quarters, years after they were made (a chain with periodic fulls).
+    /// A date: so many weeks, months, quarters or years after its point (a chain with periodic fulls).
     Date,
 }
 
@@ -175,11 +175,10 @@ pub enum GfsError {
 }
 
 impl Gfs {
-    /// More than any archive lives to see.
+    /// The greatest count: more than any archive lives to see.
     pub const COUNT_MAX: u32 = 9999;
 
-    /// Keeps so many weekly, monthly, quarterly and yearly points; a tier of 0 is off. Default anchors, method and
-    /// marking.
+    /// Keeps so many weekly, monthly, quarterly and yearly points. 0 turns a tier off. All else is the default.
     ///
     /// # Errors
     /// [`GfsError`] if no tier is on, or a count is above [`Gfs::COUNT_MAX`].
@@ -206,7 +205,7 @@ impl Gfs {
         Self { anchors, ..self }
     }
 
-    /// The same by this method.
+    /// The same with archives by this method.
     #[must_use]
     pub const fn with_method(self, method: ArchiveMethod) -> Self {
         Self { method, ..self }
@@ -218,13 +217,13 @@ impl Gfs {
         Self { marking, ..self }
     }
 
-    /// The same with archives that go by this.
+    /// The same with this end of archives.
     #[must_use]
     pub const fn with_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 
-    /// How many points of `tier` are kept; 0 if it is off.
+    /// How many points of `tier` it keeps. 0 if the tier is off.
     #[must_use]
     pub const fn count(&self, tier: Tier) -> u32 {
         self.counts[tier.index()]
@@ -254,7 +253,7 @@ impl Gfs {
         self.marking
     }
 
-    /// By what archives go.
+    /// What ends the time of an archive.
     #[must_use]
     pub const fn expiry(&self) -> Expiry {
         self.expiry
@@ -267,9 +266,9 @@ impl Gfs {
 pub struct Policy {
     /// The regular tier.
     pub regular: Regular,
-    /// Long-term retention.
+    /// Long-term retention. `None` turns it off.
     pub gfs: Option<Gfs>,
-    /// The zone in which days, weeks, months, quarters and years are reckoned.
+    /// The zone of its days, weeks, months, quarters and years.
     pub zone: Zone,
 }
 
@@ -298,8 +297,8 @@ impl Policy {
         Self { zone, ..self }
     }
 
-    /// A number that differs, in all likelihood, for policies that keep different points. It is stored to notice a change; one that
-    /// is noticed in vain only makes a run delete less.
+    /// A number that in all likelihood tells policies apart that keep different points. A head stores it, so that a run notices a
+    /// change. A false alarm only makes a run delete less.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crate::format::checksum(format!("{self:?}").as_bytes())

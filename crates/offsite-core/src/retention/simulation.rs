@@ -48,9 +48,9 @@ pub enum SimulationError {
     },
 }
 
-/// A forever-forward chain and its archives: what is there after each run of a job.
+/// A forever-forward chain and its archives after each run of a job.
 ///
-/// It holds what the policy keeps and no more, however many points were added.
+/// It holds what the policy keeps and no more, however many runs there were.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     policy: Policy,
@@ -64,7 +64,7 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Nothing yet.
+    /// A chain without a point.
     ///
     /// # Errors
     /// [`SimulationError::ArchivesByDate`] for archives by date.
@@ -82,10 +82,10 @@ impl Simulation {
         })
     }
 
-    /// One run: a restore point at `time` is copied, the tiers mark, the chain ages, archives go.
+    /// One run at `time`: the job copies a restore point, the tiers mark, the chain ages, archives go.
     ///
     /// # Errors
-    /// [`SimulationError::NotAscending`] if `time` is not after the newest point; nothing has changed then.
+    /// [`SimulationError::NotAscending`] if `time` is not after the newest point. Then nothing has changed.
     pub fn add(&mut self, time: Timestamp) -> Result<(), SimulationError> {
         let mut expires = time;
         if let Regular::Days(days) = self.policy.regular {

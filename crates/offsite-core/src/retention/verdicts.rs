@@ -18,7 +18,7 @@ pub struct Subject {
     pub sequence: Sequence,
     /// The time that it stands for.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// What it needs beside its index.
     pub kind: PointKind,
     /// The tiers that have flagged it.
     pub flags: Flags,
@@ -26,7 +26,7 @@ pub struct Subject {
     pub is_archived: bool,
     /// The machines in it.
     pub machines: Vec<MachineState>,
-    /// The date before which its storage does not let it go.
+    /// Until when its storage keeps it. `None` if it does not.
     pub immutable_until: Option<Timestamp>,
     /// Whether somebody holds it.
     pub is_held: bool,
@@ -82,16 +82,16 @@ impl Subject {
     }
 }
 
-/// Whether the policy is another one than in the last run that had nothing left over.
+/// Whether the policy has changed since the last run that had nothing left over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyChange {
-    /// It is the same, or the user said that all of it may go at once.
+    /// It is the same, or the user lets all of it go at once.
     #[default]
     Settled,
-    /// It changed: delete what the run pushes out and one generation more.
+    /// It has changed: a run deletes what it pushes out, and one generation more.
     ///
-    /// The job says so in each run until no verdict is [`Reason::PolicyChanged`].
+    /// The job says so in each run until no verdict has [`Reason::PolicyChanged`].
     Careful {
         /// How many points this run has added to the chain.
         added: u32,
@@ -104,12 +104,12 @@ pub enum PolicyChange {
 pub struct Conditions {
     /// Whether the policy changed.
     pub change: PolicyChange,
-    /// Machines whose days after deletion are over: their last point may go.
+    /// Machines whose days after deletion are over. Their last point may go.
     pub deleted: BTreeSet<MachineName>,
-    /// Whether merging keeps the last state of each machine in the full, so that a chain's point may go although it is a
-    /// machine's last.
+    /// Whether merging keeps the last state of each machine in the full. Then a point of the chain may go though it is a machine's
+    /// last.
     pub merges_carry: bool,
-    /// What is made of the present, where it may be in doubt. By a clock that is in doubt, nothing goes.
+    /// The reading of the clock. Nothing goes by a clock in doubt. `None` means that nobody doubts the clock.
     pub clock: Option<ClockReading>,
 }
 
@@ -139,7 +139,7 @@ impl Conditions {
     }
 }
 
-/// A verdict for each point, in the order of `points`: oldest first, archives and chain together.
+/// What `policy` says of each point, in the order of `points`: oldest first, archives and chain together.
 #[must_use]
 pub fn verdicts(points: &[Subject], policy: &Policy, now: Timestamp, conditions: &Conditions) -> Vec<Verdict> {
     let mut judge = Judge { points, policy, now, conditions, reasons: vec![Vec::new(); points.len()] };

@@ -95,7 +95,7 @@ impl Period {
         self.0
     }
 
-    /// How long it is in seconds, where no clock is set meanwhile.
+    /// Its length in seconds, if no clock changes meanwhile.
     #[must_use]
     pub const fn nominal_secs(self) -> i64 {
         match self.0 {
@@ -153,7 +153,7 @@ impl fmt::Display for Every {
     }
 }
 
-/// What a wall clock shows when an interval starts. Midnight unless it is said.
+/// What a wall clock shows when an interval starts. The default is midnight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeOfDay {
     minutes: u16,

@@ -8,8 +8,7 @@ use crate::{FolderId, MachineName, RepositoryId, Status, Timestamp};
 
 /// What becomes of each selected machine, by name.
 ///
-/// Every machine that a source has and the selection takes is in the answer once, and so is every machine that the selection
-/// names without wildcards.
+/// The answer has each selected machine of a source once, and each machine that the selection names without wildcards.
 #[must_use]
 pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Request<'_>) -> Vec<Choice> {
     let mut machines: BTreeMap<MachineName, Vec<usize>> =

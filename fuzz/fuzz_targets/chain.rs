@@ -11,7 +11,7 @@ use offsite::{
     BackupJob, BackupMethod, Compact, CopyJob, Error, FullKind, ImageSource, JobFolder, JobName, LiveShare,
     MergeMethod, OpenRepository, PointSelector, Repair, Restore, Transforms, Verify,
 };
-use offsite_core::retention::{DeletedMachines, Gfs, ArchiveMethod, Policy, Simple};
+use offsite_core::retention::{ArchiveMethod, DeletedMachines, Gfs, Policy, Simple};
 use offsite_core::{BlockSize, MachineName, Timestamp};
 use offsite_fuzz::{now, run};
 use offsite_repository::testing::{Memory, MemoryOptions};
@@ -175,12 +175,13 @@ impl Play {
 
     async fn copy(&mut self, keep: u8, merge: Merge, archives: Archives, compacts: bool) {
         let gfs = |method| Gfs::new(1, 1, 0, 0).ok().map(|gfs| gfs.with_method(method));
-        let policy = Policy::new(Simple::new(2 + u32::from(keep % 4)).expect("at least two")).with_gfs(match archives {
-                Archives::None => None,
-                Archives::Shared => gfs(ArchiveMethod::Shared),
-                Archives::Independent => gfs(ArchiveMethod::Independent),
-                Archives::Active => gfs(ArchiveMethod::Active),
-            });
+        let simple = Simple::new(2 + u32::from(keep % 4)).expect("at least two");
+        let policy = Policy::new(simple).with_gfs(match archives {
+            Archives::None => None,
+            Archives::Shared => gfs(ArchiveMethod::Shared),
+            Archives::Independent => gfs(ArchiveMethod::Independent),
+            Archives::Active => gfs(ArchiveMethod::Active),
+        });
         let below = LiveShare::new(0.9).expect("a share");
         let transforms = Transforms {
             merge: match merge {

@@ -85,7 +85,7 @@ fn policy(gfs: Option<ArchiveMethod>) -> Policy {
 }
 
 fn merging(merge: MergeMethod, gfs: Option<ArchiveMethod>) -> Transforms {
-    Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy(gfs)) }
+    Transforms::keeping(policy(gfs)).merge(merge).apply_changes_at_once(true)
 }
 
 fn steps() -> [Step; 5] {
@@ -105,7 +105,7 @@ fn steps() -> [Step; 5] {
         },
         Step {
             name: "compact",
-            transforms: Transforms { compact: Some(Compact::all()), ..Transforms::default() },
+            transforms: Transforms::default().compact(Compact::all()),
             is_meant: |operation| matches!(operation, Operation::Compact { .. }),
             from: From::Adopted,
         },
@@ -117,7 +117,7 @@ fn steps() -> [Step; 5] {
         },
         Step {
             name: "remove a machine",
-            transforms: Transforms { deleted_machines: Some(gone), ..Transforms::default() },
+            transforms: Transforms::default().deleted_machines(Some(gone)),
             is_meant: |operation| matches!(operation, Operation::RemoveMachines { .. }),
             from: From::Chain,
         },
@@ -134,7 +134,7 @@ struct Fixture {
 impl Fixture {
     async fn new(case: Case) -> Self {
         // Blocks move through us, as they do where nothing can be cloned.
-        let target = Memory::with_options(MemoryOptions { clone_range: false, ..MemoryOptions::default() });
+        let target = Memory::with_options(MemoryOptions::default().with_clone_range(false));
         copied(case, &target).await;
         let (adopted, shared) = (target.fork(), target.fork());
         transform(&adopted, &merging(MergeMethod::Adopt, None)).await;
@@ -178,11 +178,10 @@ async fn copied(case: Case, target: &Memory) {
             backup = backup.machine(name(machine), vec![ImageSource::new(image(machine))]);
         }
         backup.run(now(version)).await.expect("a backup");
-        let settings = Transforms {
-            // With tiers, so that points are flagged; nothing is due yet.
-            retention: Some(policy(Some(ArchiveMethod::Shared)).with_regular(Simple::new(VERSIONS).expect("points"))),
-            ..Transforms::default()
-        };
+        // With tiers, so that points are flagged; nothing is due yet.
+        let settings = Transforms::keeping(
+            policy(Some(ArchiveMethod::Shared)).with_regular(Simple::new(VERSIONS).expect("points")),
+        );
         let copy = CopyJob::new(job(COPY_JOB), &source, job(BACKUP_JOB), &target).expect("two repositories");
         let selection = Selection::machines(machines.into_iter().map(name).collect());
         copy.select(selection).transforms(settings).run(now(version)).await.expect("a copy");

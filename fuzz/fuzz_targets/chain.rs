@@ -102,12 +102,7 @@ fn done<T>(answer: Result<T, Error>) -> T {
 
 impl Play {
     async fn new(world: &World) -> Self {
-        let options = MemoryOptions {
-            reclaim: world.punches,
-            patch: world.patches,
-            clone_range: world.clones,
-            ..MemoryOptions::default()
-        };
+        let options = MemoryOptions::default().with_reclaim(world.punches).with_patch(world.patches).with_clone_range(world.clones);
         let copied = Arc::new(Memory::with_options(options));
         Self {
             images: tempfile::tempdir_in("/dev/shm").expect("a folder"),
@@ -183,17 +178,16 @@ impl Play {
             Archives::Active => gfs(ArchiveMethod::Active),
         });
         let below = LiveShare::new(0.9).expect("a share");
-        let transforms = Transforms {
-            merge: match merge {
-                Merge::Auto => MergeMethod::Auto,
-                Merge::Adopt => MergeMethod::Adopt,
-                Merge::Fold => MergeMethod::Fold,
-            },
-            deleted_machines: DeletedMachines::after_days(3).ok(),
-            compact: compacts.then(|| Compact { piece_bytes: 300 << 10, ..Compact::below(below) }),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
+        let merge = match merge {
+            Merge::Auto => MergeMethod::Auto,
+            Merge::Adopt => MergeMethod::Adopt,
+            Merge::Fold => MergeMethod::Fold,
         };
+        let transforms = Transforms::keeping(policy)
+            .merge(merge)
+            .deleted_machines(DeletedMachines::after_days(3).ok())
+            .compact(compacts.then(|| Compact::below(below).piece_bytes(300 << 10)))
+            .apply_changes_at_once(true);
         let copy = done(CopyJob::new(job("copy"), &self.source, job("nightly"), &self.target));
         let report = done(copy.transforms(transforms).run(self.time()).await);
         for operation in &report.transform.operations {
@@ -212,7 +206,7 @@ impl Play {
         }
         let report = match Repair::new(&self.target, job("copy")).run().await {
             // Nothing is left.
-            Err(Error::Settings(_)) if !is_alone => return,
+            Err(Error::Damaged { .. }) if !is_alone => return,
             answer => done(answer),
         };
         assert!(!is_alone || report.left_out.is_empty(), "{report:?}");

@@ -187,7 +187,7 @@ async fn put_thing(memory: &Memory, thing: Thing) {
 fn told<T>(answer: Result<T, Error>) -> Option<T> {
     match answer {
         Ok(value) => Some(value),
-        Err(Error::Defect(what)) => panic!("{what}"),
+        Err(Error::Defect { what, .. }) => panic!("{what}"),
         Err(_) => None,
     }
 }

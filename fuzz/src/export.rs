@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arbitrary::Arbitrary;
-use offsite::{Error, Import, JobFolder, JobName, OpenRepository, Restore, Verify};
+use offsite::{DamagedPart, Error, Import, JobFolder, JobName, OpenRepository, Restore, Verify};
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, Header, Identity};
 use offsite_core::Index;
@@ -244,7 +244,7 @@ pub fn import(bytes: Vec<u8>) -> Option<Arc<Memory>> {
                 }
                 Some(memory)
             }
-            Err(Error::Export { .. }) => {
+            Err(Error::Damaged { part: DamagedPart::Export, .. }) => {
                 match JobFolder::open(&repository, &job()).await {
                     Ok(folder) => assert!(folder.chain().latest().is_none()),
                     Err(Error::UnknownJob { .. }) => {}

@@ -1,8 +1,11 @@
 //! Repositories for Offsite.
 //!
-//! [`Local`] keeps objects as files in a folder of this machine or of a mounted share; [`Removable`] keeps them on media that
-//! come and go; [`S3`] (feature `s3`) keeps them in a bucket of S3 or of a store that speaks its protocol. What makes each
-//! safe is described with it. A backend knows [`Repository`](offsite_repository::Repository) and nothing of backups.
+//! - [`Local`] keeps objects as files in a folder of this machine or of a mounted share.
+//! - [`Removable`] keeps them on media that come and go.
+//! - [`S3`] (feature `s3`) keeps them in a bucket of S3, or of a store that speaks its protocol.
+//!
+//! The documentation of each says what makes it safe. A backend knows [`Repository`](offsite_repository::Repository) and nothing of
+//! backups.
 
 #[cfg(target_os = "linux")]
 mod local;
@@ -13,14 +16,14 @@ mod s3;
 mod removable;
 
 #[cfg(target_os = "linux")]
-pub use local::{CreateBy, Local, LocalOptions};
+pub use local::{CreateMethod, Local, LocalOptions};
 #[cfg(all(target_os = "linux", feature = "fuzzing"))]
 #[doc(hidden)]
 pub use removable::fuzzing;
 #[cfg(target_os = "linux")]
 pub use removable::{
-    Absent, Catalogue, Ejected, KnownAbilities, KnownMedium, Medium, MediumId, MediumIdError, Remember, Removable,
-    RemovableOptions,
+    AbsentMedium, EjectedMedium, KnownMedium, MediaCatalogue, Medium, MediumAbilities, MediumId, MediumIdError,
+    RememberOptions, Removable, RemovableOptions,
 };
 #[cfg(feature = "s3")]
 pub use s3::{

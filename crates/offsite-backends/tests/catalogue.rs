@@ -4,7 +4,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use offsite_backends::{Absent, Catalogue, MediumId, Remember, Removable};
+use offsite_backends::{AbsentMedium, MediaCatalogue, MediumId, RememberOptions, Removable};
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
@@ -14,20 +14,23 @@ fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-fn what(seen_unix_secs: i64) -> Remember {
+fn what(seen_unix_secs: i64) -> RememberOptions {
     let prefixes = vec![Prefix::new("job/head").unwrap(), Prefix::new("job/index").unwrap()];
-    Remember { prefixes, keys: vec![key("marker")], object_bytes_max: 1_000, seen_unix_secs }
+    RememberOptions::new(seen_unix_secs)
+        .with_prefixes(prefixes)
+        .with_keys(vec![key("marker")])
+        .with_object_bytes_max(1_000)
 }
 
 struct Desk {
     folder: TempDir,
-    catalogue: Catalogue,
+    catalogue: MediaCatalogue,
 }
 
 impl Desk {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let catalogue = Catalogue::open(folder.path().join("catalogue")).await.unwrap();
+        let catalogue = MediaCatalogue::open(folder.path().join("catalogue")).await.unwrap();
         Self { folder, catalogue }
     }
 
@@ -47,8 +50,8 @@ impl Desk {
         drive
     }
 
-    async fn absent(&self, id: MediumId) -> Absent {
-        self.catalogue.absent(id).await.unwrap()
+    async fn absent_medium(&self, id: MediumId) -> AbsentMedium {
+        self.catalogue.absent_medium(id).await.unwrap()
     }
 }
 
@@ -60,15 +63,15 @@ async fn a_medium_that_is_away_is_listed_and_what_was_kept_of_it_is_read() {
     let (medium, limits) = (drive.medium().clone(), drive.limits());
     // What a plan asks of it.
     let abilities = |repository: &dyn Repository| {
-        let punch = repository.reclaim().map(|reclaim| reclaim.granularity_bytes());
-        let clone = repository.clone_range().map(|cloner| cloner.granularity_bytes());
+        let punch = repository.reclaim().map(|reclaim| reclaim.punch_granularity_bytes());
+        let clone = repository.clone_range().map(|cloner| cloner.clone_granularity_bytes());
         (punch, clone, repository.patch().is_some(), repository.retain().is_some())
     };
     let can = abilities(&drive);
     assert!(can.2, "a folder can patch: {can:?}");
     fs::remove_dir_all(drive.path()).unwrap();
 
-    let absent = desk.absent(medium.id).await;
+    let absent = desk.absent_medium(medium.id).await;
     assert_eq!((&absent.known().medium, absent.known().seen_unix_secs, absent.limits()), (&medium, 77, limits));
     assert_eq!(absent.list_all(&Prefix::root()).await.unwrap(), objects);
     // In pages, below a prefix, after a key that is not there.
@@ -96,7 +99,7 @@ async fn a_medium_that_is_away_is_listed_and_what_was_kept_of_it_is_read() {
     }
     assert_eq!(absent.get(&key("job/never"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(abilities(&absent), can);
-    let error = Repository::patch(&absent).unwrap().patch(&key("job/f"), Vec::new()).await.unwrap_err();
+    let error = absent.patch().unwrap().write_extents(&key("job/f"), Vec::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MediaAbsent, "{error}");
 }
 
@@ -111,22 +114,22 @@ async fn the_catalogue_follows_its_media() {
     blue.delete(&key("job/head/1")).await.unwrap();
     blue.put(&key("job/head/3"), Bytes::from_static(b"newest")).await.unwrap();
     blue.remember(&desk.catalogue, &what(3)).await.unwrap();
-    let absent = desk.absent(blue.medium().id).await;
+    let absent = desk.absent_medium(blue.medium().id).await;
     assert_eq!(absent.get(&key("job/head/3"), 9).await.unwrap(), "newest");
     assert_eq!(absent.get(&key("job/head/1"), 9).await.unwrap_err().kind(), ErrorKind::NotFound);
     let copies = desk.folder.path().join("catalogue").join(blue.medium().id.to_string());
     assert!(!copies.join("job/head/1").exists(), "what is no longer on the medium is no longer kept");
     // The other one is as it was.
-    assert_eq!(desk.absent(red.medium().id).await.get(&key("job/head/1"), 9).await.unwrap(), SMALL);
+    assert_eq!(desk.absent_medium(red.medium().id).await.get(&key("job/head/1"), 9).await.unwrap(), SMALL);
     // A medium that fails meanwhile leaves what was known.
     fs::remove_file(blue.path().join(".offsite-medium")).unwrap();
     blue.remember(&desk.catalogue, &what(4)).await.unwrap_err();
-    assert_eq!(desk.absent(blue.medium().id).await.known().seen_unix_secs, 3);
+    assert_eq!(desk.absent_medium(blue.medium().id).await.known().seen_unix_secs, 3);
 
     desk.catalogue.forget(blue.medium().id).await.unwrap();
     desk.catalogue.forget(blue.medium().id).await.unwrap();
     assert_eq!(desk.catalogue.medium(blue.medium().id).await.unwrap(), None);
-    let error = desk.catalogue.absent(blue.medium().id).await.unwrap_err();
+    let error = desk.catalogue.absent_medium(blue.medium().id).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().contains("never seen it"), "{error}");
     assert!(!copies.exists());
@@ -149,7 +152,7 @@ async fn a_damaged_entry_is_told_and_comes_back_with_its_medium() {
         ),
     ] {
         fs::write(&entry, alter).unwrap();
-        let error = desk.catalogue.absent(drive.medium().id).await.unwrap_err();
+        let error = desk.catalogue.absent_medium(drive.medium().id).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(detail) && error.to_string().contains(".medium"), "{error}");
         match desk.catalogue.media().await {
@@ -164,10 +167,10 @@ async fn a_damaged_entry_is_told_and_comes_back_with_its_medium() {
         }
     }
     drive.remember(&desk.catalogue, &what(2)).await.unwrap();
-    assert_eq!(desk.absent(drive.medium().id).await.known().seen_unix_secs, 2);
+    assert_eq!(desk.absent_medium(drive.medium().id).await.known().seen_unix_secs, 2);
     // Without its copies it still lists.
     fs::remove_dir_all(desk.folder.path().join("catalogue").join(drive.medium().id.to_string())).unwrap();
-    let absent = desk.absent(drive.medium().id).await;
+    let absent = desk.absent_medium(drive.medium().id).await;
     assert_eq!(absent.list_all(&Prefix::root()).await.unwrap().len(), 5);
     assert_eq!(absent.get(&key("job/head/1"), 9).await.unwrap_err().kind(), ErrorKind::MediaAbsent);
 }

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use offsite_backends::{CreateBy, Local, LocalOptions};
-use offsite_repository::testing::conformance::{Factory, Linker, Options, Racers, opens, race_child};
+use offsite_backends::{CreateMethod, Local, LocalOptions};
+use offsite_repository::testing::conformance::{Factory, Linker, Options, RacerProcess, factory, play_racer};
 use offsite_repository::{Error, ErrorKind, Repository, conformance_tests};
 use tempfile::TempDir;
 
@@ -12,21 +12,21 @@ const PLACE: &str = "OFFSITE_TEST_PLACE";
 
 /// A way in which files come into being, and whether folders are walked instead of opened at once.
 fn options_of(way: &str) -> LocalOptions {
-    let create_by = match way {
-        "linking-unnamed" => Some(CreateBy::LinkingUnnamed),
-        "renaming-staged" => Some(CreateBy::RenamingStaged),
-        "renaming-claimed" => Some(CreateBy::RenamingClaimed),
-        "linking-staged-walking-folders" => Some(CreateBy::LinkingStaged),
+    let create_method = match way {
+        "linking-unnamed" => Some(CreateMethod::LinkingUnnamed),
+        "renaming-staged" => Some(CreateMethod::RenamingStaged),
+        "renaming-claimed" => Some(CreateMethod::RenamingClaimed),
+        "linking-staged-walking-folders" => Some(CreateMethod::LinkingStaged),
         _ => None,
     };
-    LocalOptions { create_by, walk_folders: way.ends_with("walking-folders"), ..LocalOptions::default() }
+    LocalOptions::default().with_create_method(create_method).with_walk_folders(way.ends_with("walking-folders"))
 }
 
 fn open(way: &'static str) -> (impl Factory, Options, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_owned();
-    let racers = Racers::test("part_of_a_racer", PLACE, format!("{way} {}", path.display()));
-    let factory = opens(move || Local::open_with(path.clone(), options_of(way)));
+    let racers = RacerProcess::this_test("part_of_a_racer", PLACE, format!("{way} {}", path.display()));
+    let factory = factory(move || Local::open_with(path.clone(), options_of(way)));
     let (objects, outside) = (folder.path().to_owned(), tempfile::tempdir().expect("a temporary folder"));
     let linker = Linker::new(move |key| {
         let linked = std::fs::hard_link(objects.join(key.as_str()), outside.path().join("linked"));
@@ -42,7 +42,7 @@ async fn part_of_a_racer() {
     let place = place.into_string().expect("text");
     let (way, path) = place.split_once(' ').expect("a way and a folder");
     let local = Local::open_with(PathBuf::from(path), options_of(way)).await.expect("a repository");
-    race_child(&local).await;
+    play_racer(&local).await;
 }
 
 mod as_found {
@@ -74,8 +74,8 @@ mod renaming_claimed {
 async fn this_machine_can_do_what_is_tested() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let local = Local::open(folder.path()).await.expect("a repository in it");
-    println!("{:?}, punching: {}", local.create_by(), local.reclaim().is_some());
-    assert!(local.create_by().is_some() && local.patch().is_some());
+    println!("{:?}, punching: {}", local.create_method(), local.reclaim().is_some());
+    assert!(local.create_method().is_some() && local.patch().is_some());
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
     assert!(left.is_empty(), "opening left {left:?}");
 }

@@ -11,23 +11,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite_backends::{CreateBy, Local, LocalOptions};
+use offsite_backends::{CreateMethod, Local, LocalOptions};
 use offsite_repository::testing::conformance::{Options, check};
 use offsite_repository::{ErrorKind, Extent, Key, Piece, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};
 
 /// Runs the suite on a disk of `kind`, in the way that is found and in the `others` that work there.
-async fn conforms(kind: FileSystemKind, found: CreateBy, others: &[CreateBy]) -> Option<Local> {
+async fn conforms(kind: FileSystemKind, found: CreateMethod, others: &[CreateMethod]) -> Option<Local> {
     let disk = Disk::new_or_say(kind)?;
     let local = Local::open(disk.path()).await.unwrap();
-    assert_eq!(local.create_by(), Some(found));
+    assert_eq!(local.create_method(), Some(found));
     let ways = [None].into_iter().chain(others.iter().copied().map(Some));
-    for create_by in ways {
-        let options = LocalOptions { create_by, ..LocalOptions::default() };
+    for create_method in ways {
+        let options = LocalOptions::default().with_create_method(create_method);
         let tried = Local::open_with(disk.path(), options).await.unwrap();
         let report = check(Arc::new(tried), &Options::default()).await;
-        println!("{kind:?}, {:?}\n{report}", create_by.unwrap_or(found));
-        assert!(report.nothing_failed(), "{kind:?} {create_by:?}\n{report}");
+        println!("{kind:?}, {:?}\n{report}", create_method.unwrap_or(found));
+        assert!(report.nothing_failed(), "{kind:?} {create_method:?}\n{report}");
     }
     Some(local)
 }
@@ -36,35 +36,36 @@ fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-const LINKS: [CreateBy; 3] = [CreateBy::RenamingStaged, CreateBy::LinkingStaged, CreateBy::RenamingClaimed];
+const LINKS: [CreateMethod; 3] =
+    [CreateMethod::RenamingStaged, CreateMethod::LinkingStaged, CreateMethod::RenamingClaimed];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ext4() {
-    let Some(local) = conforms(FileSystemKind::Ext4, CreateBy::LinkingUnnamed, &LINKS).await else { return };
+    let Some(local) = conforms(FileSystemKind::Ext4, CreateMethod::LinkingUnnamed, &LINKS).await else { return };
     assert!(local.reclaim().is_some() && local.clone_range().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn xfs() {
-    let Some(local) = conforms(FileSystemKind::Xfs, CreateBy::LinkingUnnamed, &LINKS).await else { return };
+    let Some(local) = conforms(FileSystemKind::Xfs, CreateMethod::LinkingUnnamed, &LINKS).await else { return };
     assert!(local.reclaim().is_some() && local.clone_range().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn btrfs() {
-    let Some(local) = conforms(FileSystemKind::Btrfs, CreateBy::LinkingUnnamed, &LINKS).await else { return };
+    let Some(local) = conforms(FileSystemKind::Btrfs, CreateMethod::LinkingUnnamed, &LINKS).await else { return };
     assert!(local.reclaim().is_some() && local.clone_range().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn exfat() {
-    let Some(local) = conforms(FileSystemKind::Exfat, CreateBy::RenamingClaimed, &[]).await else { return };
+    let Some(local) = conforms(FileSystemKind::Exfat, CreateMethod::RenamingClaimed, &[]).await else { return };
     assert!(local.reclaim().is_none() && local.clone_range().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fat32() {
-    let Some(local) = conforms(FileSystemKind::Fat32, CreateBy::RenamingClaimed, &[]).await else { return };
+    let Some(local) = conforms(FileSystemKind::Fat32, CreateMethod::RenamingClaimed, &[]).await else { return };
     assert!(local.reclaim().is_none() && local.clone_range().is_none());
 }
 
@@ -106,7 +107,7 @@ async fn names_that_differ_in_case_are_not_mixed_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dead_writers_claim_goes_over_or_is_swept() {
     let folder = tempfile::tempdir().unwrap();
-    let options = LocalOptions { create_by: Some(CreateBy::RenamingClaimed), ..LocalOptions::default() };
+    let options = LocalOptions::default().with_create_method(CreateMethod::RenamingClaimed);
     let local = Local::open_with(folder.path(), options).await.unwrap();
     let claim = folder.path().join("job/.claim-object");
     std::fs::create_dir(folder.path().join("job")).unwrap();
@@ -140,7 +141,7 @@ async fn clones_take_no_space_and_stay_what_they_were() {
         local.put(&key("one"), content.clone()).await.unwrap();
         // More than the disk could hold a second, third and fourth time.
         for (number, end) in (1..).zip([content.len() as u64, 90_000_001, 99 << 20]) {
-            let piece = |range| Piece { key: key("one"), range };
+            let piece = |range| Piece::new(key("one"), range);
             let pieces = [piece(4096..8192), piece(0..0), piece(0..end)];
             let clone = key(&format!("job/clone-{number}"));
             cloner.create_from(&clone, &pieces).await.unwrap();
@@ -149,7 +150,7 @@ async fn clones_take_no_space_and_stay_what_they_were() {
             assert!(found[..4096] == content[4096..8192] && found[4096..] == content[..end], "{kind:?} {number}");
         }
         for ragged in [1..4096, 0..4097] {
-            let pieces = [Piece { key: key("one"), range: ragged }, Piece { key: key("one"), range: 0..4096 }];
+            let pieces = [Piece::new(key("one"), ragged), Piece::new(key("one"), 0..4096)];
             let error = cloner.create_from(&key("ragged"), &pieces).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().contains("multiples of 4096"), "{error}");
@@ -159,7 +160,7 @@ async fn clones_take_no_space_and_stay_what_they_were() {
         local
             .patch()
             .unwrap()
-            .patch(&key("one"), vec![Extent { offset: 8192, chunks: vec![Bytes::from(vec![0; 9_999])] }])
+            .write_extents(&key("one"), vec![Extent::new(8192, vec![Bytes::from(vec![0; 9_999])])])
             .await
             .unwrap();
         local.reclaim().unwrap().punch(&key("one"), &[1 << 20..50 << 20]).await.unwrap();

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use offsite_backends::{Catalogue, Local, Removable, S3, S3Credentials, S3Location, S3Options};
+use offsite_backends::{Local, MediaCatalogue, Removable, S3, S3Credentials, S3Location, S3Options};
 use offsite_repository::{ErrorKind, Key, Prefix};
 use offsite_s3_server::{Behaviour, Server};
 
@@ -95,11 +95,7 @@ async fn texts_of_a_bucket_are_refused_by_name() {
         // Any graphic text may be a key.
         if text.is_empty() || text.len() > 1000 || text.chars().any(|letter| !letter.is_ascii_graphic()) {
             for name in ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"] {
-                let mut key = S3Credentials {
-                    access_key_id: "id".to_owned(),
-                    secret_access_key: "secret".to_owned(),
-                    session_token: Some("token".to_owned()),
-                };
+                let mut key = S3Credentials::new("id", "secret").with_session_token("token");
                 match name {
                     "aws_access_key_id" => key.access_key_id.clone_from(&text),
                     "aws_secret_access_key" => key.secret_access_key.clone_from(&text),
@@ -148,11 +144,7 @@ fn endpoints_that_make_sense_are_taken() {
     // Nobody answers there, and that is all that is wrong.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for url in ["http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1/store/s3"] {
-        let key = S3Credentials {
-            access_key_id: "id".to_owned(),
-            secret_access_key: "se/cr+et=".to_owned(),
-            session_token: None,
-        };
+        let key = S3Credentials::new("id", "se/cr+et=");
         let mut options = S3Options::new(S3Location::parse("s3://bucket/prefix").unwrap(), key);
         (options.endpoint, options.retries) = (Some(url.to_owned()), 0);
         let error = runtime.block_on(S3::open(options)).unwrap_err();
@@ -170,7 +162,7 @@ async fn paths_and_names_never_end_in_a_panic() {
             (
                 Local::open(&path).await.is_ok(),
                 Removable::open(&path).await.is_ok(),
-                Catalogue::open(&path).await.is_ok(),
+                MediaCatalogue::open(&path).await.is_ok(),
             )
         });
         let opened = opened.await.unwrap_or_else(|panic| panic!("{text:?}: {panic}"));

@@ -11,12 +11,16 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
-use offsite_backends::{CreateBy, Local, LocalOptions};
+use offsite_backends::{CreateMethod, Local, LocalOptions};
 use offsite_repository::{ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
-const WAYS: [CreateBy; 4] =
-    [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged, CreateBy::RenamingClaimed];
+const WAYS: [CreateMethod; 4] = [
+    CreateMethod::LinkingUnnamed,
+    CreateMethod::RenamingStaged,
+    CreateMethod::LinkingStaged,
+    CreateMethod::RenamingClaimed,
+];
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -24,7 +28,7 @@ fn key(text: &str) -> Key {
 
 /// Both ways through folders.
 async fn each_way(folder: &Path) -> [Local; 2] {
-    let walking = LocalOptions { walk_folders: true, ..LocalOptions::default() };
+    let walking = LocalOptions::default().with_walk_folders(true);
     [Local::open(folder).await.unwrap(), Local::open_with(folder, walking).await.unwrap()]
 }
 
@@ -79,7 +83,7 @@ async fn a_folder_that_is_missing_is_told_and_made_on_demand() {
 async fn files_belong_to_owner_and_group() {
     let folder = tempfile::tempdir().unwrap();
     for (name, by) in ["a", "b", "c", "d"].into_iter().zip(WAYS) {
-        let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
+        let options = LocalOptions::default().with_create_method(by);
         let local = Local::open_with(folder.path(), options).await.unwrap();
         local.put(&key(&format!("folder/{name}")), Bytes::from_static(b"x")).await.unwrap();
         let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
@@ -111,7 +115,7 @@ async fn links_are_not_followed() {
         local
             .patch()
             .unwrap()
-            .patch(&key("job/secret"), vec![Extent { offset: 0, chunks: vec![Bytes::from_static(b"x")] }])
+            .write_extents(&key("job/secret"), vec![Extent::new(0, vec![Bytes::from_static(b"x")])])
             .await
             .unwrap_err();
         local.sweep().await.unwrap();
@@ -145,7 +149,7 @@ async fn what_is_no_object_is_neither_listed_nor_read() {
 async fn a_full_disk_is_told_and_reads_and_punches_on() {
     let Some(mount) = Mount::new("3m") else { return };
     for by in WAYS {
-        let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
+        let options = LocalOptions::default().with_create_method(by);
         let local = Local::open_with(mount.path(), options.clone()).await.unwrap();
         let (small, large) = (key("a/small"), key("a/large"));
         let half = Bytes::from(vec![7; 1 << 20]);
@@ -240,7 +244,7 @@ async fn a_repository_whose_own_folder_is_gone_is_absent_and_not_empty() {
     for walk_folders in [false, true] {
         let (path, gone) = (folder.path().join("drive"), key("a/b"));
         fs::create_dir(&path).unwrap();
-        let options = LocalOptions { walk_folders, ..LocalOptions::default() };
+        let options = LocalOptions::default().with_walk_folders(walk_folders);
         let local = Local::open_with(&path, options).await.unwrap();
         local.put(&gone, Bytes::from_static(b"x")).await.unwrap();
         fs::remove_dir_all(&path).unwrap();
@@ -274,7 +278,7 @@ async fn a_folder_that_was_removed_behind_its_back_is_made_again() {
 #[tokio::test]
 async fn a_dropped_writer_leaves_nothing_after_a_sweep() {
     let folder = tempfile::tempdir().unwrap();
-    let options = LocalOptions { create_by: Some(CreateBy::RenamingStaged), ..LocalOptions::default() };
+    let options = LocalOptions::default().with_create_method(CreateMethod::RenamingStaged);
     let local = Local::open_with(folder.path(), options).await.unwrap();
     drop(local.create(&key("dropped")).await.unwrap());
     local.create(&key("aborted")).await.unwrap().abort().await.unwrap();

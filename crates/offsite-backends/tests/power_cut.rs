@@ -10,13 +10,17 @@
 )]
 
 use bytes::Bytes;
-use offsite_backends::{CreateBy, Local, LocalOptions};
+use offsite_backends::{CreateMethod, Local, LocalOptions};
 use offsite_repository::{ErrorKind, Extent, Key, ObjectWriter, Prefix, Repository, RepositoryExt};
 use offsite_tests::{Disk, FileSystemKind};
 use tokio::sync::Mutex;
 
-const WAYS: [CreateBy; 4] =
-    [CreateBy::LinkingUnnamed, CreateBy::RenamingStaged, CreateBy::LinkingStaged, CreateBy::RenamingClaimed];
+const WAYS: [CreateMethod; 4] = [
+    CreateMethod::LinkingUnnamed,
+    CreateMethod::RenamingStaged,
+    CreateMethod::LinkingStaged,
+    CreateMethod::RenamingClaimed,
+];
 
 /// Those that lose what was not flushed when they are told to stop.
 const KINDS: [FileSystemKind; 2] = [FileSystemKind::Ext4, FileSystemKind::Xfs];
@@ -30,8 +34,8 @@ fn power_on(disk: &mut Disk) {
     disk.mount().unwrap();
 }
 
-async fn open(disk: &Disk, by: CreateBy) -> Local {
-    let options = LocalOptions { create_by: Some(by), ..LocalOptions::default() };
+async fn open(disk: &Disk, by: CreateMethod) -> Local {
+    let options = LocalOptions::default().with_create_method(by);
     Local::open_with(disk.path(), options).await.unwrap()
 }
 
@@ -106,7 +110,7 @@ async fn what_is_deleted_punched_or_patched_stays_so() {
     let _alone = ONE_AT_A_TIME.lock().await;
     for kind in KINDS {
         let Some(mut disk) = Disk::new_or_say(kind) else { continue };
-        let by = CreateBy::LinkingUnnamed;
+        let by = CreateMethod::LinkingUnnamed;
         let old = content(5, 1 << 20);
         let local = open(&disk, by).await;
         for name in ["deleted", "punched", "patched"] {
@@ -133,7 +137,7 @@ async fn what_is_deleted_punched_or_patched_stays_so() {
         local
             .patch()
             .unwrap()
-            .patch(&key("patched"), vec![Extent { offset: 1 << 20, chunks: vec![new.clone()] }])
+            .write_extents(&key("patched"), vec![Extent::new(1 << 20, vec![new.clone()])])
             .await
             .unwrap();
         drop(local);

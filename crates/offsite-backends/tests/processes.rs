@@ -8,16 +8,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use offsite_backends::{CreateBy, Local, LocalOptions};
+use offsite_backends::{CreateMethod, Local, LocalOptions};
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RepositoryExt};
 
 const FOLDER: &str = "OFFSITE_TEST_FOLDER";
 const WAY: &str = "OFFSITE_TEST_WAY";
-const WAYS: [(&str, CreateBy); 4] = [
-    ("unnamed", CreateBy::LinkingUnnamed),
-    ("renaming", CreateBy::RenamingStaged),
-    ("linking", CreateBy::LinkingStaged),
-    ("claiming", CreateBy::RenamingClaimed),
+const WAYS: [(&str, CreateMethod); 4] = [
+    ("unnamed", CreateMethod::LinkingUnnamed),
+    ("renaming", CreateMethod::RenamingStaged),
+    ("linking", CreateMethod::LinkingStaged),
+    ("claiming", CreateMethod::RenamingClaimed),
 ];
 const RACERS: usize = 5;
 const ROUNDS: usize = 8;
@@ -27,8 +27,8 @@ fn key(text: &str) -> Key {
 }
 
 async fn open(folder: &Path, way: &str) -> Local {
-    let create_by = WAYS.iter().find(|(name, _)| *name == way).map(|(_, by)| *by);
-    Local::open_with(folder, LocalOptions { create_by, ..LocalOptions::default() }).await.unwrap()
+    let create_method = WAYS.iter().find(|(name, _)| *name == way).map(|(_, by)| *by);
+    Local::open_with(folder, LocalOptions::default().with_create_method(create_method)).await.unwrap()
 }
 
 /// Starts the test `part` of this binary in a process of its own.
@@ -149,7 +149,7 @@ async fn a_killed_writer_leaves_nothing_that_a_sweep_does_not_remove() {
         let local = open(folder.path(), way).await;
         let mut alive = local.create(&key("job/blocks/alive")).await.unwrap();
         alive.write(vec![Bytes::from_static(b"still here")]).await.unwrap();
-        let staged = if by == CreateBy::LinkingUnnamed { 0 } else { 1 };
+        let staged = if by == CreateMethod::LinkingUnnamed { 0 } else { 1 };
         // Another process at work is spared as this one's own writer is.
         local.sweep().await.unwrap();
         assert_eq!(hidden(), 2 * staged, "{way}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite_backends::{Catalogue, Local, Medium, MediumId, Remember, Removable, RemovableOptions};
+use offsite_backends::{Local, MediaCatalogue, Medium, MediumId, RememberOptions, Removable, RemovableOptions};
 use offsite_repository::testing::conformance::Options;
 use offsite_repository::{Error, ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt, conformance_tests};
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ impl Desk {
     }
 
     fn options(&self, expected: &[MediumId]) -> RemovableOptions {
-        RemovableOptions { places: vec![self.place()], expected: expected.to_vec(), ..RemovableOptions::default() }
+        RemovableOptions::default().with_places(vec![self.place()]).with_expected(expected.to_vec())
     }
 }
 
@@ -110,11 +110,9 @@ async fn a_medium_is_prepared_once_and_opened_where_it_is() {
 async fn a_medium_is_found_by_its_identity_and_another_is_refused() {
     let desk = Desk::new();
     let (blue, red) = (desk.prepare("Blue").await, desk.prepare("Red").await);
-    let catalogue = Catalogue::open(desk.drive("catalogue")).await.unwrap();
+    let catalogue = MediaCatalogue::open(desk.drive("catalogue")).await.unwrap();
     let seen = Removable::open(desk.drive("Blue")).await.unwrap();
-    seen.remember(&catalogue, &Remember { prefixes: vec![], keys: vec![], object_bytes_max: 0, seen_unix_secs: 1 })
-        .await
-        .unwrap();
+    seen.remember(&catalogue, &RememberOptions::new(1)).await.unwrap();
     let mut options = desk.options(&[blue.id]);
     let error = Removable::open_with(options.clone()).await.unwrap_err();
     expect(&error, ErrorKind::MediaAbsent, &["insert and mount it", &blue.id.to_string()]);
@@ -130,9 +128,9 @@ async fn a_medium_is_found_by_its_identity_and_another_is_refused() {
     assert_eq!(Removable::open_with(options.clone()).await.unwrap().medium(), &red);
     // Where a desktop mounts media: in folders of one folder. Files and folders that are no media do not matter.
     fs::write(desk.drive("file"), "").unwrap();
-    options = RemovableOptions { below: vec![desk.folder.path().to_owned()], ..desk.options(&[blue.id]) };
+    options = desk.options(&[blue.id]).with_parents(vec![desk.folder.path().to_owned()]);
     assert_eq!(Removable::open_with(options.clone()).await.unwrap().path(), desk.drive("Blue"));
-    options.below.push(desk.drive("missing"));
+    options.parents.push(desk.drive("missing"));
     assert_eq!(Removable::open_with(options.clone()).await.unwrap().medium(), &blue);
     // A copy of the drive has the same identity, and may be the one that is behind.
     fs::create_dir(desk.drive("twin")).unwrap();
@@ -153,8 +151,7 @@ async fn a_damaged_identity_is_told_and_another_place_tried() {
     expect(&error, ErrorKind::Corrupt, &[&desk.drive("Blue").display().to_string(), ".offsite-medium is damaged"]);
     expect(&Removable::prepare_folder(desk.drive("Blue"), "Red").await.unwrap_err(), ErrorKind::Corrupt, &[]);
     desk.prepare("Red").await;
-    let options =
-        RemovableOptions { places: vec![desk.drive("Blue"), desk.drive("Red")], ..RemovableOptions::default() };
+    let options = RemovableOptions::default().with_places(vec![desk.drive("Blue"), desk.drive("Red")]);
     assert_eq!(Removable::open_with(options).await.unwrap().medium().label, "Red");
     // A link is no marker: it could lead to another medium's.
     fs::remove_file(&marker).unwrap();
@@ -171,10 +168,7 @@ async fn ask_all(removable: &Removable) -> Vec<Error> {
         removable.list(&Prefix::root(), None, 9).await.map(drop),
         removable.delete(&key("job/object")).await,
         removable.sweep().await,
-        Repository::patch(removable)
-            .unwrap()
-            .patch(&key("job/object"), vec![Extent { offset: 0, chunks: vec![some()] }])
-            .await,
+        removable.patch().unwrap().write_extents(&key("job/object"), vec![Extent::new(0, vec![some()])]).await,
         removable.eject().await.map(drop),
     ];
     if let Some(reclaim) = removable.reclaim() {

@@ -39,12 +39,11 @@ async fn objects_are_small_where_holes_cannot_be_punched() {
         let bytes_max = removable.limits().object_bytes_max;
         if matches!(kind, FileSystemKind::Exfat | FileSystemKind::Fat32) {
             assert_eq!((bytes_max, local.limits().object_bytes_max), (1 << 30, u64::from(u32::MAX)), "{kind:?}");
-            let patch = Repository::patch(&removable).unwrap();
+            let patch = removable.patch().unwrap();
             removable.put(&key("object"), Bytes::from_static(b"x")).await.unwrap();
             // Refused before a byte is written: as many as could not be held, of one megabyte.
             let chunks = vec![Bytes::from(vec![0; 1 << 20]); 1_024];
-            let error =
-                patch.patch(&key("object"), vec![Extent { offset: 1, chunks: chunks.clone() }]).await.unwrap_err();
+            let error = patch.write_extents(&key("object"), vec![Extent::new(1, chunks.clone())]).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             let mut writer = removable.create(&key("large")).await.unwrap();
             let error = writer.write([chunks, vec![Bytes::from_static(b"x")]].concat()).await.unwrap_err();

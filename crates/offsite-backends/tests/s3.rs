@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_backends::{S3, S3Checksum, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location};
-use offsite_repository::{ErrorKind, Key, Piece, Prefix, Read, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Piece, Prefix, ReadRequest, Repository, RepositoryExt};
 use offsite_s3_server::{
     BUCKET, Behaviour, Conditions, Effect, Fault, Operation, READER_KEY_ID, SECRET_ACCESS_KEY, Server,
 };
@@ -73,11 +73,7 @@ async fn a_key_that_may_only_read_opens_for_reading() {
     let (server, s3) = plain().await;
     s3.put(&key("object"), content(10)).await.unwrap();
     let mut options = support::options(&server, "site a");
-    options.credentials = std::sync::Arc::new(S3Credentials {
-        access_key_id: READER_KEY_ID.to_owned(),
-        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        session_token: None,
-    });
+    options.credentials = std::sync::Arc::new(S3Credentials::new(READER_KEY_ID, SECRET_ACCESS_KEY));
     let reader = S3::open(options).await.unwrap();
     assert_eq!(reader.get(&key("object"), 10).await.unwrap(), content(10));
     let error = reader.put(&key("other"), content(1)).await.unwrap_err();
@@ -236,7 +232,7 @@ async fn ranges_are_read_by_few_requests() {
     s3.put(&key("object"), whole.clone()).await.unwrap();
     let read = async |ranges: &[std::ops::Range<u64>]| {
         server.reset_counts();
-        let buffers = s3.read(&key("object"), Read::Ranges(ranges)).await.unwrap();
+        let buffers = s3.read(&key("object"), ReadRequest::Ranges(ranges)).await.unwrap();
         for (range, buffer) in ranges.iter().zip(&buffers) {
             assert!(buffer[..] == whole[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]);
         }
@@ -290,8 +286,7 @@ async fn large_ranges_are_cloned_without_passing_here() {
     let whole = content(4 * PART_BYTES);
     s3.put(&key("source # (1)"), whole.clone()).await.unwrap();
     let ranges = [1_000..3 * PART_BYTES as u64, 10..20, 0..PART_BYTES as u64];
-    let pieces: Vec<Piece> =
-        ranges.iter().map(|range| Piece { key: key("source # (1)"), range: range.clone() }).collect();
+    let pieces: Vec<Piece> = ranges.iter().map(|range| Piece::new(key("source # (1)"), range.clone())).collect();
     server.reset_counts();
     s3.clone_range().unwrap().create_from(&key("clone"), &pieces).await.unwrap();
     let counts = server.counts();
@@ -368,7 +363,7 @@ async fn a_provider_of_ones_own_is_asked_for_each_request() {
     assert_eq!(s3.get(&key("a"), 10).await.unwrap(), content(10));
     assert!(vault.asked.load(Ordering::Relaxed) > asked);
     vault.is_locked.store(true, Ordering::Relaxed);
-    let piece = Piece { key: key("a"), range: 0..10 };
+    let piece = Piece::new(key("a"), 0..10);
     let refused = [
         s3.put(&key("b"), content(10)).await.unwrap_err(),
         s3.get(&key("a"), 10).await.unwrap_err(),
@@ -391,7 +386,7 @@ async fn a_provider_of_ones_own_is_asked_for_each_request() {
 async fn secrets_are_in_no_text() {
     const CANARIES: [&str; 2] = [SECRET_ACCESS_KEY, "canary-of-a-session"];
     let mut texts = Vec::new();
-    let with_token = S3Credentials { session_token: Some(CANARIES[1].to_owned()), ..support::credentials() };
+    let with_token = support::credentials().with_session_token(CANARIES[1].to_owned());
     let (server, s3) = plain().await;
     let mut options = support::options(&server, "site a");
     texts.push(format!("{with_token:?} {:?} {options:?} {s3:?} {}", S3CredentialSource::standard(), s3.location()));
@@ -431,7 +426,7 @@ async fn secrets_are_in_no_text() {
         ] {
             server.inject(Fault::once(operation, effect).always());
         }
-        let piece = Piece { key: key("x"), range: 0..1 };
+        let piece = Piece::new(key("x"), 0..1);
         texts.extend(
             [
                 s3.put(&key("x"), content(1)).await.map_err(errors).err(),
@@ -440,7 +435,7 @@ async fn secrets_are_in_no_text() {
                 s3.get_range(&key("x"), 0..1).await.map_err(errors).err(),
                 s3.list_all(&Prefix::root()).await.map_err(errors).err(),
                 s3.delete(&key("x")).await.map_err(errors).err(),
-                s3.unfinished().await.map_err(errors).err(),
+                s3.unfinished_uploads().await.map_err(errors).err(),
                 s3.clone_range().unwrap().create_from(&key("y"), &[piece]).await.map_err(errors).err(),
             ]
             .into_iter()

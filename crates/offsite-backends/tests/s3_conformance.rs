@@ -3,20 +3,20 @@
 mod support;
 
 use offsite_backends::{S3, S3Options};
-use offsite_repository::testing::conformance::{Factory, Options, opens};
+use offsite_repository::testing::conformance::{Factory, Options, factory};
 use offsite_repository::{Repository, conformance_tests};
 use offsite_s3_server::{Behaviour, Conditions, Effect, Fault, Operation, Server};
 
 /// Opens a folder of the bucket anew each time, so that two handles of it are tried.
 fn handles(options: S3Options) -> impl Factory {
-    opens(move || S3::open(options.clone()))
+    factory(move || S3::open(options.clone()))
 }
 
 async fn open(behaviour: Behaviour) -> (impl Factory, Options, Server) {
     let server = Server::start_with(behaviour).await;
     let handles = handles(support::options(&server, "site a"));
     // Larger than a part, so that objects are uploaded in several; at the least length that there is for a part.
-    (handles, Options { large_bytes: (5 << 20) + 321, ..Options::default() }, server)
+    (handles, Options::default().with_large_object_bytes((5 << 20) + 321), server)
 }
 
 mod plain {
@@ -45,7 +45,7 @@ mod keeping_versions_and_locking {
     use super::*;
     conformance_tests!(async || {
         let (handles, options, server) = open(Behaviour { locks: true, ..Behaviour::default() }).await;
-        (handles, Options { retain_secs: 3_600, ..options }, server)
+        (handles, options.with_retain_secs(3_600), server)
     });
 }
 

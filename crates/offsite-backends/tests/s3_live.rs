@@ -103,7 +103,7 @@ async fn a_live_bucket_with_object_lock_keeps_the_contract() {
     };
     println!("{s3:?}");
     // Where objects cannot be locked, the case says so.
-    let report = check(Arc::new(s3), &Options { retain_secs: 60, ..Options::default() }).await;
+    let report = check(Arc::new(s3), &Options::default().with_retain_secs(60)).await;
     println!("{report}");
     assert_kept(&report);
 }
@@ -142,7 +142,7 @@ async fn large_objects_race_and_come_back_as_they_were() {
     }
     remove_all(&s3).await;
     s3.sweep().await.unwrap();
-    match s3.unfinished().await {
+    match s3.unfinished_uploads().await {
         Ok(left) => assert_eq!(left, []),
         Err(error) => println!("its uploads cannot be listed: {error}"),
     }
@@ -160,11 +160,11 @@ async fn ranges_become_objects_without_passing_here() {
     let ranges = [100..2 * PART_BYTES, 7..9, 0..PART_BYTES + 1, 3 * PART_BYTES - 11..3 * PART_BYTES];
     s3.put(&key("odd%2Fname+%"), content.clone()).await.unwrap();
     let mut pieces: Vec<Piece> =
-        ranges.iter().map(|range| Piece { key: key("source object (1)"), range: range.clone() }).collect();
+        ranges.iter().map(|range| Piece::new(key("source object (1)"), range.clone())).collect();
     let cut = |range: &std::ops::Range<u64>| {
         content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
     };
-    pieces.push(Piece { key: key("odd%2Fname+%"), range: 0..PART_BYTES + 1 });
+    pieces.push(Piece::new(key("odd%2Fname+%"), 0..PART_BYTES + 1));
     let wanted: Vec<u8> = ranges.iter().chain([&(0..PART_BYTES + 1)]).flat_map(cut).collect();
     cloner.create_from(&key("clone"), &pieces).await.unwrap();
     assert!(s3.get(&key("clone"), u64::MAX).await.unwrap() == wanted, "the clone is not its pieces");
@@ -178,7 +178,7 @@ async fn an_upload_that_was_dropped_is_ended() {
     let Some(s3) = open("OFFSITE_S3_BUCKET").await else { return };
     let mut writer = s3.create(&key("dropped")).await.unwrap();
     writer.write(vec![noise(6, PART_BYTES + 1)]).await.unwrap();
-    match s3.unfinished().await {
+    match s3.unfinished_uploads().await {
         Ok(uploads) => assert_eq!(uploads, [key("dropped")]),
         Err(error) => {
             println!("its uploads cannot be listed: {error}");
@@ -187,6 +187,6 @@ async fn an_upload_that_was_dropped_is_ended() {
     }
     drop(writer);
     s3.sweep().await.unwrap();
-    assert_eq!(s3.unfinished().await.unwrap(), []);
+    assert_eq!(s3.unfinished_uploads().await.unwrap(), []);
     assert_eq!(s3.get(&key("dropped"), 1).await.unwrap_err().kind(), ErrorKind::NotFound);
 }

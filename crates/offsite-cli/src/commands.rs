@@ -24,7 +24,7 @@ use offsite::{ClosedFolder, JobFolders, JobName, KnownDamage, OpenRepository, Pl
 
 use crate::config::Config;
 use crate::status::{Failure, Status};
-use crate::{operation, print, render};
+use crate::{operation, print, render, words};
 
 /// The folder of the job that was named, or all of the repository `repo`; and how bad it is that folders cannot be looked into, which
 /// is told.
@@ -38,9 +38,9 @@ async fn jobs(
         let job = JobName::new(name).map_err(|error| Failure::WrongUse(error.to_string()))?;
         return Ok((vec![config.folder_of(repo, &job)], Status::Done));
     }
-    let JobFolders { jobs, headless, closed } = repository.job_folders().await?;
+    let JobFolders { jobs, headless, closed, .. } = repository.job_folders().await?;
     let mut status = Status::Done;
-    for ClosedFolder { name, why } in closed {
+    for ClosedFolder { name, why, .. } in closed {
         print::warning(format_args!(
             "the folder {name} of {} is left out, though it may be of a job: {why}",
             repository.location()
@@ -156,6 +156,6 @@ pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<
         ));
     }
     lines.extend(damage_lines(&report.damage));
-    lines.extend(report.notes.iter().map(|note| format!("note      {note}")));
+    lines.extend(report.notes.iter().map(|note| format!("note      {}", words::note(note))));
     lines
 }

@@ -435,7 +435,7 @@ impl JobConfig {
         let SelectConfig { machines, containers, tags, exclude } = &self.select;
         let ExcludeConfig(other) = exclude;
         let exclude = objects(&other.machines, &other.containers, &other.tags)?;
-        Ok(Selection { include: objects(machines, containers, tags)?, exclude })
+        Ok(Selection::all().include(objects(machines, containers, tags)?).exclude(exclude))
     }
 
     /// What the job keeps, and how its chain is transformed.
@@ -445,6 +445,10 @@ impl JobConfig {
         // Who has not said how often the job runs may start it by hand, a few times a year.
         let settings = self.every.as_ref().map(|_| self.settings()).transpose().map_err(|fault| fault.why)?;
         let clock_ahead_max_secs = settings.map(|settings| settings.schedule.ahead_max_secs());
-        Ok(Transforms { deleted_machines, clock_ahead_max_secs, ..self.transform.transforms(policy)? })
+        Ok(self
+            .transform
+            .transforms(policy)?
+            .deleted_machines(deleted_machines)
+            .clock_ahead_max_secs(clock_ahead_max_secs))
     }
 }

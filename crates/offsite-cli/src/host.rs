@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use offsite::report::{ErrorSummary, Note, Unseen};
 use offsite::runner::{Clock, JobHost, OpenFailure, RunReport, RunStatus};
 use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
-use offsite_backends::{Ejected, Medium};
+use offsite_backends::{EjectedMedium, Medium};
 
 use crate::config::{Config, JobConfig};
 use crate::media::Inserted;
 use crate::post_job::Told;
 use crate::status::Failure;
-use crate::{json, place};
+use crate::{advice, json, place};
 
 /// Who is told what happens around a job.
 pub(crate) trait Listener: Send + Sync {
@@ -22,7 +23,7 @@ pub(crate) trait Listener: Send + Sync {
     fn script(&self, line: &str);
 
     /// The medium of the target can be taken out.
-    fn ejected(&self, ejected: &Ejected);
+    fn ejected(&self, ejected: &EjectedMedium);
 }
 
 /// A job of the config.
@@ -94,7 +95,7 @@ impl Host {
     }
 
     /// The sources in repositories that can be opened, and why others cannot.
-    pub(crate) async fn sources(&self) -> Result<(Vec<Source>, Vec<String>), Failure> {
+    pub(crate) async fn sources(&self) -> Result<(Vec<Source>, Vec<Unseen>), Failure> {
         let job = self.job()?;
         let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
         let mut failures: BTreeMap<&str, Failure> = BTreeMap::new();
@@ -114,11 +115,13 @@ impl Host {
         match failures.pop_first() {
             Some((_, failure @ Failure::WrongUse(_))) if sources.is_empty() => Err(failure),
             first => {
-                let words = |(repo, failure): (&str, Failure)| {
+                let unseen = |(repo, failure): (&str, Failure)| {
                     let (text, named) = (one_line(failure.text()), format!("repository {repo}: "));
-                    format!("not looked at: {named}{}", text.strip_prefix(&named).unwrap_or(&text))
+                    let text = text.strip_prefix(&named).unwrap_or(&text);
+                    let why = ErrorSummary::new(text, !matches!(failure, Failure::WrongUse(_)));
+                    Unseen::Repository { name: repo.to_owned(), why }
                 };
-                Ok((sources, first.into_iter().chain(failures).map(words).collect()))
+                Ok((sources, first.into_iter().chain(failures).map(unseen).collect()))
             }
         }
     }
@@ -127,7 +130,7 @@ impl Host {
     pub(crate) async fn copy_job(
         &self,
         sources: Vec<Source>,
-        mut unseen: Vec<String>,
+        mut unseen: Vec<Unseen>,
         target: &OpenRepository,
         medium: Option<&Medium>,
     ) -> Result<CopyJob, Failure> {
@@ -145,7 +148,8 @@ impl Host {
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
             .progress(self.progress.clone());
-        let notes = self.former_name(&copy, target).await?.into_iter().collect();
+        let former = self.former_name(&copy, target).await?;
+        let notes = former.into_iter().map(|text| Note::Told { text }).collect();
         Ok(copy.notes(notes))
     }
 
@@ -202,10 +206,10 @@ impl Host {
     }
 
     /// What is to be done to the chain, and what of retention cannot be counted now.
-    pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<String>), Failure> {
+    pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<Unseen>), Failure> {
         let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
         let Self { apply_changes_at_once, trusts_clock, .. } = *self;
-        Ok((Transforms { apply_changes_at_once, trusts_clock, ..transforms }, untold))
+        Ok((transforms.apply_changes_at_once(apply_changes_at_once).trusts_clock(trusts_clock), untold))
     }
 
     /// The repository that the job copies to, and the drive that it is on, if it is on one.
@@ -261,6 +265,10 @@ impl JobHost for Host {
         })
     }
 
+    fn words(&self, error: &offsite::Error) -> String {
+        advice::line_of(error)
+    }
+
     async fn after(&self, report: &RunReport) -> Vec<String> {
         let mut warnings = Vec::new();
         // After a failure, another drive may be there than the one that the job has opened.
@@ -283,7 +291,7 @@ pub(crate) async fn transforms(
     name: &JobName,
     config: &Config,
     medium: Option<&Medium>,
-) -> Result<(Transforms, Vec<String>), Failure> {
+) -> Result<(Transforms, Vec<Unseen>), Failure> {
     let job = config.jobs.get(name.as_str());
     let job = job.ok_or_else(|| Failure::WrongUse(format!("the config has no job {name}")))?;
     let (mut elsewhere, mut untold) = (Vec::new(), Vec::new());
@@ -291,7 +299,7 @@ pub(crate) async fn transforms(
         (elsewhere, untold) = set.elsewhere(medium.id, &config.folder_of(&job.target, name)).await?;
     }
     let transforms = job.transforms().map_err(Failure::WrongUse)?;
-    Ok((Transforms { elsewhere, ..transforms }, untold))
+    Ok((transforms.elsewhere(elsewhere), untold))
 }
 
 /// A line of a log is a line.

@@ -15,12 +15,12 @@ use offsite::report::{
 };
 use offsite::retention::Verdict;
 use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::status::Failure;
-use crate::{operation, print};
+use crate::{operation, print, words};
 
 pub(crate) use interval::{interval, overdue};
 
@@ -116,7 +116,10 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
             })
         })
         .collect();
-    let failed = report.failed.iter().map(|machine| json!({ "name": machine.name.as_str(), "why": machine.why }));
+    let failed = report
+        .failed
+        .iter()
+        .map(|machine| json!({ "name": machine.name.as_str(), "why": words::reason(&machine.why) }));
     json!({
         "job": job,
         "sequence": report.sequence.0,
@@ -153,7 +156,7 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
         "operations": operations(&plan.operations),
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),
-        "notes": plan.notes,
+        "notes": words::notes(&plan.notes, &plan.doubts),
     })
 }
 
@@ -163,7 +166,7 @@ pub(crate) fn operations(planned: &[PlannedOperation]) -> Vec<Value> {
 }
 
 /// That a medium can be taken out.
-pub(crate) fn safe_to_remove(ejected: &Ejected) -> Value {
+pub(crate) fn safe_to_remove(ejected: &EjectedMedium) -> Value {
     json!({
         "safe_to_remove": {
             "id": ejected.medium.id.to_string(),
@@ -181,8 +184,8 @@ fn machine(report: &MachineReport) -> Value {
         MachineOutcome::Incomplete { captured, transferred, why } => {
             value["done_bytes"] = transferred.done_bytes.into();
             value["left_bytes"] = transferred.left_bytes.into();
-            value["why"] = why.as_str().into();
-            ("incomplete", Some(captured))
+            value["why"] = words::reason(why).into();
+            ("incomplete", captured.as_ref())
         }
         MachineOutcome::Unchanged { captured } => ("unchanged", Some(captured)),
         MachineOutcome::Waiting { job } => {
@@ -190,7 +193,7 @@ fn machine(report: &MachineReport) -> Value {
             ("waiting", None)
         }
         MachineOutcome::Absent { why } => {
-            value["why"] = why.as_str().into();
+            value["why"] = words::reason(why).into();
             ("absent", None)
         }
     };
@@ -211,7 +214,7 @@ pub(crate) fn transform(report: &TransformReport) -> Value {
         "release_secs": report.release_duration.as_secs_f64(),
         "verification": report.verification.as_ref().map(verification),
         "damage": known_damage(&report.damage),
-        "notes": report.notes,
+        "notes": words::notes(&report.notes, &[]),
     })
 }
 
@@ -355,7 +358,7 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
         "left_out": left_out.collect::<Vec<_>>(),
         "unneeded": unneeded.collect::<Vec<_>>(),
         "damage": report.damage.iter().map(damage).collect::<Vec<_>>(),
-        "notes": report.notes,
+        "notes": words::notes(&report.notes, &[]),
         "head": report.head,
     })
 }
@@ -389,7 +392,7 @@ fn verification(report: &VerifyReport) -> Value {
         "bytes_read": report.bytes_read,
         "bytes_left": report.bytes_left,
         "damage": damage,
-        "notes": report.notes,
+        "notes": words::notes(&report.notes, &[]),
         "duration_secs": report.duration.as_secs_f64(),
     })
 }

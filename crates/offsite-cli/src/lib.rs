@@ -2,6 +2,7 @@
 //!
 //! A thin user of the library: it parses what was typed, opens repositories, runs one operation, and prints what came of it.
 
+mod advice;
 mod args;
 mod clock;
 mod commands;
@@ -29,6 +30,7 @@ mod state;
 mod status;
 mod stoppable;
 mod when;
+mod words;
 pub mod workload;
 
 use std::process::ExitCode;

@@ -5,13 +5,14 @@ mod prepare;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use offsite::model::RestorePoint;
-use offsite::model::Timestamp;
+use offsite::model::{RestorePoint, Timestamp};
+use offsite::report::{ErrorSummary, Unseen};
 use offsite::repository::{Error, ErrorKind};
 use offsite::{JobFolder, JobName, OpenRepository};
-use offsite_backends::{Catalogue, KnownMedium, Medium, MediumId, Remember, Removable, RemovableOptions};
+use offsite_backends::{KnownMedium, MediaCatalogue, Medium, MediumId, RememberOptions, Removable, RemovableOptions};
 use serde_json::{Value, json};
 
+use crate::advice::text_of;
 use crate::host::one_line;
 use crate::status::{Failure, Status, chain_of};
 use crate::{place, print};
@@ -39,7 +40,7 @@ pub(crate) struct MediaSet {
 pub(crate) struct Inserted {
     pub(crate) removable: Removable,
     pub(crate) repository: OpenRepository,
-    catalogue: Catalogue,
+    catalogue: MediaCatalogue,
 }
 
 /// A repository to look at. Of a set of media that is each of them, wherever it is.
@@ -78,7 +79,7 @@ impl MediaSet {
     }
 
     /// The known medium that is there, and the catalogue.
-    pub(crate) async fn inserted(&self) -> Result<(Removable, Catalogue), Failure> {
+    pub(crate) async fn inserted(&self) -> Result<(Removable, MediaCatalogue), Failure> {
         let (catalogue, known) = self.known().await?;
         match self.find(&catalogue, &known).await {
             Ok(removable) => Ok((removable, catalogue)),
@@ -105,13 +106,13 @@ impl MediaSet {
             let medium = Seen { medium: removable.medium().clone(), away_since: None };
             match OpenRepository::open(Arc::new(removable)).await {
                 Ok(repository) => views.push(View { repository, medium: Some(medium) }),
-                Err(error) => status = status.and(unseen(&medium.medium, &error)),
+                Err(error) => status = status.and(unseen(&medium.medium, &text_of(&error))),
             }
         }
         for KnownMedium { medium, seen_unix_secs, .. } in known {
             if Some(medium.id) != id {
-                let repository = match catalogue.absent(medium.id).await {
-                    Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+                let repository = match catalogue.absent_medium(medium.id).await {
+                    Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| text_of(&error)),
                     Err(error) => Err(chain_of(&error)),
                 };
                 let away_since = Some(Timestamp::from_unix_secs(seen_unix_secs).unwrap_or(Timestamp::MAX));
@@ -154,12 +155,12 @@ impl MediaSet {
         &self,
         here: MediumId,
         job: &JobName,
-    ) -> Result<(Vec<RestorePoint>, Vec<String>), Failure> {
+    ) -> Result<(Vec<RestorePoint>, Vec<Unseen>), Failure> {
         let (catalogue, known) = self.known().await?;
         let (mut points, mut untold) = (Vec::new(), Vec::new());
         for KnownMedium { medium, .. } in known.into_iter().filter(|known| known.medium.id != here) {
-            let repository = match catalogue.absent(medium.id).await {
-                Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| chain_of(&error)),
+            let repository = match catalogue.absent_medium(medium.id).await {
+                Ok(absent) => OpenRepository::open(Arc::new(absent)).await.map_err(|error| text_of(&error)),
                 Err(error) => Err(chain_of(&error)),
             };
             let why = match &repository {
@@ -169,21 +170,19 @@ impl MediaSet {
                         continue;
                     }
                     Err(offsite::Error::UnknownJob { .. }) => continue,
-                    Err(error) => chain_of(&error),
+                    Err(error) => text_of(&error),
                 },
                 Err(why) => why.clone(),
             };
             // It only keeps more here.
-            untold.push(format!(
-                "retention does not count what is on medium {medium}: {}; the next run on it mends that",
-                one_line(&why)
-            ));
+            let why = ErrorSummary::new(one_line(&why), true);
+            untold.push(Unseen::Elsewhere { name: format!("medium {medium}"), why });
         }
         Ok((points, untold))
     }
 
     /// The catalogue, and the media that it has.
-    async fn known(&self) -> Result<(Catalogue, Vec<KnownMedium>), Failure> {
+    async fn known(&self) -> Result<(MediaCatalogue, Vec<KnownMedium>), Failure> {
         let catalogue = self.catalogue().await?;
         let known = catalogue.media().await?;
         if known.is_empty() {
@@ -195,21 +194,19 @@ impl MediaSet {
         Ok((catalogue, known))
     }
 
-    async fn catalogue(&self) -> Result<Catalogue, Failure> {
+    async fn catalogue(&self) -> Result<MediaCatalogue, Failure> {
         std::fs::create_dir_all(&self.catalogue)
             .map_err(|error| format!("cannot make the folder {}: {error}", self.catalogue.display()))?;
-        Ok(Catalogue::open(&self.catalogue).await?)
+        Ok(MediaCatalogue::open(&self.catalogue).await?)
     }
 
-    async fn find(&self, catalogue: &Catalogue, known: &[KnownMedium]) -> Result<Removable, Error> {
-        Removable::open_with(RemovableOptions {
-            places: self.places.clone(),
-            expected: known.iter().map(|known| known.medium.id).collect(),
-            catalogue: Some(catalogue.clone()),
-            object_bytes_max: self.file_bytes_max,
-            ..RemovableOptions::default()
-        })
-        .await
+    async fn find(&self, catalogue: &MediaCatalogue, known: &[KnownMedium]) -> Result<Removable, Error> {
+        let options = RemovableOptions::default()
+            .with_places(self.places.clone())
+            .with_expected(known.iter().map(|known| known.medium.id).collect())
+            .with_catalogue(catalogue.clone())
+            .with_object_bytes_max(self.file_bytes_max);
+        Removable::open_with(options).await
     }
 
     /// Why no medium could be opened, with the way out.
@@ -272,7 +269,10 @@ impl Inserted {
     /// Writes down in the catalogue what is on the medium at `now`.
     pub(crate) async fn remember(&self, now: Timestamp) -> Result<(), Failure> {
         let (keys, prefixes) = self.repository.overview().await?;
-        let what = Remember { prefixes, keys, object_bytes_max: REMEMBERED_BYTES_MAX, seen_unix_secs: now.unix_secs() };
+        let what = RememberOptions::new(now.unix_secs())
+            .with_prefixes(prefixes)
+            .with_keys(keys)
+            .with_object_bytes_max(REMEMBERED_BYTES_MAX);
         Ok(self.removable.remember(&self.catalogue, &what).await?)
     }
 }

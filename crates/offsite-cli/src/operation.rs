@@ -63,7 +63,7 @@ pub(crate) fn fields(operation: &Operation) -> Value {
             "absorbed": sequences(absorbed),
             "full": full.0,
             "method": name(*method),
-            "why": why,
+            "why": why.to_string(),
             "archived": archived.map(|sequence| sequence.0),
         }),
         Operation::RemoveArchive { sequence } => json!({ "operation": "remove archive", "sequence": sequence.0 }),

@@ -188,10 +188,7 @@ fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options
     let location = S3Location::parse(location).map_err(|error| Failure::WrongUse(error.to_string()))?;
     let file = config.and_then(|config| config.credentials_file.clone());
     let profile = config.and_then(|config| config.profile.clone());
-    let credentials = match (file, profile) {
-        (None, None) => S3CredentialSource::standard(),
-        (file, profile) => S3CredentialSource::file(file, profile),
-    };
+    let credentials = S3CredentialSource::standard().with_file(file).with_profile(profile);
     let mut options = S3Options::new(location, credentials);
     let endpoint = config.and_then(|config| config.endpoint.clone());
     options.endpoint = endpoint.or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use offsite::Progress;
+use offsite::{Activity, Progress, Step, Task, Wait};
 
 use crate::print;
 
@@ -19,9 +19,9 @@ pub(crate) fn bars() -> Arc<dyn Progress> {
 }
 
 impl Progress for Bars {
-    fn begin(&self, activity: &str, total_bytes: u64) {
+    fn begin(&self, activity: &Activity<'_>) {
         // indicatif draws to standard error, and only if that is a terminal.
-        let bar = ProgressBar::new(total_bytes).with_message(activity.to_owned());
+        let bar = ProgressBar::new(activity.total_bytes).with_message(words(activity));
         let style =
             ProgressStyle::with_template("{msg:>12} [{bar:32}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
         if let Ok(style) = style {
@@ -30,20 +30,38 @@ impl Progress for Bars {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
 
-    fn advance(&self, bytes: u64) {
+    fn advance(&self, activity: &Activity<'_>) {
         if let Some(bar) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
-            bar.inc(bytes);
+            bar.set_position(activity.done_bytes);
         }
     }
 
-    fn end(&self) {
+    fn end(&self, _activity: &Activity<'_>) {
         if let Some(bar) = self.current.lock().unwrap_or_else(PoisonError::into_inner).take() {
             bar.finish_and_clear();
         }
     }
 
-    fn note(&self, text: &str) {
+    fn wait(&self, wait: &Wait<'_>) {
         // Logs want to know it as well as terminals.
-        print::problem(text);
+        print::problem(wait);
+    }
+}
+
+/// What is done, in a word or two.
+pub(crate) fn words(activity: &Activity<'_>) -> &'static str {
+    match (activity.step, activity.task) {
+        (Step::Zero, _) => "zeroing",
+        (Step::Check, _) => "verifying",
+        (Step::Search, _) => "searching",
+        (_, Task::Backup) => "backing up",
+        (_, Task::Merge) => "merging",
+        (_, Task::Heal) => "healing",
+        (_, Task::Compact) => "compacting",
+        (_, Task::Restore) => "restoring",
+        (_, Task::Export) => "exporting",
+        (_, Task::Import) => "importing",
+        (_, Task::Map) => "mapping",
+        _ => "copying",
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use offsite::Bytes;
 use offsite::model::MachineName;
 use offsite::model::Timestamp;
-use offsite::report::Tally;
-use offsite::runner::Outcome;
+use offsite::report::{MachineOutcome, Tally};
 use offsite::runner::{Overdue, RunReport};
+
+use crate::words;
 
 /// Bytes in binary units, three digits at least.
 pub(crate) fn bytes(count: u64) -> String {
@@ -26,14 +27,19 @@ pub(crate) fn duration(duration: Duration) -> String {
 }
 
 /// What is to be known of a machine that is not as it should be, as the rest of a line.
-pub(crate) fn outcome(machine: &MachineName, outcome: &Outcome) -> Option<String> {
+pub(crate) fn outcome(machine: &MachineName, outcome: &MachineOutcome) -> Option<String> {
     match outcome {
-        Outcome::Complete { .. } | Outcome::Unchanged { .. } => None,
-        Outcome::Incomplete { done_bytes, left_bytes } => {
-            Some(format!("{machine} is incomplete, with {} done and {} left", bytes(*done_bytes), bytes(*left_bytes)))
+        MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } => None,
+        MachineOutcome::Incomplete { transferred, why, .. } => {
+            let (done, left) = (bytes(transferred.done_bytes), bytes(transferred.left_bytes));
+            let why = words::reason(why);
+            Some(format!("{machine} is incomplete, with {done} done and {left} left: {why}"))
         }
-        Outcome::Absent(absence) => Some(format!("{machine} was not copied: {absence}")),
-        other => Some(format!("{machine}: {other}")),
+        MachineOutcome::Waiting { job } => {
+            let job = job.as_ref().map_or_else(String::new, |job| format!(" of job {job}"));
+            Some(format!("{machine} waits: a backup{job} is at work"))
+        }
+        MachineOutcome::Absent { why } => Some(format!("{machine} was not copied: {}", words::reason(why))),
     }
 }
 

@@ -71,7 +71,7 @@ impl Failure {
 
 impl From<offsite::Error> for Failure {
     fn from(error: offsite::Error) -> Self {
-        Self::Failed(chain_of(&error))
+        Self::Failed(crate::advice::text_of(&error))
     }
 }
 

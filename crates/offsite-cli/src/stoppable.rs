@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite::repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository,
-    Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim,
+    Repository, Result, Retain, RootFolder,
 };
 
 use crate::signals::Stop;
@@ -33,10 +33,10 @@ impl Repository for Stoppable {
         self.repository.create(key).await
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         // Heads and pins are read whole, also to end in order.
         match what {
-            Read::Ranges(_) if self.stop.is_told() => {
+            ReadRequest::Ranges(_) if self.stop.is_told() => {
                 Err(Error::new(ErrorKind::Unavailable, "read").with_key(key).with_detail("the command was stopped"))
             }
             what => self.repository.read(key, what).await,

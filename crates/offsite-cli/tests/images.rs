@@ -77,7 +77,9 @@ fn more_machines_than_open_files() {
     limited(&offsite, FILES, &["backup", "--repo", "primary", "--job", "wide", &machine]).expect(0);
     fs::create_dir(offsite.path("to")).unwrap();
     let restore = ["restore", "primary", "wide", "wide", "--to", "to"];
-    limited(&offsite, FILES, &restore).expect(1).says(&["too many files are open: raise the limit (ulimit -n)"]);
+    limited(&offsite, FILES, &restore)
+        .expect(1)
+        .says(&["too many files are open", "way out: raise the limit of open files (ulimit -n)"]);
     assert_eq!(fs::read_dir(offsite.path("to")).unwrap().count(), 0);
     limited(&offsite, 1024, &restore).expect(0);
     assert_eq!(fs::read_dir(offsite.path("to")).unwrap().count(), MACHINES);

@@ -258,11 +258,7 @@ impl World {
                 let endpoint = server.endpoint();
                 let second = format!("location = \"{location}\"\nendpoint = \"{endpoint}\"");
                 offsite.config(&COPY_JOB.replace("location = \"second\"", &second));
-                let key = S3Credentials {
-                    access_key_id: ACCESS_KEY_ID.to_owned(),
-                    secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-                    session_token: None,
-                };
+                let key = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
                 let mut options = S3Options::new(S3Location::parse(&location).unwrap(), key);
                 options.endpoint = Some(endpoint);
                 Some(options)

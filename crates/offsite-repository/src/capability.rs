@@ -1,7 +1,7 @@
 //! What some repositories can do beyond the four verbs.
 //!
-//! A capability is an accessor of [`Repository`](crate::Repository) that returns the sub-trait, so none can be claimed
-//! without being implemented; a backend returns it only where a probe of the live place found that it works.
+//! A capability is an accessor of [`Repository`](crate::Repository) that returns a sub-trait. So a backend cannot claim what it
+//! does not implement. It returns one only where a probe of the live place found that it works.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use bytes::Bytes;
 
 use crate::{Key, Result};
 
-/// Tells objects that can be reached from outside the place, too, as by a hard link: a copy by `cp -al` shares them.
+/// Tells which objects have another name outside of the place, as a hard link is: a copy by `cp -al` shares them.
 ///
 /// Creating and deleting an object touches its name alone. Where objects can have other names, [`Reclaim`] and [`Patch`] look
-/// themselves before they write, and refuse with `Linked`; this is for planning.
+/// themselves before they write, and refuse with `Linked`. `Links` is for planning.
 #[async_trait]
 pub trait Links: fmt::Debug + Send + Sync {
-    /// Whether the object has another name, so that whatever is written into it is seen there.
+    /// Whether the object has another name, where a write into it would be seen.
     ///
     /// # Errors
     /// `NotFound` if there is no such object.
@@ -28,14 +28,14 @@ pub trait Links: fmt::Debug + Send + Sync {
 #[async_trait]
 pub trait Reclaim: fmt::Debug + Send + Sync {
     /// Space comes back only in whole, aligned pieces of this many bytes.
-    fn granularity_bytes(&self) -> u64;
+    fn punch_granularity_bytes(&self) -> u64;
 
     /// Gives back the whole granules inside `ranges` (ascending, disjoint). The object's length and every byte outside
-    /// the ranges stay; bytes inside read as zeros afterwards or, at a range's ragged ends, as before.
+    /// the ranges stay. Bytes inside read as zeros afterwards or, at a range's ragged ends, as before.
     /// Repeating the call is harmless.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object; `Corrupt` if a range goes past its end; `Linked`, with nothing changed, if it has
+    /// `NotFound` if there is no such object. `Corrupt` if a range goes past its end. `Linked`, with nothing changed, if it has
     /// another name ([`Links`]).
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()>;
 
@@ -48,6 +48,7 @@ pub trait Reclaim: fmt::Debug + Send + Sync {
 
 /// A range of an existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece {
     /// The object.
     pub key: Key,
@@ -55,13 +56,21 @@ pub struct Piece {
     pub range: Range<u64>,
 }
 
+impl Piece {
+    /// The bytes `range` of the object `key`.
+    #[must_use]
+    pub fn new(key: Key, range: Range<u64>) -> Self {
+        Self { key, range }
+    }
+}
+
 /// Makes a new object from ranges of existing ones without moving bytes through the caller (reflink, multipart copy).
 #[async_trait]
 pub trait CloneRange: fmt::Debug + Send + Sync {
-    /// The pieces' ends must be multiples of this, but for the end of the last one.
-    fn granularity_bytes(&self) -> u64;
+    /// The pieces start and end at multiples of this many bytes, but for the end of the last one.
+    fn clone_granularity_bytes(&self) -> u64;
 
-    /// Creates `key` as the pieces one after the other; as atomic, durable and exclusive as
+    /// Creates `key` as the pieces one after the other. It is as atomic, durable and exclusive as
     /// [`create`](crate::Repository::create) and `finish`.
     ///
     /// # Errors
@@ -71,6 +80,7 @@ pub trait CloneRange: fmt::Debug + Send + Sync {
 
 /// Bytes and where they go in an existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Extent {
     /// Where the first of them goes.
     pub offset: u64,
@@ -79,6 +89,12 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Bytes that go to `offset` and on from there.
+    #[must_use]
+    pub fn new(offset: u64, chunks: Vec<Bytes>) -> Self {
+        Self { offset, chunks }
+    }
+
     /// The offset after the last byte.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -86,17 +102,17 @@ impl Extent {
     }
 }
 
-/// Writes into an existing object. The caller sees to it that nobody needs what stood there.
+/// Writes into an existing object. The caller makes sure that nobody needs what stood there.
 #[async_trait]
 pub trait Patch: fmt::Debug + Send + Sync {
-    /// Writes each of `extents` (ascending, apart from each other), and grows the object where that goes past its end. What
-    /// was written is durable on return; nothing outside it changes. After an error, or where the call is cut off, any
-    /// part of the extents may have changed.
+    /// Writes each of `extents` (ascending, apart from each other). An extent that goes past the object's end makes the object
+    /// longer. On return all of it is durable, and nothing outside has changed. After an error or a dropped call, any part of the
+    /// extents may have changed.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object; `Corrupt` if an extent begins past its end, as far as earlier extents have
-    /// moved that; `Linked`, with nothing changed, if it has another name ([`Links`]).
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
+    /// `NotFound` if there is no such object. `Corrupt` if an extent begins past its end, where earlier extents have moved that
+    /// end. `Linked`, with nothing changed, if it has another name ([`Links`]).
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 
 /// Makes objects undeletable for a time (object lock).
@@ -108,7 +124,7 @@ pub trait Retain: fmt::Debug + Send + Sync {
     /// `NotFound` if there is no such object; `PermissionDenied` for a date before the present one.
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()>;
 
-    /// The date until which `key` cannot be deleted, if there is one.
+    /// The date until which nobody can delete `key`. `None` says that it has no such date.
     ///
     /// # Errors
     /// `NotFound` if there is no such object.

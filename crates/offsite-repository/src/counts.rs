@@ -26,19 +26,19 @@ pub enum Verb {
     /// [`Repository::sweep`](crate::Repository::sweep).
     Sweep,
     /// [`Links::is_linked`](crate::Links::is_linked).
-    Linked,
+    IsLinked,
     /// [`Reclaim::punch`](crate::Reclaim::punch).
     Punch,
     /// [`Reclaim::allocated_bytes`](crate::Reclaim::allocated_bytes).
-    Allocated,
+    AllocatedBytes,
     /// [`CloneRange::create_from`](crate::CloneRange::create_from).
-    CloneRange,
-    /// [`Patch::patch`](crate::Patch::patch).
-    Patch,
+    CreateFrom,
+    /// [`Patch::write_extents`](crate::Patch::write_extents).
+    WriteExtents,
     /// [`Retain::retain_until`](crate::Retain::retain_until).
-    Retain,
+    RetainUntil,
     /// [`Retain::retained_until`](crate::Retain::retained_until).
-    Retained,
+    RetainedUntil,
 }
 
 impl fmt::Display for Verb {
@@ -52,69 +52,70 @@ impl fmt::Display for Verb {
             Self::List => "list",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
-            Self::Linked => "linked",
+            Self::IsLinked => "is linked",
             Self::Punch => "punch",
-            Self::Allocated => "allocated",
-            Self::CloneRange => "clone range",
-            Self::Patch => "patch",
-            Self::Retain => "retain",
-            Self::Retained => "retained",
+            Self::AllocatedBytes => "allocated bytes",
+            Self::CreateFrom => "create from",
+            Self::WriteExtents => "write extents",
+            Self::RetainUntil => "retain until",
+            Self::RetainedUntil => "retained until",
         })
     }
 }
 
 /// One call, as the log of a [`Recording`](crate::Recording) keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// What was called.
     pub verb: Verb,
-    /// The object; none for `list` and `sweep`.
+    /// The object. `None` stands for the place as a whole (`list`, `sweep`).
     pub key: Option<Key>,
-    /// The bytes passed or, for a read, returned.
+    /// The bytes that the caller passed or, for a read, that the repository returned.
     pub bytes: u64,
 }
 
-/// Numbers of calls and bytes. Failed calls count as calls.
+/// Numbers of calls and bytes. A failed call counts, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Objects begun.
+    /// Calls of `create`.
     pub creates: u64,
     /// Calls of `write`.
     pub writes: u64,
-    /// Objects finished, or tried to.
+    /// Calls of `finish`.
     pub finishes: u64,
-    /// Objects given up.
+    /// Calls of `abort`.
     pub aborts: u64,
     /// Calls of `read`, however many ranges each had.
     pub reads: u64,
-    /// Pages listed.
+    /// Calls of `list`, one for each page.
     pub lists: u64,
-    /// Objects deleted.
+    /// Calls of `delete`.
     pub deletes: u64,
     /// Calls of `sweep`.
     pub sweeps: u64,
-    /// Questions whether an object is linked.
-    pub linked: u64,
+    /// Calls of `is_linked`.
+    pub link_checks: u64,
     /// Calls of `punch`, however many ranges each had.
     pub punches: u64,
-    /// Questions for the allocated bytes of an object.
-    pub allocated: u64,
-    /// Objects made of ranges of others.
+    /// Calls of `allocated_bytes`.
+    pub allocation_checks: u64,
+    /// Calls of `create_from`.
     pub clones: u64,
-    /// Writes into existing objects.
+    /// Calls of `write_extents`.
     pub patches: u64,
-    /// Retention dates set.
-    pub retains: u64,
-    /// Retention dates asked for.
-    pub retained: u64,
+    /// Calls of `retain_until`.
+    pub retentions: u64,
+    /// Calls of `retained_until`.
+    pub retention_checks: u64,
     /// Bytes that reads returned.
     pub bytes_read: u64,
-    /// Bytes passed to `write` and `patch`.
+    /// Bytes passed to `write` and `write_extents`.
     pub bytes_written: u64,
     /// Bytes passed to `punch`.
     pub bytes_punched: u64,
-    /// Bytes that were to be cloned; none of them passed through the caller.
+    /// Bytes that the place was told to clone. None of them passed through the caller.
     pub bytes_cloned: u64,
 }
 
@@ -123,8 +124,8 @@ impl Counts {
     #[must_use]
     pub fn calls(&self) -> u64 {
         let writing = self.creates + self.writes + self.finishes + self.aborts + self.clones + self.patches;
-        let reading = self.reads + self.lists + self.linked + self.allocated + self.retained;
-        writing + reading + self.deletes + self.sweeps + self.punches + self.retains
+        let reading = self.reads + self.lists + self.link_checks + self.allocation_checks + self.retention_checks;
+        writing + reading + self.deletes + self.sweeps + self.punches + self.retentions
     }
 
     /// The counts of one call.
@@ -139,13 +140,13 @@ impl Counts {
             Verb::List => Self { lists: 1, ..none },
             Verb::Delete => Self { deletes: 1, ..none },
             Verb::Sweep => Self { sweeps: 1, ..none },
-            Verb::Linked => Self { linked: 1, ..none },
+            Verb::IsLinked => Self { link_checks: 1, ..none },
             Verb::Punch => Self { punches: 1, bytes_punched: bytes, ..none },
-            Verb::Allocated => Self { allocated: 1, ..none },
-            Verb::CloneRange => Self { clones: 1, bytes_cloned: bytes, ..none },
-            Verb::Patch => Self { patches: 1, bytes_written: bytes, ..none },
-            Verb::Retain => Self { retains: 1, ..none },
-            Verb::Retained => Self { retained: 1, ..none },
+            Verb::AllocatedBytes => Self { allocation_checks: 1, ..none },
+            Verb::CreateFrom => Self { clones: 1, bytes_cloned: bytes, ..none },
+            Verb::WriteExtents => Self { patches: 1, bytes_written: bytes, ..none },
+            Verb::RetainUntil => Self { retentions: 1, ..none },
+            Verb::RetainedUntil => Self { retention_checks: 1, ..none },
         }
     }
 
@@ -159,13 +160,13 @@ impl Counts {
             lists: join(self.lists, other.lists),
             deletes: join(self.deletes, other.deletes),
             sweeps: join(self.sweeps, other.sweeps),
-            linked: join(self.linked, other.linked),
+            link_checks: join(self.link_checks, other.link_checks),
             punches: join(self.punches, other.punches),
-            allocated: join(self.allocated, other.allocated),
+            allocation_checks: join(self.allocation_checks, other.allocation_checks),
             clones: join(self.clones, other.clones),
             patches: join(self.patches, other.patches),
-            retains: join(self.retains, other.retains),
-            retained: join(self.retained, other.retained),
+            retentions: join(self.retentions, other.retentions),
+            retention_checks: join(self.retention_checks, other.retention_checks),
             bytes_read: join(self.bytes_read, other.bytes_read),
             bytes_written: join(self.bytes_written, other.bytes_written),
             bytes_punched: join(self.bytes_punched, other.bytes_punched),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, Read, Reclaim, Repository, Result, Retain,
-    RootFolder,
+    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
+    Retain, RootFolder,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -24,7 +24,7 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
         (**self).create(key).await
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<bytes::Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<bytes::Bytes>> {
         (**self).read(key, what).await
     }
 

@@ -39,7 +39,7 @@ pub enum KeyError {
     },
     /// A character that some file system refuses.
     #[error("{name:?} has {character:?}: use letters, digits, blanks and . _ - ( ) + @ and the like")]
-    Character {
+    ForbiddenCharacter {
         /// The component.
         name: String,
         /// The offending character.
@@ -47,10 +47,10 @@ pub enum KeyError {
     },
     /// A dot or blank at an end.
     #[error("{0:?} starts or ends with a dot or a blank")]
-    Ends(String),
+    DotOrBlankAtEnd(String),
     /// A device name of Windows.
     #[error("{0:?} is a device name on Windows")]
-    Reserved(String),
+    ReservedName(String),
 }
 
 impl Key {
@@ -79,7 +79,7 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The components before the last, if there are any.
+    /// The components before the last; the root if there are none.
     #[must_use]
     pub fn folder(&self) -> Prefix {
         match self.0.rfind('/') {
@@ -150,14 +150,14 @@ fn check_component(name: &str) -> std::result::Result<(), KeyError> {
     }
     let refused = |character: char| !(' '..='~').contains(&character) || "<>:\"\\|?*".contains(character);
     if let Some(character) = name.chars().find(|character| refused(*character)) {
-        return Err(KeyError::Character { name: name.to_owned(), character });
+        return Err(KeyError::ForbiddenCharacter { name: name.to_owned(), character });
     }
     if name.starts_with(['.', ' ']) || name.ends_with(['.', ' ']) {
-        return Err(KeyError::Ends(name.to_owned()));
+        return Err(KeyError::DotOrBlankAtEnd(name.to_owned()));
     }
     let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_lowercase();
     if RESERVED.contains(&stem.as_str()) {
-        return Err(KeyError::Reserved(name.to_owned()));
+        return Err(KeyError::ReservedName(name.to_owned()));
     }
     Ok(())
 }

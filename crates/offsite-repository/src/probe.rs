@@ -9,25 +9,24 @@ use futures::future::join_all;
 use crate::{ErrorKind, Key, Prefix, Repository, RepositoryExt, Result};
 
 /// The names that [`probe_create_by`] creates.
-pub const PROBED_NAMES: [&str; 3] = [IN_TURN, "race-1", "race-2"];
+pub const PROBED_NAMES: &[&str] = &[IN_TURN, "race-1", "race-2"];
 const IN_TURN: &str = "in-turn";
 /// The name that [`probe_create`] creates besides: of two writers at work the later one finishes it.
 const LATE: &str = "late";
 /// How many writers race for each of the other names.
 const RACERS: usize = 4;
 
-/// What a place makes of *create if absent*, as far as a probe saw.
-///
-/// Displayed, it says what was seen.
+/// What a place makes of *create if absent*, as far as a probe saw. `Display` says what the probe saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CreateIfAbsent {
-    /// Of several writers of a name one won, the others were told that they lost, and the winner's content stayed.
+    /// Of several writers of a name one won, and its content stayed. The place told the others that they lost.
     Kept,
-    /// A name that was taken was created again.
+    /// The place created a name again that was taken.
     IgnoredInTurn,
-    /// Several that created a name at once were told that they won.
+    /// The place told several writers that created one name at once that they won.
     IgnoredInRace,
-    /// The content of one that won is gone, though nobody else was told to have won.
+    /// The content of the one winner is gone.
     WinnerReplaced,
 }
 
@@ -44,8 +43,8 @@ impl fmt::Display for CreateIfAbsent {
 
 /// What a probe does to a place.
 ///
-/// A backend that is still finding out what its store keeps implements it by the store's bare calls. A finished repository is
-/// probed by [`probe_create`] and needs nothing of this.
+/// A backend that is still finding out what its store keeps implements it by the store's bare calls. A finished repository needs
+/// none of this: [`probe_create`] probes it.
 #[async_trait]
 pub trait CreateProbe: Send + Sync {
     /// Creates `name`, one of [`PROBED_NAMES`], if it is free.
@@ -54,18 +53,18 @@ pub trait CreateProbe: Send + Sync {
     /// `AlreadyExists` if it is taken.
     async fn create(&self, name: &str, content: Bytes) -> Result<()>;
 
-    /// The content that `name` has now; none where the store does not tell.
+    /// The content that `name` has now. `None` says that the store does not tell.
     ///
     /// # Errors
     /// `NotFound` if nothing has the name.
     async fn content(&self, name: &str) -> Result<Option<Bytes>>;
 }
 
-/// Finds out whether `place` keeps *create if absent*. The names of [`PROBED_NAMES`] must be free; deleting them afterwards is for
-/// the caller.
+/// Finds out whether `place` keeps *create if absent*. The names of [`PROBED_NAMES`] must be free. The caller deletes them
+/// afterwards.
 ///
-/// The racers are futures of one task: a place whose calls never wait is not raced. A racer that was told nothing, as its call
-/// failed otherwise, counts neither as a winner nor as a loser.
+/// The racers are futures of one task, so they do not race where the place's calls never wait. A racer whose call fails otherwise
+/// counts neither as a winner nor as a loser.
 ///
 /// # Errors
 /// Those of the place, but for the racers'.
@@ -121,10 +120,11 @@ fn told_that_it_won(answer: Result<()>) -> Result<bool> {
     }
 }
 
-/// Finds out whether `repository` keeps *create if absent*, by a few small objects below `folder`, which nothing else may use.
+/// Finds out whether `repository` keeps *create if absent*, by a few small objects below `folder`. Nothing else may use that
+/// folder.
 ///
-/// The objects are deleted afterwards. One that may not be deleted, as the place retains all that is written, stays, and so do those
-/// of a probe that is dropped half-way. See [`probe_create_by`] for what a probe cannot see.
+/// It deletes the objects afterwards. They stay where the place retains all that is written, and where the caller drops the probe.
+/// [`probe_create_by`] says what a probe cannot see.
 ///
 /// # Errors
 /// Those of the repository: `PermissionDenied` where it may only be read.
@@ -162,7 +162,8 @@ struct Folder<'a> {
 impl Folder<'_> {
     fn key(&self, name: &str) -> Result<Key> {
         let no_key = |error| {
-            crate::Error::new(ErrorKind::Unsupported, "probe").with_place(self.folder.as_str()).with_source(error)
+            let error = crate::Error::new(ErrorKind::Unsupported, "probe").with_source(error);
+            error.with_subject(self.folder.as_str()).with_location(self.repository.location())
         };
         self.folder.key(name).map_err(no_key)
     }

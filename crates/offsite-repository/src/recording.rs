@@ -10,17 +10,17 @@ use bytes::Bytes;
 
 use crate::counts::{Call, Counts, Verb};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-/// A repository that counts what it is asked to do, so that "each block is read once" can be asserted.
+/// A repository that counts its calls, so that a test can assert "each block is read once".
 ///
-/// A call counts when it is made, whether it then fails or not; a `read` counts when it returns, with the bytes that it
+/// A call counts when it begins, whether it then fails or not. A `read` counts when it returns, with the bytes that it
 /// returned. Beside the sum over all calls there are counts by class of key: [`Recording::classified`] takes the function
 /// that tells the class. Calls without a key (`list`, `sweep`) count in the sum alone.
 ///
-/// Clones share their counts; so one can be kept while another is handed on as `Arc<dyn Repository>`.
+/// Clones share their counts. So a caller can keep one and hand another on as `Arc<dyn Repository>`.
 #[derive(Debug, Clone)]
 pub struct Recording<R> {
     inner: Arc<Inner<R>>,
@@ -32,7 +32,7 @@ impl<R: Repository> Recording<R> {
         Self::classified(repository, |_| "")
     }
 
-    /// Counts the calls of `repository`, and apart for each class that `class_of` gives its keys.
+    /// Counts the calls of `repository`, and those of each class apart. `class_of` tells the class of a key.
     pub fn classified(repository: R, class_of: impl Fn(&Key) -> &'static str + Send + Sync + 'static) -> Self {
         let ledger = Arc::new(Ledger { class_of: Box::new(class_of), pages: Mutex::default() });
         Self { inner: Arc::new(Inner { repository, ledger }) }
@@ -40,22 +40,22 @@ impl<R: Repository> Recording<R> {
 
     /// The counts so far.
     #[must_use]
-    pub fn snapshot(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         self.inner.ledger.lock().sum
     }
 
     /// The counts so far of calls for keys of one class.
     #[must_use]
-    pub fn snapshot_of(&self, class: &str) -> Counts {
+    pub fn counts_of(&self, class: &str) -> Counts {
         self.inner.ledger.lock().by_class.get(class).copied().unwrap_or_default()
     }
 
-    /// Starts an empty log of calls. It grows with every call: for tests.
+    /// Starts a log of calls, empty again if there was one. It grows with every call, so it is for tests.
     pub fn start_log(&self) {
         self.inner.ledger.lock().log = Some(Vec::new());
     }
 
-    /// The calls since [`Recording::start_log`], in the order in which they were counted.
+    /// The calls since [`Recording::start_log`], in the order in which they counted.
     #[must_use]
     pub fn log(&self) -> Vec<Call> {
         self.inner.ledger.lock().log.clone().unwrap_or_default()
@@ -127,7 +127,7 @@ impl<R: Repository> Repository for Recording<R> {
         Ok(Box::new(RecordingWriter { writer, key: key.clone(), ledger: Arc::clone(ledger) }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let answer = self.inner.repository.read(key, what).await;
         let bytes = answer.as_deref().map_or(0, bytes_of);
         self.inner.ledger.count(Verb::Read, Some(key), bytes);
@@ -211,51 +211,55 @@ impl ObjectWriter for RecordingWriter {
 #[async_trait]
 impl<R: Repository> Links for Inner<R> {
     async fn is_linked(&self, key: &Key) -> Result<bool> {
-        self.ledger.count(Verb::Linked, Some(key), 0);
-        self.repository.links().ok_or_else(|| lost("look for links of", key))?.is_linked(key).await
+        self.ledger.count(Verb::IsLinked, Some(key), 0);
+        self.repository.links().ok_or_else(|| lost("look for links of", key, &self.repository))?.is_linked(key).await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Reclaim for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::punch_granularity_bytes)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
         let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         self.ledger.count(Verb::Punch, Some(key), bytes);
-        self.repository.reclaim().ok_or_else(|| lost("punch", key))?.punch(key, ranges).await
+        self.repository.reclaim().ok_or_else(|| lost("punch", key, &self.repository))?.punch(key, ranges).await
     }
 
     async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
-        self.ledger.count(Verb::Allocated, Some(key), 0);
-        self.repository.reclaim().ok_or_else(|| lost("measure", key))?.allocated_bytes(key).await
+        self.ledger.count(Verb::AllocatedBytes, Some(key), 0);
+        self.repository.reclaim().ok_or_else(|| lost("measure", key, &self.repository))?.allocated_bytes(key).await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> CloneRange for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::clone_granularity_bytes)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
         let bytes = pieces.iter().map(|piece| piece.range.end.saturating_sub(piece.range.start)).sum();
-        self.ledger.count(Verb::CloneRange, Some(key), bytes);
-        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+        self.ledger.count(Verb::CreateFrom, Some(key), bytes);
+        self.repository
+            .clone_range()
+            .ok_or_else(|| lost("clone into", key, &self.repository))?
+            .create_from(key, pieces)
+            .await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let bytes = extents.iter().map(|extent| bytes_of(&extent.chunks)).sum();
-        self.ledger.count(Verb::Patch, Some(key), bytes);
-        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, extents).await
+        self.ledger.count(Verb::WriteExtents, Some(key), bytes);
+        self.repository.patch().ok_or_else(|| lost("patch", key, &self.repository))?.write_extents(key, extents).await
     }
 }
 
@@ -263,13 +267,21 @@ impl<R: Repository> Patch for Inner<R> {
 #[async_trait]
 impl<R: Repository> Retain for Inner<R> {
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
-        self.ledger.count(Verb::Retain, Some(key), 0);
-        self.repository.retain().ok_or_else(|| lost("retain", key))?.retain_until(key, until_unix_secs).await
+        self.ledger.count(Verb::RetainUntil, Some(key), 0);
+        self.repository
+            .retain()
+            .ok_or_else(|| lost("retain", key, &self.repository))?
+            .retain_until(key, until_unix_secs)
+            .await
     }
 
     async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
-        self.ledger.count(Verb::Retained, Some(key), 0);
-        self.repository.retain().ok_or_else(|| lost("read the retention of", key))?.retained_until(key).await
+        self.ledger.count(Verb::RetainedUntil, Some(key), 0);
+        self.repository
+            .retain()
+            .ok_or_else(|| lost("read the retention of", key, &self.repository))?
+            .retained_until(key)
+            .await
     }
 }
 
@@ -278,6 +290,7 @@ pub(crate) fn bytes_of(chunks: &[Bytes]) -> u64 {
 }
 
 /// The accessor said that there is the capability, and now there is not: for a backend that changes its mind.
-pub(crate) fn lost(action: &'static str, key: &Key) -> Error {
-    Error::new(ErrorKind::Unsupported, action).with_key(key).with_detail("the repository no longer offers it")
+pub(crate) fn lost(action: &'static str, key: &Key, repository: &impl Repository) -> Error {
+    let error = Error::new(ErrorKind::Unsupported, action).with_key(key).with_location(repository.location());
+    error.with_detail("the repository no longer offers it")
 }

@@ -11,20 +11,21 @@ use bytes::Bytes;
 
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain, RootFolder,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 /// How often and how patiently a [`Retry`] tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryOptions {
-    /// How many times a call is made at most, the first included.
+    /// The most times that it makes a call, the first included. Zero counts as one.
     pub tries: u32,
-    /// The pause before the second try; each further one is twice as long.
+    /// The pause before the second try. Each further pause is twice as long.
     pub first_pause: Duration,
     /// The longest pause.
     pub pause_max: Duration,
-    /// Objects of up to so many bytes are kept while they are written, so that they can be written anew.
+    /// It keeps an object of up to so many bytes in memory while it writes it, so that it can write it anew.
     pub replay_bytes_max: u64,
 }
 
@@ -40,15 +41,45 @@ impl Default for RetryOptions {
     }
 }
 
-/// A repository that tries calls again that failed as `Unavailable`. All other errors come through at once.
+impl RetryOptions {
+    /// Sets [`RetryOptions::tries`].
+    #[must_use]
+    pub fn with_tries(mut self, tries: u32) -> Self {
+        self.tries = tries;
+        self
+    }
+
+    /// Sets [`RetryOptions::first_pause`].
+    #[must_use]
+    pub fn with_first_pause(mut self, first_pause: Duration) -> Self {
+        self.first_pause = first_pause;
+        self
+    }
+
+    /// Sets [`RetryOptions::pause_max`].
+    #[must_use]
+    pub fn with_pause_max(mut self, pause_max: Duration) -> Self {
+        self.pause_max = pause_max;
+        self
+    }
+
+    /// Sets [`RetryOptions::replay_bytes_max`].
+    #[must_use]
+    pub fn with_replay_bytes_max(mut self, replay_bytes_max: u64) -> Self {
+        self.replay_bytes_max = replay_bytes_max;
+        self
+    }
+}
+
+/// A repository that makes a call again if its error [is retryable](crate::Error::is_retryable). All other errors come through at
+/// once.
 ///
-/// - Reads, lists, deletes, sweeps and whatever else is harmless to repeat are repeated as they are.
-/// - An object that is being written is written anew, from its beginning, if it is small
-///   ([`RetryOptions::replay_bytes_max`]) and none of its calls was `finish`: nothing can have been stored then.
-/// - `finish` and [`CloneRange::create_from`] are made once. Whether a failed one has stored something is for the caller to
-///   find out, by reading back.
+/// - It repeats reads, lists, deletes, sweeps and whatever else is harmless to repeat.
+/// - It writes a small object ([`RetryOptions::replay_bytes_max`]) anew, from its beginning, as long as `finish` was not called:
+///   nothing can be stored then.
+/// - It makes `finish` and [`CloneRange::create_from`] once. A failed one may have stored something: the caller reads back.
 ///
-/// Pauses grow and are bounded. Needs a tokio runtime with its clock enabled.
+/// Pauses grow up to a bound. It needs a tokio runtime with its clock enabled.
 ///
 /// ```
 /// use offsite_repository::testing::{Fault, Faulty, Memory};
@@ -85,7 +116,7 @@ impl<R> Inner<R> {
         let mut pauses = Pauses::new(self.options);
         loop {
             match call().await {
-                Err(error) if error.kind() == ErrorKind::Unavailable && pauses.pause().await => {}
+                Err(error) if error.is_retryable() && pauses.pause().await => {}
                 answer => return answer,
             }
         }
@@ -150,7 +181,7 @@ impl<R: Repository + 'static> Repository for Retry<R> {
         }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.inner.again(|| self.inner.repository.read(key, what)).await
     }
 
@@ -210,10 +241,11 @@ impl<R> fmt::Debug for RetryWriter<R> {
     }
 }
 
-impl<R> RetryWriter<R> {
+impl<R: Repository> RetryWriter<R> {
     fn dead(&self, action: &'static str) -> Error {
         Error::new(ErrorKind::Unavailable, action)
             .with_key(&self.key)
+            .with_location(self.inner.repository.location())
             .with_detail("an earlier call of this writer failed")
     }
 }
@@ -239,7 +271,7 @@ impl<R: Repository + 'static> ObjectWriter for RetryWriter<R> {
         let _ = writer.abort().await;
         let Some(written) = self.written.take() else { return Err(error) };
         let mut pauses = Pauses::new(self.inner.options);
-        while error.kind() == ErrorKind::Unavailable && pauses.pause().await {
+        while error.is_retryable() && pauses.pause().await {
             match self.inner.replay(&self.key, &written).await {
                 Ok(writer) => {
                     (self.writer, self.written) = (Some(writer), Some(written));
@@ -267,7 +299,7 @@ impl<R: Repository + 'static> ObjectWriter for RetryWriter<R> {
 #[async_trait]
 impl<R: Repository> Links for Inner<R> {
     async fn is_linked(&self, key: &Key) -> Result<bool> {
-        let links = self.repository.links().ok_or_else(|| lost("look for links of", key))?;
+        let links = self.repository.links().ok_or_else(|| lost("look for links of", key, &self.repository))?;
         self.again(|| links.is_linked(key)).await
     }
 }
@@ -275,17 +307,17 @@ impl<R: Repository> Links for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Reclaim for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::punch_granularity_bytes)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
-        let reclaim = self.repository.reclaim().ok_or_else(|| lost("punch", key))?;
+        let reclaim = self.repository.reclaim().ok_or_else(|| lost("punch", key, &self.repository))?;
         self.again(|| reclaim.punch(key, ranges)).await
     }
 
     async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
-        let reclaim = self.repository.reclaim().ok_or_else(|| lost("measure", key))?;
+        let reclaim = self.repository.reclaim().ok_or_else(|| lost("measure", key, &self.repository))?;
         self.again(|| reclaim.allocated_bytes(key)).await
     }
 }
@@ -293,12 +325,16 @@ impl<R: Repository> Reclaim for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> CloneRange for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::clone_granularity_bytes)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
-        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+        self.repository
+            .clone_range()
+            .ok_or_else(|| lost("clone into", key, &self.repository))?
+            .create_from(key, pieces)
+            .await
     }
 }
 
@@ -306,9 +342,9 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
     /// The same bytes at the same places: to write them twice is to write them once.
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
-        let patch = self.repository.patch().ok_or_else(|| lost("patch", key))?;
-        self.again(|| patch.patch(key, extents.clone())).await
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let patch = self.repository.patch().ok_or_else(|| lost("patch", key, &self.repository))?;
+        self.again(|| patch.write_extents(key, extents.clone())).await
     }
 }
 
@@ -316,12 +352,12 @@ impl<R: Repository> Patch for Inner<R> {
 #[async_trait]
 impl<R: Repository> Retain for Inner<R> {
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
-        let retain = self.repository.retain().ok_or_else(|| lost("retain", key))?;
+        let retain = self.repository.retain().ok_or_else(|| lost("retain", key, &self.repository))?;
         self.again(|| retain.retain_until(key, until_unix_secs)).await
     }
 
     async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
-        let retain = self.repository.retain().ok_or_else(|| lost("read the retention of", key))?;
+        let retain = self.repository.retain().ok_or_else(|| lost("read the retention of", key, &self.repository))?;
         self.again(|| retain.retained_until(key)).await
     }
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use offsite_repository::testing::Memory;
 use offsite_repository::testing::conformance::{self, Linker, Options};
 use offsite_repository::{
-    CloneRange, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, RepositoryExt, Result, Retain,
+    CloneRange, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest,
+    Reclaim, Repository, RepositoryExt, Result, Retain,
 };
 
 /// What is wrong with a repository; all else is right.
@@ -116,7 +116,7 @@ impl Repository for Broken {
 
     fn limits(&self) -> Limits {
         match self.flaw {
-            Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits { object_bytes_max: LIMIT as u64, part_bytes: None },
+            Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits::new(LIMIT as u64),
             _ => self.inner.limits(),
         }
     }
@@ -139,7 +139,7 @@ impl Repository for Broken {
         }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let key = &self.kept_as(key);
         if self.flaw == Flaw::HandleRemembersAbsence {
             let answer = self.inner.read(key, what).await;
@@ -151,24 +151,26 @@ impl Repository for Broken {
         }
         let mut sorted: Vec<Range<u64>>;
         let what = match what {
-            Read::Whole { .. } if self.flaw == Flaw::LimitIgnored => Read::Whole { limit_bytes: u64::MAX },
-            Read::Ranges(ranges) if self.flaw == Flaw::ShortReads => {
+            ReadRequest::Whole { .. } if self.flaw == Flaw::LimitIgnored => {
+                ReadRequest::Whole { limit_bytes: u64::MAX }
+            }
+            ReadRequest::Ranges(ranges) if self.flaw == Flaw::ShortReads => {
                 let length = self.inner.get(key, u64::MAX).await?.len() as u64;
                 let end = |range: &Range<u64>| range.end.min(length);
                 sorted = ranges.iter().map(|range| range.start.min(end(range))..end(range)).collect();
-                Read::Ranges(&sorted)
+                ReadRequest::Ranges(&sorted)
             }
-            Read::Ranges(ranges) if self.flaw == Flaw::RangesSorted => {
+            ReadRequest::Ranges(ranges) if self.flaw == Flaw::RangesSorted => {
                 sorted = ranges.to_vec();
                 sorted.sort_by_key(|range| range.start);
-                Read::Ranges(&sorted)
+                ReadRequest::Ranges(&sorted)
             }
             what => what,
         };
         let answer = self.inner.read(key, what).await;
         if answer.is_err() && self.flaw == Flaw::FolderReadsAsEmpty {
             let below = self.inner.list_all(&Prefix::new(key.as_str()).unwrap()).await?;
-            if !below.is_empty() && matches!(what, Read::Whole { .. }) {
+            if !below.is_empty() && matches!(what, ReadRequest::Whole { .. }) {
                 return Ok(vec![Bytes::new()]);
             }
         }
@@ -184,7 +186,7 @@ impl Repository for Broken {
                 });
                 let more = objects.len() > limit;
                 objects.truncate(limit);
-                ListPage { objects, more }
+                ListPage::new(objects, more)
             }
             Flaw::PrefixIsPattern => {
                 let mut objects = self.inner.list_all(&Prefix::root()).await?;
@@ -198,14 +200,14 @@ impl Repository for Broken {
                 });
                 let more = objects.len() > limit;
                 objects.truncate(limit);
-                ListPage { objects, more }
+                ListPage::new(objects, more)
             }
             Flaw::AfterIsInclusive => {
                 let mut objects = self.inner.list_all(prefix).await?;
                 objects.retain(|object| after.is_none_or(|after| object.key >= *after));
                 let more = objects.len() > limit;
                 objects.truncate(limit);
-                ListPage { objects, more }
+                ListPage::new(objects, more)
             }
             _ => self.inner.list(prefix, after, limit).await?,
         };
@@ -375,7 +377,7 @@ impl Links for Broken {
 
 #[async_trait]
 impl Reclaim for Broken {
-    fn granularity_bytes(&self) -> u64 {
+    fn punch_granularity_bytes(&self) -> u64 {
         4_096
     }
 
@@ -408,7 +410,7 @@ impl Reclaim for Broken {
 
 #[async_trait]
 impl CloneRange for Broken {
-    fn granularity_bytes(&self) -> u64 {
+    fn clone_granularity_bytes(&self) -> u64 {
         4_096
     }
 
@@ -425,7 +427,7 @@ impl CloneRange for Broken {
 
 #[async_trait]
 impl Patch for Broken {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let end = extents.last().map_or(0, Extent::end);
         if self.flaw == Flaw::PatchRewritesAll {
             let old = self.inner.get(key, u64::MAX).await?;
@@ -437,7 +439,7 @@ impl Patch for Broken {
         if self.flaw == Flaw::PatchesWhatIsLinked {
             self.inner.link(key, false);
         }
-        Repository::patch(&self.inner).unwrap().patch(key, extents).await?;
+        self.inner.patch().unwrap().write_extents(key, extents).await?;
         if self.flaw == Flaw::PatchTruncates {
             self.inner.truncate(key, end);
         }
@@ -462,14 +464,14 @@ impl Retain for Broken {
 }
 
 async fn failing_cases(flaw: Flaw) -> Vec<&'static str> {
-    let options = Options { retain_secs: 3_600, large_bytes: 200_003, ..Options::default() };
+    let options = Options::default().with_retain_secs(3_600).with_large_object_bytes(200_003);
     let broken = Broken::new(flaw);
     let inner = broken.inner.clone();
     let options = options.with_linker(Linker::new(move |key| {
         assert!(inner.link(key, true));
         Ok(())
     }));
-    let factory = conformance::opens(move || std::future::ready(Ok(broken.opened_anew())));
+    let factory = conformance::factory(move || std::future::ready(Ok(broken.opened_anew())));
     let report = conformance::check(factory, &options).await;
     println!("{report}");
     report.failed().map(|case| case.name).collect()

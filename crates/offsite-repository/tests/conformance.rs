@@ -9,7 +9,7 @@ use offsite_repository::testing::conformance::{self, Linker, Options, Outcome};
 use offsite_repository::testing::{CrashImage, CrashOptions, Faulty, Memory, MemoryOptions};
 
 fn options() -> Options {
-    Options { retain_secs: 3_600, ..Options::default() }
+    Options::default().with_retain_secs(3_600)
 }
 
 /// As `cp -l` of an object of `memory` does.
@@ -33,25 +33,24 @@ mod memory {
 mod memory_with_a_limit_opened_anew {
     use super::*;
     conformance_tests!(async || {
-        let place =
-            Memory::with_options(MemoryOptions { object_bytes_max: 500_000, yields: true, ..Default::default() });
-        let factory = conformance::opens(move || std::future::ready(Ok(place.clone())));
-        (factory, Options { large_bytes: 250_000, ..options() })
+        let place = Memory::with_options(MemoryOptions::default().with_object_bytes_max(500_000).with_yields(true));
+        let factory = conformance::factory(move || std::future::ready(Ok(place.clone())));
+        (factory, options().with_large_object_bytes(250_000))
     });
 }
 
 mod memory_that_yields {
     use super::*;
     conformance_tests!(async || {
-        (Arc::new(Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() })), options())
+        (Arc::new(Memory::with_options(MemoryOptions::default().with_yields(true))), options())
     });
 }
 
 mod crash_image {
     use super::*;
     conformance_tests!(async || {
-        let image = CrashImage::with_options(1, CrashOptions { yields: true, ..CrashOptions::default() });
-        (conformance::opens(move || std::future::ready(Ok(image.clone()))), options())
+        let image = CrashImage::with_options(1, CrashOptions::default().with_yields(true));
+        (conformance::factory(move || std::future::ready(Ok(image.clone()))), options())
     });
 }
 
@@ -102,7 +101,7 @@ async fn nothing_is_left_out_or_left_behind_and_what_was_there_stays() {
 #[tokio::test]
 async fn what_a_place_does_not_offer_is_left_out() {
     let options =
-        MemoryOptions { reclaim: false, clone_range: false, patch: false, retain: false, ..Default::default() };
+        MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false).with_retain(false);
     let report = conformance::check(Arc::new(Memory::with_options(options)), &Options::quick()).await;
     assert!(report.nothing_failed(), "{report}");
     let left_out: Vec<&str> = report.left_out().map(|case| case.name).collect();
@@ -121,7 +120,7 @@ async fn a_place_that_fails_or_a_case_that_does_not_exist_is_reported() {
     );
     let report = conformance::check(Arc::new(faulty), &Options::quick()).await;
     assert_eq!(report.failed().count() + report.left_out().count(), conformance::cases().len(), "{report}");
-    let closed = conformance::opens(|| async {
+    let closed = conformance::factory(|| async {
         Err::<Memory, _>(offsite_repository::Error::new(offsite_repository::ErrorKind::MediaAbsent, "open"))
     });
     let report = conformance::check(closed, &Options::quick()).await;

@@ -45,9 +45,9 @@ async fn every_verb(image: &CrashImage) -> Result<()> {
     image.put(&key("b"), content(2, 3_000)).await?;
     image.create(&key("c")).await?.abort().await?;
     image.reclaim().unwrap().punch(&key("a"), &[4_096..12_288]).await?;
-    let extents = vec![Extent { offset: 100, chunks: vec![content(3, 2_000)] }];
-    image.patch().unwrap().patch(&key("b"), extents).await?;
-    let piece = Piece { key: key("b"), range: 0..2_500 };
+    let extents = vec![Extent::new(100, vec![content(3, 2_000)])];
+    image.patch().unwrap().write_extents(&key("b"), extents).await?;
+    let piece = Piece::new(key("b"), 0..2_500);
     image.clone_range().unwrap().create_from(&key("d"), &[piece]).await?;
     image.set_clock(1_000);
     image.retain().unwrap().retain_until(&key("d"), 2_000).await?;
@@ -76,7 +76,7 @@ async fn a_cut_in_any_call_fails_it_and_all_after_it() {
         image.cut_after(cut);
         let error = every_verb(&image).await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate), "{error}");
-        assert!(!image.is_on());
+        assert!(!image.has_power());
         assert_eq!(image.get(&key("b"), 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(image.changing_calls(), cut);
         for seed in 0..20 {
@@ -120,8 +120,8 @@ async fn a_cut_patch_leaves_any_mix_of_sectors() {
     let image = CrashImage::new(3);
     image.put(&key("a"), old.clone()).await.unwrap();
     image.cut_after(1);
-    let extents = vec![Extent { offset: 1_024, chunks: vec![new.clone()] }];
-    image.patch().unwrap().patch(&key("a"), extents).await.unwrap_err();
+    let extents = vec![Extent::new(1_024, vec![new.clone()])];
+    image.patch().unwrap().write_extents(&key("a"), extents).await.unwrap_err();
     let states = states(&image, "a").await;
     for state in &states {
         let state = state.as_ref().unwrap();
@@ -153,7 +153,7 @@ async fn a_cut_punch_or_delete_may_be_done_in_part_or_not() {
 
 #[tokio::test]
 async fn a_disk_that_does_not_flush_data_is_seen() {
-    let image = CrashImage::with_options(1, CrashOptions { flushes_data: false, ..CrashOptions::default() });
+    let image = CrashImage::with_options(1, CrashOptions::default().with_flushes_data(false));
     let whole = content(1, 5_000);
     image.put(&key("a"), whole.clone()).await.unwrap();
     image.put(&key("later"), Bytes::new()).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_disk_that_does_not_flush_data_is_seen() {
 
 #[tokio::test]
 async fn a_disk_that_does_not_flush_entries_is_seen() {
-    let image = CrashImage::with_options(1, CrashOptions { flushes_entries: false, ..CrashOptions::default() });
+    let image = CrashImage::with_options(1, CrashOptions::default().with_flushes_entries(false));
     let whole = content(1, 5_000);
     image.put(&key("a"), whole.clone()).await.unwrap();
     image.put(&key("b"), whole.clone()).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_disk_that_does_not_flush_entries_is_seen() {
 
 #[tokio::test]
 async fn a_repository_that_links_before_it_flushes_is_seen() {
-    let image = CrashImage::with_options(1, CrashOptions { data_before_entry: false, ..CrashOptions::default() });
+    let image = CrashImage::with_options(1, CrashOptions::default().with_data_before_entry(false));
     let whole = content(1, 5_000);
     let mut writer = image.create(&key("a")).await.unwrap();
     writer.write(vec![whole.clone()]).await.unwrap();
@@ -203,7 +203,7 @@ async fn the_power_comes_back_and_writers_of_before_are_dead() {
     image.cut_after(0);
     assert_eq!(image.put(&key("c"), content(3, 10)).await.unwrap_err().kind(), ErrorKind::Unavailable);
     image.power_on(1);
-    assert!(image.is_on());
+    assert!(image.has_power());
     assert_eq!(writer.finish().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(image.contents(), [(key("a"), content(1, 10))]);
     image.put(&key("b"), content(4, 10)).await.unwrap();

@@ -8,20 +8,22 @@ use bytes::Bytes;
 use offsite_repository::testing::conformance::Options;
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{
-    ErrorKind, Extent, Key, Prefix, Rates, Recording, Repository, RepositoryExt, Retry, RetryOptions, Throttle, Verb,
-    conformance_tests,
+    ErrorKind, Extent, Key, Prefix, Recording, Repository, RepositoryExt, Retry, RetryOptions, Throttle, ThrottleRates,
+    Verb, conformance_tests,
 };
 use tokio::time::Instant;
 
 fn options() -> Options {
-    Options { retain_secs: 3_600, ..Options::default() }
+    Options::default().with_retain_secs(3_600)
 }
 
 mod throttle {
     use super::*;
     // Fast enough that the largest object waits for a moment only.
-    const RATES: Rates = Rates { bytes_per_sec: Some(1 << 30), requests_per_sec: Some(1_000_000) };
-    conformance_tests!(async || (Arc::new(Throttle::new(Memory::new(), RATES)), options()));
+    fn rates() -> ThrottleRates {
+        ThrottleRates::default().with_bytes_per_sec(1 << 30).with_requests_per_sec(1_000_000)
+    }
+    conformance_tests!(async || (Arc::new(Throttle::new(Memory::new(), rates())), options()));
 }
 
 mod retry {
@@ -37,8 +39,8 @@ fn content(length: usize) -> Bytes {
     (0..=250).cycle().take(length).collect::<Vec<u8>>().into()
 }
 
-fn bytes_per_sec(rate: u64) -> Rates {
-    Rates { bytes_per_sec: Some(rate), requests_per_sec: None }
+fn bytes_per_sec(rate: u64) -> ThrottleRates {
+    ThrottleRates::default().with_bytes_per_sec(rate)
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,8 +53,8 @@ async fn bytes_pass_at_their_rate_whichever_way_they_go() {
     assert_eq!(begun.elapsed(), Duration::from_millis(500));
     place.get_range(&key("a"), 0..250).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_millis(750));
-    let extent = Extent { offset: 0, chunks: vec![content(250)] };
-    place.patch().unwrap().patch(&key("a"), vec![extent]).await.unwrap();
+    let extent = Extent::new(0, vec![content(250)]);
+    place.patch().unwrap().write_extents(&key("a"), vec![extent]).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(1));
     // Paid for afterwards: by the next call.
     place.get(&key("a"), 1_000).await.unwrap();
@@ -84,7 +86,7 @@ async fn a_read_far_past_the_end_holds_up_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_pass_at_their_rate() {
-    let place = Throttle::new(Memory::new(), Rates { bytes_per_sec: None, requests_per_sec: Some(10) });
+    let place = Throttle::new(Memory::new(), ThrottleRates::default().with_requests_per_sec(10));
     let begun = Instant::now();
     for _ in 0..30 {
         place.list(&Prefix::root(), None, 1).await.unwrap();
@@ -139,12 +141,10 @@ fn unavailable() -> Fault {
 
 #[tokio::test(start_paused = true)]
 async fn reads_are_repeated_with_growing_pauses_and_not_for_ever() {
-    let options = RetryOptions {
-        tries: 4,
-        first_pause: Duration::from_secs(1),
-        pause_max: Duration::from_secs(3),
-        ..RetryOptions::default()
-    };
+    let options = RetryOptions::default()
+        .with_tries(4)
+        .with_first_pause(Duration::from_secs(1))
+        .with_pause_max(Duration::from_secs(3));
     let (place, _, faulty) = retrying(options);
     place.put(&key("a"), content(9)).await.unwrap();
     for _ in 0..3 {
@@ -182,7 +182,7 @@ async fn other_errors_come_through_at_once() {
         assert_eq!(place.get(&key("a"), 9).await.unwrap_err().kind(), kind);
     }
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    assert_eq!(recording.snapshot().creates, 4);
+    assert_eq!(recording.counts().creates, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,21 +198,21 @@ async fn a_small_object_is_written_anew_from_its_beginning() {
     writer.write(vec![whole.slice(200..)]).await.unwrap();
     writer.finish().await.unwrap();
     assert_eq!(place.get(&key("a"), 300).await.unwrap(), whole);
-    assert_eq!((recording.snapshot().creates, faulty.failures()), (3, 2));
+    assert_eq!((recording.counts().creates, faulty.failures()), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_object_and_a_finish_are_not_repeated() {
-    let (place, recording, faulty) = retrying(RetryOptions { replay_bytes_max: 100, ..RetryOptions::default() });
+    let (place, recording, faulty) = retrying(RetryOptions::default().with_replay_bytes_max(100));
     faulty.inject(unavailable().on(Verb::Write));
     let mut writer = place.create(&key("large")).await.unwrap();
     assert_eq!(writer.write(vec![content(101)]).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(writer.write(vec![content(1)]).await.is_err() && writer.finish().await.is_err());
-    assert_eq!(recording.snapshot().creates, 1);
+    assert_eq!(recording.counts().creates, 1);
 
     faulty.inject(unavailable().on(Verb::Finish).losing_the_answer());
     assert_eq!(place.put(&key("small"), content(9)).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(recording.snapshot().finishes, 1);
+    assert_eq!(recording.counts().finishes, 1);
     assert_eq!(
         place.get(&key("small"), 9).await.unwrap(),
         content(9),

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory, MemoryOptions};
-use offsite_repository::{Counts, ErrorKind, Extent, Key, Prefix, Read, Recording, Repository, RepositoryExt, Verb};
+use offsite_repository::{
+    Counts, ErrorKind, Extent, Key, Prefix, ReadRequest, Recording, Repository, RepositoryExt, Verb,
+};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -27,28 +29,28 @@ async fn recording_counts_calls_and_bytes_by_class() {
     let (block, head) = (key("job/blocks/1"), key("job/head/1"));
     handed_on.put(&block, Bytes::from(vec![7; 10_000])).await.unwrap();
     handed_on.put(&head, Bytes::from_static(b"head")).await.unwrap();
-    let written = recording.snapshot();
+    let written = recording.counts();
     assert_eq!((written.creates, written.writes, written.finishes, written.bytes_written), (2, 2, 2, 10_004));
-    assert_eq!(recording.snapshot_of("blocks").bytes_written, 10_000);
+    assert_eq!(recording.counts_of("blocks").bytes_written, 10_000);
 
-    handed_on.read(&block, Read::Ranges(&[0..10, 5..20])).await.unwrap();
+    handed_on.read(&block, ReadRequest::Ranges(&[0..10, 5..20])).await.unwrap();
     handed_on.get(&key("job/head/2"), 10).await.unwrap_err();
     handed_on.list_all(&Prefix::root()).await.unwrap();
     handed_on.reclaim().unwrap().punch(&block, &[0..4_096, 8_192..9_000]).await.unwrap();
     handed_on
         .patch()
         .unwrap()
-        .patch(&head, vec![Extent { offset: 4, chunks: vec![Bytes::from_static(b"er")] }])
+        .write_extents(&head, vec![Extent::new(4, vec![Bytes::from_static(b"er")])])
         .await
         .unwrap();
     handed_on.delete(&head).await.unwrap();
-    let later = recording.snapshot() - written;
+    let later = recording.counts() - written;
     assert_eq!((later.reads, later.bytes_read, later.lists, later.deletes), (2, 25, 1, 1));
     assert_eq!((later.punches, later.bytes_punched, later.patches, later.bytes_written), (1, 4_904, 1, 2));
     assert_eq!(later.calls(), 6);
-    assert_eq!(recording.snapshot_of("blocks").bytes_read, 25);
-    assert_eq!(recording.snapshot_of("other").reads, 1);
-    assert_eq!(recording.snapshot_of("unheard of"), Counts::default());
+    assert_eq!(recording.counts_of("blocks").bytes_read, 25);
+    assert_eq!(recording.counts_of("other").reads, 1);
+    assert_eq!(recording.counts_of("unheard of"), Counts::default());
 }
 
 #[tokio::test]
@@ -70,7 +72,7 @@ async fn recording_logs_when_asked() {
 #[test]
 fn decorators_claim_only_what_is_beneath() {
     let nothing =
-        MemoryOptions { reclaim: false, clone_range: false, patch: false, retain: false, ..Default::default() };
+        MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false).with_retain(false);
     let recording = Recording::new(Faulty::new(Memory::with_options(nothing)));
     assert!(recording.reclaim().is_none() && recording.clone_range().is_none());
     assert!(recording.patch().is_none() && recording.retain().is_none());
@@ -119,7 +121,7 @@ async fn a_fault_for_ever_lasts_until_healed_and_kills_writers() {
 
 #[tokio::test]
 async fn memory_is_full_at_its_capacity_and_punching_helps() {
-    let memory = Memory::with_options(MemoryOptions { capacity_bytes: 10_000, ..Default::default() });
+    let memory = Memory::with_options(MemoryOptions::default().with_capacity_bytes(10_000));
     memory.put(&key("a"), Bytes::from(vec![1; 9_000])).await.unwrap();
     let mut writer = memory.create(&key("b")).await.unwrap();
     writer.write(vec![Bytes::from(vec![2; 1_000])]).await.unwrap();
@@ -130,11 +132,11 @@ async fn memory_is_full_at_its_capacity_and_punching_helps() {
     assert_eq!(memory.used_bytes(), 808);
     memory.put(&key("b"), Bytes::from(vec![2; 9_000])).await.unwrap();
     let patch = memory.patch().unwrap();
-    let extent = || vec![Extent { offset: 100, chunks: vec![Bytes::from_static(b"x")] }];
-    let into_hole = patch.patch(&key("a"), extent()).await;
+    let extent = || vec![Extent::new(100, vec![Bytes::from_static(b"x")])];
+    let into_hole = patch.write_extents(&key("a"), extent()).await;
     assert_eq!(into_hole.unwrap_err().kind(), ErrorKind::NoSpace);
-    memory.set_capacity(u64::MAX);
-    patch.patch(&key("a"), extent()).await.unwrap();
+    memory.set_capacity_bytes(u64::MAX);
+    patch.write_extents(&key("a"), extent()).await.unwrap();
     assert_eq!(memory.used_bytes(), 9_808 + 4_096);
 }
 

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{
-    CreateIfAbsent, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Prefix, Read, Repository, RepositoryExt,
-    Result, probe_create,
+    CreateIfAbsent, Error, ErrorKind, Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository,
+    RepositoryExt, Result, probe_create,
 };
 use tokio::task::yield_now;
 
@@ -104,7 +104,7 @@ impl Repository for Place {
         Ok(Box::new(Writer(self.clone(), key.clone(), Bytes::new())))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.0.read(key, what).await
     }
 
@@ -143,7 +143,7 @@ async fn each_flaw_is_told_by_what_was_seen() {
 
 #[tokio::test]
 async fn a_place_that_yields_keeps_it() {
-    let memory = Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() });
+    let memory = Memory::with_options(MemoryOptions::default().with_yields(true));
     assert_eq!(probe_create(&memory, &folder()).await.unwrap(), CreateIfAbsent::Kept);
     assert_eq!(memory.contents(), []);
 }

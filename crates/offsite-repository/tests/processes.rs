@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use offsite_repository::testing::conformance::{self, Options, Outcome, Racers};
+use offsite_repository::testing::conformance::{self, Options, Outcome, RacerProcess};
 use offsite_repository::{
-    Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, Read, Repository, RepositoryExt, Result,
+    Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, ReadRequest, Repository, RepositoryExt,
+    Result,
 };
 
 const PLACE: &str = "OFFSITE_TEST_PLACE";
@@ -71,7 +72,7 @@ impl Repository for Folder {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: u64::MAX, part_bytes: None }
+        Limits::new(u64::MAX)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
@@ -83,13 +84,13 @@ impl Repository for Folder {
         Ok(Box::new(Writer { folder: self.clone(), key: key.clone(), staged, file }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let mut content = Vec::new();
         let mut file = fs::File::open(self.file(key)).map_err(|error| failed(&error))?;
         file.read_to_end(&mut content).map_err(|error| failed(&error))?;
         match what {
-            Read::Whole { .. } => Ok(vec![content.into()]),
-            Read::Ranges(_) => Err(Error::new(ErrorKind::Unsupported, "read").with_key(key)),
+            ReadRequest::Whole { .. } => Ok(vec![content.into()]),
+            ReadRequest::Ranges(_) => Err(Error::new(ErrorKind::Unsupported, "read").with_key(key)),
         }
     }
 
@@ -99,11 +100,11 @@ impl Repository for Folder {
             let name = entry.file_name().to_string_lossy().replace(',', "/");
             let Ok(key) = Key::new(name) else { continue };
             if prefix.contains(&key) && after.is_none_or(|after| key > *after) {
-                objects.push(ObjectInfo { length: entry.metadata().unwrap().len(), key });
+                objects.push(ObjectInfo::new(key, entry.metadata().unwrap().len()));
             }
         }
         objects.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(ListPage { objects, more: false })
+        Ok(ListPage::new(objects, false))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -172,13 +173,13 @@ async fn part_of_a_racer() {
     let Some(place) = std::env::var_os(PLACE) else { return };
     let place = place.into_string().unwrap();
     let (flaw, path) = place.split_once(' ').unwrap();
-    conformance::race_child(&Folder::new(path.into(), Flaw::named(flaw))).await;
+    conformance::play_racer(&Folder::new(path.into(), Flaw::named(flaw))).await;
 }
 
 async fn report_of(flaw: Flaw) -> conformance::Report {
     let folder = tempfile::tempdir().unwrap();
-    let racers = Racers::test("part_of_a_racer", PLACE, format!("{flaw:?} {}", folder.path().display()));
-    let options = Options { large_bytes: 300_000, ..Options::default() }.with_processes(racers);
+    let racers = RacerProcess::this_test("part_of_a_racer", PLACE, format!("{flaw:?} {}", folder.path().display()));
+    let options = Options::default().with_large_object_bytes(300_000).with_processes(racers);
     let place = Arc::new(Folder::new(folder.path().to_owned(), flaw));
     let report = conformance::check_cases(place, &options, &["race_processes", "killed_process"]).await;
     println!("{report}");
@@ -219,7 +220,7 @@ async fn sweeping_the_writers_of_others_is_caught() {
 async fn a_process_that_cannot_start_or_does_not_play_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     for program in ["/no/such/program", "/bin/true"] {
-        let racers = Racers::new(move || std::process::Command::new(program));
+        let racers = RacerProcess::new(move || std::process::Command::new(program));
         let options = Options::quick().with_processes(racers);
         let place = Arc::new(Folder::new(folder.path().to_owned(), Flaw::None));
         let report = conformance::check_cases(place, &options, &["race_processes", "killed_process"]).await;
@@ -234,5 +235,5 @@ async fn the_folder_stores() {
     let place = Folder::new(folder.path().to_owned(), Flaw::None);
     let key = Key::new("a/b").unwrap();
     place.put(&key, Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(place.list_all(&Prefix::new("a").unwrap()).await.unwrap(), [ObjectInfo { key, length: 1 }]);
+    assert_eq!(place.list_all(&Prefix::new("a").unwrap()).await.unwrap(), [ObjectInfo::new(key, 1)]);
 }

@@ -1,35 +1,34 @@
-//! Two repositories, one copy job, one interval, one restore.
+//! Two repositories, a backup job, a copy job that keeps three restore points, and a restore of the copy.
 //!
-//! `cargo run -p offsite --example copy_job -- SOURCE JOB TARGET MACHINE IMAGE` copies the newest restore point of JOB from the
-//! repository SOURCE to TARGET, and restores MACHINE from the copy to IMAGE.
+//! `cargo run -p offsite --example copy_job`
 
-use std::sync::Arc;
+mod support;
 
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
 use offsite::retention::Simple;
-use offsite::{CopyJob, JobName, OpenRepository, Restore};
-use offsite_backends::Local;
+use offsite::{CopyJob, JobName, MachineName, Restore};
+use support::{Fallible, Scratch, backup, day};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [source, job, target, machine, image] = arguments.as_slice() else {
-        return Err("usage: copy_job SOURCE JOB TARGET MACHINE IMAGE".into());
-    };
-    let now = Timestamp::from_unix_secs(jiff::Timestamp::now().as_second())?;
-    let source = OpenRepository::open(Arc::new(Local::open(source).await?)).await?;
-    let target = match OpenRepository::initialise(Arc::new(Local::create(target).await?), now).await {
-        Err(offsite::Error::AlreadyARepository { .. }) => {
-            OpenRepository::open(Arc::new(Local::open(target).await?)).await?
+async fn main() -> Fallible {
+    let scratch = Scratch::new()?;
+    let (primary, second) = (scratch.repository("primary").await?, scratch.repository("second").await?);
+    let copy =
+        CopyJob::new(JobName::new("Offsite Copy")?, &primary, JobName::new("nightly")?, &second)?.keep(Simple::new(3)?);
+    for number in 0..5 {
+        // A seventh of the disk changes each day, and so does a seventh of what is copied.
+        let disk = scratch.disk("web01.raw", 7, u8::try_from(number)?)?;
+        backup(&primary, &disk)?.run(day(number)?).await?;
+        let report = copy.run(day(number)?).await?;
+        if let Some(sync) = &report.sync {
+            println!("point {}: {} bytes copied", sync.sequence, sync.tally.target.bytes_written);
         }
-        made => made?,
-    };
-    let copy = JobName::new("Offsite Copy")?;
-    let report =
-        CopyJob::new(copy.clone(), &source, JobName::new(job)?, &target)?.keep(Simple::new(7)?).run(now).await?;
-    println!("{report:#?}");
-    let restore = Restore::new(&target, copy, MachineName::new(machine)?);
-    println!("{:#?}", restore.run(image.as_ref()).await?);
+        for done in &report.transform.operations {
+            println!("  {:?}", done.operation);
+        }
+    }
+    let restore = Restore::new(&second, JobName::new("Offsite Copy")?, MachineName::new("web01")?);
+    let report = restore.run(&scratch.path("restored.raw")).await?;
+    println!("restored point {}", report.sequence);
+    assert_eq!(std::fs::read(scratch.path("restored.raw"))?, std::fs::read(scratch.path("web01.raw"))?);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the fuzz targets reach into. No part of the stable interface.
 
 use crate::claims::holder;
+use crate::image::failed;
 use crate::{ImageSource, Result};
 
 /// Ranges that are looked for in an image before it is left.
@@ -12,11 +13,12 @@ const RANGES_MAX: usize = 256;
 /// [`Error::Image`](crate::Error::Image).
 pub fn read_image(source: &ImageSource, bytes_max: usize) -> Result<usize> {
     let image = source.open(None)?.image;
+    let unread = |error| failed(&image.location(), "it cannot be read", error);
     let (mut from, mut read) = (0, 0);
     for _ in 0..RANGES_MAX {
-        let Some(range) = image.next_data(from)? else { break };
+        let Some(range) = image.next_data(from).map_err(unread)? else { break };
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(bytes_max - read);
-        image.read_at(&mut vec![0; length], range.start)?;
+        image.read_at(range.start, &mut vec![0; length]).map_err(unread)?;
         (from, read) = (range.end, read + length);
     }
     Ok(read)

@@ -2,6 +2,9 @@
 
 mod detect;
 mod device;
+mod disk_image;
+mod disk_sink;
+mod io_error;
 mod lock;
 mod names;
 mod qcow2;
@@ -9,11 +12,13 @@ mod qcow2_bounds;
 mod raw;
 mod raw_sink;
 mod signature;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod watch;
 
-use std::fmt;
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,71 +26,31 @@ use std::sync::Arc;
 use offsite_core::DiskName;
 pub(crate) use offsite_core::ImageFormat;
 
+pub use disk_image::DiskImage;
+pub use disk_sink::DiskSink;
+pub(crate) use disk_sink::{ImageSink, WriteOver};
+pub(crate) use io_error::failed;
 pub(crate) use names::disk_names;
 
 use crate::files::partial::Replace;
 use crate::{Error, Result};
 
-/// A disk to read. Calls block.
-pub(crate) trait DiskImage: fmt::Debug + Send + Sync {
-    /// The image's file, for messages.
-    fn path(&self) -> &Path;
-
-    /// The disk's size.
-    fn size_bytes(&self) -> u64;
-
-    /// The next bytes from `from` on that may be something else than zero.
-    fn next_data(&self, from: u64) -> Result<Option<Range<u64>>>;
-
-    /// Fills `buffer` from `offset` on.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
-
-    /// Looks, when all has been read, whether the image is still what it was when it was opened: an error if it has another length or
-    /// was replaced, a warning if it was written to.
-    fn settle(&self) -> Result<Option<String>>;
-}
-
-/// A disk to write. Calls block.
-pub(crate) trait DiskSink: fmt::Debug + Send + Sync {
-    /// What is written over, if it is not a new image, which is zero at first.
-    fn write_over(&self) -> Option<WriteOver> {
-        None
-    }
-
-    /// Makes a range read as zeros. Of a new image it has not been written, so there is nothing to do.
-    fn write_zeros(&self, _range: Range<u64>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Writes `bytes` at `offset`.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
-
-    /// Makes the image whole and durable.
-    fn finish(&self) -> Result<()>;
-
-    /// Gives the finished image its name.
-    fn keep(&self) -> Result<()>;
-
-    /// Removes the image, whether it has its name already or not.
-    fn discard(&self);
-}
-
-/// A block device that an image is written to, over what was there.
+/// A disk to back up: an image's file, a block device, or a [`DiskImage`] of your own.
 #[derive(Debug, Clone)]
-pub(crate) struct WriteOver {
-    pub(crate) path: PathBuf,
-    pub(crate) device_bytes: u64,
-    /// Whether something of it may have been written over.
-    pub(crate) is_begun: bool,
-}
-
-/// A disk image to back up.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSource {
-    path: PathBuf,
+    origin: Origin,
     name: Option<DiskName>,
     format: Option<ImageFormat>,
     trust: Trust,
+}
+
+/// Where the disk is read from.
+#[derive(Debug, Clone)]
+enum Origin {
+    /// The file or block device at a path, opened anew by each run.
+    Path(PathBuf),
+    /// What somebody else has opened.
+    Own(Arc<dyn DiskImage>),
 }
 
 /// What is taken on trust of an image.
@@ -110,7 +75,21 @@ impl ImageSource {
     /// The image at `path`. It is read in the format in which the job has read its disk before; that of a new disk is told by its
     /// first bytes, and remembered.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), name: None, format: None, trust: Trust::default() }
+        Self { origin: Origin::Path(path.into()), name: None, format: None, trust: Trust::default() }
+    }
+
+    /// An image of your own, as the disk `name`. What is said of files, as their formats and locks, is of no matter to it.
+    ///
+    /// ```
+    /// use offsite::{DiskImage, DiskName, ImageSource};
+    ///
+    /// fn source(volume: impl DiskImage + 'static) -> Result<ImageSource, Box<dyn std::error::Error>> {
+    ///     Ok(ImageSource::of(DiskName::new("vda")?, volume))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn of(name: DiskName, image: impl DiskImage + 'static) -> Self {
+        Self { origin: Origin::Own(Arc::new(image)), name: Some(name), format: None, trust: Trust::default() }
     }
 
     /// Calls the disk so, in place of what its file is called. By its name a disk is known from one restore point to the next.
@@ -146,26 +125,33 @@ impl ImageSource {
         self.format.is_some()
     }
 
-    /// The image's file.
+    /// The image's file or block device. An image of your own has none.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Path(path) => Some(path),
+            Origin::Own(_) => None,
+        }
     }
 
     /// What the disk is called: as it was [named](Self::named), or as its image's file.
     #[must_use]
     pub fn name(&self) -> DiskName {
-        self.name.clone().unwrap_or_else(|| names::of_path(&self.path, 1))
+        self.name.clone().unwrap_or_else(|| names::of_path(self.path().unwrap_or(Path::new("")), 1))
     }
 
     /// Looks whether the image can be backed up at all, and tells about how many bytes there are to read. Blocks.
     pub(crate) fn examine(&self) -> Result<u64> {
-        let file = self.open_file()?;
-        let unreadable = |error| Error::image(&self.path, "it cannot be examined", Some(error));
+        let path = match &self.origin {
+            Origin::Path(path) => path,
+            Origin::Own(image) => return own_size(image.as_ref()),
+        };
+        let file = self.open_file(path)?;
+        let unreadable = |error| Error::image(path, "it cannot be examined", Some(error));
         let length = detect::length(&file).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         match length {
-            0 => Err(Error::image(&self.path, "it is empty; a disk has at least one byte", None)),
+            0 => Err(Error::image(path, EMPTY, None)),
             _ if metadata.is_file() => Ok(length.min(metadata.blocks().saturating_mul(ALLOCATED_BLOCK_BYTES))),
             _ => Ok(length),
         }
@@ -173,17 +159,26 @@ impl ImageSource {
 
     /// Opens the image, as one of the format that is `known` of its disk, if it is. Blocks.
     pub(crate) fn open(&self, known: Option<ImageFormat>) -> Result<OpenImage> {
-        let file = self.open_file()?;
+        let path = match &self.origin {
+            Origin::Path(path) => path,
+            Origin::Own(image) => {
+                own_size(image.as_ref())?;
+                // It is how a file of that disk would be read. This image is none.
+                let format = self.format.or(known).unwrap_or(ImageFormat::Raw);
+                return Ok(OpenImage { image: Arc::clone(image), format, warning: None });
+            }
+        };
+        let file = self.open_file(path)?;
         let (format, warning) = match (self.format, known) {
             (Some(format), _) => (format, None),
-            (None, Some(ImageFormat::Raw)) => (ImageFormat::Raw, detect::contradiction(&self.path, &file)?),
+            (None, Some(ImageFormat::Raw)) => (ImageFormat::Raw, detect::contradiction(path, &file)?),
             (None, Some(format)) => (format, None),
-            (None, None) => (detect::guess(&self.path, &file)?, None),
+            (None, None) => (detect::guess(path, &file)?, None),
         };
         let image: Arc<dyn DiskImage> = match format {
-            ImageFormat::Raw => Arc::new(raw::RawImage::new(&self.path, file)?),
-            ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(&self.path, self.trust)?),
-            _ => return Err(unknown(&self.path, format)),
+            ImageFormat::Raw => Arc::new(raw::RawImage::new(path, file)?),
+            ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(path, self.trust)?),
+            _ => return Err(unknown(path, format)),
         };
         Ok(OpenImage { image, format, warning })
     }
@@ -194,12 +189,23 @@ impl ImageSource {
         Ok((format, image.size_bytes()))
     }
 
-    fn open_file(&self) -> Result<File> {
-        let file = detect::open(&self.path)?;
+    fn open_file(&self, path: &Path) -> Result<File> {
+        let file = detect::open(path)?;
         if !self.trust.shared {
-            lock::refuse_in_use(&self.path, &file)?;
+            lock::refuse_in_use(path, &file)?;
         }
         Ok(file)
+    }
+}
+
+/// What is wrong with a disk of no bytes.
+const EMPTY: &str = "it is empty; a disk has at least one byte";
+
+/// The size of an image of the user's own.
+fn own_size(image: &dyn DiskImage) -> Result<u64> {
+    match image.size_bytes() {
+        0 => Err(Error::image(Path::new(&image.location()), EMPTY, None)),
+        size_bytes => Ok(size_bytes),
     }
 }
 
@@ -208,10 +214,15 @@ const ALLOCATED_BLOCK_BYTES: u64 = 512;
 
 /// Makes an image of `size_bytes` at `path`. Blocks.
 ///
-/// A file is written beside `path` under a name ending in `.partial`, and gets its own name by [`DiskSink::keep`]. One that is
+/// A file is written beside `path` under a name ending in `.partial`, and gets its own name by [`ImageSink::keep`]. One that is
 /// dropped before that is removed. A block device is written over where it is. With `overwrites`, a file that is there already is
 /// replaced; without, whatever is there is left alone.
-pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrites: bool) -> Result<Arc<dyn DiskSink>> {
+pub(crate) fn create(
+    path: &Path,
+    format: ImageFormat,
+    size_bytes: u64,
+    overwrites: bool,
+) -> Result<Arc<dyn ImageSink>> {
     if device::is_device(path) {
         return match (overwrites, format) {
             (true, ImageFormat::Raw) => Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?)),
@@ -220,10 +231,7 @@ pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrit
                 "it is a block device, to which disks are restored raw: leave the format out",
                 None,
             )),
-            (false, _) => {
-                let detail = "it is a block device; to write over what is on it, say so (`--overwrite`)";
-                Err(Error::image(path, detail, None))
-            }
+            (false, _) => Err(Error::path_taken(path, true)),
         };
     }
     let replace = if overwrites { Replace::WhenWhole } else { Replace::Never };
@@ -236,4 +244,12 @@ pub(crate) fn create(path: &Path, format: ImageFormat, size_bytes: u64, overwrit
 
 fn unknown(path: &Path, format: ImageFormat) -> Error {
     Error::image(path, format!("this version has no reader or writer of the format {format}"), None)
+}
+
+/// Refuses a disk of another size than the one that an image was made for.
+fn check_size(path: &Path, made_for: u64, size_bytes: u64) -> Result<()> {
+    if made_for == size_bytes {
+        return Ok(());
+    }
+    Err(Error::defect(format!("{} was made for a disk of {made_for} bytes, not of {size_bytes}", path.display())))
 }

@@ -3,7 +3,7 @@
 //! ## Where to start in these pages
 //!
 //! [`OpenRepository`] opens a place; [`BackupJob`] fills a first chain from disk images; [`CopyJob`] copies it to a second one;
-//! [`Restore`] and [`Verify`] read either; [`runner`] runs a copy job on its schedule. What a run did is told by the types in [`report`]. The model (machines, restore points,
+//! [`Restore`], [`Snapshot`] and [`Verify`] read either; [`runner`] runs a copy job on its schedule. What a run did is told by the types in [`report`]. The model (machines, restore points,
 //! block maps, plans, retention, the stored format) is the crate [`core`]; what a storage must do is the crate [`repository`].
 //!
 //! Operations are cancelled by dropping their futures: what was committed stays, nothing else becomes visible, and the next
@@ -39,18 +39,21 @@ mod seams;
 pub mod simulation;
 
 pub use bytes::Bytes;
-pub use error::{Error, Result};
-pub use exchange::export::Export;
+pub use commit::remove_job::RemovedJob;
+pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
+pub use exchange::export::{Export, ExportPlan};
 pub use exchange::import::Import;
-pub use exchange::map::MapSeed;
+pub use exchange::map::{MapPlan, MapSeed};
 pub use file_user::FileUser;
 pub use folder::disks::DiskSummary;
 pub use folder::job_folders::{ClosedFolder, JobFolders};
 pub use folder::open_repository::OpenRepository;
 pub use gate::{Gate, OpenGate, Passage};
-pub use image::ImageSource;
+#[cfg(feature = "testing")]
+pub use image::testing;
+pub use image::{DiskImage, DiskSink, ImageSource};
 pub use job_name::{JobName, JobNameError};
-pub use jobs::backup::{BackupJob, BackupMethod, FullKind};
+pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
@@ -59,9 +62,13 @@ pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;
 pub use offsite_core::{DiskName, ImageFormat, MachineName, Sequence, Timestamp};
 pub use offsite_repository as repository;
-pub use progress::{Progress, Silent};
+pub use progress::{Activity, Progress, Silent, Step, Task, Wait};
+pub use reader::disk_reader::{DiskExtent, DiskReader};
+pub use reader::disk_selector::DiskSelector;
+pub use reader::disk_stream::DiskStream;
 pub use reader::job_folder::{JobFolder, PointSelector};
-pub use reader::restore::Restore;
+pub use reader::restore::{DiskTarget, Restore};
+pub use reader::snapshot::{MachineSnapshot, Snapshot};
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use recovery::verify::Verify;
 pub use report::{Damage, KnownDamage, MergeMethod, Released, Touched, VerifyReport};
@@ -104,7 +111,7 @@ pub mod selection {
 pub mod plan {
     pub use offsite_core::plan::Cost;
 
-    pub use crate::{PlannedOperation, PlannedSync, RunPlan};
+    pub use crate::{BackupPlan, ExportPlan, MapPlan, PlannedBackup, PlannedOperation, PlannedSync, RunPlan};
 }
 
 /// How long another host waits for a sign of life of a writer.

@@ -3,7 +3,7 @@
 //! Eight ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
 //! (backup file to new backup file or export), [`receive`]
 //! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image), [`pour`] (backup file to a
-//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`find`] reads headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
+//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`load`] reads one block, and [`find`] headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
 //! Each of the eight is a bounded pipeline: at most
 //! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
 //! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
@@ -18,6 +18,7 @@ mod extract;
 mod find;
 mod fold;
 mod ingest;
+mod load;
 mod output;
 mod pour;
 mod receive;
@@ -31,15 +32,16 @@ pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
 pub(crate) use copy::{Copied, Ending, copy};
-pub(crate) use extract::extract;
+pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, ingest};
+pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;
 pub(crate) use receive::receive;
 pub(crate) use scrub::{Flaw, scrub};
-pub(crate) use stream::{Sink, Source, bad_export};
+pub(crate) use stream::{Sink, Source};
 pub(crate) use transfer::{Aliases, Checking, Headers, Way, transfer};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,11 +50,11 @@ use bytes::Bytes;
 use offsite_core::Head;
 use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
-use offsite_repository::{Counts, RepositoryExt};
+use offsite_repository::{Counts, ErrorKind, Key, RepositoryExt};
 
-use crate::error::Context;
+use crate::error::{Context, Within};
 use crate::folder::layout::Layout;
-use crate::{Error, OpenRepository, Result};
+use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// Batches that are under way at once: enough to keep two cores busy while one waits for the disk.
 const IN_FLIGHT: usize = 6;
@@ -83,38 +85,40 @@ impl FrameSource {
     /// The number that frames of a machine carry here.
     fn number(&self, machine: &MachineName) -> Result<MachineNumber> {
         let number = self.numbers.get(machine).copied();
-        number.ok_or_else(|| Error::Defect(format!("machine {machine} has no number in job {}", self.layout.job())))
+        number.ok_or_else(|| Error::defect(format!("machine {machine} has no number in job {}", self.layout.job())))
     }
 
     /// Reads the bytes of a batch.
     async fn read(&self, batch: &Batch) -> Result<Bytes> {
         let key = self.layout.backup_file(batch.file)?;
-        let bytes = self.repository.backend().get_range(&key, batch.range.clone()).await;
-        let bytes = bytes.while_doing(|| format!("reading backup file {key} in {}", self.repository.location()))?;
+        let bytes = match self.repository.backend().get_range(&key, batch.range.clone()).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                return Err(self.damaged_file(&key).because(error));
+            }
+            answer => self.told(answer.while_doing(|| format!("reading backup file {key}")).of_object(&key))?,
+        };
         if bytes.len() as u64 != batch.range.end - batch.range.start {
-            return Err(Error::Damaged {
-                object: key.to_string(),
-                location: self.repository.location(),
-                advice: "the repository returned fewer bytes than were asked for".to_owned(),
-                source: None,
-            });
+            let why = "the repository returned fewer bytes than were asked for";
+            return Err(self.damaged_file(&key).because(why));
         }
         Ok(bytes)
     }
 
+    fn damaged_file(&self, key: &Key) -> Error {
+        Error::damaged(DamagedPart::File, key, self.repository.located()).in_job(self.layout.job())
+    }
+
     /// A frame that is not what the index says.
     fn damaged(&self, wanted: &Wanted, source: offsite_core::format::FormatError) -> Error {
-        let Address { machine, disk, block } = &wanted.address;
-        Error::Damaged {
-            object: format!(
-                "block {block} of disk {disk} of {machine}, in {}/blocks/{}",
-                self.layout.job(),
-                wanted.at.file
-            ),
-            location: self.repository.location(),
-            advice: "`offsite verify --read-data` lists what is damaged and which restore points it touches".to_owned(),
-            source: Some(source),
-        }
+        let Address { machine, disk, block } = wanted.address.clone();
+        let object = format!("{}/blocks/{}", self.layout.job(), wanted.at.file);
+        let part = DamagedPart::Block { machine, disk, block };
+        Error::damaged(part, object, self.repository.located()).in_job(self.layout.job()).because(source)
+    }
+
+    /// An answer with where it came from.
+    fn told<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.at(|| self.repository.located()).in_job(self.layout.job())
     }
 }
 
@@ -133,7 +137,7 @@ fn frame_in(bytes: &Bytes, batch: &Batch, at: StoredBlock) -> Result<Bytes> {
     let start = usize::try_from(at.offset - batch.range.start).unwrap_or(usize::MAX);
     let end = start.saturating_add(at.length as usize);
     if end > bytes.len() {
-        return Err(Error::Defect(format!("a frame at {} lies outside its batch", at.offset)));
+        return Err(Error::defect(format!("a frame at {} lies outside its batch", at.offset)));
     }
     Ok(bytes.slice(start..end))
 }

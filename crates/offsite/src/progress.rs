@@ -1,24 +1,331 @@
 //! Telling someone how far a long operation is.
 
-/// Listens to a long operation. Calls come from one task; they should return at once.
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use offsite_core::{DiskNumber, MachineName};
+
+use crate::JobName;
+
+/// Listens to long operations. Whoever listens implements what it wants to hear. Calls should return at once.
 pub trait Progress: Send + Sync {
-    /// An activity starts that will handle about so many bytes.
-    fn begin(&self, activity: &str, total_bytes: u64);
-    /// So many more bytes are done.
-    fn advance(&self, bytes: u64);
-    /// The activity is over.
-    fn end(&self);
-    /// Something that explains why nothing moves: a run that waits, and for what.
-    fn note(&self, text: &str);
+    /// An activity starts.
+    fn begin(&self, activity: &Activity<'_>) {
+        let _ = activity;
+    }
+
+    /// More bytes of an activity are done.
+    fn advance(&self, activity: &Activity<'_>) {
+        let _ = activity;
+    }
+
+    /// An activity is over: it is done, has failed, or was cancelled.
+    fn end(&self, activity: &Activity<'_>) {
+        let _ = activity;
+    }
+
+    /// Nothing moves, as the operation waits.
+    fn wait(&self, wait: &Wait<'_>) {
+        let _ = wait;
+    }
+}
+
+/// Something that takes a while. An operation does one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Activity<'a> {
+    /// The operation that it is a part of.
+    pub task: Task,
+    /// What is done.
+    pub step: Step,
+    /// The job.
+    pub job: &'a JobName,
+    /// The machine that is worked on, where it is one.
+    pub machine: Option<&'a MachineName>,
+    /// The disk of that machine, where it is one.
+    pub disk: Option<DiskNumber>,
+    /// How many bytes are done.
+    pub done_bytes: u64,
+    /// About how many bytes there are.
+    pub total_bytes: u64,
+}
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Task {
+    /// Disk images become a restore point.
+    Backup,
+    /// Restore points are copied.
+    Copy,
+    /// Increments go into the full.
+    Merge,
+    /// Damaged blocks are put back.
+    Heal,
+    /// An archive gets blocks of its own.
+    MakeIndependent,
+    /// An increment becomes a full.
+    MakeFull,
+    /// Live blocks leave files that are mostly superseded.
+    Compact,
+    /// Another transform; or a look for what ended one.
+    Transform,
+    /// A machine is restored.
+    Restore,
+    /// Restore points are verified.
+    Verify,
+    /// A job's folder is repaired.
+    Repair,
+    /// Machines are exported.
+    Export,
+    /// An export is imported.
+    Import,
+    /// A seed is mapped.
+    Map,
+}
+
+/// A part of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Blocks are read, and written where they belong.
+    Transfer,
+    /// What no block is stored of is made zero.
+    Zero,
+    /// Blocks are read and compared with their digests.
+    Check,
+    /// Backup files are searched for blocks.
+    Search,
+}
+
+/// What an operation waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait<'a> {
+    /// Another run holds the job and cannot be asked whether it lives, as it is on another host or was before a restart. If it gives no
+    /// sign of life, the job is taken over.
+    Lease {
+        /// The job.
+        job: &'a JobName,
+        /// Who holds it, as its claim says.
+        holder: &'a str,
+        /// How long a sign of life is waited for.
+        at_most: Duration,
+    },
+    /// Readers hold what is to be released, and cannot be asked whether they live. The pins of those that give no sign of life are removed.
+    Readers {
+        /// The job that they read.
+        job: &'a JobName,
+        /// How many there are.
+        readers: u64,
+        /// How long a sign of life is waited for.
+        at_most: Duration,
+    },
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Backup => "backup",
+            Self::Copy => "copy",
+            Self::Merge => "merge",
+            Self::Heal => "heal",
+            Self::MakeIndependent => "make independent",
+            Self::MakeFull => "make full",
+            Self::Compact => "compact",
+            Self::Transform => "transform",
+            Self::Restore => "restore",
+            Self::Verify => "verify",
+            Self::Repair => "repair",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Map => "map",
+        })
+    }
+}
+
+impl fmt::Display for Wait<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lease { job, at_most, .. } => write!(
+                formatter,
+                "job {job} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
+                at_most.as_secs()
+            ),
+            Self::Readers { job, at_most, .. } => write!(
+                formatter,
+                "a reader of job {job} on another host, before a restart, or with a pin that cannot be read holds what is to be released; \
+                 waiting up to {} s for a sign of its life",
+                at_most.as_secs()
+            ),
+        }
+    }
 }
 
 /// Nobody listens.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Progress for Silent {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {}
-    fn advance(&self, _bytes: u64) {}
-    fn end(&self) {}
-    fn note(&self, _text: &str) {}
+impl Progress for Silent {}
+
+/// Whom a part of an operation tells how far it is, and what it is a part of.
+#[derive(Clone, Copy)]
+pub(crate) struct Teller<'a> {
+    listener: &'a dyn Progress,
+    task: Task,
+    job: &'a JobName,
+    machine: Option<&'a MachineName>,
+    disk: Option<DiskNumber>,
+    within: Option<&'a Running<'a>>,
+}
+
+impl<'a> Teller<'a> {
+    pub(crate) fn new(listener: &'a dyn Progress, task: Task, job: &'a JobName) -> Self {
+        Self { listener, task, job, machine: None, disk: None, within: None }
+    }
+
+    /// That only this machine is worked on.
+    pub(crate) fn machine(self, machine: &'a MachineName) -> Self {
+        Self { machine: Some(machine), ..self }
+    }
+
+    /// That only this disk is worked on.
+    pub(crate) fn disk(self, disk: DiskNumber) -> Self {
+        Self { disk: Some(disk), ..self }
+    }
+
+    /// The activity has begun.
+    pub(crate) fn begin(self, step: Step, total_bytes: u64) -> Running<'a> {
+        let running = Running { teller: self, step, total_bytes, done_bytes: AtomicU64::new(0) };
+        if self.within.is_none() {
+            self.listener.begin(&running.activity(0, self.machine, self.disk));
+        }
+        running
+    }
+}
+
+/// An activity that has begun. It ends when this is dropped.
+pub(crate) struct Running<'a> {
+    teller: Teller<'a>,
+    step: Step,
+    total_bytes: u64,
+    done_bytes: AtomicU64,
+}
+
+impl<'a> Running<'a> {
+    /// Whoever works on a part of this activity: it tells of no activity of its own.
+    pub(crate) fn part(&'a self) -> Teller<'a> {
+        Teller { within: Some(self), ..self.teller }
+    }
+
+    pub(crate) fn advance(&self, bytes: u64) {
+        self.advanced(bytes, self.teller.machine, self.teller.disk);
+    }
+
+    /// So many more bytes of a disk are done.
+    pub(crate) fn advance_disk(&self, machine: &MachineName, disk: DiskNumber, bytes: u64) {
+        self.advanced(bytes, Some(machine), Some(disk));
+    }
+
+    fn advanced(&self, bytes: u64, machine: Option<&MachineName>, disk: Option<DiskNumber>) {
+        if let Some(whole) = self.teller.within {
+            return whole.advanced(bytes, machine, disk);
+        }
+        let done = self.done_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.teller.listener.advance(&self.activity(done, machine, disk));
+    }
+
+    pub(crate) fn end(self) {
+        drop(self);
+    }
+
+    fn activity<'b>(
+        &'b self,
+        done_bytes: u64,
+        machine: Option<&'b MachineName>,
+        disk: Option<DiskNumber>,
+    ) -> Activity<'b> {
+        let (Teller { task, job, .. }, step, total_bytes) = (self.teller, self.step, self.total_bytes);
+        Activity { task, step, job, machine, disk, done_bytes, total_bytes }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.teller.within.is_none() {
+            let done = self.done_bytes.load(Ordering::Relaxed);
+            self.teller.listener.end(&self.activity(done, self.teller.machine, self.teller.disk));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Heard {
+        fn hear(&self, what: &str, activity: &Activity<'_>) {
+            let Activity { task, step, machine, disk, done_bytes, total_bytes, .. } = activity;
+            let disk = disk.map(|disk| disk.0);
+            let machine = machine.map(MachineName::as_str);
+            let text = format!("{what} {task} {step:?} {machine:?} {disk:?} {done_bytes}/{total_bytes}");
+            self.0.lock().unwrap().push(text);
+        }
+    }
+
+    impl Progress for Heard {
+        fn begin(&self, activity: &Activity<'_>) {
+            self.hear("begin", activity);
+        }
+
+        fn advance(&self, activity: &Activity<'_>) {
+            self.hear("advance", activity);
+        }
+
+        fn end(&self, activity: &Activity<'_>) {
+            self.hear("end", activity);
+        }
+    }
+
+    /// Also where an error or a cancellation ends it.
+    #[test]
+    fn an_activity_that_was_begun_ends() {
+        let (heard, job) = (Heard::default(), JobName::new("nightly").unwrap());
+        let machine = MachineName::new("web01").unwrap();
+        let running = Teller::new(&heard, Task::Copy, &job).begin(Step::Transfer, 10);
+        running.advance(4);
+        running.advance_disk(&machine, DiskNumber(1), 5);
+        drop(running);
+        assert_eq!(
+            *heard.0.lock().unwrap(),
+            [
+                "begin copy Transfer None None 0/10",
+                "advance copy Transfer None None 4/10",
+                "advance copy Transfer Some(\"web01\") Some(1) 9/10",
+                "end copy Transfer None None 9/10"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_parts_of_an_activity_are_told_as_one() {
+        let (heard, job) = (Heard::default(), JobName::new("nightly").unwrap());
+        let machine = MachineName::new("web01").unwrap();
+        let whole = Teller::new(&heard, Task::Map, &job).machine(&machine).disk(DiskNumber(0)).begin(Step::Transfer, 9);
+        for bytes in [3, 6] {
+            let part = whole.part().begin(Step::Transfer, bytes);
+            part.advance(bytes);
+            part.end();
+        }
+        whole.end();
+        let told = heard.0.lock().unwrap().clone();
+        let of = |what: &str, done: u64| format!("{what} map Transfer Some(\"web01\") Some(0) {done}/9");
+        assert_eq!(told, [of("begin", 0), of("advance", 3), of("advance", 9), of("end", 9)]);
+    }
 }

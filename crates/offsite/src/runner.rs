@@ -10,6 +10,7 @@ mod clock;
 mod drive;
 mod event;
 mod memory;
+mod outcome;
 mod passage;
 mod report;
 mod slots;
@@ -22,12 +23,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::{CopyJob, JobName};
+use crate::error::causes;
+use crate::{CopyJob, Error, JobName};
 
 pub use clock::{Clock, SystemClock};
 pub use event::{RunnerEvent, RunnerEvents, Unheard};
 pub use memory::{Memory, OpenInterval};
-pub use offsite_core::phase::{Absence, LastRun, Note, Outcome, Phase, RunResult, Settings, TransformResult};
+pub use offsite_core::phase::{Phase, Settings};
+pub use outcome::{Incident, LastRun, RunResult};
 pub use report::{Overdue, RunEnd, RunReport, RunStatus};
 pub use slots::Slots;
 
@@ -39,6 +42,12 @@ pub trait JobHost: Send + Sync {
     /// # Errors
     /// Why it cannot be opened now.
     async fn open(&self) -> Result<CopyJob, OpenFailure>;
+
+    /// What went wrong in an activity, on one line, as events, notes and reports tell it. A host that knows what its user can do adds
+    /// that.
+    fn words(&self, error: &Error) -> String {
+        causes(error)
+    }
 
     /// The post-job activities: called once for each interval, also when there was nothing to do. What went wrong in them, in
     /// words; that becomes a warning of the report.

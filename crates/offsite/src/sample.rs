@@ -1,11 +1,8 @@
 //! A small job folder for unit tests.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
 use std::sync::Arc;
 
-use offsite_core::{BlockMap, BlockSize, Chain, MachineName, RestorePoint, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::{BlockMap, BlockSize, Chain, CommitId, FolderId, Head, MachineName, RestorePoint, Role, Timestamp};
 use offsite_repository::testing::{Faulty, Memory};
 
 use crate::folder::layout::Layout;

@@ -19,7 +19,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Defect(format!("a worker ended: {error}")))
+    done.map_err(|error| Error::defect(format!("a worker ended: {error}")))
 }
 
 /// 16 random bytes.
@@ -29,7 +29,7 @@ pub(crate) fn random_bytes() -> Result<[u8; 16]> {
     }
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Settings(format!("the operating system gives no random numbers: {error}")))?;
+        .map_err(|error| Error::io("asking for random numbers", std::io::Error::other(error.to_string())))?;
     Ok(bytes)
 }
 

@@ -55,6 +55,12 @@ pub enum Variant {
     NotReadBack,
 }
 
+/// The error of a test that finds an invariant broken.
+#[must_use]
+pub fn defect(what: String) -> crate::Error {
+    crate::Error::defect(what)
+}
+
 /// What a simulated thread knows of the world.
 #[derive(Debug)]
 pub(crate) struct World {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use offsite_repository::bytes::Bytes;
 use offsite_repository::{
-    Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, Read, Repository, Result,
+    Error, ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, ReadRequest, Repository, Result,
+    async_trait,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
@@ -35,8 +35,7 @@ impl Sqlite {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let file = path.clone();
-        let place = path.display().to_string();
-        let connection = blocking("open", place.clone(), move || {
+        let connection = blocking("open", move || {
             let open = || {
                 let connection = Connection::open(file)?;
                 connection.busy_timeout(BUSY)?;
@@ -48,9 +47,9 @@ impl Sqlite {
                 )?;
                 Ok(connection)
             };
-            open().map_err(|error| fault("open", place, error))
-        })
-        .await?;
+            open().map_err(|error| fault("open", error))
+        });
+        let connection = connection.await.map_err(|error| error.with_location(path.display().to_string()))?;
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -58,32 +57,41 @@ impl Sqlite {
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
-        place: String,
-        work: impl FnOnce(&mut Connection, &str) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
-        blocking(action, place.clone(), move || {
+        let answer = blocking(action, move || {
             // A panic leaves no transaction open: each is rolled back when it is dropped.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection, &place)
-        })
-        .await
+            work(&mut connection)
+        });
+        answer.await.map_err(|error| error.with_location(self.location()))
+    }
+
+    /// As [`Sqlite::run`], for one object, which an error names.
+    async fn run_on<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        key: &Key,
+        work: impl FnOnce(&mut Connection, &str) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let name = key.to_string();
+        self.run(action, move |connection| work(connection, &name)).await.map_err(|error| error.with_key(key))
     }
 }
 
 async fn blocking<T: Send + 'static>(
     action: &'static str,
-    place: String,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
-        Err(error) => Err(Error::new(ErrorKind::Unavailable, action).with_place(place).with_source(error)),
+        Err(error) => Err(Error::new(ErrorKind::Unavailable, action).with_source(error)),
     }
 }
 
 /// What SQLite says, in the words of the contract.
-fn fault(action: &'static str, place: impl Into<String>, error: rusqlite::Error) -> Error {
+fn fault(action: &'static str, error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => ErrorKind::AlreadyExists,
         Some(ErrorCode::DiskFull) => ErrorKind::NoSpace,
@@ -93,7 +101,7 @@ fn fault(action: &'static str, place: impl Into<String>, error: rusqlite::Error)
         Some(ErrorCode::SystemIoFailure) if action == "finish" => ErrorKind::Indeterminate,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, action).with_place(place).with_source(error)
+    Error::new(kind, action).with_source(error)
 }
 
 #[async_trait]
@@ -103,19 +111,19 @@ impl Repository for Sqlite {
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: OBJECT_BYTES_MAX, part_bytes: None }
+        Limits::new(OBJECT_BYTES_MAX)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         Ok(Box::new(Writer { place: self.clone(), key: key.clone(), content: Some(Vec::new()) }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let what = match what {
-            Read::Whole { limit_bytes } => Wanted::Whole(limit_bytes),
-            Read::Ranges(ranges) => Wanted::Ranges(ranges.to_vec()),
+            ReadRequest::Whole { limit_bytes } => Wanted::Whole(limit_bytes),
+            ReadRequest::Ranges(ranges) => Wanted::Ranges(ranges.to_vec()),
         };
-        self.run("read", key.to_string(), move |connection, key| read(connection, key, what)).await
+        self.run_on("read", key, move |connection, key| read(connection, key, what)).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
@@ -134,24 +142,23 @@ impl Repository for Sqlite {
             let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
             select.query_map(params![low, high, limit], row)?.collect::<rusqlite::Result<Vec<_>>>()
         };
-        self.run("list", prefix.to_string(), move |connection, place| {
-            let mut rows = page(connection).map_err(|error| fault("list", place, error))?;
+        self.run("list", move |connection| {
+            let mut rows = page(connection).map_err(|error| fault("list", error))?;
             let more = rows.len() > limit;
             rows.truncate(limit);
             let objects = rows.into_iter().map(|(key, length)| {
-                let key = Key::new(key)
-                    .map_err(|error| Error::new(ErrorKind::Corrupt, "list").with_place(place).with_source(error))?;
-                Ok(ObjectInfo { key, length: length.unsigned_abs() })
+                let key = Key::new(key).map_err(|error| Error::new(ErrorKind::Corrupt, "list").with_source(error))?;
+                Ok(ObjectInfo::new(key, length.unsigned_abs()))
             });
-            Ok(ListPage { objects: objects.collect::<Result<_>>()?, more })
+            Ok(ListPage::new(objects.collect::<Result<_>>()?, more))
         })
         .await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.run("delete", key.to_string(), |connection, key| {
+        self.run_on("delete", key, |connection, key| {
             let deleted = connection.execute("DELETE FROM objects WHERE key = ?1", [key]);
-            deleted.map(drop).map_err(|error| fault("delete", key, error))
+            deleted.map(drop).map_err(|error| fault("delete", error))
         })
         .await
     }
@@ -164,13 +171,13 @@ enum Wanted {
 }
 
 fn read(connection: &mut Connection, key: &str, wanted: Wanted) -> Result<Vec<Bytes>> {
-    let fault = |error| fault("read", key, error);
-    let corrupt = |detail: String| Error::new(ErrorKind::Corrupt, "read").with_place(key).with_detail(detail);
+    let fault = |error| fault("read", error);
+    let corrupt = |detail: String| Error::new(ErrorKind::Corrupt, "read").with_detail(detail);
     // One state for all the statements: the object may be deleted meanwhile, and made anew.
     let state = connection.transaction().map_err(fault)?;
     let length = state.query_row("SELECT length(content) FROM objects WHERE key = ?1", [key], |row| row.get(0));
     let length: Option<i64> = length.optional().map_err(fault)?;
-    let length = length.ok_or_else(|| Error::new(ErrorKind::NotFound, "read").with_place(key))?.unsigned_abs();
+    let length = length.ok_or_else(|| Error::new(ErrorKind::NotFound, "read"))?.unsigned_abs();
     let ranges = match wanted {
         Wanted::Whole(limit_bytes) if length > limit_bytes => {
             return Err(corrupt(format!("it has {length} bytes, expected at most {limit_bytes}")));
@@ -204,6 +211,7 @@ impl Writer {
     fn dead(&self, action: &'static str) -> Error {
         Error::new(ErrorKind::Unavailable, action)
             .with_key(&self.key)
+            .with_location(self.place.location())
             .with_detail("an earlier call failed; write it anew")
     }
 }
@@ -215,7 +223,8 @@ impl ObjectWriter for Writer {
         let length = chunks.iter().fold(content.len() as u64, |sum, chunk| sum + chunk.len() as u64);
         if length > OBJECT_BYTES_MAX {
             let detail = format!("an object has at most {OBJECT_BYTES_MAX} bytes here");
-            return Err(Error::new(ErrorKind::Unsupported, "write").with_key(&self.key).with_detail(detail));
+            let error = Error::new(ErrorKind::Unsupported, "write").with_key(&self.key).with_detail(detail);
+            return Err(error.with_location(self.place.location()));
         }
         chunks.iter().for_each(|chunk| content.extend_from_slice(chunk));
         self.content = Some(content);
@@ -224,13 +233,12 @@ impl ObjectWriter for Writer {
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
         let content = self.content.take().ok_or_else(|| self.dead("finish"))?;
-        let key = self.key.to_string();
         let insert = move |connection: &mut Connection, key: &str| {
             let inserted =
                 connection.execute("INSERT INTO objects (key, content) VALUES (?1, ?2)", params![key, content]);
-            inserted.map(drop).map_err(|error| fault("finish", key, error))
+            inserted.map(drop).map_err(|error| fault("finish", error))
         };
-        self.place.run("finish", key, insert).await
+        self.place.run_on("finish", &self.key, insert).await
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {

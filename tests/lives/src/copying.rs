@@ -11,7 +11,7 @@ use offsite::model::MachineName;
 use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
-use offsite::{CopyJob, Gate, Passage, RunPlan, SyncRequest, Transforms};
+use offsite::{CopyJob, Gate, Passage, RunPlan, Transforms};
 
 use crate::expect::{Asking, Expected};
 use crate::judge::{Makes, judge_operations, judge_tally};
@@ -177,7 +177,7 @@ impl World {
         let gate = Until::new(bytes.map_or(u64::MAX, |interruption| interruption.after.into()));
         let joins = before.as_ref().filter(|_| how % 3 == 1).and_then(|before| before.head.chain.latest());
         let joins: Option<Sequence> = joins.map(|point| point.sequence);
-        let request = SyncRequest { gate: Arc::clone(&gate) as Arc<dyn Gate>, joins, ..asking.request() };
+        let request = asking.request().gate(Arc::clone(&gate) as Arc<dyn Gate>).joins(joins);
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;

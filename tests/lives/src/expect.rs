@@ -69,7 +69,7 @@ impl Asking {
     /// As the engine is asked.
     #[must_use]
     pub fn request(&self) -> SyncRequest {
-        SyncRequest { range: self.range, take: self.take, machines: self.only.clone(), ..SyncRequest::at(self.now) }
+        SyncRequest::at(self.now).range(self.range).take(self.take).machines(self.only.clone())
     }
 }
 

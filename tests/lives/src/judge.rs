@@ -37,7 +37,7 @@ impl World {
             folders.iter().all(|folder| self.folders[*folder].is_intact() && !self.folders[*folder].was_hurt);
         let false_alarm = |what: &str| Err(Violation::new(Law::NoFalseAlarm, format!("{what}: {}", words(error))));
         match error.innermost() {
-            offsite::Error::Defect(_) => false_alarm("a defect"),
+            offsite::Error::Defect { .. } => false_alarm("a defect"),
             offsite::Error::Damaged { .. } if is_intact => false_alarm("nothing is damaged"),
             offsite::Error::Repository { source, .. }
                 if is_intact && matches!(source.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) =>
@@ -121,7 +121,7 @@ impl World {
     /// What was not.
     pub fn judge_transform(&mut self, number: usize, report: &TransformReport) -> Result<(), Violation> {
         let job = FOLDERS[number].job;
-        for OperationReport { operation, tally } in &report.operations {
+        for OperationReport { operation, tally, .. } in &report.operations {
             judge_tally(&format!("{job}: {operation:?}"), tally)?;
             self.did(deed(operation), 1);
         }

@@ -286,7 +286,8 @@ impl World {
             }
             Some(Err(error)) => {
                 // Reverse-incremental runs go back from a full.
-                let is_refused = matches!(error, offsite::Error::Settings(_)) && backup.method == BackupMethod::Reverse;
+                let is_refused = matches!(error, offsite::Error::InvalidSetting { setting: "method", .. })
+                    && backup.method == BackupMethod::Reverse;
                 self.judge_failure("a backup", &[number], &error, is_refused, is_struck)?;
             }
             None => {}
@@ -363,7 +364,7 @@ impl World {
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let compact = settings::compact(1 + threshold % 44, budget);
-        let transforms = Transforms { compact, ..Transforms::default() };
+        let transforms = Transforms::default().compact(compact);
         self.transform_alone(number, transforms, budget >= 40, interruption).await
     }
 
@@ -374,7 +375,7 @@ impl World {
             None => self.transforms(number),
             Some(backup) => {
                 let retention = backup.keep.and_then(settings::policy_of);
-                Transforms { ageing: ageing(backup.method), retention, ..Transforms::default() }
+                Transforms::default().ageing(ageing(backup.method)).retention(retention)
             }
         }
     }

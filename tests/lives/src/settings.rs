@@ -164,8 +164,8 @@ impl Select {
             Self::All => Selection::all(),
             Self::Only(only) => Selection::machines(names(only)),
             Self::Without(without) => Selection::all().without(names(without)),
-            Self::Tagged(tag) => Selection { include: tagged(tag), ..Selection::all() },
-            Self::Untagged(tag) => Selection { exclude: tagged(tag), ..Selection::all() },
+            Self::Tagged(tag) => Selection::all().include(tagged(tag)),
+            Self::Untagged(tag) => Selection::all().exclude(tagged(tag)),
         }
     }
 
@@ -261,7 +261,7 @@ pub fn compact(threshold: u32, budget: u32) -> Option<Compact> {
     let piece_bytes = [Compact::PIECE_BYTES, 6_000, 600][threshold as usize / 5 % 3];
     let every_days = (threshold / 15 % 3 == 1).then_some(5);
     let files_max = (threshold / 45 % 3 == 1).then_some(3);
-    Some(Compact { budget, piece_bytes, every_days, files_max, ..Compact::below(share) })
+    Some(Compact::below(share).budget(budget).piece_bytes(piece_bytes).every_days(every_days).files_max(files_max))
 }
 
 /// When machines go that are not selected.
@@ -282,7 +282,7 @@ pub fn ageing(method: BackupMethod) -> Ageing {
 /// The transforms of a copy job that knows of points elsewhere.
 #[must_use]
 pub fn counting(transforms: &Transforms, elsewhere: Vec<RestorePoint>) -> Transforms {
-    Transforms { elsewhere, ..transforms.clone() }
+    transforms.clone().elsewhere(elsewhere)
 }
 
 /// A policy that only counts.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite::model::MachineName;
 use offsite::model::RetiredObject;
 use offsite::model::Sequence;
-use offsite::{Repair, RepairReport, Transforms, Verify, VerifyReport};
+use offsite::{Repair, RepairReport, Verify, VerifyReport};
 use offsite_core::format::backup_file::region_bytes;
 use offsite_repository::{Key, Reclaim, Repository};
 
@@ -237,7 +237,7 @@ impl World {
         if self.proven(number).is_none() || self.readers.iter().any(|reader| reader.folder == number) {
             return Ok(None);
         }
-        let transforms = Transforms { apply_changes_at_once: true, verify_bytes: None, ..self.own_transforms(number) };
+        let transforms = self.own_transforms(number).apply_changes_at_once(true).verify_bytes(None);
         for _ in 0..2 {
             self.pass(60);
             self.transform_alone(number, transforms.clone(), true, None).await?;
@@ -299,7 +299,7 @@ impl World {
             let dead = live.iter().find(|(_, live)| **live == 0);
             ensure(dead.is_none(), Law::Tight, || format!("{job}: nothing of {dead:?} is needed"))?;
         }
-        if let (Some(reclaim), None) = (memory.reclaim(), Repository::patch(memory)) {
+        if let (Some(reclaim), None) = (memory.reclaim(), memory.patch()) {
             let mut taken = BTreeMap::new();
             for id in head.files.keys() {
                 let Ok(key) = Key::new(format!("{job}/blocks/{id}")) else { continue };

@@ -109,16 +109,14 @@ pub struct Ended<T> {
 }
 
 fn options(number: u32) -> MemoryOptions {
-    MemoryOptions {
-        reclaim: number & 1 != 0,
-        patch: number & 2 != 0,
-        clone_range: number & 4 != 0,
-        retain: false,
-        granularity_bytes: if number & 16 != 0 { 4_096 } else { 512 },
+    MemoryOptions::default()
+        .with_reclaim(number & 1 != 0)
+        .with_patch(number & 2 != 0)
+        .with_clone_range(number & 4 != 0)
+        .with_retain(false)
+        .with_granularity_bytes(if number & 16 != 0 { 4_096 } else { 512 })
         // Room for a block that does not compress, and for little else.
-        object_bytes_max: if number & 8 != 0 { 266_240 } else { u64::MAX },
-        ..MemoryOptions::default()
-    }
+        .with_object_bytes_max(if number & 8 != 0 { 266_240 } else { u64::MAX })
 }
 
 impl World {
@@ -145,7 +143,7 @@ impl World {
         };
         for number in places {
             let memory = Memory::with_options(options(*number));
-            let disk = CrashImage::over(1, &memory);
+            let disk = CrashImage::from_memory(1, &memory);
             let faulty = Faulty::new(disk.clone());
             let made = OpenRepository::initialise(Arc::new(faulty.clone()), world.now()).await;
             made.map_err(|error| Violation::new(Law::Succeeds, words(&error)))?;
@@ -320,9 +318,9 @@ impl World {
                 faulty.inject(Fault::after_calls(spare, ErrorKind::Unavailable).losing_the_answer());
             }
             Some(Weather::Kill) => faulty.inject(Fault::holding(spare, &kill)),
-            Some(Weather::Full) => memory.set_capacity(memory.used_bytes() + spare * 256),
+            Some(Weather::Full) => memory.set_capacity_bytes(memory.used_bytes() + spare * 256),
             Some(Weather::PowerCut) => {
-                disk.settle();
+                disk.flush_all();
                 disk.cut_after(spare + 1);
             }
             Some(Weather::Gate) | None => {}
@@ -335,12 +333,12 @@ impl World {
             }
         };
         faulty.heal();
-        memory.set_capacity(u64::MAX);
-        let is_cut = !disk.is_on();
+        memory.set_capacity_bytes(u64::MAX);
+        let is_cut = !disk.has_power();
         if is_cut {
             disk.power_on(self.calls());
         }
-        disk.stay_on();
+        disk.cancel_cut();
         let is_full = |result: &Option<Result<T, _>>| matches!(result, Some(Err(_))) && weather == Some(Weather::Full);
         let is_struck = result.is_none() || is_cut || faulty.failures() > failures || is_full(&result);
         if is_struck {

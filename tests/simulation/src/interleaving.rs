@@ -176,7 +176,7 @@ impl<'a> Stage<'a> {
         }
         let mut prover = Prover::default();
         let proven = prover.prove(&contents(&sites.target), COPY, &mut machines);
-        let proven = proven.map_err(|violation| Error::Defect(violation.to_string()))?;
+        let proven = proven.map_err(|violation| offsite::simulation::defect(violation.to_string()))?;
         let points = proven.iter().flat_map(|proven| proven.head.chain.all()).map(|point| point.sequence).collect();
         Ok(Self { setting, world, broken, machines: Arc::new(Mutex::new(machines)), sites, points, prover })
     }
@@ -273,7 +273,7 @@ impl<'a> Stage<'a> {
                         return said(Invariant::LivingWriterStays, "it was taken over in its prime".to_owned());
                     }
                 }
-                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect(_)) => {
+                (Err(error), _) if matches!(error.innermost(), Error::Damaged { .. } | Error::Defect { .. }) => {
                     return said(Invariant::NoFalseAlarm, words(error));
                 }
                 // A reader that was silent for too long hears of it, and reads nothing wrong.
@@ -417,9 +417,8 @@ impl Play<'_> {
                 Role::Copy => copy(&setting, &source, &target, DAY, now).await,
                 Role::Collect => {
                     let policy = setting.transforms.retention.clone().unwrap_or_default();
-                    let retention = Some(policy.with_regular(Simple::new(4).unwrap_or_default()));
-                    let transforms =
-                        Transforms { retention, apply_changes_at_once: true, ..setting.transforms.clone() };
+                    let retention = policy.with_regular(Simple::new(4).unwrap_or_default());
+                    let transforms = setting.transforms.clone().retention(retention).apply_changes_at_once(true);
                     transform(transforms, &target, COPY, now).await.map(|()| None)
                 }
                 Role::Idle => transform(Transforms::default(), &target, COPY, now).await.map(|()| None),

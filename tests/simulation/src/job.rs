@@ -73,9 +73,11 @@ impl Setting {
         };
         let deleted_machines = DeletedMachines::after_days(5).ok();
         let share = LiveShare::new(0.6).unwrap_or_else(|_| fail("share"));
-        let compact = Some(Compact { piece_bytes: 600 << 10, ..Compact::below(share) });
-        let can = |reclaim, clone_range, patch| CrashOptions { reclaim, clone_range, patch, ..CrashOptions::default() };
-        let copy = |method| Transforms { deleted_machines, ..Transforms::keeping(policy(7, method)) };
+        let compact = Some(Compact::below(share).piece_bytes(600 << 10));
+        let can = |reclaim, clone_range, patch| {
+            CrashOptions::default().with_reclaim(reclaim).with_clone_range(clone_range).with_patch(patch)
+        };
+        let copy = |method| Transforms::keeping(policy(7, method)).deleted_machines(deleted_machines);
         vec![
             Self {
                 name: "adopt, shared archives",
@@ -87,21 +89,21 @@ impl Setting {
             Self {
                 name: "fold, compact",
                 options: can(false, false, true),
-                transforms: Transforms { compact, ..copy(ArchiveMethod::Shared) },
+                transforms: copy(ArchiveMethod::Shared).compact(compact),
                 backup: simple(4),
                 method: BackupMethod::ForeverForward,
             },
             Self {
                 name: "adopt, independent archives, compact",
                 options: can(false, false, false),
-                transforms: Transforms { compact, ..copy(ArchiveMethod::Independent) },
+                transforms: copy(ArchiveMethod::Independent).compact(compact),
                 backup: simple(6),
                 method: BackupMethod::Reverse,
             },
             Self {
                 name: "fold where holes are, independent archives by cloning",
                 options: can(true, true, true),
-                transforms: Transforms { merge: MergeMethod::Fold, ..copy(ArchiveMethod::Independent) },
+                transforms: copy(ArchiveMethod::Independent).merge(MergeMethod::Fold),
                 backup: simple(5),
                 method: BackupMethod::Forward,
             },
@@ -222,7 +224,9 @@ pub async fn verify<R: Repository + Clone + 'static>(target: &R, name: &str) -> 
     let report = Verify::new(&repository, job(name)).read_data(true).run().await?;
     match report.damage.first() {
         None => Ok(()),
-        Some(damage) => Err(Error::Defect(format!("{} of {name} is damaged: {}", damage.object, damage.what))),
+        Some(damage) => {
+            Err(offsite::simulation::defect(format!("{} of {name} is damaged: {}", damage.object, damage.what)))
+        }
     }
 }
 
@@ -254,7 +258,7 @@ async fn map(setting: &Setting, sites: &Sites<CrashImage>, number: i64, now: Tim
     let (seed, target) = (open(&sites.seed).await?, open(&sites.target).await?);
     match MapSeed::new(&target, job(COPY), &seed, job(COPY))?.run(now).await {
         // It was cut off as it committed, and its commit was made as it opened the folder again.
-        Err(Error::Settings(_)) if has_begun().await? => {
+        Err(Error::JobHasPoints { .. }) if has_begun().await? => {
             copy(setting, &sites.source, &sites.target, number, now).await.map(drop)
         }
         answer => answer.map(drop),
@@ -280,7 +284,7 @@ pub async fn run(
             Step::Copy => copy(setting, &sites.source, &sites.target, number, now).await.map(drop),
             Step::Map => map(setting, sites, number, now).await,
             Step::CompactAll => {
-                let transforms = Transforms { compact: Some(Compact::all()), ..setting.transforms.clone() };
+                let transforms = setting.transforms.clone().compact(Compact::all());
                 transform(transforms, &sites.target, COPY, now).await
             }
             Step::Verify => verify(&sites.target, COPY).await,

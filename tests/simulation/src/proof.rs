@@ -403,7 +403,7 @@ pub async fn prove_tight(image: &CrashImage, stored: &Contents, job: &str, prove
         return leaks(format!("nobody refers to {stray}"));
     }
     // What a fold that was cut off wrote into free space stays there, until another fold writes over it.
-    if let (Some(reclaim), None) = (image.reclaim(), Repository::patch(image)) {
+    if let (Some(reclaim), None) = (image.reclaim(), image.patch()) {
         let mut taken = 0;
         for id in head.files.keys() {
             let key = offsite_repository::Key::new(name("blocks", *id));

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::testing::CrashImage;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain,
 };
 use tokio::time::sleep;
 
@@ -50,7 +50,7 @@ pub struct Simulated {
 }
 
 fn lost(kind: ErrorKind, action: &'static str) -> Error {
-    Error::new(kind, action).with_place("the simulation").with_detail("the line is down")
+    Error::new(kind, action).with_location("the simulation").with_detail("the line is down")
 }
 
 impl Simulated {
@@ -147,14 +147,14 @@ impl Repository for Simulated {
         Ok(Box::new(SimulatedWriter { repository: self.clone(), key: key.clone(), chunks: Vec::new(), is_dead: false }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.look("read", Some(key)).await?;
         self.image.read(key, what).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage> {
         match self.look("list", None).await {
-            Err(_) if self.broken.failed_list_is_empty => Ok(ListPage { objects: Vec::new(), more: false }),
+            Err(_) if self.broken.failed_list_is_empty => Ok(ListPage::new(Vec::new(), false)),
             Err(error) => Err(error),
             Ok(()) => self.image.list(prefix, after, limit).await,
         }
@@ -197,7 +197,7 @@ impl Repository for Simulated {
     }
 
     fn patch(&self) -> Option<&dyn Patch> {
-        Repository::patch(&self.image).map(|_| self as &dyn Patch)
+        self.image.patch().map(|_| self as &dyn Patch)
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
@@ -239,8 +239,8 @@ impl ObjectWriter for SimulatedWriter {
 
 #[async_trait]
 impl Reclaim for Simulated {
-    fn granularity_bytes(&self) -> u64 {
-        Reclaim::granularity_bytes(&self.image)
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.image.punch_granularity_bytes()
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
@@ -255,8 +255,8 @@ impl Reclaim for Simulated {
 
 #[async_trait]
 impl CloneRange for Simulated {
-    fn granularity_bytes(&self) -> u64 {
-        CloneRange::granularity_bytes(&self.image)
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.image.clone_granularity_bytes()
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
@@ -277,7 +277,7 @@ impl CloneRange for Simulated {
 
 #[async_trait]
 impl Patch for Simulated {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
-        self.change(Call::Change, "patch", key, || Patch::patch(&self.image, key, extents.clone())).await
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        self.change(Call::Change, "patch", key, || self.image.write_extents(key, extents.clone())).await
     }
 }

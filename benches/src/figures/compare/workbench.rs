@@ -151,7 +151,7 @@ impl Workbench {
     /// The transform phase on the chain at `name`.
     pub(super) fn transform(&self, name: &str, merge: MergeMethod) -> Result<TransformReport, Failure> {
         let policy = Policy::new(Simple::new(KEPT)?);
-        let transforms = Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+        let transforms = Transforms::keeping(policy).merge(merge).apply_changes_at_once(true);
         let work = async {
             let repository = jobs::open_local(&self.path(name)).await?;
             let job = TransformJob::new(&repository, JobName::new(jobs::COPY_JOB)?).transforms(transforms);

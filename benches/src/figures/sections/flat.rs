@@ -233,7 +233,7 @@ pub(in crate::figures) fn merge_once() -> Result<(), Failure> {
     };
     let merge = if method == word(MergeMethod::Fold) { MergeMethod::Fold } else { MergeMethod::Adopt };
     let policy = Policy::new(Simple::new(keep.parse()?)?);
-    let transforms = Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(merge).apply_changes_at_once(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let start = Instant::now();
     let report = runtime.block_on(async {

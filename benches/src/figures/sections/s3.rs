@@ -88,11 +88,7 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
 }
 
 pub(super) fn options(endpoint: &str, in_flight: usize) -> Result<S3Options, Failure> {
-    let credentials = S3Credentials {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        session_token: None,
-    };
+    let credentials = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
     let mut options = S3Options::new(S3Location::parse(&format!("s3://{BUCKET}/dr"))?, credentials);
     options.endpoint = Some(endpoint.to_owned());
     options.parts_in_flight = in_flight;

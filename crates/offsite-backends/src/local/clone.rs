@@ -5,20 +5,22 @@ use offsite_repository::{CloneRange, Error, ErrorKind, Key, Piece, Result};
 use rustix::fs::{self, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::errors::fault;
 use super::extents::share;
+use super::repository::Local;
 use super::root::{Root, past_end};
+use super::shared::Shared;
 use super::staged::Staged;
 use super::writer::publish;
-use super::{Local, Shared, fault};
 
 #[async_trait]
 impl CloneRange for Local {
-    fn granularity_bytes(&self) -> u64 {
+    fn clone_granularity_bytes(&self) -> u64 {
         self.shared.abilities.clone_granule.unwrap_or(1)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
-        let (pieces, granule) = (pieces.to_vec(), CloneRange::granularity_bytes(self));
+        let (pieces, granule) = (pieces.to_vec(), self.clone_granularity_bytes());
         self.run("clone", key, move |shared, key| create_from(shared, key, &pieces, granule)).await
     }
 }
@@ -28,7 +30,7 @@ fn create_from(shared: &Shared, key: &Key, pieces: &[Piece], granule: u64) -> Re
     if bytes > shared.abilities.object_bytes_max {
         return Err(fault("clone", key, Errno::FBIG));
     }
-    let staged = Staged::begin(shared, key)?;
+    let staged = Staged::begin(&shared.root, shared.abilities.create_method, key)?;
     if let Err(error) = fill(&shared.root, &staged, key, pieces, granule) {
         // The first error is the one to report; a sweep removes what this leaves.
         let _ = staged.discard();
@@ -39,7 +41,7 @@ fn create_from(shared: &Shared, key: &Key, pieces: &[Piece], granule: u64) -> Re
 
 fn fill(root: &Root, staged: &Staged, key: &Key, pieces: &[Piece], granule: u64) -> Result<()> {
     let mut filled = 0;
-    for (number, Piece { key: source, range }) in (1..).zip(pieces) {
+    for (number, Piece { key: source, range, .. }) in (1..).zip(pieces) {
         let (file, stat) = root.open_file(source, OFlags::RDONLY).map_err(|errno| fault("clone", source, errno))?;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
         if range.start > range.end || range.end > length {

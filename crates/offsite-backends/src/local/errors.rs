@@ -1,20 +1,46 @@
 //! What an error number means to a caller.
 
 use std::io;
+use std::path::Display;
 
-use offsite_repository::{Error, ErrorKind};
+use offsite_repository::{Error, ErrorKind, Key};
 use rustix::io::Errno;
 
-/// The error of a system call that was made for `place`, an object or a folder.
-pub(crate) fn fault(action: &'static str, place: impl ToString, errno: Errno) -> Error {
+/// What a call was made for.
+pub(crate) trait Subject {
+    fn named_in(self, error: Error) -> Error;
+}
+
+impl Subject for &Key {
+    fn named_in(self, error: Error) -> Error {
+        error.with_key(self)
+    }
+}
+
+/// A place that is opened or measured as such.
+impl Subject for Display<'_> {
+    fn named_in(self, error: Error) -> Error {
+        error.with_location(self.to_string())
+    }
+}
+
+/// A folder or a hidden file, by its path from the root on.
+impl Subject for &str {
+    fn named_in(self, error: Error) -> Error {
+        error.with_subject(self)
+    }
+}
+
+/// The error of a system call that was made for `subject`.
+pub(crate) fn fault(action: &'static str, subject: impl Subject, errno: Errno) -> Error {
     let (kind, detail) = meaning(errno);
-    let error = Error::new(kind, action).with_place(place.to_string()).with_source(io::Error::from(errno));
+    let error = subject.named_in(Error::new(kind, action)).with_source(io::Error::from(errno));
     if detail.is_empty() { error } else { error.with_detail(detail) }
 }
 
 /// As [`fault`], where the call may have done its work nevertheless.
-pub(super) fn doubt(action: &'static str, place: impl ToString, errno: Errno, detail: &str) -> Error {
-    let error = Error::new(ErrorKind::Indeterminate, action).with_place(place.to_string());
+pub(super) fn doubt(action: &'static str, key: &Key, errno: Errno, detail: &str) -> Error {
+    let error = Error::new(ErrorKind::Indeterminate, action).with_key(key);
     error.with_detail(detail).with_source(io::Error::from(errno))
 }
 

@@ -6,9 +6,11 @@ use offsite_repository::Result;
 use rustix::fs::{self, Advice, AtFlags, Mode, OFlags};
 use rustix::io::{Errno, pread, retry_on_intr};
 
+use super::errors::fault;
 use super::flush::flush_file;
+use super::repository::Local;
+use super::shared::Shared;
 use super::staged::Staged;
-use super::{Local, Shared, fault};
 
 /// A folder, whatever its path may lead to by now: the numbers of its device and of itself.
 pub(crate) type FolderIdentity = (u64, u64);
@@ -49,7 +51,7 @@ impl Local {
     pub(crate) fn put_hidden(&self, name: &str, content: &[u8]) -> Result<()> {
         let Shared { root, abilities } = &*self.shared;
         let failed = |errno| fault("make", name, errno);
-        let by = abilities.create_by.ok_or_else(|| failed(Errno::OPNOTSUPP))?;
+        let by = abilities.create_method.ok_or_else(|| failed(Errno::OPNOTSUPP))?;
         let folder = root.open_folder("").map_err(failed)?;
         if fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(failed(Errno::EXIST));

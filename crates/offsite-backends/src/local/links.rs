@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use offsite_repository::{Error, ErrorKind, Key, Links, Result};
 use rustix::fs::{OFlags, Stat};
 
-use super::{Local, fault};
+use super::errors::fault;
+use super::repository::Local;
 
 #[async_trait]
 impl Links for Local {

@@ -7,7 +7,7 @@ use offsite_repository::{Key, ListPage, ObjectInfo, Prefix, Result, RootFolder};
 use rustix::fs::{self, AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
-use super::fault;
+use super::errors::fault;
 use super::root::Root;
 
 /// Belongs to the file system, lies at its root, and only the superuser may look into it.
@@ -39,15 +39,15 @@ pub(super) fn page(root: &Root, prefix: &Prefix, after: Option<&Key>, limit: usi
         let Some(length) = folder.length_of(&name)? else { continue };
         let Ok(key) = Key::new(path) else { continue };
         if objects.len() == limit {
-            return Ok(ListPage { objects, more: true });
+            return Ok(ListPage::new(objects, true));
         }
-        objects.push(ObjectInfo { key, length });
+        objects.push(ObjectInfo::new(key, length));
     }
-    Ok(ListPage { objects, more: false })
+    Ok(ListPage::new(objects, false))
 }
 
 /// The folders at the root, and what stands there in place of one.
-pub(super) fn root_folders(root: &Root) -> Result<Vec<RootFolder>> {
+pub(super) fn root_folders(root: &Root, location: &str) -> Result<Vec<RootFolder>> {
     let failed = |errno| fault("list", "the root", errno);
     let dir = root.open_folder("").map_err(failed)?;
     let mut folders = Vec::new();
@@ -67,7 +67,10 @@ pub(super) fn root_folders(root: &Root) -> Result<Vec<RootFolder>> {
             _ => continue,
         };
         if closed != Some(Errno::NOENT) {
-            folders.push(RootFolder { name: name.to_owned(), closed: closed.map(|errno| fault("list", name, errno)) });
+            folders.push(match closed {
+                None => RootFolder::open(name),
+                Some(errno) => RootFolder::closed(name, fault("list", name, errno).with_location(location)),
+            });
         }
     }
     folders.sort_unstable_by(|left, right| left.name.cmp(&right.name));
@@ -86,7 +89,7 @@ struct Folder {
 impl Folder {
     /// None if it is not there, perhaps no longer.
     fn open(root: &Root, path: String) -> Result<Option<Self>> {
-        let failed = |errno| fault("list", if path.is_empty() { "the root" } else { &path }, errno);
+        let failed = |errno| fault("list", if path.is_empty() { "the root" } else { path.as_str() }, errno);
         let dir = match root.open_folder(path.trim_end_matches('/')) {
             Ok(dir) => dir,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -107,7 +110,7 @@ impl Folder {
                 Ok(Some(u64::try_from(stat.st_size).unwrap_or(0)))
             }
             Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(fault("list", format!("{}{name}", self.path), errno)),
+            Err(errno) => Err(fault("list", format!("{}{name}", self.path).as_str(), errno)),
         }
     }
 }

@@ -10,17 +10,18 @@ use rustix::fs::{self, Advice, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::errors::doubt;
+use super::errors::fault;
 use super::links::refuse_linked;
+use super::repository::Local;
 use super::root::{Root, past_end};
 use super::writer::write_all_at;
-use super::{Local, fault};
 
 /// After so much the device is set to work, so that the flush does not have all of it left to do.
 const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 #[async_trait]
 impl Patch for Local {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let bytes_max = self.shared.abilities.object_bytes_max;
         self.run("patch", key, move |shared, key| patch(&shared.root, key, &extents, bytes_max)).await
     }
@@ -73,8 +74,8 @@ fn parts(extent: &Extent) -> Vec<Part<'_>> {
     parts
 }
 
-/// Sets the device to work on what was just written, without waiting for it (posix_fadvise(2): what is not needed any more is written
-/// back first). Where that does not happen, the flush has it all to do.
+/// Sets the device to work on what was just written, without waiting for it (posix_fadvise(2): what is not needed any more is
+/// written back first). Where that does not happen, the flush has it all to do.
 fn start_write_back(file: impl AsFd, part: &Part<'_>) {
     let _ = fs::fadvise(file, part.offset, NonZeroU64::new(part.length), Advice::DontNeed);
 }

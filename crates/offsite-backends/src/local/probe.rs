@@ -5,12 +5,13 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
-use super::LocalOptions;
 use super::errors::says_unsupported;
 use super::extents::{is_shared, share};
+use super::options::CreateMethod;
+use super::options::LocalOptions;
 use super::root::Root;
 use super::spelling::folds_case;
-use super::staged::{CreateBy, Staged, hidden_name};
+use super::staged::{Staged, hidden_name};
 
 /// FAT, whose files are of at most 4 GiB less one byte.
 const FAT_MAGIC: u64 = 0x4d44;
@@ -24,7 +25,7 @@ const GRANULE_LARGE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Abilities {
     /// None if there is no way.
-    pub(super) create_by: Option<CreateBy>,
+    pub(super) create_method: Option<CreateMethod>,
     pub(super) punch_granule: Option<u64>,
     pub(super) clone_granule: Option<u64>,
     pub(super) writable: bool,
@@ -37,34 +38,34 @@ pub(super) struct Abilities {
 #[derive(Debug, Clone, Copy, Default)]
 struct Naming {
     /// The first step of the ladder that holds; none if none does.
-    by: Option<CreateBy>,
+    by: Option<CreateMethod>,
     folds_case: bool,
 }
 
 impl Abilities {
     pub(super) fn probe(root: &Root, options: &LocalOptions) -> Self {
         let found = find_way(root);
-        let (create_by, writable) = match (options.create_by, &found) {
+        let (create_method, writable) = match (options.create_method, &found) {
             (Some(by), found) => (Some(by), found.is_ok()),
             (None, Ok(naming)) => (naming.by, true),
             // The root may not be written to, or not now. Folders below it may be, so creating says for itself.
-            (None, Err(_)) => (Some(CreateBy::LinkingUnnamed), false),
+            (None, Err(_)) => (Some(CreateMethod::LinkingUnnamed), false),
         };
         let folds_case = found.map_or_else(
             // What is there already tells, if anything is.
             |_| root.open_folder("").and_then(folds_case).unwrap_or(false),
             |naming| naming.folds_case,
         );
-        let punch_granule = create_by.filter(|_| writable).and_then(|by| find_punch_granule(root, by));
-        let clone_granule = create_by.filter(|_| writable).and_then(|by| find_clone_granule(root, by));
-        let object_bytes_max = object_bytes_max(root, create_by);
-        Self { create_by, punch_granule, clone_granule, writable, folds_case, object_bytes_max }
+        let punch_granule = create_method.filter(|_| writable).and_then(|by| find_punch_granule(root, by));
+        let clone_granule = create_method.filter(|_| writable).and_then(|by| find_clone_granule(root, by));
+        let object_bytes_max = object_bytes_max(root, create_method);
+        Self { create_method, punch_granule, clone_granule, writable, folds_case, object_bytes_max }
     }
 }
 
 /// Goes down the ladder; an error if the place does not let itself be tried.
 fn find_way(root: &Root) -> Result<Naming, Errno> {
-    for by in CreateBy::LADDER {
+    for by in CreateMethod::LADDER {
         match keeps_names(root, by) {
             Ok((true, folds_case)) => return Ok(Naming { by: Some(by), folds_case }),
             Ok((false, _)) => {}
@@ -76,7 +77,7 @@ fn find_way(root: &Root) -> Result<Naming, Errno> {
 }
 
 /// Whether of two files that are to get one name the second is refused; and whether the name is there in capitals, too.
-fn keeps_names(root: &Root, by: CreateBy) -> Result<(bool, bool), Errno> {
+fn keeps_names(root: &Root, by: CreateMethod) -> Result<(bool, bool), Errno> {
     let first = Staged::open(root.open_folder("")?, by)?;
     let second = Staged::open(root.open_folder("")?, by);
     // For an unnamed file too: it is about to get a hidden name, which another process may be sweeping. Where there are
@@ -98,7 +99,7 @@ fn keeps_names(root: &Root, by: CreateBy) -> Result<(bool, bool), Errno> {
 }
 
 /// In which pieces space comes back, if it does.
-fn find_punch_granule(root: &Root, by: CreateBy) -> Option<u64> {
+fn find_punch_granule(root: &Root, by: CreateMethod) -> Option<u64> {
     granules().find(|granule| {
         let Ok(staged) = root.open_folder("").and_then(|folder| Staged::open(folder, by)) else { return false };
         let punched = punches(&staged, *granule);
@@ -133,7 +134,7 @@ fn punches(staged: &Staged, granule: u64) -> Result<bool, Errno> {
 }
 
 /// In which pieces files can share space, if they can.
-fn find_clone_granule(root: &Root, by: CreateBy) -> Option<u64> {
+fn find_clone_granule(root: &Root, by: CreateMethod) -> Option<u64> {
     let open = || root.open_folder("").and_then(|folder| Staged::open(folder, by));
     granules().find(|granule| {
         let (Ok(source), Ok(target)) = (open(), open()) else { return false };
@@ -179,12 +180,12 @@ pub(super) fn allocated_bytes(stat: &fs::Stat) -> u64 {
     u64::try_from(stat.st_blocks).unwrap_or(0) * 512
 }
 
-fn object_bytes_max(root: &Root, create_by: Option<CreateBy>) -> u64 {
+fn object_bytes_max(root: &Root, create_method: Option<CreateMethod>) -> u64 {
     let magic = root.open_folder("").and_then(fs::fstatfs).map(|stat| u64::try_from(stat.f_type));
-    match (magic, create_by) {
+    match (magic, create_method) {
         (Ok(Ok(FAT_MAGIC)), _) => FAT_FILE_BYTES_MAX,
         // It cannot link, so it may well be FAT.
-        (Ok(Ok(FUSE_MAGIC)), Some(CreateBy::RenamingStaged | CreateBy::RenamingClaimed)) => FAT_FILE_BYTES_MAX,
+        (Ok(Ok(FUSE_MAGIC)), Some(CreateMethod::RenamingStaged | CreateMethod::RenamingClaimed)) => FAT_FILE_BYTES_MAX,
         _ => i64::MAX.unsigned_abs(),
     }
 }

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{self, Advice, OFlags};
 use rustix::io::{Errno, pread, retry_on_intr};
 
-use super::fault;
+use super::errors::fault;
 use super::root::{Root, past_end};
 
 /// Ranges that touch are read together up to so much; more would hold on to memory for its last reader.
@@ -104,8 +104,8 @@ fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
     Ok(Bytes::from(buffer))
 }
 
-/// What a read means that failed twice. A device that is gone cannot flush either; one that can has lost what lies there, and that is
-/// damage like any other: what is stored twice is read from elsewhere.
+/// What a read means that failed twice. A device that is gone cannot flush either; one that can has lost what lies there, and
+/// that is damage like any other: what is stored twice is read from elsewhere.
 fn unreadable(file: &OwnedFd, key: &Key, errno: Errno) -> Error {
     if errno != Errno::IO || fs::syncfs(file).is_err() {
         return fault("read", key, errno);
@@ -117,8 +117,8 @@ fn unreadable(file: &OwnedFd, key: &Key, errno: Errno) -> Error {
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init, reason = "ranges of an object, not collections of numbers")]
 mod tests {
-    use super::super::LocalOptions;
     use super::super::flush::injected::inject_times;
+    use super::super::options::LocalOptions;
     use super::*;
 
     #[test]

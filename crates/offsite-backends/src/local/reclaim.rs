@@ -8,19 +8,20 @@ use rustix::fs::{self, FallocateFlags, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::errors::doubt;
+use super::errors::fault;
 use super::links::refuse_linked;
 use super::probe::allocated_bytes;
+use super::repository::Local;
 use super::root::{Root, past_end};
-use super::{Local, fault};
 
 #[async_trait]
 impl Reclaim for Local {
-    fn granularity_bytes(&self) -> u64 {
+    fn punch_granularity_bytes(&self) -> u64 {
         self.shared.abilities.punch_granule.unwrap_or(1)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
-        let (ranges, granule) = (ranges.to_vec(), self.granularity_bytes());
+        let (ranges, granule) = (ranges.to_vec(), self.punch_granularity_bytes());
         self.run("punch", key, move |shared, key| punch(&shared.root, key, &ranges, granule)).await
     }
 

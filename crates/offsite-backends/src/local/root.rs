@@ -9,10 +9,11 @@ use offsite_repository::{Error, ErrorKind, Key, Prefix, Result};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::errors::fault;
 use super::errors::{doubt, is_in_doubt};
 use super::flush::flush_folder;
+use super::options::LocalOptions;
 use super::spelling::Spelling;
-use super::{LocalOptions, fault};
 
 const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -38,25 +39,26 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn open(path: PathBuf, options: &LocalOptions) -> Result<Self> {
-        let place = &path.display().to_string();
         if options.make_folder {
             match fs::mkdir(&path, FOLDER_MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(fault("make", place, errno)),
+                Err(errno) => return Err(fault("make", path.display(), errno)),
             }
             // Also if it was there: whoever made it may not have come to this.
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or_else(|| std::path::Path::new("."));
             // A parent that may not be read is made durable by the system in its own time.
             if let Ok(parent) = fs::open(parent, FOLDER_FLAGS, Mode::empty()) {
-                flush_folder(&parent).map_err(|errno| fault("make", place, errno))?;
+                flush_folder(&parent).map_err(|errno| fault("make", path.display(), errno))?;
             }
         }
         let dir = retry_on_intr(|| fs::open(&path, FOLDER_FLAGS, Mode::empty())).map_err(|errno| match errno {
-            Errno::NOENT => fault("open", place, errno).with_detail("make the folder or mount the drive first"),
-            errno => fault("open", place, errno),
+            Errno::NOENT => {
+                fault("open", path.display(), errno).with_detail("make the folder or mount the drive first")
+            }
+            errno => fault("open", path.display(), errno),
         })?;
-        let device = fs::fstat(&dir).map_err(|errno| fault("open", place, errno))?.st_dev;
+        let device = fs::fstat(&dir).map_err(|errno| fault("open", path.display(), errno))?.st_dev;
         // Sandboxes refuse what they do not know with EPERM.
         let walks = options.walk_folders
             || matches!(fs::openat2(&dir, ".", FOLDER_FLAGS, Mode::empty(), INSIDE), Err(Errno::NOSYS | Errno::PERM));

@@ -4,72 +4,52 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use offsite_repository::{Error, ErrorKind, Key, Result};
-use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::claim::Claim;
+use super::errors::fault;
 use super::flush::{flush_folder, give_name};
-use super::{Shared, fault};
+use super::options::CreateMethod;
+use super::root::Root;
+use super::writer_files::{FILE_MODE, cannot_lock};
 
 /// What the names of staged files start with. A key never starts with a dot.
 pub(super) const STAGED: &str = ".staged-";
 
-pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 /// A sweep can meet a new staged file before it is locked; that it does so this often is not by chance.
 const STAGE_TRIES: usize = 16;
-
-/// How a finished file gets its name without replacing another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CreateBy {
-    /// An unnamed file is linked in. A power cut or a killed process leaves nothing behind. ext4, XFS, Btrfs, tmpfs.
-    LinkingUnnamed,
-    /// A hidden file is renamed, on condition that the name is free. NTFS, FAT, exFAT, many shares.
-    RenamingStaged,
-    /// A hidden file is linked under its name, and its hidden name removed. NFS and others without that condition.
-    LinkingStaged,
-    /// A second hidden file, which one writer at a time can make and lock, claims the name; whoever has it looks whether
-    /// the name is free, and renames. FAT and exFAT through FUSE drivers. All writers of a folder must do it this way, on
-    /// machines that see each other's locks: a drive has one machine at a time.
-    RenamingClaimed,
-}
-
-impl CreateBy {
-    /// From best to last.
-    pub(super) const LADDER: [Self; 4] =
-        [Self::LinkingUnnamed, Self::RenamingStaged, Self::LinkingStaged, Self::RenamingClaimed];
-}
 
 /// A file being written, before it has its name.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) file: File,
     pub(super) folder: OwnedFd,
-    by: CreateBy,
+    by: CreateMethod,
     /// Its hidden name, if it has one. The file is locked as long as it is open, which tells a sweep to spare it.
     hidden: Option<String>,
 }
 
 impl Staged {
     /// Starts the file of a new object.
-    pub(super) fn begin(shared: &Shared, key: &Key) -> Result<Self> {
-        let Some(by) = shared.abilities.create_by else {
+    pub(super) fn begin(root: &Root, by: Option<CreateMethod>, key: &Key) -> Result<Self> {
+        let Some(by) = by else {
             let detail = "the file system can neither link files nor rename one without replacing another; \
                           use a file system that can, or a share that is backed by one";
             return Err(Error::new(ErrorKind::Unsupported, "create").with_key(key).with_detail(detail));
         };
-        let folder = shared.root.make_folder(&key.folder()).map_err(|errno| fault("create", key, errno))?;
+        let folder = root.make_folder(&key.folder()).map_err(|errno| fault("create", key, errno))?;
         // Only to save the writing: what decides is the link or the rename.
         match fs::statat(&folder, key.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
-            Ok(_) => return Err(fault("create", key, shared.root.taken(&folder, key))),
+            Ok(_) => return Err(fault("create", key, root.taken(&folder, key))),
             Err(errno) => return Err(fault("create", key, errno)),
         }
         Self::open(folder, by).map_err(|errno| fault("create", key, errno))
     }
 
-    pub(super) fn open(folder: OwnedFd, by: CreateBy) -> Result<Self, Errno> {
-        if by == CreateBy::LinkingUnnamed {
+    pub(super) fn open(folder: OwnedFd, by: CreateMethod) -> Result<Self, Errno> {
+        if by == CreateMethod::LinkingUnnamed {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let file = retry_on_intr(|| fs::openat(&folder, ".", flags, FILE_MODE))?;
             return Ok(Self { file: File::from(file), folder, by, hidden: None });
@@ -104,11 +84,11 @@ impl Staged {
 
     fn name_it(&self, name: &str) -> Result<(), Errno> {
         match (self.by, &self.hidden) {
-            (CreateBy::RenamingStaged, Some(hidden)) => {
+            (CreateMethod::RenamingStaged, Some(hidden)) => {
                 let free = RenameFlags::NOREPLACE;
                 fs::renameat_with(&self.folder, hidden.as_str(), &self.folder, name, free)
             }
-            (CreateBy::RenamingClaimed, Some(hidden)) => {
+            (CreateMethod::RenamingClaimed, Some(hidden)) => {
                 let _claim = Claim::take(&self.folder, name)?;
                 match fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => fs::renameat(&self.folder, hidden.as_str(), &self.folder, name),
@@ -142,11 +122,6 @@ impl Staged {
             Some(Err(errno)) => Err(errno),
         }
     }
-}
-
-/// Whether there are no locks here, rather than that one could not be taken.
-pub(super) fn cannot_lock(errno: Errno) -> bool {
-    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL)
 }
 
 pub(super) fn hidden_name() -> Result<String, Errno> {

@@ -5,7 +5,7 @@ use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
 use super::claim::{CLAIM, remove_orphan};
-use super::fault;
+use super::errors::fault;
 use super::list::kind_of;
 use super::root::Root;
 use super::staged::STAGED;
@@ -15,7 +15,7 @@ use super::staged::STAGED;
 pub(super) fn sweep(root: &Root) -> Result<()> {
     let mut folders = vec![String::new()];
     while let Some(path) = folders.pop() {
-        let failed = |errno| fault("sweep", if path.is_empty() { "the root" } else { &path }, errno);
+        let failed = |errno| fault("sweep", if path.is_empty() { "the root" } else { path.as_str() }, errno);
         let dir = match root.open_folder(&path) {
             Ok(dir) => dir,
             // Gone, or none that this user or this repository should look into: nothing of ours is in it.

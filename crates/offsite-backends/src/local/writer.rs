@@ -11,11 +11,13 @@ use rustix::fs;
 use rustix::io::{Errno, pwritev, retry_on_intr};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::blocking::blocking;
+use super::errors::fault;
 use super::errors::{doubt, is_in_doubt};
 use super::flush::flush_file;
 use super::root::Root;
+use super::shared::Shared;
 use super::staged::Staged;
-use super::{Shared, blocking, fault};
 
 /// So much is gathered before it is worth a thread: small chunks cost more in hand-over than in writing.
 const GATHER_BYTES: u64 = 1 << 20;
@@ -59,9 +61,38 @@ impl LocalWriter {
     fn enter(&mut self, action: &'static str) -> Result<()> {
         if std::mem::replace(&mut self.dead, true) {
             let detail = "an earlier call failed or was given up, so its content is unknown; write it anew";
-            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+            return Err(Error::new(ErrorKind::Unavailable, action).with_detail(detail));
         }
         Ok(())
+    }
+
+    /// Names the object and the place in an error.
+    fn told<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.map_err(|error| error.with_key(&self.key).with_location(self.shared.location()))
+    }
+
+    async fn append(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.enter("write")?;
+        self.pending_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        if self.written_bytes + self.pending_bytes > self.shared.abilities.object_bytes_max {
+            return Err(fault("write", &self.key, Errno::FBIG));
+        }
+        self.pending.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
+        if self.pending_bytes >= GATHER_BYTES || self.pending.len() >= CHUNKS_MAX {
+            self.flush().await?;
+            self.start_write_back().await?;
+        }
+        self.dead = false;
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> Result<()> {
+        self.enter("finish")?;
+        self.flush().await?;
+        self.await_write_back().await?;
+        let (shared, staged, key) = (Arc::clone(&self.shared), Arc::clone(&self.staged), self.key.clone());
+        let ended = spawn_blocking(move || publish(&shared.root, &staged, &key)).await;
+        ended.unwrap_or_else(|error| Err(Error::new(ErrorKind::Indeterminate, "finish").with_source(error)))
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -70,7 +101,7 @@ impl LocalWriter {
         }
         let (chunks, offset) = (std::mem::take(&mut self.pending), self.written_bytes);
         let (staged, key) = (Arc::clone(&self.staged), self.key.clone());
-        blocking("write", self.key.to_string(), move || {
+        blocking("write", move || {
             write_all_at(&staged.file, &chunks, offset).map_err(|errno| fault("write", &key, errno))
         })
         .await?;
@@ -99,7 +130,7 @@ impl LocalWriter {
         let Some(task) = self.write_back.take() else { return Ok(()) };
         match task.await {
             Ok(answer) => answer.map_err(|errno| fault("write", &self.key, errno)),
-            Err(error) => Err(Error::new(ErrorKind::Unavailable, "write").with_key(&self.key).with_source(error)),
+            Err(error) => Err(Error::new(ErrorKind::Unavailable, "write").with_source(error)),
         }
     }
 }
@@ -107,29 +138,13 @@ impl LocalWriter {
 #[async_trait]
 impl ObjectWriter for LocalWriter {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        self.enter("write")?;
-        self.pending_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        if self.written_bytes + self.pending_bytes > self.shared.abilities.object_bytes_max {
-            return Err(fault("write", &self.key, Errno::FBIG));
-        }
-        self.pending.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
-        if self.pending_bytes >= GATHER_BYTES || self.pending.len() >= CHUNKS_MAX {
-            self.flush().await?;
-            self.start_write_back().await?;
-        }
-        self.dead = false;
-        Ok(())
+        let answer = self.append(chunks).await;
+        self.told(answer)
     }
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
-        self.enter("finish")?;
-        self.flush().await?;
-        self.await_write_back().await?;
-        let (shared, staged, key) = (self.shared, self.staged, self.key.clone());
-        let ended = spawn_blocking(move || publish(&shared.root, &staged, &key)).await;
-        ended.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Indeterminate, "finish").with_key(&self.key).with_source(error))
-        })
+        let answer = self.complete().await;
+        self.told(answer)
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
@@ -137,8 +152,9 @@ impl ObjectWriter for LocalWriter {
         if let Some(task) = self.write_back.take() {
             let _ = task.await;
         }
-        let place = self.key.to_string();
-        blocking("abort", place, move || self.staged.discard().map_err(|errno| fault("abort", &self.key, errno))).await
+        let (staged, key) = (Arc::clone(&self.staged), self.key.clone());
+        let answer = blocking("abort", move || staged.discard().map_err(|errno| fault("abort", &key, errno))).await;
+        self.told(answer)
     }
 }
 
@@ -183,7 +199,7 @@ pub(super) fn publish(root: &Root, staged: &Staged, key: &Key) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::flush::injected::inject;
-    use super::super::{CreateBy, LocalOptions};
+    use super::super::options::{CreateMethod, LocalOptions};
     use super::*;
 
     /// What a share or a drive says at the worst moments, and what a caller is told.
@@ -212,7 +228,7 @@ mod tests {
             ("folder", Errno::NOSPC, ErrorKind::Indeterminate, "may vanish"),
         ];
         for (call, errno, kind, detail) in cases {
-            let by = CreateBy::RenamingStaged;
+            let by = CreateMethod::RenamingStaged;
             let staged = Staged::open(root.open_folder("").expect("the root"), by).expect("a staged file");
             inject(call, errno);
             let error = publish(&root, &staged, &key).expect_err("the call that fails");

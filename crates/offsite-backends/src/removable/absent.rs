@@ -6,24 +6,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
     CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix,
-    Read, Reclaim, Repository, Result, Retain, RootFolder,
+    ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-use super::KnownMedium;
+use super::known::KnownMedium;
 use crate::Local;
 
-/// A read-only repository of what a medium held when it was last seen, made by [`Catalogue::absent`](super::Catalogue::absent).
+/// A read-only repository of what a medium held when it was last seen.
+/// [`MediaCatalogue::absent_medium`](super::MediaCatalogue::absent_medium) makes it.
 ///
-/// It lists all objects, and reads those that were kept. For everything else, reading an object that was not kept as well as
-/// writing, it fails with `MediaAbsent` and tells which medium to insert. It has the limits and the capabilities of the medium,
-/// so that a run on it can be planned.
+/// It lists all objects, and reads those that the catalogue has kept. Everything else fails with `MediaAbsent`, and the error
+/// names the medium to insert. It has the limits and the capabilities of the medium, for planning a run.
 #[derive(Debug, Clone)]
-pub struct Absent {
+pub struct AbsentMedium {
     known: KnownMedium,
     copies: Option<Local>,
 }
 
-impl Absent {
+impl AbsentMedium {
     pub(super) fn new(known: KnownMedium, copies: Option<Local>) -> Self {
         Self { known, copies }
     }
@@ -34,9 +34,15 @@ impl Absent {
         &self.known
     }
 
-    fn error(&self, action: &'static str, place: impl std::fmt::Display) -> Error {
-        let error = Error::new(ErrorKind::MediaAbsent, action).with_place(place.to_string());
+    /// Why a call for the medium as a whole failed.
+    fn away(&self, action: &'static str) -> Error {
+        let error = Error::new(ErrorKind::MediaAbsent, action).with_location(self.location());
         error.with_detail(format!("insert medium {}", self.known.medium))
+    }
+
+    /// Why a call for an object failed.
+    fn error(&self, action: &'static str, key: &Key) -> Error {
+        self.away(action).with_key(key)
     }
 
     fn find(&self, key: &Key) -> Option<&ObjectInfo> {
@@ -47,22 +53,22 @@ impl Absent {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl Repository for Absent {
+impl Repository for AbsentMedium {
     fn location(&self) -> String {
         format!("medium {}, which is away", self.known.medium)
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.known.object_bytes_max, part_bytes: None }
+        Limits::new(self.known.object_bytes_max)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         Err(self.error("create", key))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         if self.find(key).is_none() {
-            return Err(Error::new(ErrorKind::NotFound, "read").with_key(key));
+            return Err(Error::new(ErrorKind::NotFound, "read").with_key(key).with_location(self.location()));
         }
         let Some(copies) = &self.copies else { return Err(self.error("read", key)) };
         match copies.read(key, what).await {
@@ -76,7 +82,7 @@ impl Repository for Absent {
         let rest = self.known.objects.get(start..).unwrap_or_default();
         let mut below = rest.iter().filter(|object| prefix.contains(&object.key)).cloned();
         let objects = below.by_ref().take(limit.max(1)).collect();
-        Ok(ListPage { objects, more: below.next().is_some() })
+        Ok(ListPage::new(objects, below.next().is_some()))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -88,7 +94,7 @@ impl Repository for Absent {
     }
 
     async fn sweep(&self) -> Result<()> {
-        Err(self.error("sweep", format!("medium {:?}", self.known.medium.label)))
+        Err(self.away("sweep"))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>> {
@@ -102,15 +108,15 @@ impl Repository for Absent {
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
-        self.known.can.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
+        self.known.abilities.punch_granularity_bytes.map(|_| self as &dyn Reclaim)
     }
 
     fn clone_range(&self) -> Option<&dyn CloneRange> {
-        self.known.can.clone_granularity_bytes.map(|_| self as &dyn CloneRange)
+        self.known.abilities.clone_granularity_bytes.map(|_| self as &dyn CloneRange)
     }
 
     fn patch(&self) -> Option<&dyn Patch> {
-        self.known.can.patches.then_some(self)
+        self.known.abilities.patches.then_some(self)
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
@@ -119,9 +125,9 @@ impl Repository for Absent {
 }
 
 #[async_trait]
-impl Reclaim for Absent {
-    fn granularity_bytes(&self) -> u64 {
-        self.known.can.punch_granularity_bytes.unwrap_or(1)
+impl Reclaim for AbsentMedium {
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.known.abilities.punch_granularity_bytes.unwrap_or(1)
     }
 
     async fn punch(&self, key: &Key, _: &[Range<u64>]) -> Result<()> {
@@ -134,9 +140,9 @@ impl Reclaim for Absent {
 }
 
 #[async_trait]
-impl CloneRange for Absent {
-    fn granularity_bytes(&self) -> u64 {
-        self.known.can.clone_granularity_bytes.unwrap_or(1)
+impl CloneRange for AbsentMedium {
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.known.abilities.clone_granularity_bytes.unwrap_or(1)
     }
 
     async fn create_from(&self, key: &Key, _: &[Piece]) -> Result<()> {
@@ -145,8 +151,8 @@ impl CloneRange for Absent {
 }
 
 #[async_trait]
-impl Patch for Absent {
-    async fn patch(&self, key: &Key, _: Vec<Extent>) -> Result<()> {
+impl Patch for AbsentMedium {
+    async fn write_extents(&self, key: &Key, _: Vec<Extent>) -> Result<()> {
         Err(self.error("patch", key))
     }
 }

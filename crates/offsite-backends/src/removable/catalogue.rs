@@ -9,9 +9,11 @@ use offsite_repository::{Error, ErrorKind, Key, ObjectInfo, Prefix, Repository, 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::absent::AbsentMedium;
+use super::known::{KnownMedium, MediumAbilities};
 use super::marker::{Medium, MediumId, check_label};
+use super::remember::RememberOptions;
 use super::sealed::{Unsealed, seal, unseal};
-use super::{Absent, Remember, Removable};
 use crate::local::{blocking, fault};
 use crate::{Local, LocalOptions};
 
@@ -20,51 +22,11 @@ const VERSION: u32 = 1;
 /// The end of the name of a medium's entry.
 const ENTRY: &str = ".medium";
 
-/// A folder on the host that knows media: for each a small file, atomically replaced, which lists its objects, and a folder with
-/// copies of those that [`Removable::remember`] was asked to keep. Clones are the same catalogue.
+/// A folder on the host that knows media. For each it has a small file that lists the objects, and a folder with copies of those
+/// that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
 #[derive(Debug, Clone)]
-pub struct Catalogue {
+pub struct MediaCatalogue {
     folder: PathBuf,
-}
-
-/// A medium, as it was when it was last written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownMedium {
-    /// The medium.
-    pub medium: Medium,
-    /// When, in seconds since 1970.
-    pub seen_unix_secs: i64,
-    /// The largest object that it takes.
-    pub object_bytes_max: u64,
-    /// What its file system can do beyond the four verbs.
-    pub can: KnownAbilities,
-    /// Its objects, in ascending order of their keys.
-    pub objects: Vec<ObjectInfo>,
-}
-
-impl KnownMedium {
-    /// One of which nothing else is known.
-    fn by_id(id: MediumId) -> Self {
-        Self {
-            medium: Medium { id, label: id.to_string() },
-            seen_unix_secs: 0,
-            object_bytes_max: 0,
-            can: KnownAbilities::default(),
-            objects: Vec::new(),
-        }
-    }
-}
-
-/// What a medium can do, so that a run on it can be planned while it is away.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KnownAbilities {
-    /// The granularity of [`Reclaim`](offsite_repository::Reclaim), if it punches holes.
-    pub punch_granularity_bytes: Option<u64>,
-    /// The granularity of [`CloneRange`](offsite_repository::CloneRange), if it clones ranges.
-    pub clone_granularity_bytes: Option<u64>,
-    /// Whether it writes into objects ([`Patch`](offsite_repository::Patch)).
-    pub patches: bool,
 }
 
 /// The stored form.
@@ -75,13 +37,13 @@ struct Entry {
     label: String,
     seen_unix_secs: i64,
     object_bytes_max: u64,
-    can: KnownAbilities,
+    can: MediumAbilities,
     /// Keys and lengths.
     objects: Vec<(String, u64)>,
 }
 
-impl Catalogue {
-    /// The catalogue in `folder`, which is made (not its parents) if it is missing.
+impl MediaCatalogue {
+    /// Opens the catalogue in `folder`, and makes that folder (not its parents) if it is missing.
     ///
     /// # Errors
     /// Whatever hinders making it.
@@ -91,14 +53,14 @@ impl Catalogue {
         Ok(Self { folder: local.path().to_owned() })
     }
 
-    /// All media that are known, by their labels. One whose entry is damaged is known by its id alone, and has that for a label; what was
-    /// on it, its next visit tells.
+    /// All media that it knows, in the order of their labels. Of a medium whose entry is damaged it knows the id alone, which is
+    /// the label then. The next visit of the medium tells what is on it.
     ///
     /// # Errors
     /// `Unsupported` for an entry of a later version; whatever hinders reading the folder.
     pub async fn media(&self) -> Result<Vec<KnownMedium>> {
         let this = self.clone();
-        blocking("list", self.place(), move || {
+        self.run("list", move || {
             let failed = |error| io_fault("list", &this.folder, &error);
             let mut media = Vec::new();
             for entry in fs::read_dir(&this.folder).map_err(failed)? {
@@ -119,22 +81,22 @@ impl Catalogue {
         .await
     }
 
-    /// One medium, if it is known.
+    /// One medium. `None` says that the catalogue has never seen it.
     ///
     /// # Errors
     /// `Corrupt` if its entry is damaged.
     pub async fn medium(&self, id: MediumId) -> Result<Option<KnownMedium>> {
         let this = self.clone();
-        blocking("read", self.place(), move || this.load(id)).await
+        self.run("read", move || this.load(id)).await
     }
 
-    /// A medium as a repository that lists what was on it, and reads what was kept of it.
+    /// A medium as a repository. It lists what was on the medium, and reads what the catalogue has kept.
     ///
     /// # Errors
-    /// `NotFound` if it was never written down; `Corrupt` if its entry is damaged.
-    pub async fn absent(&self, id: MediumId) -> Result<Absent> {
+    /// `NotFound` if the catalogue has never seen it; `Corrupt` if its entry is damaged.
+    pub async fn absent_medium(&self, id: MediumId) -> Result<AbsentMedium> {
         let Some(known) = self.medium(id).await? else {
-            let error = Error::new(ErrorKind::NotFound, "find").with_place(format!("medium {id}"));
+            let error = Error::new(ErrorKind::NotFound, "find").with_subject(format!("medium {id}"));
             return Err(error.with_detail(format!("the catalogue in {} has never seen it", self.place())));
         };
         let copies = match Local::open(self.copies(id)).await {
@@ -142,16 +104,16 @@ impl Catalogue {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Absent::new(known, copies))
+        Ok(AbsentMedium::new(known, copies))
     }
 
-    /// Forgets a medium, and what was kept of it.
+    /// Forgets a medium, and removes what it has kept of it.
     ///
     /// # Errors
     /// Whatever hinders removing it.
     pub async fn forget(&self, id: MediumId) -> Result<()> {
         let this = self.clone();
-        blocking("forget", self.place(), move || {
+        self.run("forget", move || {
             let (entry, copies) = (this.entry(id), this.copies(id));
             absent_is_fine(fs::remove_file(&entry)).map_err(|error| io_fault("forget", &entry, &error))?;
             absent_is_fine(fs::remove_dir_all(&copies)).map_err(|error| io_fault("forget", &copies, &error))
@@ -171,15 +133,20 @@ impl Catalogue {
     }
 
     /// Takes down what is `known`, after copying from `source` what is to be kept.
-    pub(super) async fn keep(&self, source: &Removable, mut known: KnownMedium, what: &Remember) -> Result<()> {
+    pub(super) async fn keep(
+        &self,
+        source: &dyn Repository,
+        mut known: KnownMedium,
+        what: &RememberOptions,
+    ) -> Result<()> {
         let id = known.medium.id;
-        let options = LocalOptions { make_folder: true, ..LocalOptions::default() };
+        let options = LocalOptions::default().with_make_folder(true);
         let copies = Local::open_with(self.copies(id), options).await?;
         let have = copies.list_all(&Prefix::root()).await?;
         let have: BTreeMap<Key, u64> = have.into_iter().map(|object| (object.key, object.length)).collect();
         let mut wanted = BTreeSet::new();
         let mut gone = BTreeSet::new();
-        for ObjectInfo { key, length } in &known.objects {
+        for ObjectInfo { key, length, .. } in &known.objects {
             let is_small = *length <= what.object_bytes_max;
             let is_asked_for = what.keys.contains(key) || what.prefixes.iter().any(|prefix| prefix.contains(key));
             if !is_small || !is_asked_for {
@@ -202,7 +169,7 @@ impl Catalogue {
         }
         known.objects.retain(|object| !gone.contains(&object.key));
         let this = self.clone();
-        blocking("write", self.place(), move || this.store(&known)).await?;
+        self.run("write", move || this.store(&known)).await?;
         // Only now: until then the entry before still counted on them.
         for key in have.keys().filter(|key| !wanted.contains(*key)) {
             copies.delete(key).await?;
@@ -228,6 +195,14 @@ impl Catalogue {
         })
     }
 
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        blocking(action, work).await.map_err(|error| error.with_location(self.place()))
+    }
+
     fn entry(&self, id: MediumId) -> PathBuf {
         self.folder.join(format!("{id}{ENTRY}"))
     }
@@ -244,16 +219,16 @@ impl Catalogue {
 /// What the entry of the medium `id` at `place` says.
 pub(super) fn known_of(id: MediumId, place: &str, file: &[u8]) -> Result<KnownMedium> {
     let damaged = || {
-        let error = Error::new(ErrorKind::Corrupt, "read").with_place(place);
+        let error = Error::new(ErrorKind::Corrupt, "read").with_location(place);
         error.with_detail("remove this file: it comes back when the medium is next used")
     };
     let entry: Entry = unseal(KIND, VERSION, file).map_err(|why| match why {
         Unsealed::Damaged => damaged(),
         Unsealed::Newer => Error::new(ErrorKind::Unsupported, "read")
-            .with_place(place)
+            .with_location(place)
             .with_detail("a later version of this program wrote it: use that one"),
     })?;
-    let objects = entry.objects.into_iter().map(|(key, length)| Ok(ObjectInfo { key: Key::new(key)?, length }));
+    let objects = entry.objects.into_iter().map(|(key, length)| Ok(ObjectInfo::new(Key::new(key)?, length)));
     let objects = objects.collect::<std::result::Result<Vec<_>, offsite_repository::KeyError>>();
     let objects = objects.map_err(|_| damaged())?;
     if entry.id != id.to_string() || !objects.is_sorted_by(|left, right| left.key < right.key) {
@@ -264,7 +239,7 @@ pub(super) fn known_of(id: MediumId, place: &str, file: &[u8]) -> Result<KnownMe
         medium: Medium { id, label: entry.label },
         seen_unix_secs: entry.seen_unix_secs,
         object_bytes_max: entry.object_bytes_max,
-        can: entry.can,
+        abilities: entry.can,
         objects,
     })
 }
@@ -276,11 +251,11 @@ pub(super) fn entry_of(known: &KnownMedium, place: &str) -> Result<Vec<u8>> {
         label: known.medium.label.clone(),
         seen_unix_secs: known.seen_unix_secs,
         object_bytes_max: known.object_bytes_max,
-        can: known.can,
+        can: known.abilities,
         objects: known.objects.iter().map(|object| (object.key.to_string(), object.length)).collect(),
     };
     seal(KIND, VERSION, &entry)
-        .map_err(|error| Error::new(ErrorKind::Unsupported, "write").with_place(place).with_source(error))
+        .map_err(|error| Error::new(ErrorKind::Unsupported, "write").with_location(place).with_source(error))
 }
 
 fn io_fault(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
@@ -301,12 +276,12 @@ mod tests {
     #[test]
     fn an_entry_is_read_back_and_one_that_contradicts_itself_is_damaged() {
         let id: MediumId = "00112233445566778899aabbccddeeff".parse().expect("an id");
-        let object = |key: &str| ObjectInfo { key: Key::new(key).expect("a key"), length: 7 };
+        let object = |key: &str| ObjectInfo::new(Key::new(key).expect("a key"), 7);
         let known = KnownMedium {
             medium: Medium { id, label: "Blue 1".to_owned() },
             seen_unix_secs: 77,
             object_bytes_max: 1 << 30,
-            can: KnownAbilities::default(),
+            abilities: MediumAbilities::default(),
             objects: vec![object("a"), object("b")],
         };
         let read = |known: &KnownMedium| known_of(id, "/catalogue", &entry_of(known, "/catalogue").expect("an entry"));

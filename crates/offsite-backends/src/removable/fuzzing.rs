@@ -3,8 +3,8 @@
 use offsite_repository::Result;
 
 use super::catalogue::{entry_of, known_of};
-use super::marker::Marked;
-use super::{KnownMedium, Medium, MediumId};
+use super::known::KnownMedium;
+use super::marker::{Marked, Medium, MediumId};
 
 /// What a medium's marker says, and the marker that is written for that.
 ///

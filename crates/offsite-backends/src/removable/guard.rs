@@ -1,6 +1,5 @@
 //! Whether the medium that was opened is still the one that is there.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,16 +53,21 @@ pub(super) enum Look {
 impl Guard {
     pub(super) fn new(local: Local, medium: Medium) -> Result<Self> {
         let place = local.path().display().to_string();
-        let failed = |errno| fault("open", &place, errno);
+        let failed = |errno| fault("open", local.path().display(), errno);
         let identity = local.identity().map_err(failed)?;
         let marker = local.read_hidden(MARKER, MARKER_BYTES_MAX, true).map_err(failed)?.unwrap_or_default();
         // Between finding the place and holding its folder it may have become another's.
         if Marked::from_marker(&place, &marker)?.medium != medium {
-            let error = Error::new(ErrorKind::WrongMedia, "open").with_place(place);
+            let error = Error::new(ErrorKind::WrongMedia, "open").with_location(place);
             return Err(error.with_detail(format!("medium {medium} was there a moment ago; try again")));
         }
         let (path, state) = (local.path().to_owned(), Mutex::new(State::Held(local)));
         Ok(Self { medium, path, identity, marker, state, writers: AtomicUsize::new(0) })
+    }
+
+    /// The medium and its place, in words.
+    pub(super) fn location(&self) -> String {
+        format!("medium {} at {}", self.medium, self.path.display())
     }
 
     /// The folder, if the medium is still there.
@@ -72,7 +76,7 @@ impl Guard {
         match self.look(action, &local, look) {
             Ok(None) => Ok(local),
             Ok(Some(loss)) => Err(self.lose(action, loss)),
-            Err(error) => Err(self.explain(action, self.path.display(), error)),
+            Err(error) => Err(self.explain(action, error)),
         }
     }
 
@@ -149,13 +153,21 @@ impl Guard {
     }
 
     fn error(&self, action: &'static str, loss: &Loss) -> Error {
-        Error::new(loss.kind, action).with_place(format!("medium {}", self.medium)).with_detail(&loss.advice)
+        Error::new(loss.kind, action).with_subject(format!("medium {}", self.medium)).with_detail(&loss.advice)
     }
 
     /// Tells what an error means on a medium, and looks whether it is still there if that may be why.
-    pub(super) fn explain(&self, action: &'static str, place: impl fmt::Display, error: Error) -> Error {
+    /// Which object it is about stays; the place is for the caller to name.
+    pub(super) fn explain(&self, action: &'static str, error: Error) -> Error {
         let medium = &self.medium;
-        let told = |kind, advice: String| Error::new(kind, action).with_place(place.to_string()).with_detail(advice);
+        let key = error.key().cloned();
+        let told = |kind, advice: String| {
+            let told = Error::new(kind, action).with_detail(advice);
+            match &key {
+                Some(key) => told.with_key(key),
+                None => told,
+            }
+        };
         match error.kind() {
             ErrorKind::NoSpace => {
                 let advice =
@@ -215,7 +227,7 @@ impl Guard {
     pub(super) fn release(&self) -> Result<()> {
         let writers = self.writers.load(Ordering::Acquire);
         if writers > 0 {
-            let error = Error::new(ErrorKind::Unavailable, "eject").with_place(format!("medium {}", self.medium));
+            let error = Error::new(ErrorKind::Unavailable, "eject").with_subject(format!("medium {}", self.medium));
             return Err(
                 error.with_detail(format!("{writers} objects are being written to it: wait for them, or stop them"))
             );

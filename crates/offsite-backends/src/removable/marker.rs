@@ -22,6 +22,7 @@ pub struct MediumId([u8; 16]);
 
 /// Why a text is no [`MediumId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MediumIdError;
 
 impl fmt::Display for MediumIdError {
@@ -56,12 +57,13 @@ impl FromStr for MediumId {
     }
 }
 
-/// A medium: who it is, and what people call it.
+/// A medium: its identity, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Medium {
-    /// Tells it from all others.
+    /// Its identity, which no other medium has.
     pub id: MediumId,
-    /// What is written on its sticker. Two media may have the same.
+    /// The text on its sticker. Two media may have the same.
     pub label: String,
 }
 
@@ -91,7 +93,7 @@ struct Marker {
 impl Medium {
     /// A new one.
     pub(super) fn new(label: &str) -> Result<Self> {
-        let refused = |why: String| Error::new(ErrorKind::Unsupported, "prepare").with_place(why);
+        let refused = |why: String| Error::new(ErrorKind::Unsupported, "prepare").with_subject(why);
         check_label(label).map_err(|why| refused(format!("a medium with the label {label:?}")).with_detail(why))?;
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| Error::new(ErrorKind::Unavailable, "prepare").with_source(error))?;
@@ -112,12 +114,12 @@ impl Marked {
             let detail = format!(
                 "its {MARKER} is damaged: check the file system; if the medium is known otherwise, remove that file and prepare it again"
             );
-            Error::new(ErrorKind::Corrupt, "identify the medium at").with_place(place).with_detail(detail)
+            Error::new(ErrorKind::Corrupt, "identify the medium at").with_location(place).with_detail(detail)
         };
         let marker: Marker = unseal(KIND, VERSION, file).map_err(|why| match why {
             Unsealed::Damaged => damaged(),
             Unsealed::Newer => Error::new(ErrorKind::Unsupported, "identify the medium at")
-                .with_place(place)
+                .with_location(place)
                 .with_detail("a later version of this program prepared it: use that one"),
         })?;
         let id = marker.id.parse().map_err(|_| damaged())?;

@@ -2,235 +2,24 @@
 
 mod absent;
 mod catalogue;
+mod ejected;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guard;
+mod known;
 mod marker;
 mod operations;
+mod options;
+mod remember;
+mod repository;
 mod sealed;
 mod search;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use offsite_repository::{Error, ErrorKind, Key, Limits, Prefix, Repository, RepositoryExt, Result};
-
-pub use self::absent::Absent;
-pub use self::catalogue::{Catalogue, KnownAbilities, KnownMedium};
-use self::guard::{Guard, Look};
-use self::marker::{MARKER, Marked};
+pub use self::absent::AbsentMedium;
+pub use self::catalogue::MediaCatalogue;
+pub use self::ejected::EjectedMedium;
+pub use self::known::{KnownMedium, MediumAbilities};
 pub use self::marker::{Medium, MediumId, MediumIdError};
-use self::search::{find, is_mounted, medium_at};
-use crate::Local;
-use crate::local::{blocking, fault};
-
-/// Where holes cannot be punched, space comes back with whole objects only, so these should be small; and FAT ends at 4 GiB.
-const PART_BYTES_MAX: u64 = 1 << 30;
-
-/// Where to look for a medium, and which.
-#[derive(Debug, Clone, Default)]
-pub struct RemovableOptions {
-    /// Folders that are a medium's root when it is mounted.
-    pub places: Vec<PathBuf>,
-    /// Folders in which media are mounted, each at a folder of its own.
-    pub below: Vec<PathBuf>,
-    /// The media that will do; none if any does.
-    pub expected: Vec<MediumId>,
-    /// Knows the labels of media that are away, for messages.
-    pub catalogue: Option<Catalogue>,
-    /// No object is longer, where the medium would take longer ones; larger backups are in more files then.
-    pub object_bytes_max: Option<u64>,
-}
-
-/// What of a medium to keep on the host, for the time when it is away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remember {
-    /// The objects below these are copied.
-    pub prefixes: Vec<Prefix>,
-    /// These are copied, too.
-    pub keys: Vec<Key>,
-    /// Longer ones are not.
-    pub object_bytes_max: u64,
-    /// The present time, in seconds since 1970.
-    pub seen_unix_secs: i64,
-}
-
-/// A repository on a medium that can be taken away: a [`Local`] folder whose medium has an identity.
-///
-/// - The identity is a small file at the medium's root, which [`Removable::prepare`] makes. A folder without it is no
-///   medium, so that an empty mount point is not taken for one; nor is a folder with it at which nothing is mounted.
-/// - Before each call, and before an object becomes visible, it is looked at whether the medium is still there: by its path,
-///   its device and its identity. Once it was not, all clones and writers fail for ever: with `WrongMedia` if another took
-///   its place, else with `MediaAbsent`, also when it is back. Nothing is ever written to another medium, as all goes
-///   through the folder that was opened.
-/// - Errors name the medium by its label, and the way out.
-/// - FAT and exFAT will do. Where holes cannot be punched, objects have at most 1 GiB.
-/// - What is on media that are away, a [`Catalogue`] tells.
-#[derive(Debug, Clone)]
-pub struct Removable {
-    guard: Arc<Guard>,
-    can: Abilities,
-}
-
-/// What the medium's file system can do; it does not change while it is mounted.
-#[derive(Debug, Clone, Copy)]
-struct Abilities {
-    limits: Limits,
-    beyond: KnownAbilities,
-}
-
-/// That a medium can be taken out. Shown, it says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ejected {
-    /// The medium.
-    pub medium: Medium,
-    /// Where it is mounted.
-    pub path: PathBuf,
-}
-
-impl fmt::Display for Ejected {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { medium, path } = self;
-        write!(formatter, "everything is on medium {medium}; unmount {}, then take it out", path.display())
-    }
-}
-
-impl Removable {
-    /// Makes a medium of the one that is mounted at `path`. What else is on it stays.
-    ///
-    /// # Errors
-    /// `MediaAbsent` if nothing is mounted there, `AlreadyExists` if it is one already, `NotFound` if nothing is at `path`,
-    /// `Unsupported` for a label that cannot be read from a sticker, and whatever hinders writing.
-    pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
-        Self::mark(path.into(), Medium::new(label)?, false).await
-    }
-
-    /// Makes a medium of the folder at `path`, which stands for a drive: whether anything is mounted there is not asked, now or
-    /// later. For tests.
-    ///
-    /// # Errors
-    /// As for [`Removable::prepare`], but for `MediaAbsent`.
-    pub async fn prepare_folder(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
-        Self::mark(path.into(), Medium::new(label)?, true).await
-    }
-
-    /// Marks the medium at `path`, which has lost its marker, as what it was. What else is on it stays.
-    ///
-    /// # Errors
-    /// As for [`Removable::prepare`], but for `MediaAbsent`: it is a folder that stands for a drive then, if nothing is mounted there.
-    pub async fn mark_again(path: impl Into<PathBuf>, medium: Medium) -> Result<Medium> {
-        let path = path.into();
-        let is_folder = !is_mounted(&path);
-        Self::mark(path, medium, is_folder).await
-    }
-
-    /// Whether something is mounted at `path`: it is on another device than the folder above it.
-    #[must_use]
-    pub fn is_mounted(path: &Path) -> bool {
-        is_mounted(path)
-    }
-
-    async fn mark(path: PathBuf, medium: Medium, is_folder: bool) -> Result<Medium> {
-        let marked = Marked { medium, is_folder };
-        let local = Local::open(&path).await?;
-        let place = path.display().to_string();
-        blocking("prepare", place.clone(), move || {
-            if !is_folder && !is_mounted(&path) {
-                let error = Error::new(ErrorKind::MediaAbsent, "prepare").with_place(place);
-                return Err(error.with_detail("nothing is mounted there: mount the drive"));
-            }
-            if let Some(Marked { medium: known, .. }) = medium_at(&path)? {
-                let error = Error::new(ErrorKind::AlreadyExists, "prepare").with_place(place);
-                return Err(error.with_detail(format!("it is medium {known} already: open it")));
-            }
-            local.put_hidden(MARKER, &marked.to_marker()?)?;
-            Ok(marked.medium)
-        })
-        .await
-    }
-
-    /// Opens whatever medium is at `path`.
-    ///
-    /// # Errors
-    /// `MediaAbsent` if none is.
-    pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        Self::open_with(RemovableOptions { places: vec![path.into()], ..RemovableOptions::default() }).await
-    }
-
-    /// Looks for a medium, and opens the first that is expected.
-    ///
-    /// # Errors
-    /// `MediaAbsent` if there is no medium, `WrongMedia` if there are only others, or if two have one identity; `Corrupt`
-    /// if the identity of the only one is damaged.
-    pub async fn open_with(options: RemovableOptions) -> Result<Self> {
-        let bound = options.object_bytes_max;
-        let (path, medium) = blocking("open", "a medium".to_owned(), move || find(&options)).await?;
-        let mut local = Local::open(path).await?;
-        if local.reclaim().is_none() {
-            local.bound_objects(PART_BYTES_MAX);
-        }
-        if let Some(bytes) = bound {
-            local.bound_objects(bytes);
-        }
-        let can = Abilities {
-            limits: local.limits(),
-            beyond: KnownAbilities {
-                punch_granularity_bytes: local.reclaim().map(|reclaim| reclaim.granularity_bytes()),
-                clone_granularity_bytes: local.clone_range().map(|cloner| cloner.granularity_bytes()),
-                patches: local.patch().is_some(),
-            },
-        };
-        let guard = blocking("open", medium.to_string(), move || Guard::new(local, medium)).await?;
-        Ok(Self { guard: Arc::new(guard), can })
-    }
-
-    /// The medium.
-    #[must_use]
-    pub fn medium(&self) -> &Medium {
-        &self.guard.medium
-    }
-
-    /// Where it is mounted.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.guard.path
-    }
-
-    /// Writes down in `catalogue` what is on the medium now, and copies the objects that are asked for.
-    ///
-    /// # Errors
-    /// Whatever hinders reading the medium or writing the catalogue; what it knew before stays then.
-    pub async fn remember(&self, catalogue: &Catalogue, what: &Remember) -> Result<()> {
-        let mut objects = self.list_all(&Prefix::root()).await?;
-        objects.sort_by(|left, right| left.key.cmp(&right.key));
-        let known = KnownMedium {
-            medium: self.medium().clone(),
-            seen_unix_secs: what.seen_unix_secs,
-            object_bytes_max: self.can.limits.object_bytes_max,
-            can: self.can.beyond,
-            objects,
-        };
-        catalogue.keep(self, known, what).await
-    }
-
-    /// Makes everything on the medium durable and lets go of it, so that it can be unmounted and taken out. All clones fail
-    /// from then on.
-    ///
-    /// # Errors
-    /// `Unavailable` while an object is being written; whatever hinders flushing: then it is not safe to take it out.
-    pub async fn eject(&self) -> Result<Ejected> {
-        let guard = Arc::clone(&self.guard);
-        let work = move || {
-            let local = guard.enter("eject", Look::Cheap)?;
-            let failed =
-                |errno| guard.explain("eject", guard.path.display(), fault("eject", guard.path.display(), errno));
-            local.flush_all().map_err(failed)?;
-            drop(local);
-            drop(guard.enter("eject", Look::Fresh)?);
-            guard.release()?;
-            Ok(Ejected { medium: guard.medium.clone(), path: guard.path.clone() })
-        };
-        blocking("eject", self.location(), work).await
-    }
-}
+pub use self::options::RemovableOptions;
+pub use self::remember::RememberOptions;
+pub use self::repository::Removable;

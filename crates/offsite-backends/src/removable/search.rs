@@ -9,8 +9,9 @@ use offsite_repository::{Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::catalogue::MediaCatalogue;
 use super::marker::{MARKER, MARKER_BYTES_MAX, Marked, Medium, MediumId};
-use super::{Catalogue, RemovableOptions};
+use super::options::RemovableOptions;
 use crate::local::fault;
 
 /// The medium at `path`; none if there is no prepared one, or nothing at all.
@@ -18,7 +19,7 @@ pub(super) fn medium_at(path: &Path) -> Result<Option<Marked>> {
     let place = path.display().to_string();
     let failed = |error: std::io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        fault("identify the medium at", &place, errno)
+        fault("identify the medium at", path.display(), errno)
     };
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
@@ -65,16 +66,16 @@ pub(super) fn find(options: &RemovableOptions) -> Result<(PathBuf, Medium)> {
         return Err(match (failed, unmounted.first()) {
             (Some(error), _) => error,
             (None, Some((place, medium))) if others.is_empty() => {
-                Error::new(ErrorKind::MediaAbsent, "open").with_place(wanted).with_detail(format!(
+                Error::new(ErrorKind::MediaAbsent, "open").with_subject(wanted).with_detail(format!(
                     "{} has the marker of medium {medium}, and nothing is mounted there: mount the drive",
                     place.display()
                 ))
             }
             (None, _) if others.is_empty() => Error::new(ErrorKind::MediaAbsent, "open")
-                .with_place(wanted)
+                .with_subject(wanted)
                 .with_detail(format!("insert and mount it; looked for at {}", looked_at(options))),
             (None, _) => Error::new(ErrorKind::WrongMedia, "open")
-                .with_place(&wanted)
+                .with_subject(&wanted)
                 .with_detail(format!("{}; insert {wanted} instead", others.join(", "))),
         });
     };
@@ -85,7 +86,7 @@ pub(super) fn find(options: &RemovableOptions) -> Result<(PathBuf, Medium)> {
             other.display()
         );
         return Err(Error::new(ErrorKind::WrongMedia, "open")
-            .with_place(format!("medium {medium}"))
+            .with_subject(format!("medium {medium}"))
             .with_detail(detail));
     }
     Ok((place, medium))
@@ -94,7 +95,7 @@ pub(super) fn find(options: &RemovableOptions) -> Result<(PathBuf, Medium)> {
 /// Every folder that may be a medium's, in the order in which they were given.
 fn places(options: &RemovableOptions) -> Vec<PathBuf> {
     let mut places = options.places.clone();
-    for parent in &options.below {
+    for parent in &options.parents {
         // A parent that is not there has no media.
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let mut children: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -113,7 +114,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 fn looked_at(options: &RemovableOptions) -> String {
     let places = options.places.iter().map(|path| path.display().to_string());
-    let below = options.below.iter().map(|path| format!("{} and the folders in it", path.display()));
+    let below = options.parents.iter().map(|path| format!("{} and the folders in it", path.display()));
     let all: Vec<String> = places.chain(below).collect();
     if all.is_empty() { "no place, as none was given".to_owned() } else { all.join(", ") }
 }
@@ -127,7 +128,7 @@ fn wanted(options: &RemovableOptions) -> String {
     format!("medium {}", names.collect::<Vec<_>>().join(" or "))
 }
 
-fn name(catalogue: Option<&Catalogue>, id: MediumId) -> String {
+fn name(catalogue: Option<&MediaCatalogue>, id: MediumId) -> String {
     // What the catalogue cannot say is no reason to say nothing.
     let known = catalogue.and_then(|catalogue| catalogue.load(id).ok().flatten());
     known.map_or_else(|| id.to_string(), |known| known.medium.to_string())

@@ -63,7 +63,7 @@ impl Bucket {
     /// Prepares the connection; nothing is sent yet.
     pub(super) fn new(options: S3Options) -> Result<Self> {
         let unusable = |why: String| {
-            Error::new(ErrorKind::Unsupported, "open").with_place(options.location.to_string()).with_detail(why)
+            Error::new(ErrorKind::Unsupported, "open").with_location(options.location.to_string()).with_detail(why)
         };
         if let Some(flaw) = settings::flaw(&options) {
             return Err(unusable(flaw));
@@ -125,7 +125,7 @@ impl Bucket {
     /// As object_store takes it. Not `Path::from`, which writes some characters otherwise.
     pub(super) fn path(&self, name: &str) -> Result<Path> {
         Path::parse(self.full_name(name))
-            .map_err(|error| Error::new(ErrorKind::Unsupported, "use the name").with_place(name).with_source(error))
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "use the name").with_subject(name).with_source(error))
     }
 
     /// An object's description, if there is one.
@@ -147,7 +147,7 @@ impl Bucket {
             GetOptions { range: range.map(GetRange::Bounded), extensions: trace.extensions(), ..GetOptions::default() };
         let failed = |error: object_store::Error| match trace.status() {
             Some(416) => {
-                Error::new(ErrorKind::Corrupt, "read").with_place(name).with_detail("it ends before the range begins")
+                Error::new(ErrorKind::Corrupt, "read").with_subject(name).with_detail("it ends before the range begins")
             }
             _ => errors::of_store("read", name, &error, &trace),
         };
@@ -156,7 +156,7 @@ impl Bucket {
         let wanted = answer.range.end - answer.range.start;
         if wanted > bytes_max {
             let detail = format!("it has {} bytes, at most {bytes_max} are expected", object.length);
-            return Err(Error::new(ErrorKind::Corrupt, "read").with_place(name).with_detail(detail));
+            return Err(Error::new(ErrorKind::Corrupt, "read").with_subject(name).with_detail(detail));
         }
         let mut stream = answer.into_stream();
         // What a store announces is not yet there.
@@ -166,7 +166,7 @@ impl Bucket {
         }
         if bytes.len() as u64 != wanted {
             let detail = format!("{wanted} bytes were announced, and {} came", bytes.len());
-            return Err(Error::new(ErrorKind::Unavailable, "read").with_place(name).with_detail(detail));
+            return Err(Error::new(ErrorKind::Unavailable, "read").with_subject(name).with_detail(detail));
         }
         Ok(Part { bytes: bytes.freeze(), object })
     }

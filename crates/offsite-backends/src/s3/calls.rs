@@ -61,7 +61,7 @@ impl Bucket {
         if_absent: bool,
     ) -> Result<Completion> {
         let body = xml::completion(parts)
-            .map_err(|error| Error::new(ErrorKind::Unsupported, "finish").with_place(name).with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "finish").with_subject(name).with_source(error))?;
         let mut request = Request::new(Method::POST, Some(name)).query("uploadId", id).body(body);
         if if_absent {
             request = request.header("if-none-match", "*");
@@ -187,7 +187,7 @@ impl Bucket {
         let retention: Retention = xml::parse("read the retention of", name, &answer.body)?;
         let Some(date) = retention.retain_until_date else { return Ok(None) };
         let date: jiff::Timestamp = date.parse().map_err(|error: jiff::Error| {
-            Error::new(ErrorKind::Unavailable, "read the retention of").with_place(name).with_source(error)
+            Error::new(ErrorKind::Unavailable, "read the retention of").with_subject(name).with_source(error)
         })?;
         Ok(Some(date.as_second()))
     }
@@ -195,7 +195,7 @@ impl Bucket {
     /// Locks an object until a date.
     pub(super) async fn set_retention(&self, name: &str, until_unix_secs: i64) -> Result<()> {
         let date = jiff::Timestamp::from_second(until_unix_secs)
-            .map_err(|error| Error::new(ErrorKind::Unsupported, "retain").with_place(name).with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "retain").with_subject(name).with_source(error))?;
         let mode = match self.options.retention_mode {
             S3RetentionMode::Governance => "GOVERNANCE",
             S3RetentionMode::Compliance => "COMPLIANCE",

@@ -12,19 +12,15 @@ use object_store::{PutMode, PutPayload};
 use offsite_repository::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
-use super::Shared;
 use super::bucket::HIDDEN;
-use super::life::parse_record;
+use super::finishing::Finishing;
+use super::record::{CLAIMS, RECORD_BYTES_MAX, parse_record, record_of};
+use super::shared::Shared;
 use super::signed::jittered;
 use super::truth::{Owner, doubtful, taken};
-use super::upload::Finishing;
 
-/// The folder of the claims.
-pub(super) const CLAIMS: &str = "claims";
 /// How often the outcome of another's claim is looked for.
 const LOOKS: u32 = 10;
-/// No claim is longer.
-const CLAIM_BYTES_MAX: u64 = 8 << 10;
 
 fn claim_of(name: &str) -> String {
     format!("{HIDDEN}/{CLAIMS}/{name}")
@@ -51,7 +47,7 @@ pub(super) async fn complete(shared: &Arc<Shared>, finishing: &Finishing) -> Res
 
 /// Creates the claim; whether that succeeded before the name was taken.
 async fn acquire(shared: &Arc<Shared>, finishing: &Finishing, claim: &str) -> Result<bool> {
-    let content = PutPayload::from(format!("{}\n{}\n", finishing.id, finishing.name));
+    let content = PutPayload::from(record_of(&finishing.id, &finishing.name));
     let mut pause = shared.bucket.options.first_pause;
     for _ in 0..LOOKS {
         match shared.put_new(claim, content.clone(), &finishing.writer, PutMode::Create).await {
@@ -60,7 +56,7 @@ async fn acquire(shared: &Arc<Shared>, finishing: &Finishing, claim: &str) -> Re
             // The object itself is certainly not there.
             Err(error) => {
                 return Err(Error::new(ErrorKind::Unavailable, "finish")
-                    .with_place(&finishing.name)
+                    .with_subject(&finishing.name)
                     .with_source(error));
             }
         }
@@ -74,7 +70,7 @@ async fn acquire(shared: &Arc<Shared>, finishing: &Finishing, claim: &str) -> Re
         "another writer was about to finish it and did not end; if it is gone, remove {} to use the name again",
         shared.bucket.full_name(claim)
     );
-    Err(Error::new(ErrorKind::Unavailable, "finish").with_place(&finishing.name).with_detail(detail))
+    Err(Error::new(ErrorKind::Unavailable, "finish").with_subject(&finishing.name).with_detail(detail))
 }
 
 /// After an object was stored by one request: whether it stays, in view of an upload that claims its name.
@@ -82,12 +78,12 @@ pub(super) async fn settle(shared: &Shared, name: &str, writer: &str) -> Result<
     let claim = claim_of(name);
     // What fails from here on leaves the outcome open.
     let open = |error: Error| doubtful(name, error);
-    let record = match shared.bucket.read(&claim, None, CLAIM_BYTES_MAX).await {
+    let record = match shared.bucket.read(&claim, None, RECORD_BYTES_MAX).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         answer => answer.map_err(open)?,
     };
     let Some((id, _)) = parse_record(&record.bytes) else {
-        return Err(open(Error::new(ErrorKind::Corrupt, "read").with_place(claim)));
+        return Err(open(Error::new(ErrorKind::Corrupt, "read").with_subject(claim)));
     };
     shared.bucket.abort_upload(name, &id).await.map_err(open)?;
     match shared.owner(name, writer).await.map_err(open)? {
@@ -98,7 +94,7 @@ pub(super) async fn settle(shared: &Shared, name: &str, writer: &str) -> Result<
         }
         Owner::Other => Err(taken(name)),
         Owner::Nobody | Owner::Unknown => Err(Error::new(ErrorKind::Indeterminate, "finish")
-            .with_place(name)
+            .with_subject(name)
             .with_detail("an upload claimed its name")),
     }
 }
@@ -106,7 +102,7 @@ pub(super) async fn settle(shared: &Shared, name: &str, writer: &str) -> Result<
 /// Ends the upload of an old claim, and removes the claim where its object is there. Where it is not, another's claim may
 /// stand in its place by now: that one stays, and with it the name, for uploads.
 pub(super) async fn sweep(shared: &Shared, claim: &str) -> Result<()> {
-    let record = match shared.bucket.read(claim, None, CLAIM_BYTES_MAX).await {
+    let record = match shared.bucket.read(claim, None, RECORD_BYTES_MAX).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         answer => answer?,
     };

@@ -9,9 +9,11 @@ use offsite_repository::{CloneRange, Error, ErrorKind, Key, Piece, Result};
 
 use super::bucket::random_name;
 use super::options::PART_BYTES_MIN;
+use super::read;
+use super::repository::S3;
+use super::shared::Shared;
 use super::upload::{Upload, too_large};
 use super::writer::store;
-use super::{S3, Shared, read};
 
 /// The store copies at most so much by one request: it may, up to 5 GiB, but one after the other.
 const COPY_BYTES_MAX: u64 = 256 << 20;
@@ -20,41 +22,44 @@ const COPY_BYTES_MAX: u64 = 256 << 20;
 /// with as much of its neighbours as it takes, and written anew.
 #[async_trait]
 impl CloneRange for S3 {
-    fn granularity_bytes(&self) -> u64 {
+    fn clone_granularity_bytes(&self) -> u64 {
         1
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
-        let shared = &self.shared;
-        shared.check_writable(key)?;
-        check(shared, pieces).await?;
-        let length: u64 = pieces.iter().map(|piece| piece.range.end - piece.range.start).sum();
-        if length > shared.limits().object_bytes_max {
-            return Err(too_large(key.as_str(), shared.limits()));
-        }
-        let word = random_name()?;
-        let parts = parts(pieces);
-        if !parts.iter().any(|part| matches!(part, Part::Copy(_))) {
-            let mut bytes = Vec::new();
-            for part in &parts {
-                bytes.extend(part.fetch(shared).await?);
-            }
-            return store(shared, key, bytes.into_iter().collect(), &word).await;
-        }
-        let (shared, key) = (Arc::clone(shared), key.clone());
-        let name = key.to_string();
-        // In a task of its own, as the finish of any writer.
-        let ended = tokio::spawn(async move {
-            let mut upload = Upload::begin(&shared, &key, &word).await?;
-            match add_all(&shared, &mut upload, &parts).await {
-                Ok(()) => upload.finish().await,
-                Err(error) => upload.give_up(error).await,
-            }
-        });
-        ended.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Indeterminate, "clone").with_place(name).with_source(error))
-        })
+        self.shared.named(Some(key), create_from(&self.shared, key, pieces).await)
     }
+}
+
+async fn create_from(shared: &Arc<Shared>, key: &Key, pieces: &[Piece]) -> Result<()> {
+    shared.check_writable(key)?;
+    check(shared, pieces).await?;
+    let length: u64 = pieces.iter().map(|piece| piece.range.end - piece.range.start).sum();
+    if length > shared.limits().object_bytes_max {
+        return Err(too_large(key.as_str(), shared.limits()));
+    }
+    let word = random_name()?;
+    let parts = parts(pieces);
+    if !parts.iter().any(|part| matches!(part, Part::Copy(_))) {
+        let mut bytes = Vec::new();
+        for part in &parts {
+            bytes.extend(part.fetch(shared).await?);
+        }
+        return store(shared, key, bytes.into_iter().collect(), &word).await;
+    }
+    let (shared, key) = (Arc::clone(shared), key.clone());
+    let name = key.to_string();
+    // In a task of its own, as the finish of any writer.
+    let ended = tokio::spawn(async move {
+        let mut upload = Upload::begin(&shared, &key, &word).await?;
+        match add_all(&shared, &mut upload, &parts).await {
+            Ok(()) => upload.finish().await,
+            Err(error) => upload.give_up(error).await,
+        }
+    });
+    ended.await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Indeterminate, "clone").with_subject(name).with_source(error))
+    })
 }
 
 async fn add_all(shared: &Shared, upload: &mut Upload, parts: &[Part]) -> Result<()> {
@@ -114,7 +119,7 @@ fn is_plain(key: &Key) -> bool {
 }
 
 fn part_of(piece: &Piece, range: Range<u64>) -> Piece {
-    Piece { key: piece.key.clone(), range }
+    Piece::new(piece.key.clone(), range)
 }
 
 /// Cuts the pieces into parts of 5 MiB at least, but for the last one.
@@ -158,7 +163,7 @@ mod tests {
     const MIN: u64 = PART_BYTES_MIN;
 
     fn piece(name: &str, range: Range<u64>) -> Piece {
-        Piece { key: Key::new(name).unwrap(), range }
+        Piece::new(Key::new(name).unwrap(), range)
     }
 
     fn lengths(parts: &[Part]) -> Vec<(bool, u64)> {

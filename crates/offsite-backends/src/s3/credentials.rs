@@ -12,20 +12,39 @@ use object_store::aws::AwsCredential;
 use offsite_repository::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
-use super::settings::key_flaw;
+use super::plain_text::odd;
 
 /// A file is read anew after so long, so that keys may be changed while a run is at work.
 const FILE_KEPT: Duration = Duration::from_secs(60);
 
+/// Longer than any that a store gives.
+const KEY_BYTES_MAX: usize = 16 << 10;
+
 /// An access key. `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct S3Credentials {
     /// The key's id.
     pub access_key_id: String,
     /// The key.
     pub secret_access_key: String,
-    /// The token of a key that was lent for a time.
+    /// The token of a key that is valid for a time only. `None` stands for a key without one.
     pub session_token: Option<String>,
+}
+
+impl S3Credentials {
+    /// A key that stays valid until its owner revokes it.
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        let (access_key_id, secret_access_key) = (access_key_id.into(), secret_access_key.into());
+        Self { access_key_id, secret_access_key, session_token: None }
+    }
+
+    /// Sets [`S3Credentials::session_token`].
+    #[must_use]
+    pub fn with_session_token(mut self, token: impl Into<String>) -> Self {
+        self.session_token = Some(token.into());
+        self
+    }
 }
 
 impl fmt::Debug for S3Credentials {
@@ -34,13 +53,13 @@ impl fmt::Debug for S3Credentials {
     }
 }
 
-/// Provides the access key. It is asked before each request, so it should remember its answer.
+/// Provides the access key. The backend asks before each request, so a provider should remember its answer.
 #[async_trait]
 pub trait S3CredentialProvider: fmt::Debug + Send + Sync {
     /// The key to use now.
     ///
     /// # Errors
-    /// `PermissionDenied` if there is none; the message says where it was looked for.
+    /// `PermissionDenied` if there is none. The message says where the provider looked.
     async fn credentials(&self) -> Result<S3Credentials>;
 }
 
@@ -61,17 +80,25 @@ pub struct S3CredentialSource {
 }
 
 impl S3CredentialSource {
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; without them the file that
-    /// `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`, and in it the profile `AWS_PROFILE`, or `default`.
+    /// Looks at `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` first. Without them it reads the file that
+    /// `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`, and there the profile `AWS_PROFILE`, or `default`.
     #[must_use]
     pub fn standard() -> Self {
         Self::default()
     }
 
-    /// The profile `profile` (or `AWS_PROFILE`, or `default`) of a credentials file. Without a file it is the standard one.
+    /// Reads this credentials file, and no longer looks at the environment. `None` names no file.
     #[must_use]
-    pub fn file(path: Option<PathBuf>, profile: Option<String>) -> Self {
-        Self { file: path, profile, read: Mutex::default() }
+    pub fn with_file(mut self, path: impl Into<Option<PathBuf>>) -> Self {
+        self.file = path.into();
+        self
+    }
+
+    /// Takes this profile of the file, and no longer looks at the environment. `None` names no profile.
+    #[must_use]
+    pub fn with_profile(mut self, profile: impl Into<Option<String>>) -> Self {
+        self.profile = profile.into();
+        self
     }
 
     fn look_up(&self) -> Result<S3Credentials> {
@@ -156,6 +183,24 @@ fn parse(text: &str, profile: &str) -> Result<S3Credentials, String> {
     })
 }
 
+/// What is wrong with an access key, by the name of its part; without a word of its content.
+fn key_flaw(credentials: &S3Credentials) -> Option<String> {
+    let parts = [
+        ("aws_access_key_id", Some(&credentials.access_key_id)),
+        ("aws_secret_access_key", Some(&credentials.secret_access_key)),
+        ("aws_session_token", credentials.session_token.as_ref()),
+    ];
+    parts.into_iter().find_map(|(name, part)| {
+        let part = part?;
+        let why = match () {
+            () if part.is_empty() => "it is empty",
+            () if part.len() > KEY_BYTES_MAX => "it is longer than any key",
+            () => odd(part)?,
+        };
+        Some(format!("{name}: {why}; copy it anew from where the store shows it"))
+    })
+}
+
 /// The provider, as object_store asks it.
 #[derive(Debug)]
 pub(super) struct Asked(pub(super) Arc<dyn S3CredentialProvider>);
@@ -204,7 +249,7 @@ AWS_ACCESS_KEY_ID=two\naws_secret_access_key = s2\naws_session_token = t2\nregio
 
     #[tokio::test]
     async fn a_file_that_is_not_there_is_named_with_the_way_out() {
-        let source = S3CredentialSource::file(Some("/no/such/file".into()), None);
+        let source = S3CredentialSource::standard().with_file(PathBuf::from("/no/such/file"));
         let error = source.credentials().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("/no/such/file cannot be read; set AWS_ACCESS_KEY_ID"), "{error}");

@@ -89,12 +89,12 @@ pub(super) fn of_store(
         && let Some(own) = source.downcast_ref::<Error>()
     {
         // There is no key to ask with: nothing was sent.
-        return Error::new(own.kind(), action).with_place(place.to_string()).with_detail(own.to_string());
+        return Error::new(own.kind(), action).with_subject(place.to_string()).with_detail(own.to_string());
     }
     let said = Said::of_store(error, trace);
     match error {
         object_store::Error::NotFound { .. } if said.code != "NoSuchBucket" => {
-            Error::new(ErrorKind::NotFound, action).with_place(place.to_string())
+            Error::new(ErrorKind::NotFound, action).with_subject(place.to_string())
         }
         _ => of_answer(action, place, said),
     }
@@ -103,7 +103,7 @@ pub(super) fn of_store(
 /// The error for an answer that is not the wanted one.
 pub(super) fn of_answer(action: &'static str, place: impl fmt::Display, said: Said) -> Error {
     let (kind, detail) = meaning(&said);
-    let error = Error::new(kind, action).with_place(place.to_string());
+    let error = Error::new(kind, action).with_subject(place.to_string());
     let error = if detail.is_empty() { error } else { error.with_detail(detail) };
     error.with_source(said)
 }

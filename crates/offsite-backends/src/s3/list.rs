@@ -2,7 +2,7 @@
 
 use offsite_repository::{Error, ErrorKind, Key, ListPage, ObjectInfo, Prefix, Result};
 
-use super::Shared;
+use super::shared::Shared;
 
 /// S3 lists no more at once.
 const PAGE_KEYS_MAX: usize = 1_000;
@@ -22,7 +22,7 @@ pub(super) async fn page(shared: &Shared, prefix: &Prefix, after: Option<&Key>, 
         if !found.is_sorted_by(|left, right| left.location.as_ref() < right.location.as_ref()) {
             let detail = "the store lists objects in no order; buckets of this kind cannot be used";
             return Err(Error::new(ErrorKind::Unsupported, "list")
-                .with_place(shared.bucket.location())
+                .with_location(shared.bucket.location())
                 .with_detail(detail));
         }
         let last = found.last().map(|object| object.location.to_string());
@@ -31,7 +31,7 @@ pub(super) async fn page(shared: &Shared, prefix: &Prefix, after: Option<&Key>, 
             .filter_map(|object| {
                 // What has no name of the repository's is hidden, or another program's.
                 let key = Key::new(object.location.as_ref().strip_prefix(&root)?).ok()?;
-                prefix.contains(&key).then_some(ObjectInfo { key, length: object.size })
+                prefix.contains(&key).then_some(ObjectInfo::new(key, object.size))
             })
             .collect();
         let cut = objects.len() > limit;
@@ -39,7 +39,7 @@ pub(super) async fn page(shared: &Shared, prefix: &Prefix, after: Option<&Key>, 
         let progress = last.is_some() && last != after;
         if !objects.is_empty() || !more || !progress {
             let more = !objects.is_empty() && (cut || more);
-            return Ok(ListPage { objects, more });
+            return Ok(ListPage::new(objects, more));
         }
         after = last;
     }

@@ -18,7 +18,7 @@ impl S3Location {
     /// `Unsupported` if it is neither, or if the prefix is no folder of portable names ([`Key`](offsite_repository::Key)).
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Unsupported, "use the location").with_place(text).with_detail(why.to_owned())
+            Error::new(ErrorKind::Unsupported, "use the location").with_subject(text).with_detail(why.to_owned())
         };
         let rest = text.strip_prefix("s3://").ok_or_else(|| wrong("it does not start with s3://"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,7 +1,8 @@
 //! What a store keeps of what it promises, found out on opening it.
 //!
-//! Below a random hidden folder, which is empty again afterwards: names are created as the probe of every repository does it, and one
-//! more by completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for one.
+//! Below a random hidden folder, which is empty again afterwards: names are created as the probe of every repository does it, and
+//! one more by completing an upload. A store that lets two succeed is found out; one that fails now and then is not taken for
+//! one.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,10 +15,11 @@ use tokio::time::sleep;
 use super::bucket::{Bucket, CHECKSUM, HIDDEN, WRITER, random_name};
 use super::calls::Completion;
 use super::errors;
-use super::life::PROBE;
+use super::options::S3Checksum;
+use super::record::PROBE;
+use super::shared::{Abilities, Conditions};
 use super::signed::jittered;
 use super::wire::{Answer, Trace};
-use super::{Abilities, Conditions, S3Checksum};
 
 /// How often a name is tried again that other requests are said to be in conflict with.
 const CONFLICTS_MAX: u32 = 6;
@@ -60,12 +62,12 @@ pub(super) async fn probe(bucket: &Bucket) -> Result<Abilities> {
     if !checked? {
         let detail =
             "the store does not check a CRC-64/NVME, so that damage on the way would go unnoticed; use SHA-256";
-        return Err(Error::new(ErrorKind::Unsupported, "open").with_place(bucket.location()).with_detail(detail));
+        return Err(Error::new(ErrorKind::Unsupported, "open").with_location(bucket.location()).with_detail(detail));
     }
     if abilities.conditions == Conditions::Nowhere && !bucket.options.single_writer {
         let detail = "the store ignores conditions on writes (If-None-Match), so that two writers would destroy each other's \
                       work; if only one process ever writes here, say so with the option single_writer";
-        return Err(Error::new(ErrorKind::Unsupported, "open").with_place(bucket.location()).with_detail(detail));
+        return Err(Error::new(ErrorKind::Unsupported, "open").with_location(bucket.location()).with_detail(detail));
     }
     Ok(abilities)
 }
@@ -130,7 +132,7 @@ impl CreateProbe for Bare<'_> {
         let name = format!("{}/{name}", self.folder);
         match create(self.bucket, &name, &String::from_utf8_lossy(&content)).await? {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::AlreadyExists, "try").with_place(name)),
+            false => Err(Error::new(ErrorKind::AlreadyExists, "try").with_subject(name)),
         }
     }
 
@@ -139,7 +141,7 @@ impl CreateProbe for Bare<'_> {
         match self.bucket.describe("try", &name).await? {
             // Each says in its metadata what it holds; some stores keep none.
             Some(object) => Ok(object.writer.map(Bytes::from)),
-            None => Err(Error::new(ErrorKind::NotFound, "try").with_place(name)),
+            None => Err(Error::new(ErrorKind::NotFound, "try").with_subject(name)),
         }
     }
 }

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use offsite_repository::{Error, ErrorKind, Key, Result};
 
-use super::Shared;
 use super::bucket::Part;
+use super::shared::Shared;
 use super::truth::checksum_of;
 
 /// One request brings at most so much; longer ranges are read by several at once.

@@ -3,48 +3,18 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::credentials::S3Credentials;
 use super::options::{PART_BYTES_MIN, S3Options};
+use super::plain_text::odd;
 
 const PARTS_IN_FLIGHT_MAX: usize = 1_024;
 const RETRIES_MAX: u32 = 100;
 const FIRST_PAUSE_MAX: Duration = Duration::from_secs(10);
 const ABANDONED_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
-/// Longer than any that a store gives.
-const KEY_BYTES_MAX: usize = 16 << 10;
-
 /// The first setting that makes no sense: its name, what is wrong, and what to do.
 pub(super) fn flaw(options: &S3Options) -> Option<String> {
     let named = |name: &str, why: Option<String>| why.map(|why| format!("{name}: {why}"));
     let endpoint = options.endpoint.as_deref().and_then(endpoint);
     named("endpoint", endpoint).or_else(|| named("region", region(&options.region))).or_else(|| numbers(options))
-}
-
-/// What is wrong with an access key, by the name of its part; without a word of its content.
-pub(super) fn key_flaw(credentials: &S3Credentials) -> Option<String> {
-    let parts = [
-        ("aws_access_key_id", Some(&credentials.access_key_id)),
-        ("aws_secret_access_key", Some(&credentials.secret_access_key)),
-        ("aws_session_token", credentials.session_token.as_ref()),
-    ];
-    parts.into_iter().find_map(|(name, part)| {
-        let part = part?;
-        let why = match () {
-            () if part.is_empty() => "it is empty",
-            () if part.len() > KEY_BYTES_MAX => "it is longer than any key",
-            () => odd(part)?,
-        };
-        Some(format!("{name}: {why}; copy it anew from where the store shows it"))
-    })
-}
-
-/// What a text has that belongs into none of these settings.
-fn odd(text: &str) -> Option<&'static str> {
-    match text.chars().find(|character| !character.is_ascii_graphic())? {
-        character if character.is_control() => Some("it has a control character, perhaps the end of a line"),
-        character if character.is_whitespace() => Some("it has a blank"),
-        _ => Some("it has a letter that is not ASCII"),
-    }
 }
 
 fn endpoint(url: &str) -> Option<String> {

@@ -125,7 +125,7 @@ impl Bucket {
         let place = || request.name.map_or_else(|| self.location(), str::to_owned);
         let path = request.name.map_or_else(|| Ok(Path::default()), |name| self.path(name))?;
         let malformed = |error: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Unsupported, action).with_place(place()).with_detail(error.to_string())
+            Error::new(ErrorKind::Unsupported, action).with_subject(place()).with_detail(error.to_string())
         };
         let mut headers = http::HeaderMap::new();
         for (name, value) in &request.headers {

@@ -8,9 +8,9 @@ use object_store::{PutMode, PutPayload};
 use offsite_repository::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
-use super::Shared;
 use super::bucket::{CHECKSUM, WRITER};
 use super::errors;
+use super::shared::Shared;
 use super::signed::jittered;
 use super::wire::Answer;
 
@@ -87,13 +87,16 @@ impl Shared {
             }
             last = Some(error);
         }
-        let last = last.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "finish").with_place(name));
+        let last = last.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "finish").with_subject(name));
         match self.owner(name, writer).await {
             Ok(Owner::Own) => Ok(()),
             Ok(Owner::Other) => Err(taken(name)),
             Ok(Owner::Nobody) if !doubt => {
                 let detail = "others kept writing the name, and nothing was stored";
-                Err(Error::new(ErrorKind::Unavailable, "finish").with_place(name).with_detail(detail).with_source(last))
+                Err(Error::new(ErrorKind::Unavailable, "finish")
+                    .with_subject(name)
+                    .with_detail(detail)
+                    .with_source(last))
             }
             Ok(Owner::Nobody | Owner::Unknown) | Err(_) => Err(doubtful(name, last)),
         }
@@ -102,12 +105,12 @@ impl Shared {
 
 /// The name is another's.
 pub(super) fn taken(name: &str) -> Error {
-    Error::new(ErrorKind::AlreadyExists, "finish").with_place(name)
+    Error::new(ErrorKind::AlreadyExists, "finish").with_subject(name)
 }
 
 /// It may be there or not, or may yet come.
 pub(super) fn doubtful(name: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Indeterminate, "finish").with_place(name).with_source(cause)
+    Error::new(ErrorKind::Indeterminate, "finish").with_subject(name).with_source(cause)
 }
 
 /// CRC-64/NVME, in hexadecimal digits.

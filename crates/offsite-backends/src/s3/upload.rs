@@ -7,24 +7,18 @@ use object_store::PutPayload;
 use object_store::multipart::MultipartStore;
 use offsite_repository::{Error, ErrorKind, Key, Limits, Result};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::calls::Completion;
-use super::claim;
-use super::errors;
+use super::finishing::{Finishing, gone};
 use super::life::Life;
 use super::options::PARTS_MAX;
-use super::signed::jittered;
-use super::truth::{Owner, doubtful, taken};
+use super::shared::{Conditions, Shared};
+use super::truth::taken;
 use super::wire::Trace;
 use super::xml::UploadedPart;
-use super::{Conditions, Shared};
+use super::{claim, errors};
 
 /// The metadata that object_store calls [`WRITER`](super::bucket::WRITER).
 const WRITER_HEADER: &str = "x-amz-meta-offsite-writer";
-/// How often a completion is tried that met a conflict.
-const CONFLICTS_MAX: u32 = 4;
-
 /// An upload under way. Dropped, it is ended by this process's next sweep, or by another's when it has shown no sign of
 /// life for long enough.
 #[derive(Debug)]
@@ -35,15 +29,6 @@ pub(super) struct Upload {
     tasks: JoinSet<Result<(usize, UploadedPart)>>,
     parts: BTreeMap<usize, UploadedPart>,
     next: usize,
-}
-
-/// What completing an upload needs.
-#[derive(Debug, Clone)]
-pub(super) struct Finishing {
-    pub(super) name: String,
-    pub(super) id: String,
-    pub(super) writer: String,
-    parts: Vec<UploadedPart>,
 }
 
 impl Upload {
@@ -101,7 +86,7 @@ impl Upload {
         ended: std::result::Result<Result<(usize, UploadedPart)>, tokio::task::JoinError>,
     ) -> Result<()> {
         let failed =
-            |error| Error::new(ErrorKind::Unavailable, "write").with_place(&self.finishing.name).with_source(error);
+            |error| Error::new(ErrorKind::Unavailable, "write").with_subject(&self.finishing.name).with_source(error);
         let (number, part) = ended.map_err(failed)??;
         self.parts.insert(number, part);
         Ok(())
@@ -168,67 +153,7 @@ impl Drop for Upload {
     }
 }
 
-impl Finishing {
-    /// Joins the parts, and tells truly what came of it.
-    pub(super) async fn complete(&self, shared: &Shared, if_absent: bool) -> Result<()> {
-        let Self { name, id, writer, parts } = self;
-        let mut pause = shared.bucket.options.first_pause;
-        for _ in 0..CONFLICTS_MAX {
-            match shared.bucket.complete_upload(name, id, parts, if_absent).await? {
-                Completion::Done => return Ok(()),
-                Completion::Taken { repeated: false } => return Err(taken(name)),
-                Completion::Refused(said) => return Err(errors::of_answer("finish", name, said)),
-                Completion::Conflict => {
-                    sleep(jittered(pause)).await;
-                    pause *= 2;
-                }
-                Completion::Taken { repeated: true } | Completion::Gone => return self.look(shared, None).await,
-                Completion::Unknown(said) => {
-                    let unknown = errors::of_answer("finish", name, said);
-                    // What is aborted cannot be completed any more, by no request that is still on its way.
-                    return match shared.bucket.abort_upload(name, id).await {
-                        Ok(()) => self.look(shared, Some(unknown)).await,
-                        Err(_) => match shared.owner(name, writer).await {
-                            Ok(Owner::Own) => Ok(()),
-                            _ => Err(doubtful(name, unknown)),
-                        },
-                    };
-                }
-            }
-        }
-        self.look(shared, None).await
-    }
-
-    /// What became of an upload that can no longer be completed.
-    async fn look(&self, shared: &Shared, cause: Option<Error>) -> Result<()> {
-        let name = self.name.as_str();
-        match shared.owner(name, &self.writer).await {
-            Ok(Owner::Own) => Ok(()),
-            Ok(Owner::Other) => Err(taken(name)),
-            Ok(Owner::Nobody) => {
-                let error = Error::new(ErrorKind::Unavailable, "finish").with_place(name).with_detail(GONE);
-                Err(match cause {
-                    Some(cause) => error.with_source(cause),
-                    None => error,
-                })
-            }
-            Ok(Owner::Unknown) => Err(Error::new(ErrorKind::Indeterminate, "finish").with_place(name)),
-            Err(error) => Err(doubtful(name, error)),
-        }
-    }
-}
-
-const GONE: &str = "its upload is gone, perhaps removed as abandoned; write it anew";
-
-/// An upload that is not there is no missing object.
-fn gone(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound => Error::new(ErrorKind::Unavailable, "write").with_detail(GONE).with_source(error),
-        _ => error,
-    }
-}
-
 pub(super) fn too_large(name: &str, limits: Limits) -> Error {
     let detail = format!("objects have at most {} bytes here", limits.object_bytes_max);
-    Error::new(ErrorKind::Unsupported, "write").with_place(name).with_detail(detail)
+    Error::new(ErrorKind::Unsupported, "write").with_subject(name).with_detail(detail)
 }

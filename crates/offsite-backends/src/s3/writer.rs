@@ -10,9 +10,9 @@ use offsite_repository::{Error, ErrorKind, Key, ObjectWriter, Result};
 
 use super::bucket::random_name;
 use super::claim;
+use super::shared::{Conditions, Shared};
 use super::truth::taken;
 use super::upload::{Upload, too_large};
-use super::{Conditions, Shared};
 
 /// Chunks below this are copied together: each would be a write to the network.
 const SMALL_BYTES: usize = 64 << 10;
@@ -46,6 +46,20 @@ impl S3Writer {
         Ok(())
     }
 
+    async fn append(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.enter("write")?;
+        self.written_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        if self.written_bytes > self.shared.limits().object_bytes_max {
+            return Err(too_large(self.key.as_str(), self.shared.limits()));
+        }
+        for chunk in chunks {
+            self.pending.push(chunk);
+            self.upload_parts().await?;
+        }
+        self.dead = false;
+        Ok(())
+    }
+
     /// Uploads whole parts while more than one waits: what is left may be the object's last.
     async fn upload_parts(&mut self) -> Result<()> {
         let part_bytes = usize::try_from(self.shared.bucket.options.part_bytes).unwrap_or(usize::MAX);
@@ -63,22 +77,13 @@ impl S3Writer {
 #[async_trait]
 impl ObjectWriter for S3Writer {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        self.enter("write")?;
-        self.written_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        if self.written_bytes > self.shared.limits().object_bytes_max {
-            return Err(too_large(self.key.as_str(), self.shared.limits()));
-        }
-        for chunk in chunks {
-            self.pending.push(chunk);
-            self.upload_parts().await?;
-        }
-        self.dead = false;
-        Ok(())
+        let answer = self.append(chunks).await;
+        self.shared.named(Some(&self.key), answer)
     }
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
-        self.enter("finish")?;
-        let name = self.key.to_string();
+        let (place, name) = (Arc::clone(&self.shared), self.key.clone());
+        place.named(Some(&name), self.enter("finish"))?;
         // In a task of its own: dropped half-way, it would leave its name claimed, or its upload unfinished.
         let ended = tokio::spawn(async move {
             let Self { shared, key, word, mut pending, upload, .. } = *self;
@@ -92,14 +97,15 @@ impl ObjectWriter for S3Writer {
                 },
             }
         });
-        ended.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Indeterminate, "finish").with_place(name).with_source(error))
-        })
+        let ended = ended.await;
+        let ended =
+            ended.unwrap_or_else(|error| Err(Error::new(ErrorKind::Indeterminate, "finish").with_source(error)));
+        place.named(Some(&name), ended)
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
         match self.upload.take() {
-            Some(upload) => upload.abort().await,
+            Some(upload) => self.shared.named(Some(&self.key), upload.abort().await),
             None => Ok(()),
         }
     }

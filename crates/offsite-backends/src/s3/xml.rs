@@ -16,7 +16,7 @@ pub(super) struct UploadedPart {
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(action: &'static str, place: &str, body: &str) -> Result<T> {
     quick_xml::de::from_str(body).map_err(|error| {
         let detail = "the store's answer is not as S3 describes it";
-        Error::new(ErrorKind::Unavailable, action).with_place(place).with_detail(detail).with_source(error)
+        Error::new(ErrorKind::Unavailable, action).with_subject(place).with_detail(detail).with_source(error)
     })
 }
 

@@ -9,11 +9,7 @@ use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Behaviour, SECRET_ACCESS_KEY, Ser
 
 /// The key of the server in this process.
 pub fn credentials() -> S3Credentials {
-    S3Credentials {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        session_token: None,
-    }
+    S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
 }
 
 /// Options for a folder of the server's bucket, with small parts and without pauses.

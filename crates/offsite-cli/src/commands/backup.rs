@@ -14,7 +14,7 @@ use crate::commands::transform_lines;
 use crate::config::Config;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, progress, render};
+use crate::{json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -56,7 +56,8 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         print::text(summary(arguments.job.as_str(), &report));
     }
     for machine in &report.failed {
-        print::problem(format_args!("machine {} was not backed up: {}", machine.name, machine.why));
+        let why = words::reason(&machine.why);
+        print::problem(format_args!("machine {} was not backed up: {why}", machine.name));
     }
     for warning in report.machines.iter().flat_map(|machine| &machine.warnings) {
         print::warning(warning);

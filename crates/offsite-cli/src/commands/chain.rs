@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use offsite::model::Chain as CoreChain;
-use offsite::model::PointKind;
-use offsite::model::RestorePoint;
-use offsite::retention::Departure;
-use offsite::retention::Verdict;
+use offsite::model::{Chain as CoreChain, PointKind, RestorePoint};
+use offsite::retention::{Departure, Verdict};
 use offsite::{JobFolder, KnownDamage, Transforms};
 use serde_json::json;
 
@@ -17,7 +14,7 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{clock, host, json, place, print, render};
+use crate::{advice, clock, host, json, place, print, render, words};
 
 /// The longest bar.
 const BAR_CHARS: u128 = 24;
@@ -61,7 +58,7 @@ async fn show(
     config: &Config,
 ) -> Result<Status, Failure> {
     for damaged in folder.damaged_heads() {
-        print::warning(damaged);
+        print::warning(format_args!("{damaged}; {}", advice::OF_DAMAGED_HEAD));
     }
     // Only the config knows what a job keeps; its chain says what there is.
     let transforms = match config.jobs.get(arguments.job.as_str()) {
@@ -75,7 +72,7 @@ async fn show(
         {
             let (transforms, untold) =
                 host::transforms(&arguments.job, config, medium.as_ref().map(|seen| &seen.medium)).await?;
-            untold.iter().for_each(print::warning);
+            untold.iter().map(words::unseen).for_each(print::warning);
             transforms
         }
         _ => Transforms::default(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use offsite_repository::testing::conformance::{self, Options, Outcome, Racers, Report};
+use offsite_repository::testing::conformance::{self, Options, Outcome, RacerProcess, Report};
 use offsite_repository::{Error, ErrorKind, Repository};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Re
     let config = Config::load(&config_path)?;
     let repository = place::backend(&arguments.repo, &config).await?;
     if arguments.racer {
-        conformance::race_child(&*repository).await;
+        conformance::play_racer(&*repository).await;
         return Ok(Status::Done);
     }
     let folder = place::folder(&arguments.repo, &config)?;
@@ -40,21 +40,21 @@ pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Re
 /// Opens the place anew each time, so that the suite can try what two handles of it see.
 fn factory(repo: String, config: Config) -> impl conformance::Factory {
     let config = Arc::new(config);
-    conformance::opens(move || {
+    conformance::factory(move || {
         let (repo, config) = (repo.clone(), Arc::clone(&config));
         async move {
             place::backend(&repo, &config).await.map_err(|failure| {
-                Error::new(ErrorKind::Unavailable, "open").with_place(repo).with_detail(failure.text())
+                Error::new(ErrorKind::Unavailable, "open").with_location(repo).with_detail(failure.text())
             })
         }
     })
 }
 
 /// Other processes are this command, told to be a racer at the same place.
-fn racers(repo: &str, config_path: PathBuf) -> Result<Racers, Failure> {
+fn racers(repo: &str, config_path: PathBuf) -> Result<RacerProcess, Failure> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find the offsite command: {error}"))?;
     let repo = repo.to_owned();
-    Ok(Racers::new(move || {
+    Ok(RacerProcess::new(move || {
         let mut command = Command::new(&program);
         command.arg("--config").arg(&config_path).args(["check-repository", "--racer", "--", &repo]);
         command

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
-use crate::{json, place, print, render};
+use crate::{advice, json, place, print, render};
 
 pub(crate) async fn run(arguments: &Points, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -50,7 +50,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
             folder => folder?,
         };
         for damaged in folder.damaged_heads() {
-            print::warning(damaged);
+            print::warning(format_args!("{damaged}; {}", advice::OF_DAMAGED_HEAD));
             status = status.and(Status::Warnings);
         }
         let known = folder.known_damage().await?;
@@ -66,8 +66,9 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
                     Ok(disks) => json::add_disks(&mut value, &disks),
                     Err(error) => {
                         print::warning(format_args!(
-                            "the disks of restore point {} of job {job} are unknown: {error}",
-                            point.sequence
+                            "the disks of restore point {} of job {job} are unknown: {}",
+                            point.sequence,
+                            advice::line_of(&error)
                         ));
                         status = status.and(Status::Warnings);
                     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
-use crate::{clock, json, place, print, progress, render};
+use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -94,7 +94,7 @@ fn summary(arguments: &Repair, report: &RepairReport) -> String {
         text.push_str(&format!("  LEFT OUT  #{}{machine}: {}\n", left.sequence, left.why));
     }
     for note in &report.notes {
-        text.push_str(&format!("  warning   {note}; which restore point it was for is not known\n"));
+        text.push_str(&format!("  warning   {}\n", words::note(note)));
     }
     for damage in &report.damage {
         text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));

@@ -3,8 +3,8 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use offsite::Restore as RestoreJob;
 use offsite::report::{RestoreReport, RestoredDisk};
+use offsite::{DiskTarget, Restore as RestoreJob};
 
 use crate::args::Restore;
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
     let restored = async {
         Ok(match output {
-            Some(output) => restore.stream(output).await?,
+            Some(output) => restore.disk_to(DiskTarget::writer(output)).await?,
             None => restore.run(&arguments.to).await?,
         })
     };

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::model::Timestamp;
-use offsite::report::MachineReport;
 use offsite::runner::{Clock, JobHost, JobRunner, RunEnd, RunReport, RunStatus};
 use offsite::schedule::Schedule;
-use offsite::selection::Decision;
-use offsite::selection::Take;
-use offsite::{JobName, SyncRequest};
-use offsite_backends::Ejected;
+use offsite::selection::{Decision, Take};
+use offsite::{JobName, RunPlan, SyncRequest};
+use offsite_backends::EjectedMedium;
+use summary::{failures, plan_summary, summary};
 
 use crate::args::Run;
 use crate::config::Config;
@@ -21,9 +20,7 @@ use crate::local_time::LocalTime;
 use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{clock, json, place, print, progress, render};
-
-use summary::{failures, plan_summary, summary};
+use crate::{advice, clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure> {
     let config = Arc::new(Config::load(path)?);
@@ -62,7 +59,7 @@ struct One<'a> {
 /// What is heard around a job: lines of its script are printed as they come, what else there is follows the report.
 struct Around {
     job: JobName,
-    ejected: Mutex<Vec<Ejected>>,
+    ejected: Mutex<Vec<EjectedMedium>>,
 }
 
 impl host::Listener for Around {
@@ -70,7 +67,7 @@ impl host::Listener for Around {
         print::problem(format_args!("{}: script: {line}", self.job));
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         self.ejected.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
     }
 }
@@ -142,7 +139,7 @@ impl<'a> One<'a> {
     /// Whether a machine has a point that is newer than its copy. If that cannot be told, the next run tells why.
     async fn has_points_waiting(&self) -> bool {
         let Ok(job) = self.host.open().await else { return false };
-        let look = job.look(&SyncRequest { take: Take::Next, ..SyncRequest::at(self.now()) }).await;
+        let look = job.look(&SyncRequest::at(self.now()).take(Take::Next)).await;
         look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 
@@ -152,10 +149,10 @@ impl<'a> One<'a> {
         if self.arguments.json {
             json::print(&json::interval(report))?;
         } else if report.status() != RunStatus::Failed || !report.syncs.is_empty() || report.transform.is_some() {
-            print::text(local.text(&summary(report)));
+            print::text(local.text(&advice::in_report(&summary(report))));
         }
         for why in failures(report) {
-            print::problem(local.text(&format!("job {}: {why}", report.job)));
+            print::problem(local.text(&advice::in_report(&format!("job {}: {why}", report.job))));
         }
         if report.status() == RunStatus::Failed {
             // Else they are in the summary.
@@ -213,14 +210,14 @@ impl<'a> One<'a> {
                 }
             }
             let fits = plan.sync.as_ref().is_none_or(|sync| sync.room.is_enough());
-            status = status.and(warnings(&plan.machines, &plan.notes));
+            status = status.and(warnings(&plan));
             status = status.and(if fits { Status::Done } else { Status::Warnings });
         }
         Ok(status)
     }
 }
 
-fn warnings(machines: &[MachineReport], notes: &[String]) -> Status {
-    let is_whole = machines.iter().all(|machine| machine.outcome.is_whole());
-    if is_whole && notes.is_empty() { Status::Done } else { Status::Warnings }
+fn warnings(plan: &RunPlan) -> Status {
+    let is_whole = plan.machines.iter().all(|machine| machine.outcome.is_whole());
+    if is_whole && plan.notes.is_empty() && plan.doubts.is_empty() { Status::Done } else { Status::Warnings }
 }

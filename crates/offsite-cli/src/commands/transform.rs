@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::{JobName, TransformJob};
-use offsite_backends::Ejected;
+use offsite_backends::EjectedMedium;
 use serde_json::json;
 
 use crate::args::Transform;
@@ -14,7 +14,7 @@ use crate::host::{self, Host};
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{clock, json, print, progress};
+use crate::{clock, json, print, progress, words};
 
 pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Failure> {
     let config = Arc::new(Config::load(path)?);
@@ -35,12 +35,12 @@ pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Fa
 
 /// Hears that the medium can be taken out.
 #[derive(Default)]
-struct Around(Mutex<Vec<Ejected>>);
+struct Around(Mutex<Vec<EjectedMedium>>);
 
 impl host::Listener for Around {
     fn script(&self, _line: &str) {}
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ejected.clone());
     }
 }
@@ -52,7 +52,8 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     host.apply_changes_at_once = arguments.apply_policy;
     host.trusts_clock = arguments.trust_clock;
     let (target, medium) = host.target().await?;
-    let (transforms, notes) = host.transforms(medium.as_ref()).await?;
+    let (transforms, untold) = host.transforms(medium.as_ref()).await?;
+    let notes: Vec<String> = untold.iter().map(words::unseen).collect();
     let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::bars());
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {

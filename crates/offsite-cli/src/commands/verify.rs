@@ -12,7 +12,7 @@ use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
-use crate::{clock, json, place, print, progress, render};
+use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
@@ -98,7 +98,7 @@ fn summary(repo: &str, job: &str, report: &VerifyReport, read_data: bool) -> Str
         text.push_str(&format!("  {all}\n"));
     }
     for note in &report.notes {
-        text.push_str(&format!("  warning   {note}\n"));
+        text.push_str(&format!("  warning   {}\n", words::note(note)));
     }
     for damage in &report.damage {
         text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));

@@ -38,7 +38,7 @@ impl TransformConfig {
         let compact = self.compact.as_ref().map(CompactConfig::compact).transpose();
         let compact = compact.map_err(|error| format!("transform.compact: {error}"))?;
         let verify_bytes = self.verify_mib.map(|mib| mib.get().saturating_mul(1 << 20));
-        Ok(Transforms { merge, compact, verify_bytes, ..Transforms::keeping(policy) })
+        Ok(Transforms::keeping(policy).merge(merge).compact(compact).verify_bytes(verify_bytes))
     }
 }
 
@@ -55,7 +55,7 @@ impl CompactConfig {
             return Err(format!("budget_mib = {mib}: use at least {BUDGET_MIB_MIN}, so that each run gets somewhere"));
         }
         let budget = self.budget_mib.map(|mib| Budget::Bytes(mib.saturating_mul(1 << 20)));
-        Ok(Compact { every_days, budget, ..Compact::below(below_live) })
+        Ok(Compact::below(below_live).every_days(every_days).budget(budget))
     }
 }
 

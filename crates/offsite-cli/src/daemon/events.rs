@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use offsite::report::MachineOutcome;
+use offsite::report::{MachineOutcome, MachineReport};
 use offsite::runner::{Clock, RunReport, RunStatus, RunnerEvent, RunnerEvents};
 use offsite::schedule::Span;
-use offsite::{JobName, Progress};
-use offsite_backends::Ejected;
+use offsite::{Activity, JobName, Progress, Wait};
+use offsite_backends::EjectedMedium;
 use tracing::{debug, error, info, warn};
 
 use super::record::FailureRecord;
 use super::store::{Store, Weight};
 use crate::commands::transform_lines;
 use crate::local_time::LocalTime;
-use crate::{host, render};
+use crate::{host, progress, render, words};
 
 /// Writes down what it hears.
 pub(super) struct Listener {
@@ -72,21 +72,21 @@ impl RunnerEvents for Listener {
                     );
                 }
                 for machine in &outcome.machines {
-                    if let MachineOutcome::Incomplete { transferred, why, .. } = &machine.outcome {
-                        let (done, left) = (transferred.done_bytes, transferred.left_bytes);
-                        let (done, left) = (render::bytes(done), render::bytes(left));
-                        let why = self.local.text(why);
-                        warn!(job = name, "{} is incomplete, with {done} done and {left} left: {why}", machine.name);
+                    if matches!(machine.outcome, MachineOutcome::Incomplete { .. })
+                        && let Some(line) = render::outcome(&machine.name, &machine.outcome)
+                    {
+                        warn!(job = name, "{}", self.local.text(&line));
                     }
                 }
-                self.warn(name, &outcome.notes);
+                self.warn(name, &words::notes(&outcome.notes, &[]));
             }
             RunnerEvent::Failed { why, is_retryable } => {
                 let follow = if is_retryable { "it is tried again" } else { "trying again would not help" };
-                error!(job = name, "{}; {follow}", self.local.text(why));
+                error!(job = name, "{}; {follow}", self.local.text(&why.text));
                 let at = self.clock.now().to_string();
                 self.store.job(name, Weight::Shown, |record| {
-                    record.last_failure = Some(FailureRecord { at, why: why.to_owned(), is_retried: is_retryable });
+                    let why = why.text.clone();
+                    record.last_failure = Some(FailureRecord { at, why, is_retried: is_retryable });
                 });
             }
             RunnerEvent::AtWorkElsewhere { why } => info!(job = name, "{why}; what that run does counts here, too"),
@@ -94,9 +94,8 @@ impl RunnerEvents for Listener {
                 self.warn(name, &render::overdue(machines, max_age, self.clock.now()));
             }
             RunnerEvent::Closed { machines } => {
-                let lines: Vec<String> =
-                    machines.iter().filter_map(|(machine, outcome)| render::outcome(machine, outcome)).collect();
-                self.warn(name, &lines);
+                let line = |report: &MachineReport| render::outcome(&report.name, &report.outcome);
+                self.warn(name, &machines.iter().filter_map(line).collect::<Vec<_>>());
             }
             RunnerEvent::Transformed(report) => {
                 transform_lines(report).iter().for_each(|line| info!(job = name, "{}", self.local.text(line)));
@@ -131,11 +130,11 @@ impl Listener {
             RunStatus::Success => info!(job = name, "{text}: success"),
             RunStatus::Warning => warn!(job = name, "{text}: warning"),
             RunStatus::Failed => {
-                let why = report.failure().map(|why| format!(": {}", self.local.text(why))).unwrap_or_default();
+                let why = report.failure().map(|why| format!(": {}", self.local.text(&why.text))).unwrap_or_default();
                 error!(job = name, "{text}: failed{why}");
             }
         }
-        self.warn(name, &report.notes);
+        self.warn(name, &words::notes(&report.notes, &report.doubts));
         self.warn(name, &render::overdue_of(report));
         if let Err(why) = self.store.folder().keep(report) {
             error!(job = name, "{why}");
@@ -154,16 +153,12 @@ pub(super) struct Notes {
 }
 
 impl Progress for Notes {
-    fn begin(&self, activity: &str, total_bytes: u64) {
-        debug!(job = self.job.as_str(), "{activity}: {}", render::bytes(total_bytes));
+    fn begin(&self, activity: &Activity<'_>) {
+        debug!(job = self.job.as_str(), "{}: {}", progress::words(activity), render::bytes(activity.total_bytes));
     }
 
-    fn advance(&self, _bytes: u64) {}
-
-    fn end(&self) {}
-
-    fn note(&self, text: &str) {
-        info!(job = self.job.as_str(), "{}", LocalTime::host().text(text));
+    fn wait(&self, wait: &Wait<'_>) {
+        info!(job = self.job.as_str(), "{wait}");
     }
 }
 
@@ -172,7 +167,7 @@ impl host::Listener for Notes {
         info!(job = self.job.as_str(), "script: {line}");
     }
 
-    fn ejected(&self, ejected: &Ejected) {
+    fn ejected(&self, ejected: &EjectedMedium) {
         info!(job = self.job.as_str(), "{ejected}");
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use offsite::model::MachineName;
 use offsite::model::Sequence;
 use offsite::model::Timestamp;
-use offsite::runner::Absence;
-use offsite::runner::LastRun;
-use offsite::runner::Outcome;
-use offsite::runner::{Memory, OpenInterval};
+use offsite::model::Transferred;
+use offsite::report::{MachineOutcome, Reason};
+use offsite::runner::{LastRun, Memory, OpenInterval};
 use offsite::schedule::Span;
 use serde::{Deserialize, Serialize};
 
@@ -161,51 +160,56 @@ impl MemoryRecord {
     }
 }
 
-impl From<&Outcome> for OutcomeRecord {
-    fn from(outcome: &Outcome) -> Self {
-        match *outcome {
-            Outcome::Complete { captured } | Outcome::Unchanged { captured } => {
+impl From<&MachineOutcome> for OutcomeRecord {
+    fn from(outcome: &MachineOutcome) -> Self {
+        match outcome {
+            MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured } => {
                 Self::Complete { captured: captured.to_string() }
             }
-            Outcome::Incomplete { done_bytes, left_bytes } => Self::Incomplete { done_bytes, left_bytes },
-            Outcome::Absent(absence) => Self::Absent {
-                why: match absence {
-                    Absence::NoNewPoint => AbsenceRecord::NoNewPoint,
-                    Absence::Locked => AbsenceRecord::Locked,
-                    Absence::FutureDated => AbsenceRecord::FutureDated,
-                    Absence::NoWholePoint => AbsenceRecord::NoWholePoint,
-                    Absence::AtWorkElsewhere => AbsenceRecord::AtWorkElsewhere,
-                    Absence::InTarget => AbsenceRecord::InTarget,
-                    Absence::Missing => AbsenceRecord::Missing,
-                    Absence::NotSelected => AbsenceRecord::NotSelected,
-                    Absence::NotCommitted => AbsenceRecord::NotCommitted,
+            MachineOutcome::Incomplete { transferred, .. } => {
+                Self::Incomplete { done_bytes: transferred.done_bytes, left_bytes: transferred.left_bytes }
+            }
+            MachineOutcome::Waiting { .. } => Self::Absent { why: AbsenceRecord::Locked },
+            MachineOutcome::Absent { why } => Self::Absent {
+                why: match why {
+                    Reason::NoNewPoint => AbsenceRecord::NoNewPoint,
+                    Reason::BackupAtWork { .. } => AbsenceRecord::Locked,
+                    Reason::FutureDated { .. } => AbsenceRecord::FutureDated,
+                    Reason::NoWholePoint => AbsenceRecord::NoWholePoint,
+                    Reason::RunAtWork => AbsenceRecord::AtWorkElsewhere,
+                    Reason::InTarget => AbsenceRecord::InTarget,
+                    Reason::Missing => AbsenceRecord::Missing,
+                    Reason::NotSelected => AbsenceRecord::NotSelected,
+                    Reason::NotCommitted => AbsenceRecord::NotCommitted,
                     _ => AbsenceRecord::NotStarted,
                 },
             },
-            _ => Self::Absent { why: AbsenceRecord::NotStarted },
         }
     }
 }
 
 impl OutcomeRecord {
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&self) -> Option<MachineOutcome> {
         Some(match self {
-            Self::Complete { captured } => Outcome::Complete { captured: Timestamp::parse(captured).ok()? },
+            Self::Complete { captured } => MachineOutcome::Complete { captured: Timestamp::parse(captured).ok()? },
             Self::Incomplete { done_bytes, left_bytes } => {
-                Outcome::Incomplete { done_bytes: *done_bytes, left_bytes: *left_bytes }
+                let transferred = Transferred::new(*done_bytes, *left_bytes);
+                MachineOutcome::Incomplete { captured: None, transferred, why: Reason::TransferEnded }
             }
-            Self::Absent { why } => Outcome::Absent(match why {
-                AbsenceRecord::NoNewPoint => Absence::NoNewPoint,
-                AbsenceRecord::Locked => Absence::Locked,
-                AbsenceRecord::NotStarted => Absence::NotStarted,
-                AbsenceRecord::FutureDated => Absence::FutureDated,
-                AbsenceRecord::NoWholePoint => Absence::NoWholePoint,
-                AbsenceRecord::AtWorkElsewhere => Absence::AtWorkElsewhere,
-                AbsenceRecord::InTarget => Absence::InTarget,
-                AbsenceRecord::Missing => Absence::Missing,
-                AbsenceRecord::NotSelected => Absence::NotSelected,
-                AbsenceRecord::NotCommitted => Absence::NotCommitted,
-            }),
+            Self::Absent { why } => MachineOutcome::Absent {
+                why: match why {
+                    AbsenceRecord::NoNewPoint => Reason::NoNewPoint,
+                    AbsenceRecord::Locked => Reason::BackupAtWork { job: None },
+                    AbsenceRecord::NotStarted => Reason::NotStarted,
+                    AbsenceRecord::FutureDated => Reason::FutureDated { earliest: None },
+                    AbsenceRecord::NoWholePoint => Reason::NoWholePoint,
+                    AbsenceRecord::AtWorkElsewhere => Reason::RunAtWork,
+                    AbsenceRecord::InTarget => Reason::InTarget,
+                    AbsenceRecord::Missing => Reason::Missing,
+                    AbsenceRecord::NotSelected => Reason::NotSelected,
+                    AbsenceRecord::NotCommitted => Reason::NotCommitted,
+                },
+            },
         })
     }
 }
@@ -219,18 +223,23 @@ mod tests {
     #[test]
     fn a_memory_is_read_as_it_was_written() {
         let time = Timestamp::parse("2026-11-22T22:00:00Z").unwrap();
-        let absences = [
-            Absence::NoNewPoint,
-            Absence::Locked,
-            Absence::NotStarted,
-            Absence::FutureDated,
-            Absence::Missing,
-            Absence::NotSelected,
-            Absence::NotCommitted,
+        let reasons = [
+            Reason::NoNewPoint,
+            Reason::BackupAtWork { job: None },
+            Reason::NotStarted,
+            Reason::FutureDated { earliest: None },
+            Reason::NoWholePoint,
+            Reason::RunAtWork,
+            Reason::InTarget,
+            Reason::Missing,
+            Reason::NotSelected,
+            Reason::NotCommitted,
         ];
-        let mut outcomes: Vec<Outcome> = absences.into_iter().map(Outcome::Absent).collect();
-        outcomes.push(Outcome::Complete { captured: time });
-        outcomes.push(Outcome::Incomplete { done_bytes: 3, left_bytes: u64::MAX });
+        let mut outcomes: Vec<MachineOutcome> = reasons.into_iter().map(|why| MachineOutcome::Absent { why }).collect();
+        outcomes.push(MachineOutcome::Complete { captured: time });
+        let transferred = Transferred::new(3, u64::MAX);
+        let why = Reason::TransferEnded;
+        outcomes.push(MachineOutcome::Incomplete { captured: None, transferred, why });
         let machines = (0..).map(|number| MachineName::new(&format!("m{number}")).unwrap()).zip(outcomes).collect();
         let span = Span::new(time, Timestamp::MAX).with_intervals(3);
         let last = LastRun::new(span, machines).with_finished(true);

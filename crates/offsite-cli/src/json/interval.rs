@@ -3,43 +3,47 @@
 
 use offsite::model::MachineName;
 use offsite::model::Timestamp;
-use offsite::report::SyncReport;
-use offsite::runner::Outcome;
+use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{Overdue, RunReport};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
 use super::{tally, transform};
+use crate::words;
 
 pub(crate) fn interval(report: &RunReport) -> Value {
     let machines = report.result.machines.iter().map(|(name, outcome)| {
         let mut value = json!({ "name": name.as_str() });
         match outcome {
-            Outcome::Complete { captured } => {
+            MachineOutcome::Complete { captured } => {
                 value["outcome"] = "complete".into();
                 value["captured"] = captured.to_string().into();
             }
-            Outcome::Unchanged { captured } => {
+            MachineOutcome::Unchanged { captured } => {
                 value["outcome"] = "unchanged".into();
                 value["captured"] = captured.to_string().into();
             }
-            Outcome::Incomplete { done_bytes, left_bytes } => {
+            MachineOutcome::Incomplete { transferred, why, .. } => {
                 value["outcome"] = "incomplete".into();
-                value["done_bytes"] = (*done_bytes).into();
-                value["left_bytes"] = (*left_bytes).into();
-                value["why"] = report.reasons.get(name).cloned().into();
+                value["done_bytes"] = transferred.done_bytes.into();
+                value["left_bytes"] = transferred.left_bytes.into();
+                value["why"] = words::reason(why).into();
             }
-            Outcome::Absent(absence) => {
+            MachineOutcome::Waiting { job } => {
                 value["outcome"] = "absent".into();
-                value["why"] = absence.to_string().into();
+                value["why"] = words::reason(&Reason::BackupAtWork { job: job.clone() }).into();
             }
-            other => value["why"] = other.to_string().into(),
+            MachineOutcome::Absent { why } => {
+                value["outcome"] = "absent".into();
+                value["why"] = words::reason(why).into();
+            }
         }
         value["by_another_run"] = report.elsewhere.contains(name).into();
         value
     });
-    let failure = report.result.transform.failure();
-    let notes = report.result.notes.iter().map(ToString::to_string).chain(report.notes.iter().cloned());
+    let failure = report.result.transform_failure.as_ref().map(|why| &why.text);
+    let incidents = report.result.incidents.iter().map(ToString::to_string);
+    let notes = incidents.chain(words::notes(&report.notes, &report.doubts));
     json!({
         "job": report.job.as_str(),
         "result": report.status().word(),
@@ -50,7 +54,7 @@ pub(crate) fn interval(report: &RunReport) -> Value {
         "syncs": report.syncs.iter().map(sync).collect::<Vec<_>>(),
         "transform": report.transform.as_ref().map(transform),
         "transform_failure": failure,
-        "failure": report.failure(),
+        "failure": report.failure().map(|why| &why.text),
         "newest": report.newest.iter().map(|(name, captured)| newest(name, *captured)).collect::<Vec<_>>(),
         "max_age_secs": report.max_age.map(|max_age| max_age.as_secs()),
         "overdue": report.overdue().iter().map(|overdue| self::overdue(overdue, report.ended)).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use offsite::model::Timestamp;
 use offsite::repository::ErrorKind;
 use offsite::{JobFolder, OpenRepository};
-use offsite_backends::{Catalogue, Ejected, KnownMedium, Local, Medium, Removable};
+use offsite_backends::{EjectedMedium, KnownMedium, Local, MediaCatalogue, Medium, Removable};
 
 use super::{Inserted, MediaSet};
 use crate::place;
@@ -19,7 +19,7 @@ pub(crate) struct Prepared {
     pub(crate) repository: OpenRepository,
     /// Whether it was a repository already, and was only taken into the set.
     pub(crate) is_adopted: bool,
-    pub(crate) ejected: Ejected,
+    pub(crate) ejected: EjectedMedium,
 }
 
 /// How to make a medium.
@@ -114,10 +114,10 @@ async fn prepare(place: &Path, label: &str) -> Result<Medium, Failure> {
 }
 
 /// The known medium that has this repository, or a job folder of it: a repository that lost its marker has another identity.
-async fn same(repository: &OpenRepository, catalogue: &Catalogue, known: &[KnownMedium]) -> Option<Medium> {
+async fn same(repository: &OpenRepository, catalogue: &MediaCatalogue, known: &[KnownMedium]) -> Option<Medium> {
     let folders = folders(repository).await;
     for KnownMedium { medium, .. } in known {
-        if let Ok(absent) = catalogue.absent(medium.id).await
+        if let Ok(absent) = catalogue.absent_medium(medium.id).await
             && let Ok(remembered) = OpenRepository::open(Arc::new(absent)).await
             && (remembered.id() == repository.id() || !folders.is_disjoint(&self::folders(&remembered).await))
         {
@@ -181,7 +181,7 @@ async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Res
 async fn take_in(
     removable: Removable,
     repository: Option<OpenRepository>,
-    catalogue: Catalogue,
+    catalogue: MediaCatalogue,
     now: Timestamp,
 ) -> Result<Prepared, Failure> {
     let is_adopted = repository.is_some();

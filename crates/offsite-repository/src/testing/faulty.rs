@@ -7,16 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::Gate;
+use super::gate::Gate;
 use crate::numbers::Numbers;
+use crate::recording::lost;
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read,
-    Reclaim, Repository, Result, Retain, RootFolder, Verb,
+    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    ReadRequest, Reclaim, Repository, Result, Retain, RootFolder, Verb,
 };
 
 /// On which side of a call it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+enum Moment {
     /// Nothing happens, and the call fails.
     Before,
     /// The call is carried out, and its answer is lost.
@@ -35,18 +36,18 @@ enum Wait {
 #[derive(Debug, Clone)]
 pub struct Fault {
     /// How many calls that match are spared before it.
-    pub spare: u64,
+    spare: u64,
     /// The calls that match: this verb, or all.
-    pub verb: Option<Verb>,
+    verb: Option<Verb>,
     /// The calls that match: those of objects below this folder, or all. A `list` is of its prefix's folder; a `sweep` is
     /// of none.
-    pub folder: Prefix,
+    folder: Prefix,
     /// The failure; none for a call that is late and succeeds.
-    pub kind: Option<ErrorKind>,
+    kind: Option<ErrorKind>,
     /// On which side of the call.
-    pub moment: Moment,
+    moment: Moment,
     /// Whether every matching call from then on fails (the place is gone) or one alone.
-    pub for_ever: bool,
+    for_ever: bool,
     wait: Option<Wait>,
     chance: Option<Chance>,
 }
@@ -65,14 +66,14 @@ impl Fault {
         Self { kind: Some(kind), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones is carried out later, by so much of tokio's time: none passes in truth where the
-    /// test has paused that clock.
+    /// The call after the next `spare` ones waits for so long on tokio's clock, then succeeds. Where the test has paused that
+    /// clock, no real time passes.
     #[must_use]
     pub fn delaying(spare: u64, delay: Duration) -> Self {
         Self { wait: Some(Wait::For(delay)), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones is carried out when `gate` lets it go on.
+    /// The call after the next `spare` ones waits until `gate` lets it go on, then succeeds.
     #[must_use]
     pub fn holding(spare: u64, gate: &Gate) -> Self {
         Self { wait: Some(Wait::At(gate.clone())), ..Self::harmless(spare) }
@@ -97,7 +98,7 @@ impl Fault {
         self
     }
 
-    /// The call is carried out before it fails, or waits.
+    /// The call does its work before it fails, or waits.
     #[must_use]
     pub fn losing_the_answer(mut self) -> Self {
         self.moment = Moment::After;
@@ -111,7 +112,7 @@ impl Fault {
         self
     }
 
-    /// Of all matching calls from then on, about one in `one_in`, told by `seed`.
+    /// Of all matching calls from then on, about one in `one_in` fails, or waits. `seed` tells which.
     #[must_use]
     pub fn at_random(mut self, seed: u64, one_in: u64) -> Self {
         self.for_ever = true;
@@ -129,7 +130,7 @@ impl Fault {
     }
 }
 
-/// A repository whose chosen calls fail or are late, always the same ones: what chance there is comes from a seed.
+/// A repository whose chosen calls fail or are late. They are the same ones each time: chance comes from a seed.
 ///
 /// Clones share their faults and their counter. A writer whose call failed is dead, as the contract says.
 #[derive(Debug, Clone)]
@@ -140,25 +141,26 @@ pub struct Faulty<R> {
 impl<R: Repository> Faulty<R> {
     /// A repository without faults so far.
     pub fn new(repository: R) -> Self {
-        Self { inner: Arc::new(Inner { repository, script: Arc::default() }) }
+        let script = Script { location: repository.location(), scene: Mutex::default() };
+        Self { inner: Arc::new(Inner { repository, script: Arc::new(script) }) }
     }
 
-    /// Adds a failure to come. Where several match, the one added first is taken.
+    /// Adds a fault to come. Where several match a call, the one that was added first strikes.
     pub fn inject(&self, fault: Fault) {
         self.inner.script.lock().faults.push(fault);
     }
 
-    /// Removes all failures to come.
+    /// Removes all faults to come.
     pub fn heal(&self) {
         self.inner.script.lock().faults.clear();
     }
 
-    /// Tells from now on that so many bytes are free. With `None`, it tells again how many are.
+    /// Says from now on that so many bytes are free. `None` says again what the repository says.
     pub fn tell_free_bytes(&self, bytes: Option<u64>) {
         self.inner.script.lock().free_bytes = bytes;
     }
 
-    /// How many calls there were, failed ones included. With it a test can learn how many places there are to fail at.
+    /// How many calls there were, failed ones included: a test learns from it how many places there are to fail at.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.inner.script.lock().calls
@@ -178,8 +180,12 @@ struct Inner<R> {
     script: Arc<Script>,
 }
 
-#[derive(Debug, Default)]
-struct Script(Mutex<Scene>);
+#[derive(Debug)]
+struct Script {
+    /// The repository's, for errors.
+    location: String,
+    scene: Mutex<Scene>,
+}
 
 #[derive(Debug, Default)]
 struct Scene {
@@ -192,7 +198,7 @@ struct Scene {
 
 impl Script {
     fn lock(&self) -> MutexGuard<'_, Scene> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a call for `key`, and waits or fails if it is to before anything happens. Otherwise the answer is to be passed
@@ -235,7 +241,7 @@ impl Script {
         let error = fault.kind.map(|kind| {
             scene.failures += 1;
             let detail = format!("{verb}, call {number}, fails on purpose");
-            let error = Error::new(kind, "carry out a call").with_detail(detail);
+            let error = Error::new(kind, "carry out a call").with_detail(detail).with_location(&self.location);
             if let Some(key) = key { error.with_key(key) } else { error }
         });
         Turn { error, wait: fault.wait, after: fault.moment == Moment::After }
@@ -289,7 +295,7 @@ impl<R: Repository> Repository for Faulty<R> {
         Ok(Box::new(FaultyWriter { writer, key: key.clone(), script: Arc::clone(script), dead: false }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let turn = self.inner.script.turn(Verb::Read, Some(key)).await?;
         turn.answer(self.inner.repository.read(key, what).await).await
     }
@@ -353,7 +359,8 @@ impl FaultyWriter {
     fn check_alive(&self, action: &'static str) -> Result<()> {
         if self.dead {
             let detail = "an earlier call failed; write it anew";
-            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+            let error = Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail);
+            return Err(error.with_location(&self.script.location));
         }
         Ok(())
     }
@@ -387,8 +394,8 @@ impl ObjectWriter for FaultyWriter {
 #[async_trait]
 impl<R: Repository> Links for Inner<R> {
     async fn is_linked(&self, key: &Key) -> Result<bool> {
-        let turn = self.script.turn(Verb::Linked, Some(key)).await?;
-        let inner = self.repository.links().ok_or_else(|| lost("look for links of", key))?;
+        let turn = self.script.turn(Verb::IsLinked, Some(key)).await?;
+        let inner = self.repository.links().ok_or_else(|| lost("look for links of", key, &self.repository))?;
         turn.answer(inner.is_linked(key).await).await
     }
 }
@@ -396,19 +403,19 @@ impl<R: Repository> Links for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Reclaim for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::punch_granularity_bytes)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
         let turn = self.script.turn(Verb::Punch, Some(key)).await?;
-        let inner = self.repository.reclaim().ok_or_else(|| lost("punch", key))?;
+        let inner = self.repository.reclaim().ok_or_else(|| lost("punch", key, &self.repository))?;
         turn.answer(inner.punch(key, ranges).await).await
     }
 
     async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
-        let turn = self.script.turn(Verb::Allocated, Some(key)).await?;
-        let inner = self.repository.reclaim().ok_or_else(|| lost("measure", key))?;
+        let turn = self.script.turn(Verb::AllocatedBytes, Some(key)).await?;
+        let inner = self.repository.reclaim().ok_or_else(|| lost("measure", key, &self.repository))?;
         turn.answer(inner.allocated_bytes(key).await).await
     }
 }
@@ -416,13 +423,13 @@ impl<R: Repository> Reclaim for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> CloneRange for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::clone_granularity_bytes)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
-        let turn = self.script.turn(Verb::CloneRange, Some(key)).await?;
-        let inner = self.repository.clone_range().ok_or_else(|| lost("clone into", key))?;
+        let turn = self.script.turn(Verb::CreateFrom, Some(key)).await?;
+        let inner = self.repository.clone_range().ok_or_else(|| lost("clone into", key, &self.repository))?;
         turn.answer(inner.create_from(key, pieces).await).await
     }
 }
@@ -430,10 +437,10 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
-        let turn = self.script.turn(Verb::Patch, Some(key)).await?;
-        let inner = self.repository.patch().ok_or_else(|| lost("patch", key))?;
-        turn.answer(inner.patch(key, extents).await).await
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+        let turn = self.script.turn(Verb::WriteExtents, Some(key)).await?;
+        let inner = self.repository.patch().ok_or_else(|| lost("patch", key, &self.repository))?;
+        turn.answer(inner.write_extents(key, extents).await).await
     }
 }
 
@@ -441,18 +448,14 @@ impl<R: Repository> Patch for Inner<R> {
 #[async_trait]
 impl<R: Repository> Retain for Inner<R> {
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
-        let turn = self.script.turn(Verb::Retain, Some(key)).await?;
-        let inner = self.repository.retain().ok_or_else(|| lost("retain", key))?;
+        let turn = self.script.turn(Verb::RetainUntil, Some(key)).await?;
+        let inner = self.repository.retain().ok_or_else(|| lost("retain", key, &self.repository))?;
         turn.answer(inner.retain_until(key, until_unix_secs).await).await
     }
 
     async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
-        let turn = self.script.turn(Verb::Retained, Some(key)).await?;
-        let inner = self.repository.retain().ok_or_else(|| lost("read the retention of", key))?;
+        let turn = self.script.turn(Verb::RetainedUntil, Some(key)).await?;
+        let inner = self.repository.retain().ok_or_else(|| lost("read the retention of", key, &self.repository))?;
         turn.answer(inner.retained_until(key).await).await
     }
-}
-
-fn lost(action: &'static str, key: &Key) -> Error {
-    Error::new(ErrorKind::Unsupported, action).with_key(key).with_detail("the repository no longer offers it")
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Holds calls until they are let go, by no clock. Clones are the same gate.
+/// Holds calls until a test lets them go, by no clock. Clones are the same gate.
 ///
 /// ```
 /// use offsite_repository::testing::{Fault, Faulty, Gate, Memory};

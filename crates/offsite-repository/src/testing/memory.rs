@@ -8,12 +8,15 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, Read, Reclaim,
-    Repository, Result, Retain,
+    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain,
 };
+
+const LOCATION: &str = "memory";
 
 /// What a [`Memory`] can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryOptions {
     /// Whether it has [`Links`].
     pub links: bool,
@@ -27,7 +30,7 @@ pub struct MemoryOptions {
     pub retain: bool,
     /// The granularity of punching and cloning.
     pub granularity_bytes: u64,
-    /// The space for all objects, unfinished ones included; beyond it is `NoSpace`.
+    /// The space for all objects, unfinished ones included. A write beyond it fails with `NoSpace`.
     pub capacity_bytes: u64,
     /// The largest object.
     pub object_bytes_max: u64,
@@ -52,9 +55,74 @@ impl Default for MemoryOptions {
     }
 }
 
+impl MemoryOptions {
+    /// Sets [`MemoryOptions::links`].
+    #[must_use]
+    pub fn with_links(mut self, links: bool) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Sets [`MemoryOptions::reclaim`].
+    #[must_use]
+    pub fn with_reclaim(mut self, reclaim: bool) -> Self {
+        self.reclaim = reclaim;
+        self
+    }
+
+    /// Sets [`MemoryOptions::clone_range`].
+    #[must_use]
+    pub fn with_clone_range(mut self, clone_range: bool) -> Self {
+        self.clone_range = clone_range;
+        self
+    }
+
+    /// Sets [`MemoryOptions::patch`].
+    #[must_use]
+    pub fn with_patch(mut self, patch: bool) -> Self {
+        self.patch = patch;
+        self
+    }
+
+    /// Sets [`MemoryOptions::retain`].
+    #[must_use]
+    pub fn with_retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Sets [`MemoryOptions::granularity_bytes`].
+    #[must_use]
+    pub fn with_granularity_bytes(mut self, granularity_bytes: u64) -> Self {
+        self.granularity_bytes = granularity_bytes;
+        self
+    }
+
+    /// Sets [`MemoryOptions::capacity_bytes`].
+    #[must_use]
+    pub fn with_capacity_bytes(mut self, capacity_bytes: u64) -> Self {
+        self.capacity_bytes = capacity_bytes;
+        self
+    }
+
+    /// Sets [`MemoryOptions::object_bytes_max`].
+    #[must_use]
+    pub fn with_object_bytes_max(mut self, object_bytes_max: u64) -> Self {
+        self.object_bytes_max = object_bytes_max;
+        self
+    }
+
+    /// Sets [`MemoryOptions::yields`].
+    #[must_use]
+    pub fn with_yields(mut self, yields: bool) -> Self {
+        self.yields = yields;
+        self
+    }
+}
+
 /// A repository in memory, for tests. Clones are handles of the same store.
 ///
-/// Beside the verbs it has ways to look at what is stored and to damage it, behind the back of whoever uses it.
+/// Beside the verbs it has ways to look at what it stores, and to damage that, behind the back of whoever uses it.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub(super) shared: Arc<Shared>,
@@ -101,16 +169,16 @@ impl Memory {
     }
 
     /// Changes the space for all objects from now on.
-    pub fn set_capacity(&self, capacity_bytes: u64) {
+    pub fn set_capacity_bytes(&self, capacity_bytes: u64) {
         self.lock().capacity_bytes = Some(capacity_bytes);
     }
 
-    /// Stops the clock that retention goes by at this date; before, it is the system's.
+    /// Stops the clock of retention at this date. Before, retention goes by the system's clock.
     pub fn set_clock(&self, now_unix_secs: i64) {
         self.lock().clock_unix_secs = Some(now_unix_secs);
     }
 
-    /// The bytes that all objects take, holes not counted, unfinished ones included.
+    /// The bytes that all objects take, unfinished ones included, holes not.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.lock().used_bytes(self.granule())
@@ -148,7 +216,7 @@ impl Memory {
         state.objects.iter().filter_map(|(key, object)| Some((Key::new(key).ok()?, object.bytes.clone()))).collect()
     }
 
-    /// Damages one byte of an object. False if there is no such byte.
+    /// Damages one byte of an object. Returns false if there is no such byte.
     pub fn corrupt(&self, key: &Key, offset: u64, xor: u8) -> bool {
         self.change(key, |bytes| {
             let byte = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset));
@@ -156,7 +224,7 @@ impl Memory {
         })
     }
 
-    /// Cuts an object off. False if it is not that long.
+    /// Cuts an object off. Returns false if it is not that long.
     pub fn truncate(&self, key: &Key, length: u64) -> bool {
         self.change(key, |bytes| match usize::try_from(length) {
             Ok(length) if length <= bytes.len() => {
@@ -167,12 +235,12 @@ impl Memory {
         })
     }
 
-    /// Makes an object vanish, retained or not. False if there is none.
+    /// Makes an object vanish, retained or not. Returns false if there is none.
     pub fn remove(&self, key: &Key) -> bool {
         self.lock().objects.remove(key.as_str()).is_some()
     }
 
-    /// Gives an object another name outside of the store, or takes that away. False if there is no such object.
+    /// Gives an object another name outside of the store, or takes that away. Returns false if there is no such object.
     pub fn link(&self, key: &Key, is_linked: bool) -> bool {
         let mut state = self.lock();
         state.objects.get_mut(key.as_str()).map(|object| object.is_linked = is_linked).is_some()
@@ -226,7 +294,7 @@ impl State {
     }
 
     pub(super) fn object(&mut self, key: &Key, action: &'static str) -> Result<&mut Object> {
-        self.objects.get_mut(key.as_str()).ok_or_else(|| Error::new(ErrorKind::NotFound, action).with_key(key))
+        self.objects.get_mut(key.as_str()).ok_or_else(|| failed(ErrorKind::NotFound, action, key))
     }
 }
 
@@ -248,14 +316,14 @@ impl Object {
 
     /// Holds that what is written is seen nowhere else.
     pub(super) fn refuse_linked(&self, key: &Key, action: &'static str) -> Result<()> {
-        if self.is_linked { Err(Error::new(ErrorKind::Linked, action).with_key(key)) } else { Ok(()) }
+        if self.is_linked { Err(failed(ErrorKind::Linked, action, key)) } else { Ok(()) }
     }
 
     pub(super) fn slice(&self, key: &Key, action: &'static str, range: &Range<u64>) -> Result<Bytes> {
         let bounds = (usize::try_from(range.start), usize::try_from(range.end));
         match bounds {
             (Ok(start), Ok(end)) if start <= end && end <= self.bytes.len() => Ok(self.bytes.slice(start..end)),
-            _ => Err(Error::new(ErrorKind::Corrupt, action).with_key(key).with_detail(format!(
+            _ => Err(failed(ErrorKind::Corrupt, action, key).with_detail(format!(
                 "bytes {} to {} were asked for, it has {}",
                 range.start,
                 range.end,
@@ -265,36 +333,41 @@ impl Object {
     }
 }
 
+/// Why a call for an object failed.
+pub(super) fn failed(kind: ErrorKind, action: &'static str, key: &Key) -> Error {
+    Error::new(kind, action).with_key(key).with_location(LOCATION)
+}
+
 #[async_trait]
 impl Repository for Memory {
     fn location(&self) -> String {
-        "memory".to_owned()
+        LOCATION.to_owned()
     }
 
     fn limits(&self) -> Limits {
-        Limits { object_bytes_max: self.shared.options.object_bytes_max, part_bytes: None }
+        Limits::new(self.shared.options.object_bytes_max)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         self.turn().await;
         if self.lock().objects.contains_key(key.as_str()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "create").with_key(key));
+            return Err(failed(ErrorKind::AlreadyExists, "create", key));
         }
         let memory = self.clone();
         Ok(Box::new(MemoryWriter { memory, key: key.clone(), bytes: BytesMut::new(), dead: false }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.turn().await;
         let mut state = self.lock();
         let object = state.object(key, "read")?;
         match what {
-            Read::Whole { limit_bytes } if object.bytes.len() as u64 > limit_bytes => {
+            ReadRequest::Whole { limit_bytes } if object.bytes.len() as u64 > limit_bytes => {
                 let detail = format!("it has {} bytes, at most {limit_bytes} are expected", object.bytes.len());
-                Err(Error::new(ErrorKind::Corrupt, "read").with_key(key).with_detail(detail))
+                Err(failed(ErrorKind::Corrupt, "read", key).with_detail(detail))
             }
-            Read::Whole { .. } => Ok(vec![object.bytes.clone()]),
-            Read::Ranges(ranges) => ranges.iter().map(|range| object.slice(key, "read", range)).collect(),
+            ReadRequest::Whole { .. } => Ok(vec![object.bytes.clone()]),
+            ReadRequest::Ranges(ranges) => ranges.iter().map(|range| object.slice(key, "read", range)).collect(),
         }
     }
 
@@ -311,9 +384,9 @@ impl Repository for Memory {
         let mut objects = Vec::new();
         for (key, object) in below.by_ref().take(limit.max(1)) {
             // Only keys come in, so only keys go out.
-            objects.extend(Key::new(key).ok().map(|key| ObjectInfo { key, length: object.bytes.len() as u64 }));
+            objects.extend(Key::new(key).ok().map(|key| ObjectInfo::new(key, object.bytes.len() as u64)));
         }
-        Ok(ListPage { objects, more: below.next().is_some() })
+        Ok(ListPage::new(objects, below.next().is_some()))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -323,7 +396,7 @@ impl Repository for Memory {
         let until = state.objects.get(key.as_str()).and_then(|object| object.retained_until);
         if let Some(until) = until.filter(|until| *until > now) {
             let detail = format!("it is retained until {until}, and it is {now} (seconds since 1970)");
-            return Err(Error::new(ErrorKind::PermissionDenied, "delete").with_key(key).with_detail(detail));
+            return Err(failed(ErrorKind::PermissionDenied, "delete", key).with_detail(detail));
         }
         state.objects.remove(key.as_str());
         Ok(())
@@ -361,7 +434,7 @@ impl MemoryWriter {
     fn check_alive(&self, action: &'static str) -> Result<()> {
         if self.dead {
             let detail = "an earlier call failed or was given up; write it anew";
-            return Err(Error::new(ErrorKind::Unavailable, action).with_key(&self.key).with_detail(detail));
+            return Err(failed(ErrorKind::Unavailable, action, &self.key).with_detail(detail));
         }
         Ok(())
     }
@@ -376,12 +449,12 @@ impl ObjectWriter for MemoryWriter {
         let added: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         if self.bytes.len() as u64 + added > self.memory.shared.options.object_bytes_max {
             let detail = "it would be larger than the largest object";
-            return Err(Error::new(ErrorKind::Unsupported, "write").with_key(&self.key).with_detail(detail));
+            return Err(failed(ErrorKind::Unsupported, "write", &self.key).with_detail(detail));
         }
         {
             let mut state = self.memory.lock();
             if !state.room_for(added, &self.memory.shared.options) {
-                return Err(Error::new(ErrorKind::NoSpace, "write").with_key(&self.key));
+                return Err(failed(ErrorKind::NoSpace, "write", &self.key));
             }
             state.staged_bytes += added;
         }
@@ -395,7 +468,7 @@ impl ObjectWriter for MemoryWriter {
         self.memory.turn().await;
         let mut state = self.memory.lock();
         if state.objects.contains_key(self.key.as_str()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "finish").with_key(&self.key));
+            return Err(failed(ErrorKind::AlreadyExists, "finish", &self.key));
         }
         let object = Object { bytes: self.bytes.clone().freeze(), ..Object::default() };
         state.objects.insert(self.key.as_str().to_owned(), object);

@@ -5,9 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::BytesMut;
 
-use super::Memory;
-use super::memory::Object;
-use crate::{CloneRange, Error, ErrorKind, Extent, Key, Links, Patch, Piece, Reclaim, Result, Retain};
+use super::memory::{Memory, Object, failed};
+use crate::{CloneRange, ErrorKind, Extent, Key, Links, Patch, Piece, Reclaim, Result, Retain};
 
 #[async_trait]
 impl Links for Memory {
@@ -19,7 +18,7 @@ impl Links for Memory {
 
 #[async_trait]
 impl Reclaim for Memory {
-    fn granularity_bytes(&self) -> u64 {
+    fn punch_granularity_bytes(&self) -> u64 {
         self.granule()
     }
 
@@ -52,7 +51,7 @@ impl Reclaim for Memory {
 
 #[async_trait]
 impl CloneRange for Memory {
-    fn granularity_bytes(&self) -> u64 {
+    fn clone_granularity_bytes(&self) -> u64 {
         self.granule()
     }
 
@@ -61,25 +60,23 @@ impl CloneRange for Memory {
         let granule = self.granule();
         let mut state = self.lock();
         if state.objects.contains_key(key.as_str()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "clone into").with_key(key));
+            return Err(failed(ErrorKind::AlreadyExists, "clone into", key));
         }
         let mut bytes = BytesMut::new();
         for (number, piece) in pieces.iter().enumerate() {
             let last = number + 1 == pieces.len();
             if piece.range.start % granule != 0 || (!last && piece.range.end % granule != 0) {
                 let detail = format!("a piece's ends are not multiples of {granule}");
-                return Err(Error::new(ErrorKind::Unsupported, "clone into").with_key(key).with_detail(detail));
+                return Err(failed(ErrorKind::Unsupported, "clone into", key).with_detail(detail));
             }
             let source = state.object(&piece.key, "clone")?;
             bytes.extend_from_slice(&source.slice(&piece.key, "clone", &piece.range)?);
         }
         if bytes.len() as u64 > self.shared.options.object_bytes_max {
-            return Err(Error::new(ErrorKind::Unsupported, "clone into")
-                .with_key(key)
-                .with_detail("it would be too large"));
+            return Err(failed(ErrorKind::Unsupported, "clone into", key).with_detail("it would be too large"));
         }
         if !state.room_for(bytes.len() as u64, &self.shared.options) {
-            return Err(Error::new(ErrorKind::NoSpace, "clone into").with_key(key));
+            return Err(failed(ErrorKind::NoSpace, "clone into", key));
         }
         state.objects.insert(key.as_str().to_owned(), Object { bytes: bytes.freeze(), ..Object::default() });
         Ok(())
@@ -88,7 +85,7 @@ impl CloneRange for Memory {
 
 #[async_trait]
 impl Patch for Memory {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         self.turn().await;
         let granule = self.granule();
         let mut state = self.lock();
@@ -100,10 +97,10 @@ impl Patch for Memory {
             let (offset, end) = (extent.offset, extent.end());
             if offset > new_length {
                 let detail = format!("it has {new_length} bytes, and was to be written from {offset} on");
-                return Err(Error::new(ErrorKind::Corrupt, "patch").with_key(key).with_detail(detail));
+                return Err(failed(ErrorKind::Corrupt, "patch", key).with_detail(detail));
             }
             if end > self.shared.options.object_bytes_max {
-                let error = Error::new(ErrorKind::Unsupported, "patch").with_key(key);
+                let error = failed(ErrorKind::Unsupported, "patch", key);
                 return Err(error.with_detail("it would be too large"));
             }
             new_length = new_length.max(end);
@@ -111,7 +108,7 @@ impl Patch for Memory {
             filled += state.object(key, "patch")?.holes.range(touched).count() as u64 * granule;
         }
         if !state.room_for(new_length - length + filled, &self.shared.options) {
-            return Err(Error::new(ErrorKind::NoSpace, "patch").with_key(key));
+            return Err(failed(ErrorKind::NoSpace, "patch", key));
         }
         let object = state.object(key, "patch")?;
         for extent in &extents {
@@ -141,7 +138,7 @@ impl Retain for Memory {
         let object = state.object(key, "retain")?;
         if until_unix_secs <= now || object.retained_until.is_some_and(|until| until_unix_secs < until) {
             let detail = "a date of retention only moves forward";
-            return Err(Error::new(ErrorKind::PermissionDenied, "retain").with_key(key).with_detail(detail));
+            return Err(failed(ErrorKind::PermissionDenied, "retain", key).with_detail(detail));
         }
         object.retained_until = Some(until_unix_secs);
         Ok(())

@@ -13,6 +13,6 @@ mod memory;
 mod memory_capabilities;
 
 pub use crash::{CrashImage, CrashMoment, CrashOptions};
-pub use faulty::{Fault, Faulty, Moment};
+pub use faulty::{Fault, Faulty};
 pub use gate::Gate;
 pub use memory::{Memory, MemoryOptions};

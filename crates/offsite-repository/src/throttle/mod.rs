@@ -1,6 +1,7 @@
 //! A decorator that slows down.
 
 mod bucket;
+mod rates;
 mod valve;
 
 use std::ops::Range;
@@ -9,39 +10,32 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::rates::ThrottleRates;
 use self::valve::Valve;
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, Read, Reclaim, Repository,
-    Result, Retain, RootFolder,
+    CloneRange, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest, Reclaim,
+    Repository, Result, Retain, RootFolder,
 };
 
-/// How fast a [`Throttle`] lets calls through. A rate of zero stops them until it is changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Bytes of contents a second, read and written together; none for no bound.
-    pub bytes_per_sec: Option<u64>,
-    /// Calls a second; none for no bound.
-    pub requests_per_sec: Option<u64>,
-}
-
-/// A repository that is used no faster than it may be.
+/// A repository that lets calls through at given rates.
 ///
-/// Calls wait for their turn in the order in which they come, and what a second allows may come at once. A call for more than
-/// that waits until a second's worth is there, and the calls after it wait for the rest. Ranges, writes and patches are paid
-/// for before the call, a whole read after it, as its length is not known before; a failed read costs a call only. What a repository does by itself (clones,
-/// punched holes) costs a call and no bytes.
+/// - Calls wait for their turn in the order in which they come. What a second allows may come at once. A call for more than that
+///   waits until a second's worth is there, and the calls after it wait for the rest.
+/// - Ranges, writes and extents pay before the call. A whole read pays after it, as its length is not known before. A failed read
+///   costs a call only.
+/// - What a repository does by itself (clones, punched holes) costs a call and no bytes.
 ///
-/// Clones share their rates, which can be changed at any time; calls that wait go on at the new rate. Needs a tokio runtime
-/// with its clock enabled.
+/// Clones share their rates. A caller can change them at any time, and calls that wait go on at the new rate. It needs a tokio
+/// runtime with its clock enabled.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use offsite_repository::testing::Memory;
-/// use offsite_repository::{Key, Rates, RepositoryExt, Throttle};
+/// use offsite_repository::{Key, ThrottleRates, RepositoryExt, Throttle};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// let throttle = Throttle::new(Memory::new(), Rates { bytes_per_sec: Some(1_000), ..Rates::default() });
+/// let throttle = Throttle::new(Memory::new(), ThrottleRates::default().with_bytes_per_sec(1_000));
 /// let begun = tokio::time::Instant::now();
 /// for name in ["a", "b", "c"] {
 ///     throttle.put(&Key::new(name).unwrap(), Bytes::from(vec![7; 1_000])).await.unwrap();
@@ -63,18 +57,18 @@ struct Inner<R> {
 
 impl<R: Repository> Throttle<R> {
     /// Slows `repository` down to `rates`.
-    pub fn new(repository: R, rates: Rates) -> Self {
+    pub fn new(repository: R, rates: ThrottleRates) -> Self {
         Self { inner: Arc::new(Inner { repository, valve: Arc::new(Valve::new(rates)) }) }
     }
 
     /// The rates now.
     #[must_use]
-    pub fn rates(&self) -> Rates {
+    pub fn rates(&self) -> ThrottleRates {
         self.inner.valve.rates()
     }
 
     /// Changes the rates, for calls that wait too.
-    pub fn set_rates(&self, rates: Rates) {
+    pub fn set_rates(&self, rates: ThrottleRates) {
         self.inner.valve.set_rates(rates);
     }
 }
@@ -97,16 +91,16 @@ impl<R: Repository> Repository for Throttle<R> {
         Ok(Box::new(ThrottleWriter { writer, valve: Arc::clone(valve) }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let Inner { repository, valve } = &*self.inner;
         match what {
-            Read::Whole { .. } => {
+            ReadRequest::Whole { .. } => {
                 valve.pass(0).await;
                 let answer = repository.read(key, what).await;
                 valve.owe(answer.as_deref().map_or(0, bytes_of));
                 answer
             }
-            Read::Ranges(ranges) => {
+            ReadRequest::Ranges(ranges) => {
                 let bytes = lengths(ranges);
                 valve.pass(bytes).await;
                 let answer = repository.read(key, what).await;
@@ -194,47 +188,51 @@ impl ObjectWriter for ThrottleWriter {
 impl<R: Repository> Links for Inner<R> {
     async fn is_linked(&self, key: &Key) -> Result<bool> {
         self.valve.pass(0).await;
-        self.repository.links().ok_or_else(|| lost("look for links of", key))?.is_linked(key).await
+        self.repository.links().ok_or_else(|| lost("look for links of", key, &self.repository))?.is_linked(key).await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Reclaim for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.reclaim().map_or(1, Reclaim::granularity_bytes)
+    fn punch_granularity_bytes(&self) -> u64 {
+        self.repository.reclaim().map_or(1, Reclaim::punch_granularity_bytes)
     }
 
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()> {
         self.valve.pass(0).await;
-        self.repository.reclaim().ok_or_else(|| lost("punch", key))?.punch(key, ranges).await
+        self.repository.reclaim().ok_or_else(|| lost("punch", key, &self.repository))?.punch(key, ranges).await
     }
 
     async fn allocated_bytes(&self, key: &Key) -> Result<u64> {
         self.valve.pass(0).await;
-        self.repository.reclaim().ok_or_else(|| lost("measure", key))?.allocated_bytes(key).await
+        self.repository.reclaim().ok_or_else(|| lost("measure", key, &self.repository))?.allocated_bytes(key).await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> CloneRange for Inner<R> {
-    fn granularity_bytes(&self) -> u64 {
-        self.repository.clone_range().map_or(1, CloneRange::granularity_bytes)
+    fn clone_granularity_bytes(&self) -> u64 {
+        self.repository.clone_range().map_or(1, CloneRange::clone_granularity_bytes)
     }
 
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()> {
         self.valve.pass(0).await;
-        self.repository.clone_range().ok_or_else(|| lost("clone into", key))?.create_from(key, pieces).await
+        self.repository
+            .clone_range()
+            .ok_or_else(|| lost("clone into", key, &self.repository))?
+            .create_from(key, pieces)
+            .await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    async fn patch(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
+    async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         self.valve.pass(extents.iter().map(|extent| bytes_of(&extent.chunks)).sum()).await;
-        self.repository.patch().ok_or_else(|| lost("patch", key))?.patch(key, extents).await
+        self.repository.patch().ok_or_else(|| lost("patch", key, &self.repository))?.write_extents(key, extents).await
     }
 }
 
@@ -243,12 +241,20 @@ impl<R: Repository> Patch for Inner<R> {
 impl<R: Repository> Retain for Inner<R> {
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()> {
         self.valve.pass(0).await;
-        self.repository.retain().ok_or_else(|| lost("retain", key))?.retain_until(key, until_unix_secs).await
+        self.repository
+            .retain()
+            .ok_or_else(|| lost("retain", key, &self.repository))?
+            .retain_until(key, until_unix_secs)
+            .await
     }
 
     async fn retained_until(&self, key: &Key) -> Result<Option<i64>> {
         self.valve.pass(0).await;
-        self.repository.retain().ok_or_else(|| lost("read the retention of", key))?.retained_until(key).await
+        self.repository
+            .retain()
+            .ok_or_else(|| lost("read the retention of", key, &self.repository))?
+            .retained_until(key)
+            .await
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Rates;
 use super::bucket::Bucket;
+use super::rates::ThrottleRates;
 
 /// Lets calls through one after the other, in the order in which they came.
 #[derive(Debug)]
@@ -19,13 +19,13 @@ pub(super) struct Valve {
 
 #[derive(Debug)]
 struct Levels {
-    rates: Rates,
+    rates: ThrottleRates,
     bytes: Bucket,
     requests: Bucket,
 }
 
 impl Valve {
-    pub(super) fn new(rates: Rates) -> Self {
+    pub(super) fn new(rates: ThrottleRates) -> Self {
         let now = Instant::now();
         let bytes = Bucket::new(rates.bytes_per_sec, now);
         let requests = Bucket::new(rates.requests_per_sec, now);
@@ -33,11 +33,11 @@ impl Valve {
         Self { turn: tokio::sync::Mutex::default(), levels, changed: Notify::new() }
     }
 
-    pub(super) fn rates(&self) -> Rates {
+    pub(super) fn rates(&self) -> ThrottleRates {
         self.lock().rates
     }
 
-    pub(super) fn set_rates(&self, rates: Rates) {
+    pub(super) fn set_rates(&self, rates: ThrottleRates) {
         let now = Instant::now();
         let mut levels = self.lock();
         levels.bytes.set_rate(rates.bytes_per_sec, now);

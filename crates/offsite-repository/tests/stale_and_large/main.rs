@@ -17,7 +17,7 @@ const PART_BYTES: usize = 512 << 10;
 
 async fn report(flaw: Flaw, part_bytes: usize, options: Options, cases: &[&str]) -> Report {
     let place = Place::new(flaw, part_bytes);
-    let factory = conformance::opens(move || ready(Ok(place.opened_anew())));
+    let factory = conformance::factory(move || ready(Ok(place.opened_anew())));
     let report = conformance::check_cases(factory, &options, cases).await;
     println!("{flaw:?}\n{report}");
     report
@@ -29,7 +29,7 @@ fn failing(report: &Report) -> Vec<&'static str> {
 
 /// So that the cases of large objects alone write large ones.
 fn options() -> Options {
-    Options { large_bytes: 200_003, ..Options::default() }
+    Options::default().with_large_object_bytes(200_003)
 }
 
 async fn failing_of_all(flaw: Flaw) -> Vec<&'static str> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use offsite_repository::testing::Memory;
 use offsite_repository::{
-    ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, Read, Repository, RepositoryExt, Result,
+    ErrorKind, Key, Limits, ListPage, ObjectInfo, ObjectWriter, Prefix, ReadRequest, Repository, RepositoryExt, Result,
 };
 
 use super::writer::Writer;
@@ -253,7 +253,7 @@ impl Place {
         let ghosts = shared.ghosts.iter().map(|(key, length)| (key.clone(), *length));
         for (key, length) in ghosts.chain(elsewhere).filter(|(key, _)| prefix.contains(key)) {
             if !objects.iter().any(|object| object.key == key) {
-                objects.push(ObjectInfo { key, length });
+                objects.push(ObjectInfo::new(key, length));
             }
         }
         objects.retain(|object| !shared.hidden.contains(&object.key));
@@ -300,16 +300,16 @@ impl Repository for Place {
     }
 
     fn limits(&self) -> Limits {
-        Limits { part_bytes: Some(self.part_bytes as u64), ..self.inner.limits() }
+        self.inner.limits().with_part_bytes(self.part_bytes as u64)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         Ok(Box::new(Writer::new(self.clone(), key.clone())))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         match what {
-            Read::Whole { limit_bytes } => {
+            ReadRequest::Whole { limit_bytes } => {
                 let content = self.object(key, false).await?;
                 let is_ignored = self.flaw == Flaw::LargeLimitIsIgnored && self.is_large(content.len());
                 if content.len() as u64 > limit_bytes && !is_ignored {
@@ -322,7 +322,7 @@ impl Repository for Place {
                 }
                 Ok(vec![content])
             }
-            Read::Ranges(ranges) => {
+            ReadRequest::Ranges(ranges) => {
                 let content = self.object(key, true).await?;
                 ranges.iter().map(|range| self.range(&content, range)).collect()
             }
@@ -349,7 +349,7 @@ impl Repository for Place {
             Flaw::FullPageLosesTheNext if objects.len() > LISTED_AT_ONCE => drop(objects.remove(LISTED_AT_ONCE)),
             _ => {}
         }
-        Ok(ListPage { objects, more })
+        Ok(ListPage::new(objects, more))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

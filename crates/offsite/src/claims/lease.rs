@@ -20,8 +20,9 @@ use crate::claims::signs::Signs;
 use crate::error::Context;
 use crate::folder::heads::Heads;
 use crate::folder::layout::Layout;
+use crate::progress::Wait;
 use crate::seams::is_broken;
-use crate::{Error, OpenRepository, Progress, Result};
+use crate::{Error, ErrorPlace, OpenRepository, Progress, Result};
 
 /// Signs of life within one lease duration.
 const RENEWALS_PER_DURATION: u32 = 3;
@@ -112,11 +113,7 @@ pub(crate) async fn is_held(
         Life::Dead => Ok(Held::No),
         Life::Alive => Ok(Held::Yes),
         Life::Unknown => {
-            progress.note(&format!(
-                "job {} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
-                layout.job(),
-                lease.silence().as_secs()
-            ));
+            progress.wait(&Wait::Lease { job: layout.job(), holder: &lease.holder, at_most: lease.silence() });
             let is_silent = observe(repository, layout, heads, head, lease).await?;
             Ok(if is_silent { Held::Silent } else { Held::Yes })
         }
@@ -131,7 +128,7 @@ pub(crate) async fn busy(repository: &OpenRepository, layout: &Layout, heads: &H
 
 pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Option<&Lease>) -> Error {
     let holder = lease.map_or_else(|| "it has just ended".to_owned(), |lease| describe(&lease.holder));
-    Error::Busy { job: layout.job().clone(), location: repository.location(), holder }
+    Error::Busy { job: layout.job().clone(), location: repository.location(), holder, at: ErrorPlace::default() }
 }
 
 /// Watches the holder of `lease` for its whole duration: true if there was no sign of life.

@@ -22,6 +22,7 @@ use crate::claims::signs::Signs;
 use crate::error::Context;
 use crate::folder::layout::{Layout, pin_nonce};
 use crate::folder::open_repository::random_bytes;
+use crate::progress::Wait;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -66,7 +67,7 @@ impl Pin {
     pub(crate) async fn create(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<Self> {
         let holder = Holder::new()?;
         let record = records::Pin { folder: head.folder, head: head.number, holder: holder.text().to_owned() };
-        let bytes = encode_record(Kind::Pin, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = encode_record(Kind::Pin, &record).map_err(|error| Error::defect(error.to_string()))?;
         let claim = Arc::new(Claim {
             repository: repository.clone(),
             layout: layout.clone(),
@@ -208,12 +209,7 @@ pub(crate) async fn remove_silent(
     if silent.is_empty() {
         return Ok(false);
     }
-    progress.note(&format!(
-        "a reader of job {} on another host, before a restart, or with a pin that cannot be read holds what is to be released; waiting up \
-         to {} s for a sign of its life",
-        layout.job(),
-        PIN_DURATION.as_secs()
-    ));
+    progress.wait(&Wait::Readers { job: layout.job(), readers: silent.len() as u64, at_most: PIN_DURATION });
     let end = Instant::now() + PIN_DURATION;
     while !silent.is_empty() && Instant::now() < end {
         sleep(PIN_DURATION / 30).await;

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::ObjectId;
-use offsite_core::{Head, RetiredObject};
+use offsite_core::{Head, ObjectId, RetiredObject};
 use offsite_repository::{Key, Repository};
 
 use crate::claims::pin::lowest_pinned;

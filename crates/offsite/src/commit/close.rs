@@ -17,7 +17,7 @@ impl Writer {
             // told either.
             Err(error) if error.is_loss() => match self.is_newest().await {
                 Ok(true) => Err(error),
-                Ok(false) => Err(Error::Fenced { job: self.layout().job().clone() }),
+                Ok(false) => Err(Error::fenced(self.layout().job())),
                 Err(unknown) => Err(unknown),
             },
             result => result,

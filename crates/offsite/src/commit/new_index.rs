@@ -1,16 +1,14 @@
 //! Indexes in the bytes that are stored, before they are.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite_core::Head;
-use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_core::plan::Files;
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint,
-    Sequence, Stored, Timestamp,
+    BlockMap, Head, Index, IndexReference, MachineMap, MachineName, MachineNumber, MachineState, ObjectId, PointKind,
+    RestorePoint, Sequence, Stored, Timestamp,
 };
 
 use crate::error::causes;
@@ -89,9 +87,9 @@ impl NewIndex {
         }
         let opened = indexes.open(&self.point, &self.bytes);
         let opened =
-            opened.map_err(|error| Error::Defect(format!("index {id} could not be read: {}", causes(&error))))?;
+            opened.map_err(|error| Error::defect(format!("index {id} could not be read: {}", causes(&error))))?;
         if opened != self.index {
-            return Err(Error::Defect(format!("index {id} would be read as another one")));
+            return Err(Error::defect(format!("index {id} would be read as another one")));
         }
         Ok(())
     }
@@ -127,7 +125,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
     let listed: BTreeSet<ObjectId> = map.files().union(&spare.files()).copied().collect();
     let listed = listed.into_iter().map(|id| match files.get(&id) {
         Some(file) => Ok((id, file.length)),
-        None => Err(Error::Defect(format!("the index refers to backup file {id}, which is not the chain's"))),
+        None => Err(Error::defect(format!("the index refers to backup file {id}, which is not the chain's"))),
     });
     let index = Index {
         folder: head.folder,
@@ -149,9 +147,9 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         map,
         spare,
     };
-    let bytes = index.encode().map_err(|error| Error::Defect(error.to_string()))?;
+    let bytes = index.encode().map_err(|error| Error::defect(error.to_string()))?;
     let described =
-        offsite_core::format::index::point(&index, &bytes).map_err(|error| Error::Defect(error.to_string()))?;
+        offsite_core::format::index::point(&index, &bytes).map_err(|error| Error::defect(error.to_string()))?;
     let stored = stack.as_ref().map_or(described.stored, |stack| stack.stored);
     Ok(NewIndex { point: described.with_flags(flags).with_stored(stored), bytes: bytes.into(), stack, index })
 }

@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::{Files, Retired, references};
 use offsite_core::{
-    BlockMap, Chain, Coverage, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
+    BlockMap, Chain, Coverage, Head, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
 };
 
 use crate::commit::new_index::NewIndex;
@@ -25,10 +24,6 @@ pub(crate) struct Proven {
 }
 
 impl Proven {
-    pub(crate) fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
     pub(crate) fn into_parts(mut self) -> (Chain, Files) {
         if is_broken!(CarriedCountOff)
             && let Some(file) = self.files.values_mut().find(|file| file.live_bytes + 64 <= file.length)
@@ -196,7 +191,7 @@ fn check_live_bytes(head: &Head, files: &Files, before: &[&BlockMap], after: &[&
         // A count that was wrong before is only a hint; it is no reason to stop.
         let meant = known.saturating_add(of(&come)).saturating_sub(of(&gone));
         if file.live_bytes != meant {
-            return Err(Error::Defect(format!(
+            return Err(Error::defect(format!(
                 "backup file {id} is said to have {} live bytes, and its blocks have {meant}",
                 file.live_bytes
             )));
@@ -215,14 +210,14 @@ pub(crate) fn check_step(before: &BlockMap, step: &BlockMap, wanted: &BlockMap) 
     let after = before.restricted(&touched).overlay(step);
     for (name, machine) in wanted.restricted(&touched).machines() {
         if after.machine(name).is_none_or(|after| !after.has_content_of(machine)) {
-            return Err(Error::Defect(format!("what is planned for machine {name} does not lead to what it holds")));
+            return Err(Error::defect(format!("what is planned for machine {name} does not lead to what it holds")));
         }
     }
     Ok(())
 }
 
 fn differs<T>(point: &RestorePoint, what: &str) -> Result<T> {
-    Err(Error::Defect(format!("restore point {} would not be what it is meant to be: {what}", point.sequence)))
+    Err(Error::defect(format!("restore point {} would not be what it is meant to be: {what}", point.sequence)))
 }
 
 #[cfg(test)]

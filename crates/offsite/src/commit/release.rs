@@ -1,14 +1,12 @@
 //! Giving space back: what the committed head lists as retired, and no reader holds.
 
-use offsite_core::FolderId;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use offsite_core::ObjectId;
 use offsite_core::format::records::ReleaseList;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Retired;
-use offsite_core::{RetiredObject, Retirement};
+use offsite_core::{FolderId, ObjectId, RetiredObject, Retirement};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::claims::pin::lowest_pinned;
@@ -18,7 +16,7 @@ use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::report::Released;
 use crate::seams::is_broken;
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, OpenRepository, Progress, Result};
 
 /// The longest release list that is read.
 const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
@@ -46,7 +44,7 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
             files: retired.ranges.iter().map(|(file, ranges)| (file.stored(), pairs(ranges))).collect(),
         };
         let bytes = retired.range_bytes();
-        let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::Defect(error.to_string()))?;
+        let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::defect(error.to_string()))?;
         writer.put(&writer.layout().release_list(id)?, encoded).await?;
         retirements.push(Retirement::new(since, RetiredObject::Ranges(id), bytes));
     }
@@ -99,6 +97,17 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
         }
     }
     Ok(released)
+}
+
+/// Releases all that no reader holds. The pins of readers that are silent for too long are removed once in a run.
+pub(crate) async fn release_all(writer: &mut Writer, progress: &dyn Progress) -> Result<Released> {
+    let mut sum = Released::default();
+    loop {
+        sum.add(release(writer).await?);
+        if writer.head().retired.is_empty() || !writer.remove_silent_pins(progress).await? {
+            return Ok(sum);
+        }
+    }
 }
 
 /// Known-bad variants: what `retirements` list goes before it is committed that nothing refers to it.
@@ -203,7 +212,7 @@ async fn check_fence(writer: &Writer) -> Result<()> {
     if is_broken!(FenceNotChecked) || writer.is_newest().await? {
         Ok(())
     } else {
-        Err(Error::Fenced { job: writer.layout().job().clone() })
+        Err(Error::fenced(writer.layout().job()))
     }
 }
 

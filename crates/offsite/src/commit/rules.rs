@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use offsite_core::ObjectId;
-use offsite_core::{Head, RetiredObject, Retirement};
+use offsite_core::{Head, ObjectId, RetiredObject, Retirement};
 
 use crate::{Error, Result};
 
@@ -134,7 +133,7 @@ fn retired(head: &Head) -> BTreeSet<ObjectId> {
 }
 
 fn broken(rule: &str, what: &str) -> Result<()> {
-    Err(Error::Defect(format!("{rule}: {what}")))
+    Err(Error::defect(format!("{rule}: {what}")))
 }
 
 #[cfg(test)]

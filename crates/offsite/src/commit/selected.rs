@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
-use offsite_core::{MachineName, Timestamp};
+use offsite_core::{Head, MachineName, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
 

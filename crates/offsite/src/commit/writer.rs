@@ -1,16 +1,13 @@
 //! The one writer of a job folder.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join;
+use offsite_core::format::WireFormat;
 use offsite_core::schedule::ClockReading;
-use offsite_core::{BlockSize, Chain, Labels, MachineName, ObjectId, Timestamp};
-use offsite_core::{Head, Lease, Role};
+use offsite_core::{BlockSize, Chain, CommitId, FolderId, Head, Labels, Lease, MachineName, ObjectId, Role, Timestamp};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::claims::holder::Holder;
@@ -19,6 +16,7 @@ use crate::claims::pin::remove_silent;
 use crate::claims::signs::Signs;
 use crate::commit::cleanup::{make_room, remove_orphans};
 use crate::commit::clock_rule::ClockRule;
+use crate::commit::plan_context::{Minter, PlanContext};
 use crate::commit::read_back::Proven;
 use crate::commit::rules::{check_successor, check_taking};
 use crate::commit::selected::Selected;
@@ -27,6 +25,7 @@ use crate::folder::heads::Heads;
 use crate::folder::job_folders::is_headless;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
+use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::headless;
 use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
@@ -61,7 +60,7 @@ pub(crate) struct Writer {
     head: Head,
     /// The number of the newest head that has a second copy.
     copied: u64,
-    minted: u32,
+    minter: Minter,
     clock: ClockReading,
     /// The policy that the next commit is to note as the one under which nothing is left to be done.
     settled_policy: Option<u64>,
@@ -78,7 +77,8 @@ impl Writer {
     /// Takes the lease of a job folder, making the folder if need be, and removes what dead writers left.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another run holds it, [`Error::Settings`] if the folder is another kind of job's.
+    /// [`Error::Busy`] if another run holds it, [`Error::WrongKindOfJob`] if the folder is another kind of job's, [`Error::NameTaken`] if
+    /// the name is another job's but for case.
     pub(crate) async fn open(
         repository: OpenRepository,
         job: &JobName,
@@ -114,13 +114,7 @@ impl Writer {
                 first_head(&repository, &settings, Some(lease))?
             }
             Some(head) => {
-                if head.role != settings.role {
-                    return Err(Error::Settings(format!(
-                        "job {job} in {} is a {} job's folder; choose another name",
-                        repository.location(),
-                        if head.role == Role::Backup { "backup" } else { "copy" },
-                    )));
-                }
+                refuse_role(job, &repository, head, settings.role)?;
                 let sealed_epoch = match is_broken!(WallClockLease) && is_over_by_wall_clock(head, settings.now) {
                     true => head.epoch,
                     false => wait_for_lease(&repository, &layout, &heads, head, progress).await?,
@@ -131,8 +125,9 @@ impl Writer {
                 let mut next = successor;
                 (next.epoch, next.sealed_epoch, next.lease) = (epoch, sealed_epoch, Some(lease));
                 if head.chain.all().next().is_none() {
-                    // A first run that failed binds nobody to its block size.
+                    // A first run that failed, or a job that was removed, binds nobody to its block size or kind.
                     next.chain = empty_chain(settings.block_size)?;
+                    next.role = settings.role;
                 }
                 if !is_broken!(NumberReused) {
                     check_taking(head, &next, settings.clock.is_trusted)?;
@@ -163,8 +158,8 @@ impl Writer {
             settled_policy: next.settled_policy,
             compacted: next.compacted,
             copied: next.number,
+            minter: Minter::new(next.epoch),
             head: next,
-            minted: 0,
             clock,
             _holder: holder,
             signs,
@@ -174,6 +169,10 @@ impl Writer {
             // Nothing is lost: the copy before it stays, and room is made by the release to come.
             Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
             answer => answer?,
+        }
+        if writer.head.chain.all().next().is_none() {
+            // The folder is a job's again.
+            writer.delete(&writer.layout.removed()?).await?;
         }
         // Those of this epoch too: this writer, which alone has it, has stored nothing yet. A run whose heads are lost may have had it before.
         remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch).await?;
@@ -199,8 +198,33 @@ impl Writer {
 
     /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
-        self.minted += 1;
-        ObjectId::new(self.head.epoch, self.minted)
+        self.minter.mint()
+    }
+
+    /// What names new objects.
+    pub(crate) fn minter(&mut self) -> &mut Minter {
+        &mut self.minter
+    }
+
+    /// What operations are planned on.
+    pub(crate) fn plan_context<'a>(&'a mut self, indexes: &'a mut Indexes) -> PlanContext<'a> {
+        PlanContext {
+            repository: &self.repository,
+            head: &self.head,
+            stored: &self.head.files,
+            indexes,
+            minter: &mut self.minter,
+        }
+    }
+
+    /// Takes over what another folder knows of its machines, for the next commit.
+    pub(crate) fn take_over(
+        &mut self,
+        labels: &BTreeMap<MachineName, Labels>,
+        selected: &BTreeMap<MachineName, Timestamp>,
+    ) {
+        self.head.labels.clone_from(labels);
+        self.head.last_selected.clone_from(selected);
     }
 
     /// Takes note of the machines that the job selects now, for the next commit.
@@ -245,7 +269,7 @@ impl Writer {
             None => (self.head.chain.clone(), self.head.files.clone()),
         };
         next.labels.retain(|name, _| next.machines.contains(name));
-        check_successor(&self.head, &next, self.minted)?;
+        check_successor(&self.head, &next, self.minter.count())?;
         let is_copied = next.chain != self.head.chain || next.files != self.head.files;
         if is_copied {
             // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
@@ -273,7 +297,7 @@ impl Writer {
 
     /// A known-bad variant: removes what this writer wrote and its last certain commit does not refer to.
     async fn clean_up_too_early(&self) -> Result<()> {
-        for id in (1..=self.minted).map(|count| ObjectId::new(self.head.epoch, count)) {
+        for id in (1..=self.minter.count()).map(|count| ObjectId::new(self.head.epoch, count)) {
             if !self.head.files.contains_key(&id) && !self.head.chain.indexes().any(|index| index.id == id) {
                 self.delete(&self.layout.backup_file(id)?).await?;
                 self.delete(&self.layout.index(id)?).await?;
@@ -317,6 +341,14 @@ impl Writer {
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
     }
 
+    /// Stores an empty object, which may be there already.
+    pub(crate) async fn put_if_absent(&self, key: &Key) -> Result<()> {
+        match self.repository.backend().put(key, Bytes::new()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            stored => stored.while_doing(|| format!("writing to {}", self.repository.location())),
+        }
+    }
+
     /// Stores an index, and its second copy beside the backup files.
     pub(crate) async fn put_index(&self, id: ObjectId, bytes: Bytes) -> Result<()> {
         let (twin, index) = (self.layout.twin(id)?, self.layout.index(id)?);
@@ -338,7 +370,7 @@ impl Writer {
 /// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
 pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
     let key = layout.head_copy(head.epoch, head.number)?;
-    let bytes = Bytes::from(head.encode().map_err(|error| Error::Defect(error.to_string()))?);
+    let bytes = Bytes::from(head.encode().map_err(|error| Error::defect(error.to_string()))?);
     let while_doing = || format!("writing to {}", repository.location());
     let mut stored = repository.backend().put(&key, bytes.clone()).await;
     if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
@@ -363,13 +395,14 @@ fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
 
 /// No writer comes to that end; a head that claims it was made by hand.
 pub(crate) fn used_up(job: &JobName, what: &str) -> Error {
-    Error::Settings(format!(
-        "the {what} of job {job} are used up; its restore points can be read, go on with another job"
-    ))
+    Error::setting(
+        "name",
+        format!("the {what} of job {job} are used up; its restore points can be read, go on with another job"),
+    )
 }
 
 fn empty_chain(block_size: BlockSize) -> Result<Chain> {
-    Chain::new(block_size, Vec::new()).map_err(|error| Error::Defect(error.to_string()))
+    Chain::new(block_size, Vec::new()).map_err(|error| Error::defect(error.to_string()))
 }
 
 /// The head of a folder that begins.
@@ -383,13 +416,26 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
     Ok(head)
 }
 
+/// Holds that the folder is this kind of job's.
+///
+/// # Errors
+/// [`Error::Settings`] if it is the other kind's.
+pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Head, role: Role) -> Result<()> {
+    // A folder without restore points is any job's.
+    if head.role == role || head.chain.all().next().is_none() {
+        return Ok(());
+    }
+    let (location, role) = (repository.location(), head.role);
+    Err(Error::WrongKindOfJob { job: job.clone(), location, role })
+}
+
 async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
     let jobs = crate::folder::job_folders::names(repository).await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
-        Some(other) => Err(Error::Settings(format!(
-            "{} has a job {other}, and {job} differs from it only in case; choose another name",
-            repository.location()
-        ))),
+        Some(other) => {
+            let (job, location, other) = (job.clone(), repository.location(), other.clone());
+            Err(Error::NameTaken { job, location, other })
+        }
         None => Ok(()),
     }
 }
@@ -402,7 +448,7 @@ mod tests {
     use offsite_repository::testing::{Fault, Faulty, Memory};
 
     use super::*;
-    use crate::Silent;
+    use crate::{DamagedPart, Silent};
 
     /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
     #[tokio::test]
@@ -412,12 +458,7 @@ mod tests {
         let faulty = Faulty::new(Memory::new());
         let repository = OpenRepository::initialise(Arc::new(faulty.clone()), now).await.unwrap();
         let lease_duration = Duration::from_secs(30);
-        let damage = || Error::Damaged {
-            object: "second/index/1".to_owned(),
-            location: "memory".to_owned(),
-            advice: String::new(),
-            source: None,
-        };
+        let damage = || Error::damaged(DamagedPart::File, "second/blocks/1", "memory".to_owned());
         for (is_reachable, expected) in [(true, None), (false, Some(ErrorKind::Unavailable))] {
             let (role, block_size, clock) = (Role::Copy, BlockSize::MiB1, ClockRule::default());
             let settings = WriterSettings { role, block_size, lease_duration, now, clock };

@@ -1,33 +1,32 @@
 //! Imports: an exported restore point becomes the first of a chain.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::Index;
-use offsite_core::Role;
 use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, decode_record};
-use offsite_core::plan::{Address, Placement, Placer, Plan, sync};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
+use offsite_core::plan::{Address, Placement, Placer, sync};
 use offsite_core::retention::Flags;
-use offsite_core::{BlockMap, PointKind, Status, Timestamp};
+use offsite_core::{BlockMap, Index, PointKind, Role, Status, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{PointIndex, number_machines};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::read_back::check_step;
 use crate::commit::writer::{Writer, WriterSettings};
+use crate::error::within;
 use crate::folder::disks::disks_of;
-use crate::mover::{Output, OutputHeader, Source, bad_export, receive};
+use crate::mover::{Output, OutputHeader, Source, receive};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// An import of an exported restore point.
 ///
@@ -59,14 +58,14 @@ impl Import {
     /// all of the export was read.
     ///
     /// # Errors
-    /// [`Error::Export`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Stream`] if
-    /// `reader` fails; [`Error::Settings`] if the job has restore points; those of the repository.
+    /// [`Error::Damaged`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Io`] if
+    /// `reader` fails; [`Error::JobHasPoints`] if the job has restore points; those of the repository.
     pub fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
         self.run_from(Source::new(reader), now)
     }
 
     fn run_from(&self, mut source: Source, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (header, index) = start(&mut source).await?;
             match JobFolder::open(&self.repository, &self.job).await {
                 Ok(folder) => self.refuse_points(folder.chain().latest().is_some())?,
@@ -81,6 +80,14 @@ impl Import {
             let result = self.run_with(&mut writer, &mut source, header, index).await;
             writer.close(result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        let error = if matches!(error, Error::Io { .. }) { error.on(Side::Source) } else { error.on(Side::Target) };
+        match error.side() {
+            Some(Side::Target) => error.at(|| self.repository.located()).in_job(&self.job),
+            _ => error.in_job(&self.job),
+        }
     }
 
     async fn run_with(
@@ -120,7 +127,7 @@ impl Import {
                     let disk = index.map.machine(&address.machine)?.disks.get(&address.disk)?;
                     Some(block_size.length_at(address.block, disk.size_bytes()))
                 };
-                let progress = self.progress.as_ref();
+                let progress = Teller::new(self.progress.as_ref(), Task::Import, &self.job);
                 receive(&plan.moves, source, position, numbers, plain_bytes, &mut output, progress).await?;
                 let left = (file_start + header.file_bytes).saturating_sub(source.bytes());
                 source.read("export", left).await?;
@@ -151,17 +158,18 @@ impl Import {
         };
         check_step(&BlockMap::empty(), &plan.index, &index.map)?;
         let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
+        let moves = std::mem::take(&mut plan.moves).len() as u64;
+        let mut planned = plan.cost();
+        (planned.blocks, planned.bytes_read) = (moves, header.file_bytes);
         let addition = Addition {
             rollback: None,
             point,
-            plan: &mut plan,
+            plan,
             predecessor_flags: Flags::NONE,
             spare: &BlockMap::empty(),
             abandoned: Abandoned::default(),
         };
         let point = commit_point(writer, &mut indexes, addition).await?;
-        let mut planned = Plan { moves: Vec::new(), ..plan.clone() }.cost();
-        (planned.blocks, planned.bytes_read) = (plan.moves.len() as u64, header.file_bytes);
         let source = BlockTraffic { bytes_read: file_bytes, ..BlockTraffic::default() };
         let target = BlockTraffic::between(before, self.repository.block_counts());
         let tally = Tally { planned, source, target, duration: start.elapsed() };
@@ -173,7 +181,7 @@ impl Import {
             return Ok(());
         }
         let (job, location) = (&self.job, self.repository.location());
-        Err(Error::Settings(format!("job {job} in {location} has restore points already; import under another name")))
+        Err(Error::JobHasPoints { job: job.clone(), location })
     }
 }
 
@@ -186,15 +194,15 @@ impl std::fmt::Debug for Import {
 /// Reads header and index.
 async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
     let header = record(source, Kind::Export).await?;
-    let header: ExportHeader = decode_record(Kind::Export, &header).map_err(bad_export)?;
+    let header: ExportHeader = decode_record(Kind::Export, &header).map_err(Error::bad_export)?;
     if header.index_bytes > INDEX_BYTES_MAX {
         let (bytes, limit_bytes) = (header.index_bytes, INDEX_BYTES_MAX);
-        return Err(bad_export(FormatError::Long { what: "index", bytes, limit_bytes }));
+        return Err(Error::bad_export(FormatError::Long { what: "index", bytes, limit_bytes }));
     }
     let alignment = u64::from(EXPORT_ALIGNMENT_BYTES);
     source.skip_padding(alignment).await?;
     let bytes = source.read("index", header.index_bytes).await?;
-    let index = Index::decode(&bytes).map_err(bad_export)?;
+    let index = Index::decode(&bytes).map_err(Error::bad_export)?;
     source.skip_padding(alignment).await?;
     let is_one_full = index.folder == header.id
         && index.kind == PointKind::Full
@@ -229,7 +237,7 @@ async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
 async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> {
     let before = source.bytes();
     let found = record(source, Kind::BackupFile).await?;
-    let found: BackupFileHeader = decode_record(Kind::BackupFile, &found).map_err(bad_export)?;
+    let found: BackupFileHeader = decode_record(Kind::BackupFile, &found).map_err(Error::bad_export)?;
     if found.folder != header.id {
         return Err(invalid("its backup file is another export's"));
     }
@@ -240,9 +248,9 @@ async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> 
 async fn end(source: &mut Source, header: &ExportHeader, frames: u64) -> Result<()> {
     let expected = ExportEnd { id: header.id, frames, bytes: source.bytes(), checksum: source.checksum() };
     let found = record(source, Kind::ExportEnd).await?;
-    let found: ExportEnd = decode_record(Kind::ExportEnd, &found).map_err(bad_export)?;
+    let found: ExportEnd = decode_record(Kind::ExportEnd, &found).map_err(Error::bad_export)?;
     if found != expected {
-        return Err(bad_export(FormatError::Checksum("export")));
+        return Err(Error::bad_export(FormatError::Checksum("export")));
     }
     source.end().await
 }
@@ -250,11 +258,11 @@ async fn end(source: &mut Source, header: &ExportHeader, frames: u64) -> Result<
 /// The bytes of one record in its envelope.
 async fn record(source: &mut Source, kind: Kind) -> Result<Vec<u8>> {
     let mut bytes = source.read("export", ENVELOPE_BYTES as u64).await?.to_vec();
-    let envelope = Envelope::decode(kind, &bytes).map_err(bad_export)?;
+    let envelope = Envelope::decode(kind, &bytes).map_err(Error::bad_export)?;
     bytes.extend_from_slice(&source.read("export", envelope.record_bytes).await?);
     Ok(bytes)
 }
 
 fn invalid(why: &str) -> Error {
-    bad_export(FormatError::Invalid { what: "export", why: why.to_owned() })
+    Error::bad_export(FormatError::Invalid { what: "export", why: why.to_owned() })
 }

@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
-use offsite_core::plan::{Address, Files, Move, Placer, Plan};
-use offsite_core::{BlockMap, Chain, MachineNumber, ObjectId, RestorePoint, Sequence, Status, StoredBlock, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::plan::{Address, Cost, Files, Move, Placer, Plan};
+use offsite_core::{
+    BlockMap, Chain, Head, MachineNumber, ObjectId, RestorePoint, Role, Sequence, Status, StoredBlock, Timestamp,
+};
 
 use crate::commit::clock_rule::ClockRule;
+use crate::commit::draft::{Outline, Says, commit};
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
-use crate::commit::read_back::{Change, prove};
-use crate::commit::writer::{Writer, WriterSettings};
+use crate::commit::plan_context::Minter;
+use crate::commit::writer::{Writer, WriterSettings, first_head};
+use crate::error::within;
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
+use crate::progress::{Step, Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, DamagedPart, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
 ///
@@ -33,6 +37,20 @@ pub struct MapSeed {
     seed_job: JobName,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+}
+
+/// What mapping a seed would cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MapPlan {
+    /// Restore points that are taken over.
+    pub points: u64,
+    /// The newest of them.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// What is read from the seed, and written here.
+    pub cost: Cost,
 }
 
 /// What the points of a seed say, and the frames that they refer to.
@@ -76,39 +94,74 @@ impl MapSeed {
     /// Maps the seed. Nothing of it is visible before all of it has been verified and is durable.
     ///
     /// # Errors
-    /// [`Error::Settings`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
+    /// [`Error::JobHasPoints`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
     /// [`Error::UnknownJob`] or [`Error::UnknownPoint`] for a seed without restore points; those of the repositories.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
             let result = self.run_pinned(&seed, now).await;
             seed.unpin(pin, result).await
         })
     }
 
+    /// What mapping the seed would cost. It reads the seed's indexes and no blocks, and writes nothing.
+    ///
+    /// # Errors
+    /// As for [`MapSeed::run`], but for reading blocks and for writing.
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<MapPlan>> {
+        Box::pin(async move {
+            let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
+            let planned = async {
+                let contents = self.contents(&seed).await?;
+                let head = first_head(&self.repository, &self.settings(&seed, now), None)?;
+                let mut minter = Minter::imagined();
+                let mut plan = Plan::default();
+                for new in self.new_files(&seed, &head, &contents, &mut minter) {
+                    new.add_to(&mut plan);
+                }
+                let newest = seed.chain().latest();
+                let (sequence, time) = newest.map_or((Sequence(0), now), |point| (point.sequence, point.time));
+                Ok(MapPlan { points: contents.steps.len() as u64, sequence, time, cost: plan.cost() })
+            };
+            let planned = planned.await;
+            seed.unpin(pin, planned).await.map_err(|error| self.tell(error))
+        })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.between([self.seed.located()], &self.repository.located()).in_job(&self.job)
+    }
+
     async fn run_pinned(&self, seed: &JobFolder, now: Timestamp) -> Result<MapReport> {
+        let contents = self.contents(seed).await?;
+        let settings = self.settings(seed, now);
+        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
+        let result = self.run_with(&mut writer, seed, contents).await;
+        writer.close(result).await
+    }
+
+    /// What the seed has, if it can be taken over.
+    async fn contents(&self, seed: &JobFolder) -> Result<Contents> {
         seed.point(PointSelector::Latest)?;
         if let Some(why) = seed.damaged_heads().first() {
-            return Err(Error::Settings(format!(
-                "the seed is not taken over, as what it committed last is lost: {why}"
-            )));
+            return Err(damaged_seed(seed).because(format!("what it committed last is lost: {why}")));
         }
         match JobFolder::open(&self.repository, &self.job).await {
             Ok(folder) => refuse_points(&folder.chain().clone(), &self.job, &self.repository)?,
             Err(Error::UnknownJob { .. }) => {}
             Err(error) => return Err(error),
         }
-        let contents = contents(seed).await?;
-        let settings = WriterSettings {
+        contents(seed).await
+    }
+
+    fn settings(&self, seed: &JobFolder, now: Timestamp) -> WriterSettings {
+        WriterSettings {
             role: Role::Copy,
             block_size: seed.chain().block_size(),
             lease_duration: self.lease_duration,
             now,
             clock: ClockRule::default(),
-        };
-        let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
-        let result = self.run_with(&mut writer, seed, contents).await;
-        writer.close(result).await
+        }
     }
 
     async fn run_with(&self, writer: &mut Writer, seed: &JobFolder, contents: Contents) -> Result<MapReport> {
@@ -117,7 +170,7 @@ impl MapSeed {
         refuse_points(&writer.head().chain.clone(), &self.job, &self.repository)?;
         let mut head = writer.head().clone();
         head.machines = seed.head().machines.clone();
-        let plan = self.carry(writer, seed, &head, &contents).await?;
+        let plan = self.carry(writer, seed, &contents).await?;
         let files = plan.files_after(&Files::new(), head.alignment_bytes.into());
         let places: BTreeMap<_, _> =
             plan.moves.iter().map(|step| ((step.from.file, step.from.offset), step.to)).collect();
@@ -150,27 +203,25 @@ impl MapSeed {
         let count = points.len() as u64;
         let (archives, points) = (take(&mut points, seed.chain().archives()), take(&mut points, seed.chain().points()));
         let newest = points.last().map(|point| (point.sequence, point.time));
-        let (sequence, time) = newest.ok_or_else(|| Error::Defect("a seed without points".to_owned()))?;
+        let (sequence, time) = newest.ok_or_else(|| Error::defect("a seed without points".to_owned()))?;
         let chain = Chain::with_archives(seed.chain().block_size(), archives, points);
-        let chain = chain.map_err(|error| Error::Settings(format!("the seed is not taken over: {error}")))?;
+        let chain = chain.map_err(|error| damaged_seed(seed).because(error))?;
         let next_sequence = seed.head().next_sequence;
         let last_selected = seed.head().last_selected.clone();
         let labels = seed.head().labels.clone();
-        let after = new.iter().map(NewIndex::map).collect();
-        let change = Change { head: writer.head(), chain, files, new: &new, before: Vec::new(), after };
-        let proven = prove(&mut indexes, change).await?;
-        for NewIndex { point, bytes, .. } in new {
-            writer.put_index(point.index.id, bytes).await?;
-        }
-        let change = |next: &mut Head| {
-            next.machines = head.machines;
-            next.last_selected = last_selected;
-            next.labels = labels;
-            next.next_sequence = next_sequence;
+        let maps: Vec<BlockMap> = new.iter().map(|index| index.map().clone()).collect();
+        let says = Says { after: maps.iter().collect(), ..Says::default() };
+        writer.take_over(&labels, &last_selected);
+        let outline = Outline {
+            machines: Some(head.machines),
+            next_sequence: Some(next_sequence),
+            ..Outline::new(plan, Ok(chain), new, says)
         };
-        writer.commit_chain(proven, change).await?;
+        let draft = writer.plan_context(&mut indexes).draft(outline).await?;
+        let planned = draft.plan.cost();
+        commit(writer, draft).await?;
         let tally = Tally {
-            planned: plan.cost(),
+            planned,
             source: BlockTraffic::between(before.0, self.seed.block_counts()),
             target: BlockTraffic::between(before.1, self.repository.block_counts()),
             duration: start.elapsed(),
@@ -178,14 +229,10 @@ impl MapSeed {
         Ok(MapReport { points: count, sequence, time, tally })
     }
 
-    /// Carries every frame into new files, a file for a file, durably.
-    async fn carry(&self, writer: &mut Writer, seed: &JobFolder, head: &Head, contents: &Contents) -> Result<Plan> {
-        let machines: Vec<_> = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
-        let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
-        let layout = writer.layout().clone();
-        let mut plan = Plan::default();
-        self.progress.begin("mapping", contents.frames.values().map(|block| u64::from(block.at.length)).sum());
-        for (file, (sequence, time)) in &contents.first {
+    /// The new files, a file for a file, with what is carried into each.
+    fn new_files(&self, seed: &JobFolder, head: &Head, contents: &Contents, minter: &mut Minter) -> Vec<NewFile> {
+        let machines: Vec<_> = seed.head().machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
+        let new_file = |(file, (sequence, time)): (&ObjectId, &(Sequence, Timestamp))| {
             let header = OutputHeader {
                 folder: head.folder,
                 sequence: *sequence,
@@ -197,22 +244,48 @@ impl MapSeed {
             };
             let mut placer = Placer::new(header.placement(&self.repository));
             let blocks = contents.frames.range((*file, 0)..=(*file, u64::MAX));
-            let moves: Vec<Move> = blocks
-                .map(|(_, block)| {
-                    let (file, offset) = placer.place(block.at.length, || writer.mint());
-                    let to = StoredBlock { file, offset, ..block.at };
-                    Move { address: block.address.clone(), source: 0, from: block.at, to }
-                })
-                .collect();
-            let output = Output::new(&self.repository, &layout, header);
-            let progress = Within(self.progress.as_ref());
+            let moves = blocks.map(|(_, block)| {
+                let (file, offset) = placer.place(block.at.length, || minter.mint());
+                let to = StoredBlock { file, offset, ..block.at };
+                Move { address: block.address.clone(), source: 0, from: block.at, to }
+            });
+            let moves = moves.collect();
+            NewFile { header, moves, files: placer.into_files() }
+        };
+        contents.first.iter().map(new_file).collect()
+    }
+
+    /// Carries every frame into the new files, durably.
+    async fn carry(&self, writer: &mut Writer, seed: &JobFolder, contents: &Contents) -> Result<Plan> {
+        let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
+        let layout = writer.layout().clone();
+        let head = writer.head().clone();
+        let mut plan = Plan::default();
+        let progress = Teller::new(self.progress.as_ref(), Task::Map, &self.job);
+        let progress =
+            progress.begin(Step::Transfer, contents.frames.values().map(|block| u64::from(block.at.length)).sum());
+        for new in self.new_files(seed, &head, contents, writer.minter()) {
+            let output = Output::new(&self.repository, &layout, new.header.clone());
             let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
-            transfer(&moves, std::slice::from_ref(&frames), way, output, &progress).await?;
-            plan.moves.extend(moves);
-            plan.files.extend(placer.into_files());
+            transfer(&new.moves, std::slice::from_ref(&frames), way, output, progress.part()).await?;
+            new.add_to(&mut plan);
         }
-        self.progress.end();
+        progress.end();
         Ok(plan)
+    }
+}
+
+/// Backup files that take over the frames of one of the seed.
+struct NewFile {
+    header: OutputHeader,
+    moves: Vec<Move>,
+    files: BTreeMap<ObjectId, u64>,
+}
+
+impl NewFile {
+    fn add_to(self, plan: &mut Plan) {
+        plan.moves.extend(self.moves);
+        plan.files.extend(self.files);
     }
 }
 
@@ -227,26 +300,12 @@ impl std::fmt::Debug for MapSeed {
     }
 }
 
-/// A part of an activity that has begun already.
-struct Within<'a>(&'a dyn Progress);
-
-impl Progress for Within<'_> {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {}
-    fn advance(&self, bytes: u64) {
-        self.0.advance(bytes);
-    }
-    fn end(&self) {}
-    fn note(&self, text: &str) {
-        self.0.note(text);
-    }
-}
-
 fn refuse_points(chain: &Chain, job: &JobName, repository: &OpenRepository) -> Result<()> {
     if chain.latest().is_none() {
         return Ok(());
     }
     let location = repository.location();
-    Err(Error::Settings(format!("job {job} in {location} has restore points already; map the seed under another name")))
+    Err(Error::JobHasPoints { job: job.clone(), location })
 }
 
 /// The machines that a point has whole. What arrived of others is of no use to anyone.
@@ -288,10 +347,12 @@ async fn contents(seed: &JobFolder) -> Result<Contents> {
 }
 
 fn damaged(seed: &JobFolder, point: &RestorePoint, why: String) -> Error {
-    Error::Damaged {
-        object: format!("restore point {} of job {}", point.sequence, seed.job()),
-        location: seed.repository().location(),
-        advice: "nothing was taken over: carry the seed again".to_owned(),
-        source: Some(FormatError::Invalid { what: "index", why }),
-    }
+    let object = format!("restore point {} of job {}", point.sequence, seed.job());
+    let why = FormatError::Invalid { what: "index", why };
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job()).because(why)
+}
+
+fn damaged_seed(seed: &JobFolder) -> Error {
+    let object = format!("the seed of job {}", seed.job());
+    Error::damaged(DamagedPart::Seed, object, seed.repository().located()).in_job(seed.job())
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, major, makedev, minor, open};
 use rustix::io::Errno;
 
-use crate::{Error, FileUser, Result};
+use crate::{Error, ErrorPlace, FileUser, Result};
 
 /// Holds that nobody uses a file, whose canonical path this is.
 pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
     if holders.is_empty() && !is_locked(path)? {
         return Ok(());
     }
-    Err(Error::InUse { path: path.to_owned(), holders: holders.into_iter().collect() })
+    Err(Error::InUse { path: path.to_owned(), holders: holders.into_iter().collect(), at: ErrorPlace::default() })
 }
 
 /// Whether somebody has locked a part of the file, as QEMU does with images of machines that run.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::files::in_use::refuse_file as refuse_file_in_use;
 use crate::job_name::MARKER;
-use crate::{Error, Result};
+use crate::{Error, ErrorPlace, Result};
 
 /// What a file is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,11 @@ impl Content {
         }
     }
 
-    /// What is wrong with a name that is taken.
-    const fn taken(self) -> &'static str {
+    /// The error for a name that is taken.
+    fn taken(self, path: &Path) -> Error {
         match self {
-            Self::Image => "it exists already; restore to another path, or over it (`--overwrite`)",
-            Self::Export => "it exists already; name a file that does not exist yet",
+            Self::Image => Error::path_taken(path, false),
+            Self::Export => Error::export_file(path, "it exists already; name a file that does not exist yet", None),
         }
     }
 
@@ -84,7 +84,7 @@ impl Partial {
         refuse_repository(path)?;
         let old = match (path.symlink_metadata(), replace) {
             (Err(_), _) => None,
-            (Ok(_), Replace::Never) => return Err(content.error(path, content.taken(), None)),
+            (Ok(_), Replace::Never) => return Err(content.taken(path)),
             (Ok(_), Replace::WhenWhole) => Some(Old::look(path)?),
         };
         // Behind a link, the file that it leads to is replaced, and the link stays.
@@ -138,6 +138,11 @@ impl Partial {
                 _ => {}
             }
         }
+    }
+
+    /// The name that the file gets.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn partial_path(&self) -> &Path {
@@ -209,7 +214,8 @@ fn refuse_repository(path: &Path) -> Result<()> {
         let is_own = below.to_str().is_some_and(|name| name.starts_with(MARKER) || name.starts_with('.'));
         let job = below.components().next().map(|job| folder.join(job)).filter(|job| *job != place);
         if is_own || job.is_some_and(|job| ["head", "blocks"].iter().any(|part| job.join(part).is_dir())) {
-            return Err(Error::InRepository { path: path.to_owned(), repository: folder.to_owned() });
+            let (path, repository) = (path.to_owned(), folder.to_owned());
+            return Err(Error::InRepository { path, repository, at: ErrorPlace::default() });
         }
     }
     Ok(())

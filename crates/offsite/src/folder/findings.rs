@@ -4,12 +4,11 @@
 //! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
 //! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
 
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::records::Verification;
 use offsite_core::format::{Kind, decode_record, encode_record};
-use offsite_core::{BlockMap, Digest, MachineName, ObjectId, StoredBlock};
+use offsite_core::{BlockMap, Digest, FolderId, MachineName, ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::error::Context;
@@ -142,7 +141,7 @@ impl Findings {
             cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
             indexes: self.indexes.iter().take(INDEXES_MAX).map(|id| id.stored()).collect(),
         };
-        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::defect(error.to_string()))?;
         let older = numbered(repository, layout).await?;
         let number = older.last().map_or(0, |(_, number)| *number).saturating_add(1);
         let while_doing = || format!("noting what verification found of job {}", layout.job());

@@ -4,22 +4,20 @@
 //! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
 //! it may be this writer's own earlier try.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offsite_core::ObjectId;
-use offsite_core::format::FormatError;
 use offsite_core::format::head::HEAD_BYTES_MAX;
-use offsite_core::{Head, RetiredObject};
+use offsite_core::format::{FormatError, WireFormat};
+use offsite_core::{Head, ObjectId, RetiredObject};
 use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use tokio::time::sleep;
 
 use crate::error::Context;
 use crate::folder::layout::{Layout, head_copy_number, head_number};
 use crate::seams::is_broken;
-use crate::{Error, OpenRepository, Result};
+use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// How often a commit with an unknown outcome is looked up and tried again.
 const TRIES: u32 = 5;
@@ -66,13 +64,9 @@ impl Heads {
             found if found == number => Ok(head),
             found => Err(invalid(format!("it is number {found}"))),
         });
-        head.map_err(|source| Error::Damaged {
-            object: key.to_string(),
-            location: self.repository.location(),
-            advice: "the head before it may be intact: reading commands use it; `offsite repair` makes the folder one that can be \
-                 written again"
-                .to_owned(),
-            source: Some(source),
+        head.map_err(|source| {
+            let error = Error::damaged(DamagedPart::Head, &key, self.repository.located());
+            error.in_job(self.layout.job()).because(source)
         })
     }
 
@@ -192,7 +186,7 @@ impl Heads {
     /// and a repository's error if the head was certainly not stored.
     pub(crate) async fn commit(&self, next: &Head) -> Result<()> {
         let key = self.layout.head(next.number)?;
-        let bytes = Bytes::from(next.encode().map_err(|error| Error::Defect(error.to_string()))?);
+        let bytes = Bytes::from(next.encode().map_err(|error| Error::defect(error.to_string()))?);
         let mut last = None;
         for attempt in 0..TRIES {
             let stored = self.repository.backend().put(&key, bytes.clone()).await;
@@ -202,11 +196,11 @@ impl Heads {
             if is_broken!(ConflictTakenForLoss)
                 && stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
             {
-                return Err(Error::Fenced { job: self.layout.job().clone() });
+                return Err(Error::fenced(self.layout.job()));
             }
             match (self.is_committed(next).await?, stored) {
                 (Some(true), _) => return Ok(()),
-                (Some(false), _) => return Err(Error::Fenced { job: self.layout.job().clone() }),
+                (Some(false), _) => return Err(Error::fenced(self.layout.job())),
                 (None, Err(error)) => match error.kind() {
                     ErrorKind::AlreadyExists | ErrorKind::Indeterminate | ErrorKind::Unavailable => {
                         last = Some(error);
@@ -224,15 +218,13 @@ impl Heads {
             }
         }
         let source = last.unwrap_or_else(|| offsite_repository::Error::new(ErrorKind::Indeterminate, "create"));
-        Err(Error::CommitUnknown { job: self.layout.job().clone(), number: next.number, source })
+        Err(Error::commit_unknown(self.layout.job(), next.number, Box::new(source)))
     }
 
     /// Whether `next` is committed; `None` if its number is still free.
     async fn is_committed(&self, next: &Head) -> Result<Option<bool>> {
         let unknown = |error: Error| match error {
-            Error::Repository { source, .. } => {
-                Error::CommitUnknown { job: self.layout.job().clone(), number: next.number, source }
-            }
+            Error::Repository { source, .. } => Error::commit_unknown(self.layout.job(), next.number, source),
             other => other,
         };
         let Some(Newest { head, .. }) = self.newest().await.map_err(unknown)? else { return Ok(None) };

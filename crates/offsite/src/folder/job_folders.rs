@@ -4,9 +4,9 @@ use futures::future::BoxFuture;
 use offsite_core::ObjectId;
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
 
-use crate::error::{Context, causes};
-use crate::folder::layout::marker_key;
-use crate::folder::layout::{Layout, head_copy_number, head_number, twin_id};
+use crate::error::Context;
+use crate::folder::layout::{Layout, head_copy_number, head_number, is_removed, marker_key, twin_id};
+use crate::report::ErrorSummary;
 use crate::{Error, JobName, OpenRepository, Result};
 
 /// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
@@ -14,6 +14,7 @@ const LOOKED_AT: usize = 16;
 
 /// The folders at the root of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JobFolders {
     /// The jobs, by name.
     pub jobs: Vec<JobName>,
@@ -26,11 +27,12 @@ pub struct JobFolders {
 
 /// A folder that cannot be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClosedFolder {
     /// Its name.
     pub name: String,
-    /// Why, in words.
-    pub why: String,
+    /// Why.
+    pub why: ErrorSummary,
 }
 
 impl OpenRepository {
@@ -74,13 +76,14 @@ impl JobFolders {
         let mut folders = Self::default();
         for (job, closed) in entries(repository).await? {
             if let Some(error) = closed {
-                folders.close(&job, &error);
+                folders.close(&job, ErrorSummary::of_repository(&error));
                 continue;
             }
             let layout = Layout::new(job.clone());
-            let looked = match has_head(repository, &layout).await {
-                Ok(true) => Ok(Some(&mut folders.jobs)),
-                Ok(false) => is_headless(repository, &layout)
+            let looked = match look(repository, &layout).await {
+                Ok(Look::Removed) => Ok(None),
+                Ok(Look::Job) => Ok(Some(&mut folders.jobs)),
+                Ok(Look::NoHead) => is_headless(repository, &layout)
                     .await
                     .map(|is_headless| is_headless.then_some(&mut folders.headless)),
                 Err(error) => Err(error),
@@ -89,14 +92,14 @@ impl JobFolders {
                 Ok(Some(kind)) => kind.push(job),
                 Ok(None) => {}
                 Err(error) if is_outage(&error) => return Err(error),
-                Err(error) => folders.close(&job, &error),
+                Err(error) => folders.close(&job, (&error).into()),
             }
         }
         Ok(folders)
     }
 
-    fn close(&mut self, folder: &JobName, why: &dyn std::error::Error) {
-        self.closed.push(ClosedFolder { name: folder.to_string(), why: causes(why) });
+    fn close(&mut self, folder: &JobName, why: ErrorSummary) {
+        self.closed.push(ClosedFolder { name: folder.to_string(), why });
     }
 }
 
@@ -141,24 +144,37 @@ async fn listed(repository: &OpenRepository) -> Result<Vec<JobName>> {
 pub(crate) async fn is_headless(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
     let is_ours =
         |key: &Key| ObjectId::parse(key.name()).is_some() || twin_id(key).is_some() || head_copy_number(key).is_some();
-    Ok(has(repository, layout, &layout.backup_files()?, is_ours).await?
-        || has(repository, layout, &layout.indexes()?, is_ours).await?)
+    let blocks = first_keys(repository, layout, &layout.backup_files()?).await?;
+    Ok(blocks.iter().any(is_ours) || first_keys(repository, layout, &layout.indexes()?).await?.iter().any(is_ours))
 }
 
-async fn has_head(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
-    has(repository, layout, &layout.heads()?, |key| head_number(key).is_some()).await
+/// Whose folder it is, by its heads.
+enum Look {
+    Job,
+    /// The job was removed.
+    Removed,
+    NoHead,
 }
 
-/// Whether one of the first objects directly below `prefix` is ours.
-async fn has(
-    repository: &OpenRepository,
-    layout: &Layout,
-    prefix: &Prefix,
-    is_ours: impl Fn(&Key) -> bool,
-) -> Result<bool> {
+async fn look(repository: &OpenRepository, layout: &Layout) -> Result<Look> {
+    let keys = first_keys(repository, layout, &layout.heads()?).await?;
+    Ok(match keys.iter().any(|key| head_number(key).is_some()) {
+        _ if keys.iter().any(is_removed) => Look::Removed,
+        true => Look::Job,
+        false => Look::NoHead,
+    })
+}
+
+/// Whether the job of a folder with heads was removed.
+pub(crate) async fn is_removed_job(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
+    Ok(matches!(look(repository, layout).await?, Look::Removed))
+}
+
+/// The first objects directly below `prefix`.
+async fn first_keys(repository: &OpenRepository, layout: &Layout, prefix: &Prefix) -> Result<Vec<Key>> {
     let page = repository.backend().list(prefix, None, LOOKED_AT).await;
     let page = page.while_doing(|| format!("looking into the folder {} of {}", layout.job(), repository.location()))?;
-    Ok(page.objects.iter().any(|object| object.key.folder() == *prefix && is_ours(&object.key)))
+    Ok(page.objects.into_iter().map(|object| object.key).filter(|key| key.folder() == *prefix).collect())
 }
 
 /// Whether the repository is out of reach as a whole, and not only one folder of it.

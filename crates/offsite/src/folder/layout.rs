@@ -1,7 +1,6 @@
 //! Which object has which key. Names below the job folder are generated, so they cannot clash with anything.
 
-use offsite_core::ClaimId;
-use offsite_core::ObjectId;
+use offsite_core::{ClaimId, ObjectId};
 use offsite_repository::{Key, KeyError, Prefix};
 
 use crate::job_name::MARKER;
@@ -17,8 +16,11 @@ const HEAD_COPY: &str = ".head";
 
 /// The key of the repository's marker.
 pub(crate) fn marker_key() -> Result<Key> {
-    Key::new(MARKER).map_err(|error| Error::Defect(error.to_string()))
+    Key::new(MARKER).map_err(|error| Error::defect(error.to_string()))
 }
+
+/// The name of the marker of a folder whose job was removed.
+const REMOVED: &str = "0-removed";
 
 /// The keys of one job folder.
 #[derive(Debug, Clone)]
@@ -37,6 +39,11 @@ impl Layout {
 
     pub(crate) fn head(&self, number: u64) -> Result<Key> {
         self.key("head", &format!("{number:020}"))
+    }
+
+    /// The marker of a folder whose job was removed. It comes before all heads in a listing.
+    pub(crate) fn removed(&self) -> Result<Key> {
+        self.key("head", REMOVED)
     }
 
     pub(crate) fn backup_file(&self, id: ObjectId) -> Result<Key> {
@@ -116,6 +123,11 @@ impl Layout {
     }
 }
 
+/// Whether the key is that of the marker of a folder whose job was removed.
+pub(crate) fn is_removed(key: &Key) -> bool {
+    key.name() == REMOVED
+}
+
 /// The number in a head's key.
 pub(crate) fn head_number(key: &Key) -> Option<u64> {
     plain_number(key)
@@ -160,5 +172,5 @@ pub(crate) fn class_of(key: &Key) -> &'static str {
 
 /// A generated key is valid for every valid job name.
 fn defect(error: KeyError) -> Error {
-    Error::Defect(format!("a generated key is not valid: {error}"))
+    Error::defect(format!("a generated key is not valid: {error}"))
 }

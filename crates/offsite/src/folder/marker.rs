@@ -1,13 +1,12 @@
 //! The marker of a repository: making a place one, and opening it.
 
-use offsite_core::RepositoryId;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use offsite_core::Timestamp;
 use offsite_core::format::records::RepositoryMarker;
-use offsite_core::format::{FormatError, Kind, decode_record, encode_record};
+use offsite_core::format::{Kind, decode_record, encode_record};
+use offsite_core::{RepositoryId, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind, Prefix, Repository, RepositoryExt, probe_create};
 
 use crate::error::Context;
@@ -15,12 +14,10 @@ use crate::folder::job_folders::JobFolders;
 use crate::folder::layout::marker_key;
 use crate::folder::open_repository::random_bytes;
 use crate::job_name::{MARKER, PROBE};
-use crate::{Error, OpenRepository, Result};
+use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// The longest marker that is read.
 const MARKER_BYTES_MAX: u64 = 8 << 10;
-/// What is to be done about a marker that is lost or damaged.
-const MARKER_ADVICE: &str = "the restore points are untouched: `offsite repair REPO JOB` makes it anew";
 
 impl OpenRepository {
     /// Makes an empty place a repository.
@@ -40,12 +37,12 @@ impl OpenRepository {
                     Err(error) if error.kind() == ErrorKind::NotFound => {
                         Error::NotEmpty { location, found: object.key.to_string() }
                     }
-                    Err(source) => Error::Repository { while_doing: listing("looking into"), source },
+                    Err(source) => Error::repository(listing("looking into"), source).at(|| location),
                 });
             }
             let marker =
                 RepositoryMarker { id: RepositoryId::new(random_bytes()?), created_unix_secs: now.unix_secs() };
-            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::defect(error.to_string()))?;
             match backend.put(&key, Bytes::from(bytes)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyARepository { location }),
                 answer => {
@@ -68,12 +65,12 @@ impl OpenRepository {
                     return Err(Self::without_marker(location, backend).await);
                 }
                 // It is longer than any marker.
-                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(damaged_marker(location, None)),
+                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(damaged_marker(location).because(error)),
                 answer => answer.while_doing(|| format!("opening repository {location}"))?,
             };
             match decode_record::<RepositoryMarker>(Kind::Repository, &bytes) {
                 Ok(marker) => Ok(Self::new(marker.id, backend)),
-                Err(source) => Err(damaged_marker(location, Some(source))),
+                Err(source) => Err(damaged_marker(location).because(source)),
             }
         })
     }
@@ -82,7 +79,7 @@ impl OpenRepository {
     async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
         match Self::new(RepositoryId::new([0; 16]), backend).job_folders().await {
             Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
-                damaged_marker(location, None)
+                damaged_marker(location)
             }
             _ => Error::NotARepository { location },
         }
@@ -107,7 +104,7 @@ impl OpenRepository {
             if jobs.is_empty() && headless.is_empty() {
                 return Err(Error::NotARepository { location });
             }
-            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::Defect(error.to_string()))?;
+            let bytes = encode_record(Kind::Repository, &marker).map_err(|error| Error::defect(error.to_string()))?;
             let while_doing = || format!("making {location} a repository again");
             repository.backend().delete(&marker_key()?).await.while_doing(while_doing)?;
             repository.backend().put(&marker_key()?, Bytes::from(bytes)).await.while_doing(while_doing)?;
@@ -126,7 +123,7 @@ impl OpenRepository {
     pub fn probe(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let name: String = random_bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();
-            let folder = Prefix::new(format!("{PROBE}/{name}")).map_err(|error| Error::Defect(error.to_string()))?;
+            let folder = Prefix::new(format!("{PROBE}/{name}")).map_err(|error| Error::defect(error.to_string()))?;
             let seen = probe_create(self.backend(), &folder).await;
             match seen.while_doing(|| format!("trying whether {} keeps writers apart", self.location()))? {
                 CreateIfAbsent::Kept => Ok(()),
@@ -136,6 +133,6 @@ impl OpenRepository {
     }
 }
 
-fn damaged_marker(location: String, source: Option<FormatError>) -> Error {
-    Error::Damaged { object: MARKER.to_owned(), location, advice: MARKER_ADVICE.to_owned(), source }
+fn damaged_marker(location: String) -> Error {
+    Error::damaged(DamagedPart::Marker, MARKER, location)
 }

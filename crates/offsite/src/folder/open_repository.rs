@@ -1,13 +1,13 @@
 //! Repositories that Offsite has made its own.
 
-use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use offsite_core::RepositoryId;
 use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
 use crate::Result;
-use crate::error::Context;
+use crate::error::{Context, Located, Within};
 use crate::folder::layout::{BLOCKS, class_of};
 
 /// A repository that is open: a place that stores objects, with Offsite's marker in it.
@@ -36,6 +36,11 @@ impl OpenRepository {
         self.backend.location()
     }
 
+    /// The repository, as errors know it.
+    pub(crate) fn located(&self) -> Located {
+        Located { location: self.location(), id: Some(self.id) }
+    }
+
     /// How many bytes can still be stored, where the place tells.
     pub(crate) async fn free_bytes(&self) -> offsite_repository::Result<Option<u64>> {
         self.backend.free_bytes().await
@@ -44,7 +49,7 @@ impl OpenRepository {
     /// The objects below a folder, and their lengths.
     pub(crate) async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
         let objects = self.backend.list_all(folder).await;
-        let objects = objects.while_doing(|| format!("listing {}", self.location()))?;
+        let objects = objects.while_doing(|| format!("listing {}", self.location())).at(|| self.located())?;
         Ok(objects.into_iter().map(|object| (object.key, object.length)).collect())
     }
 
@@ -60,19 +65,19 @@ impl OpenRepository {
     /// The granularity of punched holes, if the repository can punch.
     pub(crate) fn backend_granularity(&self) -> Option<u32> {
         let reclaim = self.backend.reclaim()?;
-        u32::try_from(reclaim.granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
+        u32::try_from(reclaim.punch_granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
     }
 
     /// What was read from and written to backup files so far.
     #[must_use]
     pub fn block_counts(&self) -> Counts {
-        self.backend.snapshot_of(BLOCKS)
+        self.backend.counts_of(BLOCKS)
     }
 
     /// All calls so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.backend.snapshot()
+        self.backend.counts()
     }
 }
 

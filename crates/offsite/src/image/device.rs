@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::detect::length;
 use crate::files::in_use;
-use crate::{Error, Result};
+use crate::{Error, ErrorPlace, Result};
 
 /// Whether a block device is at `path`, or behind a link there.
 pub(super) fn is_device(path: &Path) -> bool {
@@ -32,7 +32,11 @@ impl Device {
         options.read(true).write(true).custom_flags(OFlags::EXCL.bits().cast_signed());
         let file = match options.open(path) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
-                return Err(Error::InUse { path: path.to_owned(), holders: in_use::device_holders(path) });
+                return Err(Error::InUse {
+                    path: path.to_owned(),
+                    holders: in_use::device_holders(path),
+                    at: ErrorPlace::default(),
+                });
             }
             Err(error) => return Err(Error::image(path, refusal(error.kind()), Some(error))),
             Ok(file) => file,
@@ -43,12 +47,17 @@ impl Device {
         }
         let size_bytes = length(&file).map_err(unknown)?;
         if size_bytes < disk_bytes {
-            return Err(Error::DeviceTooSmall { path: path.to_owned(), device_bytes: size_bytes, disk_bytes });
+            return Err(Error::DeviceTooSmall {
+                path: path.to_owned(),
+                device_bytes: size_bytes,
+                disk_bytes,
+                at: ErrorPlace::default(),
+            });
         }
         // Machines that run on the device, and loop devices, have it open like any other file.
         let holders = in_use::device_holders(path);
         if !holders.is_empty() {
-            return Err(Error::InUse { path: path.to_owned(), holders });
+            return Err(Error::InUse { path: path.to_owned(), holders, at: ErrorPlace::default() });
         }
         Ok((Self { path: path.to_owned(), size_bytes }, file))
     }

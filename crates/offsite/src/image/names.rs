@@ -19,7 +19,7 @@ pub(crate) fn disk_names(sources: &[ImageSource]) -> Result<Vec<DiskName>, DiskN
             return Err(name.clone());
         }
     }
-    let paths = || sources.iter().filter(|source| source.name.is_none()).map(|source| source.path.as_path());
+    let paths = || sources.iter().filter(|source| source.name.is_none()).filter_map(ImageSource::path);
     let depth_max = paths().map(|path| path.components().count()).max().unwrap_or(0);
     // All of them are told by the same depth, so that the order in which they are given does not matter.
     let is_clear = |depth: &usize| {
@@ -31,7 +31,7 @@ pub(crate) fn disk_names(sources: &[ImageSource]) -> Result<Vec<DiskName>, DiskN
     let names = sources.iter().map(|source| match &source.name {
         Some(name) => name.clone(),
         None => {
-            let name = of_path(&source.path, depth);
+            let name = of_path(source.path().unwrap_or(Path::new("")), depth);
             let again = (2..).map(|count| DiskName::nearest(&format!("{count}-{name}")));
             let free = std::iter::once(name.clone()).chain(again).find(|name| !taken.contains(name));
             let name = free.unwrap_or(name);

@@ -1,8 +1,9 @@
 //! qcow2 images, by imago.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use imago::file::File;
 use imago::qcow2::Qcow2;
@@ -12,7 +13,7 @@ use imago::{
 };
 
 use super::watch::Watch;
-use super::{DiskImage, DiskSink, Trust, qcow2_bounds};
+use super::{DiskImage, DiskSink, EMPTY, ImageSink, Trust, check_size, qcow2_bounds};
 use crate::files::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
@@ -39,22 +40,22 @@ impl Qcow2Image {
         };
         let access = FormatAccess::new(image.map_err(refused)?);
         if access.size() == 0 {
-            return Err(Error::image(path, "it is empty; a disk has at least one byte", None));
+            return Err(Error::image(path, EMPTY, None));
         }
         Ok(Self { path: path.to_owned(), access, watches })
     }
 }
 
 impl DiskImage for Qcow2Image {
-    fn path(&self) -> &Path {
-        &self.path
+    fn location(&self) -> String {
+        self.path.display().to_string()
     }
 
     fn size_bytes(&self) -> u64 {
         self.access.size()
     }
 
-    fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
         let mut offset = from;
         while offset < self.size_bytes() {
             let mapping = self.access.get_mapping(offset, self.size_bytes() - offset);
@@ -72,15 +73,15 @@ impl DiskImage for Qcow2Image {
         Ok(None)
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.access
             .read(buffer, offset)
             .map_err(|error| Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)))?;
         // Of a file that was cut off meanwhile, these may be zeros that nobody wrote.
-        self.watches.iter().try_for_each(Watch::check_length)
+        Ok(self.watches.iter().try_for_each(Watch::check_length)?)
     }
 
-    fn settle(&self) -> Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<String>> {
         let mut note = None;
         for watch in &self.watches {
             note = note.or(watch.settle()?);
@@ -96,6 +97,7 @@ const SECTOR_BYTES: u64 = 512;
 #[derive(Debug)]
 pub(super) struct Qcow2Sink {
     partial: Partial,
+    size_bytes: u64,
     // Writes allocate clusters, so one at a time; the blocks that come here are as large as imago likes them.
     access: Mutex<Option<FormatAccess<File>>>,
 }
@@ -112,33 +114,56 @@ impl Qcow2Sink {
                     })
             });
         let image = created.map_err(|error| partial.failed(error))?;
-        Ok(Self { partial, access: Mutex::new(Some(FormatAccess::new(image))) })
+        Ok(Self { partial, size_bytes, access: Mutex::new(Some(FormatAccess::new(image))) })
+    }
+}
+
+impl Qcow2Sink {
+    fn access(&self) -> MutexGuard<'_, Option<FormatAccess<File>>> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` to the image, unless it is finished.
+    fn write(&self, work: impl FnOnce(&FormatAccess<File>) -> io::Result<()>) -> io::Result<()> {
+        let access = self.access();
+        let access = access.as_ref().ok_or_else(|| Error::defect("a finished image is written to".to_owned()))?;
+        Ok(work(access).map_err(|error| self.partial.failed(error))?)
     }
 }
 
 impl DiskSink for Qcow2Sink {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let access = self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(access) = access.as_ref() else {
-            return Err(Error::Defect("a finished image is written to".to_owned()));
-        };
-        access.write(bytes, offset).map_err(|error| self.partial.failed(error))
+    fn location(&self) -> String {
+        self.partial.path().display().to_string()
     }
 
-    fn finish(&self) -> Result<()> {
-        let access = self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    fn begin(&self, size_bytes: u64) -> io::Result<()> {
+        Ok(check_size(self.partial.path(), self.size_bytes, size_bytes)?)
+    }
+
+    fn is_zeroed(&self) -> bool {
+        true
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(|access| access.write(bytes, offset))
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        let access = self.access().take();
         if let Some(access) = access {
             access.flush().and_then(|()| access.sync()).map_err(|error| self.partial.failed(error))?;
         }
         Ok(())
     }
+}
 
+impl ImageSink for Qcow2Sink {
     fn keep(&self) -> Result<()> {
         self.partial.keep()
     }
 
     fn discard(&self) {
-        drop(self.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+        drop(self.access().take());
         self.partial.discard();
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::{DiskSink, WriteOver};
+use super::{DiskSink, ImageSink, WriteOver, check_size};
 use crate::files::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
@@ -29,6 +29,8 @@ static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 pub(super) struct RawSink {
     place: Place,
     file: File,
+    /// The size of the disk.
+    size_bytes: u64,
     unflushed_bytes: AtomicU64,
     flusher: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
@@ -50,17 +52,24 @@ impl RawSink {
     pub(super) fn create(path: &Path, size_bytes: u64, replace: Replace) -> Result<Self> {
         let (partial, file) = Partial::create(path, Content::Image, replace)?;
         file.set_len(size_bytes).map_err(|error| partial.failed(error))?;
-        Ok(Self::new(Place::File(partial), file))
+        Ok(Self::new(Place::File(partial), file, size_bytes))
     }
 
     /// Writes over a block device that has at least so many bytes.
     pub(super) fn open_device(path: &Path, size_bytes: u64) -> Result<Self> {
         let (device, file) = Device::claim(path, size_bytes)?;
-        Ok(Self::new(Place::Device { device, is_begun: AtomicBool::new(false) }, file))
+        Ok(Self::new(Place::Device { device, is_begun: AtomicBool::new(false) }, file, size_bytes))
     }
 
-    fn new(place: Place, file: File) -> Self {
-        Self { place, file, unflushed_bytes: AtomicU64::new(0), flusher: Mutex::new(None) }
+    fn new(place: Place, file: File, size_bytes: u64) -> Self {
+        Self { place, file, size_bytes, unflushed_bytes: AtomicU64::new(0), flusher: Mutex::new(None) }
+    }
+
+    fn path(&self) -> &Path {
+        match &self.place {
+            Place::File(partial) => partial.path(),
+            Place::Device { device, .. } => device.path(),
+        }
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -70,7 +79,7 @@ impl RawSink {
         }
     }
 
-    fn begin(&self) {
+    fn begin_writing(&self) {
         if let Place::Device { is_begun, .. } = &self.place {
             is_begun.store(true, Ordering::Relaxed);
         }
@@ -136,11 +145,35 @@ fn join(flusher: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
 }
 
 impl DiskSink for RawSink {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.begin();
-        self.write(bytes, offset).map_err(|error| self.failed(error))
+    fn location(&self) -> String {
+        self.path().display().to_string()
     }
 
+    fn begin(&self, size_bytes: u64) -> io::Result<()> {
+        Ok(check_size(self.path(), self.size_bytes, size_bytes)?)
+    }
+
+    fn is_zeroed(&self) -> bool {
+        matches!(self.place, Place::File(_))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.begin_writing();
+        Ok(self.write(bytes, offset).map_err(|error| self.failed(error))?)
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        self.begin_writing();
+        Ok(self.zero(range).map_err(|error| self.failed(error))?)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(join(flusher).and_then(|()| self.file.sync_all()).map_err(|error| self.failed(error))?)
+    }
+}
+
+impl ImageSink for RawSink {
     fn write_over(&self) -> Option<WriteOver> {
         match &self.place {
             Place::File(_) => None,
@@ -150,19 +183,6 @@ impl DiskSink for RawSink {
                 is_begun: is_begun.load(Ordering::Relaxed),
             }),
         }
-    }
-
-    fn write_zeros(&self, range: Range<u64>) -> Result<()> {
-        if matches!(self.place, Place::File(_)) {
-            return Ok(());
-        }
-        self.begin();
-        self.zero(range).map_err(|error| self.failed(error))
-    }
-
-    fn finish(&self) -> Result<()> {
-        let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        join(flusher).and_then(|()| self.file.sync_all()).map_err(|error| self.failed(error))
     }
 
     fn keep(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Backup jobs: disk images into restore points.
 
 mod method;
+mod plan;
 mod points;
 mod store;
 
@@ -9,21 +10,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::Role;
 use offsite_core::retention::{Flags, Policy, Simple};
-use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Stored, Timestamp};
+use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Role, Stored, Timestamp};
 
 use crate::commit::point::{Addition, commit_point};
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::error::causes;
+use crate::error::within;
 use crate::image::{ImageSource, disk_names};
 use crate::jobs::transform::{Transforms, heal_and_transform};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 pub use method::{BackupMethod, FullKind};
+pub use plan::{BackupPlan, PlannedBackup};
 
 use method::Making;
 use points::{Place, Points};
@@ -134,11 +135,11 @@ impl BackupJob {
     /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
     ///
     /// # Errors
-    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::Settings`] for settings that do not fit the
+    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::InvalidSetting`] for settings that do not fit the
     /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
     /// those of the repository. What was committed before the error stays; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let images = self.images().await?;
             let settings = WriterSettings {
                 role: Role::Backup,
@@ -153,17 +154,16 @@ impl BackupJob {
         })
     }
 
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
+    }
+
     async fn run_with(&self, writer: &mut Writer, images: Images, now: Timestamp) -> Result<BackupReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         writer.label(&self.labels);
         let block_size = writer.head().chain.block_size();
-        if let Some(wanted) = self.block_size.filter(|wanted| *wanted != block_size) {
-            return Err(Error::Settings(format!(
-                "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
-                self.job
-            )));
-        }
+        self.refuse_block_size(block_size)?;
         let head = writer.head();
         let making = Making::choose(&self.job, &head.chain, self.method, self.full)?;
         let mut indexes = Indexes::new(&self.repository, writer.layout(), head.folder);
@@ -175,17 +175,15 @@ impl BackupJob {
         let progress = self.progress.as_ref();
         let before_step = Before { blocks, latest: &latest };
         let stored = store_blocks(&self.repository, writer, images, before_step, now, progress).await?;
-        let StoredStep { mut plan, machines, failed, abandoned } = stored;
+        let StoredStep { plan, machines, failed, abandoned } = stored;
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
-        let addition =
-            Addition { rollback, point, plan: &mut plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
-        let point = commit_point(writer, &mut indexes, addition).await?;
         let mut planned = plan.cost();
-        let stored_blocks = Stored::of(&plan.index).blocks;
-        planned.blocks = stored_blocks;
+        planned.blocks = Stored::of(&plan.index).blocks;
+        let addition = Addition { rollback, point, plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
+        let point = commit_point(writer, &mut indexes, addition).await?;
         let tally = Tally {
             planned,
             source: BlockTraffic::default(),
@@ -200,8 +198,8 @@ impl BackupJob {
             full: point.kind == PointKind::Full,
             rolled_back,
             machines,
-            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: causes(&error) }).collect(),
-            stored_blocks,
+            failed: failed.into_iter().map(|(name, error)| MachineFailure { name, why: (&error).into() }).collect(),
+            stored_blocks: planned.blocks,
             stored_bytes: tally.target.bytes_written,
             duration: tally.duration,
             tally,
@@ -209,24 +207,41 @@ impl BackupJob {
         })
     }
 
+    fn refuse_block_size(&self, block_size: BlockSize) -> Result<()> {
+        match self.block_size.filter(|wanted| *wanted != block_size) {
+            Some(wanted) => Err(Error::setting(
+                "block_size",
+                format!(
+                    "job {} has blocks of {block_size} and cannot go on with {wanted}; start another job",
+                    self.job
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The images, each of which was looked at; they are opened one after the other as they are read.
     async fn images(&self) -> Result<Images> {
         if self.machines.is_empty() {
-            return Err(Error::Settings(format!("job {} has no machine to back up", self.job)));
+            return Err(Error::setting("machine", format!("job {} has no machine to back up", self.job)));
         }
-        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: 0 };
+        let mut images = Images { machines: BTreeMap::new(), failed: BTreeMap::new(), bytes: BTreeMap::new() };
         for (name, sources) in &self.machines {
             if sources.is_empty() || sources.len() > usize::from(u16::MAX) {
-                return Err(Error::Settings(format!("machine {name} has {} disks", sources.len())));
+                return Err(Error::setting("machine", format!("machine {name} has {} disks", sources.len())));
             }
             let names = disk_names(sources).map_err(|disk| {
-                Error::Settings(format!("two disks of machine {name} are called {disk}; give each a name of its own"))
+                Error::setting(
+                    "machine",
+                    format!("two disks of machine {name} are called {disk}; give each a name of its own"),
+                )
             })?;
             let named = names.into_iter().zip(sources.iter().cloned()).collect();
             if images.machines.insert(name.clone(), named).is_some() {
-                return Err(Error::Settings(format!(
-                    "machine {name} is given twice; name each once, with all its disks"
-                )));
+                return Err(Error::setting(
+                    "machine",
+                    format!("machine {name} is given twice; name each once, with all its disks"),
+                ));
             }
         }
         let known = match JobFolder::open(&self.repository, &self.job).await {

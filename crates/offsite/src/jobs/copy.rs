@@ -3,12 +3,12 @@
 mod dry_run;
 mod guard;
 mod offer;
+mod request;
 mod room;
 mod selection;
 mod source;
 mod sync;
 
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,22 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use offsite_core::retention::{Policy, Simple};
 use offsite_core::selection::Choice;
-use offsite_core::{BlockMap, BlockSize, RestorePoint, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::error::causes;
+use crate::error::within;
 use crate::folder::findings::Findings;
-use crate::jobs::transform::{Drafting, Transforms, carried_out, heal, removes_machines, transform, whole};
+use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::MergeMethod;
-use crate::report::{CopyReport, OperationReport, SyncOutcome, TransformReport};
+use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
+pub use request::SyncRequest;
 pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
-pub use sync::SyncRequest;
 
 use selection::Asked;
 use source::Sources;
@@ -47,8 +45,8 @@ use source::Sources;
 pub struct CopyJob {
     name: JobName,
     sources: Vec<Source>,
-    unseen: Vec<String>,
-    notes: Vec<String>,
+    unseen: Vec<Unseen>,
+    notes: Vec<Note>,
     min_free_bytes: u64,
     target: OpenRepository,
     selection: Selection,
@@ -61,13 +59,14 @@ pub struct CopyJob {
 
 /// What a look at the sources of a copy job found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Look {
     /// Each machine of the selection.
     pub choices: Vec<Choice>,
-    /// What could not be looked at, in words.
-    pub notes: Vec<String>,
-    /// What nobody is likely to have meant, in words, as it is at this moment: machines that come no more, patterns that match nothing.
-    pub doubts: Vec<String>,
+    /// What could not be looked at.
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant, as it is at this moment: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl CopyJob {
@@ -106,17 +105,17 @@ impl CopyJob {
         })
     }
 
-    /// Sources that cannot be opened now, each with the reason in words. The others are copied; the reports say what was not looked
+    /// Sources that cannot be opened now, each with the reason. The others are copied; the reports say what was not looked
     /// at, and no machine counts as gone that is not seen meanwhile.
     #[must_use]
-    pub fn unseen(mut self, unseen: Vec<String>) -> Self {
+    pub fn unseen(mut self, unseen: Vec<Unseen>) -> Self {
         self.unseen = unseen;
         self
     }
 
-    /// What the reports are to say beside what is found, in words.
+    /// What the reports are to say beside what is found; in words of the caller, as [`Note::Told`].
     #[must_use]
-    pub fn notes(mut self, notes: Vec<String>) -> Self {
+    pub fn notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;
         self
     }
@@ -199,6 +198,12 @@ impl CopyJob {
         Asked { sources, selection, target, request, known_origins, adopts: *adopts }
     }
 
+    /// Adds to an error of this job where it happened.
+    fn tell(&self, error: Error) -> Error {
+        let sources = self.sources.iter().map(|source| source.repository().located());
+        error.between(sources, &self.target.located()).in_job(&self.name)
+    }
+
     pub(crate) fn name(&self) -> &JobName {
         &self.name
     }
@@ -219,7 +224,7 @@ impl CopyJob {
     /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
     /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
             let result = self.run_pinned(&sources, now).await;
             sources.unpin(result).await
@@ -238,9 +243,8 @@ impl CopyJob {
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, machines, mut notes, doubts } = synced;
-        notes.extend(doubts);
-        Ok(CopyReport { sync, machines, transform, notes })
+        let SyncOutcome { sync, machines, notes, doubts } = synced;
+        Ok(CopyReport { sync, machines, transform, notes, doubts })
     }
 
     /// What becomes of each machine of the selection, if a sync is made now, and what could not be looked at. Nothing is written.
@@ -248,7 +252,7 @@ impl CopyJob {
     /// # Errors
     /// [`Error::UnknownJob`] if no source is there; those of the repositories.
     pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
             let result = self.look_at(&sources, request).await;
             sources.unpin(result).await
@@ -256,7 +260,7 @@ impl CopyJob {
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let notes = sources.notes.iter().chain(&self.notes).cloned().collect();
+        let notes = sources.notes().chain(self.notes.iter().cloned()).collect();
         let target = match JobFolder::open(&self.target, &self.name).await {
             Err(Error::UnknownJob { .. }) => None,
             folder => Some(folder?),
@@ -279,7 +283,7 @@ impl CopyJob {
     /// # Errors
     /// As for [`CopyJob::run`].
     pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
             let result = self.sync_pinned(&sources, request).await;
             sources.unpin(result).await
@@ -299,7 +303,7 @@ impl CopyJob {
     /// # Errors
     /// [`Error::Busy`] if the job is running already; those of the repositories.
     pub fn transform(&self, now: Timestamp, added: u32) -> BoxFuture<'_, Result<TransformReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let block_size = match JobFolder::open(&self.target, &self.name).await {
                 Err(Error::UnknownJob { .. }) => return Ok(TransformReport::default()),
                 folder => folder?.chain().block_size(),
@@ -332,15 +336,11 @@ impl CopyJob {
                 let removes_machines = removes_machines(writer.head(), &self.transforms, now);
                 let keeping = Transforms { deleted_machines: None, ..self.transforms.clone() };
                 let mut report = self.transform_with(writer, &mut indexes, &[], &keeping, now, added).await?;
-                let why = causes(&error);
                 if is_damaged {
-                    report.notes.push(format!("damaged blocks were not looked for at the sources: {why}"));
+                    report.notes.push(Note::SourcesNotSearched { why: (&error).into() });
                 }
                 if removes_machines {
-                    report.notes.push(format!(
-                        "machines that were not selected keep their copies for now: they may be selected again, and the sources cannot be \
-                         looked at: {why}"
-                    ));
+                    report.notes.push(Note::DeselectedKept { why: (&error).into() });
                 }
                 Ok(report)
             }
@@ -386,20 +386,13 @@ impl CopyJob {
         writer: &mut Writer,
         indexes: &mut Indexes,
         sources: &[&JobFolder],
-    ) -> Result<(Vec<OperationReport>, Vec<String>)> {
+    ) -> Result<(Vec<OperationReport>, Vec<Note>)> {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
         let mut sources = sources;
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
-            let head = writer.head().clone();
-            let draft = {
-                let mut mint = || writer.mint();
-                let indexes = &mut *indexes;
-                let (repository, stored) = (&self.target, &head.files);
-                let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
-                whole::draft(&mut drafting, sources, sequence).await?
-            };
-            let (note, reads_source) = (whole::note(&draft.operation), !draft.sources.is_empty());
-            match carried_out(writer, draft, self.progress.as_ref()).await {
+            let drafted = whole::draft(&mut writer.plan_context(indexes), sources, sequence).await?;
+            let (note, reads_source) = (whole::note(&drafted.operation), !drafted.sources.is_empty());
+            match carried_out(writer, drafted, self.progress.as_ref()).await {
                 Ok(Some(report)) => {
                     notes.extend(note);
                     done.push(report);
@@ -408,10 +401,7 @@ impl CopyJob {
                 Ok(None) => {}
                 // It is damaged there: the chain has the point as well.
                 Err(error) if error.is_loss() && reads_source => {
-                    notes.push(format!(
-                        "restore point {sequence} could not be read whole from the source: {}",
-                        causes(&error)
-                    ));
+                    notes.push(Note::FullNotRead { sequence, why: (&error).into() });
                     sources = &[];
                 }
                 Err(error) => return Err(error),

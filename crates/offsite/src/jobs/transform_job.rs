@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::Role;
-use offsite_core::{BlockSize, ObjectId, Timestamp};
+use offsite_core::{BlockSize, Role, Timestamp};
 
+use crate::commit::dry_run::DryRun;
 use crate::commit::writer::{Writer, WriterSettings};
-use crate::jobs::transform::{PlannedOperation, Planning, Transforms, heal_and_transform, plan, plan_healing};
+use crate::error::within;
+use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
 use crate::reader::job_folder::JobFolder;
 use crate::report::TransformReport;
-use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
 /// space is given back. No source is needed, and no restore point is made.
@@ -65,7 +66,7 @@ impl TransformJob {
     /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
     /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformReport>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let (role, block_size) = self.known().await?;
             let clock = self.transforms.clock();
             let settings = WriterSettings { role, block_size, lease_duration: self.lease_duration, now, clock };
@@ -74,6 +75,10 @@ impl TransformJob {
             let result = self.run_with(&mut writer, now).await;
             writer.close(result).await
         })
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.name)
     }
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
@@ -92,22 +97,13 @@ impl TransformJob {
     /// # Errors
     /// As for [`TransformJob::run`], but for writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;
-            let mut indexes = folder.indexes();
-            // Ids that no writer will ever mint: nothing of this plan is carried out.
-            let mut minted = 0;
-            let mut mint = || {
-                minted += 1;
-                ObjectId::new(u32::MAX, minted)
-            };
-            let transforms = &self.transforms;
             let planned = async {
-                let mut head = folder.head_for_next_run().await?;
-                let stored = head.files.clone();
-                let target = Planning { repository: &self.repository, stored: &stored };
-                let mut planned = plan_healing(target, &mut head, &mut indexes, &[], &mut mint).await?;
-                planned.extend(plan(target, &mut head, &mut indexes, transforms, now, 0, &mut mint).await?);
+                let head = folder.head_for_next_run().await?;
+                let mut dry_run = DryRun::new(&self.repository, head, folder.indexes());
+                let mut planned = plan_healing(&mut dry_run, &[]).await?;
+                planned.extend(plan(&mut dry_run, &self.transforms, now, 0).await?);
                 Ok(planned)
             };
             let planned = planned.await;

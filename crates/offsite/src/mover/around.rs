@@ -72,7 +72,7 @@ fn is_lost(error: &Error) -> bool {
 
 fn has_unreadable_sector(error: &Error) -> bool {
     let Error::Repository { source, .. } = error else { return false };
-    let cause = std::error::Error::source(source).and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause = std::error::Error::source(&**source).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.and_then(Errno::from_io_error) == Some(Errno::IO)
 }
 
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn a_sector_that_cannot_be_read_is_lost_and_an_outage_is_none() {
-        let of_repository = |cause: Errno| Error::Repository {
-            while_doing: "reading".to_owned(),
-            source: offsite_repository::Error::new(ErrorKind::Unavailable, "read").with_source(io::Error::from(cause)),
+        let of_repository = |cause: Errno| {
+            let source = offsite_repository::Error::new(ErrorKind::Unavailable, "read");
+            Error::repository("reading".to_owned(), source.with_source(io::Error::from(cause)))
         };
         assert!(is_lost(&of_repository(Errno::IO)));
         assert!(!is_lost(&of_repository(Errno::TIMEDOUT)));

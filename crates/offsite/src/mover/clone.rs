@@ -29,17 +29,17 @@ pub(crate) async fn clone_frames(
         files.entry(step.to.file).or_default().push(step);
     }
     if files.len() > scratch.len() {
-        return Err(Error::Defect(format!("{} keys for {} files", scratch.len(), files.len())));
+        return Err(Error::defect(format!("{} keys for {} files", scratch.len(), files.len())));
     }
     for ((file, steps), scratch) in files.into_iter().zip(scratch) {
         let region = header.region(file)?;
-        let mut pieces = vec![Piece { key: scratch.clone(), range: 0..region.len() as u64 }];
+        let mut pieces = vec![Piece::new(scratch.clone(), 0..region.len() as u64)];
         let mut end = region.len() as u64;
         for step in steps {
             let start = step.from.offset;
             let range = start..(start + u64::from(step.from.length)).next_multiple_of(alignment);
             if step.to.offset != end {
-                return Err(Error::Defect(format!("a frame planned at {} would lie at {end}", step.to.offset)));
+                return Err(Error::defect(format!("a frame planned at {} would lie at {end}", step.to.offset)));
             }
             end += range.end - range.start;
             add(&mut pieces, frames.layout.backup_file(step.from.file)?, range);
@@ -47,7 +47,7 @@ pub(crate) async fn clone_frames(
         let while_doing = || format!("cloning into a backup file in {}", frames.repository.location());
         let backend = frames.repository.backend();
         let Some(clone_range) = backend.clone_range() else {
-            return Err(Error::Defect("a clone where nothing can be cloned".to_owned()));
+            return Err(Error::defect("a clone where nothing can be cloned".to_owned()));
         };
         backend.put(scratch, region).await.while_doing(while_doing)?;
         let created = clone_range.create_from(&frames.layout.backup_file(file)?, &pieces).await;
@@ -62,7 +62,7 @@ pub(crate) async fn clone_frames(
 fn add(pieces: &mut Vec<Piece>, key: Key, range: Range<u64>) {
     match pieces.last_mut() {
         Some(last) if last.key == key && last.range.end == range.start => last.range.end = range.end,
-        _ => pieces.push(Piece { key, range }),
+        _ => pieces.push(Piece::new(key, range)),
     }
 }
 

@@ -16,9 +16,9 @@ use super::codec::{Sealed, open_frame};
 use super::output::Output;
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
-use crate::error::causes;
 use crate::gate::{Gate, Passage};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
+use crate::report::ErrorSummary;
 use crate::{Error, Result};
 
 /// What a copy has brought.
@@ -32,7 +32,7 @@ pub(crate) struct Copied {
     pub(crate) bytes_read: u64,
     pub(crate) read_requests: u64,
     /// Machines of which blocks cannot be read, with the reason.
-    pub(crate) damaged: BTreeMap<MachineName, String>,
+    pub(crate) damaged: BTreeMap<MachineName, ErrorSummary>,
     /// The first of these reasons.
     pub(crate) damage: Option<Error>,
     pub(crate) ending: Ending,
@@ -58,7 +58,7 @@ pub(crate) async fn copy(
     placement: Placement,
     gate: &dyn Gate,
     mut output: Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Copied> {
     match carry(plan, sources, placement, gate, &mut output, progress).await {
         Ok(copied) => output.finish().await.map(|()| copied),
@@ -75,14 +75,14 @@ async fn carry(
     placement: Placement,
     gate: &dyn Gate,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Copied> {
     let moves = &plan.moves;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     let batches = move_batches(moves);
     let asked = batches.len();
     let halted = AtomicBool::new(false);
-    progress.begin("copying", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches)
         .then(|batch| async {
             let is_open = !halted.load(Ordering::Relaxed)
@@ -152,7 +152,7 @@ async fn carry(
                     });
                     let number = numbers.get(&step.address.machine).copied().filter(|_| !is_short);
                     let number = number.ok_or_else(|| {
-                        Error::Defect(format!("a block of {} that was not planned", step.address.machine))
+                        Error::defect(format!("a block of {} that was not planned", step.address.machine))
                     })?;
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                     copied.places[position] = Some(place);
@@ -163,7 +163,7 @@ async fn carry(
                 }
                 Err(error) => return Err(error),
             }
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     drop(reads);
@@ -195,7 +195,7 @@ async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result
 
 impl Copied {
     fn note(&mut self, machine: &MachineName, error: &Error) {
-        self.damaged.entry(machine.clone()).or_insert_with(|| causes(error));
+        self.damaged.entry(machine.clone()).or_insert_with(|| error.into());
     }
 }
 

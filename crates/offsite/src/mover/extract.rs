@@ -1,5 +1,7 @@
 //! Backup files into disk images.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -10,8 +12,8 @@ use offsite_core::{BlockSize, DiskNumber};
 use super::around::{Lost, around_loss};
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::image::DiskSink;
-use crate::progress::Progress;
+use crate::image::{DiskSink, failed};
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 thread_local! {
@@ -29,11 +31,11 @@ pub(crate) async fn extract(
     block_size: BlockSize,
     sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)>,
     goes_on: bool,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Lost> {
-    progress.begin("restoring", wanted.iter().map(|block| u64::from(block.at.length)).sum());
+    let progress = progress.begin(Step::Transfer, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let sink_of =
-        |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::Defect("a disk without an image".to_owned()));
+        |block: &Wanted| sink_of(block.address.disk).ok_or_else(|| Error::defect("a disk without an image".to_owned()));
     let (sink_of, wanted) = (&sink_of, &wanted);
     let write = |batch: Batch| async move {
         let bytes = source.read(&batch).await?;
@@ -45,7 +47,8 @@ pub(crate) async fn extract(
                 let write = |(block, (sink, size_bytes)): (&Wanted, (Arc<dyn DiskSink>, u64))| {
                     let frame = frame_in(&bytes, &batch, block.at)?;
                     open_block(&frame, block, &source, (block_size, size_bytes), plain)?;
-                    sink.write_at(plain, block_size.offset(block.address.block))
+                    let written = sink.write_at(block_size.offset(block.address.block), plain);
+                    written.map_err(|error| not_written(sink.as_ref(), error))
                 };
                 blocks.map(write).collect::<Result<Vec<()>>>()
             })
@@ -74,10 +77,21 @@ pub(crate) async fn extract(
         let ((sink, size_bytes), number) = (sink_of(block)?, block.address.block);
         let start = block_size.offset(number);
         let end = start + u64::from(block_size.length_at(number, size_bytes));
-        blocking(move || sink.write_zeros(start..end)).await?;
+        if !sink.is_zeroed() {
+            blocking(move || write_zeros(sink.as_ref(), start..end)).await?;
+        }
     }
     progress.end();
     Ok(lost)
+}
+
+/// Makes a range of a disk read as zeros. Blocks.
+pub(crate) fn write_zeros(sink: &dyn DiskSink, range: Range<u64>) -> Result<()> {
+    sink.write_zeros(range).map_err(|error| not_written(sink, error))
+}
+
+fn not_written(sink: &dyn DiskSink, error: io::Error) -> Error {
+    failed(&sink.location(), "it cannot be written", error)
 }
 
 /// Writes the plain bytes of a frame to `plain`, if they are the block that is wanted of a disk of `size_bytes`.

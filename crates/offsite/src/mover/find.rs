@@ -6,7 +6,7 @@ use offsite_repository::{ErrorKind, RepositoryExt};
 
 use super::FrameSource;
 use crate::Result;
-use crate::error::Context;
+use crate::error::{Context, Within};
 
 /// What is read at a time.
 const WINDOW_BYTES: u64 = 4 << 20;
@@ -30,7 +30,7 @@ pub(crate) async fn find(source: &FrameSource, file: ObjectId, length: u64, alig
         let window = match source.repository.backend().get_range(&key, start..end).await {
             // Cut off: what lies before the cut has been found.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
-            answer => answer.while_doing(|| format!("reading backup file {key}"))?,
+            answer => source.told(answer.while_doing(|| format!("reading backup file {key}")).of_object(&key))?,
         };
         let mut offset = start;
         while let Some(bytes) = usize::try_from(offset - start).ok().and_then(|from| window.get(from..))

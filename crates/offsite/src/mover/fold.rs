@@ -10,7 +10,7 @@ use offsite_repository::{Extent, Repository};
 use super::codec::open_frame;
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::error::Context;
-use crate::progress::Progress;
+use crate::progress::{Running, Step, Teller};
 use crate::{Error, Result};
 
 /// What is written with one flush. Far more costs memory, far less costs flushes.
@@ -23,13 +23,13 @@ pub(crate) async fn fold(
     alignment: u64,
     frames: &FrameSource,
     file: ObjectId,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    progress.begin("folding", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(batches(moves, alignment))
         .map(|batch| async move { (frames.read(&batch).await, batch) })
         .buffered(IN_FLIGHT);
-    let fold = Fold { moves, alignment, frames, file, progress };
+    let fold = Fold { moves, alignment, frames, file, progress: &progress };
     let mut lot = fold.next_lot(&mut reads).await?;
     while !lot.is_empty() {
         // While one lot is made durable, the next one is read and checked.
@@ -46,7 +46,7 @@ struct Fold<'a> {
     alignment: u64,
     frames: &'a FrameSource,
     file: ObjectId,
-    progress: &'a dyn Progress,
+    progress: &'a Running<'a>,
 }
 
 impl Fold<'_> {
@@ -65,14 +65,15 @@ impl Fold<'_> {
                 open_frame(&frame, &wanted, number).map_err(|error| self.frames.damaged(&wanted, error))?;
                 if step.to.file != self.file || step.to.length != step.from.length {
                     let (file, to) = (self.file, step.to.file);
-                    return Err(Error::Defect(format!("a fold into {file} that moves a block to {to}")));
+                    return Err(Error::defect(format!("a fold into {file} that moves a block to {to}")));
                 }
                 let start = usize::try_from(step.from.offset - batch.range.start).unwrap_or(usize::MAX);
                 let padded = u64::from(step.from.length).next_multiple_of(self.alignment);
                 let end = start.saturating_add(usize::try_from(padded).unwrap_or(usize::MAX)).min(bytes.len());
                 add(&mut extents, step.to.offset, bytes.slice(start..end));
                 lot_bytes += padded;
-                self.progress.advance(u64::from(step.from.length));
+                let (address, bytes) = (&step.address, u64::from(step.from.length));
+                self.progress.advance_disk(&address.machine, address.disk, bytes);
             }
         }
         Ok(extents)
@@ -103,7 +104,7 @@ fn batches(moves: &[Move], alignment: u64) -> Vec<Batch> {
 fn add(extents: &mut Vec<Extent>, offset: u64, bytes: Bytes) {
     match extents.last_mut() {
         Some(last) if last.end() == offset => last.chunks.push(bytes),
-        _ => extents.push(Extent { offset, chunks: vec![bytes] }),
+        _ => extents.push(Extent::new(offset, vec![bytes])),
     }
 }
 
@@ -111,9 +112,12 @@ async fn patch(frames: &FrameSource, file: ObjectId, mut extents: Vec<Extent>) -
     extents.sort_unstable_by_key(|extent| extent.offset);
     let key = frames.layout.backup_file(file)?;
     let Some(patch) = frames.repository.backend().patch() else {
-        return Err(Error::Defect("a fold where nothing can be written into".to_owned()));
+        return Err(Error::defect("a fold where nothing can be written into".to_owned()));
     };
-    patch.patch(&key, extents).await.while_doing(|| format!("folding into {key} in {}", frames.repository.location()))
+    patch
+        .write_extents(&key, extents)
+        .await
+        .while_doing(|| format!("folding into {key} in {}", frames.repository.location()))
 }
 
 #[cfg(test)]

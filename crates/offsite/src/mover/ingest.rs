@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +15,8 @@ use offsite_core::{
 use super::codec::{self, Sealed};
 use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
-use crate::image::{DiskImage, ImageSource, OpenImage};
-use crate::progress::Progress;
+use crate::image::{DiskImage, ImageSource, OpenImage, failed};
+use crate::progress::Running;
 use crate::{Error, Result};
 
 /// A disk to back up.
@@ -107,7 +108,7 @@ pub(crate) async fn ingest(
     output: &mut Output<'_>,
     placer: &mut Placer,
     mut mint: impl FnMut() -> ObjectId,
-    progress: &dyn Progress,
+    progress: &Running<'_>,
 ) -> Result<Ingest> {
     let machines = machines_of(disks);
     // Told to the workers, so that no more is read of a machine that has failed.
@@ -149,7 +150,7 @@ pub(crate) async fn ingest(
             Ok(Done::Skipped) => {}
             Ok(Done::Opened(open)) => current = Some(State::of(open)),
             Ok(Done::Blocks(blocks, outcomes)) => {
-                let state = current.as_mut().ok_or_else(|| Error::Defect("blocks of no disk".to_owned()))?;
+                let state = current.as_mut().ok_or_else(|| Error::defect("blocks of no disk".to_owned()))?;
                 for (block, outcome) in blocks.zip(outcomes) {
                     let plain_bytes = block_size.length_at(block, state.size_bytes());
                     state.read_bytes += u64::from(plain_bytes);
@@ -167,11 +168,11 @@ pub(crate) async fn ingest(
                             state.changed_bytes += u64::from(plain_bytes);
                         }
                     }
-                    progress.advance(u64::from(plain_bytes));
+                    progress.advance_disk(&disk.machine, disk.disk, u64::from(plain_bytes));
                 }
             }
             Ok(Done::Settled(warning)) => {
-                let mut state = current.take().ok_or_else(|| Error::Defect("the end of no disk".to_owned()))?;
+                let mut state = current.take().ok_or_else(|| Error::defect("the end of no disk".to_owned()))?;
                 state.warnings.extend(warning);
                 ingest.disks.push(state.finish(block_size)?);
             }
@@ -224,9 +225,9 @@ fn open(disk: IngestDisk, block_size: BlockSize) -> Result<OpenDisk> {
             open.format,
             open.image.size_bytes()
         );
-        return Err(Error::image(disk.source.path(), detail, None));
+        return Err(Error::image(Path::new(&open.image.location()), detail, None));
     }
-    let data = data_blocks(open.image.as_ref(), block_size)?;
+    let data = data_blocks(open.image.as_ref(), disk.size_bytes, block_size)?;
     Ok(OpenDisk { disk, open, data })
 }
 
@@ -257,7 +258,12 @@ impl Step {
         match self {
             Self::Opened(open) => Ok(Done::Opened(open)),
             Self::Blocks(open, blocks) => Ok(Done::Blocks(blocks.clone(), work(&open, blocks, block_size, level)?)),
-            Self::Settle(open) => Ok(Done::Settled(open.open.image.settle()?)),
+            Self::Settle(open) => {
+                let image = open.open.image.as_ref();
+                let settled = image.settle();
+                let detail = "whether it has changed while it was read cannot be told";
+                Ok(Done::Settled(settled.map_err(|error| failed(&image.location(), detail, error))?))
+            }
             Self::Failed(error) => Err(error),
         }
     }
@@ -279,7 +285,7 @@ impl State {
     }
 
     fn size_bytes(&self) -> u64 {
-        self.open.open.image.size_bytes()
+        self.open.disk.size_bytes
     }
 
     /// Fills what no batch read with zeros: holes of the image.
@@ -299,7 +305,7 @@ impl State {
         Ok(Ingested {
             machine: disk.machine.clone(),
             disk: disk.disk,
-            map: map.map_err(|error| Error::Defect(format!("{}: {error}", open.image.path().display())))?,
+            map: map.map_err(|error| Error::defect(format!("{}: {error}", open.image.location())))?,
             read_bytes: self.read_bytes,
             changed_bytes: self.changed_bytes,
             warnings: self.warnings,
@@ -316,13 +322,23 @@ fn push_hole(runs: &mut Vec<Run>, from: u64, end: u64) {
 }
 
 /// The ranges of blocks that are not holes, ascending and apart.
-fn data_blocks(image: &dyn DiskImage, block_size: BlockSize) -> Result<Vec<Range<u32>>> {
-    let count = block_size.count(image.size_bytes());
-    let count = u32::try_from(count)
-        .map_err(|_| Error::image(image.path(), format!("{count} blocks are too many; use larger blocks"), None))?;
+fn data_blocks(image: &dyn DiskImage, size_bytes: u64, block_size: BlockSize) -> Result<Vec<Range<u32>>> {
+    let count = block_size.count(size_bytes);
+    let refused = |detail: String| Error::image(Path::new(&image.location()), detail, None);
+    let count = u32::try_from(count).map_err(|_| refused(format!("{count} blocks are too many; use larger blocks")))?;
     let mut ranges: Vec<Range<u32>> = Vec::new();
     let mut from = 0;
-    while let Some(data) = image.next_data(from)? {
+    let next = |from| {
+        let next = image.next_data(from);
+        next.map_err(|error| failed(&image.location(), &format!("what follows byte {from} cannot be told"), error))
+    };
+    while let Some(data) = next(from)? {
+        if data.start < from || data.is_empty() || data.end > size_bytes {
+            return Err(refused(format!(
+                "its data from byte {from} on is said to be at {} to {} of {size_bytes}; mend what implements the image",
+                data.start, data.end
+            )));
+        }
         let first = u32::try_from(data.start / u64::from(block_size.bytes())).unwrap_or(count);
         let end = u32::try_from(block_size.count(data.end)).unwrap_or(count).min(count);
         match ranges.last_mut() {
@@ -346,12 +362,14 @@ fn work(
     block_size: BlockSize,
     level: i32,
 ) -> Result<Vec<Outcome>> {
-    let size_bytes = open.image.size_bytes();
+    let size_bytes = disk.size_bytes;
     let start = block_size.offset(blocks.start);
     let end = block_size.offset(blocks.end).min(size_bytes);
     PLAIN.with_borrow_mut(|plain| {
         plain.resize(usize::try_from(end - start).unwrap_or_default(), 0);
-        open.image.read_at(plain, start)?;
+        let image = open.image.as_ref();
+        let read = image.read_at(start, plain);
+        read.map_err(|error| failed(&image.location(), &format!("it cannot be read at byte {start}"), error))?;
         let outcomes = blocks.zip(plain.chunks(block_size.bytes() as usize)).map(|(block, plain)| {
             if codec::is_zero(plain) {
                 return Outcome::Zero;

@@ -14,11 +14,11 @@ use super::codec::Sealed;
 use tokio::sync::Mutex;
 
 use super::stream::{Sink, SinkWriter};
-use crate::error::Context;
+use crate::error::{Context, Within};
 use crate::folder::disks::DiskSummary;
 use crate::folder::disks::Disks;
 use crate::folder::layout::Layout;
-use crate::{Error, OpenRepository, Result};
+use crate::{Error, OpenRepository, Result, Side};
 
 /// The longest backup file where holes cannot be punched: there a file's space comes back when all of it is superseded or has
 /// been moved, so that compacting needs room for a file at a time.
@@ -73,10 +73,10 @@ impl OutputHeader {
             alignment_bytes: self.alignment_bytes,
             machines: self.machines.iter().map(machine).collect(),
         };
-        let bytes = header.encode().map_err(|error| Error::Defect(error.to_string()))?;
+        let bytes = header.encode().map_err(|error| Error::defect(error.to_string()))?;
         let region = self.first_offset();
         if bytes.len() as u64 != region {
-            return Err(Error::Defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
+            return Err(Error::defect(format!("a header of {} bytes in a region of {region}", bytes.len())));
         }
         Ok(Bytes::from(bytes))
     }
@@ -93,7 +93,7 @@ pub(crate) struct Output<'a> {
 enum Destination<'a> {
     Folder(&'a OpenRepository, &'a Layout),
     /// The one file of an export.
-    Stream(Arc<Mutex<Sink>>),
+    Stream(Arc<Mutex<Sink<'static>>>),
 }
 
 impl Destination<'_> {
@@ -102,7 +102,7 @@ impl Destination<'_> {
             Self::Stream(sink) => Ok(Box::new(SinkWriter(Arc::clone(sink)))),
             Self::Folder(repository, layout) => {
                 let writer = repository.backend().create(&layout.backup_file(id)?).await;
-                writer.while_doing(|| format!("creating a backup file in {}", repository.location()))
+                writer.while_doing(|| format!("creating a backup file in {}", repository.location())).on(Side::Target)
             }
         }
     }
@@ -131,7 +131,7 @@ impl<'a> Output<'a> {
     }
 
     /// An output whose only file goes into an export.
-    pub(crate) fn stream(sink: Arc<Mutex<Sink>>, header: OutputHeader) -> Self {
+    pub(crate) fn stream(sink: Arc<Mutex<Sink<'static>>>, header: OutputHeader) -> Self {
         Self { destination: Destination::Stream(sink), header, open: None }
     }
 
@@ -170,19 +170,19 @@ impl<'a> Output<'a> {
         }
         match &self.open {
             Some(open) if open.end == offset => Ok(open),
-            Some(open) => Err(Error::Defect(format!("a frame planned at {offset} would lie at {}", open.end))),
-            None => Err(Error::Defect("no backup file is open".to_owned())),
+            Some(open) => Err(Error::defect(format!("a frame planned at {offset} would lie at {}", open.end))),
+            None => Err(Error::defect("no backup file is open".to_owned())),
         }
     }
 
     async fn push<const PARTS: usize>(&mut self, frame: [Bytes; PARTS]) -> Result<()> {
         let alignment = u64::from(self.header.alignment_bytes);
-        let Some(open) = &mut self.open else { return Err(Error::Defect("no backup file is open".to_owned())) };
+        let Some(open) = &mut self.open else { return Err(Error::defect("no backup file is open".to_owned())) };
         open.ordinal += 1;
         frame.into_iter().for_each(|part| open.push(part));
         open.pad(alignment);
         if open.pending_bytes >= WRITE_BYTES {
-            open.flush().await.while_doing(|| self.destination.writing())?;
+            open.flush().await.while_doing(|| self.destination.writing()).on(Side::Target)?;
         }
         Ok(())
     }
@@ -191,8 +191,8 @@ impl<'a> Output<'a> {
     pub(crate) async fn finish(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let while_doing = || self.destination.writing();
-        open.flush().await.while_doing(while_doing)?;
-        open.writer.finish().await.while_doing(while_doing)
+        open.flush().await.while_doing(while_doing).on(Side::Target)?;
+        open.writer.finish().await.while_doing(while_doing).on(Side::Target)
     }
 
     /// Drops what was not finished, and gives its space back.

@@ -11,7 +11,7 @@ use super::around::{Lost, around_loss};
 use super::extract::open_block;
 use super::{FrameSource, IN_FLIGHT, Sink, Wanted, blocking, frame_in};
 use crate::Result;
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 
 /// Writes a disk of `size_bytes` to `sink`, each block checked against its digest first.
 ///
@@ -21,11 +21,11 @@ pub(crate) async fn pour(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
     (block_size, size_bytes): (BlockSize, u64),
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
     goes_on: bool,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<Lost> {
-    progress.begin("restoring", wanted.iter().map(|block| u64::from(block.at.length)).sum());
+    let progress = progress.begin(Step::Transfer, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
     let open = |batch: Batch| async move {
         let bytes = source.read(&batch).await?;

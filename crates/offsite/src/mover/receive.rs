@@ -7,9 +7,9 @@ use offsite_core::{MachineName, MachineNumber};
 
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
-use super::stream::{Source, bad_export};
+use super::stream::Source;
 use super::{IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 /// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and
@@ -22,12 +22,12 @@ pub(crate) async fn receive(
     numbers: impl Fn(&MachineName) -> Option<(MachineNumber, MachineNumber)> + Sync,
     plain_bytes: impl Fn(&Address) -> Option<u32> + Sync,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    progress.begin("importing", moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let numbered = |step: &Move| {
         let numbers = numbers(&step.address.machine);
-        numbers.ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))
+        numbers.ok_or_else(|| Error::defect(format!("machine {} has no number", step.address.machine)))
     };
     let reads = stream::unfold((source, start, batches(moves, |step| step.from).into_iter()), read_next);
     let mut checked = reads
@@ -49,12 +49,12 @@ pub(crate) async fn receive(
                     let mut plain = Vec::new();
                     let sealed = wanted.iter().map(|(block, number, plain_bytes)| {
                         let frame = frame_in(&bytes, &batch, block.at)?;
-                        unseal(&frame, block, *number, &mut plain).map_err(bad_export)?;
-                        let (header, start) = open_frame(&frame, block, *number).map_err(bad_export)?;
+                        unseal(&frame, block, *number, &mut plain).map_err(Error::bad_export)?;
+                        let (header, start) = open_frame(&frame, block, *number).map_err(Error::bad_export)?;
                         // Its digest says so, but a restore would write past the block.
                         if *plain_bytes != Some(header.plain_bytes) {
                             let why = "its block has not the length that the disk has it in".to_owned();
-                            return Err(bad_export(FormatError::Invalid { what: "frame", why }));
+                            return Err(Error::bad_export(FormatError::Invalid { what: "frame", why }));
                         }
                         Ok(Sealed {
                             codec: header.codec,
@@ -76,7 +76,7 @@ pub(crate) async fn receive(
         for (step, sealed) in moves[items].iter().zip(sealed) {
             let place = (step.to.file, step.to.offset);
             output.append(place, numbered(step)?.1, step.address.disk, step.address.block, sealed).await?;
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     progress.end();
@@ -94,7 +94,7 @@ async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Rea
         // The header before the frames may claim the bytes of the first.
         let Some(padding) = batch.range.start.checked_sub(at) else {
             let why = "its frames start inside the header of their backup file".to_owned();
-            return Err(bad_export(FormatError::Invalid { what: "export", why }));
+            return Err(Error::bad_export(FormatError::Invalid { what: "export", why }));
         };
         source.read("export", padding).await?;
         source.read("export", length).await

@@ -10,8 +10,8 @@ use offsite_repository::ErrorKind;
 
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
-use crate::{Error, Result};
+use crate::progress::{Step, Teller};
+use crate::{DamagedPart, Error, Result};
 
 /// A block that is not what was stored.
 #[derive(Debug, Clone)]
@@ -23,12 +23,8 @@ pub(crate) struct Flaw {
 }
 
 /// Reads every wanted block (ordered by file and offset) and returns those that are damaged.
-pub(crate) async fn scrub(
-    wanted: Arc<Vec<Wanted>>,
-    source: &FrameSource,
-    progress: &dyn Progress,
-) -> Result<Vec<Flaw>> {
-    progress.begin("verifying", wanted.iter().map(|block| u64::from(block.at.length)).sum());
+pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progress: Teller<'_>) -> Result<Vec<Flaw>> {
+    let progress = progress.begin(Step::Check, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
     let mut results = stream::iter(batches(wanted, |block| block.at))
         .map(|batch| async move {
@@ -90,6 +86,7 @@ async fn one_by_one(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, items: Rang
 
 fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {
     let why = match error {
+        Error::Damaged { part: DamagedPart::File, source: Some(source), .. } => source.to_string(),
         Error::Repository { source, .. } => source.to_string(),
         other => FormatError::Invalid { what: "backup file", why: other.to_string() }.to_string(),
     };
@@ -112,7 +109,7 @@ mod tests {
         let wanted = Wanted { address: Address { machine, disk: DiskNumber(0), block: 0 }, at };
         for (kind, is_gone) in [(ErrorKind::NotFound, true), (ErrorKind::Corrupt, false)] {
             let source = offsite_repository::Error::new(kind, "read");
-            let error = Error::Repository { while_doing: "reading".to_owned(), source };
+            let error = Error::damaged(DamagedPart::File, "job/blocks/1", "memory".to_owned()).because(source);
             let flaws = all_flawed(&[wanted.clone(), wanted.clone()], &error);
             assert_eq!(flaws.iter().map(|flaw| flaw.is_gone).collect::<Vec<_>>(), [is_gone; 2], "{kind}");
         }

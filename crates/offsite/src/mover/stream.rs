@@ -1,12 +1,15 @@
 //! Bytes that go out of, or come into, this process in one pass: exports and raw disks.
 
-use std::io::{Read, Write};
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_core::format::{Checksum, FormatError};
 use offsite_repository::{ErrorKind, ObjectWriter};
+use tokio::io::AsyncWrite;
 use tokio::sync::Mutex;
 
 use super::blocking;
@@ -19,16 +22,32 @@ const READ_BYTES: u64 = 4 << 20;
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Where a stream is written to, with the count and checksum of what was.
-pub(crate) struct Sink {
+pub(crate) struct Sink<'a> {
     while_doing: &'static str,
-    writer: Option<Box<dyn Write + Send>>,
+    /// None after a write that failed.
+    writer: Option<Writer<'a>>,
     checksum: Checksum,
     bytes: u64,
 }
 
-impl Sink {
+/// What takes the bytes.
+enum Writer<'a> {
+    /// Called on threads that may block.
+    Blocking(Box<dyn Write + Send>),
+    Async(Pin<Box<dyn AsyncWrite + Send + 'a>>),
+}
+
+impl<'a> Sink<'a> {
     pub(crate) fn new(while_doing: &'static str, writer: impl Write + Send + 'static) -> Self {
-        Self { while_doing, writer: Some(Box::new(writer)), checksum: Checksum::default(), bytes: 0 }
+        Self::of(while_doing, Writer::Blocking(Box::new(writer)))
+    }
+
+    pub(crate) fn asynchronous(while_doing: &'static str, writer: impl AsyncWrite + Send + 'a) -> Self {
+        Self::of(while_doing, Writer::Async(Box::pin(writer)))
+    }
+
+    fn of(while_doing: &'static str, writer: Writer<'a>) -> Self {
+        Self { while_doing, writer: Some(writer), checksum: Checksum::default(), bytes: 0 }
     }
 
     /// How many bytes were written.
@@ -42,20 +61,32 @@ impl Sink {
     }
 
     pub(crate) async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        let Some(mut writer) = self.writer.take() else {
-            return Err(Error::Defect("a stream is written to after it failed".to_owned()));
+        let Some(writer) = self.writer.take() else {
+            return Err(Error::defect("a stream is written to after it failed".to_owned()));
         };
-        let (mut checksum, while_doing) = (self.checksum.clone(), self.while_doing);
-        let (writer, checksum, bytes) = blocking(move || {
-            let mut bytes = 0;
-            for chunk in chunks {
-                writer.write_all(&chunk).map_err(|source| stream_error(while_doing, source))?;
-                checksum.update(&chunk);
-                bytes += chunk.len() as u64;
+        let while_doing = self.while_doing;
+        let mut checksum = self.checksum.clone();
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let (writer, checksum) = match writer {
+            Writer::Blocking(mut writer) => {
+                blocking(move || {
+                    for chunk in chunks {
+                        writer.write_all(&chunk).map_err(|source| Error::io(while_doing, source))?;
+                        checksum.update(&chunk);
+                    }
+                    Ok((Writer::Blocking(writer), checksum))
+                })
+                .await?
             }
-            Ok((writer, checksum, bytes))
-        })
-        .await?;
+            Writer::Async(mut writer) => {
+                for chunk in chunks {
+                    let written = write_all(writer.as_mut(), &chunk).await;
+                    written.map_err(|source| Error::io(while_doing, source))?;
+                    checksum.update(&chunk);
+                }
+                (Writer::Async(writer), checksum)
+            }
+        };
         self.writer = Some(writer);
         self.checksum = checksum;
         self.bytes += bytes;
@@ -78,14 +109,31 @@ impl Sink {
     }
 
     pub(crate) async fn flush(&mut self) -> Result<()> {
-        let Some(mut writer) = self.writer.take() else { return Ok(()) };
         let while_doing = self.while_doing;
-        blocking(move || writer.flush().map_err(|source| stream_error(while_doing, source))).await
+        let failed = move |source| Error::io(while_doing, source);
+        match self.writer.take() {
+            None => Ok(()),
+            Some(Writer::Blocking(mut writer)) => blocking(move || writer.flush().map_err(failed)).await,
+            Some(Writer::Async(mut writer)) => {
+                poll_fn(|context| writer.as_mut().poll_flush(context)).await.map_err(failed)
+            }
+        }
     }
 }
 
+async fn write_all(mut writer: Pin<&mut (dyn AsyncWrite + Send + '_)>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|context| writer.as_mut().poll_write(context, bytes)).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// A sink as the one object that is written into it.
-pub(super) struct SinkWriter(pub(super) Arc<Mutex<Sink>>);
+pub(super) struct SinkWriter(pub(super) Arc<Mutex<Sink<'static>>>);
 
 #[async_trait]
 impl ObjectWriter for SinkWriter {
@@ -129,7 +177,7 @@ impl Source {
         if bytes.len() as u64 == length {
             return Ok(bytes);
         }
-        Err(bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
+        Err(Error::bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
     }
 
     /// Holds that nothing is left.
@@ -137,7 +185,7 @@ impl Source {
         let why = "bytes after its end".to_owned();
         match self.read_up_to(1).await?.is_empty() {
             true => Ok(()),
-            false => Err(bad_export(FormatError::Invalid { what: "export", why })),
+            false => Err(Error::bad_export(FormatError::Invalid { what: "export", why })),
         }
     }
 
@@ -146,13 +194,13 @@ impl Source {
         let missing = self.bytes.next_multiple_of(alignment) - self.bytes;
         match self.read("export", missing).await?.iter().all(|byte| *byte == 0) {
             true => Ok(()),
-            false => Err(bad_export(FormatError::Checksum("export"))),
+            false => Err(Error::bad_export(FormatError::Checksum("export"))),
         }
     }
 
     async fn read_up_to(&mut self, length: u64) -> Result<Bytes> {
         let Some(mut reader) = self.reader.take() else {
-            return Err(Error::Defect("a stream is read after it failed".to_owned()));
+            return Err(Error::defect("a stream is read after it failed".to_owned()));
         };
         let mut checksum = self.checksum.clone();
         let (reader, checksum, bytes) = blocking(move || {
@@ -160,7 +208,7 @@ impl Source {
             while (bytes.len() as u64) < length {
                 let wanted = (length - bytes.len() as u64).min(READ_BYTES);
                 let read = reader.by_ref().take(wanted).read_to_end(&mut bytes);
-                let read = read.map_err(|source| stream_error("reading the export", source))?;
+                let read = read.map_err(|source| Error::io("reading the export", source))?;
                 if (read as u64) < wanted {
                     break;
                 }
@@ -174,15 +222,6 @@ impl Source {
         self.bytes += bytes.len() as u64;
         Ok(Bytes::from(bytes))
     }
-}
-
-fn stream_error(while_doing: &'static str, source: std::io::Error) -> Error {
-    Error::Stream { while_doing, source }
-}
-
-/// An export that is not what was exported.
-pub(crate) fn bad_export(source: FormatError) -> Error {
-    Error::Export { source }
 }
 
 #[cfg(test)]

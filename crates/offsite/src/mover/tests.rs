@@ -8,8 +8,17 @@ use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Verb};
 
 use super::{fold, scrub};
+use crate::progress::{Task, Teller};
 use crate::sample::Sample;
-use crate::{Error, Silent};
+use crate::{Error, JobName, Silent};
+
+fn job() -> JobName {
+    JobName::new("nightly").unwrap()
+}
+
+fn quiet(job: &JobName) -> Teller<'_> {
+    Teller::new(&Silent, Task::Transform, job)
+}
 
 /// The batch ends in the middle of a block, so that each of its blocks is read alone.
 #[tokio::test]
@@ -21,7 +30,7 @@ async fn an_outage_during_a_scrub_is_no_damage() {
     let mut calls = 0;
     loop {
         sample.faulty.inject(Fault::after_calls(calls, ErrorKind::Unavailable).on(Verb::Read));
-        let scrubbed = scrub(Arc::clone(&wanted), &sample.frames(), &Silent).await;
+        let scrubbed = scrub(Arc::clone(&wanted), &sample.frames(), quiet(&job())).await;
         if sample.faulty.failures() == calls {
             let damaged: Vec<u32> = scrubbed.unwrap().iter().map(|flaw| flaw.block.address.block).collect();
             assert_eq!(damaged, [4, 5]);
@@ -40,12 +49,12 @@ async fn a_fold_that_would_not_move_a_block_as_it_is_is_refused() {
     let (file, alignment) = (block.at.file, u64::from(sample.head.alignment_bytes));
     let fold_to = async |to: StoredBlock| {
         let step = Move { address: block.address.clone(), source: 0, from: block.at, to };
-        fold(&[step], alignment, &sample.frames(), file, &Silent).await
+        fold(&[step], alignment, &sample.frames(), file, quiet(&job())).await
     };
     let to = StoredBlock { offset: sample.head.files[&file].length, ..block.at };
     for wrong in [StoredBlock { file: ObjectId::new(9, 9), ..to }, StoredBlock { length: to.length + 1, ..to }] {
         let error = fold_to(wrong).await.unwrap_err();
-        assert!(matches!(error, Error::Defect(_)), "{error}");
+        assert!(matches!(error, Error::Defect { .. }), "{error}");
     }
     fold_to(to).await.unwrap();
 }

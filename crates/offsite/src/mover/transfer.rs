@@ -10,7 +10,7 @@ use offsite_core::plan::{Address, Batch, Move, move_batches};
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::Progress;
+use crate::progress::{Step, Teller};
 use crate::{Error, Result};
 
 /// What becomes of a frame's header on the way.
@@ -62,7 +62,7 @@ pub(crate) async fn transfer(
     sources: &[FrameSource],
     way: Way<'_>,
     mut output: Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
     match carry(moves, sources, way, &mut output, progress).await {
         Ok(()) => output.finish().await,
@@ -78,14 +78,10 @@ async fn carry(
     sources: &[FrameSource],
     way: Way<'_>,
     output: &mut Output<'_>,
-    progress: &dyn Progress,
+    progress: Teller<'_>,
 ) -> Result<()> {
-    let activity = match way.headers {
-        Headers::New => "copying",
-        Headers::Verbatim => "moving",
-    };
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
-    progress.begin(activity, moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let mut reads = stream::iter(move_batches(moves))
         .map(|batch| async move {
             let Some(source) = sources.get(source_of(moves, &batch)) else {
@@ -108,7 +104,7 @@ async fn carry(
             let (header, start) =
                 open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
             if step.from.length != step.to.length {
-                return Err(Error::Defect(format!("a frame of {} bytes was planned", step.to.length)));
+                return Err(Error::defect(format!("a frame of {} bytes was planned", step.to.length)));
             }
             let place = (step.to.file, step.to.offset);
             match way.headers {
@@ -116,12 +112,12 @@ async fn carry(
                 Headers::New => {
                     let number = numbers.get(&step.address.machine).copied();
                     let number = number
-                        .ok_or_else(|| Error::Defect(format!("machine {} has no number", step.address.machine)))?;
+                        .ok_or_else(|| Error::defect(format!("machine {} has no number", step.address.machine)))?;
                     let sealed = Sealed::of_frame(&header, frame.slice(start..));
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
                 }
             }
-            progress.advance(u64::from(step.from.length));
+            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
     progress.end();
@@ -134,7 +130,7 @@ pub(super) fn source_of(moves: &[Move], batch: &Batch) -> usize {
 }
 
 pub(super) fn no_source() -> Error {
-    Error::Defect("a block of a folder that is not read from".to_owned())
+    Error::defect("a block of a folder that is not read from".to_owned())
 }
 
 /// Compares every block of a batch with its digest.

@@ -1,25 +1,23 @@
 //! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
 //! asked for where a few blocks are enough.
 
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite_core::Head;
-use offsite_core::Index;
 use offsite_core::format::index::{Directory, Page};
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind};
-use offsite_core::{BlockMap, Coverage, IndexReference, MachineName, MachineState, ObjectId, RestorePoint, Status};
-use offsite_repository::{ErrorKind, Read, Repository, RepositoryExt};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat};
+use offsite_core::{
+    BlockMap, Coverage, FolderId, Head, Index, IndexReference, MachineMap, MachineName, MachineState, ObjectId,
+    RestorePoint, Status, Timestamp,
+};
+use offsite_repository::{ErrorKind, ReadRequest, Repository, RepositoryExt};
 
-use crate::error::Context;
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::{Disks, disks_of};
+use crate::error::{Context, Within};
+use crate::folder::disks::{DiskSummary, Disks, disks_of};
 use crate::folder::layout::Layout;
-use crate::{Error, OpenRepository, Result};
+use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// An index that is not longer than this is read whole rather than in pages.
 const WHOLE_BYTES_MAX: u64 = 1 << 20;
@@ -157,6 +155,22 @@ impl Indexes {
         Ok(state)
     }
 
+    /// The state of one machine at the end of these steps. Of long indexes only its pages are read.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn machine_state(&mut self, steps: &[&RestorePoint], machine: &MachineName) -> Result<BlockMap> {
+        let mut all_of_it = BlockMap::empty();
+        let no_disks = MachineMap::new(Timestamp::MAX, BTreeMap::new());
+        all_of_it.insert(machine.clone(), no_disks);
+        let coverage = Coverage::of(&all_of_it);
+        let mut state = BlockMap::empty();
+        for point in steps {
+            state = state.overlay(&self.part(point, &coverage).await?);
+        }
+        Ok(state)
+    }
+
     /// The rows of these indexes of a point, one above the other.
     ///
     /// # Errors
@@ -269,7 +283,7 @@ impl Indexes {
         let buffers = match ranges.is_empty() {
             true => Vec::new(),
             false => {
-                let read = self.repository.backend().read(&key, Read::Ranges(&ranges)).await;
+                let read = self.repository.backend().read(&key, ReadRequest::Ranges(&ranges)).await;
                 self.loaded(read, reference, point)?
             }
         };
@@ -369,21 +383,20 @@ impl Indexes {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 Err(self.damaged(reference, point, None))
             }
-            answer => answer.while_doing(|| format!("reading an index of job {}", self.layout.job())),
+            answer => answer
+                .while_doing(|| format!("reading an index of job {}", self.layout.job()))
+                .at(|| self.repository.located())
+                .in_job(self.layout.job()),
         }
     }
 
     fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
-        Error::Damaged {
-            object: self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string()),
-            location: self.repository.location(),
-            advice: format!(
-                "restore point {} needs it, and so do those that stand on that: `offsite repair REPO \"{}\"` makes it again from its \
-                 second copy, or from the backup files, and tells what it cannot",
-                point.sequence,
-                self.layout.job()
-            ),
-            source,
+        let key = self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string());
+        let part = DamagedPart::Index { sequence: point.sequence };
+        let error = Error::damaged(part, key, self.repository.located()).in_job(self.layout.job());
+        match source {
+            Some(source) => error.because(source),
+            None => error,
         }
     }
 }
@@ -455,5 +468,9 @@ mod tests {
         assert_eq!(part, index.map.restricted(&coverage));
         let read = sample.repository.counts().bytes_read - before;
         assert!(read < length / 4, "{read} of {length}");
+        let (machine, _) = index.map.machines().first_key_value().unwrap();
+        assert_eq!(sample.indexes().machine_state(&[&point], machine).await.unwrap(), index.map);
+        let other = MachineName::new("db01").unwrap();
+        assert_eq!(sample.indexes().machine_state(&[&point], &other).await.unwrap(), BlockMap::empty());
     }
 }

@@ -12,12 +12,13 @@ use offsite_repository::ErrorKind;
 
 use crate::claims::lease::{Held, is_held};
 use crate::claims::pin::Pin;
+use crate::error::within;
 use crate::folder::disks::DiskSummary;
 use crate::folder::heads::Heads;
 use crate::folder::job_folders;
 use crate::folder::layout::Layout;
 use crate::reader::indexes::Indexes;
-use crate::{Error, JobName, OpenRepository, Progress, Result};
+use crate::{DamagedPart, Error, ErrorPlace, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
 #[derive(Debug)]
@@ -46,15 +47,21 @@ impl JobFolder {
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read, or none is left.
     pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
-        Box::pin(async move {
+        let tell = |error: Error| error.at(|| repository.located()).in_job(job);
+        within(tell, async move {
             let layout = Layout::new(job.clone());
-            let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            let mut newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            if newest.as_ref().is_some_and(|newest| newest.head.chain.all().next().is_none())
+                && job_folders::is_removed_job(repository, &layout).await?
+            {
+                newest = None;
+            }
             let Some(newest) = newest else {
                 if job_folders::is_headless(repository, &layout).await? {
                     return Err(headless(job, &repository.location()));
                 }
                 let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
-                return Err(Error::UnknownJob { job: job.to_string(), location: repository.location(), known });
+                return Err(Error::unknown_job(job, repository.location(), known));
             };
             let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
             Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
@@ -85,7 +92,7 @@ impl JobFolder {
     pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
         let result = match result {
             Err(error) if error.is_loss() => match self.is_expired().await {
-                Ok(true) => Err(Error::SnapshotExpired { job: self.job().clone() }),
+                Ok(true) => Err(Error::expired(self.job())),
                 Ok(false) => Err(error),
                 // Nobody knows whether it is damage; that one cannot look is certain.
                 Err(outage) => Err(outage),
@@ -190,6 +197,7 @@ impl JobFolder {
             job: self.job().clone(),
             wanted,
             known: points.map(|point| format!("{} ({})", point.sequence, point.time)).collect(),
+            at: ErrorPlace::of(self.repository.located()),
         })
     }
 
@@ -222,7 +230,7 @@ impl JobFolder {
     /// may be older than the newest point.
     ///
     /// # Errors
-    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Settings`] for a machine that is nowhere whole.
+    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Incomplete`] for a machine that is nowhere whole.
     pub(crate) fn point_of(&self, machine: &MachineName, selector: PointSelector) -> Result<&RestorePoint> {
         let point = self.point(selector)?;
         let found = match selector {
@@ -237,6 +245,21 @@ impl JobFolder {
         })
     }
 
+    /// The state of a machine at a point. Of long indexes only the machine's pages are read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not there, or not all of it.
+    pub(crate) async fn machine_at(
+        &self,
+        indexes: &mut Indexes,
+        machine: &MachineName,
+        point: &RestorePoint,
+    ) -> Result<MachineMap> {
+        let steps = self.head.chain.steps_to(point.sequence).unwrap_or_default();
+        let state = indexes.machine_state(&steps, machine).await?;
+        self.machine_in(&state, machine, point)
+    }
+
     /// The state of a machine in that of a point.
     ///
     /// # Errors
@@ -248,11 +271,10 @@ impl JobFolder {
         point: &RestorePoint,
     ) -> Result<MachineMap> {
         let found = state.machine(machine).filter(|map| map.disks.values().all(DiskMap::is_full));
-        found.cloned().ok_or_else(|| Error::Damaged {
-            object: format!("restore point {} of job {}", point.sequence, self.job()),
-            location: self.repository.location(),
-            advice: format!("its indexes do not say all of machine {machine}: restore it from another restore point"),
-            source: None,
+        found.cloned().ok_or_else(|| {
+            let object = format!("restore point {} of job {}", point.sequence, self.job());
+            let why = format!("its indexes do not say all of machine {machine}");
+            Error::damaged(DamagedPart::Point, object, self.repository.located()).because(why).of_machine(machine)
         })
     }
 
@@ -270,11 +292,9 @@ impl JobFolder {
 
     fn incomplete(&self, machine: &MachineName, point: &RestorePoint) -> Error {
         let mut older = self.head.chain.all().rev().filter(|other| other.sequence < point.sequence);
-        let way_out = match older.find(|other| has_whole(other, machine)) {
-            Some(older) => format!("restore point {}, of {}, has it whole", older.sequence, older.time),
-            None => "no older restore point has it whole; a later copy may".to_owned(),
-        };
-        Error::Settings(format!("machine {machine} is incomplete in restore point {}; {way_out}", point.sequence))
+        let whole = older.find(|other| has_whole(other, machine)).map(|older| (older.sequence, older.time));
+        let at = ErrorPlace::of(self.repository.located());
+        Error::Incomplete { machine: machine.to_string(), sequence: point.sequence, whole, at }
     }
 
     fn unknown_machine(&self, machine: &MachineName, selector: PointSelector) -> Error {
@@ -287,6 +307,7 @@ impl JobFolder {
                 PointSelector::Sequence(sequence) => format!("restore point {sequence} of job {job}"),
             },
             known: self.whole_machines(selector).into_iter().map(ToString::to_string).collect(),
+            at: ErrorPlace::of(self.repository.located()),
         }
     }
 }
@@ -305,15 +326,7 @@ fn has_whole(point: &RestorePoint, machine: &MachineName) -> bool {
 
 /// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.
 pub(crate) fn headless(job: &JobName, location: &str) -> Error {
-    Error::Damaged {
-        object: format!("{job}/head"),
-        location: location.to_owned(),
-        advice: format!(
-            "job {job} has backup files and nothing that says which restore points they are: `offsite repair REPO \"{job}\"` brings that \
-             back from its second copies"
-        ),
-        source: None,
-    }
+    Error::damaged(DamagedPart::Heads, format!("{job}/head"), location.to_owned()).in_job(job)
 }
 
 /// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.

@@ -1,29 +1,28 @@
-//! Restores: a machine's state into disk images, block devices and streams.
+//! Restores: a machine's state into disk images, block devices, streams and whatever else takes a disk.
 
+mod disk_target;
 mod intact;
 mod target;
+mod work;
 
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
+use disk_target::Place;
 use futures::future::BoxFuture;
 use offsite_core::plan::Address;
-use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, MachineName, Sequence};
+use offsite_core::{DiskMap, DiskNumber, MachineName};
 
+use crate::error::within;
 use crate::image::ImageFormat;
-use crate::mover::{FrameSource, Lost, Sink, Wanted, extract, pour};
-use crate::reader::job_folder::{JobFolder, PointSelector};
-use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
-use intact::newest_intact;
-use target::{Request, Target, find_disk};
+use crate::mover::Wanted;
+use crate::progress::{Task, Teller};
+use crate::reader::disk_selector::DiskSelector;
+use crate::reader::job_folder::PointSelector;
+use crate::report::RestoreReport;
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
-/// So much of a device is made zero at once.
-const ZERO_BYTES: u64 = 64 << 20;
+pub use disk_target::DiskTarget;
 
 /// A restore of one machine.
 ///
@@ -36,18 +35,11 @@ pub struct Restore {
     job: JobName,
     machine: MachineName,
     point: PointSelector,
-    disk: Option<String>,
+    disk: Option<DiskSelector>,
     format: ImageFormat,
     overwrites: bool,
     salvages: bool,
     progress: Arc<dyn Progress>,
-}
-
-/// What is restored.
-struct Chosen {
-    sequence: Sequence,
-    block_size: BlockSize,
-    machine: MachineMap,
 }
 
 impl Restore {
@@ -76,7 +68,7 @@ impl Restore {
 
     /// Only this of its disks, by number or name.
     #[must_use]
-    pub fn disk(mut self, disk: impl Into<String>) -> Self {
+    pub fn disk(mut self, disk: impl Into<DiskSelector>) -> Self {
         self.disk = Some(disk.into());
         self
     }
@@ -122,204 +114,52 @@ impl Restore {
     /// cannot be written over; [`Error::MachineDamaged`] for blocks or indexes that are not what was stored. After an error no image has
     /// its name. [`Error::Torn`] tells of a device that was written to, with the cause.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
-        Box::pin(async move {
-            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let mut torn = None;
-            let result = self.run_pinned(&folder, to, &mut torn).await;
-            folder.unpin(pin, result).await.map_err(|error| match torn {
-                Some(path) => Error::Torn { path, source: Box::new(error) },
-                None => error,
-            })
-        })
+        within(|error| self.tell(error), async move { self.run_to(to, false).await })
     }
 
-    /// Restores the only disk, raw, to `writer`, front to back. It is called on threads that may block; pieces have at most 4 MiB.
+    /// Restores one disk to `target`: the machine's only one, or that which [`Restore::disk`] names.
+    ///
+    /// Each block is compared with its digest before it goes to the target. What a stream or a sink got before an error is no whole
+    /// disk.
+    ///
+    /// ```
+    /// use offsite::{DiskTarget, Restore};
+    /// use tokio::io::{AsyncWrite, AsyncWriteExt};
+    ///
+    /// async fn send(
+    ///     restore: &Restore,
+    ///     mut connection: impl AsyncWrite + Send + Unpin,
+    /// ) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let report = restore.disk_to(DiskTarget::async_writer(&mut connection)).await?;
+    ///     connection.shutdown().await?;
+    ///     println!("{} bytes as of {}", report.disks[0].size_bytes, report.captured);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// As [`Restore::run`]; [`Error::Settings`] if there are several disks or the format is not raw; [`Error::Stream`] if `writer` fails.
-    /// What was written until then is no whole disk.
-    pub fn stream(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<RestoreReport>> {
-        self.stream_to(Sink::new("writing the disk", writer))
-    }
-
-    fn stream_to(&self, sink: Sink) -> BoxFuture<'_, Result<RestoreReport>> {
-        Box::pin(async move {
-            if self.format != ImageFormat::Raw {
-                let why = "a stream is raw, as a qcow2 image is not written front to back: leave the format out";
-                return Err(Error::Settings(why.to_owned()));
+    /// As [`Restore::run`]; [`Error::InvalidSetting`] if there are several disks, or if a stream or a sink is to be written in another format
+    /// than raw; [`Error::Io`] if a stream fails; [`Error::Image`] if a sink fails.
+    pub fn disk_to<'a>(&'a self, target: DiskTarget<'a>) -> BoxFuture<'a, Result<RestoreReport>> {
+        within(|error| self.tell(error), async move {
+            match target.0 {
+                Place::Path(path) => self.run_to(&path, true).await,
+                Place::Stream(sink) => self.stream_to(sink).await,
+                Place::Sink(sink) => self.sink_to(&sink).await,
             }
-            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let result = self.stream_pinned(&folder, sink).await;
-            folder.unpin(pin, result).await
         })
     }
 
-    /// Restores to `to`. After an error, `torn` is the device that was written to.
-    async fn run_pinned(&self, folder: &JobFolder, to: &Path, torn: &mut Option<PathBuf>) -> Result<RestoreReport> {
-        let start = Instant::now();
-        let before = self.repository.block_counts();
-        let chosen = self.choose(folder).await?;
-        let request = Request {
-            machine: self.machine.clone(),
-            format: self.format,
-            overwrites: self.overwrites,
-            disks: chosen.machine.disks.iter().map(|(number, disk)| (*number, disk.size_bytes())).collect(),
+    fn tell(&self, error: Error) -> Error {
+        let error = match error {
+            Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Image),
+            _ => error.on(Side::Source).at(|| self.repository.located()),
         };
-        let to = to.to_owned();
-        let target = Arc::new(crate::seams::blocking(move || Target::create(&request, &to)).await??);
-        let lost = match self.fill(folder, &chosen, &target).await {
-            Ok(lost) => lost,
-            Err(error) => {
-                *torn = target.torn();
-                crate::seams::blocking(move || target.discard()).await?;
-                return Err(error);
-            }
-        };
-        let mut report = self.report(&chosen, &lost, before, start);
-        for disk in &mut report.disks {
-            if let Some(image) = target.images.get(&disk.number) {
-                disk.path = Some(image.path.clone());
-                disk.device_bytes = image.sink.write_over().map(|device| device.device_bytes);
-            }
-        }
-        Ok(report)
+        error.in_job(&self.job).of_machine(&self.machine)
     }
 
-    async fn stream_pinned(&self, folder: &JobFolder, mut sink: Sink) -> Result<RestoreReport> {
-        let start = Instant::now();
-        let before = self.repository.block_counts();
-        let chosen = self.choose(folder).await?;
-        let mut disks = chosen.machine.disks.iter();
-        let (Some((number, disk)), None) = (disks.next(), disks.next()) else {
-            return Err(Error::Settings(format!(
-                "machine {} has {} disks, and a stream takes one: choose one of the disks",
-                self.machine,
-                chosen.machine.disks.len()
-            )));
-        };
-        let mut wanted = wanted(&self.machine, std::iter::once((number, disk)));
-        wanted.sort_unstable_by_key(|block| block.address.block);
-        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let shape = (chosen.block_size, disk.size_bytes());
-        let lost = pour(Arc::new(wanted), &source, shape, &mut sink, self.salvages, self.progress.as_ref()).await?;
-        let lost = self.judge(folder, &chosen, lost).await?;
-        Ok(self.report(&chosen, &lost, before, start))
-    }
-
-    /// The machine's state with the disks that are asked for, and the point that it is taken from.
-    async fn choose(&self, folder: &JobFolder) -> Result<Chosen> {
-        let point = folder.point_of(&self.machine, self.point)?;
-        let state = folder.state_at(point.sequence).await;
-        let mut machine = match state.and_then(|state| folder.machine_in(&state, &self.machine, point)) {
-            Err(error) if error.is_loss() => return Err(self.damaged(folder, point.sequence, &[], error).await),
-            answer => answer?,
-        };
-        if let Some(text) = &self.disk {
-            let chosen = find_disk(&self.machine, &machine.disks, text)?;
-            machine.disks.retain(|number, _| *number == chosen);
-        }
-        Ok(Chosen { sequence: point.sequence, block_size: folder.chain().block_size(), machine })
-    }
-
-    /// The blocks that are lost, if they may be.
-    async fn judge(&self, folder: &JobFolder, chosen: &Chosen, lost: Lost) -> Result<Vec<Wanted>> {
-        let Lost { blocks, error } = lost;
-        match error {
-            None => Ok(blocks),
-            Some(error) if !self.salvages => Err(self.damaged(folder, chosen.sequence, &blocks, error).await),
-            // What was let go meanwhile is no damage, and an outage none either.
-            Some(_) if folder.is_expired().await? => Err(Error::SnapshotExpired { job: self.job.clone() }),
-            Some(_) => Ok(blocks),
-        }
-    }
-
-    /// The error for a machine of which something is lost: these blocks, or an index if there are none.
-    async fn damaged(&self, folder: &JobFolder, sequence: Sequence, lost: &[Wanted], error: Error) -> Error {
-        let intact = newest_intact(folder, &self.machine, self.disk.as_deref(), lost).await;
-        Error::MachineDamaged {
-            machine: self.machine.to_string(),
-            sequence,
-            // Whoever cannot look knows of none.
-            intact: intact.unwrap_or_default(),
-            is_salvageable: !lost.is_empty(),
-            source: Box::new(error),
-        }
-    }
-
-    fn report(
-        &self,
-        chosen: &Chosen,
-        lost: &[Wanted],
-        before: offsite_repository::Counts,
-        start: Instant,
-    ) -> RestoreReport {
-        let disks = chosen.machine.disks.iter().map(|(number, disk)| {
-            let lost = lost.iter().filter(|block| block.address.disk == *number).map(|block| block.address.block);
-            let lost: BTreeSet<u32> = lost.collect();
-            let length = |block| u64::from(chosen.block_size.length_at(block, disk.size_bytes()));
-            RestoredDisk {
-                number: *number,
-                name: disk.identity().name.clone(),
-                path: None,
-                size_bytes: disk.size_bytes(),
-                data_bytes: disk
-                    .stored()
-                    .filter(|(block, _)| !lost.contains(block))
-                    .map(|(block, _)| length(block))
-                    .sum(),
-                lost: joined(lost.iter().map(|block| {
-                    let start = chosen.block_size.offset(*block);
-                    start..start + length(*block)
-                })),
-                device_bytes: None,
-            }
-        });
-        RestoreReport {
-            sequence: chosen.sequence,
-            captured: chosen.machine.captured,
-            disks: disks.collect(),
-            traffic: BlockTraffic::between(before, self.repository.block_counts()),
-            duration: start.elapsed(),
-        }
-    }
-
-    /// Makes the images whole; the blocks that are lost.
-    async fn fill(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<Vec<Wanted>> {
-        self.write_zeros(chosen, target).await?;
-        let wanted = wanted(&self.machine, chosen.machine.disks.iter());
-        let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let sink_of = |disk: DiskNumber| {
-            let size_bytes = chosen.machine.disks.get(&disk)?.size_bytes();
-            target.images.get(&disk).map(|image| (Arc::clone(&image.sink), size_bytes))
-        };
-        let progress = self.progress.as_ref();
-        let lost = extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.salvages, progress).await?;
-        let lost = self.judge(folder, chosen, lost).await?;
-        let target = Arc::clone(target);
-        // All of them are whole before one has its name.
-        crate::seams::blocking(move || target.keep()).await??;
-        Ok(lost)
-    }
-
-    /// Makes zero what no block is stored of, where something else was before.
-    async fn write_zeros(&self, chosen: &Chosen, target: &Arc<Target>) -> Result<()> {
-        for (number, image) in target.images.iter().filter(|(_, image)| image.sink.write_over().is_some()) {
-            let Some(disk) = chosen.machine.disks.get(number) else { continue };
-            let gaps = gaps(disk, chosen.block_size);
-            self.progress.begin("zeroing", gaps.iter().map(|gap| gap.end - gap.start).sum());
-            for gap in gaps {
-                let mut start = gap.start;
-                while start < gap.end {
-                    let end = gap.end.min(start + ZERO_BYTES);
-                    let sink = Arc::clone(&image.sink);
-                    crate::seams::blocking(move || sink.write_zeros(start..end)).await??;
-                    self.progress.advance(end - start);
-                    start = end;
-                }
-            }
-            self.progress.end();
-        }
-        Ok(())
+    pub(super) fn teller(&self) -> Teller<'_> {
+        Teller::new(self.progress.as_ref(), Task::Restore, &self.job).machine(&self.machine)
     }
 }
 
@@ -332,31 +172,6 @@ impl std::fmt::Debug for Restore {
             .field("point", &self.point)
             .finish_non_exhaustive()
     }
-}
-
-/// The bytes of a disk that no block is stored of, which are zero.
-fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
-    let mut gaps = Vec::new();
-    let mut position = 0;
-    for (block, _) in disk.stored() {
-        let start = block_size.offset(block);
-        gaps.extend(Some(position..start).filter(|gap| gap.start < gap.end));
-        position = start + u64::from(block_size.length_at(block, disk.size_bytes()));
-    }
-    gaps.extend(Some(position..disk.size_bytes()).filter(|gap| gap.start < gap.end));
-    gaps
-}
-
-/// Ascending ranges, those that touch as one.
-fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => joined.push(range),
-        }
-    }
-    joined
 }
 
 /// The stored blocks of disks, in the order in which they lie in their files.

@@ -16,32 +16,32 @@ mod salvage;
 mod settle;
 mod survey;
 
-use offsite_core::CommitId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use described::{elsewhere, stands_on};
 use futures::future::BoxFuture;
-use offsite_core::{Head, Retirement};
-use offsite_core::{IndexReference, MachineName, ObjectId, Sequence};
+use known::{Elsewhere, Known};
+use mend::{Mended, mend, mend_copies, put_new};
+use offsite_core::{CommitId, Head, IndexReference, MachineName, ObjectId, Retirement, Sequence};
+use rebuild::{nothing_whole, rebuild};
+use settle::{Target, place, prove, settle};
+use survey::Survey;
 
 use crate::claims::holder::{Life, life_of};
 use crate::claims::lease::{busy_with, is_silent};
 use crate::commit::new_index::NewIndex;
 use crate::commit::writer::{put_head_copy, used_up};
+use crate::error::within;
 use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Flaw, Wanted};
+use crate::progress::Wait;
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
-use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Silent};
-
-use described::{elsewhere, stands_on};
-use known::{Elsewhere, Known};
-use mend::{Mended, mend, mend_copies, put_new};
-use rebuild::{nothing_whole, rebuild};
-use settle::{Target, place, prove, settle};
-use survey::Survey;
+use crate::report::Note;
+use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
 /// could come past them: every commit that changes the chain leaves a copy, and those were seen.
@@ -70,6 +70,7 @@ pub enum Basis {
 
 /// A restore point that a repair could not keep, or a machine of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// The point's number.
     pub sequence: Sequence,
@@ -81,6 +82,7 @@ pub struct LeftOut {
 
 /// A backup file that no restore point needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unneeded {
     /// Its key.
     pub object: String,
@@ -90,6 +92,7 @@ pub struct Unneeded {
 
 /// What a repair found and did; or would do, if it was only planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// What tells the restore points.
     pub basis: Basis,
@@ -112,7 +115,7 @@ pub struct RepairReport {
     /// damaged. Without heads every block was read; else those that a verification found.
     pub damage: Vec<Damage>,
     /// What else should be known: indexes that can be assigned to no restore point.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The number of the head that was written. `None` if the newest is right.
     pub head: Option<u64>,
 }
@@ -152,16 +155,20 @@ impl Repair {
     /// # Errors
     /// As for [`Repair::run`], but for those of writing.
     pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(false).await })
+        within(|error| self.tell(error), self.repair(false))
     }
 
     /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
     ///
     /// # Errors
     /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
-    /// one that no older writer can commit after; [`Error::Settings`] if nothing is left to repair from; those of the repository.
+    /// one that no older writer can commit after; [`Error::Damaged`] if nothing is left to repair from; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<RepairReport>> {
-        Box::pin(async move { self.repair(true).await })
+        within(|error| self.tell(error), self.repair(true))
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        error.on(Side::Target).at(|| self.repository.located()).in_job(&self.job)
     }
 
     async fn repair(&self, writes: bool) -> Result<RepairReport> {
@@ -169,7 +176,7 @@ impl Repair {
         let survey = Survey::of(&self.repository, &layout).await?;
         if survey.is_empty() {
             let known = self.repository.jobs().await?.iter().map(ToString::to_string).collect();
-            return Err(Error::UnknownJob { job: self.job.to_string(), location: self.repository.location(), known });
+            return Err(Error::unknown_job(&self.job, self.repository.location(), known));
         }
         if writes {
             self.wait_for_lease(&survey).await?;
@@ -229,7 +236,7 @@ impl Repair {
     }
 
     /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
-    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<String>)> {
+    async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<Note>)> {
         let progress = self.progress.as_ref();
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
         if let Some(head) = survey.newest().filter(|_| !survey.is_doubtful()) {
@@ -255,7 +262,7 @@ impl Repair {
         let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
         let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
         mend_copies(survey, there, target.head.folder, writes, mended).await?;
-        Ok((target, rebuilt.unreadable))
+        Ok((target, rebuilt.unreadable.into_iter().map(|what| Note::IndexUnassigned { what }).collect()))
     }
 
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
@@ -318,11 +325,7 @@ impl Repair {
             Life::Dead => true,
             Life::Alive => false,
             Life::Unknown => {
-                self.progress.note(&format!(
-                    "job {} was held by a run on another host, or before a restart; waiting {} s for a sign of its life",
-                    self.job,
-                    lease.silence().as_secs()
-                ));
+                self.progress.wait(&Wait::Lease { job: &self.job, holder: &lease.holder, at_most: lease.silence() });
                 is_silent(&self.repository, &survey.layout, &survey.heads, lease.silence()).await?
             }
         };

@@ -2,25 +2,24 @@
 
 pub(crate) mod objects;
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use offsite_core::Index;
-use offsite_core::format::{Envelope, Kind};
-use offsite_core::{BlockMap, DiskMap, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
+use offsite_core::format::{Envelope, Kind, WireFormat};
+use offsite_core::{BlockMap, DiskMap, Index, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, RepositoryExt};
 
-use crate::error::Context;
+use crate::error::{Context, within};
 use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
-use crate::report::{Damage, Touched, VerifyReport};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::report::{Damage, Note, Touched, VerifyReport};
+use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// A verification of a job's restore points.
 #[derive(Clone)]
@@ -52,7 +51,6 @@ impl Verify {
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = Some(bytes);
-        self.read_data = true;
         self
     }
 
@@ -68,7 +66,8 @@ impl Verify {
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
-        Box::pin(async move {
+        let tell = |error: Error| error.on(Side::Source).at(|| self.repository.located()).in_job(&self.job);
+        within(tell, async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder).await;
             // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
@@ -78,7 +77,7 @@ impl Verify {
             };
             let result = match result {
                 Ok(report) if !is_held && !report.damage.is_empty() => match folder.is_expired().await {
-                    Ok(true) => Err(Error::SnapshotExpired { job: self.job.clone() }),
+                    Ok(true) => Err(Error::expired(&self.job)),
                     Ok(false) => Ok(report),
                     Err(outage) => Err(outage),
                 },
@@ -139,22 +138,21 @@ impl Verify {
             found.damaged.extend(hidden.map(|(place, digest)| (*place, *digest)));
         }
         let Share { read_before, due, left } = match self.budget_bytes {
-            _ if !self.read_data => Share { read_before: there, ..Share::default() },
+            None if !self.read_data => Share { read_before: there, ..Share::default() },
             Some(bytes) => Share::of(there, before.next, bytes),
             None => Share { due: there, ..Share::default() },
         };
         report.bytes_read = bytes_of(&due);
         report.bytes_left = bytes_of(&left);
-        let next = if self.read_data { left.first().map(place) } else { before.next };
+        let has_read = self.read_data || self.budget_bytes.is_some();
+        let next = if has_read { left.first().map(place) } else { before.next };
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let flaws = scrub(Arc::new(due), &source, self.progress.as_ref()).await?;
+        let progress = Teller::new(self.progress.as_ref(), Task::Verify, &self.job);
+        let flaws = scrub(Arc::new(due), &source, progress).await?;
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {
-            report.notes.push(match unread.len() {
-                1 => "another block was found damaged before, and was not read again now".to_owned(),
-                count => format!("{count} other blocks were found damaged before, and were not read again now"),
-            });
+            report.notes.push(Note::NotReadAgain { blocks: unread.len() as u64 });
         }
         let damaged = flaws.iter().map(|flaw| &flaw.block).chain(unread);
         found.next = next;
@@ -162,7 +160,7 @@ impl Verify {
         if found != before
             && let Err(error) = found.store(&self.repository, folder.layout(), folder.id()).await
         {
-            report.notes.push(format!("the next verification, and the next run, know nothing of this one: {error}"));
+            report.notes.push(Note::FindingsNotStored { why: (&error).into() });
         }
         Ok(())
     }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use crate::report::{Tally, TransformReport};
+use crate::report::{Reason, Tally, TransformReport};
 
 /// A machine of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineBackup {
     /// Which.
     pub name: MachineName,
@@ -23,15 +24,17 @@ pub struct MachineBackup {
 
 /// A machine that a backup has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineFailure {
     /// Which.
     pub name: MachineName,
     /// Why, with the image.
-    pub why: String,
+    pub why: Reason,
 }
 
 /// A backup job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// The number of the new restore point.
     pub sequence: Sequence,

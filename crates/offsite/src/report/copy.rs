@@ -3,10 +3,11 @@
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
-use crate::report::{Tally, TransformReport};
+use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
 /// A machine of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineCopy {
     /// Which.
     pub name: MachineName,
@@ -22,6 +23,7 @@ pub struct MachineCopy {
 
 /// What became of a machine that a copy job selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineReport {
     /// Which.
     pub name: MachineName,
@@ -31,6 +33,7 @@ pub struct MachineReport {
 
 /// What became of a machine in a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MachineOutcome {
     /// It was copied.
     Complete {
@@ -39,12 +42,12 @@ pub enum MachineOutcome {
     },
     /// It was copied in part. What arrived is kept for the next sync.
     Incomplete {
-        /// When it was in the state that was to be copied.
-        captured: Timestamp,
+        /// When it was in the state that was to be copied, where that is known.
+        captured: Option<Timestamp>,
         /// How far it came.
         transferred: Transferred,
         /// Why no farther.
-        why: String,
+        why: Reason,
     },
     /// The copy has its newest state.
     Unchanged {
@@ -59,7 +62,7 @@ pub enum MachineOutcome {
     /// There is nothing of it to copy.
     Absent {
         /// Why.
-        why: String,
+        why: Reason,
     },
 }
 
@@ -73,16 +76,16 @@ impl MachineOutcome {
 
 /// A sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncOutcome {
     /// The restore point; none if nothing was new, or nothing arrived.
     pub sync: Option<SyncReport>,
     /// Each machine that the job selects.
     pub machines: Vec<MachineReport>,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
-    /// What nobody is likely to have meant, in words, as it was when the sync began: machines that come no more, patterns that match
-    /// nothing.
-    pub doubts: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant, as it was when the sync began: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl SyncOutcome {
@@ -95,6 +98,7 @@ impl SyncOutcome {
 
 /// The sync of a copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncReport {
     /// The number of the new restore point in the target.
     pub sequence: Sequence,
@@ -112,6 +116,7 @@ pub struct SyncReport {
 
 /// A copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyReport {
     /// The restore point; none if nothing was new, or nothing arrived.
     pub sync: Option<SyncReport>,
@@ -120,7 +125,9 @@ pub struct CopyReport {
     /// What came after.
     pub transform: TransformReport,
     /// What else should be known: sources that could not be looked at.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
 }
 
 impl CopyReport {

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence};
 
+use crate::report::Note;
+
 /// Something that is not what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The object's key.
     pub object: String,
@@ -18,6 +21,7 @@ pub struct Damage {
 
 /// A restore point that damage touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Touched {
     /// The point.
     pub sequence: Sequence,
@@ -27,6 +31,7 @@ pub struct Touched {
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// Restore points looked at.
     pub points: u64,
@@ -41,7 +46,7 @@ pub struct VerifyReport {
     /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
     pub bytes_left: u64,
     /// What else should be known.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -49,6 +54,7 @@ pub struct VerifyReport {
 /// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
 /// run that finds the same bytes intact somewhere puts them back; until then they are told here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct KnownDamage {
     /// By restore point, and by machine.
     pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,

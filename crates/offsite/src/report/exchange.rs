@@ -6,6 +6,7 @@ use crate::report::Tally;
 
 /// A seed that was mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapReport {
     /// Restore points taken over.
     pub points: u64,
@@ -19,6 +20,7 @@ pub struct MapReport {
 
 /// A machine in an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExportedMachine {
     /// Which.
     pub name: MachineName,
@@ -30,6 +32,7 @@ pub struct ExportedMachine {
 
 /// Machines that were exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExportReport {
     /// The newest of the restore points that their states are taken from.
     pub sequence: Sequence,
@@ -45,6 +48,7 @@ pub struct ExportReport {
 
 /// An export that was imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImportReport {
     /// The job that it was exported from, as it says itself.
     pub job: String,

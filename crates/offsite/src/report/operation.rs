@@ -1,5 +1,7 @@
 //! What transforms do to a chain.
 
+use std::fmt;
+
 use offsite_core::retention::Tier;
 use offsite_core::{MachineName, Sequence};
 
@@ -25,7 +27,7 @@ pub enum Operation {
         /// How its blocks were taken over: [`MergeMethod::Adopt`] or [`MergeMethod::Fold`].
         method: MergeMethod,
         /// Why in that way.
-        why: &'static str,
+        why: MergeReason,
         /// The old full, where it stays beside the chain as an archive.
         archived: Option<Sequence>,
     },
@@ -93,7 +95,7 @@ pub enum Carriage {
     /// Each is read, checked and written.
     Moved {
         /// Why the repository does not clone them.
-        why: &'static str,
+        why: MoveReason,
     },
     /// The repository makes the new file of parts of the old ones; no block passes through the network.
     Cloned,
@@ -128,4 +130,69 @@ pub enum MergeMethod {
     Adopt,
     /// The increments' blocks are written into the full's own file, so that it stays one file.
     Fold,
+}
+
+/// Why a merge was done by one method and not by the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MergeReason {
+    /// The job asks for that method.
+    AsAsked,
+    /// Adopting, as the repository punches holes, which give the space back.
+    HolesGiveBack,
+    /// Folding, as the repository cannot punch holes, and can write into files.
+    CannotPunch,
+    /// Adopting, though folding was asked for: the repository cannot write into files that are there.
+    CannotPatch,
+    /// Adopting: the repository can neither punch holes nor write into files.
+    CannotPunchOrPatch,
+    /// Adopting: a block of the increments is damaged and cannot be moved.
+    DamagedBlock,
+    /// Adopting: others share the full's file by a hard link.
+    Linked,
+    /// Adopting: the full's file is lost or cut off.
+    FileCutOff,
+    /// Adopting: the full's file would become longer than is allowed.
+    FileTooLong,
+    /// Adopting: the full has no file that can be written into.
+    NoFile,
+}
+
+/// Why a repository does not clone blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MoveReason {
+    /// It cannot clone.
+    CannotClone,
+    /// It clones in larger pieces than blocks are aligned to.
+    LargerPieces,
+    /// A backup file ends inside a block's padding.
+    EndsInPadding,
+}
+
+impl fmt::Display for MergeReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AsAsked => "as the job asks",
+            Self::HolesGiveBack => "holes give the space back",
+            Self::CannotPunch => "the repository cannot punch holes, and can write into files",
+            Self::CannotPatch => "the repository cannot write into files that are there",
+            Self::CannotPunchOrPatch => "the repository can neither punch holes nor write into files",
+            Self::DamagedBlock => "a block of the increments is damaged and cannot be moved",
+            Self::Linked => "others share the full's file by a hard link",
+            Self::FileCutOff => "the full's file is lost or cut off",
+            Self::FileTooLong => "the full's file would become longer than is allowed",
+            Self::NoFile => "the full has no file that can be written into",
+        })
+    }
+}
+
+impl fmt::Display for MoveReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::CannotClone => "the repository cannot clone",
+            Self::LargerPieces => "the repository clones in larger pieces than blocks are aligned to",
+            Self::EndsInPadding => "a backup file ends inside a block's padding",
+        })
+    }
 }

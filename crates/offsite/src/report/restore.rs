@@ -9,6 +9,7 @@ use crate::report::BlockTraffic;
 
 /// A restored disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestoredDisk {
     /// The disk's number in its machine.
     pub number: DiskNumber,
@@ -28,6 +29,7 @@ pub struct RestoredDisk {
 
 /// A restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestoreReport {
     /// The restore point.
     pub sequence: Sequence,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::report::{KnownDamage, Operation, Tally, VerifyReport};
+use crate::report::{KnownDamage, Note, Operation, Tally, VerifyReport};
 
 /// A transform, with its plan and count.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OperationReport {
     /// What it did.
     pub operation: Operation,
@@ -15,6 +16,7 @@ pub struct OperationReport {
 
 /// What retention, transforms and release did to a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TransformReport {
     /// What was done to the chain, in that order.
     pub operations: Vec<OperationReport>,
@@ -27,7 +29,7 @@ pub struct TransformReport {
     /// What is known to be damaged in the chain after all that.
     pub damage: KnownDamage,
     /// Why less was pruned than the policy asks for, if so, and what could not be put back.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 impl TransformReport {
@@ -40,6 +42,7 @@ impl TransformReport {
 
 /// What a release gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Released {
     /// Bytes of storage that came back, as the indexes tell.
     pub bytes: u64,
@@ -51,4 +54,16 @@ pub struct Released {
     pub held_bytes: u64,
     /// Bytes that were not given back, as others share their files. They come back with the files, once nobody does.
     pub linked_bytes: u64,
+}
+
+impl Released {
+    /// Adds what a later release gave back. What readers hold after it is all that they hold.
+    pub(crate) fn add(&mut self, later: Self) {
+        let Self { bytes, ranges, objects, held_bytes, linked_bytes } = later;
+        self.bytes += bytes;
+        self.ranges += ranges;
+        self.objects += objects;
+        self.held_bytes = held_bytes;
+        self.linked_bytes += linked_bytes;
+    }
 }

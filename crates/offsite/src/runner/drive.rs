@@ -4,8 +4,7 @@ mod resume;
 mod synced;
 mod told;
 
-use offsite_core::RepositoryId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,21 +12,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::phase::{Action, Event, Job, LastRun, Phase, RunResult, Sighting};
+use offsite_core::phase::{Action, Event, Job, Phase, RunResult, Sighting};
 use offsite_core::schedule::{PointRange, Span};
-use offsite_core::selection::Take;
-use offsite_core::{MachineName, Sequence, Timestamp};
+use offsite_core::selection::{Decision, Take};
+use offsite_core::{MachineName, RepositoryId, Sequence, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use self::resume::{Stopped, resumed_target};
 use super::event::RunnerEvent;
 use super::memory::{OpenInterval, Target};
+use super::outcome::{Known, LastRun};
 use super::passage::WindowGate;
 use super::report::{RunEnd, RunReport};
 use super::work::{Done, Failure, Looked, SyncOrder, look, sync, transform};
 use super::{JobRunner, Memory};
 use crate::Look;
-use crate::report::{SyncReport, TransformReport};
+use crate::report::{Doubt, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncReport, TransformReport};
 
 /// How long a stop waits for an activity that is not a transfer.
 const GRACE: Duration = Duration::from_secs(10);
@@ -63,11 +63,11 @@ struct Drive {
     /// The newest point of the interval, whoever made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// What the last look or sync found that nobody is likely to have meant.
-    doubts: Vec<String>,
-    /// Why machines are incomplete.
-    reasons: BTreeMap<MachineName, String>,
+    doubts: Vec<Doubt>,
+    /// What is known of the interval beside what the state machine tells.
+    known: Known,
     /// Machines that were to be copied, and that another run had copied meanwhile.
     elsewhere: BTreeSet<MachineName>,
     /// Machines that were told to be overdue.
@@ -119,6 +119,7 @@ pub(super) fn run_once(runner: JobRunner, mut stop: Stop<'_>) -> BoxFuture<'_, R
 
 impl Drive {
     fn new(runner: JobRunner, memory: Memory, job: Job) -> Self {
+        let known = Known::of(memory.last.as_ref().filter(|last| !last.is_finished));
         Self {
             runner,
             memory,
@@ -138,7 +139,7 @@ impl Drive {
             transform: None,
             notes: Vec::new(),
             doubts: Vec::new(),
-            reasons: BTreeMap::new(),
+            known,
             elsewhere: BTreeSet::new(),
             overdue: BTreeSet::new(),
             result: None,
@@ -170,8 +171,9 @@ impl Drive {
         self.runner.events.tell(&self.runner.name, event);
     }
 
-    fn failed(&self, failure: &Failure) {
-        self.tell(RunnerEvent::Failed { why: &failure.why, is_retryable: failure.is_retryable });
+    fn failed(&mut self, failure: &Failure) {
+        self.known.failed(&failure.why);
+        self.tell(RunnerEvent::Failed { why: &failure.why, is_retryable: failure.why.is_retryable });
     }
 
     fn remember(&self) {
@@ -269,13 +271,19 @@ impl Drive {
         let event = match look {
             Ok(Look { choices, notes, doubts }) => {
                 self.note(notes);
+                for choice in &choices {
+                    if let Decision::FutureDated { captured } = choice.decision {
+                        let why = Reason::FutureDated { earliest: Some(captured) };
+                        self.known.machine(choice.machine.clone(), MachineOutcome::Absent { why });
+                    }
+                }
                 // What came meanwhile is no longer missed.
                 self.doubts = doubts;
                 Event::SourcesSeen(choices.iter().map(Sighting::from).collect())
             }
             Err(failure) => {
                 self.failed(&failure);
-                Event::LookFailed { why: failure.why }
+                Event::LookFailed { why: failure.why.text }
             }
         };
         self.events.push_back(event);
@@ -326,10 +334,14 @@ impl Drive {
     }
 
     fn start_transform(&mut self) {
-        let machines: Vec<_> = self.job.outcomes().into_iter().collect();
-        self.tell(RunnerEvent::Closed { machines: &machines });
+        let machines = self.known.outcomes(&self.job.outcomes());
+        let report = |(name, outcome): (&MachineName, &MachineOutcome)| MachineReport {
+            name: name.clone(),
+            outcome: outcome.clone(),
+        };
+        self.tell(RunnerEvent::Closed { machines: &machines.iter().map(report).collect::<Vec<_>>() });
         let span = *self.job.span();
-        self.memory.last = Some(LastRun::new(span, machines.into_iter().collect()));
+        self.memory.last = Some(LastRun::new(span, machines));
         self.memory.open = None;
         self.remember();
         let (host, slots) = (self.runner.host.clone(), self.runner.slots.clone());
@@ -361,11 +373,11 @@ impl Drive {
             }
             Done::Transformed(Err(failure)) => {
                 self.failed(&failure);
-                let Failure { why, is_retryable, .. } = failure;
+                let ErrorSummary { text: why, is_retryable } = failure.why;
                 self.events.push_back(Event::TransformFailed { is_retryable, why });
             }
             Done::PostJob(warnings) => {
-                self.notes.extend(warnings);
+                self.notes.extend(warnings.into_iter().map(|text| Note::PostJob { text }));
                 self.ended = self.report();
                 if let Some(report) = &self.ended {
                     self.tell(RunnerEvent::Ended(report));
@@ -378,14 +390,14 @@ impl Drive {
                 self.syncs.clear();
                 self.notes.clear();
                 self.doubts.clear();
-                self.reasons.clear();
+                self.known = Known::default();
                 self.elsewhere.clear();
                 self.events.push_back(Event::PostJobDone);
             }
         }
     }
 
-    fn note(&mut self, notes: Vec<String>) {
+    fn note(&mut self, notes: Vec<Note>) {
         for note in notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use offsite_core::phase::{Outcome, Phase};
+use offsite_core::phase::Phase;
 use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Timestamp};
 
 use super::memory::Memory;
 use super::report::{Overdue, RunReport};
 use crate::JobName;
-use crate::report::{SyncOutcome, TransformReport};
+use crate::report::{ErrorSummary, MachineReport, SyncOutcome, TransformReport};
 
 /// Listens to runners. Calls should return soon: the runner waits for them.
 pub trait RunnerEvents: Send + Sync {
@@ -51,15 +51,15 @@ pub enum RunnerEvent<'a> {
     SyncEnded(&'a SyncOutcome),
     /// Something failed.
     Failed {
-        /// In words.
-        why: &'a str,
+        /// What.
+        why: &'a ErrorSummary,
         /// Whether it is tried again.
         is_retryable: bool,
     },
     /// Another run of the job is at work, perhaps on another host: what it does counts here, too.
     AtWorkElsewhere {
-        /// In words.
-        why: &'a str,
+        /// What this run was told.
+        why: &'a ErrorSummary,
     },
     /// Machines have become overdue while their interval is still open; each is told once, until it was copied again.
     Overdue {
@@ -71,7 +71,7 @@ pub enum RunnerEvent<'a> {
     /// The restore point of the interval is closed.
     Closed {
         /// The machines of the selection.
-        machines: &'a [(MachineName, Outcome)],
+        machines: &'a [MachineReport],
     },
     /// The transforms are done.
     Transformed(&'a TransformReport),

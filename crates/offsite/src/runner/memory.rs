@@ -1,13 +1,14 @@
 //! What a runner must know of a job when it starts again.
 
-use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 
-use offsite_core::phase::{LastRun, Outcome, Past};
+use offsite_core::phase::Past;
 use offsite_core::schedule::Schedule;
-use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp};
+use offsite_core::{Chain, MachineName, RepositoryId, RestorePoint, Sequence, Status, Timestamp, Transferred};
 
+use super::outcome::{LastRun, past};
 use crate::reader::job_folder::JobFolder;
+use crate::report::{MachineOutcome, Reason};
 
 /// What is known of a job between two starts of its runner; by default, nothing.
 ///
@@ -47,8 +48,8 @@ pub(super) struct Arrived {
     pub(super) points: u32,
     /// Machines that are whole, and when they were in that state.
     pub(super) copied: BTreeMap<MachineName, Timestamp>,
-    /// Bytes done and left of machines that are not.
-    pub(super) partial: BTreeMap<MachineName, (u64, u64)>,
+    /// How far machines came that are not, and when they were in that state.
+    pub(super) partial: BTreeMap<MachineName, (Timestamp, Transferred)>,
 }
 
 /// The target as it is at one moment.
@@ -117,8 +118,7 @@ impl Target {
                         arrived.copied.insert(name, machine.captured);
                     }
                     Status::Incomplete => {
-                        let part = machine.transferred;
-                        arrived.partial.insert(name, (part.done_bytes, part.left_bytes));
+                        arrived.partial.insert(name, (machine.captured, machine.transferred));
                     }
                     Status::Carried => {}
                 }
@@ -135,11 +135,12 @@ impl Memory {
             // With an open interval, the newest point may be of that one; then nothing was closed before.
             let point = target.filter(|_| self.open.is_none())?.chain()?.latest()?;
             let outcome = |state: &offsite_core::MachineState| match state.status {
-                Status::Incomplete => Outcome::Incomplete {
-                    done_bytes: state.transferred.done_bytes,
-                    left_bytes: state.transferred.left_bytes,
+                Status::Incomplete => MachineOutcome::Incomplete {
+                    captured: Some(state.captured),
+                    transferred: state.transferred,
+                    why: Reason::TransferEnded,
                 },
-                _ => Outcome::Complete { captured: state.captured },
+                _ => MachineOutcome::Complete { captured: state.captured },
             };
             let machines = point.machines.iter().map(|state| (state.name.clone(), outcome(state))).collect();
             let time = point.time.min(now);
@@ -150,7 +151,7 @@ impl Memory {
             (Some(open), Some(target)) => target.arrived(open).copied,
             _ => BTreeMap::new(),
         };
-        Past::default().with_last(last).with_copied(copied)
+        Past::default().with_last(last.as_ref().map(past)).with_copied(copied)
     }
 }
 
@@ -159,14 +160,20 @@ mod tests {
     use offsite_core::schedule::Span;
 
     use super::*;
+    use crate::JobName;
+    use crate::report::ErrorSummary;
 
     #[test]
     fn a_memory_is_read_as_it_was_written() {
         let time = |secs| Timestamp::from_unix_secs(secs).unwrap();
         let name = |text| MachineName::new(text).unwrap();
+        let transferred = Transferred::new(3, u64::MAX);
+        let why = Reason::Failed(ErrorSummary::new("the network is down", true));
+        let job = Some(JobName::new("nightly").unwrap());
         let machines = [
-            (name("web01"), Outcome::Complete { captured: time(5) }),
-            (name("db01"), Outcome::Incomplete { done_bytes: 3, left_bytes: u64::MAX }),
+            (name("web01"), MachineOutcome::Complete { captured: time(5) }),
+            (name("db01"), MachineOutcome::Incomplete { captured: None, transferred, why }),
+            (name("db02"), MachineOutcome::Absent { why: Reason::BackupAtWork { job } }),
         ];
         let last = LastRun::new(Span::new(time(0), time(86_400)), machines.into()).with_finished(true);
         let open = OpenInterval {

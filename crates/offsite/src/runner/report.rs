@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use offsite_core::phase::{Note, Outcome, RunResult};
 use offsite_core::{MachineName, Sequence, Timestamp};
 
+use super::outcome::{Incident, RunResult};
 use crate::JobName;
-use crate::report::{SyncReport, TransformReport};
+use crate::report::{Doubt, ErrorSummary, MachineOutcome, Note, SyncReport, TransformReport};
 
 /// An interval that is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub struct RunReport {
     /// What was done to the chain; none, if that failed, or was done before a restart.
     pub transform: Option<TransformReport>,
     /// What else should be known: sources that could not be looked at, post-job activities that failed.
-    pub notes: Vec<String>,
-    /// Why machines are incomplete.
-    pub reasons: BTreeMap<MachineName, String>,
+    pub notes: Vec<Note>,
+    /// What nobody is likely to have meant, as the last look or sync found it: machines that come no more, patterns that match nothing.
+    pub doubts: Vec<Doubt>,
     /// Machines that another run of the job has copied, perhaps on another host.
     pub elsewhere: BTreeSet<MachineName>,
     /// When each machine of the selection was in the newest state that there is a whole copy of. A machine without a time has no copy. Empty, if the
@@ -99,18 +99,23 @@ impl RunReport {
 
     /// Why it failed; none, if it has not.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
-        let noted = self.result.notes.iter().find_map(|note| match note {
-            Note::Failed { why, .. } => Some(why.as_str()),
-            _ => None,
-        });
+    pub fn failure(&self) -> Option<&ErrorSummary> {
         // What failed and was made good is not why.
-        let sync = noted.filter(|_| !self.has_complete());
-        sync.or(self.result.transform.failure()).filter(|_| self.status() == RunStatus::Failed)
+        let sync = self.failures().next().filter(|_| !self.has_complete());
+        let transform = self.result.transform_failure.as_ref();
+        sync.or(transform).filter(|_| self.status() == RunStatus::Failed)
+    }
+
+    /// What failed before the transforms, in order; it may have been made good.
+    fn failures(&self) -> impl Iterator<Item = &ErrorSummary> {
+        self.result.incidents.iter().filter_map(|incident| match incident {
+            Incident::Failed { why, .. } => Some(why),
+            _ => None,
+        })
     }
 
     fn has_complete(&self) -> bool {
-        self.result.machines.values().any(|outcome| matches!(outcome, Outcome::Complete { .. }))
+        self.result.machines.values().any(|outcome| matches!(outcome, MachineOutcome::Complete { .. }))
     }
 
     /// The machines whose newest copies were too old when the interval ended.
@@ -123,15 +128,16 @@ impl RunReport {
     /// In one word.
     #[must_use]
     pub fn status(&self) -> RunStatus {
-        let has_failed = self.result.notes.iter().any(|note| matches!(note, Note::Failed { .. }));
-        let is_well = self.notes.is_empty() && self.transform.iter().all(TransformReport::is_well);
+        let has_failed = self.failures().next().is_some() && !self.has_complete();
+        if has_failed || self.result.transform_failure.is_some() {
+            return RunStatus::Failed;
+        }
+        let is_well = self.notes.is_empty() && self.doubts.is_empty();
+        let is_well = is_well && self.transform.iter().all(TransformReport::is_well) && self.overdue().is_empty();
         // Without a machine nothing was looked at in time.
-        let is_success = self.result.is_success() && !self.result.machines.is_empty();
-        match self.result.transform.failure() {
-            Some(_) => RunStatus::Failed,
-            None if has_failed && !self.has_complete() => RunStatus::Failed,
-            None if is_success && is_well && self.overdue().is_empty() => RunStatus::Success,
-            None => RunStatus::Warning,
+        match self.result.is_success() && !self.result.machines.is_empty() && is_well {
+            true => RunStatus::Success,
+            false => RunStatus::Warning,
         }
     }
 }

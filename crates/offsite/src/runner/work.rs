@@ -6,49 +6,34 @@ use std::sync::Arc;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Timestamp};
-use offsite_repository::ErrorKind;
 
 use super::memory::{Arrived, OpenInterval, Target, newest_states};
 use super::passage::WindowGate;
 use super::{Clock, JobHost, OpenFailure, Slots};
-use crate::error::causes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{SyncOutcome, TransformReport};
+use crate::report::{ErrorSummary, SyncOutcome, TransformReport};
 use crate::{CopyJob, Error, Look, SyncRequest};
 
 /// Why an activity failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) is_retryable: bool,
+    pub(super) why: ErrorSummary,
     /// Whether another run of the job is at work.
     pub(super) is_busy: bool,
 }
 
 impl From<OpenFailure> for Failure {
     fn from(failure: OpenFailure) -> Self {
-        Self { why: failure.why, is_retryable: failure.is_retryable, is_busy: false }
+        Self { why: ErrorSummary::new(failure.why, failure.is_retryable), is_busy: false }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { why: causes(&error), is_retryable: is_retryable(&error), is_busy: matches!(error, Error::Busy { .. }) }
+impl Failure {
+    pub(super) fn of(host: &dyn JobHost, error: &Error) -> Self {
+        let is_busy = matches!(error, Error::Busy { .. });
+        let why = ErrorSummary::new(host.words(error), error.is_retryable());
+        Self { why, is_busy }
     }
-}
-
-/// Whether what failed may work later, without anybody doing something about it.
-fn is_retryable(error: &Error) -> bool {
-    let is_fixed = matches!(
-        error,
-        Error::Settings(_)
-            | Error::SameRepository { .. }
-            | Error::NotARepository { .. }
-            | Error::Damaged { .. }
-            | Error::Defect(_)
-    );
-    let kind = error.repository_kind();
-    !is_fixed && !matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::PermissionDenied))
 }
 
 /// What a look found.
@@ -89,12 +74,13 @@ pub(super) async fn look(
     take: Take,
 ) -> Result<Looked, Failure> {
     let job = host.open().await?;
-    let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await.map_err(Failure::from);
+    let look = job.look(&SyncRequest { range, take, ..SyncRequest::at(now) }).await;
+    let look = look.map_err(|error| Failure::of(host.as_ref(), &error));
     // How old the copies are is to be told above all when nothing comes any more.
     match (target(&job).await, look) {
         (Ok(target), look) => Ok(Looked { look, target }),
         (Err(_), Err(failure)) => Err(failure),
-        (Err(error), Ok(_)) => Err(error.into()),
+        (Err(error), Ok(_)) => Err(Failure::of(host.as_ref(), &error)),
     }
 }
 
@@ -119,17 +105,17 @@ pub(super) async fn sync(host: Arc<dyn JobHost>, order: SyncOrder) -> Synced {
     }
     let synced = match host.open().await {
         Err(failure) => Synced { result: Err(failure.into()), arrived: None },
-        Ok(job) => sync_opened(&job, order).await,
+        Ok(job) => sync_opened(host.as_ref(), &job, order).await,
     };
     gate.leave();
     synced
 }
 
-async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
+async fn sync_opened(host: &dyn JobHost, job: &CopyJob, order: SyncOrder) -> Synced {
     let SyncOrder { clock, range, take, machines, open, gate } = order;
     let joins = match target(job).await {
         Ok(target) => target.arrived(&open).point,
-        Err(error) => return Synced { result: Err(error.into()), arrived: None },
+        Err(error) => return Synced { result: Err(Failure::of(host, &error)), arrived: None },
     };
     let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
     match job.sync(&request).await {
@@ -137,13 +123,16 @@ async fn sync_opened(job: &CopyJob, order: SyncOrder) -> Synced {
         // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
         Err(error) => {
             let arrived = target(job).await.ok().map(|target| target.arrived(&open));
-            Synced { result: Err(error.into()), arrived }
+            Synced { result: Err(Failure::of(host, &error)), arrived }
         }
     }
 }
 
 pub(super) async fn transform(host: Arc<dyn JobHost>, slots: Slots, clock: Arc<dyn Clock>, added: u32) -> Done {
     let _slot = slots.take().await;
-    let transformed = async { Ok(host.open().await?.transform(clock.now(), added).await?) };
+    let transformed = async {
+        let job = host.open().await?;
+        job.transform(clock.now(), added).await.map_err(|error| Failure::of(host.as_ref(), &error))
+    };
     Done::Transformed(transformed.await)
 }

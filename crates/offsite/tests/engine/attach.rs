@@ -7,7 +7,8 @@ use bytes::Bytes;
 use offsite::{Error, OpenRepository};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{
-    CreateIfAbsent, ErrorKind, Key, Limits, ListPage, ObjectWriter, Prefix, Read, Repository, RepositoryExt, Result,
+    CreateIfAbsent, ErrorKind, Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository, RepositoryExt,
+    Result,
 };
 
 use crate::support::{day, memory_repository};
@@ -36,7 +37,7 @@ impl Repository for LastWins {
         Ok(Box::new(Writer { place: self.0.clone(), key: key.clone(), bytes: Vec::new() }))
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.0.read(key, what).await
     }
 

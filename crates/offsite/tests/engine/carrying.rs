@@ -9,7 +9,8 @@ use offsite::model::Role;
 use offsite::model::Sequence;
 use offsite::report::MachineOutcome;
 use offsite::{
-    BackupJob, BackupMethod, Error, Export, FullKind, Import, JobFolder, MapSeed, OpenRepository, PointSelector, Verify,
+    BackupJob, BackupMethod, DamagedPart, Error, ErrorClass, Export, FullKind, Import, JobFolder, MapSeed,
+    OpenRepository, PointSelector, Side, Verify,
 };
 use offsite_core::Index;
 use offsite_core::format::ENVELOPE_BYTES;
@@ -108,8 +109,8 @@ async fn every_kind_of_point_is_exported_and_imported() {
         assert!(origins.eq(vec![source; point.machines.len()]), "{head:?}");
         let again = Import::new(&second, job("Offsite Copy"));
         let bytes = exported(&repository, PointSelector::Latest, &["b"]).await;
-        let Err(Error::Settings(text)) = again.run(Cursor::new(bytes), day(9)).await else { panic!("it has a point") };
-        assert!(text.contains("another name"), "{text}");
+        let error = again.run(Cursor::new(bytes), day(9)).await.unwrap_err();
+        assert!(matches!(&error, Error::JobHasPoints { job, .. } if job.as_str() == "Offsite Copy"), "{error}");
         // The copy job goes on from it, with what differs.
         machines.overwrite("a", |disk| disk[0] ^= 1);
         truth.record(&machines, &["a", "b", "c"], day(10));
@@ -184,7 +185,9 @@ async fn what_is_no_export_is_refused() {
     wrong.push(b"PK\x03\x04".repeat(100));
     for (number, bytes) in wrong.into_iter().enumerate() {
         let result = Import::new(&second, job("in")).run(Cursor::new(bytes), day(9)).await;
-        let Err(error @ Error::Export { .. }) = result else { panic!("{number}: {result:?}") };
+        let Err(error) = result else { panic!("{number}: {result:?}") };
+        assert!(matches!(error, Error::Damaged { part: DamagedPart::Export, .. }), "{number}: {error:?}");
+        assert_eq!((error.side(), error.class()), (Some(Side::Source), ErrorClass::Damaged));
         assert!(causes(&error).len() > error.to_string().len(), "it says why");
         if !keys(&target, "in/head").is_empty() {
             assert!(newest_head(&target, "in").chain.latest().is_none());
@@ -238,7 +241,11 @@ async fn an_export_that_contradicts_itself_is_refused() {
     });
     for (wrong, why) in [(blocks_too_long, "not the length"), (header_too_long, "inside the header")] {
         let error = Import::new(&second, job("in")).run(Cursor::new(wrong), day(9)).await.unwrap_err();
-        assert!(matches!(error, Error::Export { .. }) && causes(&error).contains(why), "{}", causes(&error));
+        assert!(
+            matches!(error, Error::Damaged { part: DamagedPart::Export, .. }) && causes(&error).contains(why),
+            "{}",
+            causes(&error)
+        );
         assert!(keys(&target, "in/head").is_empty() || newest_head(&target, "in").chain.latest().is_none());
     }
     Import::new(&second, job("in")).run(Cursor::new(rebuilt(&bytes, |_, _| {})), day(9)).await.unwrap();
@@ -269,8 +276,7 @@ async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
     assert!(!next.full && next.tally.planned.blocks <= 3, "{next:?}");
     assert_whole(&target, "Offsite Copy", &truth).await;
     let again = MapSeed::new(&second, name.clone(), &seed, name).unwrap().run(day(9)).await;
-    let Err(Error::Settings(text)) = again else { panic!("the job has points") };
-    assert!(text.contains("already"), "{text}");
+    assert!(matches!(again, Err(Error::JobHasPoints { .. })), "{again:?}");
 }
 
 /// The folder of a backup job, with points of every kind, becomes a copy job's.

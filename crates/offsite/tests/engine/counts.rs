@@ -26,13 +26,13 @@ async fn a_wrong_count_of_live_bytes_loses_nothing_and_stops_nothing() {
     for (what, lie) in lies {
         for (merge, reclaim) in [(MergeMethod::Adopt, true), (MergeMethod::Adopt, false), (MergeMethod::Fold, false)] {
             let (_, primary) = memory_repository().await;
-            let (target, second) = memory_repository_with(MemoryOptions { reclaim, ..MemoryOptions::default() }).await;
+            let (target, second) = memory_repository_with(MemoryOptions::default().with_reclaim(reclaim)).await;
             let (mut machines, mut truth) = (Machines::new(5), Truth::default());
             machines.add("web01", &[6 * BLOCK]);
             machines.add("db01", &[2 * BLOCK]);
             let policy = Policy::new(keep(2));
             let compact = (!reclaim).then(Compact::all);
-            let transforms = Transforms { merge, compact, ..Transforms::keeping(policy) };
+            let transforms = Transforms::keeping(policy).merge(merge).compact(compact);
             for number in 0..8 {
                 for name in ["web01", "db01"] {
                     machines.change(name, 1);

@@ -1,14 +1,14 @@
 //! Machines that a job selects no more: when their copies go, and what keeps them.
 
 use offsite::model::Labels;
+use offsite::report::{Doubt, Note, PatternKind, PatternPlace};
 use offsite::retention::DeletedMachines;
-use offsite::selection::MachineFilter;
-use offsite::selection::Pattern;
+use offsite::selection::{MachineFilter, Pattern};
 use offsite::{CopyJob, Selection, Source, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 
 use crate::support::objects::newest_head;
-use crate::support::{BLOCK, Machines, copy_job, day, job, machine, memory_repository};
+use crate::support::{BLOCK, Machines, copy_job, day, job, machine, memory_repository, unseen};
 
 const NAMES: [&str; 2] = ["db01", "web01"];
 
@@ -19,7 +19,7 @@ fn two_machines() -> Machines {
 }
 
 fn removing_after_days(days: u32) -> Transforms {
-    Transforms { deleted_machines: Some(DeletedMachines::after_days(days).unwrap()), ..Transforms::default() }
+    Transforms::default().deleted_machines(Some(DeletedMachines::after_days(days).unwrap()))
 }
 
 /// Whether the copy has any restore point of db01.
@@ -36,7 +36,7 @@ async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
     let mut machines = two_machines();
     let include = MachineFilter::default().with_machines([Pattern::new("web*")]).with_tags([Pattern::new("gold")]);
     let transforms = removing_after_days(1);
-    let copy = copy_job(&primary, &second).select(Selection { include, exclude: MachineFilter::default() });
+    let copy = copy_job(&primary, &second).select(Selection::all().include(include));
     let copy = copy.transforms(transforms);
     // Who has the tag, day by day.
     let tagged = [Some("db01"), None, None, None, Some("web01"), Some("web01"), Some("web01")];
@@ -47,11 +47,13 @@ async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
             backup.labels(machine(name), Labels::new(tags, []).unwrap())
         });
         backup.run(day(number)).await.unwrap();
-        let notes = copy.run(day(number)).await.unwrap().notes;
-        let is_idle = notes.iter().any(|note| note.contains("select.tags has \"gold\", which matches nothing"));
-        assert_eq!(is_idle, tagged.is_none(), "day {number}: {notes:?}");
+        let doubts = copy.run(day(number)).await.unwrap().doubts;
+        let place = PatternPlace::Include(PatternKind::Tags);
+        let idle = Doubt::IdlePattern { place, pattern: "gold".to_owned() };
+        assert_eq!(doubts.contains(&idle), tagged.is_none(), "day {number}: {doubts:?}");
         assert!(tagged == Some("web01") || has_db(&target), "day {number}");
-        assert!(!notes.iter().any(|note| note.contains("no source has it")), "day {number}: {notes:?}");
+        let is_missed = |doubt: &Doubt| matches!(doubt, Doubt::Vanished { .. });
+        assert!(!doubts.iter().any(is_missed), "day {number}: {doubts:?}");
     }
     assert!(!has_db(&target), "all patterns match, and the days are over");
 }
@@ -90,10 +92,10 @@ async fn no_machine_is_removed_while_the_sources_are_away_and_that_is_said() {
     let mut machines = two_machines();
     let transforms = removing_after_days(1);
     let away = CopyJob::of(job("Offsite Copy"), Vec::new(), &second).unwrap();
-    let away = away.unseen(vec!["the primary is away".to_owned()]).transforms(transforms.clone());
+    let away = away.unseen(vec![unseen("primary", "it is away")]).transforms(transforms.clone());
     machines.backup(&primary, &NAMES).run(day(0)).await.unwrap();
     copy_job(&primary, &second).transforms(transforms.clone()).run(day(0)).await.unwrap();
-    assert_eq!(away.transform(day(0), 1).await.unwrap().notes, [""; 0], "none is due");
+    assert_eq!(away.transform(day(0), 1).await.unwrap().notes, [], "none is due");
     // Syncs alone look which machines are selected, and remove none.
     let copy = copy_job(&primary, &second).select(Selection::machines(vec![machine("web01")])).transforms(transforms);
     for number in 1..3 {
@@ -103,12 +105,13 @@ async fn no_machine_is_removed_while_the_sources_are_away_and_that_is_said() {
     }
     let report = away.transform(day(2), 2).await.unwrap();
     let [note] = &report.notes[..] else { panic!("{report:?}") };
-    for text in ["machines that were not selected keep their copies for now", "the primary is away"] {
-        assert!(note.contains(text), "{text}: {note}");
-    }
+    assert!(
+        matches!(note, Note::DeselectedKept { why } if why.text.contains("repository primary: it is away")),
+        "{note:?}"
+    );
     assert!(has_db(&target), "{report:?}");
     let report = copy.transform(day(2), 0).await.unwrap();
-    assert_eq!(report.notes, [""; 0]);
+    assert_eq!(report.notes, []);
     assert!(!has_db(&target), "it was due: {report:?}");
 }
 

@@ -92,7 +92,7 @@ async fn disks_are_told_by_name_then_by_place() {
     assert_eq!(scene.backup(7, sources).await.unwrap().stored_blocks, 0);
     assert_eq!(scene.disks().await, listed(&[(1, "vda", 2), (2, "vdb", 3)]));
     let error = scene.backup(8, vec![named("vda", "b-today"), named("vda", "c-today")]).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("called vda")), "{error}");
+    assert!(matches!(&error, Error::InvalidSetting { why, .. } if why.contains("called vda")), "{error}");
 }
 
 #[tokio::test]

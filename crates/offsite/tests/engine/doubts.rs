@@ -3,14 +3,35 @@
 use std::sync::Arc;
 
 use offsite::model::Labels;
-use offsite::selection::MachineFilter;
-use offsite::selection::Pattern;
-use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, Selection, Source};
+use offsite::report::{CopyReport, Doubt, Note};
+use offsite::selection::{MachineFilter, Pattern};
+use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, RunPlan, Selection, Source};
 use offsite_repository::testing::{Faulty, Memory};
 
-use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository};
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, unseen};
 
-/// Holds that there is one note, and that it has all these texts.
+/// What there is to be said beside what came of it.
+trait Said {
+    fn said(&self) -> Vec<String>;
+}
+
+impl Said for CopyReport {
+    fn said(&self) -> Vec<String> {
+        words(&self.notes, &self.doubts)
+    }
+}
+
+impl Said for RunPlan {
+    fn said(&self) -> Vec<String> {
+        words(&self.notes, &self.doubts)
+    }
+}
+
+fn words(notes: &[Note], doubts: &[Doubt]) -> Vec<String> {
+    notes.iter().map(ToString::to_string).chain(doubts.iter().map(ToString::to_string)).collect()
+}
+
+/// Holds that one thing is said, and that it has all these texts.
 #[track_caller]
 fn assert_says(notes: &[String], texts: &[&str]) {
     assert_eq!(notes.len(), 1, "{notes:?}");
@@ -30,16 +51,16 @@ async fn a_machine_that_comes_no_more_is_said_until_it_is_excluded() {
     ["db01", "web01"].iter().for_each(|name| machines.add(name, &[3 * BLOCK]));
     let copy = || copy_job(&primary, &second).keep(keep(2));
     machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
-    assert_eq!(copy().run(day(0)).await.unwrap().notes, [""; 0]);
+    assert_eq!(copy().run(day(0)).await.unwrap().said(), [""; 0]);
     // The source keeps two points, so that it merges what it has of db01 in the end.
     for number in 1..5 {
         machines.change("web01", 1);
         machines.backup(&primary, &["web01"]).keep(keep(2)).run(day(number)).await.unwrap();
-        let texts = ["db01 is no longer in the restore points of job nightly", "name it in exclude"];
-        assert_says(&copy().plan(day(number)).await.unwrap().notes, &texts);
-        assert_says(&copy().run(day(number)).await.unwrap().notes, &texts);
+        let texts = ["db01 is no longer in the restore points of job nightly", "#1 of", "was the last that had it"];
+        assert_says(&copy().plan(day(number)).await.unwrap().said(), &texts);
+        assert_says(&copy().run(day(number)).await.unwrap().said(), &texts);
         let excluded = copy().select(Selection::all().without(vec![machine("db01")]));
-        assert_eq!(excluded.plan(day(number)).await.unwrap().notes, [""; 0]);
+        assert_eq!(excluded.plan(day(number)).await.unwrap().said(), [""; 0]);
     }
 }
 
@@ -55,12 +76,12 @@ async fn a_machine_that_no_source_has_is_said() {
     copy_job(&primary, &second).run(day(0)).await.unwrap();
     machines.backup(&branch, &["web01"]).run(day(1)).await.unwrap();
     let copy = || copy_job(&branch, &second).adopt(true);
-    assert_says(&copy().run(day(1)).await.unwrap().notes, &["db01 was copied before, and no source has it any more"]);
+    assert_says(&copy().run(day(1)).await.unwrap().said(), &["db01 was copied before, and no source has it any more"]);
     // What is not seen is not gone.
-    let unseen = copy().unseen(vec!["not looked at: it is away".to_owned()]);
-    assert_says(&unseen.run(day(2)).await.unwrap().notes, &["it is away"]);
+    let unseen = copy().unseen(vec![unseen("primary", "it is away")]);
+    assert_says(&unseen.run(day(2)).await.unwrap().said(), &["it is away"]);
     let other = copy().select(Selection::machines(vec![machine("web01")]));
-    assert_eq!(other.run(day(3)).await.unwrap().notes, [""; 0]);
+    assert_eq!(other.run(day(3)).await.unwrap().said(), [""; 0]);
 }
 
 /// Machines that are backed up one by one into one folder, and one that is backed up every fourth day only, are not missed.
@@ -78,7 +99,7 @@ async fn machines_that_come_in_turn_or_rarely_are_not_missed() {
             at = at.saturating_add_secs(60);
             machines.backup(&primary, &[name]).run(at).await.unwrap();
             // In the middle of the round, too.
-            assert_eq!(copy_job(&primary, &second).run(at).await.unwrap().notes, [""; 0], "{name}, round {number}");
+            assert_eq!(copy_job(&primary, &second).run(at).await.unwrap().said(), [""; 0], "{name}, round {number}");
         }
     }
     for _ in 0..9 {
@@ -86,7 +107,7 @@ async fn machines_that_come_in_turn_or_rarely_are_not_missed() {
         machines.change("web01", 1);
         machines.backup(&primary, &["web01"]).run(at).await.unwrap();
     }
-    let notes = copy_job(&primary, &second).run(at).await.unwrap().notes;
+    let notes = copy_job(&primary, &second).run(at).await.unwrap().said();
     assert_eq!(notes.len(), 2, "app01 and db01 have left the round, rare01 may yet come: {notes:?}");
 }
 
@@ -102,7 +123,7 @@ async fn a_machine_that_comes_alone_is_missed_once_it_stays_away_for_two_rounds(
         let name = if number == 0 || number == 3 { "rare01" } else { "web01" };
         machines.change(name, 1);
         machines.backup(&primary, &[name]).keep(keep(99)).run(day(number)).await.unwrap();
-        let notes = copy_job(&primary, &second).run(day(number)).await.unwrap().notes;
+        let notes = copy_job(&primary, &second).run(day(number)).await.unwrap().said();
         // The days 4 to 9 are six without it.
         match number {
             0..9 => assert_eq!(notes, [""; 0], "day {number}"),
@@ -120,25 +141,25 @@ async fn a_disk_that_is_lost_is_said() {
     machines.fill_with_noise("web01");
     let copy = || copy_job(&primary, &second);
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
-    assert_eq!(copy().run(day(0)).await.unwrap().notes, [""; 0]);
+    assert_eq!(copy().run(day(0)).await.unwrap().said(), [""; 0]);
     machines.resize("web01", 1, 4 * BLOCK);
     machines.backup(&primary, &["web01"]).run(day(1)).await.unwrap();
-    assert_eq!(copy().run(day(1)).await.unwrap().notes, [""; 0], "half of it is left");
+    assert_eq!(copy().run(day(1)).await.unwrap().said(), [""; 0], "half of it is left");
     machines.resize("web01", 1, BLOCK);
     machines.backup(&primary, &["web01"]).run(day(2)).await.unwrap();
     let shrunk = ["disk 1 of web01 has shrunk from 1.0 MiB to 256.0 KiB"];
-    assert_says(&copy().plan(day(2)).await.unwrap().notes, &shrunk);
-    assert_says(&copy().run(day(2)).await.unwrap().notes, &shrunk);
+    assert_says(&copy().plan(day(2)).await.unwrap().said(), &shrunk);
+    assert_says(&copy().run(day(2)).await.unwrap().said(), &shrunk);
     machines.overwrite("web01", |disk| disk[..].chunks_mut(BLOCK).skip(40).for_each(|block| block.fill(0)));
     machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap();
     let emptied = ["disk 0 of web01 has lost more than half of its data: 100 blocks before, 40"];
-    assert_says(&copy().run(day(3)).await.unwrap().notes, &emptied);
+    assert_says(&copy().run(day(3)).await.unwrap().said(), &emptied);
     machines.remove_disk("web01");
     machines.backup(&primary, &["web01"]).run(day(4)).await.unwrap();
-    assert_says(&copy().run(day(4)).await.unwrap().notes, &["disk 1 of web01 (256.0 KiB) is gone"]);
+    assert_says(&copy().run(day(4)).await.unwrap().said(), &["disk 1 of web01 (256.0 KiB) is gone"]);
     machines.change("web01", 1);
     machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
-    assert_eq!(copy().run(day(5)).await.unwrap().notes, [""; 0], "what is said is the change");
+    assert_eq!(copy().run(day(5)).await.unwrap().said(), [""; 0], "what is said is the change");
 }
 
 #[tokio::test]
@@ -150,7 +171,7 @@ async fn a_selection_that_leaves_all_machines_out_is_said() {
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
     let copy = copy_job(&primary, &second).select(Selection::all().without(vec![machine("web01")]));
     let report = copy.run(day(0)).await.unwrap();
-    assert_says(&report.notes, &["nothing is copied, as the selection leaves out all machines of the sources"]);
+    assert_says(&report.said(), &["nothing is copied, as the selection leaves out all machines of the sources"]);
 }
 
 #[tokio::test]
@@ -162,7 +183,7 @@ async fn a_disk_that_has_half_of_its_data_left_is_not_said() {
     machines.fill_with_noise("web01");
     for number in 0..2 {
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
-        assert_eq!(copy_job(&primary, &second).run(day(number)).await.unwrap().notes, [""; 0], "day {number}");
+        assert_eq!(copy_job(&primary, &second).run(day(number)).await.unwrap().said(), [""; 0], "day {number}");
         machines.overwrite("web01", |disk| disk[50 * BLOCK..].fill(0));
     }
 }
@@ -175,19 +196,22 @@ async fn a_pattern_that_matches_nothing_is_said() {
     ["db01", "web01"].iter().for_each(|name| machines.add(name, &[BLOCK]));
     machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
     let notes = async |include: &[&str], exclude: &[&str]| {
-        let selection = Selection { include: named(include), exclude: named(exclude) };
-        copy_job(&primary, &second).select(selection).plan(day(0)).await.unwrap().notes
+        let selection = Selection::all().include(named(include)).exclude(named(exclude));
+        copy_job(&primary, &second).select(selection).plan(day(0)).await.unwrap().said()
     };
     assert_eq!(notes(&["web*", "db01"], &[]).await, [""; 0]);
     assert_eq!(notes(&[], &["db*"]).await, [""; 0]);
-    assert_says(&notes(&["web*", "app*"], &[]).await, &["select.machines has \"app*\", which matches nothing"]);
-    assert_says(&notes(&[], &["dv01"]).await, &["select.exclude (machines) has \"dv01\", which matches nothing"]);
+    assert_says(&notes(&["web*", "app*"], &[]).await, &["\"app*\", among the included machines, matches nothing"]);
+    assert_says(&notes(&[], &["dv01"]).await, &["\"dv01\", among the excluded machines, matches nothing"]);
     let source = Source::backup(&primary, job("nightly"), vec![Pattern::new("web*"), Pattern::new("x*")]);
     let of_source = CopyJob::of(job("Offsite Copy"), vec![source], &second).unwrap();
-    assert_says(&of_source.plan(day(0)).await.unwrap().notes, &["machines of a source has \"x*\""]);
-    let tags = MachineFilter::default().with_tags([Pattern::new("gold")]);
-    let by_tag = copy_job(&primary, &second).select(Selection { include: named(&["*"]), exclude: tags });
-    assert_says(&by_tag.plan(day(0)).await.unwrap().notes, &["select.exclude (tags) has \"gold\""]);
+    assert_says(
+        &of_source.plan(day(0)).await.unwrap().said(),
+        &["\"x*\", among the machines of a source, matches nothing"],
+    );
+    let tags = MachineFilter::default().with_tags(vec![Pattern::new("gold")]);
+    let by_tag = copy_job(&primary, &second).select(Selection::all().include(named(&["*"])).exclude(tags));
+    assert_says(&by_tag.plan(day(0)).await.unwrap().said(), &["\"gold\", among the excluded tags, matches nothing"]);
 }
 
 /// A tag is written without a wildcard as a rule, and a machine that is named in full is missed as a machine.
@@ -200,12 +224,12 @@ async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
     let gold = Labels::new(["gold".to_owned()], []).unwrap();
     machines.backup(&primary, &["db01", "web01"]).labels(machine("db01"), gold).run(day(0)).await.unwrap();
     let notes = async |tag: &str, names: &[&str]| {
-        let include = named(names).with_tags([Pattern::new(tag)]);
-        let copy = copy_job(&primary, &second).select(Selection { include, exclude: MachineFilter::default() });
-        copy.plan(day(0)).await.unwrap().notes
+        let include = named(names).with_tags(vec![Pattern::new(tag)]);
+        let copy = copy_job(&primary, &second).select(Selection::all().include(include));
+        copy.plan(day(0)).await.unwrap().said()
     };
     assert_eq!(notes("gold", &["web01"]).await, [""; 0]);
-    assert_says(&notes("silver", &["web01"]).await, &["select.tags has \"silver\", which matches nothing"]);
+    assert_says(&notes("silver", &["web01"]).await, &["\"silver\", among the included tags, matches nothing"]);
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ fn a_flush_that_fails_is_not_believed() {
             drive.pull();
             gate.release();
             match run.await {
-                Err(error @ Error::Defect(_)) => panic!("flush {flush}: {}", causes(&error)),
+                Err(error @ Error::Defect { .. }) => panic!("flush {flush}: {}", causes(&error)),
                 Err(error) => println!("flush {flush}, call {spare}: {}", causes(&error)),
                 Ok(()) => panic!("flush {flush}: a run on a dead drive succeeds"),
             }

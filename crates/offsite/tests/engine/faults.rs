@@ -99,9 +99,9 @@ enum Side {
 }
 
 /// Runs `run` with every fault at every call. `run` opens its repositories itself, so that opening them fails as well.
-async fn at_every_call(side: Side, run: impl AsyncFn(&Scene, Try) -> Result<(), Error>) {
+async fn at_every_call(side: Side, expected: offsite::Side, run: impl AsyncFn(&Scene, Try) -> Result<(), Error>) {
     let scene = Scene::new().await;
-    let (mut calls, mut failed) = (0, 0);
+    let (mut calls, mut failed, mut sided) = (0, 0, 0);
     loop {
         let mut struck = false;
         for fault in faults(calls) {
@@ -114,12 +114,16 @@ async fn at_every_call(side: Side, run: impl AsyncFn(&Scene, Try) -> Result<(), 
             faulty.inject(fault.clone());
             match run(&scene, attempt).await {
                 Ok(()) => {}
-                Err(error @ (Error::Defect(_) | Error::Damaged { .. } | Error::SnapshotExpired { .. })) => {
+                Err(error @ (Error::Defect { .. } | Error::Damaged { .. } | Error::SnapshotExpired { .. })) => {
                     panic!("{fault:?}: {}", causes(&error));
                 }
                 Err(error) => {
                     failed += 1;
                     assert!(faulty.failures() > 0, "{fault:?}: {}", causes(&error));
+                    // Opening a repository knows of no side.
+                    sided += usize::from(error.side().is_some());
+                    assert!(error.side().is_none_or(|told| told == expected), "{fault:?}: {error:?}");
+                    assert!(error.side().is_none() || error.location().is_some(), "{fault:?}: {error:?}");
                 }
             }
             struck |= faulty.failures() > 0;
@@ -133,6 +137,7 @@ async fn at_every_call(side: Side, run: impl AsyncFn(&Scene, Try) -> Result<(), 
     }
     println!("{calls} calls, {failed} failed runs");
     assert!(calls > 4 && failed > 10, "{calls} {failed}");
+    assert!(sided > failed / 2, "{sided} of {failed} errors know their side");
 }
 
 async fn open(faulty: &Faulty<Memory>) -> Result<OpenRepository, Error> {
@@ -141,7 +146,7 @@ async fn open(faulty: &Faulty<Memory>) -> Result<OpenRepository, Error> {
 
 #[tokio::test]
 async fn a_backup_that_fails_anywhere() {
-    at_every_call(Side::Source, async |scene, attempt| {
+    at_every_call(Side::Source, offsite::Side::Target, async |scene, attempt| {
         scene.backup(&open(&attempt.faulty_source).await?, day(4)).await
     })
     .await;
@@ -149,7 +154,7 @@ async fn a_backup_that_fails_anywhere() {
 
 #[tokio::test]
 async fn a_copy_whose_target_fails_anywhere() {
-    at_every_call(Side::Target, async |_, attempt| {
+    at_every_call(Side::Target, offsite::Side::Target, async |_, attempt| {
         let second = open(&attempt.faulty_target).await?;
         Scene::copy(&open(&attempt.faulty_source).await?, &second).run(day(4)).await.map(drop)
     })
@@ -158,7 +163,7 @@ async fn a_copy_whose_target_fails_anywhere() {
 
 #[tokio::test]
 async fn a_copy_whose_source_fails_anywhere() {
-    at_every_call(Side::Source, async |_, attempt| {
+    at_every_call(Side::Source, offsite::Side::Source, async |_, attempt| {
         let second = open(&attempt.faulty_target).await?;
         Scene::copy(&open(&attempt.faulty_source).await?, &second).run(day(4)).await.map(drop)
     })
@@ -168,7 +173,7 @@ async fn a_copy_whose_source_fails_anywhere() {
 /// A restore that fails leaves no file, and one that succeeds delivers the exact bytes.
 #[tokio::test]
 async fn a_restore_that_fails_anywhere() {
-    at_every_call(Side::Target, async |scene, attempt| {
+    at_every_call(Side::Target, offsite::Side::Source, async |scene, attempt| {
         let second = open(&attempt.faulty_target).await?;
         let to = crate::support::scratch();
         let restored = Restore::new(&second, job(COPY), machine("web01")).run(to.path()).await;
@@ -188,7 +193,7 @@ async fn a_restore_that_fails_anywhere() {
 
 #[tokio::test]
 async fn a_verification_that_fails_anywhere() {
-    at_every_call(Side::Target, async |_, attempt| {
+    at_every_call(Side::Target, offsite::Side::Source, async |_, attempt| {
         let second = open(&attempt.faulty_target).await?;
         let report = Verify::new(&second, job(COPY)).read_data(true).run().await?;
         assert_eq!(report.damage, [], "a repository that cannot be reached is not damaged");

@@ -1,27 +1,18 @@
 //! Merges cost what their increments cost, however large the full is; and where too much would have to be read to know all free
 //! space, a fold still writes only where nothing lies, and its file does not grow with every fold.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::model::Digest;
-use offsite::model::DiskIdentity;
-use offsite::model::DiskMap;
-use offsite::model::DiskName;
-use offsite::model::DiskNumber;
-use offsite::model::ImageFormat;
-use offsite::model::MachineMap;
-use offsite::model::MachineNumber;
-use offsite::model::MachineState;
-use offsite::model::ObjectId;
-use offsite::model::Run;
-use offsite::model::Status;
-use offsite::model::StoredBlock;
+use offsite::model::{
+    Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineNumber, MachineState,
+    ObjectId, Run, Status, StoredBlock,
+};
 use offsite::retention::Policy;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Recording, Repository, RepositoryExt};
 
@@ -105,7 +96,7 @@ fn is_intact(memory: &Memory, file: ObjectId, (start, end): (u64, u64)) -> bool 
 /// The merge that is due, and what was read for it beside blocks: bytes and calls.
 async fn merged(memory: &Memory, method: MergeMethod, today: i64) -> (u64, u64) {
     let policy = Policy::new(keep(KEPT));
-    let transforms = Transforms { merge: method, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(method).apply_changes_at_once(true);
     let repository: OpenRepository = open_memory(memory).await;
     let (all, blocks) = (repository.counts(), repository.block_counts());
     let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
@@ -170,7 +161,7 @@ async fn what_is_proven_of_a_merge_is_not_read_again() {
         let repository = OpenRepository::open(recording.clone()).await.unwrap();
         recording.start_log();
         let policy = Policy::new(keep(KEPT));
-        let transforms = Transforms { merge: MergeMethod::Adopt, ..Transforms::keeping(policy) };
+        let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt);
         let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
         assert_eq!(report.operations.len(), 1);
         let name = key(&format!("{JOB}/index/{}", large.id));

@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::model::BlockMap;
-use offsite::model::ObjectId;
-use offsite::model::Sequence;
-use offsite::report::{Operation, TransformReport};
+use offsite::model::{BlockMap, ObjectId, Sequence};
+use offsite::report::{MergeReason, Operation, TransformReport};
 use offsite::retention::Policy;
 use offsite::{Error, MergeMethod, OpenRepository, PointSelector, Restore, TransformJob, Transforms, Verify};
 use offsite_core::format::frame::HEADER_BYTES;
@@ -30,7 +28,7 @@ const LENGTH_RATIO_MAX: f64 = 2.0;
 
 fn folding() -> Transforms {
     let policy = Policy::new(keep(KEPT));
-    Transforms { merge: MergeMethod::Fold, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true)
 }
 
 async fn fold(repository: &OpenRepository, today: i64) -> Result<TransformReport, Error> {
@@ -166,7 +164,7 @@ async fn a_fold_in_which_any_call_fails() {
             };
             if let Err(error) = &result {
                 failed += 1;
-                let is_wrong = matches!(error, Error::Defect(_) | Error::Damaged { .. });
+                let is_wrong = matches!(error, Error::Defect { .. } | Error::Damaged { .. });
                 assert!(!is_wrong && faulty.failures() > 0, "{fault:?}: {}", causes(error));
             }
             struck |= faulty.failures() > 0;
@@ -225,7 +223,7 @@ async fn readers_of_older_heads_are_not_disturbed() {
 }
 
 /// The method of the only operation, which is a merge, and why it is that one.
-fn method(report: &TransformReport) -> (MergeMethod, &'static str) {
+fn method(report: &TransformReport) -> (MergeMethod, MergeReason) {
     match &report.operations[..] {
         [done] => match done.operation {
             Operation::Merge { method, why, .. } => (method, why),
@@ -237,16 +235,16 @@ fn method(report: &TransformReport) -> (MergeMethod, &'static str) {
 
 #[tokio::test]
 async fn a_fold_that_cannot_be_is_an_adoption_and_says_why() {
-    let (memory, _, truth) = backed_up_to(MemoryOptions { patch: false, ..MemoryOptions::default() }, 6).await;
+    let (memory, _, truth) = backed_up_to(MemoryOptions::default().with_patch(false), 6).await;
     let report = fold(&open_memory(&memory).await, 6).await.unwrap();
-    assert_eq!(method(&report), (MergeMethod::Adopt, "the repository cannot write into files that are there"));
+    assert_eq!(method(&report), (MergeMethod::Adopt, MergeReason::CannotPatch));
     truth.check(&open_memory(&memory).await, JOB).await;
 
     // As after a writer on another host fell silent: it may yet write into its files.
     let (memory, _, truth) = backed_up(6).await;
     put_successor(&memory, JOB, |head| head.sealed_epoch = head.epoch).await;
     let report = fold(&open_memory(&memory).await, 6).await.unwrap();
-    assert_eq!(method(&report), (MergeMethod::Adopt, "the full has no file that can be written into"));
+    assert_eq!(method(&report), (MergeMethod::Adopt, MergeReason::NoFile));
     truth.check(&open_memory(&memory).await, JOB).await;
 }
 
@@ -261,7 +259,7 @@ async fn what_others_put_beside_the_full_does_not_hide_it() {
         memory.put(&key(&format!("{JOB}/blocks/{before}.{number}")), vec![7].into()).await.unwrap();
     }
     let report = fold(&open_memory(&memory).await, 6).await.unwrap();
-    assert_eq!(method(&report), (MergeMethod::Fold, "as the job asks"));
+    assert_eq!(method(&report), (MergeMethod::Fold, MergeReason::AsAsked));
     truth.check(&open_memory(&memory).await, JOB).await;
 }
 
@@ -308,7 +306,7 @@ async fn an_outage_during_a_fold_is_not_taken_for_damage() {
 #[tokio::test]
 async fn a_fold_that_would_make_the_file_too_long_adopts() {
     // Six blocks of noise fit into a file, and no seventh.
-    let options = MemoryOptions { object_bytes_max: 1_700_000, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_object_bytes_max(1_700_000);
     let (memory, repository) = memory_repository_with(options).await;
     let (mut machines, mut truth) = (Machines::new(crate::support::seed(92)), Truth::default());
     machines.add("web01", &[6 * BLOCK]);
@@ -321,7 +319,7 @@ async fn a_fold_that_would_make_the_file_too_long_adopts() {
     let report = fold(&repository, 4).await.unwrap();
     let [done] = &report.operations[..] else { panic!("{report:?}") };
     let Operation::Merge { method, why, .. } = &done.operation else { panic!("{done:?}") };
-    assert_eq!((*method, *why), (MergeMethod::Adopt, "the full's file would become longer than is allowed"));
+    assert_eq!((*method, *why), (MergeMethod::Adopt, MergeReason::FileTooLong));
     assert!(done.tally.kept_to_plan(), "{done:?}");
     assert_eq!(truth.check(&repository, JOB).await.len(), KEPT as usize);
     assert_eq!(stray(&memory, JOB), [""; 0]);

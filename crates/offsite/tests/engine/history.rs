@@ -112,7 +112,7 @@ async fn files_go_as_wholes_where_holes_cannot_be_punched() {
     let seed = seed(21);
     for seed in seed..seed + 2 {
         println!("OFFSITE_SEED={seed}");
-        history(seed, MemoryOptions { reclaim: false, ..MemoryOptions::default() }).await;
+        history(seed, MemoryOptions::default().with_reclaim(false)).await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn files_go_as_wholes_where_holes_cannot_be_punched() {
 #[tokio::test]
 async fn backup_files_come_in_parts_where_objects_are_bounded() {
     let seed = seed(31);
-    let options = MemoryOptions { object_bytes_max: 600 << 10, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_object_bytes_max(600 << 10);
     for seed in seed..seed + 2 {
         println!("OFFSITE_SEED={seed}");
         history(seed, options.clone()).await;

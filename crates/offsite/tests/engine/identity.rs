@@ -1,6 +1,6 @@
 //! What is new is told by folder and number, and a chain's machines come from the folders that it knows.
 
-use offsite::report::{CopyReport, MachineOutcome};
+use offsite::report::{CopyReport, MachineOutcome, Note};
 use offsite::{CopyJob, Error, JobFolder, MapSeed, OpenRepository, Source};
 
 use crate::support::objects::newest_head;
@@ -41,7 +41,12 @@ async fn one_date_ahead_does_not_end_copying() {
         backed_up(&mut machines, &primary, at).await;
         let report = copy.run(day(at)).await.unwrap();
         assert_eq!(report.sync.as_ref().unwrap().machines[0].captured, day(at));
-        assert_eq!(report.notes.iter().any(|note| note.contains("has gone back")), at == 2, "{:?}", report.notes);
+        assert_eq!(
+            report.notes.iter().any(|note| matches!(note, Note::ClockWentBack { .. })),
+            at == 2,
+            "{:?}",
+            report.notes
+        );
         assert_eq!(restored(&second, COPY, "web01", None).await, machines.content("web01"));
     }
     assert!(is_unchanged(&copy.run(day(11)).await.unwrap()));
@@ -59,7 +64,7 @@ async fn what_is_left_out_for_its_date_is_told() {
     for number in 0..2 {
         let report = copy_job(&primary, &second).run(day(1)).await.unwrap();
         assert_eq!(report.sync.is_some(), number == 0);
-        assert!(report.notes.iter().any(|note| note.contains("dated in the future")), "{:?}", report.notes);
+        assert!(report.notes.iter().any(|note| matches!(note, Note::FutureDated { .. })), "{:?}", report.notes);
     }
     let report = copy_job(&primary, &second).run(day(7)).await.unwrap();
     assert_eq!((report.notes.len(), report.sync.unwrap().machines[0].captured), (0, day(7)));

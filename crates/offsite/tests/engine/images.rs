@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use offsite::model::BlockSize;
 use offsite::report::BackupReport;
 use offsite::{
-    BackupJob, Error, FullKind, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Progress, Restore,
-    Verify,
+    Activity, BackupJob, Error, FullKind, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Progress,
+    Restore, Verify,
 };
 use offsite_tests::LoopDevice;
 use offsite_tests::qemu::{self, Format};
@@ -104,17 +104,11 @@ async fn every_byte_of_a_disk_comes_back() {
 struct AtFirst(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Progress for AtFirst {
-    fn begin(&self, _activity: &str, _total_bytes: u64) {}
-
-    fn advance(&self, _bytes: u64) {
+    fn advance(&self, _activity: &Activity<'_>) {
         if let Some(action) = self.0.lock().unwrap().take() {
             action();
         }
     }
-
-    fn end(&self) {}
-
-    fn note(&self, _text: &str) {}
 }
 
 /// A disk whose blocks are apart, so that each is read alone: more of them than are read ahead, and a hole at the end.
@@ -206,10 +200,10 @@ async fn an_image_that_changes_while_it_is_read_fails_its_machine_alone() {
             assert!(report.tally.kept_to_plan(), "{what}: {report:?}");
             let warnings: Vec<&String> = report.machines.iter().flat_map(|machine| &machine.warnings).collect();
             let told = match change {
-                Change::Written => warnings[0],
+                Change::Written => warnings[0].clone(),
                 _ => {
                     assert_eq!(warnings, [""; 0], "{what}");
-                    &report.failed[0].why
+                    report.failed[0].why.to_string()
                 }
             };
             assert!(told.contains(change.words()) && told.contains(image.to_str().unwrap()), "{what}: {told}");
@@ -295,7 +289,7 @@ async fn machines_that_fail_do_not_stop_the_others() {
         let job = backup(&repository, &machines());
         let report = full.map_or(job.clone(), |full| job.full(full)).run(day(number)).await.unwrap();
         assert_eq!(failed(&report), ["a"], "{number}");
-        assert!(report.failed[0].why.contains("no such file"), "{report:?}");
+        assert!(report.failed[0].why.to_string().contains("no such file"), "{report:?}");
         for name in ["b", "c"] {
             assert_eq!(restored(&repository, "nightly", name, None).await, [content(name)], "{number} {name}");
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::report::Operation;
+use offsite::report::{MergeReason, Operation};
 use offsite::retention::Policy;
-use offsite::{Error, MergeMethod, OpenRepository, Progress, TransformJob, Transforms};
+use offsite::{Activity, Error, MergeMethod, OpenRepository, Progress, Task, TransformJob, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key};
 
@@ -18,7 +18,7 @@ const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
     let policy = Policy::new(keep(2));
-    Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 
 struct Scene {
@@ -92,7 +92,7 @@ async fn what_others_share_is_not_punched() {
 /// A file that is linked after the release was planned is not punched either.
 #[tokio::test]
 async fn a_file_that_is_linked_late_is_not_punched() {
-    let scene = Scene::new(MemoryOptions { links: false, ..MemoryOptions::default() }).await;
+    let scene = Scene::new(MemoryOptions::default().with_links(false)).await;
     // Whoever plans is told nothing; whoever punches looks.
     let shared = scene.link_all();
     let report = scene.transform(MergeMethod::Adopt).run(day(3)).await.unwrap();
@@ -109,20 +109,17 @@ async fn a_file_that_is_linked_late_is_not_punched() {
 struct LinksLate(Arc<Memory>);
 
 impl Progress for LinksLate {
-    fn begin(&self, activity: &str, _: u64) {
-        if activity == "folding" {
+    fn begin(&self, activity: &Activity<'_>) {
+        if activity.task == Task::Merge {
             assert!(keys(&self.0, "nightly/blocks").iter().all(|key| self.0.link(key, true)));
         }
     }
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, _: &str) {}
 }
 
 /// No fold goes into a file that others share; the merge adopts instead, and says why.
 #[tokio::test]
 async fn a_fold_into_a_shared_file_adopts() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false);
     for is_late in [false, true] {
         let mut scene = Scene::new(options.clone()).await;
         let before: BTreeMap<Key, Bytes> = scene.memory.contents().into_iter().collect();
@@ -136,7 +133,9 @@ async fn a_fold_into_a_shared_file_adopts() {
             scene.link_all();
         }
         let report = scene.transform(MergeMethod::Fold).run(day(3)).await.unwrap();
-        let is_adopted = |operation: &Operation| matches!(operation, Operation::Merge { method: MergeMethod::Adopt, why, .. } if why.contains("hard link"));
+        let is_adopted = |operation: &Operation| {
+            matches!(operation, Operation::Merge { method: MergeMethod::Adopt, why: MergeReason::Linked, .. })
+        };
         assert!(report.operations.iter().any(|done| is_adopted(&done.operation)), "{report:?}");
         let now: BTreeMap<Key, Bytes> = scene.memory.contents().into_iter().collect();
         let files = before.iter().filter(|(key, _)| key.as_str().contains("/blocks/"));

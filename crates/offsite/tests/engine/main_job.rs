@@ -194,7 +194,7 @@ async fn a_copy_refuses_a_frame_of_another_time() {
     source
         .patch()
         .unwrap()
-        .patch(newer, vec![Extent { offset: start as u64, chunks: vec![older.slice(start..)] }])
+        .write_extents(newer, vec![Extent::new(start as u64, vec![older.slice(start..)])])
         .await
         .unwrap();
     let error = copy_job(&primary, &second).run(day(1)).await.unwrap_err();

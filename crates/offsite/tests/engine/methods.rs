@@ -156,7 +156,7 @@ async fn history(seed: u64, runs: i64, mut next: impl FnMut(&mut Random) -> (Bac
         };
         truth.record(&machines, &names, day(number));
         let report = match backup(full).run(day(number)).await {
-            Err(Error::Settings(text)) => {
+            Err(Error::InvalidSetting { setting: "method", why: text, .. }) => {
                 assert!(was_increment && method == BackupMethod::Reverse && full.is_none(), "{text}");
                 assert!(text.contains("full once"), "{text}");
                 backup(Some(FullKind::Synthetic)).run(day(number)).await.unwrap()
@@ -283,7 +283,9 @@ async fn reverse_after_an_increment_names_the_way_out() {
     machines.backup(&repository, &["vm"]).run(day(1)).await.unwrap();
     let before = kinds(&memory);
     let reverse = machines.backup(&repository, &["vm"]).method(BackupMethod::Reverse);
-    let Err(Error::Settings(text)) = reverse.run(day(2)).await else { panic!("an increment is no full") };
+    let Err(Error::InvalidSetting { why: text, .. }) = reverse.run(day(2)).await else {
+        panic!("an increment is no full")
+    };
     assert!(text.contains("is an increment") && text.contains("active or synthetic"), "{text}");
     assert_eq!(kinds(&memory), before);
     reverse.clone().full(FullKind::Active).run(day(2)).await.unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use offsite::model::BlockSize;
 use offsite::model::ObjectId;
+use offsite::model::Role;
 use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, Error, Export, ImageFormat, ImageSource, JobFolder, OpenRepository, PointSelector, Restore,
@@ -33,7 +34,7 @@ fn backup_of(repository: &OpenRepository, image: ImageSource) -> BackupJob {
 /// The error of a backup of an image that cannot be used, which there is no restore point of.
 async fn refused(image: ImageSource) -> String {
     let (memory, repository) = memory_repository().await;
-    let path = image.path().to_owned();
+    let path = image.path().unwrap().to_owned();
     let error = backup_of(&repository, image).run(day(0)).await.unwrap_err();
     assert!(matches!(error, Error::Image { .. }), "{}", causes(&error));
     let is_stored =
@@ -107,7 +108,7 @@ async fn names_that_differ_in_case_only_are_one_name() {
     let other = BackupJob::new(&repository, job("Nightly"))
         .machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]);
     let error = other.run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("nightly")), "{error}");
+    assert!(matches!(&error, Error::NameTaken { other, .. } if other.as_str() == "nightly"), "{error}");
     assert_eq!(memory.contents(), before);
 }
 
@@ -156,7 +157,10 @@ async fn settings_that_make_no_sense_are_refused() {
     ];
     for (job, words) in cases {
         let error = job.run(day(0)).await.unwrap_err();
-        assert!(matches!(&error, Error::Settings(text) if text.contains(words)), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidSetting { setting: "machine", why, .. } if why.contains(words)),
+            "{error}"
+        );
     }
     assert_eq!(memory.contents().len(), 1, "nothing was written");
 }
@@ -170,12 +174,12 @@ async fn a_folder_belongs_to_one_kind_of_job() {
     machines.backup(&second, &["web01"]).run(day(0)).await.unwrap();
     let copy = CopyJob::new(job("nightly"), &primary, job("nightly"), &second).unwrap();
     let error = copy.run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("backup job")), "{error}");
+    assert!(matches!(&error, Error::WrongKindOfJob { role: Role::Backup, .. }), "{error}");
     copy_job(&primary, &second).run(day(1)).await.unwrap();
     let backup = BackupJob::new(&second, job("Offsite Copy"))
         .machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]);
     let error = backup.run(day(2)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("copy job")), "{error}");
+    assert!(matches!(&error, Error::WrongKindOfJob { role: Role::Copy, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -186,7 +190,10 @@ async fn the_block_size_of_a_chain_stays() {
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
     copy_job(&primary, &second).run(day(0)).await.unwrap();
     let error = machines.backup(&primary, &["web01"]).block_size(BlockSize::MiB1).run(day(1)).await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(text) if text.contains("256 KiB")), "{error}");
+    assert!(
+        matches!(&error, Error::InvalidSetting { setting: "block_size", why, .. } if why.contains("256 KiB")),
+        "{error}"
+    );
     // Left open, it is the chain's.
     let backup = BackupJob::new(&primary, job("nightly"));
     backup.machine(machine("web01"), vec![ImageSource::new(machines.image("web01", 0))]).run(day(1)).await.unwrap();
@@ -194,7 +201,10 @@ async fn the_block_size_of_a_chain_stays() {
     machines.backup(&other, &["web01"]).block_size(BlockSize::MiB1).run(day(2)).await.unwrap();
     let copy = copy_job(&other, &second);
     for error in [copy.plan(day(2)).await.unwrap_err(), copy.run(day(2)).await.unwrap_err()] {
-        assert!(matches!(&error, Error::Settings(text) if text.contains("another job name")), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidSetting { setting: "name", why, .. } if why.contains("another job name")),
+            "{error}"
+        );
     }
     assert_eq!(restored(&second, "Offsite Copy", "web01", None).await, machines.content("web01"));
 }
@@ -205,16 +215,16 @@ async fn a_folder_without_restore_points_takes_any_block_size() {
     let (memory, primary) = memory_repository().await;
     let (target, second) = memory_repository().await;
     let machines = one_machine(6);
-    memory.set_capacity(memory.used_bytes() + 4_096);
+    memory.set_capacity_bytes(memory.used_bytes() + 4_096);
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap_err();
     assert!(JobFolder::open(&primary, &job("nightly")).await.unwrap().chain().points().is_empty());
     let error = copy_job(&primary, &second).run(day(0)).await.unwrap_err();
     assert!(error.to_string().contains("no restore point"), "{error}");
-    memory.set_capacity(u64::MAX);
+    memory.set_capacity_bytes(u64::MAX);
     machines.backup(&primary, &["web01"]).block_size(BlockSize::MiB1).run(day(1)).await.unwrap();
-    target.set_capacity(target.used_bytes() + 4_096);
+    target.set_capacity_bytes(target.used_bytes() + 4_096);
     copy_job(&primary, &second).run(day(1)).await.unwrap_err();
-    target.set_capacity(u64::MAX);
+    target.set_capacity_bytes(u64::MAX);
     let (_, other) = memory_repository().await;
     machines.backup(&other, &["web01"]).run(day(1)).await.unwrap();
     copy_job(&other, &second).run(day(1)).await.unwrap();
@@ -363,8 +373,8 @@ async fn a_full_repository_loses_nothing() {
     machines.change("web01", 3);
     truth.record(&machines, &["web01"], day(3));
     for spare in [0, 100, 5_000, 9_000] {
-        source.set_capacity(source.used_bytes() + spare);
-        target.set_capacity(target.used_bytes() + spare);
+        source.set_capacity_bytes(source.used_bytes() + spare);
+        target.set_capacity_bytes(target.used_bytes() + spare);
         for error in [
             machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap_err(),
             copy_job(&primary, &second).run(day(3)).await.unwrap_err(),
@@ -372,14 +382,14 @@ async fn a_full_repository_loses_nothing() {
             assert_eq!(error.repository_kind(), Some(ErrorKind::NoSpace), "{}", causes(&error));
         }
         // What is there can be read where nothing can be written.
-        source.set_capacity(source.used_bytes());
-        target.set_capacity(target.used_bytes());
+        source.set_capacity_bytes(source.used_bytes());
+        target.set_capacity_bytes(target.used_bytes());
         assert_eq!(truth.check(&primary, "nightly").await, [1, 2, 3]);
         assert_eq!(truth.check(&second, "Offsite Copy").await, [1, 2]);
         assert_eq!(Verify::new(&second, job("Offsite Copy")).read_data(true).run().await.unwrap().damage, []);
     }
-    source.set_capacity(u64::MAX);
-    target.set_capacity(u64::MAX);
+    source.set_capacity_bytes(u64::MAX);
+    target.set_capacity_bytes(u64::MAX);
     machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap();
     copy_job(&primary, &second).keep(keep(7)).run(day(3)).await.unwrap();
     assert_eq!(truth.check(&second, "Offsite Copy").await, [1, 2, 3]);
@@ -406,7 +416,8 @@ async fn a_restore_delivers_all_disks_or_none() {
         let progress = Arc::new(TakesTheName { path: taken.clone() });
         restore().progress(progress).run(to.path()).await.unwrap_err();
         assert_eq!((files_in(to.path()), std::fs::read(&taken).unwrap()), (1, b"mine".to_vec()));
-        assert!(matches!(restore().run(&taken).await.unwrap_err(), Error::Settings(_)), "three disks, one file");
+        let error = restore().run(&taken).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidSetting { setting: "disk", .. }), "three disks, one file: {error}");
     }
 }
 
@@ -415,12 +426,9 @@ struct TakesTheName {
 }
 
 impl offsite::Progress for TakesTheName {
-    fn begin(&self, _: &str, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {
+    fn end(&self, _: &offsite::Activity<'_>) {
         std::fs::write(&self.path, b"mine").unwrap();
     }
-    fn note(&self, _: &str) {}
 }
 
 /// Two restores to one path at once: none delivers what the other is still writing.

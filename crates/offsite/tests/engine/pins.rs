@@ -38,7 +38,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let yields = || MemoryOptions { yields: true, ..MemoryOptions::default() };
+        let yields = || MemoryOptions::default().with_yields(true);
         let (source, primary) = memory_repository_with(yields()).await;
         let (target, second) = memory_repository_with(yields()).await;
         let (mut machines, mut truth) = (Machines::new(crate::support::seed(61)), Truth::default());

@@ -1,17 +1,14 @@
 //! What a run lists to be given back, in which order it goes, and what becomes of it if a step fails.
 
-use offsite_core::FolderId;
 use std::sync::Arc;
 
-use offsite::model::RetiredObject;
-use offsite::model::Retirement;
+use offsite::model::{RetiredObject, Retirement};
 use offsite::report::TransformReport;
 use offsite::retention::Policy;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms};
-use offsite_core::format::Kind;
-use offsite_core::format::decode_record;
-use offsite_core::format::encode_record;
+use offsite_core::FolderId;
 use offsite_core::format::records::ReleaseList;
+use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt, Verb};
 
@@ -24,8 +21,7 @@ const DAYS: i64 = 5;
 
 async fn transform(repository: &OpenRepository) -> Result<TransformReport, Error> {
     let policy = Policy::new(keep(3));
-    let transforms =
-        Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms).run(day(DAYS)).await
 }
 
@@ -84,7 +80,7 @@ fn is_there(memory: &Memory, retirement: &Retirement) -> bool {
 #[tokio::test]
 async fn ranges_are_listed_where_they_can_be_punched_or_written_into() {
     for (reclaim, patch) in [(true, true), (true, false), (false, true), (false, false)] {
-        let options = MemoryOptions { reclaim, patch, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(reclaim).with_patch(patch);
         // Half of the full is let go.
         let retired = Scene::new(options.clone(), 3).await.retired();
         assert_eq!(has_list(&retired), reclaim || patch, "{options:?}: {retired:?}");

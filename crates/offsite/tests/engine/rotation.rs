@@ -31,7 +31,7 @@ async fn each_drive_carries_its_own_chain() {
             Err(_) => Vec::new(),
         };
         let policy = Policy::new(keep(4));
-        let transforms = Transforms { elsewhere, ..Transforms::keeping(policy) };
+        let transforms = Transforms::keeping(policy).elsewhere(elsewhere);
         let report = copy_job(&primary, &drives[at].1).transforms(transforms).run(now).await.unwrap();
         let sync = report.sync.unwrap();
         assert_eq!(sync.full, matches!(number, 0 | 3), "a full only on a drive without a chain: day {number}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offsite::report::Operation;
+use offsite::report::{Note, Operation};
 use offsite::retention::Policy;
 use offsite::{Budget, Compact, LiveShare, OpenRepository, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
@@ -20,15 +20,15 @@ const BOUND_BYTES: u64 = BLOCK as u64 + (16 << 10);
 async fn a_bounded_compaction_comes_to_its_end_and_waits() {
     let (_, primary) = memory_repository().await;
     // What is cloned costs nothing of the bound.
-    let target = Memory::with_options(MemoryOptions { clone_range: false, ..MemoryOptions::default() });
+    let target = Memory::with_options(MemoryOptions::default().with_clone_range(false));
     let second = OpenRepository::initialise(Arc::new(target.clone()), day(0)).await.unwrap();
     let mut machines = Machines::new(8);
     machines.add("web01", &[48 * BLOCK]);
     let mut truth = Truth::default();
     let policy = Policy::new(keep(2));
     let budget = Some(Budget::Bytes(BOUND_BYTES));
-    let compact = Compact { every_days: Some(6), budget, ..Compact::below(LiveShare::new(0.0).unwrap()) };
-    let transforms = Transforms { compact: Some(compact), ..Transforms::keeping(policy) };
+    let compact = Compact::below(LiveShare::new(0.0).unwrap()).every_days(6).budget(budget);
+    let transforms = Transforms::keeping(policy).compact(compact);
     let mut compacting = Vec::new();
     let mut ended = Vec::new();
     for number in 0..30 {
@@ -60,7 +60,7 @@ async fn a_bounded_compaction_comes_to_its_end_and_waits() {
 }
 
 /// Days of daily copies, of which two are kept, with `transforms`; then runs on `later` days. What each run pruned, and noted.
-async fn prunings(transforms: Transforms, later: &[i64]) -> Vec<(bool, Vec<String>)> {
+async fn prunings(transforms: Transforms, later: &[i64]) -> Vec<(bool, Vec<Note>)> {
     let (_, primary) = memory_repository().await;
     let (_, second) = memory_repository().await;
     let mut machines = Machines::new(9);
@@ -85,23 +85,23 @@ async fn prunings(transforms: Transforms, later: &[i64]) -> Vec<(bool, Vec<Strin
 async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
     let policy = Policy::new(keep(2));
     let by_hand = Transforms::keeping(policy);
-    let daily = Transforms { clock_ahead_max_secs: Some(10 * 86_400), ..by_hand.clone() };
-    let pruned = |found: &[(bool, Vec<String>)]| found.iter().map(|(pruned, _)| *pruned).collect::<Vec<_>>();
+    let daily = by_hand.clone().clock_ahead_max_secs(10 * 86_400);
+    let pruned = |found: &[(bool, Vec<Note>)]| found.iter().map(|(pruned, _)| *pruned).collect::<Vec<_>>();
     // A quarter without a run is no reason for doubt where nobody has said how often it runs.
     assert_eq!(pruned(&prunings(by_hand.clone(), &[92, 184]).await), [true, true]);
     // Each doubtful run takes the mark on by what is believed of it.
     assert_eq!(pruned(&prunings(by_hand, &[2 + 250, 2 + 251, 2 + 252]).await), [false, false, true]);
     let found = prunings(daily, &[2 + 15, 2 + 16, 1]).await;
     assert_eq!(pruned(&found), [false, true, false]);
-    assert!(found[0].1[0].contains("nothing was removed; if the clock is right"), "{found:?}");
-    assert!(found[2].1[0].contains("has said"), "{found:?}");
+    assert!(found[0].1[0].to_string().contains("nothing was removed; if the clock is right"), "{found:?}");
+    assert!(found[2].1[0].to_string().contains("has said"), "{found:?}");
 }
 
 /// A drive that lay in a safe for months knows from the points on the others that these have passed.
 #[tokio::test]
 async fn points_elsewhere_tell_that_time_has_passed() {
     let policy = Policy::new(keep(2));
-    let rotated = Transforms { clock_ahead_max_secs: Some(10 * 86_400), ..Transforms::keeping(policy) };
+    let rotated = Transforms::keeping(policy).clock_ahead_max_secs(10 * 86_400);
     let (_, primary) = memory_repository().await;
     let mut machines = Machines::new(10);
     machines.add("web01", &[4 * BLOCK]);
@@ -109,7 +109,7 @@ async fn points_elsewhere_tell_that_time_has_passed() {
     let point = offsite::JobFolder::open(&primary, &crate::support::job("nightly")).await.unwrap();
     let elsewhere: Vec<_> = point.chain().all().cloned().collect();
     let alone = prunings(rotated.clone(), &[195]).await;
-    assert!(alone[0].1[0].contains("nothing was removed"), "{alone:?}");
-    let among = prunings(Transforms { elsewhere, ..rotated }, &[195]).await;
-    assert_eq!(among[0].1, [""; 0]);
+    assert!(alone[0].1[0].to_string().contains("nothing was removed"), "{alone:?}");
+    let among = prunings(rotated.elsewhere(elsewhere), &[195]).await;
+    assert_eq!(among[0].1, []);
 }

@@ -3,17 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::model::BlockSize;
-use offsite::model::Labels;
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
-use offsite::report::{CopyReport, MachineOutcome};
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::model::{BlockSize, Labels, MachineName, Timestamp};
+use offsite::report::{CopyReport, MachineOutcome, Note, Reason, Unseen};
+use offsite::retention::{Gfs, Policy};
 use offsite::schedule::PointRange;
-use offsite::selection::Decision;
-use offsite::selection::MachineFilter;
-use offsite::selection::Pattern;
+use offsite::selection::{Decision, MachineFilter, Pattern};
 use offsite::{BackupJob, CopyJob, Error, ImageSource, JobFolder, OpenRepository, Selection, Source, SyncRequest};
 
 use crate::support::gates::Held;
@@ -120,12 +114,12 @@ async fn machines_are_selected_by_name_tag_and_container() {
     for (position, (include, exclude, expected)) in cases.into_iter().enumerate() {
         let name = job(&format!("copy {position}"));
         let copy = CopyJob::new(name, &primary, job("nightly"), &second).unwrap();
-        let report = copy.select(Selection { include, exclude }).run(day(0)).await.unwrap();
+        let report = copy.select(Selection::all().include(include).exclude(exclude)).run(day(0)).await.unwrap();
         assert_eq!(copied(&report).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), expected);
     }
     // The copy knows the labels too: a copy of the copy selects by them. A run without labels leaves them as they are.
     assert_eq!(newest_head(&target, "copy 0").labels[&machine("db01")], labels(&["gold"], &["berlin/host-1"]));
-    let gold = Selection { include: tags(&["gold"]), ..Selection::default() };
+    let gold = Selection::all().include(tags(&["gold"]));
     let again = CopyJob::new(job(COPY), &second, job("copy 0"), &third).unwrap().select(gold);
     assert_eq!(copied(&again.run(day(0)).await.unwrap()).len(), 2);
     machines.change("db01", 1);
@@ -171,7 +165,7 @@ async fn a_source_that_is_not_there_is_told() {
     let sources = vec![nowhere.clone(), Source::job(&primary, job("nightly"))];
     let report = CopyJob::of(job(COPY), sources, &second).unwrap().run(day(0)).await.unwrap();
     assert_eq!(copied(&report), [("web01", "nightly", day(0))]);
-    assert!(matches!(&report.notes[..], [note] if note.starts_with("not looked at: ")), "{:?}", report.notes);
+    assert!(matches!(&report.notes[..], [Note::NotSeen(Unseen::Source { .. })]), "{:?}", report.notes);
     let alone = CopyJob::of(job("alone"), vec![nowhere], &second).unwrap();
     assert!(matches!(alone.run(day(0)).await.unwrap_err(), Error::UnknownJob { .. }));
 }
@@ -212,11 +206,11 @@ async fn a_source_with_other_blocks_is_told() {
     for number in 1..3 {
         let report = copy.run(day(number)).await.unwrap();
         let [db, web] = &report.machines[..] else { panic!("{:?}", report.machines) };
-        assert!(matches!(&db.outcome, MachineOutcome::Absent { why } if why.contains("another job name")), "{db:?}");
+        assert!(matches!(&db.outcome, MachineOutcome::Absent { why: Reason::OtherBlockSize { .. } }), "{db:?}");
         assert!(web.outcome.is_whole());
     }
     let alone = CopyJob::new(job(COPY), &primary, job("sql"), &second).unwrap();
-    assert!(matches!(alone.run(day(3)).await.unwrap_err(), Error::Settings(_)));
+    assert!(matches!(alone.run(day(3)).await.unwrap_err(), Error::InvalidSetting { setting: "name", .. }));
 }
 
 /// Only states of the range count, and only the machines that are asked for are copied.
@@ -231,19 +225,18 @@ async fn a_range_bounds_what_counts() {
     backup(&machines, &primary, "nightly", &["web01"]).run(day(2)).await.unwrap();
     let copy = copy_job(&primary, &second);
     let range = PointRange { not_before: day(1), not_after: day(3) };
-    let request = SyncRequest { range, ..SyncRequest::at(day(3)) };
+    let request = SyncRequest::at(day(3)).range(range);
     let looked = copy.look(&request).await.unwrap();
     assert!(matches!(looked.choices[0].decision, Decision::TooOld { captured } if captured == day(0)), "{looked:?}");
     assert!(matches!(looked.choices[1].decision, Decision::Take { .. }), "{looked:?}");
     let only: BTreeSet<MachineName> = [machine("db01")].into();
-    let nothing = copy.sync(&SyncRequest { machines: Some(only.clone()), ..request.clone() }).await.unwrap();
+    let nothing = copy.sync(&request.clone().machines(only.clone())).await.unwrap();
     assert!(nothing.sync.is_none());
     let synced = copy.sync(&request).await.unwrap();
     assert_eq!(synced.sync.unwrap().machines.len(), 1);
-    let too_old = format!("its newest restore point, of {}, is too old", day(0));
-    let outcome = &synced.machines[0].outcome;
-    assert!(matches!(outcome, MachineOutcome::Absent { why } if *why == too_old), "{outcome:?}");
-    let wide = SyncRequest { machines: Some(only), ..SyncRequest::at(day(3)) };
+    let too_old = MachineOutcome::Absent { why: Reason::TooOld { captured: day(0) } };
+    assert_eq!(synced.machines[0].outcome, too_old);
+    let wide = SyncRequest::at(day(3)).machines(only);
     assert_eq!(copy.sync(&wide).await.unwrap().sync.unwrap().machines[0].name, machine("db01"));
     // Nothing of the future.
     backup(&machines, &primary, "nightly", &["web01"]).run(day(9)).await.unwrap();
@@ -310,7 +303,7 @@ async fn a_backup_never_waits_for_a_copy() {
     }
     let gate = Held::new();
     let copy = copy_job(&primary, &second);
-    let request = SyncRequest { gate: gate.clone(), ..SyncRequest::at(day(2)) };
+    let request = SyncRequest::at(day(2)).gate(gate.clone());
     let running = tokio::spawn(async move { copy.sync(&request).await });
     gate.is_waiting().await;
     for number in 3..7 {
@@ -365,7 +358,7 @@ async fn lives_of_several_sources() {
                 let report = match copy.run(day(number)).await {
                     Ok(report) => report,
                     // There is nothing yet.
-                    Err(Error::Settings(_) | Error::UnknownJob { .. }) => continue,
+                    Err(Error::NothingYet { .. } | Error::UnknownJob { .. }) => continue,
                     Err(error) => panic!("{error}"),
                 };
                 let planned = planned.unwrap();

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::Status;
+use offsite::model::{PointKind, Sequence, Status};
 use offsite::report::Operation;
-use offsite::retention::Anchors;
-use offsite::retention::ArchiveMethod;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{CopyJob, JobFolder, MergeMethod, OpenRepository, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 
@@ -24,7 +19,7 @@ const COPY: &str = "Offsite Copy";
 fn weekly(method: ArchiveMethod) -> Transforms {
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(method).with_anchors(Anchors::default().at_hour(22).unwrap());
     let policy = Policy::new(keep(9)).with_gfs(gfs);
-    Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).apply_changes_at_once(true)
 }
 
 /// A copy of two points, the second of which was cut off: `web01` is whole in the first, `app01` was never copied before, and a part of
@@ -67,7 +62,7 @@ impl Scene {
         copy.sync(&SyncRequest::at(day(6))).await.unwrap();
         for (name, joins) in [("app01", None), ("web01", Some(Sequence(2)))] {
             let machines = Some([machine(name)].into());
-            let request = SyncRequest { machines, joins, gate: StopAfter::new(3), ..SyncRequest::at(day(7)) };
+            let request = SyncRequest::at(day(7)).machines(machines).joins(joins).gate(StopAfter::new(3));
             copy.sync(&request).await.unwrap();
         }
         let head = newest_head(&target, COPY);
@@ -119,7 +114,7 @@ async fn a_merge_of_the_newest_point_keeps_what_the_next_copy_takes() {
     let elsewhere = folder.chain().all().filter(|point| point.time >= day(8)).cloned().collect();
     let policy = Policy::new(keep(2));
     let merging =
-        Transforms { merge: MergeMethod::Adopt, apply_changes_at_once: true, elsewhere, ..Transforms::keeping(policy) };
+        Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true).elsewhere(elsewhere);
     let report = scene.copy().transforms(merging).transform(day(9), 0).await.unwrap();
     let done: Vec<&Operation> = report.operations.iter().map(|done| &done.operation).collect();
     let [Operation::Merge { absorbed, full: Sequence(2), .. }] = &done[..] else { panic!("{report:?}") };

@@ -12,7 +12,7 @@ const COPY: &str = "Offsite Copy";
 
 fn keeping(points: u32, merge: MergeMethod) -> Transforms {
     let policy = Policy::new(keep(points));
-    Transforms { merge, apply_changes_at_once: true, ..Transforms::keeping(policy) }
+    Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 
 #[tokio::test]

@@ -4,18 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite::OpenRepository;
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::Status;
+use offsite::model::{PointKind, Sequence, Status};
 use offsite::report::Operation;
-use offsite::retention::Ageing;
-use offsite::retention::Anchors;
-use offsite::retention::ArchiveMethod;
-use offsite::retention::DeletedMachines;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
-use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, SyncRequest, Transforms};
+use offsite::retention::{Ageing, Anchors, ArchiveMethod, DeletedMachines, Gfs, Policy};
+use offsite::{Budget, Compact, LiveShare, MergeMethod, OpenRepository, Selection, SyncRequest, Transforms};
 use offsite_repository::ErrorKind;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 
@@ -67,24 +59,18 @@ fn settings(seed: u64, random: &mut Random) -> Transforms {
     let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method).with_anchors(anchors);
     let policy = Policy::new(keep(5)).with_gfs(gfs);
     let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
-    let compact = Compact { piece_bytes: 600 << 10, budget, ..Compact::below(LiveShare::new(0.6).unwrap()) };
-    Transforms {
-        merge: [MergeMethod::Auto, MergeMethod::Adopt, MergeMethod::Fold][random.below(3)],
-        deleted_machines: Some(DeletedMachines::after_days(10).unwrap()),
-        compact: [None, Some(compact), Some(compact)][random.below(3)],
-        ageing: Ageing::Merge,
-        ..Transforms::keeping(policy)
-    }
+    let compact = Compact::below(LiveShare::new(0.6).unwrap()).piece_bytes(600 << 10).budget(budget);
+    Transforms::keeping(policy)
+        .merge([MergeMethod::Auto, MergeMethod::Adopt, MergeMethod::Fold][random.below(3)])
+        .deleted_machines(Some(DeletedMachines::after_days(10).unwrap()))
+        .compact([None, Some(compact), Some(compact)][random.below(3)])
+        .ageing(Ageing::Merge)
 }
 
 async fn year(seed: u64, days: i64, done: &mut BTreeMap<String, u64>) {
     let mut random = Random::new(seed);
-    let options = MemoryOptions {
-        reclaim: seed & 1 == 0,
-        clone_range: seed & 2 == 0,
-        patch: seed & 4 == 0,
-        ..MemoryOptions::default()
-    };
+    let options =
+        MemoryOptions::default().with_reclaim(seed & 1 == 0).with_clone_range(seed & 2 == 0).with_patch(seed & 4 == 0);
     let transforms = settings(seed, &mut random);
     let can = [options.reclaim, options.clone_range, options.patch];
     println!("OFFSITE_SEED={seed}: punch, clone, patch {can:?}, {transforms:?}");
@@ -166,7 +152,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
     for (method, punches) in
         [(ArchiveMethod::Independent, false), (ArchiveMethod::Active, true), (ArchiveMethod::Independent, true)]
     {
-        let options = MemoryOptions { reclaim: punches, clone_range: false, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(punches).with_clone_range(false);
         let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
         let (target, second) = memory_repository_with(options.clone()).await;
         let mut machines = Machines::new(7);
@@ -175,13 +161,9 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
         let mut truth = Truth::default();
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(method);
         let policy = Policy::new(keep(3)).with_gfs(gfs);
-        let compact = Compact { piece_bytes: 300 << 10, ..Compact::all() };
-        let calm = Transforms { merge: MergeMethod::Adopt, ..Transforms::keeping(policy.clone()) };
-        let wild = Transforms {
-            compact: Some(compact),
-            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
-            ..calm.clone()
-        };
+        let compact = Compact::all().piece_bytes(300 << 10);
+        let calm = Transforms::keeping(policy.clone()).merge(MergeMethod::Adopt);
+        let wild = calm.clone().compact(compact).deleted_machines(Some(DeletedMachines::after_days(1).unwrap()));
         // The last days are copied without archives becoming independent, so that much is left to be done.
         for number in 0..13 {
             machines.change("vm0", 1);
@@ -189,7 +171,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
             truth.record(&machines, &names, day(number));
             machines.backup(&primary, &names).run(day(number)).await.unwrap();
             let gfs = gfs.with_method(ArchiveMethod::Shared);
-            let settings = Transforms { retention: Some(policy.clone().with_gfs(gfs)), ..calm.clone() };
+            let settings = calm.clone().retention(policy.clone().with_gfs(gfs));
             copy_job(&primary, &second).transforms(settings).run(day(number)).await.unwrap();
         }
         let now = day(14);
@@ -247,8 +229,7 @@ async fn a_first_full_that_goes_makes_the_next_increment_the_full() {
     machines.add("vm0", &[BLOCK * 2]);
     machines.add("vm1", &[BLOCK * 2]);
     let mut truth = Truth::default();
-    let transforms =
-        Transforms { deleted_machines: Some(DeletedMachines::after_days(3).unwrap()), ..Transforms::default() };
+    let transforms = Transforms::default().deleted_machines(Some(DeletedMachines::after_days(3).unwrap()));
     for number in 0..4 {
         machines.change("vm1", 1);
         truth.record(&machines, &["vm0", "vm1"], day(number));
@@ -278,8 +259,7 @@ async fn an_increment_of_what_was_cut_off_becomes_the_full_as_it_is() {
     machines.add("vm1", &[BLOCK * 6]);
     machines.fill_with_noise("vm1");
     let mut truth = Truth::default();
-    let transforms =
-        Transforms { deleted_machines: Some(DeletedMachines::after_days(3).unwrap()), ..Transforms::default() };
+    let transforms = Transforms::default().deleted_machines(Some(DeletedMachines::after_days(3).unwrap()));
     let copy = |name: &str| {
         let job = copy_job(&primary, &second).select(Selection::machines(vec![machine(name)]));
         job.transforms(transforms.clone())
@@ -296,7 +276,7 @@ async fn an_increment_of_what_was_cut_off_becomes_the_full_as_it_is() {
     }
     // Nothing arrives on the second of these days, on which the job sees that it selects vm0 no more.
     for (number, requests) in [(1, 1), (3, 0)] {
-        let request = SyncRequest { gate: StopAfter::new(requests), ..SyncRequest::at(day(number)) };
+        let request = SyncRequest::at(day(number)).gate(StopAfter::new(requests));
         copy("vm1").sync(&request).await.unwrap();
     }
     let before = newest_head(&target, JOB).chain;
@@ -323,20 +303,19 @@ async fn an_increment_of_what_was_cut_off_becomes_the_full_as_it_is() {
 /// A full that adoption has spread over many files gets few, and each block is read and written once on the way.
 #[tokio::test]
 async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false);
     let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
     let (target, second) = memory_repository_with(options.clone()).await;
     let mut machines = Machines::new(5);
     machines.add("vm0", &[BLOCK * 12]);
     machines.fill_with_noise("vm0");
     let mut truth = Truth::default();
-    let compact = Compact { files_max: Some(3), ..Compact::below(LiveShare::new(0.0).unwrap()) };
+    let compact = Compact::below(LiveShare::new(0.0).unwrap()).files_max(3);
     for number in 0..9 {
         machines.change("vm0", 2);
         truth.record(&machines, &["vm0"], day(number));
         machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
-        let transforms =
-            Transforms { compact: (number == 8).then_some(compact), ..Transforms::keeping(Policy::new(keep(2))) };
+        let transforms = Transforms::keeping(Policy::new(keep(2))).compact((number == 8).then_some(compact));
         let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
         for done in &report.transform.operations {
             assert!(done.tally.kept_to_plan(), "{done:?}");
@@ -352,20 +331,19 @@ async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
 /// Two files become one, and one alone would only be written again.
 #[tokio::test]
 async fn a_full_in_two_files_comes_together_in_one() {
-    let options = MemoryOptions { reclaim: false, clone_range: false, patch: false, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_clone_range(false).with_patch(false);
     let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
     let (target, second) = memory_repository_with(options).await;
     let mut machines = Machines::new(6);
     machines.add("vm0", &[BLOCK * 4]);
     machines.fill_with_noise("vm0");
     let mut truth = Truth::default();
-    let compact = Compact { files_max: Some(1), ..Compact::below(LiveShare::new(0.0).unwrap()) };
+    let compact = Compact::below(LiveShare::new(0.0).unwrap()).files_max(1);
     for number in 0..3 {
         machines.overwrite("vm0", |disk| disk[0] = disk[0].wrapping_add(1));
         truth.record(&machines, &["vm0"], day(number));
         machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
-        let transforms =
-            Transforms { compact: (number == 2).then_some(compact), ..Transforms::keeping(Policy::new(keep(2))) };
+        let transforms = Transforms::keeping(Policy::new(keep(2))).compact((number == 2).then_some(compact));
         copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
     }
     let chain = newest_head(&target, JOB).chain;

@@ -9,10 +9,7 @@
 use std::sync::Arc;
 
 use offsite::model::Timestamp;
-use offsite::retention::ArchiveMethod;
-use offsite::retention::DeletedMachines;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::retention::{ArchiveMethod, DeletedMachines, Gfs, Policy};
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Repository};
@@ -103,13 +100,11 @@ impl Week {
     fn transforms(&self) -> Transforms {
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
         let policy = Policy::new(keep(3)).with_gfs(gfs);
-        Transforms {
-            merge: if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt },
-            deleted_machines: Some(DeletedMachines::after_days(1).unwrap()),
-            compact: (self.today >= 5).then(Compact::all),
-            apply_changes_at_once: true,
-            ..Transforms::keeping(policy)
-        }
+        Transforms::keeping(policy)
+            .merge(if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
+            .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))
+            .compact((self.today >= 5).then(Compact::all))
+            .apply_changes_at_once(true)
     }
 
     async fn run(
@@ -144,7 +139,7 @@ impl Week {
         let struck = faulty.failures() > 0;
         match &ended {
             Ok(()) => {}
-            Err(error @ Error::Defect(_)) => panic!("{about}: {}", causes(error)),
+            Err(error @ Error::Defect { .. }) => panic!("{about}: {}", causes(error)),
             // The repository has said that something is lost.
             Err(Error::Damaged { .. } | Error::SnapshotExpired { .. })
                 if matches!(kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {}
@@ -255,7 +250,7 @@ async fn a_disk_that_is_full_at_any_byte() {
             for budget in (0..if is_tried { u64::MAX } else { 0 }).step_by(STEP_BYTES as usize) {
                 let (source, target) = (week.source.fork(), week.target.fork());
                 let place = if step == Step::Backup { &source } else { &target };
-                place.set_capacity(place.used_bytes() + budget);
+                place.set_capacity_bytes(place.used_bytes() + budget);
                 let (primary, second) = (open_memory(&source).await, open_memory(&target).await);
                 let ended = week.run(step, &primary, &second, day(today)).await;
                 let about = format!("day {today}, {step:?}, {budget} bytes");
@@ -270,7 +265,7 @@ async fn a_disk_that_is_full_at_any_byte() {
                     Err(Error::UnknownJob { .. }) => {}
                     Err(error) => panic!("{about}: {}", causes(&error)),
                 }
-                place.set_capacity(u64::MAX);
+                place.set_capacity_bytes(u64::MAX);
                 week.recovers(step, &source, &target, &about).await;
                 budgets += 1;
                 if ended.is_ok() {

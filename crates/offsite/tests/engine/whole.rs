@@ -1,14 +1,8 @@
 //! Long-term points that are read whole from the source, though they were copied as increments.
 
-use offsite::model::PointKind;
-use offsite::model::RestorePoint;
-use offsite::model::Sequence;
-use offsite::model::Status;
-use offsite::report::{FullFrom, Operation, TransformReport};
-use offsite::retention::Anchors;
-use offsite::retention::ArchiveMethod;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::model::{PointKind, RestorePoint, Sequence, Status};
+use offsite::report::{FullFrom, Note, Operation, TransformReport};
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{CopyJob, OpenRepository, Selection, SyncRequest, TransformJob, Transforms};
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
@@ -99,7 +93,7 @@ async fn a_flagged_increment_is_read_whole_from_the_source() {
     let scene = Scene::new().await;
     let report = scene.copy().transform(day(8), 1).await.unwrap();
     assert_eq!(scene.is_whole(&report).await, FullFrom::Source);
-    assert_eq!(report.notes, [""; 0]);
+    assert_eq!(report.notes, []);
 }
 
 #[tokio::test]
@@ -113,8 +107,8 @@ async fn one_that_is_damaged_at_the_source_is_made_of_the_chain() {
     assert!(scene.source.corrupt(&file, at.offset + HEADER_BYTES as u64, 1));
     let report = scene.copy().transform(day(8), 1).await.unwrap();
     assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
-    let told = |text: &str| report.notes.iter().any(|note| note.contains(text));
-    assert!(told("restore point 8 could not be read whole from the source"), "{:?}", report.notes);
+    let is_told = |note: &Note| matches!(note, Note::FullNotRead { sequence: Sequence(8), .. });
+    assert!(report.notes.iter().any(is_told), "{:?}", report.notes);
 }
 
 #[tokio::test]
@@ -122,11 +116,11 @@ async fn one_that_the_source_has_no_more_is_made_of_the_chain() {
     let mut scene = Scene::new().await;
     scene.back_up(9).await;
     let policy = Policy::new(keep(2));
-    let two = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) };
+    let two = Transforms::keeping(policy).apply_changes_at_once(true);
     TransformJob::new(&scene.primary, job("nightly")).transforms(two).run(day(9)).await.unwrap();
     let report = scene.copy().transform(day(9), 0).await.unwrap();
     assert!(matches!(scene.is_whole(&report).await, FullFrom::Chain(_)));
-    assert!(report.notes.iter().any(|note| note.contains("the source, which has it no more")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| matches!(note, Note::FullFromChain { .. })), "{:?}", report.notes);
 }
 
 #[tokio::test]
@@ -176,7 +170,7 @@ async fn a_full_that_is_read_whole_has_machines_that_were_not_asked_for() {
     machines.change("app01", 1);
     machines.backup(&primary, &["app01"]).run(day(7)).await.unwrap();
     let asked = Some(std::iter::once(machine("app01")).collect());
-    let request = SyncRequest { machines: asked, ..SyncRequest::at(day(7)) };
+    let request = SyncRequest::at(day(7)).machines(asked);
     let planned = copy.plan(day(7)).await.unwrap().sync.unwrap();
     let synced = copy.sync(&request).await.unwrap().sync.unwrap();
     assert!(synced.full && synced.tally.kept_to_plan());
@@ -217,9 +211,12 @@ async fn only_what_is_damaged_and_has_not_changed_is_taken_from_the_chain() {
     }
     let report = copy.run(day(7)).await.unwrap();
     assert!(report.sync.unwrap().tally.kept_to_plan());
-    let is_taken = |note: &&String| note.contains("the new full has the blocks that the chain had");
-    let taken: Vec<_> = report.notes.iter().filter(is_taken).collect();
-    assert!(matches!(&taken[..], [note] if note.starts_with("db01: ")), "{:?}", report.notes);
+    let kept = |note: &Note| match note {
+        Note::KeptFromChain { machine, .. } => Some(machine.clone()),
+        _ => None,
+    };
+    let kept: Vec<_> = report.notes.iter().filter_map(kept).collect();
+    assert_eq!(kept, [machine("db01")], "{:?}", report.notes);
     let chain = newest_head(&target, COPY).chain;
     let [first, full] = chain.points() else { panic!("{chain:?}") };
     let status = |name: &str| full.machine(&machine(name)).unwrap().status;

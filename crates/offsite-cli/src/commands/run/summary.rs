@@ -1,14 +1,11 @@
 //! What came of a run, in words.
 
-use offsite::report::{MachineOutcome, MachineReport, SyncReport};
-use offsite::runner::Absence;
-use offsite::runner::Note;
-use offsite::runner::Outcome;
-use offsite::runner::RunReport;
-use offsite::{Room, RunPlan};
+use offsite::report::{MachineOutcome, Reason, SyncReport};
+use offsite::runner::{Incident, RunReport};
+use offsite::{MachineName, Room, RunPlan};
 
 use crate::commands::{planned_line, requests, transform_lines};
-use crate::render;
+use crate::{render, words};
 
 /// What was done.
 pub(super) fn summary(report: &RunReport) -> String {
@@ -23,32 +20,21 @@ pub(super) fn summary(report: &RunReport) -> String {
     for line in report.transform.iter().flat_map(transform_lines) {
         text.push_str(&format!("  {line}\n"));
     }
-    for (name, outcome) in &report.result.machines {
-        let line = match outcome {
-            Outcome::Complete { .. } | Outcome::Unchanged { .. } => continue,
-            Outcome::Incomplete { done_bytes, left_bytes } => {
-                let why = report.reasons.get(name).map_or("the transfer was ended", String::as_str);
-                incomplete(name.as_str(), *done_bytes, *left_bytes, why)
-            }
-            Outcome::Absent(Absence::Locked) => waiting(name.as_str(), ""),
-            Outcome::Absent(absence) => format!("warning   {name} was not copied: {absence}"),
-            other => format!("warning   {name}: {other}"),
-        };
-        text.push_str(&format!("  {line}\n"));
-    }
-    text.push_str(&warnings(&report.notes));
+    text.push_str(&machine_lines(report.result.machines.iter()));
+    text.push_str(&warnings(&words::notes(&report.notes, &report.doubts)));
     text.extend(render::overdue_of(report).iter().map(|line| format!("  {line}\n")));
     text
 }
 
 /// What failed, in order and each once.
 pub(super) fn failures(report: &RunReport) -> Vec<&str> {
-    let noted = report.result.notes.iter().filter_map(|note| match note {
-        Note::Failed { why, .. } => Some(why.as_str()),
+    let noted = report.result.incidents.iter().filter_map(|incident| match incident {
+        Incident::Failed { why, .. } => Some(why.text.as_str()),
         _ => None,
     });
+    let transform = report.result.transform_failure.as_ref().map(|why| why.text.as_str());
     let mut failures: Vec<&str> = Vec::new();
-    for why in noted.chain(report.result.transform.failure()) {
+    for why in noted.chain(transform) {
         if !failures.contains(&why) {
             failures.push(why);
         }
@@ -96,8 +82,8 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
     for planned in &plan.operations {
         text.push_str(&format!("  {}\n", planned_line(planned)));
     }
-    text.push_str(&machine_lines(&plan.machines, &plan.notes));
-    text
+    text.push_str(&machine_lines(plan.machines.iter().map(|machine| (&machine.name, &machine.outcome))));
+    text + &warnings(&words::notes(&plan.notes, &plan.doubts))
 }
 
 /// The room that a copy takes, and that there is.
@@ -112,32 +98,24 @@ fn room(room: &Room) -> String {
     if room.is_enough() { line } else { line + "  warning   that is not enough: the copy would not be begun\n" }
 }
 
-/// What is to be known of machines that would not be as they should be, a line each.
-fn machine_lines(machines: &[MachineReport], notes: &[String]) -> String {
-    let mut text = String::new();
-    for MachineReport { name, outcome } in machines {
-        let line = match outcome {
-            MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } => continue,
-            MachineOutcome::Incomplete { transferred, why, .. } => {
-                incomplete(name.as_str(), transferred.done_bytes, transferred.left_bytes, why)
-            }
-            MachineOutcome::Waiting { job } => {
-                waiting(name.as_str(), &job.as_ref().map_or_else(String::new, |job| format!(" of job {job}")))
-            }
-            MachineOutcome::Absent { why } => format!("warning   {name} was not copied: {why}"),
+/// What is to be known of machines that are not, or would not be, as they should be, a line each.
+fn machine_lines<'a>(machines: impl Iterator<Item = (&'a MachineName, &'a MachineOutcome)>) -> String {
+    let line = |(name, outcome): (&MachineName, &MachineOutcome)| {
+        let waiting = match outcome {
+            MachineOutcome::Waiting { job } => Some(job),
+            MachineOutcome::Absent { why: Reason::BackupAtWork { job } } => Some(job),
+            _ => None,
         };
-        text.push_str(&format!("  {line}\n"));
-    }
-    text + &warnings(notes)
-}
-
-fn incomplete(name: &str, done_bytes: u64, left_bytes: u64, why: &str) -> String {
-    let (done, left) = (render::bytes(done_bytes), render::bytes(left_bytes));
-    format!("warning   {name} is incomplete, with {done} done and {left} left: {why}")
-}
-
-fn waiting(name: &str, job: &str) -> String {
-    format!("waiting   {name}: a backup{job} is at work; run the copy again when it has ended")
+        let line = match waiting {
+            Some(job) => {
+                let job = job.as_ref().map_or_else(String::new, |job| format!(" of job {job}"));
+                format!("waiting   {name}: a backup{job} is at work; run the copy again when it has ended")
+            }
+            None => format!("warning   {}", render::outcome(name, outcome)?),
+        };
+        Some(format!("  {line}\n"))
+    };
+    machines.filter_map(line).collect()
 }
 
 fn warnings(notes: &[String]) -> String {

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::context::{Checked, Context, Stop, ensure, noise, won};
+use super::content::noise;
+use super::context::{Checked, Context, Stop, ensure, won};
 use crate::{ErrorKind, Key, ObjectWriter, RepositoryExt};
 
 /// More polls than any create takes: beyond, something polls in a circle.
@@ -15,7 +16,7 @@ pub(super) const POLLS_MAX: usize = 10_000;
 /// A create, write or finish that is dropped after any of its polls leaves an object that is whole or absent.
 pub(super) async fn cancelled_calls(context: Context) -> Checked {
     // Large enough that no backend keeps it all for the finish.
-    let content = noise(11, context.options.large_bytes);
+    let content = noise(11, context.options.large_object_bytes);
     let half = content.len() / 2;
     let mut number = 0;
     // All in one future: dropped after each poll in turn, it is dropped at each await there is.

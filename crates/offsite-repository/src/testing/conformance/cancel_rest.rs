@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::cancel::{POLLS_MAX, drop_after};
-use super::context::{Checked, Context, Stop, difference, ensure, noise, part, won};
-use crate::{ErrorKind, Extent, Key, Piece, Read, RepositoryExt};
+use super::content::{difference, noise, part};
+use super::context::{Checked, Context, Stop, ensure, won};
+use crate::{ErrorKind, Extent, Key, Piece, ReadRequest, RepositoryExt};
 
 /// A delete, abort, read or listing that is dropped after any of its polls leaves objects whole or absent, names usable and
 /// later answers right.
@@ -49,7 +50,8 @@ pub(super) async fn cancelled_others(context: Context) -> Checked {
     for number in 0.. {
         ensure!(number < POLLS_MAX, "a read still was not done after {number} polls");
         let ranges = [0..70_000, 150_000..200_000];
-        let read = drop_after(number, context.repository.read(&stays, Read::Ranges(&ranges))).await.transpose()?;
+        let read =
+            drop_after(number, context.repository.read(&stays, ReadRequest::Ranges(&ranges))).await.transpose()?;
         let listed = drop_after(number, context.repository.list(&context.folder, None, 1_000)).await.transpose()?;
         context.expect_content(&stays, &content).await?;
         let names = context.list_names().await?;
@@ -76,11 +78,11 @@ pub(super) async fn cancelled_capabilities(context: Context) -> Checked {
 
 async fn dropped_clones(context: &Context) -> Checked {
     let Some(cloner) = context.repository.clone_range() else { return Ok(()) };
-    let Ok(unit) = usize::try_from(cloner.granularity_bytes().clamp(1, 1 << 20)) else { return Ok(()) };
+    let Ok(unit) = usize::try_from(cloner.clone_granularity_bytes().clamp(1, 1 << 20)) else { return Ok(()) };
     let content = noise(61, unit * 3);
     let source = context.key("source")?;
     context.put(&source, &content).await?;
-    let piece = |from: usize, to: usize| Piece { key: source.clone(), range: from as u64..to as u64 };
+    let piece = |from: usize, to: usize| Piece::new(source.clone(), from as u64..to as u64);
     let pieces = [piece(unit, unit * 3), piece(0, unit)];
     let wanted: Bytes = [&content[unit..], &content[..unit]].concat().into();
     for number in 0.. {
@@ -114,12 +116,9 @@ async fn dropped_patches(context: &Context) -> Checked {
         let key = context.key(&format!("patched-{number}"))?;
         context.put(&key, &old).await?;
         let chunks = [new.slice(..5_000), new.slice(5_000..)];
-        let extents: Vec<Extent> = extents
-            .iter()
-            .zip(&chunks)
-            .map(|(range, chunk)| Extent { offset: range.start, chunks: vec![chunk.clone()] })
-            .collect();
-        let done = drop_after(number, patch.patch(&key, extents.clone())).await.transpose()?.is_some();
+        let extents: Vec<Extent> =
+            extents.iter().zip(&chunks).map(|(range, chunk)| Extent::new(range.start, vec![chunk.clone()])).collect();
+        let done = drop_after(number, patch.write_extents(&key, extents.clone())).await.transpose()?.is_some();
         let found = context.repository.get(&key, u64::MAX).await?;
         let spared = [0..3_000, 8_000..20_001, 24_001..old.len() as u64];
         let spares = found.len() == old.len() && spared.iter().all(|range| part(&found, range) == part(&old, range));
@@ -138,7 +137,7 @@ async fn dropped_patches(context: &Context) -> Checked {
 
 async fn dropped_punches(context: &Context) -> Checked {
     let Some(reclaim) = context.repository.reclaim() else { return Ok(()) };
-    let Ok(unit) = usize::try_from(reclaim.granularity_bytes().clamp(1, 1 << 20)) else { return Ok(()) };
+    let Ok(unit) = usize::try_from(reclaim.punch_granularity_bytes().clamp(1, 1 << 20)) else { return Ok(()) };
     let content = noise(65, unit * 6);
     let holes = [unit as u64..unit as u64 * 2, unit as u64 * 3..unit as u64 * 5];
     for number in 0.. {

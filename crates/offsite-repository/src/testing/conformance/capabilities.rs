@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::context::{Checked, Context, Stop, difference, ensure, expect_kind, noise};
+use super::content::{difference, noise};
+use super::context::{Checked, Context, Stop, ensure, expect_kind};
 use crate::{ErrorKind, Extent, Key, Piece, RepositoryExt};
 
 /// Granules beyond this are not tried: the objects would be too large for a probe.
@@ -27,7 +28,7 @@ fn granule(bytes: u64) -> Checked<usize> {
 /// Punching gives space back, changes no byte outside the ranges and no length, and can be repeated.
 pub(super) async fn punch(context: Context) -> Checked {
     let reclaim = context.repository.reclaim().ok_or_else(|| missing("punching holes"))?;
-    let unit = granule(reclaim.granularity_bytes())?;
+    let unit = granule(reclaim.punch_granularity_bytes())?;
     let content = noise(13, unit * 40 + 123);
     let (key, neighbour) = (context.key("object")?, context.key("object-2")?);
     for key in [&key, &neighbour] {
@@ -90,7 +91,7 @@ fn check_punched(found: &[u8], content: &[u8], ranges: &[Range<u64>], unit: u64)
 /// A clone has the bytes of its pieces, is a create like any other, and is an object of its own.
 pub(super) async fn clone_range(context: Context) -> Checked {
     let cloner = context.repository.clone_range().ok_or_else(|| missing("cloning ranges"))?;
-    let unit = granule(cloner.granularity_bytes())?;
+    let unit = granule(cloner.clone_granularity_bytes())?;
     let (first, second) = (noise(14, unit * 9 + 77), noise(15, unit * 4));
     let (one, two, clone) = (context.key("one")?, context.key("two")?, context.key("clone")?);
     context.put(&one, &first).await?;
@@ -120,7 +121,7 @@ pub(super) async fn clone_range(context: Context) -> Checked {
 }
 
 fn piece(key: &Key, range: &Range<usize>) -> Piece {
-    Piece { key: key.clone(), range: range.start as u64..range.end as u64 }
+    Piece::new(key.clone(), range.start as u64..range.end as u64)
 }
 
 /// A patch changes its range and nothing else, and may grow the object from its end on.
@@ -136,24 +137,24 @@ pub(super) async fn patch(context: Context) -> Checked {
     {
         let new = noise(number as u64 + 500, length);
         let chunks = vec![new.slice(..length / 3), Bytes::new(), new.slice(length / 3..)];
-        patch.patch(&key, vec![Extent { offset: offset as u64, chunks }]).await?;
+        patch.write_extents(&key, vec![Extent::new(offset as u64, chunks)]).await?;
         wanted.resize(wanted.len().max(offset + length), 0);
         wanted[offset..offset + length].copy_from_slice(&new);
         let found = context.repository.get(&key, u64::MAX).await?;
         ensure!(found == wanted, "{length} bytes were patched in at {offset}: {}", difference(&found, &wanted));
     }
     let end = wanted.len() as u64;
-    let extent = |offset: u64, text: &'static [u8]| Extent { offset, chunks: vec![Bytes::from_static(text)] };
-    patch.patch(&key, vec![extent(3, b"several"), extent(9_000, b"at"), extent(end, b"once")]).await?;
+    let extent = |offset: u64, text: &'static [u8]| Extent::new(offset, vec![Bytes::from_static(text)]);
+    patch.write_extents(&key, vec![extent(3, b"several"), extent(9_000, b"at"), extent(end, b"once")]).await?;
     wanted[3..10].copy_from_slice(b"several");
     wanted[9_000..9_002].copy_from_slice(b"at");
     wanted.extend_from_slice(b"once");
     context.expect_content(&key, &wanted).await?;
     let gap = vec![extent(wanted.len() as u64 + 1, b"new")];
-    expect_kind(patch.patch(&key, gap).await, &[ErrorKind::Corrupt], || "patching past the end".to_owned())?;
+    expect_kind(patch.write_extents(&key, gap).await, &[ErrorKind::Corrupt], || "patching past the end".to_owned())?;
     context.expect_content(&key, &wanted).await?;
     let absent = context.key("absent")?;
-    expect_kind(patch.patch(&absent, vec![extent(0, b"new")]).await, &[ErrorKind::NotFound], || {
+    expect_kind(patch.write_extents(&absent, vec![extent(0, b"new")]).await, &[ErrorKind::NotFound], || {
         "patching nothing".to_owned()
     })?;
     context.expect_absent(&absent).await?;

@@ -1,13 +1,14 @@
 //! What the cases share.
 
-use std::fmt::Display;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Factory, Options, Outcome};
+use super::content::difference;
+use super::factory::Factory;
+use super::options::Options;
+use super::report::Outcome;
 use crate::{Error, ErrorKind, Key, KeyError, ObjectInfo, ObjectWriter, Prefix, Repository, RepositoryExt};
 
 /// How many of many small calls are made at once.
@@ -131,7 +132,7 @@ impl Context {
     pub(super) fn part_and_large_bytes(&self) -> Checked<(usize, usize)> {
         let limits = self.repository.limits();
         let large_bytes = match limits.part_bytes {
-            None => self.options.large_bytes as u64,
+            None => self.options.large_object_bytes as u64,
             Some(part_bytes) => part_bytes.saturating_mul(2).saturating_add(321),
         };
         let tried_bytes_max = self.options.tried_bytes_max;
@@ -225,35 +226,4 @@ pub(super) fn won(answer: crate::Result<()>) -> Checked<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Bytes that look random, the same each time for a seed, without a zero among them: what a hole reads as is none of them.
-pub(super) fn noise(seed: u64, length: usize) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length.next_multiple_of(8));
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&(state | 0x0101_0101_0101_0101).to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
-
-/// Where two contents differ.
-pub(super) fn difference(found: &[u8], wanted: &[u8]) -> impl Display {
-    if found.len() != wanted.len() {
-        return format!("{} bytes instead of {}", found.len(), wanted.len());
-    }
-    match found.iter().zip(wanted).position(|(found, wanted)| found != wanted) {
-        Some(position) => format!("byte {position} is {:#04x} instead of {:#04x}", found[position], wanted[position]),
-        None => "no difference".to_owned(),
-    }
-}
-
-/// A part of a buffer by the repository's kind of offsets.
-pub(super) fn part<'a>(content: &'a [u8], range: &Range<u64>) -> &'a [u8] {
-    let bound = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-    &content[bound(range.start)..bound(range.end)]
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::Barrier;
 
-use super::context::{Checked, Context, ensure, expect_kind, noise, won};
+use super::content::noise;
+use super::context::{Checked, Context, ensure, expect_kind, won};
 use crate::key::KEY_BYTES_MAX;
 use crate::{ErrorKind, RepositoryExt};
 
@@ -33,8 +34,8 @@ pub(super) async fn create_if_absent(context: Context) -> Checked {
 pub(super) async fn race_one_name(context: Context) -> Checked {
     for race in 0..context.options.races {
         let key = context.key(&format!("race-{race}"))?;
-        let start = Arc::new(Barrier::new(context.options.racers.max(1)));
-        let racers = (0..context.options.racers.max(1)).map(|racer| {
+        let start = Arc::new(Barrier::new(context.options.writers.max(1)));
+        let racers = (0..context.options.writers.max(1)).map(|racer| {
             let (repository, key, start) = (Arc::clone(&context.repository), key.clone(), Arc::clone(&start));
             tokio::spawn(async move {
                 let content = noise((race * 1_000 + racer) as u64 + 7, 2_000 + racer);
@@ -60,7 +61,7 @@ pub(super) async fn race_one_name(context: Context) -> Checked {
             winners.len() == 1,
             "{} of {} writers of one name were told that they won",
             winners.len(),
-            context.options.racers
+            context.options.writers
         );
         context.expect_content(&key, &winners[0]).await?;
     }
@@ -120,7 +121,7 @@ pub(super) async fn abort_and_drop(context: Context) -> Checked {
 
 /// Objects of many lengths, written in many ways, come back as they were.
 pub(super) async fn sizes(context: Context) -> Checked {
-    let large = context.options.large_bytes;
+    let large = context.options.large_object_bytes;
     let lengths = [0, 1, 511, 512, 4_095, 4_096, 4_097, 65_536, 65_537, large / 2 + 13, large];
     for (number, length) in lengths.into_iter().enumerate() {
         let content = noise(number as u64 + 10, length);
@@ -227,7 +228,7 @@ pub(super) async fn odd_keys(context: Context) -> Checked {
 
 /// Writers of different names, in folders that come into being at that moment, do not hinder each other.
 pub(super) async fn many_at_once(context: Context) -> Checked {
-    let count = context.options.racers.max(1) * 4;
+    let count = context.options.writers.max(1) * 4;
     let start = Arc::new(Barrier::new(count));
     let mut writers = Vec::new();
     for number in 0..count {

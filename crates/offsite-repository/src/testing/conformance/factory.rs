@@ -1,6 +1,5 @@
 //! How the suite comes by handles of a place.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -10,14 +9,14 @@ use crate::{Repository, Result};
 
 /// Opens a place, each time anew.
 ///
-/// A shared repository (`Arc<R>`) is a factory whose handles are all one: with it, what takes two handles of one place is
-/// left out. [`opens`] makes a factory of a closure.
+/// A shared repository (`Arc<R>`) is a factory whose handles are all one. With it, the suite leaves out the cases that take two
+/// handles of one place. [`factory()`] makes a factory of a closure.
 #[async_trait]
 pub trait Factory: Send + Sync {
-    /// A handle of the place; always the same place.
+    /// A handle of the place. It is the same place each time.
     ///
     /// # Errors
-    /// Whatever keeps the place from being opened.
+    /// Whatever keeps it from opening the place.
     async fn open(&self) -> Result<Arc<dyn Repository>>;
 
     /// Whether each call of [`open`](Factory::open) opens the place anew.
@@ -42,11 +41,11 @@ impl<R: Repository + ?Sized + 'static> Factory for Arc<R> {
 ///
 /// ```
 /// use offsite_repository::testing::Memory;
-/// use offsite_repository::testing::conformance::{self, Options, opens};
+/// use offsite_repository::testing::conformance::{self, Options, factory};
 ///
 /// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
 /// let place = Memory::new();
-/// let factory = opens(move || {
+/// let factory = factory(move || {
 ///     let handle = place.clone();
 ///     async move { Ok(handle) }
 /// });
@@ -54,7 +53,7 @@ impl<R: Repository + ?Sized + 'static> Factory for Arc<R> {
 /// assert!(report.nothing_failed(), "{report}");
 /// # });
 /// ```
-pub fn opens<F, O, R>(open: F) -> Opens<F>
+pub fn factory<F, O, R>(open: F) -> impl Factory
 where
     F: Fn() -> O + Send + Sync,
     O: Future<Output = Result<R>> + Send,
@@ -63,14 +62,7 @@ where
     Opens(open)
 }
 
-/// What [`opens`] returns.
-pub struct Opens<F>(F);
-
-impl<F> fmt::Debug for Opens<F> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Opens")
-    }
-}
+struct Opens<F>(F);
 
 #[async_trait]
 impl<F, O, R> Factory for Opens<F>

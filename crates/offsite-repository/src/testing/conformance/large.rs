@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::context::{Checked, Context, difference, ensure, expect_kind, noise, won};
+use super::content::{difference, noise};
+use super::context::{Checked, Context, ensure, expect_kind, won};
 use super::late::other_work;
 use super::read::{around, check_range};
-use crate::{ErrorKind, Read, RepositoryExt};
+use crate::{ErrorKind, ReadRequest, RepositoryExt};
 
 /// Objects that end at a part's end, and beyond, are there to their last byte, and are listed with all of them.
 pub(super) async fn large_content(context: Context) -> Checked {
@@ -49,11 +50,11 @@ pub(super) async fn large_past_end(context: Context) -> Checked {
     for range in
         [length - 1..length + 1, length..length + 1, part..next_part, length / part * part..next_part, 0..length + 1]
     {
-        let answer = context.repository.read(&key, Read::Ranges(&[0..1, range.clone()])).await;
+        let answer = context.repository.read(&key, ReadRequest::Ranges(&[0..1, range.clone()])).await;
         expect_kind(answer, &[ErrorKind::Corrupt], || format!("reading bytes {range:?} of {length}"))?;
     }
     let limit_bytes = length - 1;
-    let answer = context.repository.read(&key, Read::Whole { limit_bytes }).await;
+    let answer = context.repository.read(&key, ReadRequest::Whole { limit_bytes }).await;
     expect_kind(answer, &[ErrorKind::Corrupt], || format!("reading {length} bytes, at most {limit_bytes},"))?;
     Ok(())
 }

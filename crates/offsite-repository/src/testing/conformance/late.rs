@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::context::{Checked, Context, ensure, expect_kind, noise};
+use super::content::noise;
+use super::context::{Checked, Context, ensure, expect_kind};
 use crate::{ErrorKind, Key, RepositoryExt};
 
 /// The lengths of objects that are given up: nothing, little, and what few places hold back as a whole.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::context::{Checked, Context, Stop, ensure, expect_kind, noise};
+use super::content::noise;
+use super::context::{Checked, Context, Stop, ensure, expect_kind};
 use crate::{ErrorKind, Extent, Piece};
 
 /// An object of the largest length is stored; one byte more is refused, kills its writer, and leaves nothing.
@@ -42,8 +43,8 @@ pub(super) async fn size_limit(context: Context) -> Checked {
     }
 
     if let Some(patch) = context.repository.patch() {
-        let extent = Extent { offset: limit_bytes, chunks: vec![Bytes::from_static(b"x")] };
-        let answer = patch.patch(&largest, vec![extent]).await;
+        let extent = Extent::new(limit_bytes, vec![Bytes::from_static(b"x")]);
+        let answer = patch.write_extents(&largest, vec![extent]).await;
         expect_kind(answer, &[ErrorKind::Unsupported, ErrorKind::NoSpace], || {
             format!("patching an object of {limit_bytes} bytes, which are the most, at its end")
         })?;
@@ -51,11 +52,11 @@ pub(super) async fn size_limit(context: Context) -> Checked {
     }
     if let Some(cloner) = context.repository.clone_range() {
         let key = context.key("clone")?;
-        let unit = cloner.granularity_bytes().max(1);
+        let unit = cloner.clone_granularity_bytes().max(1);
         let whole = limit_bytes / unit * unit;
         if whole > 0 {
             // All whole granules, and as many again.
-            let piece = Piece { key: largest.clone(), range: 0..whole };
+            let piece = Piece::new(largest.clone(), 0..whole);
             let rounds = usize::try_from(limit_bytes / whole + 1).map_err(|error| Stop::Fail(error.to_string()))?;
             let answer = cloner.create_from(&key, &vec![piece; rounds]).await;
             expect_kind(answer, &[ErrorKind::Unsupported, ErrorKind::NoSpace], || {

@@ -1,32 +1,12 @@
 //! Whether what others share stays as it is.
 #![expect(clippy::single_range_in_vec_init, reason = "ranges of an object, not collections of numbers")]
 
-use std::fmt;
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::context::{Checked, Context, Stop, ensure, expect_kind, noise};
-use crate::{ErrorKind, Extent, Key, Reclaim, Result};
-
-type Link = dyn Fn(&Key) -> Result<()> + Send + Sync;
-
-/// Gives an object of the tried place another name, outside of it: as `cp -l` does.
-#[derive(Clone)]
-pub struct Linker(Arc<Link>);
-
-impl Linker {
-    /// One that calls `link`, on a thread that may block.
-    pub fn new(link: impl Fn(&Key) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(link))
-    }
-}
-
-impl fmt::Debug for Linker {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Linker")
-    }
-}
+use super::content::noise;
+use super::context::{Checked, Context, Stop, ensure, expect_kind};
+use super::linker::Linker;
+use crate::{ErrorKind, Extent, Reclaim};
 
 /// An object that has another name is told from others, and is neither punched nor written into.
 pub(super) async fn linked(context: Context) -> Checked {
@@ -41,7 +21,7 @@ pub(super) async fn linked(context: Context) -> Checked {
     let links = links
         .ok_or_else(|| Stop::Fail("objects can be linked and written into, and nothing tells which are".to_owned()))?;
     let (key, neighbour, absent) = (context.key("object")?, context.key("object-2")?, context.key("absent")?);
-    let unit = reclaim.map_or(4_096, Reclaim::granularity_bytes);
+    let unit = reclaim.map_or(4_096, Reclaim::punch_granularity_bytes);
     let content = noise(19, usize::try_from(unit.min(1 << 20)).unwrap_or(4_096) * 4);
     for key in [&key, &neighbour] {
         context.put(key, &content).await?;
@@ -60,8 +40,8 @@ pub(super) async fn linked(context: Context) -> Checked {
     }
     if let Some(patch) = patch {
         for offset in [0, 5, content.len() as u64] {
-            let extent = Extent { offset, chunks: vec![Bytes::from_static(b"new")] };
-            expect_kind(patch.patch(&key, vec![extent]).await, &[ErrorKind::Linked], || {
+            let extent = Extent::new(offset, vec![Bytes::from_static(b"new")]);
+            expect_kind(patch.write_extents(&key, vec![extent]).await, &[ErrorKind::Linked], || {
                 format!("writing into a linked object at {offset}")
             })?;
             context.expect_content(&key, &content).await?;

@@ -1,6 +1,7 @@
 //! Listing in order and by pages, and deleting.
 
-use super::context::{Checked, Context, Stop, ensure, expect_kind, noise};
+use super::content::noise;
+use super::context::{Checked, Context, Stop, ensure, expect_kind};
 use crate::{ErrorKind, Key, Prefix, RepositoryExt};
 
 /// Names whose order by bytes is not the order of a walk through folders, nor that of a language.
@@ -69,7 +70,7 @@ fn before(key: &str) -> Checked<Key> {
 /// Pages of any length, from any key on, there or not, put together are the whole listing: nothing lost, nothing twice.
 pub(super) async fn list_pages(context: Context) -> Checked {
     let mut wanted = put_tricky(&context).await?;
-    for number in 0..context.options.listed {
+    for number in 0..context.options.listed_objects {
         let key = context.key(&format!("many/object-{number:03}"))?;
         context.put(&key, &noise(number as u64, 1)).await?;
         wanted.push(key.to_string());
@@ -109,7 +110,7 @@ pub(super) async fn list_pages(context: Context) -> Checked {
     }
     // Outside of the prefix, before and behind it.
     let folder = Prefix::new(context.key("many")?.as_str())?;
-    for (start, count) in [("a", context.options.listed), ("z", 0)] {
+    for (start, count) in [("a", context.options.listed_objects), ("z", 0)] {
         let page = context.repository.list(&folder, Some(&context.key(start)?), usize::MAX).await?;
         ensure!(page.objects.len() == count, "{} listed of a folder after {start:?}, not {count}", page.objects.len());
     }
@@ -118,7 +119,7 @@ pub(super) async fn list_pages(context: Context) -> Checked {
 
 /// A listing of more than a place gives at a time is whole and in order, whatever the limit, and at the place's own limit.
 pub(super) async fn list_long(context: Context) -> Checked {
-    let count = context.options.listed_long;
+    let count = context.options.long_listing_objects;
     if count < 2 {
         return Err(Stop::LeftOut("the suite was told to write no long listing (Options::listed_long)".to_owned()));
     }

@@ -1,13 +1,12 @@
 //! Whether a repository keeps the contract.
 //!
-//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, below a random
-//! top-level folder whose objects it deletes afterwards (a place that has folders of its own may keep them, empty), and
-//! returns a [`Report`]. So it may be run on a live store. It neither panics nor waits for a clock; a repository that never
-//! answers is waited for.
+//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, and returns a [`Report`]. It
+//! works below a random top-level folder, and deletes its objects there afterwards. So it may run on a live store. (A place that has
+//! folders of its own may keep them, empty.) The suite does not panic. It has no time limits: it waits for a repository that never
+//! answers.
 //!
-//! What it cannot try it does not pass: such a case is [left out](Outcome::LeftOut), with the reason. Cases that take more than one
-//! process are, unless [`Options::processes`] says how to start one; those that take two handles, unless the factory
-//! [`opens`] anew each time.
+//! A case that the suite cannot try does not pass. It is [left out](Outcome::LeftOut), with the reason. A case with several processes
+//! needs [`Options::processes`]. A case with two handles needs a factory that opens the place anew, as [`factory()`] makes one.
 //!
 //! In a test suite, [`conformance_tests!`](crate::conformance_tests) makes a test of each case instead:
 //!
@@ -25,14 +24,17 @@
 mod cancel;
 mod cancel_rest;
 mod capabilities;
+mod content;
 mod context;
 mod create;
 mod factory;
 mod large;
 mod late;
 mod limits;
+mod linker;
 mod links;
 mod list;
+mod options;
 mod processes;
 mod racers;
 mod read;
@@ -51,18 +53,19 @@ use self::context::Context;
 use self::create::{
     abort_and_drop, atomic_finish, create_if_absent, many_at_once, odd_keys, race_one_name, sizes, sweep_spares_writers,
 };
-pub use self::factory::{Factory, Opens, opens};
+pub use self::factory::{Factory, factory};
 use self::large::{
     large_abort_and_drop, large_atomic_finish, large_content, large_create_if_absent, large_delete, large_past_end,
     large_ranges,
 };
 use self::late::{abort_then_finish, late_abort, late_delete, late_drop, late_loser, second_handle_aborts};
 use self::limits::size_limit;
-pub use self::links::Linker;
+pub use self::linker::Linker;
 use self::links::linked;
 use self::list::{delete, list_long, list_order, list_pages, list_prefix};
+pub use self::options::Options;
 use self::processes::{killed_process, race_processes};
-pub use self::racers::{Racers, race_child};
+pub use self::racers::{RacerProcess, play_racer};
 use self::read::{missing_objects, range_ends, read_ranges, read_whole, read_your_writes};
 use self::recreate::{
     recreated_content, recreated_length, second_handle_lengths, second_handle_lists, second_handle_reads,
@@ -71,86 +74,13 @@ pub use self::report::{CaseReport, Outcome, Report};
 use self::visibility::{second_handle, whole_or_nothing};
 use crate::{Prefix, Repository};
 
-/// How hard to try, and with what.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How many writers race for one name.
-    pub racers: usize,
-    /// How many races there are.
-    pub races: usize,
-    /// The length of the largest object written, but for the cases of a place's parts and of the largest object that it takes.
-    pub large_bytes: usize,
-    /// No object of more bytes is written: where more than two parts of the place
-    /// ([`Limits::part_bytes`](crate::Limits::part_bytes)) or its largest object have more, the cases of these are left out.
-    pub tried_bytes_max: u64,
-    /// How many objects the listings are tried with.
-    pub listed: usize,
-    /// How many objects the case of the longest listing writes: more than a place lists at a time, which mostly are 1,000. With
-    /// fewer than two it is left out.
-    pub listed_long: usize,
-    /// For how many seconds an object may be made undeletable; zero leaves [`Retain`](crate::Retain) untried, as what it
-    /// locks cannot be cleaned up.
-    pub retain_secs: u32,
-    /// How to start other processes that open the same place.
-    pub processes: Option<Racers>,
-    /// How to give an object another name, outside of the place.
-    pub linker: Option<Linker>,
-}
-
-impl Default for Options {
-    /// Enough to catch what goes wrong now and then, on a place that answers within milliseconds.
-    fn default() -> Self {
-        Self {
-            racers: 8,
-            races: 12,
-            large_bytes: (5 << 20) + 321,
-            tried_bytes_max: 64 << 20,
-            listed: 23,
-            listed_long: 1_003,
-            retain_secs: 0,
-            processes: None,
-            linker: None,
-        }
-    }
-}
-
-impl Options {
-    /// A short probe: small objects and few races, for attaching to a place over a slow link.
-    #[must_use]
-    pub fn quick() -> Self {
-        Self {
-            racers: 4,
-            races: 3,
-            large_bytes: 70_001,
-            tried_bytes_max: 1 << 20,
-            listed: 7,
-            listed_long: 0,
-            ..Self::default()
-        }
-    }
-
-    /// Also tries what becomes of objects that others share.
-    #[must_use]
-    pub fn with_linker(mut self, linker: Linker) -> Self {
-        self.linker = Some(linker);
-        self
-    }
-
-    /// Also tries what several processes do to the place.
-    #[must_use]
-    pub fn with_processes(mut self, racers: Racers) -> Self {
-        self.processes = Some(racers);
-        self
-    }
-}
-
 /// The names of all cases, in the order in which they run.
 #[must_use]
 pub fn cases() -> Vec<&'static str> {
     CASES.iter().map(|case| case.name).collect()
 }
 
-/// Runs every case against the place that `factory` opens. Needs a tokio runtime around it.
+/// Runs every case against the place that `factory` opens. It needs a tokio runtime around it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -168,7 +98,7 @@ pub async fn check(factory: impl Factory + 'static, options: &Options) -> Report
     check_cases(factory, options, &cases()).await
 }
 
-/// Runs the cases that are named, in the suite's order.
+/// Runs the cases of these `names`, in the suite's order.
 pub async fn check_cases(factory: impl Factory + 'static, options: &Options, names: &[&str]) -> Report {
     check_shared(Arc::new(factory), options, names).await
 }
@@ -247,10 +177,10 @@ fn random_folder() -> Result<String, String> {
 
 /// Makes one `#[tokio::test]` of each case of the [suite](mod@crate::testing::conformance).
 ///
-/// Takes an `async fn` or closure without arguments that returns a [`Factory`](crate::testing::conformance::Factory), which an
-/// [`Arc`](std::sync::Arc) of a repository is, and [`Options`](crate::testing::conformance::Options), or as a third part whatever is
-/// to live as long as the repository. A test can only pass or fail: that of a case that cannot be tried passes, and prints why the case was left out.
-/// The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
+/// It takes an `async fn` or closure without arguments. That returns a [`Factory`](crate::testing::conformance::Factory) (an
+/// [`Arc`](std::sync::Arc) of a repository is one), [`Options`](crate::testing::conformance::Options) and, if need be, as a third
+/// part whatever must live as long as the repository. A test can only pass or fail. The test of a case that the suite leaves out
+/// passes, and prints the reason. The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance_tests {
     // The one list of cases.

@@ -2,11 +2,12 @@
 
 use tokio::task::spawn_blocking;
 
-use super::context::{Checked, Context, Stop, ensure, noise};
-use super::racers::{Racer, Racers, described};
+use super::content::noise;
+use super::context::{Checked, Context, Stop, ensure};
+use super::racers::{Racer, RacerProcess, described};
 use crate::RepositoryExt;
 
-fn racers(context: &Context) -> Checked<Racers> {
+fn racers(context: &Context) -> Checked<RacerProcess> {
     context.options.processes.clone().ok_or_else(|| {
         Stop::LeftOut("the suite was not told how to start another process (Options::processes)".to_owned())
     })
@@ -20,7 +21,7 @@ async fn converse<T: Send + 'static>(talk: impl FnOnce() -> Result<T, String> + 
 /// Of many processes that finish one name at a time exactly one wins, each is told truly, and all see the winner's content.
 pub(super) async fn race_processes(context: Context) -> Checked {
     let racers = racers(&context)?;
-    let count = context.options.racers.clamp(2, 5);
+    let count = context.options.writers.clamp(2, 5);
     let mut processes: Vec<Racer> =
         converse(move || (0..count).map(|_| racers.start()).collect::<Result<_, _>>()).await?;
     for race in 0..context.options.races {
@@ -78,7 +79,7 @@ pub(super) async fn race_processes(context: Context) -> Checked {
 pub(super) async fn killed_process(context: Context) -> Checked {
     let racers = racers(&context)?;
     let (killed, alive) = (context.key("folder/killed")?, context.key("folder/alive")?);
-    let length = context.options.large_bytes;
+    let length = context.options.large_object_bytes;
     let (first, second) = (killed.clone(), alive.clone());
     let (doomed, other) = converse(move || {
         let (mut doomed, mut other) = (racers.start()?, racers.start()?);

@@ -16,30 +16,29 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use super::context::noise;
+use super::content::noise;
 use crate::{ErrorKind, Key, ObjectWriter, Repository, RepositoryExt};
 
 /// What an answer starts with, so that whatever else a process prints is not taken for one.
 const MARK: &str = "racer: ";
 
-/// How to start another process that opens the same place and calls [`race_child`] with it.
+/// How to start another process that opens the same place and calls [`play_racer`] with it.
 ///
-/// A test binary can be its own racer: [`Racers::test`]. A command gives itself an argument for it.
+/// A test binary can be its own racer: [`RacerProcess::this_test`]. A command gives itself an argument for it.
 #[derive(Clone)]
-pub struct Racers {
+pub struct RacerProcess {
     command: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
-impl Racers {
-    /// Racers are started with what `command` returns. Its standard input and output become the suite's.
+impl RacerProcess {
+    /// Starts each process with what `command` returns. Its standard input and output become the suite's.
     pub fn new(command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         Self { command: Arc::new(command) }
     }
 
-    /// Racers are this very test binary, running its test of the name `test` alone, with the environment variable
-    /// `variable` set to `value`. Without that variable the test must do nothing; with it, it opens the place and calls
-    /// [`race_child`].
-    pub fn test(test: &str, variable: &str, value: impl Into<std::ffi::OsString>) -> Self {
+    /// Starts this very test binary with its test `test` alone, and sets the environment variable `variable` to `value`. Without
+    /// that variable the test must do nothing. With it, the test opens the place and calls [`play_racer`].
+    pub fn this_test(test: &str, variable: &str, value: impl Into<std::ffi::OsString>) -> Self {
         let (test, variable, value) = (test.to_owned(), variable.to_owned(), value.into());
         Self::new(move || {
             // A binary that is not found by its own name cannot be started; the case says so.
@@ -59,9 +58,9 @@ impl Racers {
     }
 }
 
-impl fmt::Debug for Racers {
+impl fmt::Debug for RacerProcess {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Racers")
+        formatter.write_str("RacerProcess")
     }
 }
 
@@ -127,8 +126,8 @@ pub(super) fn described(content: &[u8]) -> String {
     format!("content {} {sum:016x}", content.len())
 }
 
-/// Plays the part of another process, on standard input and output, until the input ends: what a process that
-/// [`Racers`] start calls once it has opened the place.
+/// Plays the part of another process, on standard input and output, until the input ends. A process that [`RacerProcess`] starts
+/// calls it once it has opened the place.
 ///
 /// ```no_run
 /// # async fn open_the_same_place() -> offsite_repository::testing::Memory { unimplemented!() }
@@ -136,10 +135,10 @@ pub(super) fn described(content: &[u8]) -> String {
 ///
 /// #[tokio::main(flavor = "current_thread")]
 /// async fn main() {
-///     conformance::race_child(&open_the_same_place().await).await;
+///     conformance::play_racer(&open_the_same_place().await).await;
 /// }
 /// ```
-pub async fn race_child(repository: &dyn Repository) {
+pub async fn play_racer(repository: &dyn Repository) {
     let mut writer = None;
     loop {
         // On a thread for blocking work, so that the repository's own tasks go on.

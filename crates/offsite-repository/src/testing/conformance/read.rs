@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::context::{Checked, Context, difference, ensure, expect_kind, noise, part};
-use crate::{ErrorKind, Key, Read, RepositoryExt};
+use super::content::{difference, noise, part};
+use super::context::{Checked, Context, ensure, expect_kind};
+use crate::{ErrorKind, Key, ReadRequest, RepositoryExt};
 
 /// What is finished is seen at once, also by others.
 pub(super) async fn read_your_writes(context: Context) -> Checked {
@@ -29,8 +30,8 @@ pub(super) async fn read_your_writes(context: Context) -> Checked {
 
 /// Ranges come back in the order asked for, exactly; one that goes past the end fails.
 pub(super) async fn read_ranges(context: Context) -> Checked {
-    let length = context.options.large_bytes as u64;
-    let content = noise(6, context.options.large_bytes);
+    let length = context.options.large_object_bytes as u64;
+    let content = noise(6, context.options.large_object_bytes);
     let key = context.key("object")?;
     context.put(&key, &content).await?;
     let middle = length / 2;
@@ -46,7 +47,7 @@ pub(super) async fn read_ranges(context: Context) -> Checked {
         (0..200).map(|number| number * 311..number * 311 + 97).collect(),
     ];
     for ranges in asked {
-        let buffers = context.repository.read(&key, Read::Ranges(&ranges)).await?;
+        let buffers = context.repository.read(&key, ReadRequest::Ranges(&ranges)).await?;
         ensure!(buffers.len() == ranges.len(), "{} buffers for {} ranges", buffers.len(), ranges.len());
         for (range, buffer) in ranges.iter().zip(buffers) {
             let wanted = part(&content, range);
@@ -57,7 +58,7 @@ pub(super) async fn read_ranges(context: Context) -> Checked {
     let wrong =
         [length - 1..length + 1, length..length + 1, length + 1..length + 1, 0..u64::MAX, u64::MAX - 1..u64::MAX, 9..3];
     for range in wrong {
-        let answer = context.repository.read(&key, Read::Ranges(&[0..1, range.clone()])).await;
+        let answer = context.repository.read(&key, ReadRequest::Ranges(&[0..1, range.clone()])).await;
         expect_kind(answer, &[ErrorKind::Corrupt], || format!("reading bytes {range:?} of {length}"))?;
     }
     Ok(())
@@ -85,8 +86,8 @@ pub(super) async fn check_range(context: &Context, key: &Key, content: &[u8], ra
 
 /// Ranges that end where a page or a buffer ends, begin there or go across; objects that end there.
 pub(super) async fn range_ends(context: Context) -> Checked {
-    let length = context.options.large_bytes as u64;
-    let content = noise(9, context.options.large_bytes);
+    let length = context.options.large_object_bytes as u64;
+    let content = noise(9, context.options.large_object_bytes);
     let key = context.key("object")?;
     context.put(&key, &content).await?;
     for edge in EDGES {
@@ -96,7 +97,7 @@ pub(super) async fn range_ends(context: Context) -> Checked {
                 check_range(&context, &key, &content, range).await?;
             }
             // All at once, as those that touch may be read as one.
-            let buffers = context.repository.read(&key, Read::Ranges(&ranges)).await?;
+            let buffers = context.repository.read(&key, ReadRequest::Ranges(&ranges)).await?;
             ensure!(buffers.len() == ranges.len(), "{} buffers for {} ranges", buffers.len(), ranges.len());
             for (range, buffer) in ranges.iter().zip(buffers) {
                 ensure!(buffer == part(&content, range), "bytes {range:?} read with others otherwise than written");
@@ -128,12 +129,12 @@ pub(super) async fn read_whole(context: Context) -> Checked {
         context.put(&key, &content).await?;
         let length = length as u64;
         for limit_bytes in [length, length + 1, u64::MAX] {
-            let buffers = context.repository.read(&key, Read::Whole { limit_bytes }).await?;
+            let buffers = context.repository.read(&key, ReadRequest::Whole { limit_bytes }).await?;
             ensure!(buffers.len() == 1, "{} buffers for one whole object", buffers.len());
             ensure!(buffers[0] == content, "read otherwise than written: {}", difference(&buffers[0], &content));
         }
         if let Some(limit_bytes) = length.checked_sub(1) {
-            let answer = context.repository.read(&key, Read::Whole { limit_bytes }).await;
+            let answer = context.repository.read(&key, ReadRequest::Whole { limit_bytes }).await;
             expect_kind(answer, &[ErrorKind::Corrupt], || format!("reading {length} bytes, at most {limit_bytes},"))?;
         }
     }
@@ -149,7 +150,7 @@ pub(super) async fn missing_objects(context: Context) -> Checked {
         let what = || format!("reading {key}, which does not exist,");
         expect_kind(context.repository.get(&key, 100).await, &[ErrorKind::NotFound], what)?;
         expect_kind(context.repository.get_range(&key, 0..1).await, &[ErrorKind::NotFound], what)?;
-        expect_kind(context.repository.read(&key, Read::Ranges(&[])).await, &[ErrorKind::NotFound], what)?;
+        expect_kind(context.repository.read(&key, ReadRequest::Ranges(&[])).await, &[ErrorKind::NotFound], what)?;
     }
     for name in ["folder/object", "missing", "fold"] {
         let page = context.repository.list(&crate::Prefix::new(context.key(name)?.as_str())?, None, 10).await?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::context::{Checked, Context, difference, ensure, noise};
+use super::content::{difference, noise};
+use super::context::{Checked, Context, ensure};
 use crate::{Key, RepositoryExt};
 
 /// The lengths of one name's contents in turn: a longer one, a shorter one, and the same again.
@@ -21,7 +22,7 @@ async fn expect_reads(context: &Context, key: &Key, content: &Bytes, whose: &str
     let (middle, end) = (content.len() as u64 / 2, content.len() as u64);
     for range in [0..middle, middle..end] {
         let found = context.repository.get_range(key, range.clone()).await?;
-        let wanted = super::context::part(content, &range);
+        let wanted = super::content::part(content, &range);
         ensure!(
             found == wanted,
             "{whose} reads {range:?} of {key} as they were before: {}",

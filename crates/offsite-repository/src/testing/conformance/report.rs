@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The repository keeps this part of the contract, as far as was seen.
+    /// The repository keeps this part of the contract, as far as the suite saw.
     Passed,
-    /// It does not, and this is what was seen.
+    /// It does not, and this is what the suite saw.
     Failed(String),
-    /// It was not tried, for this reason; that says nothing about the repository.
+    /// The suite did not try it, for this reason. That says nothing about the repository.
     LeftOut(String),
 }
 
@@ -40,20 +40,20 @@ impl fmt::Display for CaseReport {
     }
 }
 
-/// All cases. Displayed, it is a table.
+/// What became of all cases. `Display` makes a table of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Where.
+    /// The place.
     pub location: String,
-    /// The top-level folder of all that was written; nothing else used it, and its objects are gone.
+    /// The top-level folder that the suite wrote to. Nothing else used it, and its objects are gone.
     pub folder: String,
     /// The cases in the order in which they ran.
     pub cases: Vec<CaseReport>,
 }
 
 impl Report {
-    /// Whether no case failed. Cases that were left out do not count: they say nothing.
+    /// Whether no case failed. Cases that the suite left out do not count: they say nothing.
     #[must_use]
     pub fn nothing_failed(&self) -> bool {
         self.failed().next().is_none()
@@ -69,12 +69,12 @@ impl Report {
         self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed(_)))
     }
 
-    /// The cases that were not tried.
+    /// The cases that the suite did not try.
     pub fn left_out(&self) -> impl Iterator<Item = &CaseReport> {
         self.cases.iter().filter(|case| matches!(case.outcome, Outcome::LeftOut(_)))
     }
 
-    /// How a case ended.
+    /// How the case of this name ended. `None` says that it did not run.
     #[must_use]
     pub fn outcome(&self, name: &str) -> Option<&Outcome> {
         self.cases.iter().find(|case| case.name == name).map(|case| &case.outcome)

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::task::yield_now;
 
-use super::context::{Checked, Context, Stop, difference, ensure, expect_kind, noise};
-use crate::{ErrorKind, Key, Read, RepositoryExt};
+use super::content::{difference, noise};
+use super::context::{Checked, Context, Stop, ensure, expect_kind};
+use crate::{ErrorKind, Key, ReadRequest, RepositoryExt};
 
 /// Readers that never pause see of an object that comes, and goes again, all or nothing.
 pub(super) async fn whole_or_nothing(context: Context) -> Checked {
-    let content = noise(40, context.options.large_bytes);
+    let content = noise(40, context.options.large_object_bytes);
     let key = context.key("object")?;
     let done = Arc::new(AtomicBool::new(false));
     let readers = (0..3).map(|_| tokio::spawn(watch(context.clone(), key.clone(), content.clone(), Arc::clone(&done))));
@@ -25,7 +26,7 @@ pub(super) async fn whole_or_nothing(context: Context) -> Checked {
                 yield_now().await;
             }
             let mut writer = context.repository.create(&key).await?;
-            for chunk in content.chunks(context.options.large_bytes / 3 + 1) {
+            for chunk in content.chunks(context.options.large_object_bytes / 3 + 1) {
                 writer.write(vec![content.slice_ref(chunk)]).await?;
                 yield_now().await;
             }
@@ -47,7 +48,7 @@ pub(super) async fn whole_or_nothing(context: Context) -> Checked {
 async fn watch(context: Context, key: Key, content: Bytes, done: Arc<AtomicBool>) -> Checked {
     let length = content.len() as u64;
     while !done.load(Ordering::Acquire) {
-        for what in [Read::Whole { limit_bytes: u64::MAX }, Read::Ranges(&[0..length])] {
+        for what in [ReadRequest::Whole { limit_bytes: u64::MAX }, ReadRequest::Ranges(&[0..length])] {
             match context.repository.read(&key, what).await {
                 Ok(found) => ensure!(
                     found.len() == 1 && found[0] == content,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::CrashOptions;
+use super::options::CrashOptions;
 use crate::numbers::Numbers;
 use crate::testing::memory::Object;
 

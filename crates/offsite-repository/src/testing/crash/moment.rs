@@ -1,35 +1,33 @@
 //! Moments of a run at which the power could have been cut.
 
 use super::disk::Disk;
-use super::{CrashImage, CrashOptions};
+use super::options::CrashOptions;
 use crate::Key;
-use crate::numbers::Numbers;
-use crate::testing::{Memory, MemoryOptions};
 
 /// The middle of a call that changes something: what is on the disk, and what is in doubt. One run gives all its moments, so
 /// a test need not run anew for each.
 #[derive(Debug, Clone)]
 pub struct CrashMoment {
-    options: CrashOptions,
-    seed: u64,
-    call: u64,
+    pub(super) options: CrashOptions,
+    pub(super) seed: u64,
+    pub(super) call: u64,
     action: &'static str,
     key: Key,
-    disk: Disk,
+    pub(super) disk: Disk,
     before: Vec<String>,
 }
 
 impl CrashMoment {
     pub(super) fn new(
-        image: &CrashImage,
+        options: CrashOptions,
+        seed: u64,
         call: u64,
         action: &'static str,
         key: &Key,
         disk: &Disk,
         before: Vec<String>,
     ) -> Self {
-        let options = image.shared.options.clone();
-        Self { options, seed: image.shared.seed, call, action, key: key.clone(), disk: disk.clone(), before }
+        Self { options, seed, call, action, key: key.clone(), disk: disk.clone(), before }
     }
 
     /// The number of the call among those that change something.
@@ -54,22 +52,5 @@ impl CrashMoment {
     #[must_use]
     pub fn names_before(&self) -> &[String] {
         &self.before
-    }
-
-    /// One of the images that a cut at this moment may leave, told by `seed`; its power is on.
-    #[must_use]
-    pub fn image(&self, seed: u64) -> CrashImage {
-        let mut numbers = Numbers::new(Numbers::new(self.seed ^ self.call.rotate_left(32)).next() ^ seed);
-        let disk = self.disk.after_cut(&mut numbers);
-        let memory = Memory::with_options(MemoryOptions {
-            reclaim: self.options.reclaim,
-            clone_range: self.options.clone_range,
-            patch: self.options.patch,
-            retain: self.options.retain,
-            granularity_bytes: self.options.granularity_bytes,
-            ..MemoryOptions::default()
-        });
-        let memory = memory.with_objects(disk.objects());
-        CrashImage::on(self.seed, memory, disk, self.options.clone())
     }
 }

@@ -59,7 +59,7 @@ impl Making {
     /// What the next run makes of a chain.
     ///
     /// # Errors
-    /// [`Error::Settings`] for a reverse-incremental run after an increment.
+    /// [`Error::InvalidSetting`] for a reverse-incremental run after an increment.
     pub(super) fn choose(job: &JobName, chain: &Chain, method: BackupMethod, full: Option<FullKind>) -> Result<Self> {
         let Some(latest) = chain.latest() else { return Ok(Self::ActiveFull) };
         match (method, full) {
@@ -67,11 +67,14 @@ impl Making {
             (_, Some(FullKind::Synthetic)) => Ok(Self::SyntheticFull),
             (BackupMethod::ForeverForward | BackupMethod::Forward, None) => Ok(Self::Increment),
             (BackupMethod::Reverse, None) if latest.kind == PointKind::Full => Ok(Self::ReverseFull),
-            (BackupMethod::Reverse, None) => Err(Error::Settings(format!(
-                "the newest restore point of job {job}, {}, is an increment, and a reverse-incremental run goes back from a \
+            (BackupMethod::Reverse, None) => Err(Error::setting(
+                "method",
+                format!(
+                    "the newest restore point of job {job}, {}, is an increment, and a reverse-incremental run goes back from a \
                  full; make this run's point a full once, active or synthetic, and go on in reverse from there",
-                latest.sequence
-            ))),
+                    latest.sequence
+                ),
+            )),
         }
     }
 

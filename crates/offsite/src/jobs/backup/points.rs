@@ -74,7 +74,7 @@ impl Place<'_> {
     /// lain.
     fn rollback(&self, state: &BlockMap, id: ObjectId) -> Result<PointIndex> {
         let [full] = self.steps else {
-            return Err(Error::Defect("a reverse-incremental run that does not start from a full".to_owned()));
+            return Err(Error::defect("a reverse-incremental run that does not start from a full".to_owned()));
         };
         let full = (*full).clone();
         let map = state.diff(self.latest);

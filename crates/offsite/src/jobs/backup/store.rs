@@ -14,10 +14,10 @@ use crate::commit::new_index::number_machines;
 use crate::commit::point::Abandoned;
 use crate::commit::read_back::check_step;
 use crate::commit::writer::Writer;
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::Disks;
+use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
+use crate::progress::{Step, Task, Teller};
 use crate::report::MachineBackup;
 use crate::{Error, OpenRepository, Progress, Result};
 
@@ -27,8 +27,8 @@ pub(super) struct Images {
     pub(super) machines: BTreeMap<MachineName, Vec<(DiskName, ImageSource)>>,
     /// Machines with an image that cannot be read.
     pub(super) failed: BTreeMap<MachineName, Error>,
-    /// About so many bytes are to be read.
-    pub(super) bytes: u64,
+    /// About so many bytes of each machine are to be read.
+    pub(super) bytes: BTreeMap<MachineName, u64>,
 }
 
 impl Images {
@@ -48,7 +48,7 @@ impl Images {
             });
             match bytes {
                 Ok(bytes) => {
-                    self.bytes = self.bytes.saturating_add(bytes);
+                    self.bytes.insert(name.clone(), bytes);
                     self.machines.insert(name, images);
                 }
                 Err(error) => {
@@ -95,8 +95,9 @@ pub(super) async fn store_blocks(
         let named = |(number, disk): (&DiskNumber, &DiskMap)| (*number, disk.identity().name.clone());
         let before: Vec<_> = known.into_iter().flatten().map(named).collect();
         let names: Vec<DiskName> = images.iter().map(|(name, _)| name.clone()).collect();
-        let matched = match_disks(&before, &names)
-            .ok_or_else(|| Error::Settings(format!("machine {machine} has more disks than can be numbered")))?;
+        let matched = match_disks(&before, &names).ok_or_else(|| {
+            Error::setting("machine", format!("machine {machine} has more disks than can be numbered"))
+        })?;
         for (disk, (name, source)) in matched.into_iter().zip(images) {
             let blocks = previous.machine(machine).and_then(|machine| machine.disks.get(&disk)).cloned();
             disks.push(Candidate {
@@ -128,9 +129,10 @@ pub(super) async fn store_blocks(
     let mut placer = Placer::new(header.placement(repository));
     let layout = writer.layout().clone();
     let mut output = Output::new(repository, &layout, header);
-    progress.begin("backing up", bytes);
+    let total_bytes = bytes.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    let progress = Teller::new(progress, Task::Backup, layout.job()).begin(Step::Transfer, total_bytes);
     let ingested =
-        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), progress).await;
+        ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), &progress).await;
     let ingested = match ingested {
         Ok(ingested) => ingested,
         Err(error) => {

@@ -1,22 +1,21 @@
 //! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
-//! chain that is begun anew. Each becomes a note of the report.
+//! chain that is begun anew. Each becomes a doubt of the report; what was lost, a note.
 
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use offsite_core::Head;
 use offsite_core::selection::{Choice, Decision, MachineFilter, Pattern};
-use offsite_core::{BlockMap, DiskMap, Labels, MachineName, RestorePoint, Status, Timestamp};
+use offsite_core::{BlockMap, DiskMap, FolderId, Head, Labels, MachineName, RestorePoint, Status, Timestamp};
 
 use super::CopyJob;
 use super::selection::Asked;
 use super::source::{Source, Sources};
 use crate::reader::job_folder::JobFolder;
-use crate::{Bytes, Error, JobName, Result};
+use crate::report::{Doubt, Note, PatternKind, PatternPlace};
+use crate::{Error, JobName, Result};
 
 /// Where a disk had fewer blocks with data, having lost half of them tells nothing.
-const DATA_BLOCKS_MIN: usize = 64;
+const DATA_BLOCKS_MIN: u64 = 64;
 
 /// A machine, with all that it is selected by.
 struct Described {
@@ -32,7 +31,7 @@ impl Asked<'_> {
         open: &Sources,
         head: Option<&Head>,
         choices: impl Iterator<Item = &'a Choice> + Clone,
-    ) -> Vec<String> {
+    ) -> Vec<Doubt> {
         // What is not seen is not gone.
         if !open.are_whole() {
             return Vec::new();
@@ -66,7 +65,7 @@ impl Asked<'_> {
     }
 
     /// Machines that the chain has, that would be selected, and that no source has.
-    fn vanished(&self, head: &Head, seen: BTreeSet<&MachineName>) -> Vec<String> {
+    fn vanished(&self, head: &Head, seen: BTreeSet<&MachineName>) -> Vec<Doubt> {
         let had: BTreeSet<&MachineName> =
             head.chain.points().iter().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
         let is_selected = |name: &MachineName| {
@@ -75,17 +74,11 @@ impl Asked<'_> {
             (self.selection.include.is_empty() || is_of(&self.selection.include)) && !is_of(&self.selection.exclude)
         };
         let gone = had.into_iter().filter(|name| !seen.contains(name) && is_selected(name));
-        gone.map(|name| {
-            format!(
-                "{name} was copied before, and no source has it any more: if it is gone for good, name it in exclude \
-                 (and let deleted_machines_days remove its copy)"
-            )
-        })
-        .collect()
+        gone.map(|name| Doubt::Vanished { machine: name.clone() }).collect()
     }
 
     /// Patterns of the selection that match no machine.
-    fn idle_patterns(&self, open: &Sources, head: Option<&Head>) -> Vec<String> {
+    fn idle_patterns(&self, open: &Sources, head: Option<&Head>) -> Vec<Doubt> {
         let found: Vec<Described> = open.described();
         // A machine that is no longer backed up stays excluded as long as the copy has it.
         let had: Vec<Described> =
@@ -97,28 +90,23 @@ impl Asked<'_> {
         let excluded = single(&self.selection.exclude).into_iter();
         let excluded = excluded.filter(|(_, _, objects)| !matches(objects, &found) && !matches(objects, &had));
         let of_sources = self.idle_of_sources(&found);
-        let words = |key: &str, pattern: &Pattern| {
-            format!(
-                "{key} has {:?}, which matches nothing in the sources: is it written as it is meant?",
-                pattern.to_string()
-            )
-        };
+        let doubt = |place, pattern: &Pattern| Doubt::IdlePattern { place, pattern: pattern.to_string() };
         included
             .into_iter()
-            .map(|(key, pattern)| words(&format!("select.{key}"), pattern))
-            .chain(excluded.map(|(key, pattern, _)| words(&format!("select.exclude ({key})"), pattern)))
-            .chain(of_sources.map(|pattern| words("machines of a source", pattern)))
+            .map(|(kind, pattern)| doubt(PatternPlace::Include(kind), pattern))
+            .chain(excluded.map(|(kind, pattern, _)| doubt(PatternPlace::Exclude(kind), pattern)))
+            .chain(of_sources.map(|pattern| doubt(PatternPlace::Source, pattern)))
             .collect()
     }
 }
 
-/// The patterns that select none of `found`, each with its key. A machine that is named in full is missed as a machine.
-fn idle_included<'a>(include: &'a MachineFilter, found: &[Described]) -> Vec<(&'static str, &'a Pattern)> {
-    let is_missed = |key: &str, pattern: &Pattern| key == "machines" && pattern.as_name().is_some();
+/// The patterns that select none of `found`, each with its kind. A machine that is named in full is missed as a machine.
+fn idle_included<'a>(include: &'a MachineFilter, found: &[Described]) -> Vec<(PatternKind, &'a Pattern)> {
+    let is_missed = |kind, pattern: &Pattern| kind == PatternKind::Machines && pattern.as_name().is_some();
     let idle = single(include)
         .into_iter()
-        .filter(|(key, pattern, filter)| !is_missed(key, pattern) && !matches(filter, found));
-    idle.map(|(key, pattern, _)| (key, pattern)).collect()
+        .filter(|(kind, pattern, filter)| !is_missed(*kind, pattern) && !matches(filter, found));
+    idle.map(|(kind, pattern, _)| (kind, pattern)).collect()
 }
 
 fn matches(filter: &MachineFilter, machines: &[Described]) -> bool {
@@ -126,18 +114,18 @@ fn matches(filter: &MachineFilter, machines: &[Described]) -> bool {
 }
 
 /// That the sources have machines, and that none of them is chosen.
-fn nothing_left<'a>(open: &Sources, mut choices: impl Iterator<Item = &'a Choice>) -> Option<String> {
+fn nothing_left<'a>(open: &Sources, mut choices: impl Iterator<Item = &'a Choice>) -> Option<Doubt> {
     let is_left_out = choices.next().is_none() && !open.described().is_empty();
-    is_left_out.then(|| "nothing is copied, as the selection leaves out all machines of the sources".to_owned())
+    is_left_out.then_some(Doubt::NothingSelected)
 }
 
-/// Each pattern alone, with the key that it stands under.
-fn single(filter: &MachineFilter) -> Vec<(&'static str, &Pattern, MachineFilter)> {
+/// Each pattern alone, with its kind.
+fn single(filter: &MachineFilter) -> Vec<(PatternKind, &Pattern, MachineFilter)> {
     let MachineFilter { machines, containers, tags, .. } = filter;
     let none = MachineFilter::default;
-    let machines = machines.iter().map(|it| ("machines", it, none().with_machines([it.clone()])));
-    let containers = containers.iter().map(|it| ("containers", it, none().with_containers([it.clone()])));
-    let tags = tags.iter().map(|it| ("tags", it, none().with_tags([it.clone()])));
+    let machines = machines.iter().map(|it| (PatternKind::Machines, it, none().with_machines([it.clone()])));
+    let containers = containers.iter().map(|it| (PatternKind::Containers, it, none().with_containers([it.clone()])));
+    let tags = tags.iter().map(|it| (PatternKind::Tags, it, none().with_tags([it.clone()])));
     machines.chain(containers).chain(tags).collect()
 }
 
@@ -162,7 +150,7 @@ impl Sources {
 }
 
 /// What is to be said of a machine without which newer restore points of its job go on.
-fn left_behind(traces: &[Traces<'_>], choice: &Choice) -> Option<String> {
+fn left_behind(traces: &[Traces<'_>], choice: &Choice) -> Option<Doubt> {
     let Choice { machine, decision, .. } = choice;
     if !matches!(decision, Decision::AlreadyCopied { .. } | Decision::TooOld { .. }) {
         return None;
@@ -172,14 +160,13 @@ fn left_behind(traces: &[Traces<'_>], choice: &Choice) -> Option<String> {
     if !traces.has_left_behind(machine) {
         return None;
     }
-    let last = match traces.last(machine).and_then(|place| traces.points.get(place)) {
-        Some(point) => format!("#{} of {} was the last that had it", point.sequence, point.time),
-        None => "none that is still there was made with it".to_owned(),
-    };
-    let (job, location) = (traces.folder.job(), traces.folder.repository().location());
-    Some(format!(
-        "{machine} is no longer in the restore points of job {job} in {location}: {last}; if it is gone for good, name it in exclude"
-    ))
+    let last = traces.last(machine).and_then(|place| traces.points.get(place));
+    Some(Doubt::LeftBehind {
+        machine: machine.clone(),
+        job: traces.folder.job().clone(),
+        location: traces.folder.repository().location(),
+        last: last.map(|point| (point.sequence, point.time)),
+    })
 }
 
 /// Where in a folder its machines are.
@@ -236,32 +223,22 @@ impl<'a> Traces<'a> {
 }
 
 /// Disks of `wanted` that have lost more than half of what the newest copy has of them, or are not there any more.
-pub(super) fn lost_disks(latest: &BlockMap, wanted: &BlockMap) -> Vec<String> {
+pub(super) fn lost_disks(latest: &BlockMap, wanted: &BlockMap) -> Vec<Note> {
     let mut lost = Vec::new();
     for (name, found) in wanted.machines() {
         let had = latest.machine(name).into_iter().flat_map(|machine| &machine.disks);
         for (number, had) in had {
-            let disk = format!("disk {} of {name}", number.0);
-            let captured = found.captured;
+            let (machine, disk, captured) = (name.clone(), *number, found.captured);
             let Some(now) = found.disks.get(number) else {
-                lost.push(format!(
-                    "{disk} ({}) is gone: the state of {captured} is without it; older restore points have it as long as they are kept",
-                    Bytes(had.size_bytes())
-                ));
+                lost.push(Note::DiskGone { machine, disk, size_bytes: had.size_bytes(), captured });
                 continue;
             };
-            let (size_before, size_now) = (had.size_bytes(), now.size_bytes());
-            let (data_before, data_now) = (data_blocks(had), data_blocks(now));
-            if size_now < size_before.div_ceil(2) {
-                lost.push(format!(
-                    "{disk} has shrunk from {} to {} in the state of {captured}",
-                    Bytes(size_before),
-                    Bytes(size_now)
-                ));
-            } else if data_before >= DATA_BLOCKS_MIN && 2 * data_now < data_before {
-                lost.push(format!(
-                    "{disk} has lost more than half of its data: {data_before} blocks before, {data_now} in the state of {captured}"
-                ));
+            let (before_bytes, now_bytes) = (had.size_bytes(), now.size_bytes());
+            let (before_blocks, now_blocks) = (data_blocks(had), data_blocks(now));
+            if now_bytes < before_bytes.div_ceil(2) {
+                lost.push(Note::DiskShrunk { machine, disk, before_bytes, now_bytes, captured });
+            } else if before_blocks >= DATA_BLOCKS_MIN && 2 * now_blocks < before_blocks {
+                lost.push(Note::DiskEmptied { machine, disk, before_blocks, now_blocks, captured });
             }
         }
     }
@@ -269,8 +246,8 @@ pub(super) fn lost_disks(latest: &BlockMap, wanted: &BlockMap) -> Vec<String> {
 }
 
 /// Blocks that are not zero.
-fn data_blocks(disk: &DiskMap) -> usize {
-    disk.stored().count()
+fn data_blocks(disk: &DiskMap) -> u64 {
+    disk.stored().count() as u64
 }
 
 impl CopyJob {

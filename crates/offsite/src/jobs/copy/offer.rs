@@ -3,26 +3,25 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, SyncInput, retire, sync_from};
 use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
-    BlockMap, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint, Sequence,
-    Status, Stored, StoredBlock, Timestamp, Transferred,
+    BlockMap, Head, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
+    Sequence, Status, Stored, StoredBlock, Timestamp, Transferred,
 };
 
 use super::CopyJob;
 use super::guard::lost_disks;
+use super::request::SyncRequest;
 use super::selection::{Choice, copied, origin_in};
 use super::source::Sources;
-use super::sync::SyncRequest;
 use crate::commit::new_index::{PointIndex, Stack, number_machines};
+use crate::commit::plan_context::PlanContext;
 use crate::commit::read_back::check_step;
 use crate::commit::selected::Selected;
 use crate::folder::disks::disks_of;
 use crate::mover::{Copied, OutputHeader};
-use crate::reader::indexes::Indexes;
-use crate::report::{MachineCopy, MachineOutcome, MachineReport};
+use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note};
 use crate::{Error, OpenRepository, Result};
 
 /// What the sources offer at one moment.
@@ -38,9 +37,9 @@ pub(super) struct Offer {
     /// Why a machine that was chosen cannot be copied.
     pub(super) failure: Option<Error>,
     /// What else the report is to say.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// What nobody is likely to have meant.
-    pub(super) doubts: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// A restore point that is about to be copied.
@@ -88,13 +87,12 @@ impl CopyJob {
     /// What a sync copies to a chain whose newest state is `latest`.
     pub(super) async fn offer(
         &self,
-        head: &Head,
-        indexes: &mut Indexes,
+        context: &mut PlanContext<'_>,
         sources: &Sources,
         latest: &BlockMap,
         request: &SyncRequest,
-        mint: &mut (dyn FnMut() -> ObjectId + Send),
     ) -> Result<Offer> {
+        let head = context.head;
         let asked = self.asked(request);
         let had = copied(head, latest);
         let mut choice = asked.choose(sources, &had, &had, head).await?;
@@ -125,7 +123,7 @@ impl CopyJob {
             choice.doubts = doubts;
         }
         choice.notes.extend(lost_disks(latest, &choice.wanted));
-        let spare = indexes.live_spare(head).await?;
+        let spare = context.indexes.live_spare(head).await?;
         let sequence = base.as_ref().map_or(head.next_sequence, |base| base.sequence);
         let header = OutputHeader {
             folder: head.folder,
@@ -140,7 +138,7 @@ impl CopyJob {
         let from = if is_active { &nothing } else { latest };
         let sync =
             SyncInput { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
-        let plan = sync_from(sync, &mut *mint);
+        let plan = sync_from(sync, || context.mint());
         check_step(from, &plan.index, &choice.wanted)?;
         let waiting = waiting(head, &choice, &spare);
         let kind = match &base {
@@ -150,7 +148,7 @@ impl CopyJob {
         };
         let base = match base {
             Some(base) => {
-                let map = indexes.map(&base.index, &base).await?;
+                let map = context.indexes.map(&base.index, &base).await?;
                 let map = map.project(|name| base.machine(name).is_some_and(MachineState::is_whole));
                 Some((base, map))
             }
@@ -158,7 +156,7 @@ impl CopyJob {
         };
         let Choice { machines, sources, origins, labels, selected, others, failure, notes, doubts, .. } = choice;
         let stored = NewPoint {
-            id: mint(),
+            id: context.mint(),
             time,
             kind,
             flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
@@ -292,7 +290,7 @@ impl NewPoint {
         }
         let is_whole = |name: &MachineName| !transferred.contains_key(name) && !kept.contains(name);
         if !whole.same_content(&self.plan.index.project(is_whole)) {
-            return Err(Error::Defect("what has arrived of whole machines is not what was planned".to_owned()));
+            return Err(Error::defect("what has arrived of whole machines is not what was planned".to_owned()));
         }
         let mut plan = self.plan;
         // What has arrived in new files and is not kept goes as well.
@@ -304,7 +302,7 @@ impl NewPoint {
         };
         plan.retired = retire([&self.spare, &dropped], [&whole, &spare], reclaiming);
         if let Some(at) = [&map, &spare].into_iter().find_map(|map| plan.retired.touches(map)) {
-            return Err(Error::Defect(format!(
+            return Err(Error::defect(format!(
                 "the frame at {} of {} is needed and would be released",
                 at.offset, at.file
             )));

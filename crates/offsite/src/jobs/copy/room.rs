@@ -4,7 +4,7 @@ use offsite_core::plan::Plan;
 
 use super::CopyJob;
 use crate::error::Context;
-use crate::{Error, Result};
+use crate::{Error, ErrorPlace, Result};
 
 /// What an index takes for each block, at the most, in both of its copies; and what heads and headers take beside.
 const INDEX_BYTES: u64 = 2 * 64;
@@ -12,6 +12,7 @@ const ROOT_BYTES: u64 = 64 << 10;
 
 /// The room that a copy needs, and that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Room {
     /// What is taken at the peak, before anything comes back.
     pub needed_bytes: u64,
@@ -53,6 +54,7 @@ impl CopyJob {
                 needed_bytes: room.needed_bytes,
                 free_bytes,
                 min_free_bytes: room.min_free_bytes,
+                at: ErrorPlace::default(),
             }),
             _ => Ok(()),
         }

@@ -1,25 +1,23 @@
 //! What a copy job takes of its sources.
 
-use offsite_core::FolderId;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::selection::{
     Candidate, Choice as Chosen, CopiedState, Decision, MachineFilter, Pattern, Request, SelectionRules, decide,
 };
-use offsite_core::{BlockMap, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
+use offsite_core::{BlockMap, FolderId, Head, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
 
+use super::request::SyncRequest;
 use super::source::{Source, Sources};
-use super::sync::SyncRequest;
 use crate::commit::selected::Selected;
-use crate::error::causes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
-use crate::report::{MachineCopy, MachineOutcome, MachineReport};
-use crate::{Error, OpenRepository, Result};
+use crate::report::{Doubt, ErrorSummary, MachineCopy, MachineOutcome, MachineReport, Note, Reason};
+use crate::{Error, ErrorPlace, OpenRepository, Result};
 
 /// Which machines of the sources a copy job takes. New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Selection {
     /// Machines by name, tag or container; all, if there are none.
     pub include: MachineFilter,
@@ -40,10 +38,24 @@ impl Selection {
         Self { include: named(&machines), exclude: MachineFilter::default() }
     }
 
-    /// Leaves these machines out.
+    /// Machines by name, tag or container; all, if there are none.
+    #[must_use]
+    pub fn include(mut self, filter: MachineFilter) -> Self {
+        self.include = filter;
+        self
+    }
+
+    /// Those of them that are left out.
+    #[must_use]
+    pub fn exclude(mut self, filter: MachineFilter) -> Self {
+        self.exclude = filter;
+        self
+    }
+
+    /// Leaves these machines out as well.
     #[must_use]
     pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
-        self.exclude = named(&exclude);
+        self.exclude.machines.extend(named(&exclude).machines);
         self
     }
 }
@@ -75,9 +87,9 @@ pub(super) struct Choice {
     /// Why a machine that was chosen cannot be copied: the first reason.
     pub(super) failure: Option<Error>,
     /// What else the report is to say.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// What nobody is likely to have meant.
-    pub(super) doubts: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// A state that is taken.
@@ -169,11 +181,9 @@ impl Asked<'_> {
             doubts: self.doubts(open, Some(head), decided.iter().map(|(choice, _)| choice)),
         };
         let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
-        let mut damaged: BTreeMap<(usize, Sequence), String> = BTreeMap::new();
+        let mut damaged: BTreeMap<(usize, Sequence), ErrorSummary> = BTreeMap::new();
         for (Chosen { machine, decision, future_dated, .. }, place) in decided {
-            choice.notes.extend(future_dated.map(|earliest| {
-                format!("{machine}: newer restore points are dated in the future, from {earliest} on, and are not copied until then")
-            }));
+            choice.notes.extend(future_dated.map(|earliest| Note::FutureDated { machine: machine.clone(), earliest }));
             let outcome = outcome(open, decision);
             if !matches!(
                 decision,
@@ -192,21 +202,25 @@ impl Asked<'_> {
             if !is_read_again && self.request.machines.as_ref().is_some_and(|only| !only.contains(&machine)) {
                 continue;
             }
-            let mut absent = |machine, why: String, error: Option<Error>| {
+            let mut absent = |machine, why: Reason, error: Option<Error>| {
                 choice.failure = choice.failure.take().or(error);
                 choice.others.push(MachineReport { name: machine, outcome: MachineOutcome::Absent { why } });
             };
             let of_source = folder.chain().block_size();
             if of_source != block_size {
-                let error = Error::Settings(format!(
-                    "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
-                    folder.job()
-                ));
-                absent(machine, error.to_string(), Some(error));
+                let error = Error::setting(
+                    "name",
+                    format!(
+                        "the copy has blocks of {block_size}, its source {} has {of_source}; copy it under another job name",
+                        folder.job()
+                    ),
+                );
+                let (job, source, copy) = (folder.job().clone(), of_source, block_size);
+                absent(machine, Reason::OtherBlockSize { job, source, copy }, Some(error));
                 continue;
             }
             if let Some(why) = damaged.get(&(number, sequence)) {
-                absent(machine, why.clone(), None);
+                absent(machine, Reason::Failed(why.clone()), None);
                 continue;
             }
             let state = match states.entry((number, sequence)) {
@@ -214,15 +228,15 @@ impl Asked<'_> {
                 Entry::Vacant(unknown) => match folder.state_at(sequence).await {
                     Ok(state) => unknown.insert(state),
                     Err(error) if error.is_loss() && !folder.is_expired().await? => {
-                        damaged.insert((number, sequence), causes(&error));
-                        absent(machine, causes(&error), Some(error));
+                        damaged.insert((number, sequence), (&error).into());
+                        absent(machine, (&error).into(), Some(error));
                         continue;
                     }
                     Err(error) => return Err(error),
                 },
             };
             let Some(found) = state.machine(&machine) else {
-                return Err(Error::Defect(format!("restore point {sequence} lists {machine} and does not hold it")));
+                return Err(Error::defect(format!("restore point {sequence} lists {machine} and does not hold it")));
             };
             if let Some(had) = had.get(&machine) {
                 let is_it = had.captured == found.captured && had.origin.is_none_or(|known| known == origin);
@@ -233,16 +247,16 @@ impl Asked<'_> {
                     continue;
                 }
                 if had.captured > found.captured {
-                    choice.notes.push(format!(
-                        "{machine}: restore point {sequence} of job {} is dated {}, before the one that was copied last ({}): the clock \
-                         by which it was made has gone back",
-                        folder.job(),
-                        found.captured,
-                        had.captured
-                    ));
+                    choice.notes.push(Note::ClockWentBack {
+                        machine: machine.clone(),
+                        job: folder.job().clone(),
+                        sequence,
+                        captured: found.captured,
+                        copied: had.captured,
+                    });
                 }
                 if let Some(why) = self.strange(open, had, &machine, folder) {
-                    absent(machine, why.to_string(), open.are_whole().then_some(why));
+                    absent(machine, (&why).into(), open.are_whole().then_some(why));
                     continue;
                 }
             }
@@ -298,11 +312,11 @@ impl Asked<'_> {
         let place = places.collect::<Vec<_>>().join(", ");
         let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
         match (missing.is_empty(), known.is_empty()) {
-            (true, true) => Some(Error::Settings(format!("there is no restore point yet in {place}"))),
+            (true, true) => Some(Error::nothing_yet("restore point", place)),
             (true, false) => None,
             (false, _) => {
                 let (machine, known) = (missing.join(", "), known.into_iter().collect());
-                Some(Error::UnknownMachine { machine, place, known })
+                Some(Error::UnknownMachine { machine, place, known, at: ErrorPlace::default() })
             }
         }
     }
@@ -341,14 +355,12 @@ fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
         Decision::Locked { .. } => MachineOutcome::Waiting { job: locked },
         Decision::Missing if locked.is_some() => MachineOutcome::Waiting { job: locked },
         Decision::AlreadyCopied { captured } => MachineOutcome::Unchanged { captured },
-        Decision::TooOld { captured } => {
-            MachineOutcome::Absent { why: format!("its newest restore point, of {captured}, is too old") }
-        }
+        Decision::TooOld { captured } => MachineOutcome::Absent { why: Reason::TooOld { captured } },
         Decision::FutureDated { captured } => {
-            MachineOutcome::Absent { why: format!("its restore points are dated in the future, from {captured} on") }
+            MachineOutcome::Absent { why: Reason::FutureDated { earliest: Some(captured) } }
         }
-        Decision::InTarget => MachineOutcome::Absent { why: "its restore points are in the target only".to_owned() },
-        Decision::Incomplete => MachineOutcome::Absent { why: "no restore point has it whole".to_owned() },
-        _ => MachineOutcome::Absent { why: "no source has it".to_owned() },
+        Decision::InTarget => MachineOutcome::Absent { why: Reason::InTarget },
+        Decision::Incomplete => MachineOutcome::Absent { why: Reason::NoWholePoint },
+        _ => MachineOutcome::Absent { why: Reason::Missing },
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Labels, MachineName, MachineState, Origin, Sequence, Status, Timestamp};
+use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Origin, Sequence, Status, Timestamp};
 
 use super::CopyJob;
 use crate::claims::pin::Pin;
-use crate::error::causes;
+use crate::error::Within;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
-use crate::{ClosedFolder, Error, JobFolders, JobName, OpenRepository, Progress, Result};
+use crate::report::{Note, Unseen};
+use crate::{ClosedFolder, Error, ErrorPlace, JobFolders, JobName, OpenRepository, Progress, Result};
 
 /// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
 ///
@@ -71,15 +71,17 @@ impl Source {
     }
 
     /// The jobs, and what of the repository cannot be looked into and may be of a job.
-    async fn jobs(&self) -> Result<(Vec<JobName>, Vec<String>)> {
+    async fn jobs(&self) -> Result<(Vec<JobName>, Vec<Unseen>)> {
         let JobFolders { jobs, headless, closed } = match &self.scope {
             Scope::Infrastructure => self.repository.job_folders().await?,
             Scope::Job { job, .. } => return Ok((vec![job.clone()], Vec::new())),
         };
         let location = self.repository.location();
-        let closed = closed
-            .into_iter()
-            .map(|ClosedFolder { name, why }| format!("not looked at: the folder {name} of {location}: {why}"));
+        let closed = closed.into_iter().map(|ClosedFolder { name, why }| Unseen::Folder {
+            name,
+            location: location.clone(),
+            why,
+        });
         // Opening them tells what is wrong.
         Ok((jobs.into_iter().chain(headless).collect(), closed.collect()))
     }
@@ -96,8 +98,8 @@ pub(super) struct SourceFolder {
 /// The folders of a job's sources, as they are at one moment.
 pub(super) struct Sources {
     folders: Vec<SourceFolder>,
-    /// What could not be looked at, in words.
-    pub(super) notes: Vec<String>,
+    /// What could not be looked at.
+    unseen: Vec<Unseen>,
 }
 
 /// The newest point that holds a machine in one state, and the folder.
@@ -119,10 +121,10 @@ impl Sources {
 
     async fn open_all(job: &CopyJob, with_pins: bool) -> Result<Self> {
         if job.sources.is_empty() {
-            let why = if job.unseen.is_empty() { "there is none".to_owned() } else { job.unseen.join("; ") };
-            return Err(Error::NoSource { why });
+            let why = if job.unseen.is_empty() { "there is none".to_owned() } else { words(&job.unseen) };
+            return Err(Error::NoSource { why, at: ErrorPlace::default() });
         }
-        let mut open = Self { folders: Vec::new(), notes: job.unseen.clone() };
+        let mut open = Self { folders: Vec::new(), unseen: job.unseen.clone() };
         match open.add(&job.sources, with_pins, job.progress.as_ref()).await {
             Ok(()) => Ok(open),
             Err(error) => open.unpin(Err(error)).await,
@@ -133,9 +135,9 @@ impl Sources {
         let mut first_error = None;
         for source in sources {
             let repository = &source.repository;
-            let jobs = match source.jobs().await {
+            let jobs = match source.jobs().await.at(|| repository.located()) {
                 Ok((jobs, closed)) => {
-                    self.notes.extend(closed);
+                    self.unseen.extend(closed);
                     jobs
                 }
                 Err(error) => {
@@ -149,10 +151,11 @@ impl Sources {
                 if self.folders.iter().any(is_here) {
                     continue;
                 }
-                match SourceFolder::open(repository, &job, with_pins, progress).await {
+                let opened = SourceFolder::open(repository, &job, with_pins, progress).await;
+                match opened.at(|| repository.located()).in_job(&job) {
                     Ok(folder) => {
                         // Newer restore points may be there, and are not seen.
-                        self.notes.extend(folder.folder.damaged_heads().iter().cloned());
+                        self.unseen.extend(lost_heads(&folder.folder));
                         self.folders.push(folder);
                     }
                     // It went after the listing.
@@ -165,20 +168,25 @@ impl Sources {
             Some(error) if self.folders.is_empty() => Err(error),
             _ if self.folders.is_empty() => {
                 let places: Vec<String> = sources.iter().map(|source| source.repository.location()).collect();
-                Err(Error::Settings(format!("there is no job with restore points in {}", places.join(", "))))
+                Err(Error::nothing_yet("job with restore points", places.join(", ")))
             }
             _ => Ok(()),
         }
     }
 
     fn note(&mut self, error: Error, first_error: &mut Option<Error>) {
-        self.notes.push(format!("not looked at: {}", causes(&error)));
+        self.unseen.push(Unseen::Source { why: (&error).into() });
         first_error.get_or_insert(error);
+    }
+
+    /// What could not be looked at.
+    pub(super) fn notes(&self) -> impl Iterator<Item = Note> {
+        self.unseen.iter().cloned().map(Note::NotSeen)
     }
 
     /// Whether all of the sources could be looked at. What is not seen where they could not be is not gone.
     pub(super) fn are_whole(&self) -> bool {
-        self.notes.is_empty()
+        self.unseen.is_empty()
     }
 
     /// Ends a reading that came to `result`: gives the pins back, and tells what was let go from what is damaged.
@@ -266,6 +274,19 @@ impl Sources {
         }
         (candidates, places)
     }
+}
+
+/// The newest heads of a folder that cannot be read.
+fn lost_heads(folder: &JobFolder) -> impl Iterator<Item = Unseen> {
+    folder.damaged_heads().iter().map(|what| Unseen::Heads {
+        job: folder.job().clone(),
+        location: folder.repository().location(),
+        what: what.clone(),
+    })
+}
+
+fn words(unseen: &[Unseen]) -> String {
+    unseen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The machines of the newest point: those that a run which is at work may be about to bring.

@@ -1,71 +1,24 @@
 //! The sync phase: what is new in the sources becomes a restore point of the copy.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use offsite_core::plan::{Cost, Plan};
-use offsite_core::schedule::PointRange;
-use offsite_core::selection::Take;
-use offsite_core::{MachineName, PointKind, Sequence, Timestamp};
+use offsite_core::{MachineName, PointKind};
 
 use super::offer::{NewPoint, Offer};
+use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
-use crate::error::causes;
-use crate::gate::{Gate, OpenGate};
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
-use crate::report::{BlockTraffic, MachineOutcome, MachineReport, SyncOutcome, SyncReport, Tally};
+use crate::report::{
+    BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
+};
 use crate::{Error, Result};
-
-/// What a sync is to do.
-#[derive(Clone)]
-pub struct SyncRequest {
-    /// The present.
-    pub now: Timestamp,
-    /// Which states count, by the time at which a machine was in them.
-    pub range: PointRange,
-    /// Which of several states of a machine is taken.
-    pub take: Take,
-    /// Only these of the selected machines. `None` stands for all.
-    pub machines: Option<BTreeSet<MachineName>>,
-    /// The restore point that this interval has made already: what is copied joins it, as long as it is the newest and has
-    /// none of the machines whole. Else a new one is made.
-    pub joins: Option<Sequence>,
-    /// What transfers pass through.
-    pub gate: Arc<dyn Gate>,
-}
-
-impl SyncRequest {
-    /// The newest state of each machine, not newer than `now`, into a restore point of its own, without waiting.
-    #[must_use]
-    pub fn at(now: Timestamp) -> Self {
-        Self {
-            now,
-            range: PointRange { not_before: Timestamp::MIN, not_after: now },
-            take: Take::Newest,
-            machines: None,
-            joins: None,
-            gate: Arc::new(OpenGate),
-        }
-    }
-}
-
-impl std::fmt::Debug for SyncRequest {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("SyncRequest")
-            .field("now", &self.now)
-            .field("range", &self.range)
-            .field("take", &self.take)
-            .field("machines", &self.machines)
-            .field("joins", &self.joins)
-            .finish_non_exhaustive()
-    }
-}
 
 impl CopyJob {
     /// Copies what is new, and commits it, be it only in part.
@@ -78,18 +31,18 @@ impl CopyJob {
     ) -> Result<SyncOutcome> {
         let head = writer.head().clone();
         let latest = latest_state(&head, indexes).await?;
-        let offer = self.offer(&head, indexes, sources, &latest, request, &mut || writer.mint()).await?;
+        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
         drop(latest);
         let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
         writer.label(&labels);
-        let notes = sources.notes.iter().chain(&self.notes).cloned().chain(notes).collect();
+        let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {
             writer.select(&selected);
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
                 failure => {
-                    outcome.notes.extend(failure.as_ref().map(|error| causes(error)));
+                    outcome.notes.extend(failure.as_ref().map(|error| Note::NotCopied { why: error.into() }));
                     Ok(outcome)
                 }
             };
@@ -100,7 +53,8 @@ impl CopyJob {
         writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
-        outcome.notes.extend(failure.as_ref().filter(|_| !is_all_lost).map(|error| causes(error)));
+        let untold = failure.as_ref().filter(|_| !is_all_lost);
+        outcome.notes.extend(untold.map(|error| Note::NotCopied { why: error.into() }));
         match (copied.ending, copied.damage.or(failure)) {
             (Ending::Failed(error), _) => Err(error),
             (Ending::Done, Some(error)) if is_all_lost => Err(error),
@@ -125,25 +79,25 @@ impl CopyJob {
         let placement = stored.header.placement(&self.target);
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
-        let copied = copy(&stored.plan, &frames, placement, gate, output, self.progress.as_ref()).await?;
+        let progress = Teller::new(self.progress.as_ref(), Task::Copy, &self.name);
+        let copied = copy(&stored.plan, &frames, placement, gate, output, progress).await?;
         let reasons = reasons(&stored, &copied, sources).await;
+        let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
-        let mut settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
         for machine in &machines {
             let result = match settled.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },
                 Some(transferred) => MachineOutcome::Incomplete {
-                    captured: machine.captured,
+                    captured: Some(machine.captured),
                     transferred: *transferred,
-                    why: reasons.get(&machine.name).cloned().unwrap_or_else(|| "the transfer was ended".to_owned()),
+                    why: why(&machine.name),
                 },
             };
             outcome.machines.push(MachineReport { name: machine.name.clone(), outcome: result });
         }
-        outcome.notes.extend(settled.kept.iter().map(|name| {
-            let why = reasons.get(name).map_or("the transfer was ended", String::as_str);
-            format!("{name}: the new full has the blocks that the chain had of it, as they could not be read from the source: {why}")
-        }));
+        let kept = |name: &MachineName| Note::KeptFromChain { machine: name.clone(), why: why(name) };
+        outcome.notes.extend(settled.kept.iter().map(kept));
         let has_whole = settled.transferred.len() < machines.len();
         if !has_whole && copied.places.iter().all(Option::is_none) {
             // Nothing arrived, and what had arrived before is still there.
@@ -155,7 +109,7 @@ impl CopyJob {
         let addition = Addition {
             rollback: None,
             point: settled.point,
-            plan: &mut settled.plan,
+            plan: settled.plan,
             predecessor_flags: predecessor,
             spare: &settled.spare_before,
             abandoned: Abandoned::default(),
@@ -193,15 +147,15 @@ fn planned(plan: &Plan, copied: &Copied) -> Cost {
 }
 
 /// Why machines are not whole, as far as that is the sources' doing.
-async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTreeMap<MachineName, String> {
+async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTreeMap<MachineName, ErrorSummary> {
     let mut reasons = copied.damaged.clone();
     for (name, why) in &mut reasons {
         let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
         let Some(folder) = folder else { continue };
         match folder.is_expired().await {
-            Ok(true) => *why = Error::SnapshotExpired { job: folder.job().clone() }.to_string(),
+            Ok(true) => *why = (&Error::expired(folder.job())).into(),
             Ok(false) => {}
-            Err(outage) => *why = outage.to_string(),
+            Err(outage) => *why = (&outage).into(),
         }
     }
     reasons

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use offsite_core::Head;
 use offsite_core::retention::{ArchiveMethod, Conditions, Due, PolicyChange, Verdict, Zone, due, judge};
-use offsite_core::{MachineName, Timestamp};
+use offsite_core::{Head, MachineName, Timestamp};
 use tokio::time::Instant;
 
-use super::compact::{self, Bounds, Budget, Compact};
-use super::draft::{Draft, Drafting};
+use super::compact::{self, Bounds};
+use super::draft::DraftedOperation;
+use super::settings::{Budget, Compact};
 use super::{Transforms, flags, independent, machines, merge, remove};
 use crate::Result;
-use crate::report::Operation;
+use crate::commit::plan_context::PlanContext;
+use crate::report::Note;
 
 /// The operations of a transform phase.
 pub(super) struct Agenda<'a> {
@@ -25,7 +26,7 @@ pub(super) struct Agenda<'a> {
     due: VecDeque<Due>,
     /// What was drafted last of what retention asks for.
     last: Option<Due>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     is_held_back: bool,
     compaction: Compaction,
 }
@@ -84,33 +85,33 @@ impl<'a> Agenda<'a> {
     }
 
     /// What the report is to say of what was not done.
-    pub(super) fn notes(&mut self) -> Vec<String> {
+    pub(super) fn notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 
     /// The next operation.
-    pub(super) async fn next(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
+    pub(super) async fn next(&mut self, context: &mut PlanContext<'_>) -> Result<Option<DraftedOperation>> {
         loop {
             match self.stage {
                 Stage::Machines => {
                     self.stage = Stage::Flags;
-                    let gone = machines::present(&drafting.head.chain, &gone(drafting.head, self.settings, self.now));
+                    let gone = machines::present(&context.head.chain, &gone(context.head, self.settings, self.now));
                     if !gone.is_empty() {
-                        return machines::draft(drafting, &gone).await.map(Some);
+                        return machines::draft(context, &gone).await.map(Some);
                     }
                 }
                 // Each leaves an archive less without a flag, or a damaged point less with one, so there is an end.
-                Stage::Flags => match flags::draft(drafting, self.settings).await? {
+                Stage::Flags => match flags::draft(context, self.settings).await? {
                     Some(draft) => return Ok(Some(draft)),
                     None => self.stage = Stage::Verdicts,
                 },
                 Stage::Verdicts => {
                     self.stage = Stage::Due;
-                    self.due = self.wanted(drafting.head);
+                    self.due = self.wanted(context.head);
                 }
                 Stage::Due => match self.due.pop_front() {
                     Some(due) => {
-                        let draft = self.drafted(drafting, &due).await?;
+                        let draft = self.drafted(context, &due).await?;
                         self.last = Some(due);
                         return Ok(Some(draft));
                     }
@@ -121,11 +122,11 @@ impl<'a> Agenda<'a> {
                 },
                 Stage::Independent => {
                     if self.wants_independent() {
-                        let findings = drafting.findings().await?;
-                        if let Some(sequence) = independent::sharing(drafting, &findings).await? {
-                            return independent::draft(drafting, sequence, &findings).await.map(Some);
+                        let findings = context.findings().await?;
+                        if let Some(sequence) = independent::sharing(context, &findings).await? {
+                            return independent::draft(context, sequence, &findings).await.map(Some);
                         }
-                        self.notes = independent::left_sharing(drafting, &findings).await?;
+                        self.notes = independent::left_sharing(context, &findings).await?;
                     }
                     self.compaction.start = Instant::now();
                     self.stage = Stage::Compact;
@@ -138,9 +139,9 @@ impl<'a> Agenda<'a> {
                         continue;
                     };
                     let bounds = Bounds { epoch: self.epoch, bytes };
-                    match compact::draft(drafting, &settings, bounds).await? {
+                    match compact::draft(context, &settings, bounds).await? {
                         compact::Next::Piece(draft) => {
-                            self.compaction.written_bytes += draft.plan.cost().bytes_written;
+                            self.compaction.written_bytes += draft.draft.plan.cost().bytes_written;
                             return Ok(Some(*draft));
                         }
                         next @ (compact::Next::Nothing | compact::Next::Bounded) => {
@@ -171,14 +172,14 @@ impl<'a> Agenda<'a> {
         due(&head.chain, &verdicts, self.settings.ageing).into()
     }
 
-    async fn drafted(&self, drafting: &mut Drafting<'_>, due: &Due) -> Result<Draft> {
+    async fn drafted(&self, context: &mut PlanContext<'_>, due: &Due) -> Result<DraftedOperation> {
         match due {
             Due::Merge { increments, archived } => {
-                merge::draft(drafting, increments, *archived, self.settings.merge).await
+                merge::draft(context, increments, *archived, self.settings.merge).await
             }
-            Due::RemoveArchive(sequence) => remove::archive(drafting, *sequence).await,
-            Due::RemoveRollbacks(rollbacks) => remove::points(drafting, rollbacks, &[]).await,
-            Due::RemoveChain { points, archived } => remove::points(drafting, points, archived).await,
+            Due::RemoveArchive(sequence) => remove::archive(context, *sequence).await,
+            Due::RemoveRollbacks(rollbacks) => remove::points(context, rollbacks, &[]).await,
+            Due::RemoveChain { points, archived } => remove::points(context, points, archived).await,
         }
     }
 
@@ -212,9 +213,4 @@ pub(crate) fn removes_machines(head: &Head, settings: &Transforms, now: Timestam
 fn gone(head: &Head, settings: &Transforms, now: Timestamp) -> BTreeSet<MachineName> {
     let zone = settings.retention.as_ref().map_or_else(Zone::default, |policy| policy.zone.clone());
     machines::gone(head, settings.deleted_machines, &zone, now)
-}
-
-/// Whether what was done gives space back that the next operation may need.
-pub(super) fn releases(operation: &Operation) -> bool {
-    matches!(operation, Operation::Compact { .. })
 }

@@ -4,102 +4,19 @@
 //! places on top of the indexes of every point that refers to them. So a run may end after any piece, and needs room for one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use offsite_core::format::backup_file::region_bytes;
 use offsite_core::plan::{references, relocate};
-use offsite_core::{BlockMap, ObjectId, PointKind, Sequence, Timestamp};
-use offsite_core::{FileState, Head};
+use offsite_core::{BlockMap, FileState, Head, ObjectId, PointKind, Sequence};
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
+use super::settings::Compact;
 use super::stack::{Relaid, relaid};
+use crate::commit::draft::Says;
+use crate::commit::plan_context::PlanContext;
 use crate::folder::findings::Findings;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
-
-/// A share of what a file has room for, its header left out, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LiveShare {
-    millionths: u32,
-}
-
-/// A share that is none.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("a live share of {0}: use a number from 0 to 1; 0.5 compacts files of which less than half is live")]
-pub struct LiveShareError(pub f64);
-
-impl LiveShare {
-    const ONE: u32 = 1_000_000;
-    /// The whole file: whatever has a superseded block is below it.
-    pub const ALL: Self = Self { millionths: Self::ONE };
-
-    /// This share, to the millionth.
-    ///
-    /// # Errors
-    /// [`LiveShareError`] below 0, above 1, and for what is no number.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a million")]
-    pub fn new(share: f64) -> Result<Self, LiveShareError> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(LiveShareError(share));
-        }
-        Ok(Self { millionths: (share * f64::from(Self::ONE)).round() as u32 })
-    }
-
-    /// Whether so many live bytes of `length` are a smaller share.
-    fn is_above(self, live_bytes: u64, length: u64) -> bool {
-        u128::from(live_bytes) * u128::from(Self::ONE) < u128::from(self.millionths) * u128::from(length)
-    }
-}
-
-/// How much a run compacts at most. What is left, the next one goes on with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Budget {
-    /// So many bytes written to backup files.
-    Bytes(u64),
-    /// No piece is begun after so long. A plan takes no time, so it shows all that there is to do; a run may do less of it.
-    Duration(Duration),
-}
-
-/// When and how files that are mostly superseded are emptied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Compact {
-    /// Files whose live share is smaller are emptied.
-    pub below_live: LiveShare,
-    /// So often, in days, every file that has a superseded block is emptied. `None` disables the schedule.
-    pub every_days: Option<u32>,
-    /// A full that is spread over more files than this gets fewer, where holes cannot be punched. With `None` it may be spread over
-    /// any number.
-    pub files_max: Option<u32>,
-    /// A piece moves at most so many bytes, or one block.
-    pub piece_bytes: u64,
-    /// The bound of a run. With `None` it goes on until nothing is left to do.
-    pub budget: Option<Budget>,
-}
-
-impl Compact {
-    /// The default of `piece_bytes`.
-    pub const PIECE_BYTES: u64 = 1 << 30;
-
-    /// Files of which less than this share is live are emptied, in each run, without a bound.
-    #[must_use]
-    pub const fn below(below_live: LiveShare) -> Self {
-        Self { below_live, every_days: None, files_max: None, piece_bytes: Self::PIECE_BYTES, budget: None }
-    }
-
-    /// These settings at a time when compaction on schedule is due, or not; and whether it is.
-    pub(super) fn at(self, now: Timestamp, last: Option<Timestamp>) -> (Self, bool) {
-        let period_secs = self.every_days.map(|days| i64::from(days) * 86_400);
-        // A schedule begins with the first run that knows it.
-        let is_due = period_secs.zip(last).is_some_and(|(period, last)| now.unix_secs() - last.unix_secs() >= period);
-        (if is_due { Self { below_live: LiveShare::ALL, ..self } } else { self }, is_due)
-    }
-
-    /// Every file that has a superseded block is emptied now: compaction on demand.
-    #[must_use]
-    pub const fn all() -> Self {
-        Self::below(LiveShare::ALL)
-    }
-}
 
 /// What a piece may take.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +30,7 @@ pub(super) struct Bounds {
 /// What compaction goes on with.
 pub(super) enum Next {
     /// A piece.
-    Piece(Box<Draft>),
+    Piece(Box<DraftedOperation>),
     /// Nothing: every file is as compact as it gets.
     Nothing,
     /// Nothing more in this run, as its bounds are reached.
@@ -121,23 +38,23 @@ pub(super) enum Next {
 }
 
 /// The next piece, if any file is to be emptied and the bounds allow it.
-pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bounds: Bounds) -> Result<Next> {
-    let Some(newest) = drafting.head.chain.latest().cloned() else { return Ok(Next::Nothing) };
-    let header = drafting.header_of_all(&newest).await?;
-    let placement = header.placement(drafting.repository);
+pub(super) async fn draft(context: &mut PlanContext<'_>, settings: &Compact, bounds: Bounds) -> Result<Next> {
+    let Some(newest) = context.head.chain.latest().cloned() else { return Ok(Next::Nothing) };
+    let header = context.header_of_all(&newest).await?;
+    let placement = header.placement(context.repository);
     // One new file a piece.
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
-    let layers = Layers::of(drafting).await?;
+    let layers = Layers::of(context).await?;
     // A damaged block cannot be moved; its file goes when no point needs the block any more.
-    let findings = drafting.findings().await?;
-    let sparse = sparse(drafting.head, settings, bounds.epoch);
+    let findings = context.findings().await?;
+    let sparse = sparse(context.head, settings, bounds.epoch);
     let mut piece = Piece::default();
-    piece.fill(drafting, &layers, &sparse, &findings, (settings.piece_bytes, room)).await?;
+    piece.fill(context, &layers, &sparse, &findings, (settings.piece_bytes, room)).await?;
     if piece.frames.is_empty()
         && !piece.is_bounded
-        && let Some(scattered) = scattered(drafting, settings, bounds.epoch).await?
+        && let Some(scattered) = scattered(context, settings, bounds.epoch).await?
     {
-        piece.fill(drafting, &layers, &scattered, &findings, (settings.piece_bytes, room)).await?;
+        piece.fill(context, &layers, &scattered, &findings, (settings.piece_bytes, room)).await?;
         if piece.emptied < 2 {
             return Ok(Next::Nothing);
         }
@@ -152,19 +69,19 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Compact, bound
             parts.push((*sequence, part));
         }
     }
-    let reclaiming = drafting.reclaiming();
+    let reclaiming = context.reclaiming();
     let maps: Vec<&BlockMap> = parts.iter().map(|(_, part)| part).collect();
-    let relocation = relocate(&maps, &[], |_| true, placement, &mut *drafting.mint, reclaiming);
+    let relocation = relocate(&maps, &[], |_| true, placement, || context.minter.mint(), reclaiming);
     let mut plan = relocation.plan;
-    let carriage = drafting.carriage(&plan, &findings);
+    let carriage = context.carriage(&plan, &findings);
     plan.cloned = carriage == Carriage::Cloned;
-    let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
+    let files = plan.files_after(&context.head.files, context.head.alignment_bytes.into());
     let Relaid { indexes, chain, after } =
-        relaid(drafting, &parts, &relocation.indexes, &files, &mut piece.steps).await?;
+        relaid(context, &parts, &relocation.indexes, &files, &mut piece.steps).await?;
     let operation = Operation::Compact { files: piece.files.len() as u64, carriage };
     let says = Says { before: maps, after: after.iter().collect(), others: piece.steps.values().collect() };
-    let draft = drafting.draft(operation, plan, chain, indexes, says).await?;
-    Ok(Next::Piece(Box::new(Draft { header: Some(header), ..draft })))
+    let draft = context.draft_operation(operation, plan, chain, indexes, says).await?;
+    Ok(Next::Piece(Box::new(DraftedOperation { header: Some(header), ..draft })))
 }
 
 /// The files below the threshold, the sparsest first.
@@ -187,16 +104,16 @@ fn sparse(head: &Head, settings: &Compact, epoch: u32) -> Vec<ObjectId> {
 }
 
 /// The files of a full that is spread over more of them than it may be, the smallest first.
-async fn scattered(drafting: &mut Drafting<'_>, settings: &Compact, epoch: u32) -> Result<Option<Vec<ObjectId>>> {
-    let Some(files_max) = settings.files_max.filter(|_| drafting.repository.backend_granularity().is_none()) else {
+async fn scattered(context: &mut PlanContext<'_>, settings: &Compact, epoch: u32) -> Result<Option<Vec<ObjectId>>> {
+    let Some(files_max) = settings.files_max.filter(|_| context.repository.backend_granularity().is_none()) else {
         return Ok(None);
     };
-    for full in drafting.head.chain.points().iter().filter(|point| point.kind == PointKind::Full) {
-        let files = drafting.indexes.step(full).await?.files();
+    for full in context.head.chain.points().iter().filter(|point| point.kind == PointKind::Full) {
+        let files = context.indexes.step(full).await?.files();
         if files.len() as u64 <= u64::from(files_max) {
             continue;
         }
-        let live = |id: &ObjectId| drafting.head.files.get(id).map_or(0, |file| file.live_bytes);
+        let live = |id: &ObjectId| context.head.files.get(id).map_or(0, |file| file.live_bytes);
         let mut files: Vec<ObjectId> = files.into_iter().filter(|id| id.epoch() < epoch).collect();
         files.sort_by_key(live);
         return Ok(Some(files));
@@ -211,15 +128,15 @@ struct Layers {
 }
 
 impl Layers {
-    async fn of(drafting: &mut Drafting<'_>) -> Result<Self> {
+    async fn of(context: &mut PlanContext<'_>) -> Result<Self> {
         let mut files: BTreeMap<Sequence, BTreeSet<ObjectId>> = BTreeMap::new();
-        for point in drafting.head.chain.all() {
+        for point in context.head.chain.all() {
             let listed = files.entry(point.sequence).or_default();
             for index in point.indexes() {
-                listed.extend(drafting.indexes.files(index, point).await?);
+                listed.extend(context.indexes.files(index, point).await?);
             }
         }
-        let archives = drafting.head.chain.archives().iter().map(|archive| archive.sequence).collect();
+        let archives = context.head.chain.archives().iter().map(|archive| archive.sequence).collect();
         Ok(Self { files, archives })
     }
 
@@ -248,22 +165,22 @@ impl Piece {
     /// Blocks of files that different archives refer to are not brought together: an archive that shares no file stays alone.
     async fn fill(
         &mut self,
-        drafting: &mut Drafting<'_>,
+        context: &mut PlanContext<'_>,
         layers: &Layers,
         files: &[ObjectId],
         findings: &Findings,
         (piece_bytes, room): (u64, u64),
     ) -> Result<()> {
-        let alignment = u64::from(drafting.head.alignment_bytes);
+        let alignment = u64::from(context.head.alignment_bytes);
         let mut together: Option<BTreeSet<Sequence>> = None;
         for file in files {
             let points = layers.points(*file);
             for sequence in &points {
-                let Some(point) = drafting.head.chain.get(*sequence) else {
-                    return Err(Error::Defect(format!("restore point {sequence} is none")));
+                let Some(point) = context.head.chain.get(*sequence) else {
+                    return Err(Error::defect(format!("restore point {sequence} is none")));
                 };
                 if !self.steps.contains_key(sequence) {
-                    self.steps.insert(*sequence, drafting.indexes.step(point).await?);
+                    self.steps.insert(*sequence, context.indexes.step(point).await?);
                 }
             }
             let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
@@ -297,6 +214,7 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::LiveShare;
     use super::*;
     use crate::sample::empty_head;
 

@@ -12,6 +12,7 @@ use super::merge::length_of;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::mover::{FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::{Progress, Result};
 
 /// Looks which of the blocks that `moves` carry out of the chain's own files are damaged, and which of their files are cut off, and notes
@@ -27,6 +28,7 @@ pub(super) async fn note(writer: &Writer, moves: &[Move], progress: &dyn Progres
     });
     let wanted: BTreeMap<_, _> = wanted.collect();
     let own = FrameSource::new(writer.repository(), writer.layout(), writer.head());
+    let progress = Teller::new(progress, Task::Transform, writer.layout().job());
     let flaws = scrub(Arc::new(wanted.into_values().collect()), &own, progress).await?;
     let mut findings = Findings::load(writer.repository(), writer.layout(), writer.head().folder).await?;
     // Where blocks are cloned, the padding after the last one counts, too.

@@ -8,12 +8,14 @@ use offsite_core::retention::{Ageing, ArchiveMethod, Expiry, Flags, Gfs, Policy,
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
 
 use super::Transforms;
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use crate::Result;
+use crate::commit::draft::Says;
+use crate::commit::plan_context::PlanContext;
 use crate::report::Operation;
 
 /// The next change of flags that is due.
-pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Transforms) -> Result<Option<Draft>> {
+pub(super) async fn draft(context: &mut PlanContext<'_>, settings: &Transforms) -> Result<Option<DraftedOperation>> {
     let Some((policy, gfs)) = settings.retention.as_ref().and_then(|policy| Some((policy, policy.gfs.as_ref()?)))
     else {
         return Ok(None);
@@ -22,15 +24,20 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, settings: &Transforms) ->
     // become one.
     let merges =
         settings.ageing == Ageing::Merge && gfs.method() != ArchiveMethod::Active && gfs.expiry() != Expiry::Date;
-    if let Some(draft) = marked_again(drafting, policy, gfs, merges).await? {
+    if let Some(draft) = marked_again(context, policy, gfs, merges).await? {
         return Ok(Some(draft));
     }
-    if merges { moved_from_damage(drafting, policy, gfs).await } else { Ok(None) }
+    if merges { moved_from_damage(context, policy, gfs).await } else { Ok(None) }
 }
 
 /// Flags archives anew, if one has no flag, and with them the points of the chain that are to become archives.
-async fn marked_again(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &Gfs, merges: bool) -> Result<Option<Draft>> {
-    let chain = drafting.head.chain.clone();
+async fn marked_again(
+    context: &mut PlanContext<'_>,
+    policy: &Policy,
+    gfs: &Gfs,
+    merges: bool,
+) -> Result<Option<DraftedOperation>> {
+    let chain = context.head.chain.clone();
     if !chain.archives().iter().any(|archive| archive.flags.is_empty()) {
         return Ok(None);
     }
@@ -47,18 +54,22 @@ async fn marked_again(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &Gfs, m
     }
     let next = flagged(&chain, flags);
     let operation = Operation::MarkAgain { points };
-    drafting.draft(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some)
+    context.draft_operation(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some)
 }
 
 /// Moves a flag from the oldest damaged point that has one, if a point of its slot can stand for it.
-async fn moved_from_damage(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &Gfs) -> Result<Option<Draft>> {
-    let chain = drafting.head.chain.clone();
+async fn moved_from_damage(
+    context: &mut PlanContext<'_>,
+    policy: &Policy,
+    gfs: &Gfs,
+) -> Result<Option<DraftedOperation>> {
+    let chain = context.head.chain.clone();
     let points = chain.points();
     let is_flagged = |point: &&RestorePoint| gfs.tiers().any(|tier| point.flags.contains(tier));
     if !points.iter().any(|point| is_flagged(&point)) {
         return Ok(None);
     }
-    let damage = damage(drafting, points).await?;
+    let damage = damage(context, points).await?;
     let damage_of = |point: &RestorePoint| damage.get(&point.sequence).into_iter().flatten();
     for damaged in points.iter().filter(is_flagged).filter(|point| damage_of(point).next().is_some()) {
         let is_better = |point: &&RestorePoint| {
@@ -78,23 +89,26 @@ async fn moved_from_damage(drafting: &mut Drafting<'_>, policy: &Policy, gfs: &G
         };
         let next = flagged(&chain, flags);
         let operation = Operation::StandIn { tier, damaged: damaged.sequence, sequence };
-        return drafting.draft(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some);
+        return context.draft_operation(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some);
     }
     Ok(None)
 }
 
 /// The machines of which each point has known damage. While an index cannot be read, nothing is said of any point: flags wait for its
 /// repair, and the run goes on.
-async fn damage(drafting: &mut Drafting<'_>, points: &[RestorePoint]) -> Result<BTreeMap<Sequence, Vec<MachineName>>> {
+async fn damage(
+    context: &mut PlanContext<'_>,
+    points: &[RestorePoint],
+) -> Result<BTreeMap<Sequence, Vec<MachineName>>> {
     let mut damage = BTreeMap::new();
-    let findings = drafting.findings().await?;
+    let findings = context.findings().await?;
     // Nothing is overlaid from a later point here: chains that are merged have no rollbacks.
     if findings.is_empty() || points.iter().any(|point| point.kind == PointKind::Rollback) {
         return Ok(damage);
     }
     let mut state = BlockMap::empty();
     for point in points {
-        let step = match drafting.indexes.step(point).await {
+        let step = match context.indexes.step(point).await {
             Err(error) if error.is_loss() => return Ok(BTreeMap::new()),
             answer => answer?,
         };

@@ -11,20 +11,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offsite_core::Head;
 use offsite_core::plan::{Address, references, replace};
 use offsite_core::{BlockMap, Chain, Digest, MachineName, ObjectId, RestorePoint, Sequence, StoredBlock};
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use super::stack::{Relaid, relaid};
-use super::{PlannedOperation, Planning, carried_out, imagine};
+use super::{PlannedOperation, carried_out, imagine};
+use crate::commit::draft::Says;
+use crate::commit::dry_run::DryRun;
+use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
-use crate::error::causes;
 use crate::folder::findings::{Findings, Place};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{HealedFrom, Operation, OperationReport};
+use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
 use crate::{Progress, Result, Silent};
 
 /// An operation puts back at most so many bytes, or one block.
@@ -35,7 +37,7 @@ const PIECE_BYTES: u64 = 1 << 30;
 pub(crate) struct Healed {
     pub(crate) operations: Vec<OperationReport>,
     /// What cannot be healed.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Puts back all known damaged blocks of which the chain or one of `sources` has the bytes.
@@ -47,17 +49,10 @@ pub(crate) async fn heal(
 ) -> Result<Healed> {
     let (mut healing, mut healed) = (Healing::new(sources), Healed::default());
     loop {
-        let head = writer.head().clone();
-        let repository = writer.repository().clone();
-        let draft = {
-            let mut mint = || writer.mint();
-            let (repository, stored, indexes) = (&repository, &head.files, &mut *indexes);
-            let mut drafting = Drafting { repository, head: &head, stored, indexes, mint: &mut mint };
-            healing.draft(&mut drafting).await?
-        };
-        let Some(draft) = draft else { break };
-        let reads_source = !draft.sources.is_empty();
-        match carried_out(writer, draft, progress).await {
+        let drafted = healing.draft(&mut writer.plan_context(indexes)).await?;
+        let Some(drafted) = drafted else { break };
+        let reads_source = !drafted.sources.is_empty();
+        match carried_out(writer, drafted, progress).await {
             Ok(Some(done)) => {
                 healed.operations.push(done);
                 forget(writer, &healing.taken).await?;
@@ -65,7 +60,7 @@ pub(crate) async fn heal(
             // It was damaged after it had been read; now that is known.
             Ok(None) => {}
             Err(error) if error.is_loss() && reads_source => {
-                healed.notes.push(format!("damaged blocks could not be put back from the source: {}", causes(&error)));
+                healed.notes.push(Note::NotHealedFromSource { why: (&error).into() });
                 break;
             }
             Err(error) => return Err(error),
@@ -85,20 +80,13 @@ async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
     Ok(())
 }
 
-/// What healing would do, on `head` as if it had been done; `head` is then what it would be.
-pub(crate) async fn plan_healing(
-    Planning { repository, stored }: Planning<'_>,
-    head: &mut Head,
-    indexes: &mut Indexes,
-    sources: &[&JobFolder],
-    mint: &mut (dyn FnMut() -> ObjectId + Send),
-) -> Result<Vec<PlannedOperation>> {
+/// What healing would do, as if it had been done.
+pub(crate) async fn plan_healing(dry_run: &mut DryRun<'_>, sources: &[&JobFolder]) -> Result<Vec<PlannedOperation>> {
     let (mut healing, mut planned) = (Healing::new(sources), Vec::new());
-    loop {
-        let mut drafting = Drafting { repository, head, stored, indexes, mint: &mut *mint };
-        let Some(draft) = healing.draft(&mut drafting).await? else { return Ok(planned) };
-        planned.push(imagine(head, indexes, &mut *mint, draft));
+    while let Some(drafted) = healing.draft(&mut dry_run.context()).await? {
+        planned.push(imagine(dry_run, drafted));
     }
+    Ok(planned)
 }
 
 /// A frame with the bytes of a damaged block.
@@ -113,7 +101,7 @@ struct Searched<'a> {
     folder: &'a JobFolder,
     indexes: Indexes,
     /// Why it could not be searched.
-    why_not: Option<String>,
+    why_not: Option<ErrorSummary>,
 }
 
 impl Searched<'_> {
@@ -150,12 +138,12 @@ impl<'a> Healing<'a> {
     }
 
     /// The next operation, as long as anything can be healed.
-    async fn draft(&mut self, drafting: &mut Drafting<'_>) -> Result<Option<Draft>> {
-        let findings = drafting.findings().await?;
+    async fn draft(&mut self, context: &mut PlanContext<'_>) -> Result<Option<DraftedOperation>> {
+        let findings = context.findings().await?;
         if findings.is_empty() {
             return Ok(None);
         }
-        let Some(steps) = steps_in(drafting, &findings.files()).await? else {
+        let Some(steps) = steps_in(context, &findings.files()).await? else {
             self.waits_for_index = true;
             return Ok(None);
         };
@@ -174,16 +162,16 @@ impl<'a> Healing<'a> {
                 continue;
             }
             let is_damaged = |at: &StoredBlock| source.is_none() && findings.names(at);
-            let found = match (self.found(drafting, source, &wanted, is_damaged).await, source) {
+            let found = match (self.found(context, source, &wanted, is_damaged).await, source) {
                 // A source that cannot be reached keeps nothing else from being done.
                 (Err(error), Some(number)) => {
-                    self.sources[number].why_not = Some(causes(&error));
+                    self.sources[number].why_not = Some((&error).into());
                     continue;
                 }
                 (found, _) => found?,
             };
             if !found.is_empty() {
-                return self.drafted(drafting, source, &found, &steps, &parts).await.map(Some);
+                return self.drafted(context, source, &found, &steps, &parts).await.map(Some);
             }
         }
         for (sequence, part) in &parts {
@@ -200,7 +188,7 @@ impl<'a> Healing<'a> {
     /// What a source, or the chain itself, has intact of these blocks.
     async fn found(
         &mut self,
-        drafting: &mut Drafting<'_>,
+        context: &mut PlanContext<'_>,
         source: Option<usize>,
         wanted: &BTreeSet<Digest>,
         is_damaged: impl Fn(&StoredBlock) -> bool,
@@ -217,20 +205,21 @@ impl<'a> Healing<'a> {
                     (found, searched.frames())
                 }
                 None => {
-                    let frames = FrameSource::new(drafting.repository, drafting.indexes.layout(), drafting.head);
-                    (look(drafting.indexes, &drafting.head.chain, &still, is_bad).await?, frames)
+                    let frames = FrameSource::new(context.repository, context.indexes.layout(), context.head);
+                    (look(context.indexes, &context.head.chain, &still, is_bad).await?, frames)
                 }
             };
             if found.is_empty() {
                 return Ok(sound);
             }
             // What is only planned yet cannot be read, and will be intact.
-            let is_stored = |at: &StoredBlock| source.is_some() || drafting.stored.contains_key(&at.file);
+            let is_stored = |at: &StoredBlock| source.is_some() || context.stored.contains_key(&at.file);
             let stored = found.values().filter(|found| is_stored(&found.at));
             let mut blocks: Vec<Wanted> =
                 stored.map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
             blocks.sort_by_key(|block| (block.at.file, block.at.offset));
-            let flaws = scrub(Arc::new(blocks), &frames, &Silent).await?;
+            let quiet = Teller::new(&Silent, Task::Heal, context.indexes.layout().job());
+            let flaws = scrub(Arc::new(blocks), &frames, quiet).await?;
             let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();
             self.bad.extend(flaws.iter().map(|flaw| (source, (flaw.block.at.file, flaw.block.at.offset))));
             sound.extend(found.into_iter().filter(|(digest, _)| !flawed.contains(digest)));
@@ -239,24 +228,24 @@ impl<'a> Healing<'a> {
 
     async fn drafted(
         &mut self,
-        drafting: &mut Drafting<'_>,
+        context: &mut PlanContext<'_>,
         source: Option<usize>,
         found: &BTreeMap<Digest, Found>,
         steps: &BTreeMap<Sequence, BlockMap>,
         parts: &BTreeMap<Sequence, BlockMap>,
-    ) -> Result<Draft> {
-        let newest = drafting.head.chain.latest().cloned();
+    ) -> Result<DraftedOperation> {
+        let newest = context.head.chain.latest().cloned();
         let newest =
-            newest.ok_or_else(|| crate::Error::Defect("a chain without points has damaged blocks".to_owned()))?;
-        let header = drafting.header_of_all(&newest).await?;
-        let placement = header.placement(drafting.repository);
+            newest.ok_or_else(|| crate::Error::defect("a chain without points has damaged blocks".to_owned()))?;
+        let header = context.header_of_all(&newest).await?;
+        let placement = header.placement(context.repository);
         let room = PIECE_BYTES.min(placement.file_bytes_max.saturating_sub(placement.first_offset));
         let number = source.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX));
         let (mut taken, mut bytes, mut aliases) = (BTreeMap::new(), 0, Aliases::new());
         let all: Vec<&BlockMap> = parts.values().collect();
         for at in references(all.iter().copied()) {
             let Some(Found { address, at: from }) = found.get(&at.digest) else { continue };
-            bytes += u64::from(from.length).next_multiple_of(drafting.head.alignment_bytes.into());
+            bytes += u64::from(from.length).next_multiple_of(context.head.alignment_bytes.into());
             if bytes > room && !taken.is_empty() {
                 break;
             }
@@ -268,63 +257,52 @@ impl<'a> Healing<'a> {
             (*sequence, part.picked(|_, _, _, at| taken.contains_key(&(at.file, at.offset)).then_some(at)))
         });
         let picked: Vec<(Sequence, BlockMap)> = picked.filter(|(_, part)| *part != BlockMap::empty()).collect();
-        let reclaiming = drafting.reclaiming();
+        let reclaiming = context.reclaiming();
         let maps: Vec<&BlockMap> = picked.iter().map(|(_, part)| part).collect();
-        let relocation = replace(&maps, &[], &taken, placement, &mut *drafting.mint, reclaiming);
+        let relocation = replace(&maps, &[], &taken, placement, || context.minter.mint(), reclaiming);
         let plan = relocation.plan;
-        let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
+        let files = plan.files_after(&context.head.files, context.head.alignment_bytes.into());
         let mut steps = steps.clone();
         let Relaid { indexes, chain, after } =
-            relaid(drafting, &picked, &relocation.indexes, &files, &mut steps).await?;
+            relaid(context, &picked, &relocation.indexes, &files, &mut steps).await?;
         let operation = Operation::Heal {
             blocks: plan.moves.len() as u64,
             points: picked.iter().map(|(sequence, _)| *sequence).collect(),
             from: if source.is_some() { HealedFrom::Source } else { HealedFrom::Chain },
         };
         let says = Says { before: maps, after: after.iter().collect(), others: steps.values().collect() };
-        let draft = drafting.draft(operation, plan, chain, indexes, says).await?;
+        let draft = context.draft_operation(operation, plan, chain, indexes, says).await?;
         let sources = if source.is_some() { self.sources.iter().map(Searched::frames).collect() } else { Vec::new() };
-        Ok(Draft { header: Some(header), sources, aliases, ..draft })
+        Ok(DraftedOperation { header: Some(header), sources, aliases, ..draft })
     }
 
     /// What a user should know of what was not healed.
-    fn left(&self) -> Vec<String> {
+    fn left(&self) -> Vec<Note> {
         let unsearched = self.sources.iter().filter_map(|searched| {
-            let (job, location) = (searched.folder.job(), searched.folder.repository().location());
-            let why = searched.why_not.as_ref()?;
-            Some(format!("damaged blocks were not looked for in job {job} in {location}: {why}"))
+            let (job, location) = (searched.folder.job().clone(), searched.folder.repository().location());
+            Some(Note::SourceNotSearched { job, location, why: searched.why_not.clone()? })
         });
-        let waiting = self.waits_for_index.then(|| {
-            "damaged blocks are not put back while an index of a restore point cannot be read: `offsite repair` brings it back".to_owned()
-        });
+        let waiting = self.waits_for_index.then_some(Note::HealingWaits);
         let is_searched = self.sources.iter().all(|searched| searched.why_not.is_none());
-        let line = |(machine, (places, points)): (&MachineName, &(BTreeSet<Place>, BTreeSet<Sequence>))| {
-            let points: Vec<String> = points.iter().map(ToString::to_string).collect();
-            let blocks = if places.len() == 1 { "block" } else { "blocks" };
-            let of = if points.len() == 1 { "point" } else { "points" };
-            let why = match is_searched {
-                true => "cannot be put back: no source and no other restore point has the same bytes intact",
-                false => "have not been found yet, as not every source could be searched",
-            };
-            format!(
-                "{machine}: {} damaged {blocks}, stored with restore {of} {}, {why}",
-                places.len(),
-                points.join(", ")
-            )
-        };
-        waiting.into_iter().chain(unsearched).chain(self.needed_by.iter().map(line)).collect()
+        let left = self.needed_by.iter().map(|(machine, (places, points))| Note::NotHealed {
+            machine: machine.clone(),
+            blocks: places.len() as u64,
+            points: points.iter().copied().collect(),
+            is_searched,
+        });
+        waiting.into_iter().chain(unsearched).chain(left).collect()
     }
 }
 
 /// What the points say whose indexes list one of these files. Nothing is told while an index cannot be read: its point may need any frame,
 /// and a frame that is wrongly taken for damaged must not be let go then.
 async fn steps_in(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     files: &BTreeSet<ObjectId>,
 ) -> Result<Option<BTreeMap<Sequence, BlockMap>>> {
     let mut steps = BTreeMap::new();
-    for point in drafting.head.chain.all() {
-        match step_in(drafting.indexes, point, files).await {
+    for point in context.head.chain.all() {
+        match step_in(context.indexes, point, files).await {
             Err(error) if error.is_loss() => return Ok(None),
             step => drop(step?.map(|step| steps.insert(point.sequence, step))),
         }

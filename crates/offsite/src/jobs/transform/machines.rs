@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::{Plan, retire};
 use offsite_core::retention::{DeletedMachines, Zone};
-use offsite_core::{BlockMap, Chain, MachineName, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp};
+use offsite_core::{BlockMap, Chain, Head, MachineName, PointKind, RestorePoint, Sequence, Status, Stored, Timestamp};
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use super::stack::rewritten;
 use crate::Result;
+use crate::commit::draft::Says;
+use crate::commit::plan_context::PlanContext;
 use crate::report::Operation;
 
 /// The machines whose days after their last selection are over.
@@ -37,14 +38,14 @@ pub(super) fn present(chain: &Chain, machines: &BTreeSet<MachineName>) -> BTreeS
 ///
 /// A frame is of one machine, so all that the rows of these machines refer to is let go, and nothing else. The rows
 /// themselves stay in the indexes, hidden: only a point that becomes a full is written anew.
-pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<MachineName>) -> Result<Draft> {
-    let chain = drafting.head.chain.clone();
+pub(super) async fn draft(context: &mut PlanContext<'_>, machines: &BTreeSet<MachineName>) -> Result<DraftedOperation> {
+    let chain = context.head.chain.clone();
     let mut lost: Vec<BlockMap> = Vec::new();
     let mut kept: Vec<BlockMap> = Vec::new();
     let mut removed: Vec<Sequence> = Vec::new();
     let mut left: BTreeMap<Sequence, (RestorePoint, BlockMap)> = BTreeMap::new();
     for point in chain.all() {
-        let step = drafting.indexes.step(point).await?;
+        let step = context.indexes.step(point).await?;
         lost.push(step.project(|name| machines.contains(name)));
         let step = step.project(|name| !machines.contains(name));
         let mut point = point.clone();
@@ -57,11 +58,11 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
         kept.push(step.clone());
         left.insert(point.sequence, (point, step));
     }
-    let spare = drafting.indexes.live_spare(drafting.head).await?;
+    let spare = context.indexes.live_spare(context.head).await?;
     lost.push(spare.project(|name| machines.contains(name)));
     let plan =
-        Plan { retired: retire(&lost, std::iter::empty::<&BlockMap>(), drafting.reclaiming()), ..Plan::default() };
-    let files = plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into());
+        Plan { retired: retire(&lost, std::iter::empty::<&BlockMap>(), context.reclaiming()), ..Plan::default() };
+    let files = plan.files_after(&context.head.files, context.head.alignment_bytes.into());
     let fulls = orphaned(&chain, &removed);
     let mut indexes = Vec::new();
     for sequence in &fulls {
@@ -70,7 +71,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
         let whole = point.machines.iter().any(|machine| machine.status != Status::Incomplete);
         *point = match whole {
             true => {
-                let index = rewritten(drafting, point, PointKind::Full, step.clone(), &files).await?;
+                let index = rewritten(context, point, PointKind::Full, step.clone(), &files).await?;
                 let full = index.point.clone();
                 indexes.push(index);
                 full
@@ -84,7 +85,7 @@ pub(super) async fn draft(drafting: &mut Drafting<'_>, machines: &BTreeSet<Machi
     let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
     let operation = Operation::RemoveMachines { machines: machines.iter().cloned().collect(), points: removed, fulls };
     let says = Says { before: lost.iter().collect(), after: Vec::new(), others: kept.iter().collect() };
-    drafting.draft(operation, plan, next, indexes, says).await
+    context.draft_operation(operation, plan, next, indexes, says).await
 }
 
 /// The points that must be fulls because the full that they stood on is among `removed`: of each full's rollbacks the nearest

@@ -6,78 +6,77 @@ use offsite_core::plan::{MergeInput, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use super::room::fold_target;
+use crate::commit::draft::Says;
 use crate::commit::new_index::PointIndex;
+use crate::commit::plan_context::PlanContext;
 use crate::commit::stack::stacked;
 use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::folder::links::is_linked;
-use crate::report::MergeMethod;
-use crate::report::Operation;
+use crate::report::{MergeMethod, MergeReason, Operation};
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Result};
 
 /// Merges `increments`, which follow the oldest full, into it; if `archived`, the full stays beside the chain.
 pub(super) async fn draft(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     increments: &[Sequence],
     archived: Option<Sequence>,
     method: MergeMethod,
-) -> Result<Draft> {
-    let chain = drafting.head.chain.clone();
+) -> Result<DraftedOperation> {
+    let chain = context.head.chain.clone();
     let (Some(full), Some(rest)) = (chain.points().first(), chain.points().get(1..=increments.len())) else {
-        return Err(Error::Defect("a merge of more increments than there are".to_owned()));
+        return Err(Error::defect("a merge of more increments than there are".to_owned()));
     };
     let Some(last) = rest.last().filter(|_| rest.iter().map(|point| point.sequence).eq(increments.iter().copied()))
     else {
-        return Err(Error::Defect("a merge of increments that do not follow the full".to_owned()));
+        return Err(Error::defect("a merge of increments that do not follow the full".to_owned()));
     };
     let mut steps = Vec::with_capacity(rest.len());
     for point in rest {
-        steps.push(drafting.indexes.step(point).await?);
+        steps.push(context.indexes.step(point).await?);
     }
     let coverage = MergeInput::coverage(&steps);
-    let full_part = drafting.indexes.part(full, &coverage).await?;
+    let full_part = context.indexes.part(full, &coverage).await?;
     let mut others = Vec::new();
     for archive in chain.archives() {
-        others.push(drafting.indexes.part(archive, &coverage).await?);
+        others.push(context.indexes.part(archive, &coverage).await?);
     }
     if archived.is_some() {
         others.push(full_part.clone());
     }
-    let (mut method, mut why) = choose(drafting, method);
-    let mut target = if method == MergeMethod::Fold { fold_target(drafting, full).await? } else { None };
+    let (mut method, mut why) = choose(context, method);
+    let mut target = if method == MergeMethod::Fold { fold_target(context, full).await? } else { None };
     if let Some(into) = &target
-        && let Some(hindrance) = hindrance(drafting, &steps, into.file).await?
+        && let Some(hindrance) = hindrance(context, &steps, into.file).await?
     {
         (method, why, target) = (MergeMethod::Adopt, hindrance, None);
     }
-    let reclaiming = drafting.reclaiming();
+    let reclaiming = context.reclaiming();
     let machines = merged_machines(std::iter::once(full).chain(rest));
     let is_newest = chain.latest().is_some_and(|latest| latest.sequence == last.sequence);
-    let live = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let live = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
     let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
     let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
     let merge = MergeInput { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
-        Some(None) => (adopt(merge), MergeMethod::Adopt, "the full's file would become longer than is allowed"),
-        None if method == MergeMethod::Fold => {
-            (adopt(merge), MergeMethod::Adopt, "the full has no file that can be written into")
-        }
+        Some(None) => (adopt(merge), MergeMethod::Adopt, MergeReason::FileTooLong),
+        None if method == MergeMethod::Fold => (adopt(merge), MergeMethod::Adopt, MergeReason::NoFile),
         None => (adopt(merge), method, why),
     };
     let merged = full_part.overlay(&plan.index);
     let stored = full.stored.exchanged(&full_part, &merged);
-    let (map, stack) = stacked(drafting.indexes, &[full], &plan.index, stored).await?;
-    let mut files = drafting.head.files.clone();
+    let (map, stack) = stacked(context.indexes, &[full], &plan.index, stored).await?;
+    let mut files = context.head.files.clone();
     for (id, length) in &plan.patched {
         if let Some(file) = files.get_mut(id) {
             file.length = *length;
         }
     }
-    let id = (drafting.mint)();
+    let id = context.mint();
     let new_full = PointIndex {
         id,
         sequence: last.sequence,
@@ -90,7 +89,7 @@ pub(super) async fn draft(
         spare,
         flags: last.flags,
     };
-    let new_full = drafting.index(new_full, &files)?;
+    let new_full = context.index(new_full, &files)?;
     let mut archives = chain.archives().to_vec();
     archives.extend(archived.is_some().then(|| full.clone()));
     let after = &chain.points()[1 + rest.len()..];
@@ -100,39 +99,37 @@ pub(super) async fn draft(
     let says = Says { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
     let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
     let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
-    drafting.draft(operation, plan, next, vec![new_full], says).await
+    context.draft_operation(operation, plan, next, vec![new_full], says).await
 }
 
 /// The method, and why that one.
-fn choose(drafting: &Drafting<'_>, method: MergeMethod) -> (MergeMethod, &'static str) {
-    let punches = drafting.repository.backend_granularity().is_some();
-    let patches = drafting.repository.backend().patch().is_some();
+fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, MergeReason) {
+    let punches = context.repository.backend_granularity().is_some();
+    let patches = context.repository.backend().patch().is_some();
     match method {
-        MergeMethod::Adopt => (MergeMethod::Adopt, "as the job asks"),
-        MergeMethod::Fold if patches => (MergeMethod::Fold, "as the job asks"),
-        MergeMethod::Fold => (MergeMethod::Adopt, "the repository cannot write into files that are there"),
-        MergeMethod::Auto if punches => (MergeMethod::Adopt, "holes give the space back"),
-        MergeMethod::Auto if patches => {
-            (MergeMethod::Fold, "the repository cannot punch holes, and can write into files")
-        }
-        MergeMethod::Auto => (MergeMethod::Adopt, "the repository can neither punch holes nor write into files"),
+        MergeMethod::Adopt => (MergeMethod::Adopt, MergeReason::AsAsked),
+        MergeMethod::Fold if patches => (MergeMethod::Fold, MergeReason::AsAsked),
+        MergeMethod::Fold => (MergeMethod::Adopt, MergeReason::CannotPatch),
+        MergeMethod::Auto if punches => (MergeMethod::Adopt, MergeReason::HolesGiveBack),
+        MergeMethod::Auto if patches => (MergeMethod::Fold, MergeReason::CannotPunch),
+        MergeMethod::Auto => (MergeMethod::Adopt, MergeReason::CannotPunchOrPatch),
     }
 }
 
 /// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
 /// chain go on.
-async fn hindrance(drafting: &mut Drafting<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<&'static str>> {
-    let findings = drafting.findings().await?;
+async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<MergeReason>> {
+    let findings = context.findings().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
-        return Ok(Some("a block of the increments is damaged and cannot be moved"));
+        return Ok(Some(MergeReason::DamagedBlock));
     }
-    if is_linked(drafting.repository, drafting.indexes.layout(), into).await? {
-        return Ok(Some("others share the full's file by a hard link"));
+    if is_linked(context.repository, context.indexes.layout(), into).await? {
+        return Ok(Some(MergeReason::Linked));
     }
     // A file that was cut off may not have been verified since, and cannot be written into beyond its end.
-    let Some(least) = drafting.stored.get(&into).map(|file| file.length) else { return Ok(None) };
-    let length = length_of(drafting.repository, drafting.indexes.layout(), into).await?;
-    Ok(length.is_none_or(|length| length < least).then_some("the full's file is lost or cut off"))
+    let Some(least) = context.stored.get(&into).map(|file| file.length) else { return Ok(None) };
+    let length = length_of(context.repository, context.indexes.layout(), into).await?;
+    Ok(length.is_none_or(|length| length < least).then_some(MergeReason::FileCutOff))
 }
 
 /// How long a backup file is, if it is there. No block is read for it.

@@ -9,12 +9,13 @@ use std::ops::Range;
 
 use offsite_core::format::backup_file::region_bytes;
 use offsite_core::plan::{FoldTarget, free_ranges, places, references};
-use offsite_core::{BlockMap, Coverage, IndexReference, ObjectId, PointKind, RestorePoint, StoredBlock};
-use offsite_core::{Head, RetiredObject};
+use offsite_core::{
+    BlockMap, Coverage, Head, IndexReference, ObjectId, PointKind, RestorePoint, RetiredObject, StoredBlock,
+};
 use offsite_repository::Repository;
 
-use super::draft::Drafting;
 use crate::Result;
+use crate::commit::plan_context::PlanContext;
 use crate::commit::release::load_list;
 use crate::folder::layout::Layout;
 use crate::seams::is_broken;
@@ -25,11 +26,11 @@ pub(super) const READ_BYTES_MAX: u64 = 8 << 20;
 const PIECES_MAX: usize = 256;
 
 /// Where a fold writes to: the oldest file that the full lives in and that is not sealed, and free space in it.
-pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
-    let head = drafting.head;
+pub(super) async fn fold_target(context: &mut PlanContext<'_>, full: &RestorePoint) -> Result<Option<FoldTarget>> {
+    let head = context.head;
     let mut target = None;
     for index in full.indexes() {
-        let files = drafting.indexes.files(index, full).await?;
+        let files = context.indexes.files(index, full).await?;
         let files = files.iter().filter(|id| id.epoch() > head.sealed_epoch);
         target = files.filter_map(|id| head.files.get_key_value(id)).next();
         if target.is_some() {
@@ -43,16 +44,16 @@ pub(super) async fn fold_target(drafting: &mut Drafting<'_>, full: &RestorePoint
     let mut free = Vec::new();
     if first_offset + state.live_bytes < state.length {
         let room = if index_bytes(head) <= READ_BYTES_MAX {
-            all(drafting, *file, first_offset..state.length).await?
+            all(context, *file, first_offset..state.length).await?
         } else {
-            some(drafting, full, *file, first_offset..state.length).await?
+            some(context, full, *file, first_offset..state.length).await?
         };
         // Release rule 7: what a list that cannot be read may hold is not free.
-        if let Some(held) = held_ranges(drafting, *file).await? {
+        if let Some(held) = held_ranges(context, *file).await? {
             free = free_ranges(room.domain, &room.live, &held, alignment);
         }
     }
-    let length_max = drafting.repository.backend().limits().object_bytes_max;
+    let length_max = context.repository.backend().limits().object_bytes_max;
     Ok(Some(FoldTarget { file: *file, length: state.length, length_max, alignment, free }))
 }
 
@@ -69,12 +70,12 @@ struct Room {
 }
 
 /// All of `file`: what all points say is read.
-async fn all(drafting: &mut Drafting<'_>, file: ObjectId, frames: Range<u64>) -> Result<Room> {
+async fn all(context: &mut PlanContext<'_>, file: ObjectId, frames: Range<u64>) -> Result<Room> {
     let mut steps = Vec::new();
-    for point in drafting.head.chain.all() {
-        steps.push(drafting.indexes.step(point).await?);
+    for point in context.head.chain.all() {
+        steps.push(context.indexes.step(point).await?);
     }
-    steps.push(drafting.indexes.live_spare(drafting.head).await?);
+    steps.push(context.indexes.live_spare(context.head).await?);
     Ok(Room { domain: vec![frames], live: in_file(&steps, file) })
 }
 
@@ -84,36 +85,36 @@ async fn all(drafting: &mut Drafting<'_>, file: ObjectId, frames: Range<u64>) ->
 /// indexes have rows there. And the frames that the full had when its newest among the others was written, of blocks that have
 /// changed since: nothing else that any point refers to lay there then, and whatever was written since is a row of an index that is
 /// read whole.
-async fn some(drafting: &mut Drafting<'_>, full: &RestorePoint, file: ObjectId, frames: Range<u64>) -> Result<Room> {
-    let alignment = u64::from(drafting.head.alignment_bytes);
-    let layers = Layers::of(drafting, full, file).await?;
+async fn some(context: &mut PlanContext<'_>, full: &RestorePoint, file: ObjectId, frames: Range<u64>) -> Result<Room> {
+    let alignment = u64::from(context.head.alignment_bytes);
+    let layers = Layers::of(context, full, file).await?;
     let tail = layers.tail_start.max(frames.start).next_multiple_of(alignment)..frames.end;
     let mut domain = vec![tail];
     let mut maps = Vec::new();
-    for point in drafting.head.chain.all() {
+    for point in context.head.chain.all() {
         let newest: Vec<IndexReference> =
             point.indexes().filter(|index| layers.newest.contains(&index.id)).copied().collect();
-        maps.push(drafting.indexes.rows(&newest, point).await?);
+        maps.push(context.indexes.rows(&newest, point).await?);
     }
     let (old, new): (Vec<_>, Vec<_>) = full.indexes().copied().partition(|index| !layers.newest.contains(&index.id));
     // Ids ascend with time: what is new lies above what is old, and nothing else that is old is younger.
     let youngest = old.last().filter(|last| layers.others_last == Some(last.id) && !layers.steps);
     let youngest = youngest.filter(|_| old.iter().chain(&new).is_sorted_by(|below, above| below.id < above.id));
     let machines = match youngest {
-        Some(index) => drafting.indexes.machines_then(index, full).await,
+        Some(index) => context.indexes.machines_then(index, full).await,
         None => None,
     };
     // Rows of a machine that was away then and came back may name places that others had taken meanwhile.
     if let Some(machines) = machines {
-        let changed = drafting.indexes.rows(&new, full).await?.project(|name| machines.contains(name));
+        let changed = context.indexes.rows(&new, full).await?.project(|name| machines.contains(name));
         let lot = Coverage::lot(&changed, PIECES_MAX, full.sequence.0);
-        let before = drafting.indexes.part_of_stack(&old, full, &lot).await?;
+        let before = context.indexes.part_of_stack(&old, full, &lot).await?;
         domain.extend(places(&in_file([&before], file), alignment));
-        for point in drafting.head.chain.all().filter(|point| layers.refers(point)) {
-            maps.push(drafting.indexes.part(point, &lot).await?);
+        for point in context.head.chain.all().filter(|point| layers.refers(point)) {
+            maps.push(context.indexes.part(point, &lot).await?);
         }
     }
-    maps.push(drafting.indexes.live_spare(drafting.head).await?);
+    maps.push(context.indexes.live_spare(context.head).await?);
     Ok(Room { domain, live: in_file(&maps, file) })
 }
 
@@ -136,13 +137,13 @@ struct Layers {
 }
 
 impl Layers {
-    async fn of(drafting: &mut Drafting<'_>, full: &RestorePoint, file: ObjectId) -> Result<Self> {
+    async fn of(context: &mut PlanContext<'_>, full: &RestorePoint, file: ObjectId) -> Result<Self> {
         let mut all: BTreeMap<ObjectId, (IndexReference, &RestorePoint)> = BTreeMap::new();
         let mut listing = BTreeSet::new();
         let mut of_steps = BTreeSet::new();
-        for point in drafting.head.chain.all() {
+        for point in context.head.chain.all() {
             for index in point.indexes() {
-                let lists = drafting.indexes.files(index, point).await?.contains(&file);
+                let lists = context.indexes.files(index, point).await?.contains(&file);
                 if lists {
                     listing.insert(index.id);
                 }
@@ -164,7 +165,7 @@ impl Layers {
             }
             layers.others_last = layers.others_last.or(Some(id));
             layers.steps |= of_steps.contains(&id);
-            let end = drafting.indexes.file_end(&index, point, file).await?;
+            let end = context.indexes.file_end(&index, point, file).await?;
             layers.tail_start = layers.tail_start.max(end);
         }
         Ok(layers)
@@ -178,19 +179,19 @@ impl Layers {
 
 /// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that
 /// cannot be told.
-async fn held_ranges(drafting: &mut Drafting<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
+async fn held_ranges(context: &mut PlanContext<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
     let mut held = Vec::new();
     if is_broken!(HeldRangesReused) {
         return Ok(Some(held));
     }
-    for retirement in &drafting.head.retired {
+    for retirement in &context.head.retired {
         if let RetiredObject::Ranges(id) = retirement.what {
-            if let Some(list) = drafting.indexes.imagined_list(id) {
+            if let Some(list) = context.indexes.imagined_list(id) {
                 held.extend(list.get(&file).into_iter().flatten().cloned());
                 continue;
             }
-            let layout: &Layout = drafting.indexes.layout();
-            let Some(mut list) = load_list(drafting.repository, layout, drafting.head.folder, id).await? else {
+            let layout: &Layout = context.indexes.layout();
+            let Some(mut list) = load_list(context.repository, layout, context.head.folder, id).await? else {
                 return Ok(None);
             };
             held.extend(list.remove(&file).unwrap_or_default());

@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use offsite_core::plan::Files;
 use offsite_core::{BlockMap, Chain, ChainError, PointKind, RestorePoint, Sequence};
 
-use super::draft::Drafting;
 use crate::commit::new_index::{NewIndex, PointIndex, Stack};
+use crate::commit::plan_context::PlanContext;
 use crate::commit::stack::stacked;
 use crate::{Error, Result};
 
 /// The point with `new` on top of what it says: the same blocks, elsewhere.
 async fn restacked(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     point: &RestorePoint,
     new: &BlockMap,
     files: &Files,
 ) -> Result<NewIndex> {
-    let (map, stack) = stacked(drafting.indexes, &[point], new, point.stored).await?;
-    write(drafting, point, point.kind, (map, Some(stack)), files).await
+    let (map, stack) = stacked(context.indexes, &[point], new, point.stored).await?;
+    write(context, point, point.kind, (map, Some(stack)), files).await
 }
 
 /// Points that say the same of some of their blocks, elsewhere.
@@ -34,20 +34,20 @@ pub(super) struct Relaid {
 
 /// Puts what is in `new` on top of the points that say `parts` of the same blocks, and of `steps`, which are all that they say.
 pub(super) async fn relaid(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     parts: &[(Sequence, BlockMap)],
     new: &[BlockMap],
     files: &Files,
     steps: &mut BTreeMap<Sequence, BlockMap>,
 ) -> Result<Relaid> {
-    let chain = drafting.head.chain.clone();
+    let chain = context.head.chain.clone();
     let (mut indexes, mut after) = (Vec::new(), Vec::new());
     let mut changed: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
     for ((sequence, part), new) in parts.iter().zip(new) {
         let Some(point) = chain.get(*sequence) else {
-            return Err(Error::Defect(format!("restore point {sequence} is none")));
+            return Err(Error::defect(format!("restore point {sequence} is none")));
         };
-        let index = restacked(drafting, point, new, files).await?;
+        let index = restacked(context, point, new, files).await?;
         changed.insert(*sequence, index.point.clone());
         indexes.push(index);
         after.push(part.overlay(new));
@@ -64,28 +64,28 @@ pub(super) async fn relaid(
 
 /// The point with an index that says all that it says, by itself.
 pub(super) async fn rewritten(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     point: &RestorePoint,
     kind: PointKind,
     map: BlockMap,
     files: &Files,
 ) -> Result<NewIndex> {
-    write(drafting, point, kind, (map, None), files).await
+    write(context, point, kind, (map, None), files).await
 }
 
 async fn write(
-    drafting: &mut Drafting<'_>,
+    context: &mut PlanContext<'_>,
     point: &RestorePoint,
     kind: PointKind,
     (map, stack): (BlockMap, Option<Stack>),
     files: &Files,
 ) -> Result<NewIndex> {
     // What arrived of machines that were cut off is of use to the next copy while the point is the newest.
-    let is_newest = drafting.head.chain.latest().is_some_and(|latest| latest.sequence == point.sequence);
-    let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let is_newest = context.head.chain.latest().is_some_and(|latest| latest.sequence == point.sequence);
+    let spare = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
     let RestorePoint { sequence, time, flags, .. } = *point;
     let machines = point.machines.clone();
-    let base = drafting.head.chain.base_of(sequence, kind);
-    let index = PointIndex { id: (drafting.mint)(), sequence, time, kind, base, machines, map, stack, spare, flags };
-    drafting.index(index, files)
+    let base = context.head.chain.base_of(sequence, kind);
+    let index = PointIndex { id: context.mint(), sequence, time, kind, base, machines, map, stack, spare, flags };
+    context.index(index, files)
 }

@@ -7,17 +7,18 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use offsite_core::Head;
 use offsite_core::plan::{Plan, SyncInput, relocate, retire, sync_from};
 use offsite_core::retention::{ArchiveMethod, Policy};
-use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
+use offsite_core::{BlockMap, Chain, Head, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
-use super::draft::{Draft, Drafting, Says};
+use super::draft::DraftedOperation;
 use super::stack::rewritten;
+use crate::commit::draft::Says;
+use crate::commit::plan_context::PlanContext;
 use crate::folder::disks::disks_of;
 use crate::mover::FrameSource;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{Carriage, FullFrom, Operation};
+use crate::report::{Carriage, FullFrom, Note, Operation};
 use crate::{Error, Result};
 
 /// The oldest point that is flagged and has to be a full, but is none yet.
@@ -30,31 +31,35 @@ pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> 
 
 /// Makes the increment `sequence` a full: with blocks from `sources` if these still have what the point has, and else with a copy of
 /// the chain's own.
-pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], sequence: Sequence) -> Result<Draft> {
-    let chain = drafting.head.chain.clone();
+pub(crate) async fn draft(
+    context: &mut PlanContext<'_>,
+    sources: &[&JobFolder],
+    sequence: Sequence,
+) -> Result<DraftedOperation> {
+    let chain = context.head.chain.clone();
     let (Some(point), Some(steps)) = (chain.get(sequence), chain.steps_to(sequence)) else {
-        return Err(Error::Defect(format!("restore point {sequence} is none")));
+        return Err(Error::defect(format!("restore point {sequence} is none")));
     };
-    let state = drafting.indexes.state(&steps).await?;
+    let state = context.indexes.state(&steps).await?;
     let mut others: Vec<BlockMap> = Vec::new();
     for other in chain.all().filter(|other| other.sequence != sequence) {
-        others.push(drafting.indexes.step(other).await?);
+        others.push(context.indexes.step(other).await?);
     }
-    let own = drafting.indexes.step(point).await?;
+    let own = context.indexes.step(point).await?;
     let machines = all_machines(&steps, point);
     let is_newest = chain.latest().is_some_and(|latest| latest.sequence == sequence);
-    let spare = if is_newest { drafting.indexes.live_spare(drafting.head).await? } else { BlockMap::empty() };
+    let spare = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
     // What arrived of a machine whose earlier state is carried now is let go, as a merge lets it go.
     let dropped = spare.project(|name| machines.iter().any(|machine| machine.name == *name && machine.is_whole()));
-    let header = drafting.header(point, disks_of(&state), state.machines().keys());
-    let placement = header.placement(drafting.repository);
-    let reclaiming = drafting.reclaiming();
+    let header = context.header(point, disks_of(&state), state.machines().keys());
+    let placement = header.placement(context.repository);
+    let reclaiming = context.reclaiming();
     let (found, folders) = found_in(sources, &state, point).await?;
     let has_own = own.machines().keys().all(|name| found.machine(name).is_some());
     let (mut plan, map, from) = if has_own {
         let nothing = BlockMap::empty();
         let sync = SyncInput { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
-        let plan = sync_from(sync, &mut *drafting.mint);
+        let plan = sync_from(sync, || context.minter.mint());
         // What the source has no more stays where it is: nothing is copied of what may have been damaged here.
         let mut map = state.clone();
         for (name, machine) in plan.index.machines() {
@@ -63,42 +68,41 @@ pub(crate) async fn draft(drafting: &mut Drafting<'_>, sources: &[&JobFolder], s
         (plan, map, FullFrom::Source)
     } else {
         // What is damaged stays where it is.
-        let findings = drafting.findings().await?;
-        let relocation = relocate(&[&state], &[], |at| !findings.names(at), placement, &mut *drafting.mint, reclaiming);
+        let findings = context.findings().await?;
+        let relocation =
+            relocate(&[&state], &[], |at| !findings.names(at), placement, || context.minter.mint(), reclaiming);
         let mut plan = relocation.plan;
-        let carriage = drafting.carriage(&plan, &findings);
+        let carriage = context.carriage(&plan, &findings);
         plan.cloned = carriage == Carriage::Cloned;
         let map = relocation.indexes.iter().fold(state.clone(), |state, new| state.overlay(new));
         (plan, map, FullFrom::Chain(carriage))
     };
     plan.index = BlockMap::empty();
     plan.retired = retire(others.iter().chain([&own, &dropped]), others.iter().chain([&map]), reclaiming);
-    let files = files_after(drafting, &plan);
+    let files = files_after(context, &plan);
     let full = point.clone().with_machines(machines);
-    let index = rewritten(drafting, &full, PointKind::Full, map.clone(), &files).await?;
+    let index = rewritten(context, &full, PointKind::Full, map.clone(), &files).await?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
     let operation = Operation::MakeFull { sequence, from };
     let before = others.iter().chain([&own, &dropped]).collect();
     let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
-    let draft = drafting.draft(operation, plan, next, vec![index], says).await?;
+    let draft = context.draft_operation(operation, plan, next, vec![index], says).await?;
     let frames = |source: &&JobFolder| FrameSource::new(source.repository(), source.layout(), source.head());
     let frames = sources.iter().filter(|_| from == FullFrom::Source).map(frames);
-    Ok(Draft { header: Some(header), sources: frames.collect(), ..draft })
+    Ok(DraftedOperation { header: Some(header), sources: frames.collect(), ..draft })
 }
 
 /// What a user should know of it: that the source was not read.
-pub(crate) fn note(operation: &Operation) -> Option<String> {
+pub(crate) fn note(operation: &Operation) -> Option<Note> {
     match operation {
-        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(format!(
-            "restore point {sequence} was to be read whole from the source, which has it no more: it is a copy of the chain's own blocks"
-        )),
+        Operation::MakeFull { sequence, from: FullFrom::Chain(_) } => Some(Note::FullFromChain { sequence: *sequence }),
         _ => None,
     }
 }
 
-fn files_after(drafting: &Drafting<'_>, plan: &Plan) -> offsite_core::plan::Files {
-    plan.files_after(&drafting.head.files, drafting.head.alignment_bytes.into())
+fn files_after(context: &PlanContext<'_>, plan: &Plan) -> offsite_core::plan::Files {
+    plan.files_after(&context.head.files, context.head.alignment_bytes.into())
 }
 
 /// The machines of `state` that a source still has in that very state, and which source has each.

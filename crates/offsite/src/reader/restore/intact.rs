@@ -9,6 +9,7 @@ use super::target::find_disk;
 use crate::error::Context;
 use crate::folder::findings::Findings;
 use crate::mover::Wanted;
+use crate::reader::disk_selector::DiskSelector;
 use crate::reader::job_folder::JobFolder;
 use crate::{PointSelector, Result};
 
@@ -17,7 +18,7 @@ use crate::{PointSelector, Result};
 pub(super) async fn newest_intact(
     folder: &JobFolder,
     machine: &MachineName,
-    disk: Option<&str>,
+    disk: Option<&DiskSelector>,
     lost: &[Wanted],
 ) -> Result<Option<(Sequence, Timestamp)>> {
     let (repository, layout) = (folder.repository(), folder.layout());
@@ -46,8 +47,8 @@ pub(super) async fn newest_intact(
             answer => answer?,
         };
         let Ok(mut map) = folder.machine_in(&state, machine, point) else { continue };
-        if let Some(text) = disk {
-            let Ok(chosen) = find_disk(machine, &map.disks, text) else { continue };
+        if let Some(wanted) = disk {
+            let Ok(chosen) = find_disk(machine, &map.disks, wanted) else { continue };
             map.disks.retain(|number, _| *number == chosen);
         }
         if map.disks.values().all(|disk| disk.stored().all(|(_, at)| is_there(at))) {

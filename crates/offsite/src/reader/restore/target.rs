@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use offsite_core::{DiskMap, DiskNumber, MachineName};
 
-use crate::image::{DiskSink, ImageFormat, create};
+use crate::image::{DiskSink, ImageFormat, ImageSink, create, failed};
+use crate::reader::disk_selector::DiskSelector;
 use crate::{Error, Result};
 
 /// What is to be made.
@@ -26,7 +27,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) path: PathBuf,
-    pub(super) sink: Arc<dyn DiskSink>,
+    pub(super) sink: Arc<dyn ImageSink>,
 }
 
 /// The images of a restore, all of them open.
@@ -57,12 +58,15 @@ impl Target {
         if is_folder {
             self.make_folders(to)?;
         } else if request.disks.len() > 1 {
-            return Err(Error::Settings(format!(
-                "machine {} has {} disks, and {} is no folder: name a folder, or choose one of the disks",
-                request.machine,
-                request.disks.len(),
-                to.display()
-            )));
+            return Err(Error::setting(
+                "disk",
+                format!(
+                    "machine {} has {} disks, and {} is no folder: name a folder, or choose one of the disks",
+                    request.machine,
+                    request.disks.len(),
+                    to.display()
+                ),
+            ));
         } else {
             self.make_folders(to.parent().unwrap_or(Path::new("")))?;
         }
@@ -92,7 +96,7 @@ impl Target {
 
     /// Makes all images durable, and then gives each its name.
     pub(super) fn keep(&self) -> Result<()> {
-        self.sinks().try_for_each(|sink| sink.finish())?;
+        self.sinks().try_for_each(|sink| finish(sink.as_ref()))?;
         self.sinks().try_for_each(|sink| sink.keep())
     }
 
@@ -110,24 +114,21 @@ impl Target {
         self.sinks().filter_map(|sink| sink.write_over()).find(|device| device.is_begun).map(|device| device.path)
     }
 
-    fn sinks(&self) -> impl Iterator<Item = &Arc<dyn DiskSink>> {
+    fn sinks(&self) -> impl Iterator<Item = &Arc<dyn ImageSink>> {
         self.images.values().map(|image| &image.sink)
     }
 }
 
-/// The disk that `text` means, of those of a machine.
+/// Makes a disk whole and durable. Blocks.
+pub(super) fn finish(sink: &dyn DiskSink) -> Result<()> {
+    sink.finish().map_err(|error| failed(&sink.location(), "it cannot be made durable", error))
+}
+
+/// The disk that is meant, of those of a machine.
 pub(super) fn find_disk(
     machine: &MachineName,
     disks: &BTreeMap<DiskNumber, DiskMap>,
-    text: &str,
+    disk: &DiskSelector,
 ) -> Result<DiskNumber> {
-    let has_name = |disk: &DiskMap| disk.identity().name.as_str() == text;
-    let found = disks.iter().find(|(_, disk)| has_name(disk)).map(|(number, _)| *number);
-    // A name that is a number is one; any other number counts the disks.
-    let found = found.or_else(|| disks.keys().copied().find(|number| number.to_string() == text));
-    found.ok_or_else(|| Error::UnknownDisk {
-        machine: machine.to_string(),
-        disk: text.to_owned(),
-        known: disks.iter().map(|(number, disk)| format!("{number} ({})", disk.identity().name)).collect(),
-    })
+    disk.find(machine, disks.iter().map(|(number, disk)| (*number, &disk.identity().name)))
 }

@@ -1,13 +1,12 @@
 //! The restore points that a folder's indexes describe, whether a head refers to them or not.
 
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::{Envelope, Kind};
 use offsite_core::{
-    BlockSize, Chain, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint, Sequence,
+    BlockSize, Chain, FolderId, Head, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint,
+    Sequence,
 };
 use offsite_repository::{ErrorKind, RepositoryExt};
 
@@ -134,7 +133,7 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
     let is_alone = |pair: &[RestorePoint]| pair.iter().all(|point| point.kind == PointKind::Full);
     let archives = chain.windows(2).take_while(|pair| is_alone(pair)).count();
     let points = chain.split_off(archives);
-    let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::Defect(error.to_string()))?;
+    let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::defect(error.to_string()))?;
     Ok((chain, baseless))
 }
 

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::Files;
 use offsite_core::{
-    BlockMap, Chain, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
+    BlockMap, Chain, Head, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
     StoredBlock,
 };
 
@@ -104,7 +103,7 @@ impl Keeper<'_> {
             points.iter().filter_map(|point| kept.get(&point.sequence).cloned()).collect::<Vec<_>>()
         };
         let chain = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
-        let chain = chain.map_err(|error| Error::Defect(error.to_string()))?;
+        let chain = chain.map_err(|error| Error::defect(error.to_string()))?;
         Ok(Kept { chain, states, new_indexes, left_out })
     }
 

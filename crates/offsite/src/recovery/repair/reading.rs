@@ -1,13 +1,11 @@
 //! What indexes say, as far as they can be read: machine by machine, as one that cannot be read is no reason to give up the others.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
-use offsite_core::Index;
-use offsite_core::format::FormatError;
 use offsite_core::format::index::Directory;
+use offsite_core::format::{FormatError, WireFormat};
 use offsite_core::{
-    BlockMap, DiskMap, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Sequence, Status,
+    BlockMap, DiskMap, Index, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Sequence, Status,
 };
 use offsite_repository::Key;
 

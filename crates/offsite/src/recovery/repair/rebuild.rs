@@ -4,19 +4,16 @@
 //! that they describe is taken, with the machines of which no block is gone; a point that was let go is back then, as far as it is
 //! whole, until retention lets it go again.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
-use offsite_core::{FileState, Head, Role};
+use offsite_core::{Chain, CommitId, FileState, FolderId, Head, MachineName, RestorePoint, Role, Sequence};
 
 use super::described::{All, arranged, states_elsewhere};
 use super::known::Elsewhere;
 use super::reading::Readings;
 use super::survey::Survey;
 use super::{LeftOut, NUMBERS_SKIPPED};
-use crate::{Error, Result};
+use crate::{DamagedPart, Error, ErrorPlace, Result};
 
 /// What the indexes of a folder suggest.
 pub(super) struct Rebuilt {
@@ -77,25 +74,22 @@ pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
         [] => format!("{heads}, and no index or second copy of one can be read"),
         [first, ..] => format!("{heads}, and none of {} indexes can be read; {first}", unreadable.len()),
     };
-    Error::Settings(format!(
-        "nothing in the folder of job {} in {} proves a restore point: {indexes}; the blocks alone do not tell which of them belong \
-         together",
-        survey.layout.job(),
-        survey.repository.location()
-    ))
+    unproven(survey).because(format!("{indexes}; the blocks alone do not tell which of them belong together"))
 }
 
 /// Indexes can be read, and of each machine of each point that they describe something is lost.
 pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
     let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.why)).collect();
-    Error::Settings(format!(
-        "nothing in the folder of job {} in {} proves a restore point: {}; indexes can be read, but none of the restore points that they \
-         describe is there: {}",
-        survey.layout.job(),
-        survey.repository.location(),
-        heads(survey),
+    let heads = heads(survey);
+    unproven(survey).because(format!(
+        "{heads}; indexes can be read, but none of the restore points that they describe is there: {}",
         points.join("; ")
     ))
+}
+
+fn unproven(survey: &Survey) -> Error {
+    let object = format!("the folder of job {}", survey.layout.job());
+    Error::damaged(DamagedPart::Folder, object, survey.repository.located()).in_job(survey.layout.job())
 }
 
 /// What is known of the heads where they do not tell the restore points.
@@ -128,14 +122,16 @@ fn machines(all: &All, known: Option<&Head>) -> Result<Vec<MachineName>> {
     let numbers: BTreeMap<u32, &MachineName> = states.map(|(state, number)| (number.0, &state.name)).collect();
     let count = numbers.keys().next_back().map_or(0, |last| u64::from(*last) + 1);
     if count > MACHINES_MAX {
-        return Err(Error::Settings(format!("an index claims {count} machines; that is damage, or made by hand")));
+        let (part, object, at) = (DamagedPart::Folder, "an index".to_owned(), ErrorPlace::default());
+        let error = Error::Damaged { part, object, at, source: None };
+        return Err(error.because(format!("it claims {count} machines; that is damage, or made by hand")));
     }
     for number in machines.len() as u64..count {
         let name = u32::try_from(number).ok().and_then(|number| numbers.get(&number).map(|name| (*name).clone()));
         let unknown = MachineName::new(&format!("unknown-{number}"));
         machines.push(match name {
             Some(name) => name,
-            None => unknown.map_err(|error| Error::Defect(error.to_string()))?,
+            None => unknown.map_err(|error| Error::defect(error.to_string()))?,
         });
     }
     Ok(machines)

@@ -8,18 +8,17 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use offsite_core::Head;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::{
-    BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
+    BlockMap, DiskMap, DiskNumber, Head, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
     Sequence, StoredBlock,
 };
 
 use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, Stack, encode_index};
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::Disks;
+use crate::folder::disks::{DiskSummary, Disks};
 use crate::mover::{Found, FrameSource, find};
+use crate::progress::{Step, Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::{Progress, Result};
 
@@ -77,7 +76,8 @@ impl Frames {
         let source = FrameSource::new(&survey.repository, &survey.layout, head);
         let files: Vec<(ObjectId, u64)> =
             head.files.keys().filter_map(|id| Some((*id, *survey.files.get(id)?))).collect();
-        progress.begin("looking for frames", files.iter().map(|(_, length)| length).sum());
+        let progress = Teller::new(progress, Task::Repair, survey.layout.job());
+        let progress = progress.begin(Step::Search, files.iter().map(|(_, length)| length).sum());
         let (mut frames, mut disks) = (Vec::new(), BTreeMap::new());
         for (id, length) in files {
             if let Some(header) = survey.file_header(id, head.folder).await? {

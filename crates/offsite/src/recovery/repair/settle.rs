@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offsite_core::plan::{Files, references};
-use offsite_core::{BlockMap, Chain, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Stored};
-use offsite_core::{FileState, Head, RetiredObject};
+use offsite_core::{
+    BlockMap, Chain, FileState, Head, MachineMap, MachineName, ObjectId, RestorePoint, RetiredObject, Run, Sequence,
+    Stored,
+};
 
 use super::keep::{Gone, Keeper, Kept};
 use super::known::{Known, paths};
@@ -15,6 +17,7 @@ use super::{Basis, LeftOut};
 use crate::commit::new_index::NewIndex;
 use crate::folder::findings::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
+use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::restore::wanted;
 use crate::{Error, Progress, Result};
@@ -161,7 +164,7 @@ async fn compare(
             let expected = states.get(&point.sequence);
             let expected = expected.into_iter().flat_map(|expected| expected.machines());
             if let Some((name, _)) = expected.clone().find(|(name, machine)| !is_right(name, machine)) {
-                return Err(Error::Defect(format!(
+                return Err(Error::defect(format!(
                     "the repair of job {} would commit restore point {} with another state of {name} than it found; nothing was \
                      committed",
                     survey.layout.job(),
@@ -200,6 +203,7 @@ async fn read(
         return Ok((Vec::new(), missing));
     }
     let source = FrameSource::new(&survey.repository, &survey.layout, head);
+    let progress = Teller::new(progress, Task::Repair, survey.layout.job());
     Ok((scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?, missing))
 }
 
@@ -271,5 +275,5 @@ fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Ch
 }
 
 fn defect(error: impl std::fmt::Display) -> Error {
-    Error::Defect(error.to_string())
+    Error::defect(error.to_string())
 }

@@ -116,7 +116,7 @@ impl Survey {
     pub(super) async fn refuse_newer_heads(&self) -> Result<()> {
         match self.heads.numbers().await?.last().copied() == self.newest_number {
             true => Ok(()),
-            false => Err(Error::Fenced { job: self.layout.job().clone() }),
+            false => Err(Error::fenced(self.layout.job())),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::Context;
 use crate::folder::heads::{Heads, Newest};
 use crate::folder::layout::{Layout, head_copy_number};
 use crate::mover::Flaw;
-use crate::report::{Damage, Touched};
+use crate::report::{Damage, Note, Touched};
 use crate::{Error, OpenRepository, Result};
 
 /// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what
@@ -37,18 +37,12 @@ pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
 
 /// Says so if `copy`, the number of the newest second copy of a head that was listed, is greater than that of the newest head, and no run is
 /// about to commit it. Runs that have committed since the listing have a newer head by now.
-pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>) -> Result<Option<String>> {
+pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>) -> Result<Option<Note>> {
     let Some(copy) = copy else { return Ok(None) };
     let Some(Newest { head, .. }) = heads.newest().await? else { return Ok(None) };
     let is_at_work = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Alive);
-    Ok((copy > head.number && !is_at_work).then(|| {
-        format!(
-            "there is a second copy of head {copy}, and the newest head is {}: heads are lost, or a run was cut off as it committed. \
-             What only the copy tells comes back with the next run of the job, or with `offsite repair REPO \"{}\"`",
-            head.number,
-            layout.job()
-        )
-    }))
+    let note = Note::NewerHeadCopy { job: layout.job().clone(), copy, newest: head.number };
+    Ok((copy > head.number && !is_at_work).then_some(note))
 }
 
 /// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that

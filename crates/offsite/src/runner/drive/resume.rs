@@ -23,7 +23,7 @@ pub(super) async fn resumed_target(runner: &JobRunner, stop: &mut Stop<'_>) -> R
     for look in 1..=FIRST_LOOKS {
         let opened = async {
             let job = runner.host.open().await?;
-            Ok(target(&job).await?)
+            target(&job).await.map_err(|error| Failure::of(runner.host.as_ref(), &error))
         };
         let failure: Failure = match until_stopped(opened, stop).await? {
             Ok(target) => return Ok(Some(target)),

@@ -3,10 +3,10 @@
 use offsite_core::phase::Event;
 
 use super::Drive;
-use crate::report::{MachineOutcome, SyncOutcome};
+use crate::report::{ErrorSummary, MachineOutcome, Reason, SyncOutcome};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Arrived;
-use crate::runner::work::{Failure, Synced};
+use crate::runner::work::Synced;
 
 impl Drive {
     pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {
@@ -14,19 +14,21 @@ impl Drive {
         let is_closing = std::mem::take(&mut self.is_closing);
         // Who found another run at work has committed nothing: what has arrived is that run's.
         let is_own = !matches!(&result, Err(failure) if failure.is_busy);
-        self.arrived(arrived, is_own);
+        let failure = result.as_ref().err().filter(|_| is_own).map(|failure| failure.why.clone());
+        self.arrived(arrived, is_own, failure);
         let end = match result {
             Ok(outcome) => {
                 self.take_in(outcome);
                 if is_closing { Event::PointClosed } else { Event::SyncEnded }
             }
             Err(failure) if failure.is_busy && !is_closing => {
+                self.known.failed(&failure.why);
                 self.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
-                Event::AtWorkElsewhere { why: failure.why }
+                Event::AtWorkElsewhere { why: failure.why.text }
             }
             Err(failure) => {
                 self.failed(&failure);
-                let Failure { why, is_retryable, .. } = failure;
+                let ErrorSummary { text: why, is_retryable } = failure.why;
                 // What was committed is told already. Closing again finds no sync, so there it cannot fail.
                 if is_closing {
                     Event::CloseFailed { is_retryable: true, why }
@@ -40,7 +42,7 @@ impl Drive {
     }
 
     /// What the chain tells of a sync that failed.
-    fn arrived(&mut self, arrived: Option<Arrived>, is_own: bool) {
+    fn arrived(&mut self, arrived: Option<Arrived>, is_own: bool, failure: Option<ErrorSummary>) {
         let Some(arrived) = arrived else { return };
         if is_own {
             self.point = arrived.point.or(self.point);
@@ -54,7 +56,11 @@ impl Drive {
         for (machine, captured) in arrived.copied {
             self.events.push_back(Event::MachineCopied { machine, captured });
         }
-        for (machine, (done_bytes, left_bytes)) in arrived.partial {
+        for (machine, (captured, transferred)) in arrived.partial {
+            let why = failure.clone().map_or(Reason::TransferEnded, Reason::Failed);
+            let outcome = MachineOutcome::Incomplete { captured: Some(captured), transferred, why };
+            self.known.machine(machine.clone(), outcome);
+            let (done_bytes, left_bytes) = (transferred.done_bytes, transferred.left_bytes);
             self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
         }
     }
@@ -65,6 +71,7 @@ impl Drive {
         // The others are as the look found them.
         for report in outcome.machines.iter().filter(|report| self.ordered.contains(&report.name)) {
             let machine = report.name.clone();
+            self.known.machine(machine.clone(), report.outcome.clone());
             match &report.outcome {
                 // One that is as it should be without a copy: an earlier try had committed it, or another run.
                 MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured } => {
@@ -73,8 +80,7 @@ impl Drive {
                     }
                     self.events.push_back(Event::MachineCopied { machine, captured: *captured });
                 }
-                MachineOutcome::Incomplete { transferred, why, .. } => {
-                    self.reasons.insert(machine.clone(), why.clone());
+                MachineOutcome::Incomplete { transferred, .. } => {
                     let (done_bytes, left_bytes) = (transferred.done_bytes, transferred.left_bytes);
                     self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
                 }

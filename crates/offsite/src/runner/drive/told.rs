@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::phase::{Absence, Outcome, RunResult};
 use offsite_core::{MachineName, Timestamp};
 
 use super::Drive;
+use crate::report::{MachineOutcome, Reason};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Target;
+use crate::runner::outcome::RunResult;
 use crate::runner::report::{Overdue, RunReport};
 
 impl Drive {
@@ -27,11 +28,12 @@ impl Drive {
     /// When each machine was in the newest state that there is a whole copy of. A machine without a time has no copy.
     fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
         let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
-        let is_selected = |outcome: &Outcome| *outcome != Outcome::Absent(Absence::NotSelected);
+        let is_selected =
+            |outcome: &MachineOutcome| !matches!(outcome, MachineOutcome::Absent { why: Reason::NotSelected });
         let selected = result.machines.iter().filter(|(_, outcome)| is_selected(outcome));
         let mut newest: BTreeMap<_, _> = selected
             .map(|(machine, outcome)| {
-                let (Outcome::Complete { captured } | Outcome::Unchanged { captured }) = outcome else {
+                let (MachineOutcome::Complete { captured } | MachineOutcome::Unchanged { captured }) = outcome else {
                     return (machine.clone(), known.get(machine).copied());
                 };
                 (machine.clone(), known.get(machine).max(Some(captured)).copied())
@@ -45,7 +47,7 @@ impl Drive {
     }
 
     pub(super) fn report(&self) -> Option<RunReport> {
-        let result = self.result.clone()?;
+        let result = self.known.result(self.result.as_ref()?);
         let newest = self.newest_states(&result);
         Some(RunReport {
             job: self.runner.name.clone(),
@@ -56,8 +58,8 @@ impl Drive {
             point: self.point,
             syncs: self.syncs.clone(),
             transform: self.transform.clone(),
-            notes: self.notes.iter().chain(&self.doubts).cloned().collect(),
-            reasons: self.reasons.clone(),
+            notes: self.notes.clone(),
+            doubts: self.doubts.clone(),
             elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
         })
     }

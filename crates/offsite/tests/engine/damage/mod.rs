@@ -13,15 +13,11 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::model::BlockMap;
-use offsite::model::Chain;
-use offsite::model::ObjectId;
-use offsite::model::StoredBlock;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::model::{BlockMap, Chain, ObjectId, StoredBlock};
+use offsite::retention::{Gfs, Policy};
 use offsite::{CopyJob, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
-use offsite_repository::{Extent, Key, Patch, Repository, RepositoryExt};
+use offsite_repository::{Extent, Key, Repository, RepositoryExt};
 
 use crate::support::objects::{Living, bytes_of, is_copy, key, keys, newest_head, pin, step};
 use crate::support::truth::Truth;
@@ -231,8 +227,8 @@ impl Scene {
     }
 
     async fn patch(&self, object: &Key, offset: u64, bytes: Bytes) {
-        let target = Repository::patch(&self.target).unwrap();
-        Patch::patch(target, object, vec![Extent { offset, chunks: vec![bytes] }]).await.unwrap();
+        let target = self.target.patch().unwrap();
+        target.write_extents(object, vec![Extent::new(offset, vec![bytes])]).await.unwrap();
     }
 
     fn bytes(&self, object: &Key) -> Bytes {

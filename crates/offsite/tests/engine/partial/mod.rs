@@ -4,9 +4,7 @@ mod damaged;
 
 use std::sync::Arc;
 
-use offsite::model::Sequence;
-use offsite::model::Status;
-use offsite::model::Stored;
+use offsite::model::{Sequence, Status, Stored};
 use offsite::report::{MachineOutcome, SyncOutcome};
 use offsite::retention::Policy;
 use offsite::{
@@ -65,7 +63,7 @@ impl Scene {
 }
 
 fn through(number: i64, gate: Arc<dyn Gate>) -> SyncRequest {
-    SyncRequest { gate, ..SyncRequest::at(day(number)) }
+    SyncRequest::at(day(number)).gate(gate)
 }
 
 fn outcome<'a>(outcome: &'a SyncOutcome, name: &str) -> &'a MachineOutcome {
@@ -158,7 +156,7 @@ async fn what_is_missing_joins_the_point_of_the_interval() {
         }
         let mut joins = None;
         for _ in 0..20 {
-            let request = SyncRequest { joins, ..through(number, StopAfter::new(2)) };
+            let request = through(number, StopAfter::new(2)).joins(joins);
             let synced = copy.sync(&request).await.unwrap();
             let Some(sync) = synced.sync else { break };
             assert!(sync.tally.kept_to_plan());
@@ -308,7 +306,7 @@ async fn a_stopped_sync_that_fails_anywhere() {
                 copy_job(&scene.primary, &second).sync(&through(2, StopAfter::new(5))).await
             };
             if let Err(error) = result.await {
-                assert!(!matches!(error, Error::Defect(_) | Error::Damaged { .. }), "{fault:?}: {error}");
+                assert!(!matches!(error, Error::Defect { .. } | Error::Damaged { .. }), "{fault:?}: {error}");
             }
             struck |= faulty.failures() > 0;
             let second = open_memory(&forked).await;
@@ -336,7 +334,7 @@ async fn merges_take_in_a_full_that_was_cut_off() {
             let mut scene = Scene::new().await;
             let (target, second) = memory_repository().await;
             let policy = Policy::new(keep(2));
-            let transforms = Transforms { merge, ..Transforms::keeping(policy) };
+            let transforms = Transforms::keeping(policy).merge(merge);
             let copy = copy_job(&scene.primary, &second).transforms(transforms);
             copy.sync(&through(1, StopAfter::new(requests))).await.unwrap();
             for number in 2..6 {
@@ -362,7 +360,7 @@ async fn a_life_of_stopped_syncs() {
     for seed in first..first + 4 {
         println!("OFFSITE_SEED={seed}");
         let mut random = Random::new(seed);
-        let options = MemoryOptions { reclaim: seed % 2 == 0, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(seed % 2 == 0);
         let (_, primary) = memory_repository_with(options.clone()).await;
         let (target, second) = memory_repository_with(options.clone()).await;
         let (mut machines, mut truth) = (Machines::new(seed), Truth::default());
@@ -379,7 +377,7 @@ async fn a_life_of_stopped_syncs() {
             machines.backup(&primary, &names).keep(keep(3)).run(day(number)).await.unwrap();
             let copy = copy_job(&primary, &second).keep(keep(2 + random.below(2) as u32));
             for _ in 0..1 + random.below(3) {
-                let request = SyncRequest { joins, ..through(number, StopAfter::new(random.below(6))) };
+                let request = through(number, StopAfter::new(random.below(6))).joins(joins);
                 let synced = copy.sync(&request).await.unwrap();
                 joins = synced.sync.as_ref().filter(|_| random.below(2) == 0).map(|sync| sync.sequence);
                 assert!(synced.sync.is_none_or(|sync| sync.tally.kept_to_plan()));

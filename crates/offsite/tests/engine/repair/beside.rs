@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::model::Lease;
-use offsite::model::Sequence;
+use offsite::model::{Lease, Sequence};
 use offsite::{Error, OpenRepository, Repair};
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{ErrorKind, Prefix, Verb};

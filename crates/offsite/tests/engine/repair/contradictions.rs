@@ -1,23 +1,12 @@
 //! Indexes that are what the head refers to, to the last bit, and that no reader takes: what else is there of their points comes back.
 
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 
-use offsite::model::Chain;
-use offsite::model::IndexReference;
-use offsite::model::ObjectId;
-use offsite::model::RestorePoint;
-use offsite::model::RetiredObject;
-use offsite::model::Retirement;
-use offsite::model::Run;
+use offsite::model::{Chain, IndexReference, ObjectId, RestorePoint, RetiredObject, Retirement, Run};
 use offsite::{Basis, LeftOut, MergeMethod, Verify};
-use offsite_core::Index;
-use offsite_core::format::ENVELOPE_BYTES;
-use offsite_core::format::Envelope;
-use offsite_core::format::Kind;
-use offsite_core::format::checksum;
 use offsite_core::format::index::Directory;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat, checksum};
+use offsite_core::{FolderId, Index};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Repository, RepositoryExt};
 
@@ -45,7 +34,7 @@ impl Scene {
     /// One that keeps so many points in the end.
     async fn keeping(points_in_the_end: u32) -> Self {
         let (_, primary) = memory_repository().await;
-        let options = MemoryOptions { reclaim: false, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_reclaim(false);
         let (target, second) = memory_repository_with(options).await;
         let (mut machines, mut truth) = (Machines::new(76), Truth::default());
         for name in NAMES {

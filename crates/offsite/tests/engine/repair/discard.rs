@@ -63,9 +63,9 @@ async fn what_arrived_of_an_incomplete_machine_is_not_let_go() {
     scene.machines.backup(&primary, &["app01"]).run(day(8)).await.unwrap();
     let copy = copy_job(&primary, &repository).keep(keep(9));
     let only = Some(std::iter::once(MachineName::new("app01").unwrap()).collect());
-    let request = SyncRequest { machines: only, ..SyncRequest::at(day(8)) };
+    let request = SyncRequest::at(day(8)).machines(only);
     let gate = StopAfter::new(4 * BLOCK);
-    copy.sync(&SyncRequest { gate, ..request.clone() }).await.unwrap();
+    copy.sync(&request.clone().gate(gate)).await.unwrap();
     let left = copy.plan(day(8)).await.unwrap().sync.unwrap().cost;
     assert!(left.bytes_read < 6 * BLOCK as u64, "some of it has arrived: {left:?}");
     assert_eq!(repair(&memory).await.unneeded, kept);

@@ -1,9 +1,8 @@
 //! Without heads: what the indexes tell, what is not believed of them, and folders in which nothing tells anything.
 
-use offsite::model::MachineNumber;
-use offsite::model::ObjectId;
-use offsite::model::Sequence;
-use offsite::{Basis, Error, Repair};
+use offsite::model::{MachineNumber, ObjectId, Sequence};
+use offsite::report::Note;
+use offsite::{Basis, ErrorClass, Repair};
 use offsite_core::Index;
 use offsite_core::format::WireFormat;
 use offsite_repository::Key;
@@ -11,7 +10,7 @@ use offsite_repository::testing::Memory;
 
 use super::{BACKUP, COPY, Scene, flip, is_in, repair, repair_job, replace};
 use crate::support::objects::{bytes_of, copies, fork, is_copy, key, keys, newest_head, step};
-use crate::support::truth::Truth;
+use crate::support::truth::{Truth, causes};
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory};
 
 fn is_head(key: &Key) -> bool {
@@ -111,7 +110,7 @@ async fn a_folder_in_which_nothing_proves_a_restore_point_is_left_as_it_is() {
         let repository = open_memory(&memory).await;
         let repair = Repair::new(&repository, job(BACKUP));
         for error in [repair.plan().await.unwrap_err(), repair.run().await.unwrap_err()] {
-            assert!(matches!(&error, Error::Settings(told) if told.contains(why)), "{why}: {error}");
+            assert!(error.class() == ErrorClass::Damaged && causes(&error).contains(why), "{why}: {}", causes(&error));
         }
         assert_eq!(memory.contents(), before, "{why}");
     }
@@ -128,7 +127,8 @@ async fn an_index_under_the_name_of_another_is_not_taken_for_that_one() {
     replace_both(&memory, lost, &first).await;
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, &report.left_out[..]), (Basis::Indexes, &[][..]), "{report:?}");
-    assert_eq!(report.notes, [format!("index {BACKUP}/index/{lost} is lost, and so is the second copy")]);
+    let what = format!("index {BACKUP}/index/{lost} is lost, and so is the second copy");
+    assert_eq!(report.notes, [Note::IndexUnassigned { what }]);
     assert_eq!(report.points, [points[0].sequence, points[1].sequence]);
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await.len(), 2);
 }
@@ -144,7 +144,7 @@ async fn an_index_that_tells_of_more_machines_than_a_job_has_is_refused() {
     replace_both(&memory, id, &index.encode().unwrap()).await;
     let before = memory.contents();
     let error = Repair::new(&open_memory(&memory).await, job(BACKUP)).run().await.unwrap_err();
-    assert!(matches!(&error, Error::Settings(told) if told.contains("claims 1048577 machines")), "{error}");
+    assert!(causes(&error).contains("claims 1048577 machines"), "{}", causes(&error));
     assert_eq!(memory.contents(), before);
 }
 

@@ -6,15 +6,11 @@ mod discard;
 mod headless;
 mod losses;
 
-use offsite::model::CommitId;
-use offsite_core::format::WireFormat;
 use std::sync::Arc;
 
-use offsite::model::Head;
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::StoredBlock;
+use offsite::model::{CommitId, Head, PointKind, Sequence, StoredBlock};
 use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
+use offsite_core::format::WireFormat;
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
@@ -149,7 +145,7 @@ async fn a_point_of_which_nothing_arrived_whole_is_left_alone() {
     let invert = |block: &mut [u8]| block.iter_mut().for_each(|byte| *byte = !*byte);
     machines.overwrite("web01", |disk| disk.chunks_mut(BLOCK).step_by(2).for_each(invert));
     machines.backup(&primary, &["web01"]).run(day(1)).await.unwrap();
-    let request = SyncRequest { gate: StopAfter::new(1), ..SyncRequest::at(day(1)) };
+    let request = SyncRequest::at(day(1)).gate(StopAfter::new(1));
     copy_job(&primary, &second).sync(&request).await.unwrap();
     let chain = newest_head(&target, COPY).chain;
     assert!(chain.latest().unwrap().machines.iter().all(|machine| !machine.is_whole()), "{chain:?}");

@@ -54,7 +54,7 @@ async fn a_smaller_device_is_refused_with_both_sizes() {
     let error = overwrite(&repository, "1").format(ImageFormat::Qcow2).run(device.path()).await.unwrap_err();
     assert!(matches!(error, Error::Image { .. }), "{error}");
     let error = restore(&repository).overwrite(true).run(device.path()).await.unwrap_err();
-    assert!(matches!(error, Error::Settings(_)), "two disks on one device: {error}");
+    assert!(matches!(error, Error::InvalidSetting { setting: "disk", .. }), "two disks on one device: {error}");
     assert_eq!(device.content(), vec![0xaa; size]);
 }
 
@@ -127,7 +127,7 @@ async fn a_device_that_was_written_to_is_told_of() {
     assert!(matches!(error, Error::MachineDamaged { .. }), "{error}");
     assert_eq!(device.content(), vec![0xaa; size]);
     let error = overwrite(&repository, "0").run(device.path()).await.unwrap_err();
-    let is_told = matches!(&error, Error::Torn { path, source }
+    let is_told = matches!(&error, Error::Torn { path, source, .. }
         if path == device.path() && matches!(**source, Error::MachineDamaged { .. }));
     assert!(is_told, "{error}");
     assert!(device.content() != vec![0xaa; size]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use offsite::model::Sequence;
 use offsite::report::{RestoreReport, RestoredDisk};
-use offsite::{BackupJob, Error, ImageFormat, ImageSource, OpenRepository, PointSelector, Restore, Verify};
+use offsite::{BackupJob, DiskTarget, Error, ImageFormat, ImageSource, OpenRepository, PointSelector, Restore, Verify};
 use offsite_repository::testing::Memory;
 use offsite_tests::LoopDevice;
 
@@ -73,7 +73,7 @@ async fn lost_blocks_become_zeros_and_are_listed() {
         }
     }
     let buffer = Buffer::default();
-    check(&salvage(&repository).disk("0").stream(buffer.clone()).await.unwrap());
+    check(&salvage(&repository).disk("0").disk_to(DiskTarget::writer(buffer.clone())).await.unwrap());
     assert!(*buffer.0.lock().unwrap() == left);
     let image = to.path().join("disk.qcow2");
     check(&salvage(&repository).disk("0").format(ImageFormat::Qcow2).run(&image).await.unwrap());
@@ -142,7 +142,8 @@ async fn refused(repository: &OpenRepository, point: PointSelector) -> (u64, Opt
     let to = scratch();
     let error = restore(repository).point(point).run(to.path()).await.unwrap_err();
     assert_eq!(files_in(to.path()), 0);
-    let streamed = restore(repository).point(point).disk("0").stream(std::io::sink()).await.unwrap_err();
+    let streamed =
+        restore(repository).point(point).disk("0").disk_to(DiskTarget::writer(std::io::sink())).await.unwrap_err();
     assert_eq!(damage(&streamed), damage(&error));
     damage(&error)
 }

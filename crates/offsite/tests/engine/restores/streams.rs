@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};
 
-use offsite::{Error, ImageFormat};
+use offsite::{DiskTarget, Error, ImageFormat};
 
 use super::{backed_up, flip, place, restore};
 use crate::support::{BLOCK, day};
@@ -51,15 +51,21 @@ async fn a_disk_is_streamed_front_to_back() {
     }
     for (number, disk) in machines.content("web01").iter().enumerate() {
         let pipe = Pipe::of(usize::MAX);
-        let report = restore(&repository).disk(number.to_string()).stream(pipe.clone()).await.unwrap();
+        let report =
+            restore(&repository).disk(number.to_string()).disk_to(DiskTarget::writer(pipe.clone())).await.unwrap();
         assert!(pipe.written() == *disk, "disk {number}");
         let [streamed] = &report.disks[..] else { panic!("{report:?}") };
         assert_eq!((streamed.path.as_ref(), streamed.size_bytes), (None, disk.len() as u64));
     }
-    let error = restore(&repository).stream(Pipe::of(0)).await.unwrap_err();
-    assert!(matches!(error, Error::Settings(_)), "two disks: {error}");
-    let error = restore(&repository).disk("0").format(ImageFormat::Qcow2).stream(Pipe::of(0)).await.unwrap_err();
-    assert!(matches!(error, Error::Settings(_)), "{error}");
+    let error = restore(&repository).disk_to(DiskTarget::writer(Pipe::of(0))).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidSetting { setting: "disk", .. }), "two disks: {error}");
+    let error = restore(&repository)
+        .disk("0")
+        .format(ImageFormat::Qcow2)
+        .disk_to(DiskTarget::writer(Pipe::of(0)))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::InvalidSetting { setting: "format", .. }), "{error}");
 }
 
 /// A reader that goes, wherever it does, and damage: an error, and what was written is right as far as it goes.
@@ -69,14 +75,14 @@ async fn a_stream_that_ends_early_is_an_error() {
     let disk = &machines.content("web01")[0];
     for bytes_max in [0, 1, BLOCK, 2 * BLOCK + 1, 3 * BLOCK, 7 * BLOCK, disk.len() - 1] {
         let pipe = Pipe::of(bytes_max);
-        let error = restore(&repository).disk("0").stream(pipe.clone()).await.unwrap_err();
+        let error = restore(&repository).disk("0").disk_to(DiskTarget::writer(pipe.clone())).await.unwrap_err();
         let is_broken = |source: &io::Error| source.kind() == ErrorKind::BrokenPipe;
-        assert!(matches!(&error, Error::Stream { source, .. } if is_broken(source)), "{bytes_max}: {error}");
+        assert!(matches!(&error, Error::Io { source, .. } if is_broken(source)), "{bytes_max}: {error}");
         assert!(disk.starts_with(&pipe.written()));
     }
     flip(&memory, &place(&memory, 1, 1, 0));
     let pipe = Pipe::of(usize::MAX);
-    let error = restore(&repository).disk("1").stream(pipe.clone()).await.unwrap_err();
+    let error = restore(&repository).disk("1").disk_to(DiskTarget::writer(pipe.clone())).await.unwrap_err();
     assert!(matches!(error, Error::MachineDamaged { .. }), "{error}");
     assert_eq!(pipe.written(), b"");
 }

@@ -6,13 +6,8 @@ mod world;
 use std::time::Duration;
 
 use offsite::model::Lease;
-use offsite::runner::Absence;
-use offsite::runner::Note;
-use offsite::runner::Outcome;
-use offsite::runner::Phase;
-use offsite::runner::Settings;
-use offsite::runner::TransformResult;
-use offsite::runner::{RunEnd, RunReport, RunStatus};
+use offsite::report::{MachineOutcome, Note, Reason};
+use offsite::runner::{Incident, Phase, RunEnd, RunReport, RunStatus, Settings};
 use offsite::schedule::Lookup;
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
@@ -33,8 +28,8 @@ fn assert_each_interval_once(world: &World, reports: &[RunReport]) {
     assert_eq!(*world.after.lock().unwrap(), spans);
 }
 
-fn outcome(report: &RunReport, name: &str) -> Outcome {
-    report.result.machines[&machine(name)]
+fn outcome(report: &RunReport, name: &str) -> MachineOutcome {
+    report.result.machines[&machine(name)].clone()
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +47,7 @@ async fn each_evening_is_copied_once() {
         assert_eq!(report.result.span.start, time(&format!("2026-11-{day:02}T22:00:00Z")));
         assert_eq!(report.result.span.intervals, 1);
         for name in BOTH {
-            assert_eq!(outcome(report, name), Outcome::Complete { captured: at(day) });
+            assert_eq!(outcome(report, name), MachineOutcome::Complete { captured: at(day) });
         }
         // The source is looked at every five minutes.
         assert!(report.ended <= at(day).saturating_add_secs(300), "{}", report.ended);
@@ -75,7 +70,7 @@ async fn back_takes_the_point_before_and_forward_waits() {
         assert_each_interval_once(&world, &reports);
         // The first run takes what is not older than an interval, and one point an interval is all there is.
         let copied: Vec<_> = reports.iter().map(|report| outcome(report, "db01")).collect();
-        assert_eq!(copied, [times[0], taken].map(|at| Outcome::Complete { captured: time(at) }), "{lookup}");
+        assert_eq!(copied, [times[0], taken].map(|at| MachineOutcome::Complete { captured: time(at) }), "{lookup}");
     }
 }
 
@@ -96,10 +91,10 @@ async fn a_late_machine_is_waited_for_until_the_interval_ends() {
     // Both in one restore point, though one came a day after the other.
     assert_eq!(reports[1].status(), RunStatus::Success, "{:#?}", reports[1]);
     assert_eq!(reports[1].syncs.iter().map(|sync| sync.sequence.0).collect::<Vec<_>>(), [2, 2]);
-    assert_eq!(outcome(&reports[1], "db01"), Outcome::Complete { captured: time("2026-11-03T21:54:00Z") });
+    assert_eq!(outcome(&reports[1], "db01"), MachineOutcome::Complete { captured: time("2026-11-03T21:54:00Z") });
     // And one of which nothing came is told of.
-    assert_eq!(outcome(&reports[2], "db01"), Outcome::Absent(Absence::NoNewPoint));
-    assert_eq!(outcome(&reports[2], "web01"), Outcome::Complete { captured: time("2026-11-03T22:20:00Z") });
+    assert_eq!(outcome(&reports[2], "db01"), MachineOutcome::Absent { why: Reason::NoNewPoint });
+    assert_eq!(outcome(&reports[2], "web01"), MachineOutcome::Complete { captured: time("2026-11-03T22:20:00Z") });
     assert_eq!(reports[2].status(), RunStatus::Warning);
     assert_eq!(reports[2].ended, time("2026-11-04T22:00:00Z"));
     assert_eq!(world.check().await, [1, 2, 3]);
@@ -133,10 +128,11 @@ async fn bytes_move_inside_the_window_only_and_none_twice() {
     assert!(heard.iter().any(|(_, said)| matches!(said, Said::Paused)), "{heard:#?}");
     let reports = world.heard.reports();
     assert_each_interval_once(&world, &reports);
+    let is_incomplete = |outcome: &MachineOutcome| matches!(outcome, MachineOutcome::Incomplete { transferred, .. } if transferred.left_bytes > 0);
     let mut outcomes = reports.iter().map(|report| (outcome(report, "db01"), outcome(report, "web01")));
-    assert!(outcomes.any(|(_, web)| matches!(web, Outcome::Incomplete { left_bytes: 1.., .. })), "{reports:#?}");
+    assert!(outcomes.any(|(_, web)| is_incomplete(&web)), "{reports:#?}");
     for name in BOTH {
-        let complete = Outcome::Complete { captured };
+        let complete = MachineOutcome::Complete { captured };
         assert_eq!(
             reports.iter().filter(|report| outcome(report, name) == complete).count(),
             1,
@@ -163,7 +159,7 @@ async fn intervals_of_closed_hours_become_one() {
     assert_each_interval_once(&world, &reports);
     assert_eq!(reports.len(), 1, "{reports:#?}");
     assert_eq!(reports[0].result.span.intervals, 21);
-    assert_eq!(outcome(&reports[0], "db01"), Outcome::Complete { captured: time("2026-11-02T19:10:00Z") });
+    assert_eq!(outcome(&reports[0], "db01"), MachineOutcome::Complete { captured: time("2026-11-02T19:10:00Z") });
     assert_eq!(world.check().await, [1]);
 }
 
@@ -192,7 +188,7 @@ async fn an_outage_is_tried_again_five_times_and_then_waited_out() {
     world.live(&settings, time("2026-11-05T21:59:00Z"), &backups[3..]).await;
     let reports = world.heard.reports();
     assert_eq!(reports[1].status(), RunStatus::Failed, "{:#?}", reports[1]);
-    assert!(reports[1].result.notes.iter().any(|note| matches!(note, Note::GaveUp { .. })));
+    assert!(reports[1].result.incidents.iter().any(|incident| matches!(incident, Incident::GaveUp { .. })));
     assert_eq!(reports.last().unwrap().status(), RunStatus::Success, "{:#?}", reports.last());
     assert_eq!(world.check().await, [1, 2, 3]);
 }
@@ -228,7 +224,7 @@ async fn an_immediate_job_copies_each_point_as_it_appears() {
     assert_eq!(reports.len(), 3, "{reports:#?}");
     for (report, (at, _)) in reports.iter().zip(&backups) {
         assert_eq!(report.status(), RunStatus::Success);
-        assert_eq!(outcome(report, "web01"), Outcome::Complete { captured: *at });
+        assert_eq!(outcome(report, "web01"), MachineOutcome::Complete { captured: *at });
     }
     assert_eq!(world.after.lock().unwrap().len(), 3);
     assert_eq!(world.check().await, [1, 2, 3]);
@@ -244,11 +240,10 @@ async fn post_job_activities_follow_an_interval_without_work_and_may_fail() {
     let reports = world.heard.reports();
     assert_each_interval_once(&world, &reports);
     assert_eq!(reports.len(), 2);
-    assert!(
-        reports.iter().all(|report| report.status() == RunStatus::Warning && report.notes == ["the script failed"])
-    );
+    let told = [Note::PostJob { text: "the script failed".to_owned() }];
+    assert!(reports.iter().all(|report| report.status() == RunStatus::Warning && report.notes == told));
     assert_eq!(reports[1].point, None);
-    assert_eq!(outcome(&reports[1], "db01"), Outcome::Absent(Absence::NoNewPoint));
+    assert_eq!(outcome(&reports[1], "db01"), MachineOutcome::Absent { why: Reason::NoNewPoint });
 }
 
 /// A sync that waits for its window lets other jobs work.
@@ -290,7 +285,7 @@ async fn a_clock_that_is_set_forward_is_as_an_outage() {
     assert_each_interval_once(&world, &reports);
     let intervals: Vec<u32> = reports.iter().map(|report| report.result.span.intervals).collect();
     assert_eq!(intervals, [1, 3, 1], "{reports:#?}");
-    assert_eq!(outcome(&reports[1], "db01"), Outcome::Absent(Absence::NoNewPoint));
+    assert_eq!(outcome(&reports[1], "db01"), MachineOutcome::Absent { why: Reason::NoNewPoint });
     assert_eq!(world.check().await, [1, 2]);
 }
 
@@ -343,10 +338,13 @@ async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_on
     put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
     let single = run_once(&world, &settings).await;
     assert_eq!(single.status(), RunStatus::Failed, "{single:#?}");
-    assert!(matches!(single.result.transform, TransformResult::Failed { .. }), "{single:#?}");
+    assert!(single.result.transform_failure.is_some(), "{single:#?}");
     world.live(&settings, time("2026-11-03T22:30:00Z"), &[]).await;
     let reports = world.heard.reports();
     let [_, _, scheduled] = &reports[..] else { panic!("{reports:#?}") };
-    assert_eq!((scheduled.status(), &scheduled.result.transform), (RunStatus::Warning, &TransformResult::Done));
-    assert_eq!((outcome(scheduled, "db01"), &scheduled.transform), (Outcome::Absent(Absence::NoNewPoint), &None));
+    assert_eq!((scheduled.status(), &scheduled.result.transform_failure), (RunStatus::Warning, &None));
+    assert_eq!(
+        (outcome(scheduled, "db01"), &scheduled.transform),
+        (MachineOutcome::Absent { why: Reason::NoNewPoint }, &None)
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use offsite::runner::Outcome;
+use offsite::report::MachineOutcome;
 use offsite::runner::RunStatus;
 use offsite::schedule::Span;
 use offsite_repository::testing::Fault;
@@ -85,7 +85,9 @@ async fn a_runner_that_ends_at_any_step_loses_nothing_and_copies_nothing_twice()
             for report in world.heard.reports() {
                 *ends.entry(report.result.span.start.unix_secs()).or_default() += 1;
                 assert_eq!(report.status(), RunStatus::Success, "{context}: {report:#?}");
-                assert!(report.result.machines.values().all(|outcome| matches!(outcome, Outcome::Complete { .. })));
+                assert!(
+                    report.result.machines.values().all(|outcome| matches!(outcome, MachineOutcome::Complete { .. }))
+                );
             }
             assert_eq!(ends.len(), 3, "{context}: {ends:?}");
             if end == End::Stop {

@@ -135,7 +135,7 @@ impl RunnerEvents for Heard {
             RunnerEvent::Transferring { bytes } => Some(Said::Transferring(bytes)),
             RunnerEvent::Paused => Some(Said::Paused),
             RunnerEvent::Resumed => Some(Said::Resumed),
-            RunnerEvent::Failed { why, .. } => Some(Said::Failed(why.to_owned())),
+            RunnerEvent::Failed { why, .. } => Some(Said::Failed(why.text.clone())),
             RunnerEvent::Overdue { machines, .. } => {
                 Some(Said::Overdue(machines.iter().map(|one| one.machine.clone()).collect()))
             }

@@ -7,7 +7,7 @@ use offsite_core::format::decode_record;
 use offsite_core::format::encode_record;
 use offsite_core::format::records;
 use offsite_repository::testing::Memory;
-use offsite_repository::{Key, Limits, ListPage, ObjectWriter, Prefix, Read, Repository, Result};
+use offsite_repository::{Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository, Result};
 
 use super::objects::FOREIGN_HOLDER;
 
@@ -30,7 +30,7 @@ impl Repository for Elsewhere {
         Ok(if key.as_str().contains("/pin/") { Box::new(PinWriter { writer, bytes: Vec::new() }) } else { writer })
     }
 
-    async fn read(&self, key: &Key, what: Read<'_>) -> Result<Vec<Bytes>> {
+    async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         self.0.read(key, what).await
     }
 

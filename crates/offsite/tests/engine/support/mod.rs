@@ -15,6 +15,7 @@ use offsite::model::BlockSize;
 use offsite::model::MachineName;
 use offsite::model::Sequence;
 use offsite::model::Timestamp;
+use offsite::report::{ErrorSummary, Unseen};
 use offsite::retention::Simple;
 use offsite::{BackupJob, CopyJob, ImageSource, JobName, OpenRepository, PointSelector, Restore};
 use offsite_repository::Repository;
@@ -32,6 +33,11 @@ pub fn day(number: i64) -> Timestamp {
 
 pub fn job(name: &str) -> JobName {
     JobName::new(name).unwrap()
+}
+
+/// A repository that is not opened, and why.
+pub fn unseen(name: &str, why: &str) -> Unseen {
+    Unseen::Repository { name: name.to_owned(), why: ErrorSummary::new(why, true) }
 }
 
 pub fn machine(name: &str) -> MachineName {

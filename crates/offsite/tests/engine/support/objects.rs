@@ -1,28 +1,14 @@
 //! The objects of a job folder as they are stored, read behind the engine's back.
 
-use offsite::model::CommitId;
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::model::BlockMap;
-use offsite::model::DiskMap;
-use offsite::model::Head;
-use offsite::model::Lease;
-use offsite::model::MachineMap;
-use offsite::model::ObjectId;
-use offsite::model::RestorePoint;
-use offsite::model::RetiredObject;
-use offsite::model::Status;
+use offsite::model::{
+    BlockMap, CommitId, DiskMap, Head, Lease, MachineMap, ObjectId, RestorePoint, RetiredObject, Status,
+};
 use offsite_core::Index;
-use offsite_core::format::ENVELOPE_BYTES;
-use offsite_core::format::Envelope;
-use offsite_core::format::Kind;
-use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::decode_record;
-use offsite_core::format::encode_record;
-use offsite_core::format::records;
+use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat, decode_record, encode_record, records};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
@@ -37,7 +23,7 @@ pub fn key(text: &str) -> Key {
 
 /// An independent memory with the same objects, whose every call returns to the scheduler once.
 pub async fn fork(memory: &Memory) -> Memory {
-    let fork = Memory::with_options(MemoryOptions { yields: true, ..MemoryOptions::default() });
+    let fork = Memory::with_options(MemoryOptions::default().with_yields(true));
     for (key, bytes) in memory.contents() {
         fork.put(&key, bytes).await.unwrap();
     }

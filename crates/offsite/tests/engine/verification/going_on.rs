@@ -1,11 +1,8 @@
 //! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
 
 use offsite::model::PointKind;
-use offsite::report::{MachineOutcome, Operation, TransformReport};
-use offsite::retention::Anchors;
-use offsite::retention::ArchiveMethod;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
+use offsite::report::{MachineOutcome, Note, Operation, TransformReport};
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{Compact, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 
@@ -38,11 +35,11 @@ async fn archived_from_source(method: ArchiveMethod, options: MemoryOptions) -> 
             machines.change(name, 1);
         }
         machines.backup(&primary, &["web01", "db01"]).run(day(number)).await.unwrap();
-        let shared = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(ArchiveMethod::Shared)) };
+        let shared = Transforms::keeping(policy(ArchiveMethod::Shared)).apply_changes_at_once(true);
         copy_job(&primary, &second).transforms(shared).run(day(number)).await.unwrap();
     }
     assert!(!newest_head(&target, COPY).chain.archives().is_empty());
-    let transforms = Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy(method)) };
+    let transforms = Transforms::keeping(policy(method)).apply_changes_at_once(true);
     ((*target).clone(), transforms, primary)
 }
 
@@ -65,7 +62,7 @@ fn made_independent(report: &TransformReport) -> usize {
 async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
     for is_known in [true, false] {
         // What is cloned is not read, so that nothing is noticed of it then.
-        let options = MemoryOptions { clone_range: is_known, ..MemoryOptions::default() };
+        let options = MemoryOptions::default().with_clone_range(is_known);
         let (memory, transforms) = archived(ArchiveMethod::Independent, options).await;
         let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
         // One that the archive shares with the chain.
@@ -79,7 +76,11 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
         }
         let report = transformed(&memory, &transforms, 11).await;
         assert!(made_independent(&report) >= 1, "{report:?}");
-        assert!(report.notes.iter().any(|note| note.contains("1 damaged block")), "{:?}", report.notes);
+        assert!(
+            report.notes.iter().any(|note| matches!(note, Note::ArchiveShares { blocks: 1, .. })),
+            "{:?}",
+            report.notes
+        );
         assert!(damaged(&memory, COPY).contains(&place(&at)));
         let archive = newest_head(&memory, COPY).chain.get(archive.sequence).unwrap().clone();
         let (mine, chain) = (step(&memory, COPY, &archive), newest(&memory, COPY));
@@ -88,7 +89,8 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
         // It is said again, and nothing is done twice.
         let again = transformed(&memory, &transforms, 12).await;
         let of_archive = report.notes.last().unwrap();
-        let nowhere = again.notes.iter().filter(|note| note.contains("cannot be put back")).count();
+        let nowhere =
+            again.notes.iter().filter(|note| matches!(note, Note::NotHealed { is_searched: true, .. })).count();
         assert_eq!((again.operations.len(), again.notes.len(), nowhere), (0, 2, 1), "{again:?}");
         assert!(again.notes.contains(of_archive), "{again:?}");
         // Its bytes are right again, and a verification has seen it.
@@ -104,7 +106,7 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
 /// Damage that nobody has seen yet turns up in the middle of a fold and of a compaction: both go on, and note it.
 #[tokio::test]
 async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
-    let options = MemoryOptions { reclaim: false, patch: true, ..MemoryOptions::default() };
+    let options = MemoryOptions::default().with_reclaim(false).with_patch(true);
     let (memory, shared) = archived(ArchiveMethod::Shared, options).await;
     let chain = newest_head(&memory, COPY).chain;
     let increment = step(&memory, COPY, &chain.points()[1]);
@@ -115,8 +117,7 @@ async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
         flip(&memory, COPY, at);
     }
     let policy = shared.retention.clone().unwrap().with_regular(keep(2));
-    let fold =
-        Transforms { merge: MergeMethod::Fold, retention: Some(policy), compact: Some(Compact::all()), ..shared };
+    let fold = shared.merge(MergeMethod::Fold).retention(policy).compact(Compact::all());
     // One more point, so that a merge is due.
     let (_, primary) = memory_repository().await;
     let mut machines = Machines::new(8);
@@ -162,7 +163,7 @@ async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
             }
             let transforms = Transforms::keeping(policy.clone());
             let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
-            told += report.notes.iter().filter(|note| note.contains("the blocks that the chain had")).count();
+            told += report.notes.iter().filter(|note| matches!(note, Note::KeptFromChain { .. })).count();
             let is_cut_off = |outcome: &MachineOutcome| matches!(outcome, MachineOutcome::Incomplete { .. });
             assert!(!report.machines.iter().any(|machine| is_cut_off(&machine.outcome)));
         }
@@ -212,7 +213,7 @@ async fn an_intact_point_becomes_the_archive_in_place_of_a_damaged_one() {
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_anchors(Anchors::default().at_hour(22).unwrap());
     let keeping = |points, gfs: &Gfs| {
         let policy = Policy::new(keep(points)).with_gfs(*gfs);
-        Transforms { apply_changes_at_once: true, ..Transforms::keeping(policy) }
+        Transforms::keeping(policy).apply_changes_at_once(true)
     };
     for number in 0..10 {
         // Each day has a block of its own that the next one has no more.

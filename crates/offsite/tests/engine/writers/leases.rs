@@ -17,11 +17,8 @@ use crate::support::truth::causes;
 struct Notes(Mutex<Vec<String>>);
 
 impl offsite::Progress for Notes {
-    fn begin(&self, _: &str, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, text: &str) {
-        self.0.lock().unwrap().push(text.to_owned());
+    fn wait(&self, wait: &offsite::Wait<'_>) {
+        self.0.lock().unwrap().push(wait.to_string());
     }
 }
 

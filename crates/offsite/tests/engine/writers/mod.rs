@@ -24,7 +24,7 @@ struct Scene {
 
 /// Every call returns to the scheduler, so that there is an await point at each.
 fn yields() -> MemoryOptions {
-    MemoryOptions { yields: true, ..MemoryOptions::default() }
+    MemoryOptions::default().with_yields(true)
 }
 
 impl Scene {

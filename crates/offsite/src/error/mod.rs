@@ -1,54 +1,76 @@
 //! What can go wrong in a job.
 
-use std::collections::BTreeMap;
+mod class;
+mod context;
+mod make;
+mod part;
+#[cfg(test)]
+mod tests;
+mod text;
+
 use std::path::PathBuf;
 
-use offsite_core::format::FormatError;
-use offsite_core::{MachineName, Sequence, Timestamp};
-use offsite_repository::{CreateIfAbsent, ErrorKind};
+use offsite_core::{MachineName, Role, Sequence, Timestamp};
+use offsite_repository::CreateIfAbsent;
 
 use crate::{Bytes, FileUser, JobName};
+
+pub(crate) use context::{Context, Located, Within, within};
+pub use context::{ErrorPlace, Side};
+pub use offsite_repository::ErrorClass;
+pub use part::DamagedPart;
+pub(crate) use text::causes;
+
+use text::{damaged, each, held_by, kind_of, list, staying, taken, what_is_left, whole_in};
 
 /// The result of an engine's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation failed. The text names the thing and, where there is one, the way out.
+/// Why an operation failed. The text names the thing; what can be done is told by [`Error::class`], and where it happened by
+/// [`Error::side`] and the other accessors.
+///
+/// An error that has a cause does not repeat its text: [`std::error::Error::source`] leads to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A repository's call failed; its kind tells whether trying again helps.
+    /// A repository's call failed.
     #[error("{while_doing}")]
+    #[non_exhaustive]
     Repository {
         /// What was being done, to which job.
         while_doing: String,
+        /// Where.
+        at: ErrorPlace,
         /// The repository's error.
         #[source]
-        source: offsite_repository::Error,
+        source: Box<offsite_repository::Error>,
     },
-    /// An object is not what was stored.
-    #[error("{object} in {location} is damaged; {advice}")]
+    /// Something is not what was stored, or not what was exported.
+    #[error("{}", damaged(.part, .object, .at))]
+    #[non_exhaustive]
     Damaged {
-        /// The object's key.
+        /// What of it is damaged, which decides what can be done.
+        part: DamagedPart,
+        /// The object's key; words for what is no object.
         object: String,
-        /// The repository.
-        location: String,
-        /// The way out.
-        advice: String,
-        /// What is wrong with it.
+        /// Where.
+        at: ErrorPlace,
+        /// What is wrong with it: a format's error, a repository's error, or words.
         #[source]
-        source: Option<FormatError>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A place that is no repository.
     #[error(
-        "{location} is no Offsite repository: nothing of one is there. If a drive or share belongs there, mount it; a new repository is \
-         made with `offsite init {location}`"
+        "{location} is no Offsite repository: nothing of one is there. If a drive or share belongs there, it is not mounted"
     )]
+    #[non_exhaustive]
     NotARepository {
         /// The place.
         location: String,
     },
     /// A place with something in it that is no repository.
     #[error("{location} is not empty and no Offsite repository (it has {found:?}); choose an empty place")]
+    #[non_exhaustive]
     NotEmpty {
         /// The place.
         location: String,
@@ -57,6 +79,7 @@ pub enum Error {
     },
     /// A repository where an empty place was expected.
     #[error("{location} is a repository already")]
+    #[non_exhaustive]
     AlreadyARepository {
         /// The place.
         location: String,
@@ -66,6 +89,7 @@ pub enum Error {
         "{location} must not hold backups: {seen}, so that two runs would destroy each other's work; choose another place, or, if its \
          backend is your own, let finishing an object fail with AlreadyExists where its name is taken"
     )]
+    #[non_exhaustive]
     NamesNotExclusive {
         /// The place.
         location: String,
@@ -76,6 +100,7 @@ pub enum Error {
     #[error(
         "{source_location} and {target_location} are the same repository; a copy beside its original is no copy: name another target"
     )]
+    #[non_exhaustive]
     SameRepository {
         /// The place read from.
         source_location: String,
@@ -87,6 +112,7 @@ pub enum Error {
         "the copy was not begun: it would take {} of {location}, and {} are free there{}; make room, or keep fewer restore points",
         Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
     )]
+    #[non_exhaustive]
     NoRoom {
         /// The target.
         location: String,
@@ -96,15 +122,21 @@ pub enum Error {
         free_bytes: u64,
         /// What is to stay free.
         min_free_bytes: u64,
+        /// In which job.
+        at: ErrorPlace,
     },
     /// None of a copy job's sources can be looked at now.
     #[error("no source can be looked at: {why}")]
+    #[non_exhaustive]
     NoSource {
         /// Why, for each of them.
         why: String,
+        /// In which job.
+        at: ErrorPlace,
     },
     /// No job of that name has restore points there.
     #[error("{location} has no job {job:?}{}", list(.known))]
+    #[non_exhaustive]
     UnknownJob {
         /// The name asked for.
         job: String,
@@ -112,9 +144,12 @@ pub enum Error {
         location: String,
         /// The jobs that are there.
         known: Vec<String>,
+        /// On which side.
+        at: ErrorPlace,
     },
     /// No such machine in the job, or in that restore point.
     #[error("{place} has no machine {machine:?}{}", list(.known))]
+    #[non_exhaustive]
     UnknownMachine {
         /// The name asked for.
         machine: String,
@@ -122,9 +157,12 @@ pub enum Error {
         place: String,
         /// The machines that are there.
         known: Vec<String>,
+        /// Where.
+        at: ErrorPlace,
     },
     /// No such restore point.
     #[error("job {job} has no restore point {wanted}{}", list(.known))]
+    #[non_exhaustive]
     UnknownPoint {
         /// The job.
         job: JobName,
@@ -132,13 +170,54 @@ pub enum Error {
         wanted: String,
         /// The restore points that are there.
         known: Vec<String>,
+        /// Where.
+        at: ErrorPlace,
     },
-    /// A machine of the copy came from a job folder that is none of the job's sources.
+    /// The machine has no such disk.
+    #[error("machine {machine} has no disk {disk:?}{}", list(.known))]
+    #[non_exhaustive]
+    UnknownDisk {
+        /// The machine.
+        machine: String,
+        /// What was asked for.
+        disk: String,
+        /// The disks that it has.
+        known: Vec<String>,
+        /// Where.
+        at: ErrorPlace,
+    },
+    /// Nothing is there yet of which there is to be at least one.
+    #[error("there is no {what} yet in {place}")]
+    #[non_exhaustive]
+    NothingYet {
+        /// What is missing.
+        what: &'static str,
+        /// Where it was looked for.
+        place: String,
+        /// Where.
+        at: ErrorPlace,
+    },
+    /// The restore point has only a part of the machine, as a copy was ended before all of it had come.
+    #[error("machine {machine} is incomplete in restore point {sequence}; {}", whole_in(.whole))]
+    #[non_exhaustive]
+    Incomplete {
+        /// The machine.
+        machine: String,
+        /// The restore point.
+        sequence: Sequence,
+        /// The newest older restore point that has it whole, with its time.
+        whole: Option<(Sequence, Timestamp)>,
+        /// Where.
+        at: ErrorPlace,
+    },
+    /// A machine of the copy came from a job folder that is none of the job's sources. [`CopyJob::adopt`](crate::CopyJob::adopt) takes
+    /// it over.
     #[error(
         "machine {machine:?} of this copy came from a job folder with the id {known}, which is none of the job's sources; the machine of \
          that name in job {job} in {location} is in the folder {found} and may be another one. Copy it under another job name; or, if it \
-         is the same machine, take it over once (`offsite run --adopt`)"
+         is the same machine, take it over once"
     )]
+    #[non_exhaustive]
     Stranger {
         /// The machine.
         machine: String,
@@ -153,6 +232,7 @@ pub enum Error {
     },
     /// Another run of the same job is at work.
     #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]
+    #[non_exhaustive]
     Busy {
         /// The job.
         job: JobName,
@@ -160,72 +240,114 @@ pub enum Error {
         location: String,
         /// Who works on it.
         holder: String,
+        /// On which side.
+        at: ErrorPlace,
     },
     /// Another writer took the job over; what this run had not committed is void.
     #[error("job {job} was taken over by another writer; nothing of this run's last step was committed")]
+    #[non_exhaustive]
     Fenced {
         /// The job.
         job: JobName,
+        /// Where.
+        at: ErrorPlace,
     },
     /// Whether a commit happened could not be found out.
     #[error("whether job {job} committed head {number} is unknown; run it again: it goes on from what was committed")]
+    #[non_exhaustive]
     CommitUnknown {
         /// The job.
         job: JobName,
         /// The head's number.
         number: u64,
+        /// Where.
+        at: ErrorPlace,
         /// The last error.
         #[source]
-        source: offsite_repository::Error,
+        source: Box<offsite_repository::Error>,
+    },
+    /// What a reader needed was released while it read; its pin had been lost.
+    #[error("job {job} has released what this run was reading; start again from a newer restore point")]
+    #[non_exhaustive]
+    SnapshotExpired {
+        /// The job.
+        job: JobName,
+        /// Where.
+        at: ErrorPlace,
     },
     /// A disk image cannot be used.
     #[error("disk image {}: {detail}", .path.display())]
+    #[non_exhaustive]
     Image {
         /// The image.
         path: PathBuf,
         /// What is wrong, and the way out.
         detail: String,
+        /// Of which machine, in which job.
+        at: ErrorPlace,
         /// The cause.
         #[source]
         source: Option<std::io::Error>,
     },
     /// The file of an export cannot be made. There is none of that name, unless it was there before.
     #[error("export {}: {detail}", .path.display())]
+    #[non_exhaustive]
     ExportFile {
         /// The file.
         path: PathBuf,
         /// What is wrong, and the way out.
         detail: String,
+        /// Of which job.
+        at: ErrorPlace,
         /// The cause.
         #[source]
         source: Option<std::io::Error>,
+    },
+    /// A restore would write over what is there, which was not asked for: [`Restore::overwrite`](crate::Restore::overwrite). Nothing of it
+    /// was changed.
+    #[error("{}", taken(.path, *.is_device))]
+    #[non_exhaustive]
+    PathTaken {
+        /// The file or block device.
+        path: PathBuf,
+        /// Whether it is a block device.
+        is_device: bool,
+        /// Of which machine, in which job.
+        at: ErrorPlace,
     },
     /// A file that is to be made, or written over, lies among a repository's own. Nothing was changed there.
     #[error(
         "{} lies in the Offsite repository {}, among its own files, and is not written; choose another target",
         .path.display(), .repository.display()
     )]
+    #[non_exhaustive]
     InRepository {
         /// The file.
         path: PathBuf,
         /// The folder of the repository.
         repository: PathBuf,
+        /// Of which machine, in which job.
+        at: ErrorPlace,
     },
     /// What is to be written over is in use. Nothing of it was changed.
     #[error(
         "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
     )]
+    #[non_exhaustive]
     InUse {
         /// The file or block device.
         path: PathBuf,
         /// Who uses it; nobody who could be seen from here, if it is empty.
         holders: Vec<FileUser>,
+        /// Of which machine, in which job.
+        at: ErrorPlace,
     },
     /// A block device cannot hold the disk. Nothing of it was changed.
     #[error(
         "{} has {device_bytes} bytes, and the disk has {disk_bytes}: name a device that is as large, or restore to a file",
         .path.display()
     )]
+    #[non_exhaustive]
     DeviceTooSmall {
         /// The device.
         path: PathBuf,
@@ -233,9 +355,12 @@ pub enum Error {
         device_bytes: u64,
         /// The size of the disk that was to be restored to it.
         disk_bytes: u64,
+        /// Of which machine, in which job.
+        at: ErrorPlace,
     },
     /// A machine's state is damaged where it is stored, and was not restored.
-    #[error("machine {machine} is damaged in restore point {sequence}; {}", way_out(.intact, *.is_salvageable))]
+    #[error("machine {machine} is damaged in restore point {sequence}; {}", what_is_left(.intact, *.is_salvageable))]
+    #[non_exhaustive]
     MachineDamaged {
         /// The machine.
         machine: String,
@@ -253,6 +378,7 @@ pub enum Error {
     #[error(
         "{} is not restored: it holds a part of the disk now, and elsewhere what was on it before; restore to it again", .path.display()
     )]
+    #[non_exhaustive]
     Torn {
         /// The device.
         path: PathBuf,
@@ -260,192 +386,78 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
-    /// The machine has no such disk.
-    #[error("machine {machine} has no disk {disk:?}{}", list(.known))]
-    UnknownDisk {
-        /// The machine.
-        machine: String,
-        /// What was asked for.
-        disk: String,
-        /// The disks that it has.
-        known: Vec<String>,
-    },
     /// Of none of a run's machines could all images be read.
     #[error("no machine of job {job} could be backed up{}", each(.failed))]
+    #[non_exhaustive]
     NoMachine {
         /// The job.
         job: JobName,
         /// Its machines, and why each could not.
-        failed: Vec<(MachineName, String)>,
+        failed: Vec<(MachineName, Error)>,
+        /// Where.
+        at: ErrorPlace,
     },
-    /// An export that cannot be imported: cut off, damaged, or none at all. Nothing was taken over.
-    #[error("the export cannot be imported, and nothing of it was: export the restore point again")]
-    Export {
-        /// What is wrong with it.
-        #[source]
-        source: FormatError,
-    },
-    /// A stream that an export or a disk goes through failed.
+    /// A call of the operating system failed: on a stream that an export or a disk goes through, or for random numbers.
     #[error("{while_doing} failed")]
-    Stream {
+    #[non_exhaustive]
+    Io {
         /// What was being done.
         while_doing: &'static str,
+        /// In which job.
+        at: ErrorPlace,
         /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Settings that contradict each other or the state of the job.
-    #[error("{0}")]
-    Settings(String),
-    /// What a reader needed was released while it read; its pin had been lost.
-    #[error("job {job} has released what this run was reading; start again from a newer restore point")]
-    SnapshotExpired {
+    /// A job has restore points, where only one without can be filled.
+    #[error("job {job} in {location} has restore points already; choose another name")]
+    #[non_exhaustive]
+    JobHasPoints {
         /// The job.
         job: JobName,
+        /// The repository.
+        location: String,
+    },
+    /// A job of that name is of the other kind.
+    #[error("job {job} in {location} is a {} job's folder; choose another name", kind_of(*.role))]
+    #[non_exhaustive]
+    WrongKindOfJob {
+        /// The job.
+        job: JobName,
+        /// The repository.
+        location: String,
+        /// What the job there is.
+        role: Role,
+    },
+    /// A job's name differs only in case from that of another one, which some file systems and buckets do not tell apart.
+    #[error("{location} has a job {other}, and {job} differs from it only in case; choose another name")]
+    #[non_exhaustive]
+    NameTaken {
+        /// The job.
+        job: JobName,
+        /// The repository.
+        location: String,
+        /// The job that is there.
+        other: JobName,
+    },
+    /// A setting that contradicts another one, or the state of the job.
+    #[error("{why}")]
+    #[non_exhaustive]
+    InvalidSetting {
+        /// Which setting, by the name of the method that takes it.
+        setting: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// Where.
+        at: ErrorPlace,
     },
     /// An invariant of this library does not hold. Nothing was changed.
-    #[error("defect in Offsite, nothing was changed: {0}; please report it")]
-    Defect(String),
-}
-
-impl Error {
-    pub(crate) fn image(path: &std::path::Path, detail: impl Into<String>, source: Option<std::io::Error>) -> Self {
-        Self::Image { path: path.to_owned(), detail: detail_of(detail.into(), source.as_ref()), source }
-    }
-
-    pub(crate) fn export_file(path: &std::path::Path, detail: &str, source: Option<std::io::Error>) -> Self {
-        Self::ExportFile { path: path.to_owned(), detail: detail_of(detail.to_owned(), source.as_ref()), source }
-    }
-
-    /// That no machine of a run could be backed up.
-    pub(crate) fn no_machine(job: &JobName, mut failed: BTreeMap<MachineName, Self>) -> Self {
-        match failed.pop_first() {
-            Some((_, error)) if failed.is_empty() => error,
-            first => {
-                let failed = first.into_iter().chain(failed).map(|(name, error)| (name, causes(&error))).collect();
-                Self::NoMachine { job: job.clone(), failed }
-            }
-        }
-    }
-
-    /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
-    pub(crate) fn is_loss(&self) -> bool {
-        let error = self.innermost();
-        matches!(error, Self::Damaged { .. })
-            || matches!(error, Self::Repository { source, .. }
-                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::Corrupt))
-    }
-
-    /// What went wrong, where this error is about what that means for a restore.
-    #[must_use]
-    pub fn innermost(&self) -> &Self {
-        match self {
-            Self::Torn { source, .. } | Self::MachineDamaged { source, .. } => source.innermost(),
-            error => error,
-        }
-    }
-
-    /// The kind of the repository's error behind this one, if one is.
-    #[must_use]
-    pub fn repository_kind(&self) -> Option<ErrorKind> {
-        match self.innermost() {
-            Self::Repository { source, .. } | Self::CommitUnknown { source, .. } => Some(source.kind()),
-            _ => None,
-        }
-    }
-}
-
-/// Adds what was being done to a repository's error.
-pub(crate) trait Context<T> {
-    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T>;
-}
-
-impl<T> Context<T> for offsite_repository::Result<T> {
-    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::Repository { while_doing: text(), source })
-    }
-}
-
-/// What is wrong with a file: a limit of this process, where that is the cause, and no fault of the file.
-fn detail_of(detail: String, source: Option<&std::io::Error>) -> String {
-    let errno = source.and_then(rustix::io::Errno::from_io_error);
-    match errno {
-        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
-            "too many files are open: raise the limit (ulimit -n)".to_owned()
-        }
-        _ => detail,
-    }
-}
-
-/// An error with what caused it, on one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
-}
-
-fn held_by(holders: &[FileUser]) -> String {
-    match holders {
-        [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
-        holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn way_out(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> String {
-    let other = match intact {
-        Some((sequence, time)) => {
-            format!(
-                "the newest that has it intact, as far as is known, is {sequence}, of {time} (`--point {sequence}`)"
-            )
-        }
-        None => "no restore point is known to have it intact".to_owned(),
-    };
-    let rest = match is_salvageable {
-        true => "`--salvage` restores this one with zeros for what is damaged",
-        false => {
-            "where its blocks lie is lost, so there is nothing to salvage it by; `offsite repair` may bring that back"
-        }
-    };
-    format!("{other}; {rest}")
-}
-
-/// How many names an error lists.
-const KNOWN_MAX: usize = 12;
-
-/// What is to stay free, in words.
-fn staying(bytes: u64) -> String {
-    if bytes == 0 { String::new() } else { format!(", of which {} are to stay free (min_free)", Bytes(bytes)) }
-}
-
-/// A line each.
-fn each(failed: &[(MachineName, String)]) -> String {
-    let lines = failed.iter().take(KNOWN_MAX).map(|(name, why)| format!("\n  {name}: {why}"));
-    let more = failed.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0);
-    lines.chain(more.map(|more| format!("\n  and {more} more"))).collect()
-}
-
-fn list(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        names if names.len() <= KNOWN_MAX => format!("; there are: {}", names.join(", ")),
-        names => format!("; there are: {}, and {} more", names[..KNOWN_MAX].join(", "), names.len() - KNOWN_MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_use_is_told_with_all_who_use_it() {
-        let told = |holders| Error::InUse { path: PathBuf::from("/dev/sdx"), holders }.to_string();
-        let several = told(vec![FileUser::Mount(PathBuf::from("/mnt/data")), FileUser::Swap]);
-        assert!(several.contains(": it is mounted at /mnt/data, it is swap space; end that"), "{several}");
-        let nobody = told(Vec::new());
-        assert!(nobody.contains(": by something that cannot be seen from here"), "{nobody}");
-    }
+    #[error("defect in Offsite, nothing was changed: {what}; please report it")]
+    #[non_exhaustive]
+    Defect {
+        /// What does not hold.
+        what: String,
+        /// Where.
+        at: ErrorPlace,
+    },
 }

@@ -1,0 +1,14 @@
+//! Calls that may block.
+
+use offsite_repository::{Error, ErrorKind, Result};
+
+/// Runs `work` on a thread that may block. It is carried out as a whole, even if this future is dropped meanwhile.
+pub(crate) async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(Error::new(ErrorKind::Unavailable, action).with_source(error)),
+    }
+}

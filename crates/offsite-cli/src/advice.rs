@@ -1,0 +1,97 @@
+//! What an operator can type where an error of the engine shows: the engine knows of no command line.
+
+use offsite::{DamagedPart, Error};
+
+use crate::status::chain_of;
+
+/// What the engine says of a machine that came from another folder.
+const TAKE_OVER: &str = "take it over once";
+
+/// What a damaged head, which readers pass by, keeps from being done.
+pub(crate) const OF_DAMAGED_HEAD: &str = "`offsite repair` makes the folder one that can be written again";
+
+/// An error with what caused it, a line each, and the way out.
+pub(crate) fn text_of(error: &Error) -> String {
+    with(chain_of(error), "\n  ", error)
+}
+
+/// The same on one line.
+pub(crate) fn line_of(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    with(line, "; ", error)
+}
+
+/// The text of a report, which has the reasons of machines in words, with the option that takes a machine over.
+pub(crate) fn in_report(text: &str) -> String {
+    text.replace(TAKE_OVER, &format!("{TAKE_OVER} (`offsite run --adopt`)"))
+}
+
+fn with(text: String, between: &str, error: &Error) -> String {
+    match of(error) {
+        Some(advice) => format!("{text}{between}way out: {advice}"),
+        None => text,
+    }
+}
+
+/// The way out of what an error tells, if the operator has to be told one.
+fn of(error: &Error) -> Option<String> {
+    match error {
+        Error::NotARepository { location, .. } => Some(format!(
+            "mount the drive or share that belongs there; a new repository is made with `offsite init {location}`"
+        )),
+        // The object says that a newer version is needed.
+        Error::Damaged { .. } if error.is_of_newer_version() => None,
+        Error::Damaged { part, .. } => of_damage(part, error.job().unwrap_or("JOB")),
+        Error::MachineDamaged { intact, is_salvageable, source, .. } => {
+            let intact = intact.map(|(sequence, _)| format!("`--point {sequence}` restores the one that is intact"));
+            let salvage = "`--salvage` restores this one with zeros for what is damaged".to_owned();
+            join(intact.into_iter().chain(is_salvageable.then_some(salvage)).chain(of(source)))
+        }
+        Error::Torn { source, .. } => of(source),
+        Error::PathTaken { .. } => Some("`--overwrite` writes over what is there".to_owned()),
+        Error::Stranger { .. } => Some("`offsite run --adopt` takes the machine over".to_owned()),
+        Error::NoRoom { min_free_bytes, .. } if *min_free_bytes > 0 => {
+            Some("`min_free` in the config says how much is to stay free".to_owned())
+        }
+        Error::NoMachine { failed, .. } => failed.iter().find_map(|(_, error)| of(error)),
+        Error::Image { source: Some(source), .. } | Error::ExportFile { source: Some(source), .. } => of_file(source),
+        _ => None,
+    }
+}
+
+fn of_damage(part: &DamagedPart, job: &str) -> Option<String> {
+    let advice = match part {
+        DamagedPart::Marker => "`offsite repair REPO JOB` makes it anew".to_owned(),
+        DamagedPart::Head => {
+            format!("`offsite repair REPO \"{job}\"` makes the folder one that can be written again")
+        }
+        DamagedPart::Heads => format!("`offsite repair REPO \"{job}\"` brings them back from their second copies"),
+        DamagedPart::Index { .. } => format!(
+            "`offsite repair REPO \"{job}\"` makes it again from its second copy, or from the backup files, and tells what it cannot"
+        ),
+        DamagedPart::Point => "restore the machine from another restore point".to_owned(),
+        DamagedPart::File | DamagedPart::Block { .. } => {
+            "`offsite verify --read-data` lists what is damaged and which restore points it touches".to_owned()
+        }
+        DamagedPart::Seed => "carry the seed again".to_owned(),
+        DamagedPart::Export => "export the restore point again".to_owned(),
+        _ => return None,
+    };
+    Some(advice)
+}
+
+fn of_file(source: &std::io::Error) -> Option<String> {
+    const LIMITS: [rustix::io::Errno; 2] = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    let errno = rustix::io::Errno::from_io_error(source)?;
+    LIMITS.contains(&errno).then(|| "raise the limit of open files (ulimit -n)".to_owned())
+}
+
+fn join(advice: impl Iterator<Item = String>) -> Option<String> {
+    let advice: Vec<String> = advice.collect();
+    (!advice.is_empty()).then(|| advice.join("; "))
+}

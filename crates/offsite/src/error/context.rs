@@ -1,0 +1,356 @@
+//! Where an error happened, and how it comes to know.
+
+use std::future::Future;
+
+use futures::future::BoxFuture;
+use offsite_core::{MachineName, RepositoryId};
+
+use super::{DamagedPart, Error, Result};
+use crate::JobName;
+
+/// A side of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Side {
+    /// What is read from: the source of a copy, the repository of a restore, an export that is imported.
+    Source,
+    /// What is written to: the target of a copy, the repository of a backup, the file of an export.
+    Target,
+    /// A disk image outside of the repositories: what a backup reads, and what a restore writes.
+    Image,
+}
+
+/// Where an error happened, as far as its variant does not say and as far as it is known. The accessors of [`Error`] read it.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorPlace(Option<Box<Known>>);
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    side: Option<Side>,
+    location: Option<String>,
+    repository: Option<RepositoryId>,
+    key: Option<String>,
+    job: Option<JobName>,
+    machine: Option<MachineName>,
+}
+
+/// A repository, by which the sides of an operation are told apart: two may be called the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub(crate) location: String,
+    pub(crate) id: Option<RepositoryId>,
+}
+
+impl From<String> for Located {
+    fn from(location: String) -> Self {
+        Self { location, id: None }
+    }
+}
+
+impl ErrorPlace {
+    /// A repository, of which nothing more is known.
+    pub(crate) fn of(repository: impl Into<Located>) -> Self {
+        let Located { location, id } = repository.into();
+        Self(Some(Box::new(Known { location: Some(location), repository: id, ..Known::default() })))
+    }
+
+    pub(super) fn location(&self) -> Option<&str> {
+        self.0.as_ref()?.location.as_deref()
+    }
+
+    fn known(&mut self) -> &mut Known {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Error {
+    /// On which side of the operation it happened, if that is known.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        let told = match self {
+            Self::NoSource { .. } | Self::Stranger { .. } => Some(Side::Source),
+            Self::NoRoom { .. } | Self::JobHasPoints { .. } | Self::WrongKindOfJob { .. } | Self::NameTaken { .. } => {
+                Some(Side::Target)
+            }
+            Self::Image { .. }
+            | Self::PathTaken { .. }
+            | Self::InUse { .. }
+            | Self::DeviceTooSmall { .. }
+            | Self::NoMachine { .. } => Some(Side::Image),
+            Self::ExportFile { .. } => Some(Side::Target),
+            Self::Damaged { part: DamagedPart::Export | DamagedPart::Seed, .. } => Some(Side::Source),
+            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.side(),
+            _ => None,
+        };
+        told.or_else(|| self.place()?.0.as_ref()?.side)
+    }
+
+    /// The repository in words, or the path, if one is known.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        let told = match self {
+            Self::NotARepository { location }
+            | Self::NotEmpty { location, .. }
+            | Self::AlreadyARepository { location }
+            | Self::NamesNotExclusive { location, .. }
+            | Self::SameRepository { target_location: location, .. }
+            | Self::NoRoom { location, .. }
+            | Self::UnknownJob { location, .. }
+            | Self::Stranger { location, .. }
+            | Self::Busy { location, .. }
+            | Self::JobHasPoints { location, .. }
+            | Self::WrongKindOfJob { location, .. }
+            | Self::NameTaken { location, .. } => Some(location.as_str()),
+            Self::Image { path, .. }
+            | Self::ExportFile { path, .. }
+            | Self::PathTaken { path, .. }
+            | Self::InRepository { path, .. }
+            | Self::InUse { path, .. }
+            | Self::DeviceTooSmall { path, .. }
+            | Self::Torn { path, .. } => path.to_str(),
+            Self::MachineDamaged { source, .. } => source.location(),
+            _ => None,
+        };
+        told.or_else(|| self.place()?.location())
+    }
+
+    /// The key of the object, if it happened at one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Damaged { part, object, .. } if part.is_object() => Some(object),
+            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.key(),
+            _ => self.place()?.0.as_ref()?.key.as_deref(),
+        }
+    }
+
+    /// The job, if it happened in one.
+    #[must_use]
+    pub fn job(&self) -> Option<&str> {
+        let told = match self {
+            Self::UnknownJob { job, .. } => Some(job.as_str()),
+            Self::UnknownPoint { job, .. }
+            | Self::Stranger { job, .. }
+            | Self::Busy { job, .. }
+            | Self::Fenced { job, .. }
+            | Self::CommitUnknown { job, .. }
+            | Self::NoMachine { job, .. }
+            | Self::JobHasPoints { job, .. }
+            | Self::WrongKindOfJob { job, .. }
+            | Self::NameTaken { job, .. }
+            | Self::SnapshotExpired { job, .. } => Some(job.as_str()),
+            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.job(),
+            _ => None,
+        };
+        told.or_else(|| Some(self.place()?.0.as_ref()?.job.as_ref()?.as_str()))
+    }
+
+    /// The machine, if it is about one.
+    #[must_use]
+    pub fn machine(&self) -> Option<&str> {
+        let told = match self {
+            Self::UnknownMachine { machine, .. }
+            | Self::Stranger { machine, .. }
+            | Self::MachineDamaged { machine, .. }
+            | Self::UnknownDisk { machine, .. }
+            | Self::Incomplete { machine, .. } => Some(machine.as_str()),
+            Self::Damaged { part: DamagedPart::Block { machine, .. }, .. } => Some(machine.as_str()),
+            Self::Torn { source, .. } => source.machine(),
+            _ => None,
+        };
+        told.or_else(|| Some(self.place()?.0.as_ref()?.machine.as_ref()?.as_str()))
+    }
+
+    /// Notes the side, unless it is known already.
+    pub(crate) fn on(mut self, side: Side) -> Self {
+        if self.side().is_none()
+            && let Some(place) = self.place_mut()
+        {
+            place.known().side = Some(side);
+        }
+        self
+    }
+
+    /// Notes the repository, unless a place is known already.
+    pub(crate) fn at<L: Into<Located>>(mut self, repository: impl FnOnce() -> L) -> Self {
+        let Located { location, id } = repository().into();
+        let is_it = self.location().is_none_or(|known| known == location);
+        if let Some(place) = self.place_mut().filter(|_| is_it) {
+            let known = place.known();
+            known.location.get_or_insert(location);
+            known.repository = known.repository.or(id);
+        }
+        self
+    }
+
+    /// Notes the object, unless one is known already.
+    pub(crate) fn of_object(mut self, key: &offsite_repository::Key) -> Self {
+        if self.key().is_none()
+            && let Some(place) = self.place_mut()
+        {
+            place.known().key = Some(key.to_string());
+        }
+        self
+    }
+
+    /// Notes the job, unless one is known already.
+    pub(crate) fn in_job(mut self, job: &JobName) -> Self {
+        if self.job().is_none()
+            && let Some(place) = self.place_mut()
+        {
+            place.known().job = Some(job.clone());
+        }
+        self
+    }
+
+    /// Notes the machine, unless one is known already.
+    pub(crate) fn of_machine(mut self, machine: &MachineName) -> Self {
+        if self.machine().is_none()
+            && let Some(place) = self.place_mut()
+        {
+            place.known().machine = Some(machine.clone());
+        }
+        self
+    }
+
+    /// Notes the side of an operation that reads from `sources` and writes to `target`, by the repository in which it happened. What
+    /// happened nowhere else has happened at the target.
+    pub(crate) fn between(self, sources: impl IntoIterator<Item = Located>, target: &Located) -> Self {
+        let own = self.place().and_then(|place| place.0.as_ref()?.repository);
+        let is_there = |there: &Located| match (own, there.id) {
+            (Some(own), Some(id)) => own == id,
+            _ => self.location().is_some_and(|location| location == there.location),
+        };
+        let is_nowhere = own.is_none() && self.location().is_none();
+        match (is_nowhere || is_there(target), sources.into_iter().any(|source| is_there(&source))) {
+            // Those that are called the same, where nothing else tells.
+            (true, true) => self,
+            (true, false) => self.on(Side::Target).at(|| target.clone()),
+            (false, true) => self.on(Side::Source),
+            (false, false) => self,
+        }
+    }
+
+    fn place(&self) -> Option<&ErrorPlace> {
+        match self {
+            Self::Repository { at, .. }
+            | Self::Damaged { at, .. }
+            | Self::NoRoom { at, .. }
+            | Self::UnknownJob { at, .. }
+            | Self::UnknownMachine { at, .. }
+            | Self::UnknownPoint { at, .. }
+            | Self::UnknownDisk { at, .. }
+            | Self::NothingYet { at, .. }
+            | Self::Incomplete { at, .. }
+            | Self::Busy { at, .. }
+            | Self::Fenced { at, .. }
+            | Self::CommitUnknown { at, .. }
+            | Self::SnapshotExpired { at, .. }
+            | Self::Image { at, .. }
+            | Self::ExportFile { at, .. }
+            | Self::PathTaken { at, .. }
+            | Self::InRepository { at, .. }
+            | Self::InUse { at, .. }
+            | Self::DeviceTooSmall { at, .. }
+            | Self::NoMachine { at, .. }
+            | Self::NoSource { at, .. }
+            | Self::Io { at, .. }
+            | Self::InvalidSetting { at, .. }
+            | Self::Defect { at, .. } => Some(at),
+            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place(),
+            Self::NotARepository { .. }
+            | Self::NotEmpty { .. }
+            | Self::AlreadyARepository { .. }
+            | Self::NamesNotExclusive { .. }
+            | Self::SameRepository { .. }
+            | Self::Stranger { .. }
+            | Self::JobHasPoints { .. }
+            | Self::WrongKindOfJob { .. }
+            | Self::NameTaken { .. } => None,
+        }
+    }
+
+    fn place_mut(&mut self) -> Option<&mut ErrorPlace> {
+        match self {
+            Self::Repository { at, .. }
+            | Self::Damaged { at, .. }
+            | Self::NoRoom { at, .. }
+            | Self::UnknownJob { at, .. }
+            | Self::UnknownMachine { at, .. }
+            | Self::UnknownPoint { at, .. }
+            | Self::UnknownDisk { at, .. }
+            | Self::NothingYet { at, .. }
+            | Self::Incomplete { at, .. }
+            | Self::Busy { at, .. }
+            | Self::Fenced { at, .. }
+            | Self::CommitUnknown { at, .. }
+            | Self::SnapshotExpired { at, .. }
+            | Self::Image { at, .. }
+            | Self::ExportFile { at, .. }
+            | Self::PathTaken { at, .. }
+            | Self::InRepository { at, .. }
+            | Self::InUse { at, .. }
+            | Self::DeviceTooSmall { at, .. }
+            | Self::NoMachine { at, .. }
+            | Self::NoSource { at, .. }
+            | Self::Io { at, .. }
+            | Self::InvalidSetting { at, .. }
+            | Self::Defect { at, .. } => Some(at),
+            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place_mut(),
+            Self::NotARepository { .. }
+            | Self::NotEmpty { .. }
+            | Self::AlreadyARepository { .. }
+            | Self::NamesNotExclusive { .. }
+            | Self::SameRepository { .. }
+            | Self::Stranger { .. }
+            | Self::JobHasPoints { .. }
+            | Self::WrongKindOfJob { .. }
+            | Self::NameTaken { .. } => None,
+        }
+    }
+}
+
+/// An operation whose errors know where they happened: `tell` adds what the operation knows of that.
+pub(crate) fn within<'a, T>(
+    tell: impl FnOnce(Error) -> Error + Send + 'a,
+    operation: impl Future<Output = Result<T>> + Send + 'a,
+) -> BoxFuture<'a, Result<T>> {
+    Box::pin(async move { operation.await.map_err(tell) })
+}
+
+/// Adds to an error of the engine where it happened. What is nearer to the fault knows better, so that nothing is written over.
+pub(crate) trait Within<T> {
+    fn on(self, side: Side) -> Result<T>;
+    fn at<L: Into<Located>>(self, repository: impl FnOnce() -> L) -> Result<T>;
+    fn of_object(self, key: &offsite_repository::Key) -> Result<T>;
+    fn in_job(self, job: &JobName) -> Result<T>;
+}
+
+impl<T> Within<T> for Result<T> {
+    fn on(self, side: Side) -> Result<T> {
+        self.map_err(|error| error.on(side))
+    }
+
+    fn at<L: Into<Located>>(self, repository: impl FnOnce() -> L) -> Result<T> {
+        self.map_err(|error| error.at(repository))
+    }
+
+    fn of_object(self, key: &offsite_repository::Key) -> Result<T> {
+        self.map_err(|error| error.of_object(key))
+    }
+
+    fn in_job(self, job: &JobName) -> Result<T> {
+        self.map_err(|error| error.in_job(job))
+    }
+}
+
+/// Adds what was being done to a repository's error.
+pub(crate) trait Context<T> {
+    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for offsite_repository::Result<T> {
+    fn while_doing(self, text: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::repository(text(), source))
+    }
+}

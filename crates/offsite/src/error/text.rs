@@ -1,0 +1,117 @@
+//! The words of errors that need more than a line of format.
+
+use std::path::Path;
+
+use offsite_core::{MachineName, Role, Sequence, Timestamp};
+
+use super::{DamagedPart, Error, ErrorPlace};
+use crate::{Bytes, FileUser};
+
+/// An error with what caused it, on one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+/// That an object is damaged, and what that means.
+pub(super) fn damaged(part: &DamagedPart, object: &str, at: &ErrorPlace) -> String {
+    let object = match part {
+        DamagedPart::Block { machine, disk, block } => {
+            format!("block {block} of disk {disk} of {machine}, in {object}")
+        }
+        _ => object.to_owned(),
+    };
+    let place = at.location().map(|location| format!(" in {location}")).unwrap_or_default();
+    let meaning = match part {
+        DamagedPart::Marker => "; the restore points are untouched".to_owned(),
+        DamagedPart::Head => "; the head before it may be intact, and is what is read then".to_owned(),
+        DamagedPart::Heads => "; there are backup files and nothing that says which restore points they are".to_owned(),
+        DamagedPart::Index { sequence } => {
+            format!("; restore point {sequence} needs it, and so do those that stand on that")
+        }
+        DamagedPart::Seed => "; nothing was taken over".to_owned(),
+        DamagedPart::Export => ", cut off, or none; nothing of it was imported".to_owned(),
+        DamagedPart::Folder => "; nothing in it proves a restore point".to_owned(),
+        DamagedPart::Point | DamagedPart::File | DamagedPart::Block { .. } => String::new(),
+    };
+    format!("{object}{place} is damaged{meaning}")
+}
+
+pub(super) fn held_by(holders: &[FileUser]) -> String {
+    match holders {
+        [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
+        holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What is left of a damaged machine.
+pub(super) fn what_is_left(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> String {
+    let other = match intact {
+        Some((sequence, time)) => {
+            format!("the newest that has it intact, as far as is known, is {sequence}, of {time}")
+        }
+        None => "no restore point is known to have it intact".to_owned(),
+    };
+    let rest = match is_salvageable {
+        true => "the rest of it can be salvaged from this one, with zeros for what is damaged",
+        false => "where its blocks lie is lost, so there is nothing to salvage it by",
+    };
+    format!("{other}; {rest}")
+}
+
+/// What a restore would write over.
+pub(super) fn taken(path: &Path, is_device: bool) -> String {
+    let path = path.display();
+    match is_device {
+        true => format!(
+            "disk image {path}: it is a block device, and is left as it is; restore to a file, or over what is on it"
+        ),
+        false => {
+            format!("disk image {path}: it exists already, and is left as it is; restore to another path, or over it")
+        }
+    }
+}
+
+/// What a job is.
+pub(super) fn kind_of(role: Role) -> &'static str {
+    match role {
+        Role::Backup => "backup",
+        Role::Copy => "copy",
+    }
+}
+
+/// Which older restore point has a machine whole.
+pub(super) fn whole_in(whole: &Option<(Sequence, Timestamp)>) -> String {
+    match whole {
+        Some((sequence, time)) => format!("restore point {sequence}, of {time}, has it whole"),
+        None => "no older restore point has it whole; a later copy may".to_owned(),
+    }
+}
+
+/// How many names an error lists.
+const KNOWN_MAX: usize = 12;
+
+/// What is to stay free, in words.
+pub(super) fn staying(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(", of which {} are to stay free", Bytes(bytes)) }
+}
+
+/// A line each.
+pub(super) fn each(failed: &[(MachineName, Error)]) -> String {
+    let lines = failed.iter().take(KNOWN_MAX).map(|(name, error)| format!("\n  {name}: {}", causes(error)));
+    let more = failed.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0);
+    lines.chain(more.map(|more| format!("\n  and {more} more"))).collect()
+}
+
+pub(super) fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names if names.len() <= KNOWN_MAX => format!("; there are: {}", names.join(", ")),
+        names => format!("; there are: {}, and {} more", names[..KNOWN_MAX].join(", "), names.len() - KNOWN_MAX),
+    }
+}

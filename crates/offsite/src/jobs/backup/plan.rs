@@ -1,0 +1,154 @@
+//! What the next run of a backup job will do, without doing it.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use offsite_core::plan::Plan;
+use offsite_core::retention::Flags;
+use offsite_core::{BlockMap, MachineMap, MachineName, PointKind, Role, Sequence, Timestamp};
+
+use super::BackupJob;
+use super::method::Making;
+use super::points::{Place, Points};
+use super::store::Images;
+use crate::commit::dry_run::DryRun;
+use crate::commit::point::{Abandoned, Addition};
+use crate::commit::writer::{WriterSettings, refuse_role};
+use crate::folder::layout::Layout;
+use crate::jobs::transform::{PlannedOperation, Transforms, plan, plan_healing};
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
+use crate::report::MachineFailure;
+use crate::{Error, Result};
+
+/// What the next run of a backup job will do. Which blocks have changed only reading the images tells, so this has bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupPlan {
+    /// The number of the new restore point.
+    pub sequence: Sequence,
+    /// Whether the new point will stand alone.
+    pub full: bool,
+    /// The machines whose images can be read.
+    pub machines: Vec<PlannedBackup>,
+    /// The machines that have an image which cannot be backed up.
+    pub failed: Vec<MachineFailure>,
+    /// The transforms after the backup, as far as they do not depend on what has changed.
+    pub operations: Vec<PlannedOperation>,
+}
+
+/// The backup of a machine that is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedBackup {
+    /// The machine.
+    pub name: MachineName,
+    /// How many disks it has.
+    pub disks: usize,
+    /// The run reads no more bytes of the images than these.
+    pub read_bytes_max: u64,
+    /// Whether the job has no restore point of it yet.
+    pub is_new: bool,
+}
+
+impl BackupPlan {
+    /// The run reads no more bytes of all images than these.
+    #[must_use]
+    pub fn read_bytes_max(&self) -> u64 {
+        self.machines.iter().fold(0, |sum: u64, machine| sum.saturating_add(machine.read_bytes_max))
+    }
+}
+
+impl BackupJob {
+    /// What a run at `now` would do. It looks at the images and does not read them, and it writes nothing.
+    ///
+    /// # Errors
+    /// As for [`BackupJob::run`], but for reading blocks and for writing.
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupPlan>> {
+        Box::pin(async move {
+            let images = self.images().await?;
+            let folder = match JobFolder::open(&self.repository, &self.job).await {
+                Err(Error::UnknownJob { .. }) => None,
+                folder => Some(folder?),
+            };
+            let planned = self.plan_with(folder.as_ref(), images, now).await;
+            match folder {
+                Some(folder) => folder.unpin(None, planned).await,
+                None => planned,
+            }
+        })
+    }
+
+    async fn plan_with(&self, folder: Option<&JobFolder>, images: Images, now: Timestamp) -> Result<BackupPlan> {
+        let settings = WriterSettings {
+            role: Role::Backup,
+            block_size: self.block_size.unwrap_or_default(),
+            lease_duration: self.lease_duration,
+            now,
+            clock: self.transforms.clock(),
+        };
+        let head = match folder {
+            Some(folder) => Some(folder.head_for_next_run().await?),
+            None => None,
+        };
+        if let Some(head) = &head {
+            refuse_role(&self.job, &self.repository, head, settings.role)?;
+        }
+        let head = DryRun::next_head(&self.repository, &settings, head)?;
+        self.refuse_block_size(head.chain.block_size())?;
+        let indexes = Indexes::new(&self.repository, &Layout::new(self.job.clone()), head.folder);
+        let mut dry_run = DryRun::new(&self.repository, head, indexes);
+        let chain = dry_run.head.chain.clone();
+        let making = Making::choose(&self.job, &chain, self.method, self.full)?;
+        let steps = chain.latest().and_then(|point| chain.steps_to(point.sequence)).unwrap_or_default();
+        let latest = dry_run.indexes.state(&steps).await?;
+        let sequence = dry_run.head.next_sequence;
+        let machines = images.bytes.iter().map(|(name, bytes)| PlannedBackup {
+            name: name.clone(),
+            disks: images.machines.get(name).map_or(0, Vec::len),
+            read_bytes_max: *bytes,
+            is_new: latest.machine(name).is_none(),
+        });
+        let machines: Vec<PlannedBackup> = machines.collect();
+        let step = unchanged(making, &latest, images.machines.keys(), now);
+        let plan_of_step = Plan { index: step, ..Plan::default() };
+        let place = Place { sequence, now, steps: &steps, latest: &latest };
+        let mut context = dry_run.context();
+        let Points { point, rollback } =
+            place.points(making, &plan_of_step, context.indexes, || context.minter.mint()).await?;
+        let full = point.kind == PointKind::Full;
+        let addition = Addition {
+            rollback,
+            point,
+            plan: plan_of_step,
+            predecessor_flags: Flags::NONE,
+            spare: &BlockMap::empty(),
+            abandoned: Abandoned::default(),
+        };
+        let (draft, _) = context.draft_point(addition).await?;
+        dry_run.imagine(draft);
+        let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
+        let mut operations = plan_healing(&mut dry_run, &[]).await?;
+        operations.extend(plan(&mut dry_run, &transforms, now, 1).await?);
+        let failed = images.failed.into_iter();
+        let failed = failed.map(|(name, error)| MachineFailure { name, why: (&error).into() }).collect();
+        Ok(BackupPlan { sequence, full, machines, failed, operations })
+    }
+}
+
+/// The step of a run in which no block has changed. What is new of a machine nobody knows yet, and has no block here.
+fn unchanged<'a>(
+    making: Making,
+    latest: &BlockMap,
+    names: impl Iterator<Item = &'a MachineName>,
+    now: Timestamp,
+) -> BlockMap {
+    let empty = MachineMap::new(now, BTreeMap::new());
+    let mut state = BlockMap::empty();
+    for name in names {
+        let known = latest.machine(name).filter(|_| making != Making::ActiveFull);
+        let machine = known.map_or_else(|| empty.clone(), |known| MachineMap::new(now, known.disks.clone()));
+        state.insert(name.clone(), machine);
+    }
+    if making == Making::ActiveFull { state } else { latest.diff(&state) }
+}

@@ -1,0 +1,277 @@
+//! Restore points that are open for reading.
+
+mod cache;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use offsite_core::{BlockSize, MachineName, MachineState, RestorePoint, Sequence, Timestamp};
+use tokio::sync::Mutex;
+
+use crate::claims::pin::Pin;
+use crate::folder::disks::DiskSummary;
+use crate::mover::{FrameSource, Wanted, load};
+use crate::reader::disk_reader::DiskReader;
+use crate::reader::disk_selector::DiskSelector;
+use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::{Error, ErrorPlace, JobName, OpenRepository, Result};
+use cache::Cache;
+
+/// So many bytes of decoded blocks are kept, unless told otherwise.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Machines in the states that a job holds of them, open for reading.
+///
+/// A snapshot pins what it reads: while it lives, or one of its [`DiskReader`]s, runs of the job free nothing that it needs. It may be
+/// held for hours; the pin renews itself. [`close`](Self::close) gives the pin back. If the snapshot is dropped instead, the next
+/// run of the job finds that nobody holds the pin any more, and removes it; a run on another host waits a minute for that.
+///
+/// A repository that takes no new objects, as it is read-only or full, is read without a pin. The same is true for a host that
+/// slept, and lost its pin to a run that took it for dead. In both cases the bytes that a reader hands out are right, as each block is
+/// compared with its digest. A block that was freed meanwhile is [`Error::SnapshotExpired`].
+///
+/// ```
+/// use offsite::{JobName, OpenRepository, PointSelector, Snapshot};
+///
+/// async fn first_sectors(repository: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
+///     let snapshot = Snapshot::open(repository, &JobName::new("Offsite Copy")?, PointSelector::Latest).await?;
+///     for machine in snapshot.machines() {
+///         for disk in &machine.disks {
+///             let reader = snapshot.disk(&machine.name, disk.number).await?;
+///             let mut sector = [0; 512];
+///             let length = reader.read_at(0, &mut sector).await?;
+///             println!("{} {}: {:?}", machine.name, disk.identity.name, &sector[..length]);
+///         }
+///     }
+///     snapshot.close().await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+}
+
+/// A machine in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineSnapshot {
+    /// Its name.
+    pub name: MachineName,
+    /// The restore point that its state is taken from.
+    pub sequence: Sequence,
+    /// When the machine was in that state.
+    pub captured: Timestamp,
+    /// Its disks, by number.
+    pub disks: Vec<DiskSummary>,
+}
+
+/// What a snapshot and its readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    folder: JobFolder,
+    frames: FrameSource,
+    machines: BTreeMap<MachineName, MachineSnapshot>,
+    indexes: Mutex<Indexes>,
+    cache: Arc<Cache>,
+    /// None if the repository could not be written to, and once the snapshot is closed.
+    pin: Mutex<Option<Pin>>,
+}
+
+impl Snapshot {
+    /// One restore point of `job`, with the machines that it has whole.
+    ///
+    /// A machine that this point has in part, or not at all, may be whole in an older one; [`Snapshot::newest`] finds it there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`]; [`Error::Damaged`] names a head or an index that cannot be used.
+    pub fn open<'a>(
+        repository: &'a OpenRepository,
+        job: &'a JobName,
+        point: PointSelector,
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(Self::of(repository, job, move |folder| {
+            let point = folder.point(point)?;
+            let whole = point.machines.iter().filter(|machine| machine.is_whole());
+            Ok(whole.map(|machine| (machine, point)).collect())
+        }))
+    }
+
+    /// The newest whole state of each machine that `job` holds, which may be of different restore points.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::Damaged`] names a head or an index that cannot be used.
+    pub fn newest<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(Self::of(repository, job, |folder| {
+            let names = folder.whole_machines(PointSelector::Latest).into_iter();
+            let states = names.map(|name| {
+                let point = folder.point_of(name, PointSelector::Latest)?;
+                Ok(point.machine(name).map(|machine| (machine, point)))
+            });
+            Ok(states.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        }))
+    }
+
+    /// The states that `choose` picks of the folder, each with its point.
+    async fn of(
+        repository: &OpenRepository,
+        job: &JobName,
+        choose: impl for<'f> FnOnce(&'f JobFolder) -> Result<Vec<(&'f MachineState, &'f RestorePoint)>>,
+    ) -> Result<Self> {
+        let (folder, pin) = JobFolder::pinned(repository, job).await?;
+        let mut indexes = folder.indexes();
+        let machines = match choose(&folder) {
+            Ok(states) => machines_of(&folder, &mut indexes, states).await,
+            Err(error) => Err(error),
+        };
+        let machines = match machines {
+            Ok(machines) => machines,
+            Err(error) => return folder.unpin(pin, Err(error)).await,
+        };
+        let frames = FrameSource::new(repository, folder.layout(), folder.head());
+        let cache = Arc::new(Cache::new(CACHE_BYTES));
+        let (indexes, pin) = (Mutex::new(indexes), Mutex::new(pin));
+        Ok(Self { shared: Arc::new(Shared { folder, frames, machines, indexes, cache, pin }) })
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> &JobName {
+        self.shared.folder.job()
+    }
+
+    /// The machines, by name.
+    pub fn machines(&self) -> impl Iterator<Item = &MachineSnapshot> {
+        self.shared.machines.values()
+    }
+
+    /// The machine of that name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMachine`] with the machines that there are.
+    pub fn machine(&self, name: &MachineName) -> Result<&MachineSnapshot> {
+        let known = &self.shared.machines;
+        known.get(name).ok_or_else(|| Error::UnknownMachine {
+            machine: name.to_string(),
+            place: format!("this snapshot of job {}", self.job()),
+            known: known.keys().map(ToString::to_string).collect(),
+            at: ErrorPlace::default(),
+        })
+    }
+
+    /// Opens a disk of a machine: by number, by name, or by a text that is either. Reads where its blocks lie, and no block.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMachine`], [`Error::UnknownDisk`]; [`Error::Damaged`] names an index that cannot be used;
+    /// [`Error::SnapshotExpired`] if the pin was lost and the restore point is gone.
+    pub fn disk<'a>(
+        &'a self,
+        machine: &'a MachineName,
+        disk: impl Into<DiskSelector>,
+    ) -> BoxFuture<'a, Result<DiskReader>> {
+        let disk = disk.into();
+        Box::pin(async move {
+            let found = self.machine(machine)?;
+            let disks = found.disks.iter().map(|disk| (disk.number, &disk.identity.name));
+            let number = disk.find(machine, disks)?;
+            let shared = &self.shared;
+            let point = shared.folder.point(PointSelector::Sequence(found.sequence))?;
+            let state = shared.folder.machine_at(&mut *shared.indexes.lock().await, machine, point).await;
+            let mut state = match state {
+                Err(error) => return Err(shared.judged(error).await),
+                Ok(state) => state,
+            };
+            let map = state.disks.remove(&number).ok_or_else(|| {
+                Error::defect(format!("the indexes of restore point {} contradict each other", point.sequence))
+            })?;
+            Ok(DiskReader::new(Arc::clone(shared), machine.clone(), number, map))
+        })
+    }
+
+    /// How many bytes of decoded blocks all readers of the snapshot keep together (default: 64 MiB). A block that is being read is kept
+    /// beyond that.
+    pub fn set_cache_bytes(&self, bytes: u64) {
+        self.shared.cache.resize(bytes);
+    }
+
+    /// Gives the pin back. Readers that are left go on without one: what they hand out is right, and what was freed meanwhile is
+    /// [`Error::SnapshotExpired`].
+    ///
+    /// # Errors
+    /// Those of the repository. The pin ends as if the snapshot had been dropped.
+    pub fn close(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            match self.shared.pin.lock().await.take() {
+                Some(pin) => pin.release().await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+}
+
+impl Shared {
+    pub(super) fn block_size(&self) -> BlockSize {
+        self.folder.chain().block_size()
+    }
+
+    /// The plain bytes of a block of a disk of `size_bytes`.
+    pub(super) async fn block(self: &Arc<Self>, wanted: Wanted, size_bytes: u64) -> Result<Bytes> {
+        let place = (wanted.at.file, wanted.at.offset);
+        let load = || {
+            let shared = Arc::clone(self);
+            async move {
+                match load(wanted, &shared.frames, (shared.block_size(), size_bytes)).await {
+                    Err(error) => Err(shared.judged(error).await),
+                    answer => answer,
+                }
+            }
+        };
+        self.cache.get(place, load).await
+    }
+
+    /// What an error is: of a block that is not there as it was stored, whether it was freed, or is damaged.
+    async fn judged(&self, error: Error) -> Error {
+        if !error.is_loss() {
+            return error;
+        }
+        match self.folder.is_expired().await {
+            Ok(false) => error,
+            // Nobody knows whether it is damage; that one cannot look is certain.
+            Err(outage) => outage,
+            Ok(true) => match self.pin.lock().await.as_ref() {
+                Some(pin) if pin.is_held().await => error,
+                _ => Error::expired(self.folder.job()),
+            },
+        }
+    }
+}
+
+/// What there is to say of these states.
+async fn machines_of(
+    folder: &JobFolder,
+    indexes: &mut Indexes,
+    states: Vec<(&MachineState, &RestorePoint)>,
+) -> Result<BTreeMap<MachineName, MachineSnapshot>> {
+    let mut known = BTreeMap::new();
+    let mut machines = BTreeMap::new();
+    for (machine, point) in states {
+        if !known.contains_key(&point.sequence) {
+            let steps = folder.chain().steps_to(point.sequence).unwrap_or_default();
+            known.insert(point.sequence, indexes.disks_after(&steps).await?);
+        }
+        let disks = known.get(&point.sequence).and_then(|disks| disks.get(&machine.name)).cloned();
+        let (name, captured) = (machine.name.clone(), machine.captured);
+        let disks = disks.unwrap_or_default();
+        machines.insert(name.clone(), MachineSnapshot { name, sequence: point.sequence, captured, disks });
+    }
+    Ok(machines)
+}

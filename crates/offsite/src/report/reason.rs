@@ -1,0 +1,132 @@
+//! Why something is not as it was to be, as data.
+
+use std::fmt;
+
+use offsite_core::{BlockSize, Timestamp};
+
+use crate::error::causes;
+use crate::{Error, JobName};
+
+/// What a report keeps of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ErrorSummary {
+    /// What went wrong, with its causes, on one line.
+    pub text: String,
+    /// Whether it may work later, without anybody doing something about it.
+    pub is_retryable: bool,
+}
+
+impl ErrorSummary {
+    /// The summary of an error that is not the engine's.
+    #[must_use]
+    pub fn new(text: impl Into<String>, is_retryable: bool) -> Self {
+        Self { text: text.into(), is_retryable }
+    }
+}
+
+impl ErrorSummary {
+    /// The summary of an error of a repository, where nothing more is known of what was being done.
+    pub(crate) fn of_repository(error: &offsite_repository::Error) -> Self {
+        Self { text: causes(error), is_retryable: error.is_retryable() }
+    }
+}
+
+impl From<&Error> for ErrorSummary {
+    fn from(error: &Error) -> Self {
+        Self { text: causes(error), is_retryable: error.is_retryable() }
+    }
+}
+
+impl fmt::Display for ErrorSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// Why a machine is not whole in a restore point, or not in it at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Reason {
+    /// No new restore point of it came.
+    NoNewPoint,
+    /// Its newest restore point is too old to count.
+    TooOld {
+        /// When the machine was in that state.
+        captured: Timestamp,
+    },
+    /// Its restore points are dated after the present.
+    FutureDated {
+        /// The earliest of their times, where it is known.
+        earliest: Option<Timestamp>,
+    },
+    /// A backup was still at work that may have brought its newest state.
+    BackupAtWork {
+        /// The job of that backup, where it is known.
+        job: Option<JobName>,
+    },
+    /// Another run of the job, perhaps on another host, was copying it.
+    RunAtWork,
+    /// There was a restore point, and its copy had not begun to transfer.
+    NotStarted,
+    /// The transfer was ended before it was done: it was stopped, or its window closed.
+    TransferEnded,
+    /// What was copied could not be committed.
+    NotCommitted,
+    /// No restore point has it whole.
+    NoWholePoint,
+    /// It has restore points in the target repository only.
+    InTarget,
+    /// No source has it.
+    Missing,
+    /// It left the selection, or its sources.
+    NotSelected,
+    /// Its source has blocks of another size than the copy.
+    OtherBlockSize {
+        /// The job that has it.
+        job: JobName,
+        /// The size of the blocks there.
+        source: BlockSize,
+        /// The size of the blocks of the copy.
+        copy: BlockSize,
+    },
+    /// Something failed.
+    Failed(ErrorSummary),
+}
+
+impl From<&Error> for Reason {
+    fn from(error: &Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNewPoint => formatter.write_str("no new restore point came"),
+            Self::TooOld { captured } => write!(formatter, "its newest restore point, of {captured}, is too old"),
+            Self::FutureDated { earliest: None } => formatter.write_str("its restore points are dated in the future"),
+            Self::FutureDated { earliest: Some(earliest) } => {
+                write!(formatter, "its restore points are dated in the future, from {earliest} on")
+            }
+            Self::BackupAtWork { job: None } => formatter.write_str("its backup was still at work at the end"),
+            Self::BackupAtWork { job: Some(job) } => {
+                write!(formatter, "its backup by job {job} was still at work at the end")
+            }
+            Self::RunAtWork => formatter.write_str("another run of the job was at work at the end"),
+            Self::NotStarted => formatter.write_str("its copy had not begun to transfer"),
+            Self::TransferEnded => formatter.write_str("the transfer was ended"),
+            Self::NotCommitted => formatter.write_str("what was copied could not be committed"),
+            Self::NoWholePoint => formatter.write_str("no restore point has it whole"),
+            Self::InTarget => formatter.write_str("its restore points are in the target only"),
+            Self::Missing => formatter.write_str("no source has it"),
+            Self::NotSelected => formatter.write_str("it left the selection"),
+            Self::OtherBlockSize { job, source, copy } => {
+                write!(formatter, "the copy has blocks of {copy}, and its source {job} has blocks of {source}")
+            }
+            Self::Failed(error) => error.fmt(formatter),
+        }
+    }
+}

@@ -55,10 +55,10 @@ fn map(blocks: u32, file: ObjectId, keeps: bool, version: u64, stored: impl Fn(u
             }
         }
         let size_bytes = u64::from(count) << 20;
-        let identity = DiskIdentity { name: DiskName::nearest("vda"), format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(DiskName::nearest("vda"), ImageFormat::Raw);
         let keeps_blocks = if keeps { count } else { 0 };
         let disk = DiskMap::new(identity, size_bytes, count.into(), keeps_blocks, runs).expect("runs in order");
-        map.insert(name(machine), MachineMap { captured: time(), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
+        map.insert(name(machine), MachineMap::new(time(), BTreeMap::from([(DiskNumber(0), disk)])));
     }
     map
 }

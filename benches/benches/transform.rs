@@ -14,11 +14,10 @@ use offsite::model::BlockSize;
 use offsite::model::MachineName;
 use offsite::report::{Operation, TransformReport};
 use offsite::retention::Anchors;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::DeletedMachines;
 use offsite::retention::Gfs;
-use offsite::retention::Method;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::{
     BackupJob, Compact, CopyJob, ImageSource, JobName, MergeMethod, OpenRepository, Selection, TransformJob, Transforms,
@@ -78,14 +77,14 @@ enum From {
     Shared,
 }
 
-fn policy(gfs: Option<Method>) -> Policy {
+fn policy(gfs: Option<ArchiveMethod>) -> Policy {
     // An hour after the first point, which it flags as soon as there is another.
     let anchors = Anchors::default().at_hour(23).expect("an hour");
     let gfs = gfs.map(|method| Gfs::new(2, 0, 0, 0).expect("a tier").with_method(method).with_anchors(anchors));
-    Policy { regular: Regular::Simple(Simple::new(VERSIONS - 1).expect("points")), gfs, ..Policy::default() }
+    Policy::new(Simple::new(VERSIONS - 1).expect("points")).with_gfs(gfs)
 }
 
-fn merging(merge: MergeMethod, gfs: Option<Method>) -> Transforms {
+fn merging(merge: MergeMethod, gfs: Option<ArchiveMethod>) -> Transforms {
     Transforms::keeping(policy(gfs)).merge(merge).apply_changes_at_once(true)
 }
 
@@ -112,7 +111,7 @@ fn steps() -> [Step; 5] {
         },
         Step {
             name: "independent full",
-            transforms: merging(MergeMethod::Adopt, Some(Method::Independent)),
+            transforms: merging(MergeMethod::Adopt, Some(ArchiveMethod::Independent)),
             is_meant: |operation| matches!(operation, Operation::MakeIndependent { .. }),
             from: From::Shared,
         },
@@ -139,7 +138,7 @@ impl Fixture {
         copied(case, &target).await;
         let (adopted, shared) = (target.fork(), target.fork());
         transform(&adopted, &merging(MergeMethod::Adopt, None)).await;
-        transform(&shared, &merging(MergeMethod::Adopt, Some(Method::Shared))).await;
+        transform(&shared, &merging(MergeMethod::Adopt, Some(ArchiveMethod::Shared))).await;
         Self { chain: target, adopted, shared }
     }
 
@@ -180,10 +179,9 @@ async fn copied(case: Case, target: &Memory) {
         }
         backup.run(now(version)).await.expect("a backup");
         // With tiers, so that points are flagged; nothing is due yet.
-        let settings = Transforms::keeping(Policy {
-            regular: Regular::Simple(Simple::new(VERSIONS).expect("points")),
-            ..policy(Some(Method::Shared))
-        });
+        let settings = Transforms::keeping(
+            policy(Some(ArchiveMethod::Shared)).with_regular(Simple::new(VERSIONS).expect("points")),
+        );
         let copy = CopyJob::new(job(COPY_JOB), &source, job(BACKUP_JOB), &target).expect("two repositories");
         let selection = Selection::machines(machines.into_iter().map(name).collect());
         copy.select(selection).transforms(settings).run(now(version)).await.expect("a copy");

@@ -99,7 +99,7 @@ impl Disk {
             runs.push(Run::Zero { first: end, count: count - end });
         }
         let name = DiskName::nearest(&format!("of-{count}"));
-        let identity = DiskIdentity { name, format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(name, ImageFormat::Raw);
         DiskMap::new(identity, u64::from(count) << 18, count.into(), keeps, runs).expect("runs in order")
     }
 }
@@ -119,7 +119,7 @@ impl Step {
                 (DiskNumber((number % 3).into()), disk.map(is_long, is_full, salt))
             });
             let captured = Timestamp::from_unix_secs(i64::try_from(salt).unwrap_or(0)).expect("a time in range");
-            map.insert(name(*number), MachineMap { captured, disks: disks.collect() });
+            map.insert(name(*number), MachineMap::new(captured, disks.collect()));
         }
         map
     }

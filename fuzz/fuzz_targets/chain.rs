@@ -11,7 +11,7 @@ use offsite::{
     BackupJob, BackupMethod, Compact, CopyJob, Error, FullKind, ImageSource, JobFolder, JobName, LiveShare,
     MergeMethod, OpenRepository, PointSelector, Repair, Restore, Transforms, Verify,
 };
-use offsite_core::retention::{DeletedMachines, Gfs, Method, Policy, Regular, Simple};
+use offsite_core::retention::{ArchiveMethod, DeletedMachines, Gfs, Policy, Simple};
 use offsite_core::{BlockSize, MachineName, Timestamp};
 use offsite_fuzz::{now, run};
 use offsite_repository::testing::{Memory, MemoryOptions};
@@ -170,16 +170,13 @@ impl Play {
 
     async fn copy(&mut self, keep: u8, merge: Merge, archives: Archives, compacts: bool) {
         let gfs = |method| Gfs::new(1, 1, 0, 0).ok().map(|gfs| gfs.with_method(method));
-        let policy = Policy {
-            regular: Regular::Simple(Simple::new(2 + u32::from(keep % 4)).expect("at least two")),
-            gfs: match archives {
-                Archives::None => None,
-                Archives::Shared => gfs(Method::Shared),
-                Archives::Independent => gfs(Method::Independent),
-                Archives::Active => gfs(Method::Active),
-            },
-            ..Policy::default()
-        };
+        let simple = Simple::new(2 + u32::from(keep % 4)).expect("at least two");
+        let policy = Policy::new(simple).with_gfs(match archives {
+            Archives::None => None,
+            Archives::Shared => gfs(ArchiveMethod::Shared),
+            Archives::Independent => gfs(ArchiveMethod::Independent),
+            Archives::Active => gfs(ArchiveMethod::Active),
+        });
         let below = LiveShare::new(0.9).expect("a share");
         let merge = match merge {
             Merge::Auto => MergeMethod::Auto,

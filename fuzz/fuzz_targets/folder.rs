@@ -11,7 +11,7 @@ use offsite::{Error, JobFolder, OpenRepository, Restore, TransformJob, Verify};
 use offsite_core::{Head, Lease, RetiredObject, Retirement};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, Verification};
 use offsite_core::format::{Kind, encode_record};
-use offsite_core::{MachineName, ObjectId};
+use offsite_core::{CommitId, FolderId, MachineName, ObjectId};
 use offsite_fuzz::export::{Built, import, job};
 use offsite_fuzz::{mended, now, object, run};
 use offsite_repository::testing::Memory;
@@ -95,7 +95,7 @@ async fn put_head(memory: &Memory, change: impl FnOnce(&mut Head)) {
     let Some(mut head) = newest(memory) else { return };
     head.ancestry.insert(0, head.commit);
     head.ancestry.truncate(8);
-    (head.number, head.commit) = (head.number + 1, [head.number as u8; 16]);
+    (head.number, head.commit) = (head.number + 1, CommitId::new([head.number as u8; 16]));
     change(&mut head);
     if let Ok(bytes) = head.encode() {
         put(memory, &format!("head/{:020}", head.number), bytes).await;
@@ -103,8 +103,8 @@ async fn put_head(memory: &Memory, change: impl FnOnce(&mut Head)) {
 }
 
 async fn put_thing(memory: &Memory, thing: Thing) {
-    let ours = newest(memory).map_or([0; 16], |head| head.folder);
-    let folder = |is_ours: bool| if is_ours { ours } else { [9; 16] };
+    let ours = newest(memory).map_or(FolderId::new([0; 16]), |head| head.folder);
+    let folder = |is_ours: bool| if is_ours { ours } else { FolderId::new([9; 16]) };
     match thing {
         Thing::Pin { nonce, renewals, is_ours, head, holder } => {
             let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -139,7 +139,7 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             }
             put_head(memory, |head| {
                 let since = head.number;
-                head.retired.push(Retirement { since, what: RetiredObject::Ranges(id), bytes: 1 });
+                head.retired.push(Retirement::new(since, RetiredObject::Ranges(id), 1));
             })
             .await;
         }
@@ -147,11 +147,11 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             let id = ObjectId::from_stored(id);
             let what = [RetiredObject::File(id), RetiredObject::Index(id), RetiredObject::Ranges(id)];
             let what = what[usize::from(kind % 3)];
-            put_head(memory, |head| head.retired.push(Retirement { since: since.into(), what, bytes })).await;
+            put_head(memory, |head| head.retired.push(Retirement::new(since.into(), what, bytes))).await;
         }
         Thing::Taken { holder, duration_secs } => {
             put_head(memory, |head| {
-                head.lease = Some(Lease { holder, duration_secs: duration_secs.into() });
+                head.lease = Some(Lease::new(holder, duration_secs.into()));
             })
             .await;
         }

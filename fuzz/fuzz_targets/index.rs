@@ -58,7 +58,7 @@ fn with_page_checksum(bytes: &[u8]) -> Option<Vec<u8>> {
 fn everything(directory: &Directory) -> Coverage {
     let mut step = BlockMap::empty();
     for (state, _) in &directory.machines {
-        step.insert(state.name.clone(), MachineMap { captured: state.captured, disks: BTreeMap::new() });
+        step.insert(state.name.clone(), MachineMap::new(state.captured, BTreeMap::new()));
     }
     Coverage::of(&step)
 }

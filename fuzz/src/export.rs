@@ -14,7 +14,7 @@ use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHea
 use offsite_core::format::{Kind, checksum, encode_record};
 use offsite_core::plan::{Placement, Placer};
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineName,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, FolderId, ImageFormat, MachineMap, MachineName,
     MachineNumber, MachineState, ObjectId,
     PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
@@ -24,7 +24,7 @@ use sha2::Digest as _;
 use crate::{mended, now, run_with};
 
 const BLOCK: u64 = 256 << 10;
-const ID: [u8; 16] = [7; 16];
+const ID: FolderId = FolderId::new([7; 16]);
 const FILE: ObjectId = ObjectId::new(1, 1);
 const INDEX: ObjectId = ObjectId::new(1, 2);
 
@@ -87,7 +87,7 @@ impl Built {
             });
             map.insert(
                 name.clone(),
-                MachineMap { captured: time(), disks: disks.collect::<Option<BTreeMap<_, _>>>()? },
+                MachineMap::new(time(), disks.collect::<Option<BTreeMap<_, _>>>()?),
             );
             let status = [Status::Complete, Status::Incomplete, Status::Carried][usize::from(self.index_off[2] % 3)];
             states.push((MachineState::new(name, status, time()), MachineNumber(number)));
@@ -204,7 +204,7 @@ impl Disk {
             runs.push(Run::Stored { block, at: StoredBlock { file, offset, length, digest } });
         }
         let name = DiskName::nearest(&format!("vd{disk}"));
-        DiskMap::new(DiskIdentity { name, format: ImageFormat::Raw }, size_bytes, count, 0, runs).ok()
+        DiskMap::new(DiskIdentity::new(name, ImageFormat::Raw), size_bytes, count, 0, runs).ok()
     }
 }
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offsite::runner::Settings;
-use offsite::schedule::ahead_max_secs;
 use offsite::{JobName, Selection, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
@@ -447,7 +446,7 @@ impl JobConfig {
         let (policy, deleted_machines) = (self.retention.policy_in(zone)?, self.retention.deleted_machines()?);
         // Who has not said how often the job runs may start it by hand, a few times a year.
         let settings = self.every.as_ref().map(|_| self.settings()).transpose().map_err(|fault| fault.why)?;
-        let clock_ahead_max_secs = settings.map(|settings| ahead_max_secs(&settings.schedule));
+        let clock_ahead_max_secs = settings.map(|settings| settings.schedule.ahead_max_secs());
         Ok(self
             .transform
             .transforms(policy)?

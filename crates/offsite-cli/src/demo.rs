@@ -11,7 +11,6 @@ use offsite::model::Timestamp;
 use offsite::report::{BackupReport, CopyReport, Operation};
 use offsite::retention::Gfs;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::{
     BackupJob, CopyJob, ImageSource, JobFolder, JobName, OpenRepository, PointSelector, Restore, Transforms, Verify,
@@ -289,7 +288,7 @@ fn policy() -> Result<Policy, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
     let keep = Simple::new(KEEP).map_err(|error| failed(&error))?;
     let gfs = Gfs::new(WEEKLY, 0, 0, 0).map_err(|error| failed(&error))?;
-    Ok(Policy { regular: Regular::Simple(keep), gfs: Some(gfs), ..Policy::default() })
+    Ok(Policy::new(keep).with_gfs(gfs))
 }
 
 fn day_of(time: Timestamp) -> u32 {

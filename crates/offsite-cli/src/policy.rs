@@ -1,11 +1,11 @@
 //! Retention as people write it: the table `[jobs.NAME.retention]`, and the same keys in a file of their own.
 
 use offsite::retention::Anchors;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::Days;
 use offsite::retention::DeletedMachines;
 use offsite::retention::Gfs;
 use offsite::retention::Marking;
-use offsite::retention::Method;
 use offsite::retention::MonthDay;
 use offsite::retention::Policy;
 use offsite::retention::QuarterMonth;
@@ -38,7 +38,7 @@ struct GfsConfig {
     #[serde(default)]
     yearly: u32,
     #[serde(default, deserialize_with = "method")]
-    method: Method,
+    method: ArchiveMethod,
     #[serde(default, deserialize_with = "marking")]
     marking: Marking,
     #[serde(default, deserialize_with = "weekday")]
@@ -83,7 +83,7 @@ impl RetentionConfig {
             None => zone,
             Some(name) => Zone::named(name).map_err(|error| format!("time_zone: {error}"))?,
         };
-        Ok(Policy { regular, gfs, zone })
+        Ok(Policy::new(regular).with_gfs(gfs).with_zone(zone))
     }
 }
 
@@ -154,8 +154,12 @@ fn one_of<'de, T: Copy, D: Deserializer<'de>>(deserializer: D, choices: &[(&str,
     })
 }
 
-fn method<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Method, D::Error> {
-    let choices = [("shared", Method::Shared), ("independent", Method::Independent), ("active", Method::Active)];
+fn method<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ArchiveMethod, D::Error> {
+    let choices = [
+        ("shared", ArchiveMethod::Shared),
+        ("independent", ArchiveMethod::Independent),
+        ("active", ArchiveMethod::Active),
+    ];
     one_of(deserializer, &choices)
 }
 
@@ -233,12 +237,10 @@ mod tests {
             .in_quarter(QuarterMonth::Last, MonthDay::day(15).unwrap())
             .in_year(12, MonthDay::last_day())
             .unwrap();
-        let gfs = Gfs::new(4, 0, 0, 3).unwrap().with_anchors(anchors).with_method(Method::Active);
-        let expected = Policy {
-            regular: Regular::Simple(Simple::new(3).unwrap()),
-            gfs: Some(gfs.with_marking(Marking::InInterval)),
-            zone: Zone::named("Europe/Berlin").unwrap(),
-        };
+        let gfs = Gfs::new(4, 0, 0, 3).unwrap().with_anchors(anchors).with_method(ArchiveMethod::Active);
+        let expected = Policy::new(Simple::new(3).unwrap())
+            .with_gfs(gfs.with_marking(Marking::InInterval))
+            .with_zone(Zone::named("Europe/Berlin").unwrap());
         assert_eq!(policy, Ok(expected));
         assert_eq!(parse(""), Ok(Policy::default()));
         let by_days = parse("keep_days = 30").unwrap();

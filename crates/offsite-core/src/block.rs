@@ -1,9 +1,11 @@
 //! Blocks: the fixed-size pieces of a disk.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// The size of a job's blocks. A job keeps the size that its first restore point had.
+/// The size of a job's blocks. A job keeps the size of its first restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
 pub enum BlockSize {
     /// 256 KiB: smallest increments, largest index.
     KiB256,
@@ -18,8 +20,12 @@ pub enum BlockSize {
 
 /// A size that no block has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a block of {0} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
-pub struct BlockSizeError(pub u64);
+#[error("a block of {bytes} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
+#[non_exhaustive]
+pub struct BlockSizeError {
+    /// The size.
+    pub bytes: u64,
+}
 
 impl BlockSize {
     /// All sizes, ascending.
@@ -36,15 +42,15 @@ impl BlockSize {
         }
     }
 
-    /// The size that has so many bytes.
+    /// The block size of `bytes` bytes.
     ///
     /// # Errors
     /// [`BlockSizeError`] for any but the four sizes.
     pub fn from_bytes(bytes: u64) -> Result<Self, BlockSizeError> {
-        Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError(bytes))
+        Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError { bytes })
     }
 
-    /// How many blocks a disk of `size_bytes` has; the last may be shorter than the others.
+    /// How many blocks a disk of `size_bytes` has. The last may be shorter than the others.
     #[must_use]
     pub const fn count(self, size_bytes: u64) -> u64 {
         size_bytes.div_ceil(self.bytes() as u64)
@@ -75,9 +81,31 @@ impl fmt::Display for BlockSize {
     }
 }
 
-/// The SHA-256 of a block's plain bytes (FIPS 180-4). Two blocks are taken for equal if their digests are.
+/// The SHA-256 of a block's plain bytes (FIPS 180-4). Blocks with equal digests count as equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+/// A text that is no digest: it must have 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest has 64 hexadecimal digits")]
+#[non_exhaustive]
+pub struct DigestError;
+
+/// 64 hexadecimal digits.
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// Reads what `Display` prints.
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        crate::id::from_hex(text).map(Self).ok_or(DigestError)
+    }
+}
 
 impl fmt::Debug for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

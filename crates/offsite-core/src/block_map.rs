@@ -6,15 +6,22 @@ use crate::{Coverage, DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, T
 
 /// What a restore point, or a step between two, knows of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MachineMap {
-    /// When the machine was in the state that the disks describe.
+    /// When the machine was in this state.
     pub captured: Timestamp,
-    /// Its disks: all of them, also those that did not change.
+    /// All its disks, with or without a change.
     pub disks: BTreeMap<DiskNumber, DiskMap>,
 }
 
 impl MachineMap {
-    /// Whether both have the same disks with the same content, wherever it is stored and whenever it was captured.
+    /// The machine at `captured`, with these disks.
+    #[must_use]
+    pub const fn new(captured: Timestamp, disks: BTreeMap<DiskNumber, DiskMap>) -> Self {
+        Self { captured, disks }
+    }
+
+    /// Whether both have the same disks with the same content. Place and time do not matter.
     #[must_use]
     pub fn has_content_of(&self, other: &Self) -> bool {
         self.disks.keys().eq(other.disks.keys())
@@ -24,9 +31,9 @@ impl MachineMap {
 
 /// Where the blocks of machines lie: sorted runs per disk.
 ///
-/// As a *state* it says what each block is. As a *step* it says what changes on the way to the next state; machines
+/// As a *state* it says what each block is. As a *step* it says what changes on the way to the next state, and the machines
 /// that it does not name stay as they were. [`overlay`](BlockMap::overlay) (⊕) applies a step to a state, or joins two
-/// steps; it is associative, and the empty map changes nothing.
+/// steps. It is associative, and the empty map changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BlockMap {
     machines: BTreeMap<MachineName, MachineMap>,
@@ -34,6 +41,7 @@ pub struct BlockMap {
 
 /// A stored block that an overlay left without a place in its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Displaced {
     /// Its machine.
     pub machine: MachineName,
@@ -64,7 +72,7 @@ impl BlockMap {
         self.machines.get(name)
     }
 
-    /// Puts a machine in, in place of what was known of it.
+    /// Puts a machine in, in place of one of that name.
     pub fn insert(&mut self, name: MachineName, machine: MachineMap) {
         self.machines.insert(name, machine);
     }
@@ -92,7 +100,7 @@ impl BlockMap {
         files
     }
 
-    /// Whether every disk of every machine stands alone.
+    /// Whether the map covers every block of its disks.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.machines.values().flat_map(|machine| machine.disks.values()).all(DiskMap::is_full)
@@ -100,13 +108,13 @@ impl BlockMap {
 
     /// `self ⊕ upper`: where both know a block, `upper` is right.
     ///
-    /// A machine that `upper` names has `upper`'s disks afterwards; one that it does not name stays as it was.
+    /// A machine of `upper` has `upper`'s disks afterwards. Any other stays as it was.
     #[must_use]
     pub fn overlay(&self, upper: &Self) -> Self {
         self.overlay_with(upper, |_| {})
     }
 
-    /// `self ⊕ upper`, and each stored block of `self` that the result no longer holds is handed to `displaced`.
+    /// `self ⊕ upper`. `displaced` gets each stored block of `self` that the result no longer holds.
     #[must_use]
     pub fn overlay_with(&self, upper: &Self, mut displaced: impl FnMut(Displaced)) -> Self {
         let mut result = self.clone();
@@ -122,9 +130,9 @@ impl BlockMap {
         result
     }
 
-    /// The smallest step `d` with `self ⊕ d` = `next` for the machines of `next`, both being states.
+    /// The smallest step `d` with `self ⊕ d` = `next` for the machines of `next`. Both maps are states.
     ///
-    /// Content is compared by digest alone; nothing is read. The blocks of the step lie where `next` has them.
+    /// Digests alone tell what differs. The blocks of the step lie where `next` has them.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Self {
         let machines = next.machines.iter().map(|(name, machine)| {
@@ -141,16 +149,16 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The map of those machines only.
+    /// The map of those machines only that `keep` answers true for.
     #[must_use]
     pub fn project(&self, mut keep: impl FnMut(&MachineName) -> bool) -> Self {
         let kept = self.machines.iter().filter(|(name, _)| keep(name));
         Self { machines: kept.map(|(name, machine)| (name.clone(), machine.clone())).collect() }
     }
 
-    /// What this map says of the blocks of `coverage`, of the machines that it names.
+    /// The part of this map that lies in `coverage`.
     ///
-    /// Such parts combine as the whole maps do, as far as the coverage goes: the part of `a ⊕ b` is that of `a` ⊕ that of `b`.
+    /// Parts combine as whole maps do: the part of `a ⊕ b` is that of `a` ⊕ that of `b`.
     #[must_use]
     pub fn restricted(&self, coverage: &Coverage) -> Self {
         let machines = self.machines.iter().filter(|(name, _)| coverage.names(name)).map(|(name, machine)| {
@@ -166,8 +174,8 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The step that undoes `step` where it is done to this state: (`self` ⊕ `step`) ⊕ the result is `self` again, for the
-    /// machines of both. A machine that was not there before the step is not named.
+    /// The step that undoes `step` after this state: (`self` ⊕ `step`) ⊕ the result is `self` again, for the machines of both.
+    /// It does not name machines that `step` brought.
     #[must_use]
     pub fn inverse(&self, step: &Self) -> Self {
         let machines = step.machines.iter().filter_map(|(name, machine)| {
@@ -184,7 +192,7 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The step that puts those stored blocks that `place` says where it says, and keeps all others.
+    /// The step that moves stored blocks to the places that `place` gives. Blocks without a place stay.
     #[must_use]
     pub fn picked(
         &self,
@@ -201,8 +209,8 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// This state without the stored blocks that `is_lost` says are lost: its [`diff`](Self::diff) to a state that has them
-    /// brings them again.
+    /// This state without the blocks that `is_lost` answers true for. Its [`diff`](Self::diff) to a state with them brings them
+    /// again.
     #[must_use]
     pub fn without(&self, mut is_lost: impl FnMut(&StoredBlock) -> bool) -> Self {
         let machines = self.machines.iter().map(|(name, machine)| {
@@ -227,8 +235,7 @@ impl BlockMap {
         self
     }
 
-    /// Whether both maps hold the same machines with the same disks and content, wherever it is stored and whenever it
-    /// was captured.
+    /// Whether both maps have the same machines with the same content. Place and time do not matter.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         self.machines.keys().eq(other.machines.keys())

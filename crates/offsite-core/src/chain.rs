@@ -1,11 +1,12 @@
 //! Restore points and the chain that they form.
 
-use crate::FolderId;
 use crate::retention::Flags;
-use crate::{BlockSize, MachineName, ObjectId, Sequence, Stored, Timestamp};
+use crate::{BlockSize, FolderId, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
 /// What a restore point needs beside its own index.
+// Exhaustive: what a chain can do with a point follows from these three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PointKind {
     /// Nothing: it stands alone.
     Full,
@@ -16,27 +17,41 @@ pub enum PointKind {
 }
 
 /// How much of a machine a restore point has.
+// Exhaustive: every decision about a machine asks which of the three it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Status {
     /// All of it.
     Complete,
-    /// The copy was cut off; what arrived is spare, and the machine cannot be restored from this point.
+    /// A part: the copy was cut off. What arrived is spare, and no restore from this point can have the machine.
     Incomplete,
-    /// Nothing new: the state is an earlier point's, kept because it is the machine's last.
+    /// Nothing new: the state of an earlier point, as it is the machine's last.
     Carried,
 }
 
-/// How far the copy of an incomplete machine came, in bytes of stored blocks; zero for any other.
+/// How far the copy of an incomplete machine came, in bytes of stored blocks. It is zero for any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Transferred {
-    /// Bytes that are here.
+    /// Bytes that arrived.
     pub done_bytes: u64,
-    /// Bytes that were still to come.
+    /// Bytes that did not arrive.
     pub left_bytes: u64,
+}
+
+impl Transferred {
+    /// So many bytes that arrived, and so many that did not.
+    #[must_use]
+    pub const fn new(done_bytes: u64, left_bytes: u64) -> Self {
+        Self { done_bytes, left_bytes }
+    }
 }
 
 /// One machine in a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct MachineState {
     /// Which.
     pub name: MachineName,
@@ -44,7 +59,7 @@ pub struct MachineState {
     pub status: Status,
     /// When the machine was in this state.
     pub captured: Timestamp,
-    /// The restore point that it is a copy of.
+    /// The restore point that it is a copy of. `None` means a copy of nothing, or of an unknown point.
     pub origin: Option<Origin>,
     /// How far it came, if it is incomplete.
     pub transferred: Transferred,
@@ -57,6 +72,24 @@ impl MachineState {
         Self { name, status, captured, origin: None, transferred: Transferred::default() }
     }
 
+    /// The same with another status.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same as a copy of `origin`. `None` means a copy of nothing.
+    #[must_use]
+    pub fn with_origin(self, origin: impl Into<Option<Origin>>) -> Self {
+        Self { origin: origin.into(), ..self }
+    }
+
+    /// The same, having come so far.
+    #[must_use]
+    pub fn with_transferred(self, transferred: Transferred) -> Self {
+        Self { transferred, ..self }
+    }
+
     /// Whether a restore can use it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -66,38 +99,52 @@ impl MachineState {
 
 /// Which index describes a restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct IndexReference {
     /// The index object.
     pub id: ObjectId,
     /// Its length in bytes.
     pub length: u64,
-    /// The checksum of its directory, so that no other index of that name is taken for it.
+    /// The checksum of its directory. It tells the index from any other of that name.
     pub directory_checksum: u64,
+}
+
+impl IndexReference {
+    /// The index `id` of `length` bytes whose directory has this checksum.
+    #[must_use]
+    pub const fn new(id: ObjectId, length: u64, directory_checksum: u64) -> Self {
+        Self { id, length, directory_checksum }
+    }
 }
 
 /// The state of one or more machines at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct RestorePoint {
     /// Its number.
     pub sequence: Sequence,
     /// The time that it stands for.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// What it needs beside its index.
     pub kind: PointKind,
     /// The machines in it, by name.
     pub machines: Vec<MachineState>,
-    /// The index that says where its blocks lie: a full's all, another point's changed ones.
+    /// The index that says where its blocks lie: all blocks of a full, the changed ones of any other.
     pub index: IndexReference,
-    /// The indexes that `index` stands on, lowest first: what a row of a later one says, it says instead of the earlier.
+    /// The indexes that `index` stands on, lowest first. A later one overrides the earlier.
     pub below: Vec<IndexReference>,
     /// What it has stored, for people to read.
     pub stored: Stored,
-    /// The tiers of long-term retention that want it.
+    /// The tiers of long-term retention that have flagged it.
     pub flags: Flags,
 }
 
 /// Where a copied machine came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Origin {
     /// The job folder it was read from.
     pub folder: FolderId,
@@ -105,7 +152,58 @@ pub struct Origin {
     pub sequence: Sequence,
 }
 
+impl Origin {
+    /// The restore point `sequence` of the job folder `folder`.
+    #[must_use]
+    pub const fn new(folder: FolderId, sequence: Sequence) -> Self {
+        Self { folder, sequence }
+    }
+}
+
 impl RestorePoint {
+    /// The point `sequence` of this time and kind, with these machines (by name), and with one index.
+    #[must_use]
+    pub fn new(
+        sequence: Sequence,
+        time: Timestamp,
+        kind: PointKind,
+        machines: Vec<MachineState>,
+        index: IndexReference,
+    ) -> Self {
+        let (below, stored, flags) = (Vec::new(), Stored::default(), Flags::NONE);
+        Self { sequence, time, kind, machines, index, below, stored, flags }
+    }
+
+    /// The same of another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: PointKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same with these machines, by name.
+    #[must_use]
+    pub fn with_machines(self, machines: Vec<MachineState>) -> Self {
+        Self { machines, ..self }
+    }
+
+    /// The same, its index standing on these, lowest first.
+    #[must_use]
+    pub fn with_below(self, below: Vec<IndexReference>) -> Self {
+        Self { below, ..self }
+    }
+
+    /// The same, having stored so much.
+    #[must_use]
+    pub fn with_stored(self, stored: Stored) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// The same with these flags in place of its own.
+    #[must_use]
+    pub fn with_flags(self, flags: Flags) -> Self {
+        Self { flags, ..self }
+    }
+
     /// The state of a machine, if it is in this point.
     #[must_use]
     pub fn machine(&self, name: &MachineName) -> Option<&MachineState> {
@@ -120,10 +218,10 @@ impl RestorePoint {
 
 /// The restore points of a job folder: those that stand on each other, oldest first, and archives beside them.
 ///
-/// The points are fulls, each with the rollbacks that lead back from it before it and the increments that go on from it
-/// after it: `(rollback* full increment*)*`. A forever-forward chain is `full increment*`, a forward one with periodic
-/// fulls `(full increment*)*`, a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its
-/// old end. A chain that exists is valid.
+/// Rollbacks stand before the full from which they lead back, and increments after the full from which they go on:
+/// `(rollback* full increment*)*`. A forever-forward chain is `full increment*`. A forward one with periodic fulls is
+/// `(full increment*)*`, and a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its old end.
+/// Each `Chain` is valid: its constructors refuse any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     block_size: BlockSize,
@@ -131,7 +229,7 @@ pub struct Chain {
     points: Vec<RestorePoint>,
 }
 
-/// Why restore points are no chain.
+/// Why restore points make no chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
@@ -226,7 +324,7 @@ impl Chain {
         self.archives.iter().chain(&self.points)
     }
 
-    /// The newest point.
+    /// The newest point. `None` if the chain has none.
     #[must_use]
     pub fn latest(&self) -> Option<&RestorePoint> {
         self.points.last()
@@ -238,8 +336,8 @@ impl Chain {
         self.all().find(|point| point.sequence == sequence)
     }
 
-    /// The point of the chain whose state a point with this number and of this kind changes: the one before an increment, the one
-    /// after a rollback. A full changes none. The chain need not have the point itself.
+    /// The point whose state a point of this number and kind changes: the one before an increment, the one after a rollback.
+    /// A full changes none. The chain need not have the point itself.
     #[must_use]
     pub fn base_of(&self, sequence: Sequence, kind: PointKind) -> Option<Sequence> {
         let mut numbers = self.points.iter().map(|point| point.sequence);
@@ -250,8 +348,8 @@ impl Chain {
         }
     }
 
-    /// The points whose steps lead to the state at `sequence`, in the order in which they are overlaid: a full, then the
-    /// increments after it up to that point, or the rollbacks before it down to that point.
+    /// The points that make up the state at `sequence`, in the order of their overlays: a full, then the increments up to that
+    /// point, or the rollbacks down to it. `None` if the chain has no such point.
     #[must_use]
     pub fn steps_to(&self, sequence: Sequence) -> Option<Vec<&RestorePoint>> {
         if let Some(archive) = self.archives.iter().find(|archive| archive.sequence == sequence) {
@@ -288,7 +386,7 @@ impl Chain {
         Self::with_archives(self.block_size, self.archives.clone(), points)
     }
 
-    /// Every index that its points refer to, each once.
+    /// The indexes of all its points, each once.
     pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> {
         let mut seen = std::collections::BTreeSet::new();
         self.all().flat_map(RestorePoint::indexes).filter(move |index| seen.insert(index.id))

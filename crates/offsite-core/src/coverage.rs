@@ -22,7 +22,7 @@ struct Disks {
 }
 
 impl Coverage {
-    /// The blocks of any state that `step` replaces or lets go of.
+    /// The blocks that `step` replaces or drops in any state.
     #[must_use]
     pub fn of(step: &BlockMap) -> Self {
         let machines = step.machines().iter().map(|(name, machine)| {
@@ -32,8 +32,8 @@ impl Coverage {
         Self { machines: machines.collect() }
     }
 
-    /// Blocks that `step` speaks of: those in at most `pieces_max` pieces of its disks, counted on from the `turn`-th such lot, so
-    /// that all have their turn. What a look-up of them costs has a bound, whatever the step.
+    /// The `turn`-th lot of the blocks of `step`: those in at most `pieces_max` pieces of its disks. Turn by turn all blocks come,
+    /// and the look-up of a lot has a bounded cost, whatever the step.
     #[must_use]
     pub fn lot(step: &BlockMap, pieces_max: usize, turn: u64) -> Self {
         let disks = || {
@@ -68,7 +68,7 @@ impl Coverage {
         Self { machines }
     }
 
-    /// These blocks and those.
+    /// The blocks of both.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
         for (name, mut disks) in other.machines {

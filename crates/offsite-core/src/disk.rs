@@ -46,7 +46,7 @@ impl DiskName {
         Ok(Self(name.into()))
     }
 
-    /// The name that is nearest to `text`: what cannot be in a name is replaced or cut off.
+    /// The name nearest to `text`. It replaces or cuts off what no name may have.
     #[must_use]
     pub fn nearest(text: &str) -> Self {
         let is_barred = |letter: char| letter.is_control() || letter == '/' || letter == '\\';
@@ -80,6 +80,8 @@ impl fmt::Debug for DiskName {
 
 /// How a disk image is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum ImageFormat {
     /// The disk's bytes as they are.
     #[default]
@@ -89,7 +91,7 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// Its name, which is the usual ending of a file's name, too.
+    /// Its name, which is also the usual ending of such a file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,9 +109,11 @@ impl fmt::Display for ImageFormat {
 
 /// What a disk is known by from one restore point to the next.
 ///
-/// A guest can write the first bytes of any format to its disk, so a disk's format is what it was first read as, and no later look at
-/// its bytes changes it.
+/// A guest can write the first bytes of any format to its disk. So the first look decides the format, and no later one changes
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct DiskIdentity {
     /// What it is called. No two disks of a machine have one name.
     pub name: DiskName,
@@ -117,11 +121,19 @@ pub struct DiskIdentity {
     pub format: ImageFormat,
 }
 
-/// Which of the disks `before`, ascending by number, each of `names` is: the disk of its name; else the one in its place, if that has
-/// not been found by name; else a new one, with a number that none of them has. It returns `None` if there are more disks than numbers.
+impl DiskIdentity {
+    /// The disk of this name, whose image is read in this format.
+    #[must_use]
+    pub const fn new(name: DiskName, format: ImageFormat) -> Self {
+        Self { name, format }
+    }
+}
+
+/// Gives each of `names` the number of its disk. `before` lists the known disks, ascending by number.
 ///
-/// So a disk that goes does not shift the others, disks in another order are the same disks, and images that are called
-/// otherwise each day are told by their places.
+/// A name takes the disk of its name; else the disk in its place, unless another name has that; else a new number. So a disk that
+/// goes does not shift the others, the order does not matter, and images with a new name each day keep their places. It returns
+/// `None` if there are more disks than numbers.
 #[must_use]
 pub fn match_disks(before: &[(DiskNumber, DiskName)], names: &[DiskName]) -> Option<Vec<DiskNumber>> {
     let by_name = |name: &DiskName| before.iter().find(|(_, before)| before == name).map(|(number, _)| *number);

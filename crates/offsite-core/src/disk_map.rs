@@ -5,7 +5,9 @@ use std::ops::Range;
 use crate::{Digest, DiskIdentity, ObjectId};
 
 /// Where one block is stored.
+// Exhaustive: the algebra moves frames by replacing file and offset, and keeps the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredBlock {
     /// The backup file that holds its frame.
     pub file: ObjectId,
@@ -25,6 +27,7 @@ impl StoredBlock {
 }
 
 /// A piece of a disk map. What no run covers is *absent*: an increment leaves it as it was.
+// Exhaustive: the algebra knows nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
     /// Blocks that are zero from their first byte to their last; nothing is stored for them.
@@ -63,11 +66,11 @@ impl Run {
     }
 }
 
-/// The blocks of one disk that a restore point, or a step between two, knows.
+/// What a restore point, or a step between two, knows of one disk.
 ///
-/// As a step it turns a state of the disk into the next one: each block that a run covers is replaced, the others are
-/// kept if they lie below [`keeps_blocks`](DiskMap::keeps_blocks) and are gone otherwise (the disk had shrunk and
-/// grown again). A map in normal form is the only one for its step, so that `==` tells whether two steps are the same.
+/// As a step it leads from a state of the disk to the next one. It replaces each block that a run covers. It keeps any other below
+/// [`keeps_blocks`](DiskMap::keeps_blocks), and drops the rest (the disk had shrunk and grown again). Each step has one map only,
+/// so `==` tells whether two steps are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
     identity: DiskIdentity,
@@ -123,7 +126,7 @@ impl DiskMap {
         Ok(Self::normal(identity, size_bytes, block_count, keeps_blocks, runs))
     }
 
-    /// What the disk is known by; of a step, after it.
+    /// What the disk is known by, after the step if this is one.
     #[must_use]
     pub const fn identity(&self) -> &DiskIdentity {
         &self.identity
@@ -141,13 +144,13 @@ impl DiskMap {
         self.block_count
     }
 
-    /// Blocks of the state before that are not covered by a run are kept below this number only.
+    /// The step keeps blocks without a run below this number only.
     #[must_use]
     pub const fn keeps_blocks(&self) -> u32 {
         self.keeps_blocks
     }
 
-    /// The runs, ascending; neighbouring runs of zeros are one.
+    /// The runs, ascending. No two runs of zeros touch.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.runs
@@ -161,13 +164,13 @@ impl DiskMap {
         })
     }
 
-    /// Whether each block of the disk is covered, so that the map stands alone.
+    /// Whether runs cover every block, so that the map stands alone.
     #[must_use]
     pub fn is_full(&self) -> bool {
         covered_from(&self.runs, 0) == u64::from(self.block_count)
     }
 
-    /// What block `block` is, if the map covers it.
+    /// The run of block `block`. `None` if no run covers it.
     #[must_use]
     pub fn get(&self, block: u32) -> Option<Run> {
         let after = self.runs.partition_point(|run| run.end() <= u64::from(block));
@@ -185,8 +188,7 @@ impl DiskMap {
         self
     }
 
-    /// `self ⊕ upper`: the step that does `self` first and `upper` after it. Blocks of `self` that the result no
-    /// longer holds go to `displaced`.
+    /// `self ⊕ upper`: `self` first, then `upper`. `displaced` gets each block of `self` that the result no longer holds.
     #[must_use]
     pub fn overlay(&self, upper: &Self, mut displaced: impl FnMut(u32, StoredBlock)) -> Self {
         let mut runs = Vec::with_capacity(self.runs.len().max(upper.runs.len()));
@@ -238,8 +240,8 @@ impl DiskMap {
         )
     }
 
-    /// The smallest step from `self` to `next`, which is full: the blocks whose content differs, told by digest alone, and those
-    /// that `self` has not.
+    /// The smallest step from `self` to `next`, which is full. It has the blocks that differ by digest, and those that `self`
+    /// lacks.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Self {
         let keeps_blocks = self.block_count.min(next.block_count);
@@ -326,7 +328,7 @@ impl DiskMap {
         Self::normal(self.identity.clone(), self.size_bytes, self.block_count, kept.min(self.block_count), runs)
     }
 
-    /// Whether both disks are known by the same, have the same size and, block by block, the same content, wherever it is stored.
+    /// Whether both have the same identity, size and content, wherever the blocks lie.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         let content = |run: &Run| match *run {

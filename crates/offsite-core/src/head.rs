@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Chain, CommitId, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
 
 /// Who writes to a job folder.
+// Exhaustive: a third kind of job would change the stored format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A backup job: its restore points come from disk images.
@@ -15,18 +16,25 @@ pub enum Role {
 
 /// A writer's claim to be the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lease {
-    /// Who holds it, in a form that the same host can test for life.
+    /// Who holds it. The host of the holder can test it for life.
     pub holder: String,
-    /// It is stale once no sign of life was seen for so long, or for [`Lease::SECS_MAX`] if that is less.
+    /// How long a holder may be silent. At most [`Lease::SECS_MAX`] count.
     pub duration_secs: u32,
 }
 
 impl Lease {
-    /// No claim holds for longer: what a head says is not reason enough to wait for years.
+    /// No claim holds for longer, whatever a head says.
     pub const SECS_MAX: u32 = 3_600;
 
-    /// For how long an observer must see no sign of life.
+    /// The claim of `holder`.
+    #[must_use]
+    pub const fn new(holder: String, duration_secs: u32) -> Self {
+        Self { holder, duration_secs }
+    }
+
+    /// How long an observer must see no sign of life before the claim is stale.
     #[must_use]
     pub fn silence(&self) -> std::time::Duration {
         std::time::Duration::from_secs(self.duration_secs.min(Self::SECS_MAX).into())
@@ -35,28 +43,47 @@ impl Lease {
 
 /// A backup file that the chain refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileState {
     /// Its length.
     pub length: u64,
-    /// The bytes of it that the chain's points refer to, padding included. It tells what is worth a look; that a file is
-    /// dead, or a range free, is decided by the indexes alone.
+    /// The bytes of it that the chain's points refer to, padding included. It tells what is worth a look. The indexes alone decide
+    /// whether a file is dead, or a range free.
     pub live_bytes: u64,
-    /// The date until which it cannot be deleted.
+    /// Until when nobody can delete it. `None` if anybody can.
     pub retain_until: Option<Timestamp>,
 }
 
-/// Something that the chain no longer refers to, whose space has not come back yet.
+impl FileState {
+    /// A file of this length with so many bytes that the chain's points refer to. It can be deleted at any time.
+    #[must_use]
+    pub const fn new(length: u64, live_bytes: u64) -> Self {
+        Self { length, live_bytes, retain_until: None }
+    }
+}
+
+/// Something without a reference in the chain, whose space has not come back yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retirement {
     /// The head that stopped referring to it. Readers of older heads may still need it.
     pub since: u64,
     /// What it is.
     pub what: RetiredObject,
-    /// Bytes that come back.
+    /// The bytes that its release brings back.
     pub bytes: u64,
 }
 
+impl Retirement {
+    /// `what`, to which the head `since` stopped referring. Its release brings `bytes` bytes.
+    #[must_use]
+    pub const fn new(since: u64, what: RetiredObject, bytes: u64) -> Self {
+        Self { since, what, bytes }
+    }
+}
+
 /// What a [`Retirement`] is about.
+// Exhaustive: an engine that does not know one must not compile, as it would never give the space back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetiredObject {
     /// A whole backup file.
@@ -69,6 +96,7 @@ pub enum RetiredObject {
 
 /// The state of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Head {
     /// The folder's identity, drawn at random when it is made.
     pub folder: FolderId,
@@ -95,25 +123,59 @@ pub struct Head {
     pub next_sequence: Sequence,
     /// The latest time that a writer of this folder has known.
     pub clock: Timestamp,
-    /// Machines by number; a number is never given to another.
+    /// Machines by number. A number belongs to one machine for ever.
     pub machines: Vec<MachineName>,
-    /// When each machine was last in the job's selection; of machines that always are, nothing need be known.
+    /// When each machine was last in the job's selection. A machine that never left it may lack an entry.
     pub last_selected: BTreeMap<MachineName, Timestamp>,
-    /// What is known of machines for selecting them; those of which nothing is have no entry.
+    /// The tags and containers of machines. A machine without any has no entry.
     pub labels: BTreeMap<MachineName, Labels>,
-    /// The fingerprint of the retention policy under which the last run left nothing to be done.
+    /// The fingerprint of the retention policy of the last run that had nothing left over.
     pub settled_policy: Option<u64>,
-    /// When a compaction on schedule last came to its end.
+    /// When the last compaction on schedule ended.
     pub compacted: Option<Timestamp>,
     /// The backup files that the chain refers to.
     pub files: BTreeMap<ObjectId, FileState>,
     /// The restore points.
     pub chain: Chain,
-    /// What waits to be released.
+    /// What waits for its release.
     pub retired: Vec<Retirement>,
 }
 
 impl Head {
+    /// The first head of a job folder, without lease, machines and files.
+    #[must_use]
+    pub const fn new(
+        folder: FolderId,
+        commit: CommitId,
+        role: Role,
+        alignment_bytes: u32,
+        clock: Timestamp,
+        chain: Chain,
+    ) -> Self {
+        Self {
+            folder,
+            number: 1,
+            commit,
+            ancestry: Vec::new(),
+            boundary: 0,
+            epoch: 1,
+            sealed_epoch: 0,
+            lease: None,
+            role,
+            alignment_bytes,
+            next_sequence: Sequence(1),
+            clock,
+            machines: Vec::new(),
+            last_selected: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            settled_policy: None,
+            compacted: None,
+            files: BTreeMap::new(),
+            chain,
+            retired: Vec::new(),
+        }
+    }
+
     /// The lengths of the files that the chain refers to.
     #[must_use]
     pub fn file_lengths(&self) -> BTreeMap<ObjectId, u64> {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of a backup file, an index or another generated object of a job folder.
 ///
-/// It consists of the epoch of the writer that made it and a count of that writer. An epoch belongs to one writer for
-/// ever (taking it is a commit), and a writer counts upwards, so an id is never used twice, crashes included.
+/// It consists of its writer's epoch and a count. An epoch belongs to one writer for ever, as taking it is a commit, and a writer
+/// counts upwards. So no id comes twice, crashes included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(u64);
 
@@ -37,7 +37,7 @@ impl ObjectId {
         (self.0 >> 32) as u32
     }
 
-    /// Parses what `Display` prints.
+    /// Parses what `Display` prints. `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, count) = text.split_once('-')?;
@@ -62,8 +62,9 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// The number of a restore point in its job folder. Later points have greater numbers; none is used twice.
+/// The number of a restore point in its job folder. Later points have greater numbers, and no number comes twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(pub u64);
 
 impl fmt::Display for Sequence {
@@ -108,10 +109,10 @@ macro_rules! identity {
 
         /// Reads what `Display` prints.
         impl FromStr for $name {
-            type Err = ParseIdentityError;
+            type Err = IdentityError;
 
-            fn from_str(text: &str) -> Result<Self, ParseIdentityError> {
-                parse(text).map(Self).ok_or(ParseIdentityError)
+            fn from_str(text: &str) -> Result<Self, IdentityError> {
+                from_hex(text).map(Self).ok_or(IdentityError)
             }
         }
 
@@ -161,13 +162,15 @@ identity! {
 /// A text that is no identity: it must have 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an identity has 32 hexadecimal digits")]
-pub struct ParseIdentityError;
+#[non_exhaustive]
+pub struct IdentityError;
 
-fn parse(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+/// The bytes that so many pairs of small hexadecimal digits are.
+pub(crate) fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    if text.len() != 2 * BYTES || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
-    let mut bytes = [0; 16];
+    let mut bytes = [0; BYTES];
     for (number, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * number..2 * number + 2], 16).ok()?;
     }
@@ -194,7 +197,7 @@ mod tests {
         assert_eq!(id.to_string(), "a1".repeat(16));
         assert_eq!(id.to_string().parse(), Ok(id));
         for wrong in ["", "a1", &"A1".repeat(16), &"a1".repeat(17), &"ä1".repeat(11)] {
-            assert_eq!(wrong.parse::<FolderId>(), Err(ParseIdentityError), "{wrong}");
+            assert_eq!(wrong.parse::<FolderId>(), Err(IdentityError), "{wrong}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// What an index says.
+// Exhaustive: it is read and written as a whole, so who makes one must not forget a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// The job folder.
@@ -20,19 +21,19 @@ pub struct Index {
     pub time: Timestamp,
     /// What the point needs beside its indexes.
     pub kind: PointKind,
-    /// The point whose state this one changes: the one before an increment, the one after a rollback; a full has none.
+    /// The point whose state this one changes: the one before an increment, the one after a rollback. A full has none.
     pub base: Option<Sequence>,
     /// The size of a block.
     pub block_size: BlockSize,
-    /// The indexes that this one stands on, lowest first. A merge writes what changed, on top of what is there, so that its
-    /// cost follows the increment and not the full.
+    /// The indexes that this one stands on, lowest first. A merge writes only what changed on top of them, so its cost follows the
+    /// increment and not the full.
     pub below: Vec<IndexReference>,
     /// The backup files that hold this index's own blocks, with their lengths.
     pub files: BTreeMap<ObjectId, u64>,
     /// The machines, with their numbers in the job folder.
     pub machines: Vec<(MachineState, MachineNumber)>,
-    /// Where the blocks of complete and carried machines lie, as far as this index says; it hides what those below say.
+    /// Where the blocks of complete and carried machines lie, as far as this index says. It overrides those below.
     pub map: BlockMap,
-    /// Where the blocks of incomplete machines lie that arrived; no restore uses them.
+    /// Where the spare blocks of incomplete machines lie. No restore uses them.
     pub spare: BlockMap,
 }

@@ -1,4 +1,4 @@
-//! What is known of a machine beside its disks: its tags, and the containers that it is in.
+//! The tags of a machine, and the containers that it is in.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ const LABELS_MAX: usize = 256;
 
 /// The tags of a machine, and the containers (folders, hosts) that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Labels {
     tags: BTreeSet<String>,
     containers: BTreeSet<String>,
@@ -18,7 +19,7 @@ pub struct Labels {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelsError {
-    /// It is empty, too long, or has characters that nobody sees.
+    /// It is empty, too long, or has control characters or blanks at an end.
     #[error(
         "{0:?} is no tag or container: use 1 to 256 bytes without control characters and without blanks at the ends"
     )]
@@ -65,7 +66,7 @@ impl Labels {
         self.containers.iter().map(String::as_str)
     }
 
-    /// What either knows.
+    /// The tags and containers of both.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let joined = |own: &BTreeSet<String>, others: &BTreeSet<String>| -> BTreeSet<String> {
@@ -74,7 +75,7 @@ impl Labels {
         Self { tags: joined(&self.tags, &other.tags), containers: joined(&self.containers, &other.containers) }
     }
 
-    /// Whether nothing is known.
+    /// Whether there is neither a tag nor a container.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty() && self.containers.is_empty()

@@ -64,10 +64,12 @@ impl fmt::Debug for MachineName {
 
 /// The number that stands for a machine inside one job folder, in the headers of its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MachineNumber(pub u32);
 
 /// The number of a disk within its machine, counted from 0 in the order in which the disks were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DiskNumber(pub u16);
 
 impl fmt::Display for DiskNumber {

@@ -1,7 +1,9 @@
-//! Operations as values: what will be read, written and released is known before anything is.
+//! Operations as values: a plan says what an operation will read, write and release before it does.
 //!
-//! A plan is made from indexes alone. It prints, it is asserted in tests, and after the run it is compared with what was
-//! counted: a run that read or wrote more than its plan said is a defect.
+//! Indexes alone make a plan. The engine compares it with what it has counted: a run that read or wrote more than its plan said
+//! is a defect.
+//!
+//! The engine builds the inputs and takes the plans apart. These types are exhaustive, so that it cannot forget a field.
 
 use crate::FileState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +19,11 @@ mod space;
 mod sync;
 
 pub use arrival::Arrival;
-pub use merge::{Merge, adopt, fold};
+pub use merge::{MergeInput, adopt, fold};
 pub use relocate::{Relocation, relocate, replace};
 pub use retire::{Files, Reclaiming, references, retire};
 pub use space::{FoldTarget, free_ranges, places};
-pub use sync::{Placement, Placer, Sync, sync, sync_from};
+pub use sync::{Placement, Placer, SyncInput, sync, sync_from};
 
 /// Which block of which disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +41,7 @@ pub struct Address {
 pub struct Move {
     /// Which block.
     pub address: Address,
-    /// Which of the folders that the plan reads from, where there are several; else 0.
+    /// Which of the folders that the plan reads from. 0 if there is one.
     pub source: u32,
     /// Where it lies now.
     pub from: StoredBlock,
@@ -47,27 +49,27 @@ pub struct Move {
     pub to: StoredBlock,
 }
 
-/// What nothing refers to once the plan is committed.
+/// What the commit of a plan leaves without a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retired {
-    /// Superseded frames inside files that live on, padding included, ascending, neighbours joined.
+    /// Superseded frames in files that live on, with their padding. The ranges ascend, and no two touch.
     pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
-    /// Whether the ranges' space comes back, because holes can be punched.
+    /// Whether the repository can punch holes, so that the ranges' space comes back.
     pub punches: bool,
-    /// Files without a live frame, which go as a whole.
+    /// Files without a live frame. They go as a whole.
     pub files: BTreeMap<ObjectId, RetiredFile>,
-    /// Indexes that no point stands on any more.
+    /// Indexes that no point needs any more.
     pub indexes: BTreeSet<ObjectId>,
-    /// Files that others share, so that nothing of them comes back, neither by ranges nor by a file's end.
+    /// Files that others share. None of their space comes back.
     pub linked: BTreeSet<ObjectId>,
 }
 
 /// A file that goes as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetiredFile {
-    /// The bytes that come back.
+    /// The bytes that its end brings back.
     pub bytes: u64,
-    /// The frames that were superseded last, as in [`Retired::ranges`].
+    /// The frames that this plan supersedes, as in [`Retired::ranges`].
     pub ranges: Vec<Range<u64>>,
 }
 
@@ -76,36 +78,38 @@ pub struct RetiredFile {
 pub struct Plan {
     /// What the new index says.
     pub index: BlockMap,
-    /// The blocks to carry, in the order in which they are written.
+    /// The blocks to carry, in the order of the writes.
     pub moves: Vec<Move>,
     /// The new files and their lengths, headers and padding included.
     pub files: BTreeMap<ObjectId, u64>,
-    /// Files that are there and are written into, with their lengths afterwards.
+    /// Existing files that the plan writes into, with their lengths afterwards.
     pub patched: BTreeMap<ObjectId, u64>,
-    /// Frames in `patched` files start at multiples of this, and padding is carried with them.
+    /// Frames in `patched` files start at multiples of this, and their padding moves with them.
     pub alignment: u64,
-    /// Whether the new files are made of parts of others by the repository itself, so that no byte passes through here.
+    /// Whether the repository itself makes the new files of parts of others, so that no byte passes through here.
     pub cloned: bool,
-    /// What is let go.
+    /// What the plan lets go.
     pub retired: Retired,
 }
 
 /// What an operation costs, in bytes of backup files and in requests for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Cost {
-    /// Blocks carried.
+    /// Blocks that move.
     pub blocks: u64,
-    /// Bytes of backup files read, padding between neighbours included.
+    /// Bytes read from backup files, with the padding between neighbours.
     pub bytes_read: u64,
-    /// Bytes of backup files written, headers and padding included.
+    /// Bytes written to backup files, with headers and padding.
     pub bytes_written: u64,
-    /// Bytes that come back once the plan is committed and no reader holds them.
+    /// Bytes that come back after the commit, once no reader holds them.
     pub bytes_released: u64,
-    /// Bytes that nothing refers to then, and that do not come back, as others share their files.
+    /// Bytes without a reference that do not come back, as others share their files.
     pub bytes_linked: u64,
     /// Read requests for block data.
     pub read_requests: u64,
-    /// The most that the target holds above what it held before.
+    /// The most that the target holds beyond what it held before.
     pub peak_extra_bytes: u64,
 }
 
@@ -116,20 +120,20 @@ impl Retired {
         self.range_bytes() + self.files.keys().map(|file| self.file_bytes(*file)).sum::<u64>()
     }
 
-    /// The bytes that come back with the end of a file.
+    /// The bytes that the end of a file brings back.
     #[must_use]
     pub fn file_bytes(&self, file: ObjectId) -> u64 {
         if self.linked.contains(&file) { 0 } else { self.files.get(&file).map_or(0, |file| file.bytes) }
     }
 
-    /// The bytes that would come back if no others shared their files.
+    /// The bytes that do not come back, as others share their files.
     #[must_use]
     pub fn linked_bytes(&self) -> u64 {
         let all = Self { linked: BTreeSet::new(), ..self.clone() };
         all.bytes() - self.bytes()
     }
 
-    /// Lets a file live on after all: only the frames go that were superseded.
+    /// Lets a file live on: only its superseded frames go.
     pub fn keep(&mut self, file: ObjectId) {
         if let Some(retired) = self.files.remove(&file) {
             self.ranges.insert(file, retired.ranges);
@@ -143,7 +147,7 @@ impl Retired {
         files.flat_map(|(_, ranges)| ranges).map(|range| range.end - range.start).sum()
     }
 
-    /// A block of `step` that lies in what is retired, if there is one. There must be none for any point that is kept.
+    /// A block of `step` that lies in what the plan lets go. `None` is the only right answer for a point that stays.
     #[must_use]
     pub fn touches(&self, step: &BlockMap) -> Option<StoredBlock> {
         step.stored().map(|(_, _, _, at)| at).find(|at| {
@@ -184,13 +188,13 @@ impl Plan {
         }
     }
 
-    /// What is read at once, in the order of the moves.
+    /// The reads, in the order of the moves.
     #[must_use]
     pub fn batches(&self) -> Vec<Batch> {
         move_batches(&self.moves)
     }
 
-    /// The chain's files once the plan is committed, where `files` are those of before.
+    /// The chain's files after the commit. `files` are those before it.
     #[must_use]
     pub fn files_after(&self, files: &Files, alignment: u64) -> Files {
         let mut after = files.clone();
@@ -226,7 +230,7 @@ fn padded(at: StoredBlock, alignment: u64) -> u64 {
     (at.offset + u64::from(at.length)).next_multiple_of(alignment) - at.offset
 }
 
-/// Frames that lie beside each other and are read in one request.
+/// Neighbouring frames that one request reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The file.
@@ -237,12 +241,12 @@ pub struct Batch {
     pub items: Range<usize>,
 }
 
-/// The most that one request reads, unless a single frame is longer.
+/// The most bytes that one request reads, unless a single frame is longer.
 pub const BATCH_BYTES_MAX: u64 = 4 << 20;
 /// Padding between two frames that is cheaper to read than to skip.
 const GAP_BYTES_MAX: u64 = 16 << 10;
 
-/// The batches of moves, none of which reads from two folders.
+/// The batches of `moves`. No batch reads from two folders.
 #[must_use]
 pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
     let mut all = Vec::new();
@@ -255,7 +259,7 @@ pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
     all
 }
 
-/// Groups neighbours in `items` whose frames follow each other in one file. Items keep their order.
+/// Groups the neighbours in `items` whose frames follow each other in one file. The items keep their order.
 pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     for (position, item) in items.iter().enumerate() {

@@ -1,18 +1,19 @@
 //! When a copy job works: its interval, the points that count in it, its window, and what it makes of the clock.
 //!
-//! All of it is reckoned by the wall clock of a named time zone, and is pure: the present is an argument.
+//! All of it goes by the wall clock of a named time zone. It is pure: the present is an argument.
 //!
-//! - [`Interval`]: "copy every ...". It divides all of time into [`Span`]s; at most one restore point per machine is copied in each.
+//! - [`Interval`]: "copy every ...". It divides all of time into [`Span`]s. A job copies at most one restore point per machine in each.
 //! - [`Lookup`]: which restore points count in a span.
-//! - [`Window`]: the hours in which data may be transferred.
-//! - [`clock`]: whether the present can be believed.
+//! - [`Window`]: the hours in which a job may transfer data.
+//! - [`ClockReading`]: whether to believe the clock.
 
-pub mod clock;
+mod clock;
 mod every;
 mod interval;
 mod lookup;
 mod window;
 
+pub use clock::ClockReading;
 pub use every::{Every, EveryError, Period, TimeOfDay, TimeOfDayError};
 pub use interval::{Interval, Schedule, Span};
 pub use lookup::{Lookup, LookupError, PointRange};

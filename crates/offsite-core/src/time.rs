@@ -8,10 +8,10 @@ pub struct Timestamp {
     unix_secs: i64,
 }
 
-/// A text that is no RFC 3339 time, or a time out of range.
+/// A text that is no RFC 3339 time, or a time that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no time: write it as 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00")]
-pub struct ParseTimestampError(String);
+pub struct TimestampError(String);
 
 impl Timestamp {
     /// The first time there is.
@@ -22,11 +22,11 @@ impl Timestamp {
     /// The time so many seconds after (or before) the epoch.
     ///
     /// # Errors
-    /// [`ParseTimestampError`] outside the years -9999 to 9999, which no RFC 3339 text can name.
-    pub fn from_unix_secs(unix_secs: i64) -> Result<Self, ParseTimestampError> {
+    /// [`TimestampError`] outside the years -9999 to 9999, which no RFC 3339 text can name.
+    pub fn from_unix_secs(unix_secs: i64) -> Result<Self, TimestampError> {
         match jiff::Timestamp::from_second(unix_secs) {
             Ok(_) => Ok(Self { unix_secs }),
-            Err(_) => Err(ParseTimestampError(unix_secs.to_string())),
+            Err(_) => Err(TimestampError(unix_secs.to_string())),
         }
     }
 
@@ -36,16 +36,16 @@ impl Timestamp {
         self.unix_secs
     }
 
-    /// Parses an RFC 3339 time; fractions of a second are cut off.
+    /// Parses an RFC 3339 time, without the fraction of its second.
     ///
     /// # Errors
-    /// [`ParseTimestampError`] with the text and an example.
-    pub fn parse(text: &str) -> Result<Self, ParseTimestampError> {
-        let time: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError(text.to_owned()))?;
+    /// [`TimestampError`] with the text and an example.
+    pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| TimestampError(text.to_owned()))?;
         Ok(Self { unix_secs: time.as_second() })
     }
 
-    /// This time and so many seconds, stopping at the first and the last time there is.
+    /// So many seconds later, but not before [`Timestamp::MIN`] or after [`Timestamp::MAX`].
     #[must_use]
     pub fn saturating_add_secs(self, secs: i64) -> Self {
         let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());

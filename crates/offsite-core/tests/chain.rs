@@ -3,7 +3,7 @@
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
     BlockSize, Chain, ChainError, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint,
-    Sequence, Status, Stored, Timestamp,
+    Sequence, Status, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -13,16 +13,13 @@ fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
         let name = MachineName::new(&char::from(b'a' + letter).to_string()).expect("a plain name");
         MachineState::new(name, Status::Complete, time)
     };
-    RestorePoint {
-        sequence: Sequence(sequence),
+    RestorePoint::new(
+        Sequence(sequence),
         time,
         kind,
-        machines: machines.iter().map(machine).collect(),
-        index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
-        below: Vec::new(),
-        stored: Stored::default(),
-        flags: Flags::NONE,
-    }
+        machines.iter().map(machine).collect(),
+        IndexReference::new(ObjectId::new(1, 1), 0, 0),
+    )
 }
 
 fn any_point() -> impl Strategy<Value = RestorePoint> {

@@ -127,8 +127,7 @@ fn a_backup_file_starts_with_room_for_its_header() {
 /// The first frame starts where it would without disks; of what finds no room before that, nothing is told.
 #[test]
 fn a_backup_file_tells_of_as_many_disks_as_there_is_room_for() {
-    let identity =
-        |length: usize| DiskIdentity { name: DiskName::new(&"d".repeat(length)).unwrap(), format: ImageFormat::Qcow2 };
+    let identity = |length: usize| DiskIdentity::new(DiskName::new(&"d".repeat(length)).unwrap(), ImageFormat::Qcow2);
     let disks = |count: u16, length: usize| -> Vec<DiskLabel> {
         (0..count).map(|number| DiskLabel::new(DiskNumber(number), &identity(length), u64::MAX)).collect()
     };

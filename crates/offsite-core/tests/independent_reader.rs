@@ -379,6 +379,7 @@ fn disks_of(machine: &offsite_core::MachineMap) -> Disks {
         let format = match disk.identity().format {
             ImageFormat::Raw => 0,
             ImageFormat::Qcow2 => 1,
+            other => panic!("{other}"),
         };
         (number.0.into(), Disk { name, format, size_bytes, keeps_blocks, blocks: blocks.collect() })
     });

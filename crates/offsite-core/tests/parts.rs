@@ -141,7 +141,7 @@ const PAGE_RUNS: usize = 4096;
 /// A disk of so many runs: stored blocks, zeros of some length and holes, by a little arithmetic.
 /// What a disk of the tests is known by.
 fn identity(number: u32) -> DiskIdentity {
-    DiskIdentity { name: DiskName::new(&format!("disk-{number}")).expect("a plain name"), format: ImageFormat::Raw }
+    DiskIdentity::new(DiskName::new(&format!("disk-{number}")).expect("a plain name"), ImageFormat::Raw)
 }
 
 fn long_disk(runs: usize, seed: u32, file: u32) -> DiskMap {
@@ -196,7 +196,7 @@ fn covering(machines: &[Ranges]) -> BlockMap {
         disks.entry(*machine).or_default().insert(DiskNumber(*number), disk);
     }
     for (machine, disks) in disks {
-        map.insert(name(machine), MachineMap { captured: time(0), disks });
+        map.insert(name(machine), MachineMap::new(time(0), disks));
     }
     map
 }
@@ -214,7 +214,7 @@ proptest! {
         let mut map = BlockMap::empty();
         for (machine, pair) in lengths.chunks(2).enumerate() {
             let disks = pair.iter().zip(0..).map(|((runs, seed), number)| (DiskNumber(number), long_disk(*runs, *seed, 1 + u32::from(number))));
-            map.insert(name(machine), MachineMap { captured: time(5), disks: disks.collect() });
+            map.insert(name(machine), MachineMap::new(time(5), disks.collect()));
         }
         let state = |name: &MachineName| MachineState::new(name.clone(), Status::Complete, time(5));
         let index = Index {
@@ -265,13 +265,13 @@ fn lots_of_long_disks_are_apart_and_cover_all() {
                 let (runs, seed) = (2000 + 3000 * machine, seed + 7 * u32::from(number));
                 (DiskNumber(number), long_disk(runs, seed, 1))
             });
-            step.insert(name(machine), MachineMap { captured: time(0), disks: disks.collect() });
+            step.insert(name(machine), MachineMap::new(time(0), disks.collect()));
         }
         // And runs of zeros over several pieces, which begin and end at their bounds and beside them.
         let zeros = [(4096, 4096), (8192, 1), (8193, 9000), (20_479, 2), (24_576, 4096)];
         let zeros = zeros.map(|(first, count)| Run::Zero { first, count }).to_vec();
         let disk = DiskMap::new(identity(0), 1 << 40, 1 << 20, 1 << 20, zeros).unwrap();
-        step.insert(name(2), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
+        step.insert(name(2), MachineMap::new(time(0), BTreeMap::from([(DiskNumber(0), disk)])));
         let mut blocks: BTreeMap<(MachineName, DiskNumber, u32), Vec<u32>> = BTreeMap::new();
         for (name, machine) in step.machines() {
             for (number, disk) in &machine.disks {
@@ -315,7 +315,7 @@ fn a_small_coverage_has_few_pages() {
     };
     let runs = (0..40_960).map(|block| Run::Stored { block, at: at(block) }).collect();
     let disk = DiskMap::new(identity(0), 40_960 << 20, 40_960, 0, runs).unwrap();
-    map.insert(name(0), MachineMap { captured: time(0), disks: BTreeMap::from([(DiskNumber(0), disk)]) });
+    map.insert(name(0), MachineMap::new(time(0), BTreeMap::from([(DiskNumber(0), disk)])));
     let index = Index {
         folder: FolderId::new([1; 16]),
         id: ObjectId::new(1, 1),
@@ -334,6 +334,6 @@ fn a_small_coverage_has_few_pages() {
     let runs = vec![Run::Stored { block: 5000, at: at(0) }, Run::Zero { first: 8190, count: 4 }];
     let step = DiskMap::new(identity(0), 40_960 << 20, 40_960, 40_960, runs).unwrap();
     let mut steps = BlockMap::empty();
-    steps.insert(name(0), MachineMap { captured: time(1), disks: BTreeMap::from([(DiskNumber(0), step)]) });
+    steps.insert(name(0), MachineMap::new(time(1), BTreeMap::from([(DiskNumber(0), step)])));
     assert_eq!(directory.pages(&Coverage::of(&steps)).len(), 2);
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use model::{Store, World, apply, captured, config, history, live, time};
 use offsite_core::plan::{
-    Files, FoldTarget, Merge, Placement, Plan, Reclaiming, Relocation, Retired, RetiredFile, adopt, batches, fold,
+    Files, FoldTarget, MergeInput, Placement, Plan, Reclaiming, Relocation, Retired, RetiredFile, adopt, batches, fold,
     free_ranges, references, relocate, retire, sync,
 };
 use offsite_core::{BlockMap, ObjectId, StoredBlock};
@@ -231,14 +231,14 @@ fn check_fold(target: &Target, step: &BlockMap, file: ObjectId, placement: Place
 fn merge(target: &mut Target, at_once: usize, folds: bool, archives: bool, placement: Placement) {
     let alignment = placement.alignment;
     let increments: Vec<BlockMap> = target.points[1..=at_once].iter().map(|point| point.step.clone()).collect();
-    let coverage = Merge::coverage(&increments);
+    let coverage = MergeInput::coverage(&increments);
     let full = target.points[0].step.restricted(&coverage);
     let mut others: Vec<BlockMap> = target.archives.iter().map(|archive| archive.step.restricted(&coverage)).collect();
     others.extend(archives.then(|| full.clone()));
     let files = target.files.clone();
     let reclaiming = Reclaiming { alignment, files: &files, punches: true };
     let request =
-        Merge { increments: &increments, full: &full, others: &others, dropped: &BlockMap::empty(), reclaiming };
+        MergeInput { increments: &increments, full: &full, others: &others, dropped: &BlockMap::empty(), reclaiming };
     let step = increments.iter().fold(BlockMap::empty(), |step, increment| step.overlay(increment));
     let plan = match target.fold_target(placement).filter(|_| folds) {
         Some(place) => {
@@ -262,7 +262,7 @@ fn merge(target: &mut Target, at_once: usize, folds: bool, archives: bool, place
             assert!(plan.moves.is_empty() && plan.files.is_empty() && plan.patched.is_empty());
             assert_eq!(cost.bytes_written + cost.bytes_read + cost.read_requests, 0);
             // Without holes only whole files come back, with all that is in them.
-            let whole = adopt(Merge { reclaiming: Reclaiming { punches: false, ..reclaiming }, ..request });
+            let whole = adopt(MergeInput { reclaiming: Reclaiming { punches: false, ..reclaiming }, ..request });
             assert_eq!(whole.retired.range_bytes(), 0);
             assert!(whole.retired.files.keys().eq(plan.retired.files.keys()));
             let lengths: u64 = whole.retired.files.keys().map(|file| files[file].length).sum();

@@ -31,13 +31,12 @@ fn state(
     origin: Option<([u8; 16], u64)>,
     bytes: u64,
 ) -> MachineState {
-    let origin =
-        origin.map(|(folder, sequence)| Origin { folder: FolderId::new(folder), sequence: Sequence(sequence) });
+    let origin = origin.map(|(folder, sequence)| Origin::new(FolderId::new(folder), Sequence(sequence)));
     let transferred = match status {
-        Status::Incomplete => Transferred { done_bytes: bytes, left_bytes: bytes / 3 },
+        Status::Incomplete => Transferred::new(bytes, bytes / 3),
         _ => Transferred::default(),
     };
-    MachineState { origin, transferred, ..MachineState::new(name.clone(), status, captured) }
+    MachineState::new(name.clone(), status, captured).with_origin(origin).with_transferred(transferred)
 }
 
 /// The index of the step between two random worlds.
@@ -138,76 +137,70 @@ fn head() -> impl Strategy<Value = Head> {
                         .rev()
                         .take(1 + usize::from(statuses % 3))
                         .map(|name| state(name, status(statuses), time(secs), origin, bytes));
-                    offsite_core::RestorePoint {
-                        sequence: Sequence(position * 3),
-                        time: time(secs),
-                        kind: kinds[usize::try_from(position).expect("a few points")],
-                        machines: states.collect(),
-                        index: offsite_core::IndexReference {
-                            id: ObjectId::from_stored(id),
-                            length: length >> 8,
-                            directory_checksum: id ^ length,
-                        },
-                        below: samples::layered_index().below.repeat(usize::from(statuses % 3)),
-                        flags: Flags::from_stored(statuses % 16).expect("four bits"),
-                        stored: Stored { blocks, bytes: bytes >> 8 },
-                    }
+                    offsite_core::RestorePoint::new(
+                        Sequence(position * 3),
+                        time(secs),
+                        kinds[usize::try_from(position).expect("a few points")],
+                        states.collect(),
+                        offsite_core::IndexReference::new(ObjectId::from_stored(id), length >> 8, id ^ length),
+                    )
+                    .with_below(samples::layered_index().below.repeat(usize::from(statuses % 3)))
+                    .with_stored(Stored::new(blocks, bytes >> 8))
+                    .with_flags(Flags::from_stored(statuses % 16).expect("four bits"))
                 })
                 .collect();
             let archives = if kinds[1] == PointKind::Rollback { vec![points.remove(0)] } else { vec![] };
             let number = number.max(1);
             let file = |(id, length, until, _): &(u64, u64, Option<i32>, u8)| {
-                (
-                    ObjectId::from_stored(*id),
-                    FileState { length: length >> 8, live_bytes: length >> 10, retain_until: until.map(time) },
-                )
+                let mut file = FileState::new(length >> 8, length >> 10);
+                file.retain_until = until.map(time);
+                (ObjectId::from_stored(*id), file)
             };
             // Other ids than those of the files, and since a head that there was.
-            let retirement = |(id, since, _, what): &(u64, u64, Option<i32>, u8)| Retirement {
-                since: since % number + 1,
-                what: match what {
-                    0 => RetiredObject::File(ObjectId::from_stored(!id)),
-                    1 => RetiredObject::Index(ObjectId::from_stored(!id)),
-                    _ => RetiredObject::Ranges(ObjectId::from_stored(!id)),
-                },
-                bytes: since >> 8,
+            let retirement = |(id, since, _, what): &(u64, u64, Option<i32>, u8)| {
+                Retirement::new(
+                    since % number + 1,
+                    match what {
+                        0 => RetiredObject::File(ObjectId::from_stored(!id)),
+                        1 => RetiredObject::Index(ObjectId::from_stored(!id)),
+                        _ => RetiredObject::Ranges(ObjectId::from_stored(!id)),
+                    },
+                    since >> 8,
+                )
             };
-            Head {
-                folder: FolderId::new(folder),
-                number,
-                commit: CommitId::new(commit),
-                ancestry: ancestry.into_iter().map(CommitId::new).collect(),
-                boundary: number / 2,
-                epoch,
-                sealed_epoch: epoch / 2,
-                lease: lease.map(|(holder, duration_secs)| Lease { holder, duration_secs }),
-                role: if copy { Role::Copy } else { Role::Backup },
-                alignment_bytes: 1 << shift,
-                next_sequence: Sequence(100),
-                clock: samples::time(0),
-                files: objects.iter().map(file).collect(),
-                retired: objects.iter().map(retirement).collect(),
-                last_selected: machines.iter().step_by(2).map(|name| (name.clone(), time(-7))).collect(),
-                labels: machines
-                    .iter()
-                    .take(2)
-                    .map(|name| {
-                        (
-                            name.clone(),
-                            Labels::new([name.to_string()], (0..shift).map(|host| format!("site/host {host}")))
-                                .expect("labels"),
-                        )
-                    })
-                    .collect(),
-                settled_policy: copy.then_some(number),
-                compacted: copy.then_some(samples::time(-8)),
-                chain: match machines.is_empty() {
-                    true => Chain::new(offsite_core::BlockSize::KiB512, vec![]),
-                    false => Chain::with_archives(offsite_core::BlockSize::KiB512, archives, points),
-                }
-                .expect("a chain"),
-                machines,
+            let chain = match machines.is_empty() {
+                true => Chain::new(offsite_core::BlockSize::KiB512, vec![]),
+                false => Chain::with_archives(offsite_core::BlockSize::KiB512, archives, points),
             }
+            .expect("a chain");
+            let role = if copy { Role::Copy } else { Role::Backup };
+            let mut head =
+                Head::new(FolderId::new(folder), CommitId::new(commit), role, 1 << shift, samples::time(0), chain);
+            head.number = number;
+            head.ancestry = ancestry.into_iter().map(CommitId::new).collect();
+            head.boundary = number / 2;
+            head.epoch = epoch;
+            head.sealed_epoch = epoch / 2;
+            head.lease = lease.map(|(holder, duration_secs)| Lease::new(holder, duration_secs));
+            head.next_sequence = Sequence(100);
+            head.files = objects.iter().map(file).collect();
+            head.retired = objects.iter().map(retirement).collect();
+            head.last_selected = machines.iter().step_by(2).map(|name| (name.clone(), time(-7))).collect();
+            head.labels = machines
+                .iter()
+                .take(2)
+                .map(|name| {
+                    (
+                        name.clone(),
+                        Labels::new([name.to_string()], (0..shift).map(|host| format!("site/host {host}")))
+                            .expect("labels"),
+                    )
+                })
+                .collect();
+            head.settled_policy = copy.then_some(number);
+            head.compacted = copy.then_some(samples::time(-8));
+            head.machines = machines;
+            head
         })
 }
 
@@ -275,7 +268,7 @@ fn a_head_at_the_edge_of_what_can_be_read_is_written() {
 /// A lease that claims years is waited for as long as any may be.
 #[test]
 fn a_lease_is_waited_for_within_reason() {
-    let secs = |duration_secs| Lease { holder: String::new(), duration_secs }.silence().as_secs();
+    let secs = |duration_secs| Lease::new(String::new(), duration_secs).silence().as_secs();
     assert_eq!([0, 3, 3_600, 3_601, u32::MAX].map(secs), [0, 3, 3_600, 3_600, 3_600]);
 }
 
@@ -336,7 +329,7 @@ fn an_index_that_stands_alone_says_all() {
 fn a_directory_may_be_as_long_as_the_limit_and_no_longer() {
     let disk = |number: u64| {
         let name = DiskName::new(&format!("disk {number:05}")).unwrap();
-        let identity = DiskIdentity { name, format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(name, ImageFormat::Raw);
         DiskMap::new(identity, u64::from(u32::MAX), 4096, 4096, vec![]).unwrap()
     };
     // Ten machines of many empty disks, and one that fills what is left of 16 MiB.
@@ -347,7 +340,7 @@ fn a_directory_may_be_as_long_as_the_limit_and_no_longer() {
         for ((name, disks), number) in full.chain([(last.to_owned(), last_disks)]).zip(0..) {
             let disks: BTreeMap<_, _> = (0..=u16::MAX).map(DiskNumber).zip((0..disks).map(disk)).collect();
             let state = MachineState::new(samples::name(&name), Status::Complete, samples::time(0));
-            index.map.insert(state.name.clone(), MachineMap { captured: samples::time(0), disks });
+            index.map.insert(state.name.clone(), MachineMap::new(samples::time(0), disks));
             index.machines.push((state, MachineNumber(number)));
         }
         index

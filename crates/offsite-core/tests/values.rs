@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use offsite_core::retention::{DeletedMachines, Flags, Gfs, Lives, Policy, Regular, Simple, Tier, Zone};
+use offsite_core::retention::{BlockLives, DeletedMachines, Flags, Gfs, Policy, Simple, Tier, Zone};
 use offsite_core::schedule::{Period, TimeOfDay};
 use offsite_core::{
     BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, IndexReference, Labels,
@@ -131,16 +131,9 @@ fn a_machine_is_whole_unless_its_copy_was_cut_off() {
     let machines =
         vec![machine("a", Status::Complete), machine("b", Status::Incomplete), machine("c", Status::Carried)];
     assert_eq!(machines.iter().map(MachineState::is_whole).collect::<Vec<_>>(), [true, false, true]);
-    let point = RestorePoint {
-        sequence: Sequence(1),
-        time,
-        kind: PointKind::Full,
-        machines,
-        index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
-        below: Vec::new(),
-        stored: Stored::default(),
-        flags: offsite_core::retention::Flags::NONE,
-    };
+    let point =
+        RestorePoint::new(Sequence(1), time, PointKind::Full, machines, IndexReference::new(ObjectId::new(1, 1), 0, 0))
+            .with_flags(offsite_core::retention::Flags::NONE);
     for machine in &point.machines {
         assert_eq!(point.machine(&machine.name), Some(machine));
     }
@@ -169,10 +162,8 @@ fn a_time_of_day_is_made_of_digits() {
 /// A policy that keeps other points is taken for another one.
 #[test]
 fn policies_have_fingerprints_of_their_own() {
-    let policy = |keep, gfs, zone: &str| Policy {
-        regular: Regular::Simple(Simple::new(keep).unwrap()),
-        gfs,
-        zone: Zone::named(zone).unwrap(),
+    let policy = |keep, gfs, zone: &str| {
+        Policy::new(Simple::new(keep).unwrap()).with_gfs(gfs).with_zone(Zone::named(zone).unwrap())
     };
     let gfs = |weekly| Some(Gfs::new(weekly, 0, 0, 0).unwrap());
     let policies = [policy(7, None, "UTC"), policy(8, None, "UTC"), policy(7, gfs(1), "UTC"), policy(7, gfs(2), "UTC")];
@@ -183,7 +174,7 @@ fn policies_have_fingerprints_of_their_own() {
 }
 
 fn disk_identity() -> DiskIdentity {
-    DiskIdentity { name: DiskName::new("vda").expect("a plain name"), format: ImageFormat::Raw }
+    DiskIdentity::new(DiskName::new("vda").expect("a plain name"), ImageFormat::Raw)
 }
 
 /// What a restore point has stored follows its map through any change of it.
@@ -197,13 +188,13 @@ fn what_is_stored_follows_the_map() {
         let disk = DiskMap::new(disk_identity(), 10, 10, 0, blocks.iter().map(run).collect()).unwrap();
         let mut map = BlockMap::empty();
         let captured = Timestamp::from_unix_secs(0).unwrap();
-        map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });
+        map.insert(MachineName::new("a").unwrap(), MachineMap::new(captured, [(DiskNumber(0), disk)].into()));
         map
     };
     let whole = Stored::of(&map(&[(0, 100), (1, 200), (5, 400)]));
-    assert_eq!(whole, Stored { blocks: 3, bytes: 700 });
+    assert_eq!(whole, Stored::new(3, 700));
     let after = whole.exchanged(&map(&[(1, 200)]), &map(&[(1, 50), (2, 8)]));
-    assert_eq!(after, Stored { blocks: 4, bytes: 558 });
+    assert_eq!(after, Stored::new(4, 558));
     assert_eq!(after.exchanged(&map(&[(0, 100), (1, 50), (2, 8), (5, 400)]), &map(&[])), Stored::default());
 }
 
@@ -218,10 +209,10 @@ fn lives_of_frames_are_counted_by_first_and_last_point() {
         let disk = DiskMap::new(disk_identity(), 10, 10, 0, frames.iter().zip(0..).map(run).collect()).unwrap();
         let mut map = BlockMap::empty();
         let captured = Timestamp::from_unix_secs(0).unwrap();
-        map.insert(MachineName::new("a").unwrap(), MachineMap { captured, disks: [(DiskNumber(0), disk)].into() });
+        map.insert(MachineName::new("a").unwrap(), MachineMap::new(captured, [(DiskNumber(0), disk)].into()));
         map
     };
-    let mut lives = Lives::default();
+    let mut lives = BlockLives::default();
     lives.add(Sequence(1), &map(&[(0, 10), (100, 20), (200, 30)]));
     lives.add(Sequence(2), &map(&[(100, 20), (200, 30), (300, 40)]));
     lives.add(Sequence(3), &map(&[(200, 30), (400, 50)]));
@@ -232,7 +223,7 @@ fn lives_of_frames_are_counted_by_first_and_last_point() {
 /// Disks have the same content only if all is the same: what they are known by, their size, and each block.
 #[test]
 fn disks_of_another_name_or_size_are_other_disks() {
-    let other = DiskIdentity { name: DiskName::new("vdb").unwrap(), ..disk_identity() };
+    let other = DiskIdentity::new(DiskName::new("vdb").unwrap(), disk_identity().format);
     let disk = |identity, size| DiskMap::new(identity, size, 10, 0, Vec::new()).unwrap();
     let one = disk(disk_identity(), 10);
     assert!(one.same_content(&disk(disk_identity(), 10)));

@@ -4,20 +4,19 @@
 
 mod support;
 
-use offsite::retention::{Gfs, Policy, Regular, Simple, Simulation};
+use offsite::retention::{Gfs, Policy, Simple, Simulation};
 use support::{Fallible, day};
 
 fn main() -> Fallible {
-    let policy =
-        Policy { gfs: Some(Gfs::new(4, 6, 0, 0)?), regular: Regular::Simple(Simple::new(7)?), ..Policy::default() };
+    let policy = Policy::new(Simple::new(7)?).with_gfs(Gfs::new(4, 6, 0, 0)?);
     let mut simulation = Simulation::new(policy)?;
     for number in 0..365 {
         simulation.add(day(number)?)?;
     }
-    for archived in simulation.archive() {
+    for archived in simulation.archives() {
         println!("{archived:?}");
     }
-    for member in simulation.chain() {
+    for member in simulation.points() {
         println!("{member:?}");
     }
     Ok(())

@@ -178,6 +178,7 @@ impl ImageSource {
         let image: Arc<dyn DiskImage> = match format {
             ImageFormat::Raw => Arc::new(raw::RawImage::new(path, file)?),
             ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Image::open(path, self.trust)?),
+            _ => return Err(unknown(path, format)),
         };
         Ok(OpenImage { image, format, warning })
     }
@@ -225,7 +226,7 @@ pub(crate) fn create(
     if device::is_device(path) {
         return match (overwrites, format) {
             (true, ImageFormat::Raw) => Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?)),
-            (true, ImageFormat::Qcow2) => Err(Error::image(
+            (true, _) => Err(Error::image(
                 path,
                 "it is a block device, to which disks are restored raw: leave the format out",
                 None,
@@ -237,7 +238,12 @@ pub(crate) fn create(
     Ok(match format {
         ImageFormat::Raw => Arc::new(raw_sink::RawSink::create(path, size_bytes, replace)?),
         ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Sink::create(path, size_bytes, replace)?),
+        _ => return Err(unknown(path, format)),
     })
+}
+
+fn unknown(path: &Path, format: ImageFormat) -> Error {
+    Error::image(path, format!("this version has no reader or writer of the format {format}"), None)
 }
 
 /// Refuses a disk of another size than the one that an image was made for.

@@ -25,6 +25,7 @@ mod image;
 mod job_name;
 mod jobs;
 mod mover;
+mod now;
 mod progress;
 mod reader;
 mod recovery;
@@ -56,6 +57,7 @@ pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBac
 pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
+pub use now::Now;
 pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;
 pub use offsite_core::{DiskName, ImageFormat, MachineName, Sequence, Timestamp};
@@ -75,35 +77,34 @@ pub use report::{Damage, KnownDamage, MergeMethod, Released, Touched, VerifyRepo
 pub mod model {
     pub use offsite_core::{
         BlockMap, BlockSize, BlockSizeError, Chain, ChainError, ClaimId, CommitId, Digest, DiskIdentity, DiskMap,
-        DiskMapError, DiskName, DiskNameError, DiskNumber, FileState, FolderId, Head, ImageFormat, IndexReference,
-        Labels, LabelsError, Lease, MachineMap, MachineName, MachineNameError, MachineNumber, MachineState, ObjectId,
-        Origin, ParseIdentityError, ParseTimestampError, PointKind, RepositoryId, RestorePoint, RetiredObject,
-        Retirement, Role, Run, Sequence, Status, Stored, StoredBlock, Timestamp, Transferred,
+        DiskMapError, DiskName, DiskNameError, DiskNumber, FileState, FolderId, Head, IdentityError, ImageFormat,
+        IndexReference, Labels, LabelsError, Lease, MachineMap, MachineName, MachineNameError, MachineNumber,
+        MachineState, ObjectId, Origin, PointKind, RepositoryId, RestorePoint, RetiredObject, Retirement, Role, Run,
+        Sequence, Status, Stored, StoredBlock, Timestamp, TimestampError, Transferred,
     };
 }
 
 /// Which restore points are kept, why, and until when.
 pub mod retention {
     pub use offsite_core::retention::{
-        Ageing, AnchorError, Anchors, Archived, Change, Conditions, Days, DaysOutOfRange, DeletedMachines, Departure,
-        Expiry, Flags, Gfs, GfsError, Life, Lives, Marking, Member, Method, MonthDay, NoPeriodicFulls, NotAscending,
-        Outlook, Policy, QuarterMonth, Reason, Regular, Simple, Simulation, Subject, Tier, TooFew, UnknownZone, Until,
-        Verdict, Weekday, Zone, forecast, judge,
+        Ageing, AnchorError, Anchors, ArchiveMethod, BlockLife, BlockLives, Conditions, Days, DaysError,
+        DeletedMachines, Departure, Expiry, Flags, Gfs, GfsError, Marking, MonthDay, Outlook, Policy, PolicyChange,
+        QuarterMonth, Reason, Regular, Simple, SimpleError, SimulatedArchive, SimulatedPoint, Simulation,
+        SimulationError, Subject, Tier, Until, Verdict, Weekday, Zone, ZoneError, forecast, judge,
     };
 }
 
 /// When a job runs: intervals, windows, and how far it looks back.
 pub mod schedule {
-    pub use offsite_core::schedule::clock::{ClockReading, ahead_max_secs};
     pub use offsite_core::schedule::{
-        Every, EveryError, Interval, Lookup, LookupError, Period, PointRange, Schedule, Span, TimeOfDay,
+        ClockReading, Every, EveryError, Interval, Lookup, LookupError, Period, PointRange, Schedule, Span, TimeOfDay,
         TimeOfDayError, Window, WindowError,
     };
 }
 
 /// Which machines a job takes, and which of their states.
 pub mod selection {
-    pub use offsite_core::selection::{Decision, Objects, Pattern, Take};
+    pub use offsite_core::selection::{Decision, MachineFilter, Pattern, Take};
 }
 
 /// What an operation will cost and do, before it runs.

@@ -1,12 +1,8 @@
 //! A small job folder for unit tests.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite_core::{BlockMap, BlockSize, Chain, MachineName, RestorePoint, Sequence, Timestamp};
-use offsite_core::{Head, Role};
+use offsite_core::{BlockMap, BlockSize, Chain, CommitId, FolderId, Head, MachineName, RestorePoint, Role, Timestamp};
 use offsite_repository::testing::{Faulty, Memory};
 
 use crate::folder::layout::Layout;
@@ -66,28 +62,13 @@ impl Sample {
 
 /// A head of a copy's folder without a restore point.
 pub(crate) fn empty_head() -> Head {
-    Head {
-        folder: FolderId::new([1; 16]),
-        number: 5,
-        commit: CommitId::new([5; 16]),
-        ancestry: vec![CommitId::new([4; 16])],
-        boundary: 1,
-        epoch: 3,
-        sealed_epoch: 1,
-        lease: None,
-        role: Role::Copy,
-        alignment_bytes: 4_096,
-        next_sequence: Sequence(1),
-        clock: Timestamp::from_unix_secs(7).unwrap(),
-        machines: Vec::new(),
-        labels: BTreeMap::new(),
-        last_selected: BTreeMap::new(),
-        settled_policy: None,
-        compacted: None,
-        files: BTreeMap::new(),
-        chain: Chain::new(BlockSize::MiB1, Vec::new()).unwrap(),
-        retired: Vec::new(),
-    }
+    let (folder, commit) = (FolderId::new([1; 16]), CommitId::new([5; 16]));
+    let chain = Chain::new(BlockSize::MiB1, Vec::new()).unwrap();
+    let mut head = Head::new(folder, commit, Role::Copy, 4_096, Timestamp::from_unix_secs(7).unwrap(), chain);
+    head.number = 5;
+    head.ancestry = vec![CommitId::new([4; 16])];
+    (head.boundary, head.epoch, head.sealed_epoch) = (1, 3, 1);
+    head
 }
 
 fn noise(length: usize) -> Vec<u8> {

@@ -16,7 +16,7 @@ use public_api::Builder;
 
 /// The published crates that are libraries, with the features that are part of their surface.
 const CRATES: [(&str, &[&str]); 4] = [
-    ("offsite-core", &[]),
+    ("offsite-core", &["serde"]),
     ("offsite-repository", &["decorators", "testing"]),
     ("offsite-backends", &["s3"]),
     ("offsite", &[]),

@@ -36,11 +36,15 @@ pub struct Keeping<'a> {
 }
 
 fn subjects(points: &[(RestorePoint, bool)], elsewhere: &[RestorePoint]) -> Vec<(bool, Subject)> {
-    let own = points.iter().map(|(point, archived)| (true, Subject { archived: *archived, ..Subject::from(point) }));
-    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
+    let own = points.iter().map(|(point, archived)| (true, Subject::from(point).with_archived(*archived)));
+    let others = elsewhere.iter().map(|point| {
+        let mut subject = Subject::from(point);
+        subject.kind = PointKind::Increment;
+        (false, subject)
+    });
     let mut subjects: Vec<_> = own.chain(others).collect();
     if !elsewhere.is_empty() {
-        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+        subjects.sort_by_key(|(_, subject)| (!subject.is_archived, subject.time));
     }
     subjects
 }
@@ -48,7 +52,7 @@ fn subjects(points: &[(RestorePoint, bool)], elsewhere: &[RestorePoint]) -> Vec<
 impl Keeping<'_> {
     fn said(&self, points: &[(RestorePoint, bool)]) -> Vec<Verdict> {
         let subjects = subjects(points, self.elsewhere).into_iter().map(|(_, subject)| subject).collect::<Vec<_>>();
-        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        let conditions = Conditions::default().with_merges_carry(true);
         self.policy.map_or_else(Vec::new, |policy| verdicts(&subjects, policy, self.now, &conditions))
     }
 
@@ -61,7 +65,7 @@ impl Keeping<'_> {
         } else {
             BTreeSet::new()
         };
-        let conditions = Conditions { merges_carry: true, deleted, ..Conditions::default() };
+        let conditions = Conditions::default().with_deleted(deleted).with_merges_carry(true);
         let subjects = subjects(points, self.elsewhere);
         let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
         let verdicts = verdicts(&subjects, policy, self.now, &conditions);
@@ -84,7 +88,7 @@ impl Keeping<'_> {
         let flagged = |(point, archived): (RestorePoint, bool)| {
             let left = before.map_or(point.flags, |before| self.flags_left(before, after, &point));
             let flags = after.head.chain.get(point.sequence).map_or(left, |now| now.flags);
-            (RestorePoint { flags, ..point }, archived)
+            (point.with_flags(flags), archived)
         };
         let points: Vec<_> = both.chain(new).map(flagged).collect();
         let gone: Vec<Sequence> = points
@@ -105,7 +109,7 @@ impl Keeping<'_> {
         let as_left = decided_on(&|point| after.head.chain.get(point.sequence).unwrap_or(point).clone());
         let as_new = decided_on(&|point| match is_known(point.sequence) {
             true => point.clone(),
-            false => RestorePoint { kind: PointKind::Increment, ..point.clone() },
+            false => point.clone().with_kind(PointKind::Increment),
         });
         let as_found = self.kept(&points);
         let kept: BTreeSet<&Sequence> =
@@ -171,7 +175,7 @@ impl Keeping<'_> {
         let points: Vec<_> = (chain.archives().iter().map(|point| (point.clone(), true)))
             .chain(chain.points().iter().map(|point| (point.clone(), false)))
             .collect();
-        let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+        let conditions = Conditions::default().with_merges_carry(true);
         let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects(&points, self.elsewhere).into_iter().unzip();
         let verdicts = verdicts(&subjects, policy, self.now, &conditions);
         let own = verdicts.into_iter().zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict));

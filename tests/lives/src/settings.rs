@@ -7,16 +7,16 @@ use offsite::model::Labels;
 use offsite::model::MachineName;
 use offsite::model::RestorePoint;
 use offsite::retention::Ageing;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::Days;
 use offsite::retention::DeletedMachines;
 use offsite::retention::Expiry;
 use offsite::retention::Gfs;
 use offsite::retention::Marking;
-use offsite::retention::Method;
 use offsite::retention::Policy;
 use offsite::retention::Regular;
 use offsite::retention::Simple;
-use offsite::selection::Objects;
+use offsite::selection::MachineFilter;
 use offsite::selection::Pattern;
 use offsite::{BackupMethod, Budget, Compact, LiveShare, MergeMethod, Selection, Transforms};
 use offsite_simulation::machines::machine;
@@ -186,8 +186,8 @@ impl Select {
     }
 }
 
-fn tagged(tag: &str) -> Objects {
-    Objects { tags: vec![Pattern::new(tag)], ..Objects::default() }
+fn tagged(tag: &str) -> MachineFilter {
+    MachineFilter::default().with_tags([Pattern::new(tag)])
 }
 
 fn out_of_range(what: &str) -> ! {
@@ -223,11 +223,11 @@ pub fn policy(regular: u32, tiers: u32, how: u32) -> Option<Policy> {
         6 => gfs(0, 2, 0, 1),
         _ => gfs(3, 0, 2, 0),
     };
-    let method = [Method::Shared, Method::Independent, Method::Active][how as usize % 3];
+    let method = [ArchiveMethod::Shared, ArchiveMethod::Independent, ArchiveMethod::Active][how as usize % 3];
     let marking = [Marking::Nearest, Marking::InInterval][how as usize / 3 % 2];
     let expiry = [Expiry::Count, Expiry::Date][how as usize / 6 % 2];
     let gfs = gfs.map(|gfs| gfs.with_method(method).with_marking(marking).with_expiry(expiry));
-    Some(Policy { regular, gfs, ..Policy::default() })
+    Some(Policy::new(regular).with_gfs(gfs))
 }
 
 /// How points are merged.
@@ -288,5 +288,5 @@ pub fn counting(transforms: &Transforms, elsewhere: Vec<RestorePoint>) -> Transf
 /// A policy that only counts.
 #[must_use]
 pub fn policy_of(points: u32) -> Option<Policy> {
-    Some(Policy { regular: Regular::Simple(simple(points)), ..Policy::default() })
+    Some(Policy::new(simple(points)))
 }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use offsite::model::Sequence;
 use offsite::model::Timestamp;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::simulation::{Entered, Variant, enter, on_host};
 use offsite::{Error, OpenRepository, PointSelector, Transforms};
@@ -418,9 +416,8 @@ impl Play<'_> {
             let result = match role {
                 Role::Copy => copy(&setting, &source, &target, DAY, now).await,
                 Role::Collect => {
-                    let fewer = Simple::new(4).map(Regular::Simple).unwrap_or_default();
                     let policy = setting.transforms.retention.clone().unwrap_or_default();
-                    let retention = Some(Policy { regular: fewer, ..policy });
+                    let retention = policy.with_regular(Simple::new(4).unwrap_or_default());
                     let transforms = setting.transforms.clone().retention(retention).apply_changes_at_once(true);
                     transform(transforms, &target, COPY, now).await.map(|()| None)
                 }

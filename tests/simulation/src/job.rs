@@ -7,11 +7,10 @@ use std::time::Duration;
 use offsite::model::BlockSize;
 use offsite::model::Timestamp;
 use offsite::retention::Anchors;
+use offsite::retention::ArchiveMethod;
 use offsite::retention::DeletedMachines;
 use offsite::retention::Gfs;
-use offsite::retention::Method;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::simulation::on_host;
 use offsite::{
@@ -70,7 +69,7 @@ impl Setting {
             let anchors = Anchors::default().at_hour(22).unwrap_or_else(|_| fail("hour"));
             let gfs = Gfs::new(2, 1, 0, 0).unwrap_or_else(|_| fail("gfs"));
             let gfs = Some(gfs.with_method(method).with_anchors(anchors));
-            Policy { regular: Regular::Simple(simple(points)), gfs, ..Policy::default() }
+            Policy::new(simple(points)).with_gfs(gfs)
         };
         let deleted_machines = DeletedMachines::after_days(5).ok();
         let share = LiveShare::new(0.6).unwrap_or_else(|_| fail("share"));
@@ -83,28 +82,28 @@ impl Setting {
             Self {
                 name: "adopt, shared archives",
                 options: can(true, false, false),
-                transforms: copy(Method::Shared),
+                transforms: copy(ArchiveMethod::Shared),
                 backup: simple(5),
                 method: BackupMethod::ForeverForward,
             },
             Self {
                 name: "fold, compact",
                 options: can(false, false, true),
-                transforms: copy(Method::Shared).compact(compact),
+                transforms: copy(ArchiveMethod::Shared).compact(compact),
                 backup: simple(4),
                 method: BackupMethod::ForeverForward,
             },
             Self {
                 name: "adopt, independent archives, compact",
                 options: can(false, false, false),
-                transforms: copy(Method::Independent).compact(compact),
+                transforms: copy(ArchiveMethod::Independent).compact(compact),
                 backup: simple(6),
                 method: BackupMethod::Reverse,
             },
             Self {
                 name: "fold where holes are, independent archives by cloning",
                 options: can(true, true, true),
-                transforms: copy(Method::Independent).merge(MergeMethod::Fold),
+                transforms: copy(ArchiveMethod::Independent).merge(MergeMethod::Fold),
                 backup: simple(5),
                 method: BackupMethod::Forward,
             },

@@ -10,7 +10,6 @@ use offsite::model::BlockSize;
 use offsite::model::MachineName;
 use offsite::report::TransformReport;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::{JobName, MergeMethod, PointSelector, Restore, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Disk};
@@ -151,7 +150,7 @@ impl Workbench {
 
     /// The transform phase on the chain at `name`.
     pub(super) fn transform(&self, name: &str, merge: MergeMethod) -> Result<TransformReport, Failure> {
-        let policy = Policy { regular: Regular::Simple(Simple::new(KEPT)?), ..Policy::default() };
+        let policy = Policy::new(Simple::new(KEPT)?);
         let transforms = Transforms::keeping(policy).merge(merge).apply_changes_at_once(true);
         let work = async {
             let repository = jobs::open_local(&self.path(name)).await?;

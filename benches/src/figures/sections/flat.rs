@@ -27,7 +27,6 @@ use offsite::model::Run;
 use offsite::model::Status;
 use offsite::model::StoredBlock;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::retention::Simple;
 use offsite::{JobName, MergeMethod, TransformJob, Transforms};
 use offsite_cli::workload::{BLOCK_BYTES, Changes, Disk, Profile};
@@ -166,13 +165,13 @@ fn enlarge(repository: &Path, blocks: u32) -> Result<(), Failure> {
         StoredBlock { file: *file, offset, length: BULK_FRAME_BYTES, digest: Digest(digest) }
     };
     let runs = (0..blocks).map(|block| Run::Stored { block, at: at(block) }).collect();
-    let identity = DiskIdentity { name: DiskName::nearest("bulk"), format: ImageFormat::Raw };
+    let identity = DiskIdentity::new(DiskName::nearest("bulk"), ImageFormat::Raw);
     let disk = DiskMap::new(identity, u64::from(blocks) * BLOCK_BYTES as u64, blocks.into(), 0, runs)?;
     let name = MachineName::new(BULK_MACHINE)?;
     let number = MachineNumber(u32::try_from(head.machines.len())?);
     let mut index = Index::decode(&std::fs::read(job.join("index").join(full.index.id.to_string()))?)?;
     index.id = ObjectId::new(head.epoch, 1_000_000);
-    index.map.insert(name.clone(), MachineMap { captured: full.time, disks: [(DiskNumber(0), disk)].into() });
+    index.map.insert(name.clone(), MachineMap::new(full.time, [(DiskNumber(0), disk)].into()));
     let machine = MachineState::new(name.clone(), Status::Complete, full.time);
     index.machines.push((machine, number));
     index.machines.sort_by(|left, right| left.0.name.cmp(&right.0.name));
@@ -233,7 +232,7 @@ pub(in crate::figures) fn merge_once() -> Result<(), Failure> {
         return Err(format!("{ARGUMENT} REPOSITORY METHOD KEEP").into());
     };
     let merge = if method == word(MergeMethod::Fold) { MergeMethod::Fold } else { MergeMethod::Adopt };
-    let policy = Policy { regular: Regular::Simple(Simple::new(keep.parse()?)?), ..Policy::default() };
+    let policy = Policy::new(Simple::new(keep.parse()?)?);
     let transforms = Transforms::keeping(policy).merge(merge).apply_changes_at_once(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let start = Instant::now();

@@ -104,13 +104,13 @@ fn written(result: std::io::Result<()>) -> Option<Result<Status, Failure>> {
 /// millions of them.
 fn step_json(text: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
     write!(text, "{{\"after\":\"{time}\",\"chain\":[")?;
-    for (position, member) in simulation.chain().enumerate() {
+    for (position, member) in simulation.points().enumerate() {
         comma(text, position);
         write!(text, "{{\"time\":\"{}\",\"kind\":\"{}\",", member.time, json::kind(member.kind))?;
         push_flags(text, member.flags);
     }
     text.push_str("],\"archive\":[");
-    for (position, archived) in simulation.archive().enumerate() {
+    for (position, archived) in simulation.archives().enumerate() {
         comma(text, position);
         write!(text, "{{\"time\":\"{}\",", archived.time)?;
         push_flags(text, archived.flags);
@@ -139,12 +139,12 @@ fn comma(text: &mut String, position: usize) {
 /// The state after `time` in one line: archives, then the chain; `F` is a full, `i` an increment, `*` a flag.
 fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
     const DRAWN_MAX: usize = 40;
-    write!(line, "{time}  {:>3} archived  ", simulation.archive().len())?;
-    let skipped = simulation.chain().len().saturating_sub(DRAWN_MAX);
+    write!(line, "{time}  {:>3} archived  ", simulation.archives().len())?;
+    let skipped = simulation.points().len().saturating_sub(DRAWN_MAX);
     if skipped > 0 {
         write!(line, "({skipped} more) ")?;
     }
-    for member in simulation.chain().skip(skipped) {
+    for member in simulation.points().skip(skipped) {
         line.push(match member.kind {
             PointKind::Full => 'F',
             PointKind::Increment => 'i',
@@ -160,16 +160,16 @@ fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std
 /// The last state, a line a point.
 fn drawing(last: Timestamp, simulation: &Simulation) -> String {
     let names = |flags: Flags| flags.names().collect::<Vec<_>>().join(" ");
-    let (archives, points) = (simulation.archive().len(), simulation.chain().len());
+    let (archives, points) = (simulation.archives().len(), simulation.points().len());
     let mut text = format!(
         "\nAfter {last}: {} and a chain of {}\n",
         render::count(archives, "archive", "archives"),
         render::count(points, "restore point", "restore points")
     );
-    let archive = simulation.archive().map(|archived| {
+    let archive = simulation.archives().map(|archived| {
         vec!["  \u{2588}".to_owned(), archived.time.to_string(), "archive".to_owned(), names(archived.flags)]
     });
-    let chain = simulation.chain().enumerate().map(|(position, member)| {
+    let chain = simulation.points().enumerate().map(|(position, member)| {
         let edge = match member.kind {
             PointKind::Full => "  \u{2588}",
             PointKind::Increment if position + 1 == points => "  \u{2514}\u{2500}",

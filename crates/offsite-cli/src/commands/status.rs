@@ -216,7 +216,7 @@ impl Found {
         if let Some(status) = &job.status {
             let paused = if status.is_paused { ", waiting for the window" } else { "" };
             lines.push(("phase", format!("{}{paused}", status.phase.word())));
-            if let Some(Span { start, end, intervals }) = &status.interval {
+            if let Some(Span { start, end, intervals, .. }) = &status.interval {
                 let count = if *intervals > 1 { format!(" ({intervals} intervals in one)") } else { String::new() };
                 lines.push(("interval", format!("{start} to {end}{count}")));
             }

@@ -1,6 +1,6 @@
 //! What a job copies: its sources, and the machines that it selects of them.
 
-use offsite::selection::Objects;
+use offsite::selection::MachineFilter;
 use offsite::selection::Pattern;
 use offsite::{JobName, OpenRepository, Source};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -155,8 +155,11 @@ pub(super) struct ObjectsConfig {
     pub(super) tags: Vec<String>,
 }
 
-pub(super) fn objects(machines: &[String], containers: &[String], tags: &[String]) -> Result<Objects, String> {
-    Ok(Objects { machines: patterns(machines)?, containers: patterns(containers)?, tags: patterns(tags)? })
+pub(super) fn objects(machines: &[String], containers: &[String], tags: &[String]) -> Result<MachineFilter, String> {
+    Ok(MachineFilter::default()
+        .with_machines(patterns(machines)?)
+        .with_containers(patterns(containers)?)
+        .with_tags(patterns(tags)?))
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {

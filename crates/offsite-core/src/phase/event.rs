@@ -9,6 +9,7 @@ use crate::{MachineName, Timestamp};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// Time has passed.
     Tick,
@@ -16,50 +17,50 @@ pub enum Event {
     SourceChanged,
     /// The answer to [`Action::LookAtSources`]: every machine of the selection.
     SourcesSeen(Vec<Sighting>),
-    /// The sources could not be looked at. They are looked at again later.
+    /// The look at the sources failed. The job asks for another one later.
     LookFailed {
         /// In words, for the report.
         why: String,
     },
-    /// So much of a machine has been copied in the running sync.
+    /// How far the running sync has come with a machine.
     Progress {
         /// Which machine.
         machine: MachineName,
-        /// Bytes that have been copied.
-        bytes_done: u64,
-        /// Bytes that have not.
-        bytes_left: u64,
+        /// Bytes that it has copied.
+        done_bytes: u64,
+        /// Bytes that it has not.
+        left_bytes: u64,
     },
     /// A machine is all there.
     MachineCopied {
         /// Which.
         machine: MachineName,
-        /// The time of the state that was copied.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// A machine of the running sync is not copied by it: a backup of it has begun since the look, and is waited for.
+    /// The running sync does not copy a machine, as a backup of it has begun since the look. The job waits for that.
     MachineLocked {
         /// Which.
         machine: MachineName,
     },
-    /// The running sync has come to its end. Machines of it that were not reported as copied are looked for again.
+    /// The running sync has ended. The job looks again for its machines without a [`Event::MachineCopied`].
     SyncEnded,
-    /// The running sync has failed. What was copied stays where it is, and is not transferred again.
+    /// The running sync has failed. What it has copied stays, and crosses the wire no second time.
     SyncFailed {
         /// Whether it may work later.
         is_retryable: bool,
         /// In words, for the report.
         why: String,
     },
-    /// The running sync could not begin: another run of the job is at work, perhaps on another host. What it copies counts, as soon as
-    /// a look finds it.
+    /// The running sync could not begin, as another run of the job is at work, perhaps on another host. What that run copies counts as
+    /// soon as a look finds it.
     AtWorkElsewhere {
         /// In words.
         why: String,
     },
-    /// The answer to [`Action::ClosePoint`]: no sync runs, and what there is of the restore point is durable.
+    /// The answer to [`Action::ClosePoint`]: no sync runs, and the restore point is durable.
     PointClosed,
-    /// The restore point could not be committed.
+    /// The commit of the restore point failed.
     CloseFailed {
         /// Whether it may work later.
         is_retryable: bool,
@@ -81,6 +82,7 @@ pub enum Event {
 
 /// A machine, as a look at the sources found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sighting {
     /// Which.
     pub machine: MachineName,
@@ -90,26 +92,35 @@ pub struct Sighting {
 
 /// What there is of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Seen {
-    /// A restore point that counts and is not copied yet.
+    /// A restore point that counts, and that the job has not copied.
     Ready,
     /// A restore point whose backup still runs.
     Locked,
     /// No new restore point that counts.
     NoNewPoint,
-    /// Its newest restore point is copied already, in an earlier interval or by another run.
+    /// An earlier interval or another run has copied its newest restore point.
     AlreadyCopied {
-        /// The time of what was copied.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
     /// No restore point has it whole.
     NoWholePoint,
     /// Restore points in the target repository only.
     InTarget,
-    /// Only restore points that are dated after the present.
+    /// Only restore points with a date after the present.
     FutureDated,
-    /// Nothing: it is named in the selection, and no source has it.
+    /// Nothing: the selection names it, and no source has it.
     Missing,
+}
+
+impl Sighting {
+    /// What a look found of `machine`.
+    #[must_use]
+    pub const fn new(machine: MachineName, seen: Seen) -> Self {
+        Self { machine, seen }
+    }
 }
 
 impl From<&Choice> for Sighting {
@@ -128,7 +139,8 @@ impl From<&Choice> for Sighting {
     }
 }
 
-/// What is to be done.
+/// What the runner is to do.
+// Exhaustive: a runner that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Look which restore points there are, and answer with [`Event::SourcesSeen`] or [`Event::LookFailed`].
@@ -140,19 +152,19 @@ pub enum Action {
     StartSync {
         /// Which restore points count.
         range: PointRange,
-        /// Which machines. None of them has been copied in this interval.
+        /// Which machines. The interval has copied none of them yet.
         machines: BTreeSet<MachineName>,
     },
-    /// Stop transferring, in the middle of a file if need be, and keep what there is.
+    /// Stop the transfer, in the middle of a file if need be, and keep what there is.
     Pause,
     /// Go on.
     Resume,
-    /// Stop the running sync, if one is, and commit the restore point of the interval, if it has anything. Answer with
-    /// [`Event::PointClosed`] or [`Event::CloseFailed`].
+    /// Stop a running sync, and commit the restore point of the interval if it has anything. Answer with [`Event::PointClosed`] or
+    /// [`Event::CloseFailed`].
     ClosePoint {
         /// The interval.
         span: Span,
-        /// What there is of each machine as far as the job knows; an event that comes before the answer still counts.
+        /// What there is of each machine, as far as the job knows. An event before the answer still counts.
         machines: BTreeMap<MachineName, Outcome>,
     },
     /// Bring the chain to what the policy asks for. Answer with [`Event::TransformDone`] or [`Event::TransformFailed`].
@@ -162,6 +174,6 @@ pub enum Action {
         /// What came of the interval.
         result: RunResult,
     },
-    /// Tell [`Event::Tick`] at that time, or soon after it; a later one replaces an earlier one.
+    /// Send [`Event::Tick`] at that time, or soon after it. A later action of this kind replaces an earlier one.
     WakeAt(Timestamp),
 }

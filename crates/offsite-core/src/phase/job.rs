@@ -4,6 +4,7 @@ mod single;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::attempts::Attempts;
 use super::event::{Action, Event};
@@ -18,17 +19,39 @@ const REST_SECS: i64 = 3600;
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+// Closed: a runner has to do something in each.
 pub enum Phase {
-    /// The next interval, or the next restore point, is waited for.
+    /// It waits for the next interval, or for the next restore point.
     Idle,
-    /// Machines are waited for and copied.
+    /// It waits for machines, and copies them.
     Sync,
-    /// The restore point is being committed.
+    /// It commits the restore point.
     Closing,
-    /// Transforms.
+    /// It brings the chain to what the policy asks for.
     Transform,
-    /// Post-job activities.
+    /// The runner does what comes after.
     PostJob,
+}
+
+impl Phase {
+    /// The name that users read: `idle`, `sync`, `closing`, `transform`, `post-job`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Sync => "sync",
+            Self::Closing => "closing",
+            Self::Transform => "transform",
+            Self::PostJob => "post-job",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
 }
 
 /// The running sync.
@@ -88,9 +111,9 @@ fn complete(outcomes: &BTreeMap<MachineName, Outcome>) -> impl Iterator<Item = (
 }
 
 impl Job {
-    /// The job as it goes on at `now`, after a start or a restart of the runner, and what is to be done first.
+    /// The job as it goes on at `now`, after a start or a restart of the runner, and the first actions.
     ///
-    /// Whatever ran when the runner was stopped counts as stopped. A job whose current interval is not closed begins at once.
+    /// What ran when the runner stopped counts as stopped. A job whose current interval is not closed begins at once.
     #[must_use]
     pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
         let is_first_run = past.last.is_none();
@@ -111,10 +134,7 @@ impl Job {
 
     /// A job that knows of `last`, and does nothing yet.
     fn new(settings: Settings, last: Option<LastRun>, now: Timestamp) -> Self {
-        let current = match &settings.schedule {
-            Schedule::Interval(interval) => interval.at(now),
-            Schedule::Immediate => Span { start: now, end: now, intervals: 1 },
-        };
+        let current = settings.schedule.span_at(now);
         let is_first_run = last.is_none();
         let last = last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
         // The schedule may be another one since: what was closed in the interval of now is enough for it.
@@ -151,13 +171,13 @@ impl Job {
         self.phase
     }
 
-    /// The interval of the restore point that is open, or that was closed last.
+    /// The interval of the open restore point, or of the last one.
     #[must_use]
     pub const fn span(&self) -> &Span {
         &self.span
     }
 
-    /// What there is of each machine so far, in the restore point that is open or was closed last.
+    /// What there is of each machine so far in the open restore point, or in the last one.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
         match self.phase {
@@ -166,8 +186,7 @@ impl Job {
         }
     }
 
-    /// Machines of the restore point that is open or was closed last which another run of the job has copied, perhaps on another
-    /// host.
+    /// The machines of that restore point that another run of the job has copied, perhaps on another host.
     #[must_use]
     pub const fn elsewhere(&self) -> &BTreeSet<MachineName> {
         &self.elsewhere
@@ -190,9 +209,9 @@ impl Job {
         &self.settings
     }
 
-    /// Goes on: `event` happened, and it is `now`. The actions are to be begun in their order.
+    /// Goes on after `event` happened at `now`. The runner begins the actions in their order.
     ///
-    /// An event that answers nothing that was asked (a late one) changes nothing.
+    /// A late event, which answers no open question, changes nothing.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         self.keep_time(now);

@@ -7,27 +7,57 @@ use super::outcome::{Absence, Outcome};
 use crate::schedule::Span;
 use crate::{MachineName, Timestamp};
 
-/// What a runner knows of a job when it starts; by default, nothing.
+/// What a runner knows of a job when it starts. The default is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Past {
-    /// The last restore point that was closed.
+    /// The last closed restore point. `None` means that the job has never run.
     pub last: Option<LastRun>,
-    /// Machines that were copied and committed in the interval of now, before its restore point was closed, with the time of
-    /// the state that was copied.
+    /// The machines that the open interval has copied and committed so far, each with the time of its state.
     pub copied: BTreeMap<MachineName, Timestamp>,
 }
 
-/// A restore point that was closed before the runner started.
+/// The last restore point that the job closed before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LastRun {
-    /// Its interval, or the several that became one. Where only a time in it is known: the span that [`Interval::at`] tells.
+    /// Its interval, or the several that became one. If only a time in it is known, [`Interval::at`] gives the span.
     ///
     /// [`Interval::at`]: crate::schedule::Interval::at
     pub span: Span,
     /// What there is of each machine in it.
     pub machines: BTreeMap<MachineName, Outcome>,
-    /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.
+    /// Whether transforms and post-job activities followed. Say no if that is unknown: transforms with nothing to do cost nothing.
     pub is_finished: bool,
+}
+
+impl Past {
+    /// The same with this as the last closed restore point.
+    #[must_use]
+    pub fn with_last(self, last: impl Into<Option<LastRun>>) -> Self {
+        Self { last: last.into(), ..self }
+    }
+
+    /// The same where the open interval has copied these machines.
+    #[must_use]
+    pub fn with_copied(self, copied: BTreeMap<MachineName, Timestamp>) -> Self {
+        Self { copied, ..self }
+    }
+}
+
+impl LastRun {
+    /// The restore point of `span` with these machines. Transforms and post-job activities have yet to follow.
+    #[must_use]
+    pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
+        Self { span, machines, is_finished: false }
+    }
+
+    /// The same where transforms and post-job activities have followed, or have not.
+    #[must_use]
+    pub fn with_finished(self, is_finished: bool) -> Self {
+        Self { is_finished, ..self }
+    }
 }
 
 /// The machines of the restore point that is open. None that was ever in it leaves it.
@@ -57,7 +87,7 @@ impl Work {
     fn outcome(&self, is_waiting: bool) -> Outcome {
         match (self.captured, self.progress, self.seen) {
             (Some(captured), ..) => Outcome::Complete { captured },
-            (None, Some((bytes_done, bytes_left)), _) => Outcome::Incomplete { bytes_done, bytes_left },
+            (None, Some((done_bytes, left_bytes)), _) => Outcome::Incomplete { done_bytes, left_bytes },
             (None, None, Some(Seen::AlreadyCopied { captured })) if !is_waiting => Outcome::Unchanged { captured },
             (None, None, seen) => Outcome::Absent(match seen {
                 None => Absence::NotSelected,
@@ -147,9 +177,9 @@ impl Machines {
         })
     }
 
-    pub(super) fn progress(&mut self, machine: MachineName, bytes_done: u64, bytes_left: u64) {
+    pub(super) fn progress(&mut self, machine: MachineName, done_bytes: u64, left_bytes: u64) {
         let work = self.table.entry(machine).or_insert(Work::new(Some(Seen::Ready)));
-        work.progress = Some((bytes_done, bytes_left));
+        work.progress = Some((done_bytes, left_bytes));
     }
 
     pub(super) fn complete(&mut self, machine: MachineName, captured: Timestamp) {

@@ -8,71 +8,88 @@ use crate::{MachineName, Timestamp};
 
 /// What there is of a machine in the restore point of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Outcome {
     /// All of it.
     Complete {
-        /// The time of the state that was copied.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// All of it, since an earlier interval; for a job that waits for nothing new.
+    /// All of it, since an earlier interval. Only a job that waits for nothing new says so.
     Unchanged {
-        /// The time of the state that was copied then.
+        /// When the machine was in the copied state.
         captured: Timestamp,
     },
-    /// A part. The next interval takes the newer point, and transfers only blocks that are still missing.
+    /// A part. The next interval takes the newer point, and transfers only the missing blocks.
     Incomplete {
-        /// Bytes that were copied.
-        bytes_done: u64,
-        /// Bytes that were not.
-        bytes_left: u64,
+        /// Bytes that arrived.
+        done_bytes: u64,
+        /// Bytes that did not.
+        left_bytes: u64,
     },
     /// Nothing.
     Absent(Absence),
 }
 
-/// Why nothing of a machine is in a restore point.
+/// Why a restore point has nothing of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Absence {
     /// No new restore point came.
     NoNewPoint,
     /// Its backup was still at work at the end.
     Locked,
-    /// There was a restore point, and its copy had not begun to transfer.
+    /// There was a restore point, and its transfer had not begun.
     NotStarted,
     /// Another run of the job, perhaps on another host, was copying it at the end.
     AtWorkElsewhere,
-    /// It had only restore points that are dated after the present.
+    /// It had only restore points with a date after the present.
     FutureDated,
     /// No restore point had it whole.
     NoWholePoint,
     /// It had restore points in the target repository only.
     InTarget,
-    /// It is named in the selection, and no source has it.
+    /// The selection names it, and no source has it.
     Missing,
     /// It left the selection, or its sources, during the interval.
     NotSelected,
-    /// What was copied could not be committed.
+    /// It was copied, and the commit failed.
     NotCommitted,
 }
 
 /// What came of the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum TransformResult {
     /// They are done, or there was nothing to do.
     Done,
-    /// They are left for the next run.
+    /// The next run has to do them.
     Failed {
         /// In words.
         why: String,
     },
 }
 
+impl TransformResult {
+    /// Why the next run has to do them. `None` if they are done.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Done => None,
+            Self::Failed { why } => Some(why),
+        }
+    }
+}
+
 /// What a report has to say beside the outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
-    /// Something failed; what follows tells whether it was made good.
+    /// Something failed. The outcomes tell whether a retry made it good.
     Failed {
         /// When.
         at: Timestamp,
@@ -84,7 +101,7 @@ pub enum Note {
         /// When.
         at: Timestamp,
     },
-    /// The clock was set back.
+    /// The clock went back.
     ClockRanBack {
         /// What it had said before.
         from: Timestamp,
@@ -95,6 +112,8 @@ pub enum Note {
 
 /// What came of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct RunResult {
     /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
     pub span: Span,
@@ -107,6 +126,12 @@ pub struct RunResult {
 }
 
 impl RunResult {
+    /// The result of `span` with these machines. The transforms are done, and there is no note.
+    #[must_use]
+    pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
+        Self { span, machines, transform: TransformResult::Done, notes: Vec::new() }
+    }
+
     /// Whether every machine is there whole, and the transforms are done.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -144,8 +169,8 @@ impl fmt::Display for Outcome {
         match self {
             Self::Complete { captured } => write!(formatter, "complete, as of {captured}"),
             Self::Unchanged { captured } => write!(formatter, "unchanged since {captured}"),
-            Self::Incomplete { bytes_done, bytes_left } => {
-                write!(formatter, "incomplete, {bytes_done} bytes done and {bytes_left} left")
+            Self::Incomplete { done_bytes, left_bytes } => {
+                write!(formatter, "incomplete, {done_bytes} bytes done and {left_bytes} left")
             }
             Self::Absent(absence) => write!(formatter, "not copied: {absence}"),
         }

@@ -1,22 +1,22 @@
-//! What a copy has brought when it ends, be it at its end or before.
+//! What a copy has brought when it ends, early or not.
 
 use std::collections::BTreeMap;
 
 use crate::{BlockMap, DiskMap, MachineMap, MachineName, Run, StoredBlock, Transferred};
 
-/// The machines of a copy's index, by whether all of their blocks are there.
+/// The machines of a copy's index: those with all blocks, and the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
-    /// What the index says of the machines that are whole.
+    /// What the index says of machines with all blocks.
     pub whole: BlockMap,
-    /// The blocks of the others that are there. They are of no state; the next copy takes those that it wants.
+    /// The blocks of the others that arrived. They belong to no state, and the next copy takes those that it wants.
     pub spare: BlockMap,
     /// How far the others came.
     pub transferred: BTreeMap<MachineName, Transferred>,
 }
 
 impl Arrival {
-    /// What is there of `index`, where `place` says where a stored block that it was to have lies, or that it is not there.
+    /// What has arrived of `index`. `place` gives the place of each block that has, and `None` for any other.
     #[must_use]
     pub fn of(index: &BlockMap, mut place: impl FnMut(&StoredBlock) -> Option<StoredBlock>) -> Self {
         let mut arrival = Self::default();

@@ -7,25 +7,25 @@ use super::space::FoldTarget;
 use super::{Address, Move, Plan, Reclaiming};
 use crate::{BlockMap, Coverage, ObjectId, StoredBlock};
 
-/// A merge that is due.
+/// What a merge has to know.
 ///
-/// Only the blocks that the increments speak of change, so of everything else only [`Merge::coverage`] has to be known:
-/// a merge costs what its increments cost, however large the full is.
+/// Only blocks of the increments change, so the rest need only be known as far as [`MergeInput::coverage`] goes. A merge costs what its
+/// increments cost, however large the full is.
 #[derive(Debug, Clone, Copy)]
-pub struct Merge<'a> {
+pub struct MergeInput<'a> {
     /// The increments, oldest first.
     pub increments: &'a [BlockMap],
     /// What the full says of their blocks.
     pub full: &'a BlockMap,
-    /// What the points say of those blocks that stay as they are: archives, and the full where it becomes one.
+    /// What the points that stay as they are say of those blocks: archives, and a full that becomes one.
     pub others: &'a [BlockMap],
-    /// What no point says any more: blocks of machines that never arrived whole.
+    /// What no point says afterwards: blocks of machines that never arrived whole.
     pub dropped: &'a BlockMap,
     /// How space comes back.
     pub reclaiming: Reclaiming<'a>,
 }
 
-impl Merge<'_> {
+impl MergeInput<'_> {
     /// The blocks that merging `increments` can touch.
     #[must_use]
     pub fn coverage(increments: &[BlockMap]) -> Coverage {
@@ -46,18 +46,18 @@ impl Merge<'_> {
     }
 }
 
-/// The plan that merges by adopting the increments' files: a new index, and no block is touched.
+/// The plan that merges by adopting the increments' files: a new index, and no move.
 ///
-/// The plan's index is what comes on top of the full's.
+/// The plan's index goes on top of the full's.
 #[must_use]
-pub fn adopt(merge: Merge<'_>) -> Plan {
+pub fn adopt(merge: MergeInput<'_>) -> Plan {
     merge.plan(merge.step(), Vec::new())
 }
 
-/// The plan that merges by writing the increments' blocks into the full's own file: each is read once and written once,
-/// to space that nothing refers to. None, if they do not fit.
+/// The plan that merges by writing the increments' blocks into free space of the full's own file. It reads and writes each once.
+/// `None` if they do not fit.
 #[must_use]
-pub fn fold(merge: Merge<'_>, mut target: FoldTarget) -> Option<Plan> {
+pub fn fold(merge: MergeInput<'_>, mut target: FoldTarget) -> Option<Plan> {
     let step = merge.step();
     let length = target.length;
     let mut moves: Vec<Move> = Vec::new();

@@ -6,20 +6,19 @@ use super::retire::retire;
 use super::{Address, Move, Placement, Placer, Plan, Reclaiming};
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
-/// Blocks on their way to new files, and what each point says of them afterwards.
+/// Moves to new files, and what each point says afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocation {
-    /// The moves and files; its index is empty.
+    /// The moves and files. Its index is empty.
     pub plan: Plan,
-    /// For each of the maps that were given, what comes on top of it: the blocks that it has, at their new places. An empty
-    /// map needs no new index.
+    /// What goes on top of each of the given maps: its moved blocks, at their new places. An empty map needs no new index.
     pub indexes: Vec<BlockMap>,
 }
 
-/// The plan that moves the frames that `moves` says, each once, to new files named by `mint`.
+/// The plan that moves each frame that `moves` answers true for, once, to a new file. `mint` names the files.
 ///
-/// `maps` are what the points say whose blocks move, `others` what those say whose blocks stay, each as far as the moved blocks
-/// go. Frames that several of `maps` share stay shared, at their new place.
+/// `maps` belong to the points whose blocks move, `others` to those whose blocks stay, each as far as the moved blocks go. Frames
+/// that several of `maps` share stay shared.
 #[must_use]
 pub fn relocate(
     maps: &[&BlockMap],
@@ -32,10 +31,10 @@ pub fn relocate(
     placed(maps, others, |at| moves(at).then_some((0, *at)), placement, &mut mint, reclaiming)
 }
 
-/// The plan that stores frames of other places, each once, in place of those that `found` names by file and offset: which of the sources has
-/// it, and where it lies there.
+/// The plan that puts other frames in place of damaged ones. `found` gives for a damaged frame, by file and offset, which of the
+/// sources has another, and where.
 ///
-/// `maps` are what the points say that need them, `others` what those say that do not, as for [`relocate`].
+/// `maps` belong to the points that need them, `others` to the rest, as for [`relocate`].
 #[must_use]
 pub fn replace(
     maps: &[&BlockMap],

@@ -13,11 +13,11 @@ pub type Files = BTreeMap<ObjectId, FileState>;
 /// How a repository gives space back.
 #[derive(Debug, Clone, Copy)]
 pub struct Reclaiming<'a> {
-    /// Frames start at multiples of this; a superseded frame's padding goes with it.
+    /// Frames start at multiples of this. A superseded frame's padding goes with it.
     pub alignment: u64,
     /// The chain's files.
     pub files: &'a Files,
-    /// Whether holes can be punched; if not, space comes back with whole files only.
+    /// Whether the repository can punch holes. If not, space comes back with whole files only.
     pub punches: bool,
 }
 
@@ -32,8 +32,8 @@ pub fn references<'a>(maps: impl IntoIterator<Item = &'a BlockMap>) -> Vec<Store
 
 /// What the maps `before` refer to and the maps `after` do not.
 ///
-/// Both may be parts of what the points say, as long as each block that the operation changes is in all of them: a frame
-/// belongs to one block, so a block that no map speaks of changes nothing.
+/// Parts of the points' maps will do, if each block that the operation changes is in all of them. A frame belongs to one block, so
+/// the other blocks change nothing.
 #[must_use]
 pub fn retire<'a>(
     before: impl IntoIterator<Item = &'a BlockMap>,

@@ -1,5 +1,4 @@
-//! Space inside a file that nothing refers to. It is derived from the indexes each time and stored nowhere, so it cannot
-//! be wrong.
+//! Space inside a file without a reference. The indexes tell it each time, and nothing stores it, so it cannot be wrong.
 
 use std::ops::Range;
 
@@ -14,11 +13,11 @@ pub struct FoldTarget {
     pub file: ObjectId,
     /// Its length.
     pub length: u64,
-    /// The longest that it may become.
+    /// The greatest length that it may get.
     pub length_max: u64,
     /// Frames start at multiples of this.
     pub alignment: u64,
-    /// Ranges that no committed head refers to and no reader can need, ascending, apart from each other, aligned.
+    /// Ranges that no committed head refers to and no reader can need. They are aligned and ascend, and no two touch.
     pub free: Vec<Range<u64>>,
 }
 
@@ -41,7 +40,7 @@ impl FoldTarget {
 
 /// The parts of `domain` in which no frame of `live` and no range of `held` lies, ascending.
 ///
-/// All are of one file. Frames of `live` come by offset; `domain` may have ranges in any order, and more than once.
+/// All are of one file. `live` is sorted by offset. `domain` may have its ranges in any order, and more than once.
 #[must_use]
 pub fn free_ranges(
     domain: impl IntoIterator<Item = Range<u64>>,
@@ -71,7 +70,7 @@ pub fn free_ranges(
     free
 }
 
-/// The places of frames that come by offset, up to the next aligned byte.
+/// The ranges of frames, each up to its next aligned byte. `frames` are sorted by offset.
 #[must_use]
 pub fn places(frames: &[StoredBlock], alignment: u64) -> Vec<Range<u64>> {
     joined(frames.iter().copied(), alignment).into_values().flatten().collect()

@@ -31,7 +31,7 @@ impl Placer {
         Self { placement, files: BTreeMap::new(), current: None }
     }
 
-    /// The file and offset of the next frame, of `length` bytes; `mint` names a new file where the last is full.
+    /// The file and offset of the next frame, of `length` bytes. `mint` names a new file if the last is full.
     pub fn place(&mut self, length: u32, mint: impl FnOnce() -> ObjectId) -> (ObjectId, u64) {
         let Placement { first_offset, alignment, file_bytes_max } = self.placement;
         let end_of = |offset: u64| (offset + u64::from(length)).next_multiple_of(alignment);
@@ -47,7 +47,7 @@ impl Placer {
         (file, first_offset)
     }
 
-    /// The files so far and their lengths, header and padding included.
+    /// The files so far and their lengths, with header and padding.
     #[must_use]
     pub fn into_files(self) -> BTreeMap<ObjectId, u64> {
         self.files
@@ -56,32 +56,31 @@ impl Placer {
 
 /// The plan that gives a chain whose newest state is `latest` a point with the content of `wanted`.
 ///
-/// Only blocks whose digest differs are carried. The index's blocks lie in new files, named by `mint`.
+/// It carries only blocks whose digest differs. `mint` names the new files.
 #[must_use]
 pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mint: impl FnMut() -> ObjectId) -> Plan {
     let (spare, sources) = (BlockMap::empty(), BTreeMap::new());
-    sync_from(Sync { latest, wanted, spare: &spare, sources: &sources, placement }, mint)
+    sync_from(SyncInput { latest, wanted, spare: &spare, sources: &sources, placement }, mint)
 }
 
-/// What a copy has to go by.
+/// What a copy from several folders has to know.
 #[derive(Debug, Clone, Copy)]
-pub struct Sync<'a> {
+pub struct SyncInput<'a> {
     /// The newest state of the chain.
     pub latest: &'a BlockMap,
     /// The states to copy.
     pub wanted: &'a BlockMap,
-    /// What arrived of machines that a copy before was cut off at. Blocks of it that are wanted are not carried again.
+    /// Spare blocks of an earlier copy that was cut off. The plan takes them instead of carrying the same again.
     pub spare: &'a BlockMap,
-    /// Which of the folders that are read from each machine is in; those that are not named are in folder 0.
+    /// Which folder has each machine. A machine without an entry is in folder 0.
     pub sources: &'a BTreeMap<MachineName, u32>,
     /// How frames are laid out.
     pub placement: Placement,
 }
 
-/// The plan that gives a chain a point with the content of `sync.wanted`, as [`sync`] does, from several folders, and taking
-/// what is there already.
+/// The plan that gives a chain a point with the content of `wanted`, from several folders. It takes what is there already.
 #[must_use]
-pub fn sync_from(sync: Sync<'_>, mut mint: impl FnMut() -> ObjectId) -> Plan {
+pub fn sync_from(sync: SyncInput<'_>, mut mint: impl FnMut() -> ObjectId) -> Plan {
     let step = sync.latest.diff(sync.wanted);
     let mut placer = Placer::new(sync.placement);
     let mut moves = Vec::new();

@@ -7,6 +7,7 @@ use super::calendar::Zone;
 use crate::Timestamp;
 
 /// A day of the week.
+// Exhaustive: a week has seven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "their names say it")]
 pub enum Weekday {
@@ -49,7 +50,7 @@ enum Rule {
     LastDay,
 }
 
-/// A setting of an anchor that no calendar has.
+/// A time that no calendar has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnchorError {
@@ -59,7 +60,7 @@ pub enum AnchorError {
     /// Days are 1 to 31.
     #[error("day {0} of the month: use 1 to 31 (a shorter month takes its last day), or the last day")]
     Day(u32),
-    /// Not every month has a fifth Sunday.
+    /// A weekday of a month is the first to the fourth, or the last.
     #[error("weekday number {0} of the month: use the first to the fourth, or the last")]
     Nth(u32),
     /// Months are 1 to 12.
@@ -85,7 +86,7 @@ impl MonthDay {
         Self(Rule::LastWeekday(weekday))
     }
 
-    /// That day, or the last one of a month that is too short for it.
+    /// That day, or the last day of a shorter month.
     ///
     /// # Errors
     /// [`AnchorError::Day`] outside 1 to 31.
@@ -122,6 +123,7 @@ impl Default for MonthDay {
 
 /// Which month of a quarter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum QuarterMonth {
     /// January, April, July, October.
     #[default]
@@ -130,7 +132,7 @@ pub enum QuarterMonth {
     Last,
 }
 
-/// When the tiers want their points. The hour is one for all.
+/// When the tiers want their points. All have the same hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchors {
     hour: i8,
@@ -154,7 +156,7 @@ impl Default for Anchors {
 }
 
 impl Anchors {
-    /// These, at that hour.
+    /// The same at that hour.
     ///
     /// # Errors
     /// [`AnchorError::Hour`] above 23.
@@ -165,25 +167,25 @@ impl Anchors {
         }
     }
 
-    /// These, with that day of the week.
+    /// The same with that day of the week.
     #[must_use]
     pub const fn on_weekday(self, weekday: Weekday) -> Self {
         Self { weekday, ..self }
     }
 
-    /// These, with that day of the month for the monthly tier.
+    /// The same with that day of the month for the monthly tier.
     #[must_use]
     pub const fn on_month_day(self, month_day: MonthDay) -> Self {
         Self { month_day, ..self }
     }
 
-    /// These, with that month of the quarter and that day of it.
+    /// The same with that month of the quarter and that day of it.
     #[must_use]
     pub const fn in_quarter(self, month: QuarterMonth, day: MonthDay) -> Self {
         Self { quarter: (month, day), ..self }
     }
 
-    /// These, with that month of the year (1 is January) and that day of it.
+    /// The same with that month of the year (1 is January) and that day of it.
     ///
     /// # Errors
     /// [`AnchorError::Month`] outside 1 to 12.
@@ -194,7 +196,7 @@ impl Anchors {
         }
     }
 
-    /// The first anchor of `tier` after `time`, unless the calendar ends before.
+    /// The first anchor of `tier` after `time`. `None` if the calendar ends before.
     #[must_use]
     pub fn next_after(&self, tier: Tier, time: Timestamp, zone: &Zone) -> Option<Timestamp> {
         // Clocks that were set across a whole day can carry an anchor out of its period, hence the neighbours.
@@ -202,7 +204,7 @@ impl Anchors {
         (period - 1..=period + 2).filter_map(|period| self.anchor(tier, period, zone)).find(|anchor| *anchor > time)
     }
 
-    /// The last anchor of `tier` at or before `time`, unless the calendar begins after it.
+    /// The last anchor of `tier` at or before `time`. `None` if the calendar begins after it.
     #[must_use]
     pub fn last_until(&self, tier: Tier, time: Timestamp, zone: &Zone) -> Option<Timestamp> {
         let period = period(tier, zone.date(time));

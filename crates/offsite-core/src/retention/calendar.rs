@@ -1,12 +1,14 @@
 //! The calendar of a policy: a time zone of the IANA database, and the civil arithmetic in it.
 
+use std::fmt;
+
 use jiff::Span;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::Timestamp;
 
-/// A time zone, with its whole history and its rules for the future, as bundled with this crate.
+/// A time zone, with its history and its rules for the future. This crate bundles them, so each host has the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     zone: TimeZone,
@@ -15,8 +17,12 @@ pub struct Zone {
 
 /// A name that is no time zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
-pub struct UnknownZone(pub String);
+#[error("{name:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
+#[non_exhaustive]
+pub struct ZoneError {
+    /// The name.
+    pub name: String,
+}
 
 impl Zone {
     /// Coordinated universal time.
@@ -28,10 +34,10 @@ impl Zone {
     /// The zone of that name in the IANA database.
     ///
     /// # Errors
-    /// [`UnknownZone`] with the name.
-    pub fn named(name: &str) -> Result<Self, UnknownZone> {
+    /// [`ZoneError`] with the name.
+    pub fn named(name: &str) -> Result<Self, ZoneError> {
         // The bundled database, never the host's: the same policy must mean the same everywhere.
-        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownZone(name.to_owned()))?;
+        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| ZoneError { name: name.to_owned() })?;
         let name = zone.iana_name().unwrap_or(name).to_owned();
         Ok(Self { zone, name })
     }
@@ -76,6 +82,13 @@ impl Zone {
     pub(crate) fn civil(&self, time: Timestamp) -> DateTime {
         let time = jiff::Timestamp::from_second(time.unix_secs()).unwrap_or(jiff::Timestamp::MAX);
         self.zone.to_datetime(time)
+    }
+}
+
+/// The name.
+impl fmt::Display for Zone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.name)
     }
 }
 

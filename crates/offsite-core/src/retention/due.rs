@@ -7,41 +7,43 @@ use crate::{Chain, PointKind, Sequence};
 
 /// How the job that owns a chain lets go of its oldest points.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ageing {
-    /// The oldest increments are merged into the full (forever forward).
+    /// The oldest increments merge into the full (forever forward).
     #[default]
     Merge,
-    /// Nothing is merged: a chain goes as a whole, once a newer full has points enough (forward with periodic fulls).
+    /// Nothing merges. A chain goes as a whole, once a newer full has points enough (forward with periodic fulls).
     WholeChains,
 }
 
 /// A transform that a policy asks for.
+// Exhaustive: an engine that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
     /// An archive goes.
     RemoveArchive(Sequence),
-    /// Rollbacks at the old end of the chain go; nothing stands on them.
+    /// Rollbacks at the old end of the chain go. No point needs them.
     RemoveRollbacks(Vec<Sequence>),
-    /// The oldest full goes with all that stands on it, but for those that stay as archives.
+    /// The oldest full goes with all points that need it. Some fulls of them may stay as archives.
     RemoveChain {
         /// The points that go.
         points: Vec<Sequence>,
         /// The fulls of them that stay beside the chain.
         archived: Vec<Sequence>,
     },
-    /// The oldest increments go into the full, which then is the point of the last of them.
+    /// The oldest increments go into the full, which becomes the point of the last of them.
     Merge {
         /// The increments, oldest first.
         increments: Vec<Sequence>,
-        /// The full, where it stays beside the chain as an archive.
+        /// The full, if it stays beside the chain as an archive.
         archived: Option<Sequence>,
     },
 }
 
-/// The transforms that `verdicts` ask for, in the order in which they are to be done.
+/// The transforms that `verdicts` ask for, in the order in which the engine does them.
 ///
-/// A verdict keeps a point in the chain unless all its reasons are those of archives. A flagged point becomes the full before it
-/// becomes an archive, so several increments are merged in one pass up to the next flagged one.
+/// A verdict keeps a point in the chain unless only archives need it. A flagged point becomes the full before it becomes an archive.
+/// So one merge takes several increments, up to the next flagged one.
 #[must_use]
 pub fn due(chain: &Chain, verdicts: &[Verdict], ageing: Ageing) -> Vec<Due> {
     let judge: BTreeMap<Sequence, &Verdict> = verdicts.iter().map(|verdict| (verdict.sequence, verdict)).collect();

@@ -1,54 +1,73 @@
-//! When the points that there are will go, and what that frees.
+//! When each point will go, and what that frees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::due::{Ageing, Due, due};
 use super::judgement::judge;
 use super::marking::mark;
-use super::policy::{Method, Policy};
+use super::policy::{ArchiveMethod, Policy};
 use super::reason::Verdict;
-use super::verdicts::{Change, Conditions};
+use super::verdicts::{Conditions, PolicyChange};
 use crate::plan::references;
-use crate::schedule::clock::ClockReading;
+use crate::schedule::ClockReading;
 use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// So many runs are foretold: 27 years of a daily job.
 const RUNS_MAX: u32 = 10_000;
 
-/// Stored bytes that are in all states from one restore point to another.
+/// Stored bytes that all states from one restore point to another need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
+#[non_exhaustive]
+pub struct BlockLife {
     /// The oldest point that needs them.
     pub first: Sequence,
     /// The newest point that needs them.
     pub last: Sequence,
-    /// How many.
+    /// How many bytes.
     pub bytes: u64,
 }
 
-/// What becomes of a point that is there.
+impl BlockLife {
+    /// The life of `bytes` stored bytes that all states from `first` to `last` need.
+    #[must_use]
+    pub const fn new(first: Sequence, last: Sequence, bytes: u64) -> Self {
+        Self { first, last, bytes }
+    }
+}
+
+/// What becomes of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Departure {
     /// Which point.
     pub sequence: Sequence,
-    /// The run in which it leaves the chain and becomes an archive, if it does.
+    /// The run in which it leaves the chain and becomes an archive. `None` if it becomes none.
     pub archived: Option<Timestamp>,
-    /// The run in which it goes. `None` if that is none of the next 10,000.
+    /// The run in which it goes. `None` if it stays in the next 10,000.
     pub goes: Option<Timestamp>,
-    /// The bytes that only it still keeps by then. Blocks that the newest point has are taken to stay as they are.
+    /// The bytes that only it needs by then. The forecast takes it that the newest point's blocks stay as they are.
     pub freed_bytes: u64,
 }
 
-/// Gathers the lives of blocks from the states of restore points.
+impl Departure {
+    /// A point that stays.
+    #[must_use]
+    pub const fn never(sequence: Sequence) -> Self {
+        Self { sequence, archived: None, goes: None, freed_bytes: 0 }
+    }
+}
+
+/// Gathers the lives of blocks from the states of restore points, oldest first.
 #[derive(Debug, Clone, Default)]
-pub struct Lives {
+pub struct BlockLives {
     last: Option<Sequence>,
     /// The frames of the last state by place, each with its length and the first point that had it.
     open: Vec<(ObjectId, u64, u32, Sequence)>,
     bytes: BTreeMap<(Sequence, Sequence), u64>,
 }
 
-impl Lives {
+impl BlockLives {
     /// Takes in the state of the next newer point.
     pub fn add(&mut self, sequence: Sequence, state: &BlockMap) {
         let before = std::mem::take(&mut self.open);
@@ -72,60 +91,90 @@ impl Lives {
         }
     }
 
-    /// All lives, added up where they are of the same points.
+    /// All lives. Those of the same points are one.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Life> {
+    pub fn finish(mut self) -> Vec<BlockLife> {
         std::mem::take(&mut self.open).into_iter().for_each(|ended| self.end(ended));
-        self.bytes.into_iter().map(|((first, last), bytes)| Life { first, last, bytes }).collect()
+        self.bytes.into_iter().map(|((first, last), bytes)| BlockLife { first, last, bytes }).collect()
     }
 }
 
 /// What the future of a chain depends on, beside the chain.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Outlook<'a> {
-    /// What is kept.
+    /// What the job keeps.
     pub policy: &'a Policy,
     /// How the oldest points go.
     pub ageing: Ageing,
-    /// The job's points on other drives, which count: the coming ones are taken to be in this chain.
+    /// The job's points on other drives. They count, and the forecast takes it that the coming points are in this chain.
     pub elsewhere: &'a [RestorePoint],
     /// The present.
     pub now: Timestamp,
-    /// The latest time that the job has known, where the clock may be in doubt.
+    /// The latest time that the job has known. `None` means that nobody doubts the clock.
     pub known: Option<Timestamp>,
-    /// How far ahead of what was known the clock may be without being in doubt, in seconds.
+    /// How many seconds the clock may be ahead of that before the job doubts it.
     pub ahead_max_secs: i64,
-    /// Whether the policy is the one of the last run that had nothing left over.
+    /// Whether the last run that had nothing left over had this policy.
     pub is_settled: bool,
 }
 
 impl<'a> Outlook<'a> {
-    /// That `policy` stays as it is, by a clock that is not in doubt.
+    /// The future in which `policy` stays as it is. Points are merged, no other drive counts, and the clock is not in doubt.
     #[must_use]
-    pub fn of(policy: &'a Policy, now: Timestamp) -> Self {
-        let (ageing, ahead_max_secs) = (Ageing::default(), i64::MAX);
-        Self { policy, ageing, elsewhere: &[], now, known: None, ahead_max_secs, is_settled: true }
+    pub const fn new(policy: &'a Policy, now: Timestamp) -> Self {
+        Self {
+            policy,
+            ageing: Ageing::Merge,
+            elsewhere: &[],
+            now,
+            known: None,
+            ahead_max_secs: i64::MAX,
+            is_settled: true,
+        }
+    }
+
+    /// The same where the oldest points go like this.
+    #[must_use]
+    pub const fn with_ageing(self, ageing: Ageing) -> Self {
+        Self { ageing, ..self }
+    }
+
+    /// The same with these points of the job on other drives.
+    #[must_use]
+    pub const fn with_elsewhere(self, elsewhere: &'a [RestorePoint]) -> Self {
+        Self { elsewhere, ..self }
+    }
+
+    /// The same where the job has known the time `known`, and doubts a clock that is more than `ahead_max_secs` ahead of it.
+    #[must_use]
+    pub const fn with_clock(self, known: Option<Timestamp>, ahead_max_secs: i64) -> Self {
+        Self { known, ahead_max_secs, ..self }
+    }
+
+    /// The same where the last run that had nothing left over had this policy, or had another one.
+    #[must_use]
+    pub const fn with_settled(self, is_settled: bool) -> Self {
+        Self { is_settled, ..self }
     }
 }
 
-/// What becomes of each point of `chain`, oldest first, if the policy stays as it is and every machine is copied whole in each run;
-/// `next` tells when the run after a time is.
+/// What becomes of each point of `chain`, oldest first, if the policy stays and each run copies every machine whole. `next` gives
+/// the time of the run after another.
 #[must_use]
 pub fn forecast(
     chain: &Chain,
     outlook: &Outlook<'_>,
-    lives: &[Life],
+    lives: &[BlockLife],
     next: impl Fn(Timestamp) -> Option<Timestamp>,
 ) -> Vec<Departure> {
-    let there =
-        |point: &RestorePoint| Departure { sequence: point.sequence, archived: None, goes: None, freed_bytes: 0 };
     let mut oracle = Oracle {
         outlook,
         known: outlook.known,
         is_settled: outlook.is_settled,
         archives: chain.archives().to_vec(),
         points: chain.points().to_vec(),
-        departures: chain.all().map(|point| (point.sequence, there(point))).collect(),
+        departures: chain.all().map(|point| (point.sequence, Departure::never(point.sequence))).collect(),
         kept: chain.all().map(|point| point.sequence).collect(),
         lives: lives.to_vec(),
         newest: chain.latest().map(|point| point.sequence),
@@ -154,7 +203,7 @@ struct Oracle<'a> {
     /// The points of today that are still there.
     kept: BTreeSet<Sequence>,
     /// What has not been freed.
-    lives: Vec<Life>,
+    lives: Vec<BlockLife>,
     /// The newest point of today.
     newest: Option<Sequence>,
 }
@@ -172,7 +221,7 @@ impl Oracle<'_> {
             let marks = mark(gfs, &policy.zone, last.time, time);
             last.flags = last.flags.union(marks.predecessor);
             point.flags = marks.point;
-            if gfs.method() == Method::Active {
+            if gfs.method() == ArchiveMethod::Active {
                 if !marks.predecessor.is_empty() && last.kind == PointKind::Increment {
                     last.kind = PointKind::Full;
                 }
@@ -197,7 +246,7 @@ impl Oracle<'_> {
         if clock.is_some_and(|clock| !clock.may_prune()) {
             return true;
         }
-        let change = if self.is_settled { Change::Settled } else { Change::Careful { added: 1 } };
+        let change = if self.is_settled { PolicyChange::Settled } else { PolicyChange::Careful { added: 1 } };
         let conditions = Conditions { change, merges_carry: true, ..Conditions::default() };
         let Ok(chain) = Chain::with_archives(chain.block_size(), self.archives.clone(), self.points.clone()) else {
             return false;

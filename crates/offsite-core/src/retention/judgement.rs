@@ -5,8 +5,8 @@ use super::reason::Verdict;
 use super::verdicts::{Conditions, Subject, verdicts};
 use crate::{Chain, PointKind, RestorePoint, Timestamp};
 
-/// What `policy` says of each archive and point of a chain, oldest first. The points `elsewhere` are those that the job has on other
-/// drives: they are counted and not judged.
+/// What `policy` says of each archive and point of a chain, oldest first. `elsewhere` are the job's points on other drives: they
+/// count, and get no verdict.
 #[must_use]
 pub fn judge(
     chain: &Chain,
@@ -15,13 +15,13 @@ pub fn judge(
     now: Timestamp,
     conditions: &Conditions,
 ) -> Vec<Verdict> {
-    let archived = chain.archives().iter().map(|point| Subject { archived: true, ..Subject::from(point) });
+    let archived = chain.archives().iter().map(|point| Subject { is_archived: true, ..Subject::from(point) });
     let own = archived.chain(chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
     // Of a chain elsewhere, its points count one by one, whatever they stand on there.
     let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
     let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
     if !elsewhere.is_empty() {
-        subjects.sort_by_key(|(_, subject)| (!subject.archived, subject.time));
+        subjects.sort_by_key(|(_, subject)| (!subject.is_archived, subject.time));
     }
     let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
     let verdicts = verdicts(&subjects, policy, now, conditions).into_iter();

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::calendar::Zone;
-use super::policy::DaysOutOfRange;
+use super::policy::DaysError;
 use crate::{MachineName, Timestamp};
 
-/// When the blocks of machines that a job no longer selects are removed from its chain.
+/// When a job removes machines from its chain that it no longer selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedMachines {
     days: u32,
 }
 
 impl DeletedMachines {
-    /// So many days after the machine was last in the job's selection.
+    /// So many days after the job last selected the machine.
     ///
     /// # Errors
-    /// [`DaysOutOfRange`] for 0 and above [`super::Days::DAYS_MAX`].
-    pub fn after_days(days: u32) -> Result<Self, DaysOutOfRange> {
+    /// [`DaysError`] for 0 and above [`super::Days::DAYS_MAX`].
+    pub fn after_days(days: u32) -> Result<Self, DaysError> {
         super::Days::new(days).map(|_| Self { days })
     }
 
@@ -27,7 +27,7 @@ impl DeletedMachines {
         self.days
     }
 
-    /// When each machine's blocks go, by when it was last selected. A machine that is selected now is not asked about.
+    /// When each machine's blocks go. `last_selected` says when the job last selected each machine that it does not select now.
     #[must_use]
     pub fn due(
         self,

@@ -10,16 +10,17 @@ use crate::{Sequence, Timestamp};
 
 /// The flags that a new restore point brings with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Marks {
-    /// For the point before it, which was the nearer one to an anchor between the two.
+    /// For the point before it, if that is nearer to an anchor between the two.
     pub predecessor: Flags,
     /// For the new point.
     pub point: Flags,
 }
 
-/// The flags that a point at `point` brings, with the one before it at `predecessor`.
+/// The flags that a point at `point` brings after one at `predecessor`.
 ///
-/// The first point of all has no predecessor and is not flagged.
+/// The first point of all has no predecessor, and gets no flag.
 #[must_use]
 pub fn mark(gfs: &Gfs, zone: &Zone, predecessor: Timestamp, point: Timestamp) -> Marks {
     Marker::default().arrive(gfs, zone, predecessor, point)
@@ -63,10 +64,9 @@ impl Marker {
     }
 }
 
-/// The flags of a new full in a chain with periodic fulls, where `flagged` are the fulls that have flags.
+/// The flags of a new full in a chain with periodic fulls. `flagged` are the fulls with flags.
 ///
-/// A period goes from one anchor of the tier to the next, and its first full has its flag: also a late one, if the full
-/// that should have had it is missing.
+/// A period goes from one anchor of the tier to the next. Its first full gets its flag, even a late one.
 #[must_use]
 pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: Timestamp) -> Flags {
     let anchors: &Anchors = gfs.anchors();
@@ -77,11 +77,11 @@ pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: T
     gfs.tiers().filter(is_free).collect()
 }
 
-/// The point that is to stand for a damaged one in a tier: of `intact`, each with its time and its flags, the one nearest to the anchor
-/// for which the point at `damaged` is flagged.
+/// The point that stands for a damaged one in a tier: the one of `intact` that is nearest to the damaged point's anchor. Each comes
+/// with its time and its flags.
 ///
-/// It is a point of the same slot, so that no other slot loses its own: one of which that anchor is the nearest too
-/// ([`Marking::Nearest`]), or the last ([`Marking::InInterval`]). One that is flagged for the tier already stands for itself.
+/// It is of the same slot, so that no other slot loses its own. Its nearest anchor ([`Marking::Nearest`]), or its last
+/// ([`Marking::InInterval`]), is that one. A point with the tier's flag already stands for itself.
 #[must_use]
 pub fn stand_in(
     gfs: &Gfs,
@@ -99,9 +99,9 @@ pub fn stand_in(
     free.min_by_key(|(_, time, _)| distance(*time)).map(|(sequence, _, _)| sequence)
 }
 
-/// The flags of points of which none are known any more: for each tier, of the points of a slot the one nearest to its anchor.
+/// The flags of points whose flags are lost: for each tier, the point of a slot that is nearest to its anchor.
 ///
-/// Of an archive that was marked once, it is what it had: no other point of its slot came nearer, or that one would be the archive.
+/// An archive gets back what it had. No other point of its slot came nearer, or that one would be the archive.
 #[must_use]
 pub fn mark_again(
     gfs: &Gfs,

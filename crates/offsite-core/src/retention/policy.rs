@@ -4,7 +4,7 @@ use super::anchor::Anchors;
 use super::calendar::Zone;
 use super::tier::Tier;
 
-/// How many of the newest restore points are kept.
+/// Keeps so many of the newest restore points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Simple {
     keep: u32,
@@ -12,8 +12,14 @@ pub struct Simple {
 
 /// A count that no policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a retention of {0} restore points: keep at least 2, so that a damaged newest point leaves one to go back to")]
-pub struct TooFew(pub u32);
+#[error(
+    "a retention of {keep} restore points: keep at least 2, so that a damaged newest point leaves one to go back to"
+)]
+#[non_exhaustive]
+pub struct SimpleError {
+    /// The count.
+    pub keep: u32,
+}
 
 impl Simple {
     /// The smallest count.
@@ -22,9 +28,9 @@ impl Simple {
     /// Keeps the newest `keep` restore points.
     ///
     /// # Errors
-    /// [`TooFew`] below 2.
-    pub fn new(keep: u32) -> Result<Self, TooFew> {
-        if keep < Self::KEEP_MIN { Err(TooFew(keep)) } else { Ok(Self { keep }) }
+    /// [`SimpleError`] below 2.
+    pub fn new(keep: u32) -> Result<Self, SimpleError> {
+        if keep < Self::KEEP_MIN { Err(SimpleError { keep }) } else { Ok(Self { keep }) }
     }
 
     /// How many.
@@ -49,11 +55,15 @@ pub struct Days {
 
 /// A number of days that no policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a retention of {0} days: use 1 to {max}", max = Days::DAYS_MAX)]
-pub struct DaysOutOfRange(pub u32);
+#[error("a retention of {days} days: use 1 to {max}", max = Days::DAYS_MAX)]
+#[non_exhaustive]
+pub struct DaysError {
+    /// The number.
+    pub days: u32,
+}
 
 impl Days {
-    /// So many of the newest points are kept, however old they are.
+    /// A policy by days keeps so many of the newest points, however old they are.
     pub const KEEP_MIN: u32 = 3;
     /// A thousand years: more is a typing error.
     pub const DAYS_MAX: u32 = 365_250;
@@ -61,9 +71,9 @@ impl Days {
     /// Keeps the points of the last `days` days.
     ///
     /// # Errors
-    /// [`DaysOutOfRange`] for 0 and above [`Days::DAYS_MAX`].
-    pub fn new(days: u32) -> Result<Self, DaysOutOfRange> {
-        if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysOutOfRange(days)) }
+    /// [`DaysError`] for 0 and above [`Days::DAYS_MAX`].
+    pub fn new(days: u32) -> Result<Self, DaysError> {
+        if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysError { days }) }
     }
 
     /// How many.
@@ -75,6 +85,7 @@ impl Days {
 
 /// What the regular tier keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Regular {
     /// The newest points, by count.
     Simple(Simple),
@@ -89,20 +100,34 @@ impl Default for Regular {
     }
 }
 
+impl From<Simple> for Regular {
+    fn from(simple: Simple) -> Self {
+        Self::Simple(simple)
+    }
+}
+
+impl From<Days> for Regular {
+    fn from(days: Days) -> Self {
+        Self::Days(days)
+    }
+}
+
 /// How an archive full comes into being.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Method {
-    /// It shares blocks with the chain: no data moves.
+#[non_exhaustive]
+pub enum ArchiveMethod {
+    /// It shares blocks with the chain, and no data moves.
     #[default]
     Shared,
-    /// Every block is copied, so that it shares no stored byte with the chain.
+    /// It gets a copy of every block, and shares no stored byte with the chain.
     Independent,
-    /// It is read whole from the source: the flagged point itself is a full.
+    /// The job reads the flagged point whole from the source, as a full.
     Active,
 }
 
 /// Which point an anchor flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Marking {
     /// The nearer of the points before and after it; the later one if both are as near.
     #[default]
@@ -111,13 +136,14 @@ pub enum Marking {
     InInterval,
 }
 
-/// By what archives of a tier go.
+/// What ends the time of an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expiry {
-    /// By count: so many archives of the tier (a forever-forward chain).
+    /// A count: the tier keeps so many archives (a forever-forward chain).
     #[default]
     Count,
-    /// By date: so many weeks, months, quarters, years after they were made (a chain with periodic fulls).
+    /// A date: so many weeks, months, quarters or years after its point (a chain with periodic fulls).
     Date,
 }
 
@@ -126,7 +152,7 @@ pub enum Expiry {
 pub struct Gfs {
     counts: [u32; 4],
     anchors: Anchors,
-    method: Method,
+    method: ArchiveMethod,
     marking: Marking,
     expiry: Expiry,
 }
@@ -149,11 +175,10 @@ pub enum GfsError {
 }
 
 impl Gfs {
-    /// More than any archive lives to see.
+    /// The greatest count: more than any archive lives to see.
     pub const COUNT_MAX: u32 = 9999;
 
-    /// Keeps so many weekly, monthly, quarterly and yearly points; a tier of 0 is off. Default anchors, method and
-    /// marking.
+    /// Keeps so many weekly, monthly, quarterly and yearly points. 0 turns a tier off. All else is the default.
     ///
     /// # Errors
     /// [`GfsError`] if no tier is on, or a count is above [`Gfs::COUNT_MAX`].
@@ -168,7 +193,7 @@ impl Gfs {
         Ok(Self {
             counts,
             anchors: Anchors::default(),
-            method: Method::default(),
+            method: ArchiveMethod::default(),
             marking: Marking::default(),
             expiry: Expiry::default(),
         })
@@ -180,9 +205,9 @@ impl Gfs {
         Self { anchors, ..self }
     }
 
-    /// The same by this method.
+    /// The same with archives by this method.
     #[must_use]
-    pub const fn with_method(self, method: Method) -> Self {
+    pub const fn with_method(self, method: ArchiveMethod) -> Self {
         Self { method, ..self }
     }
 
@@ -192,13 +217,13 @@ impl Gfs {
         Self { marking, ..self }
     }
 
-    /// The same with archives that go by this.
+    /// The same with this end of archives.
     #[must_use]
     pub const fn with_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 
-    /// How many points of `tier` are kept; 0 if it is off.
+    /// How many points of `tier` it keeps. 0 if the tier is off.
     #[must_use]
     pub const fn count(&self, tier: Tier) -> u32 {
         self.counts[tier.index()]
@@ -218,7 +243,7 @@ impl Gfs {
 
     /// How archives come into being.
     #[must_use]
-    pub const fn method(&self) -> Method {
+    pub const fn method(&self) -> ArchiveMethod {
         self.method
     }
 
@@ -228,7 +253,7 @@ impl Gfs {
         self.marking
     }
 
-    /// By what archives go.
+    /// What ends the time of an archive.
     #[must_use]
     pub const fn expiry(&self) -> Expiry {
         self.expiry
@@ -237,18 +262,43 @@ impl Gfs {
 
 /// All that a job keeps, and the time zone of its calendar.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// The regular tier.
     pub regular: Regular,
-    /// Long-term retention.
+    /// Long-term retention. `None` turns it off.
     pub gfs: Option<Gfs>,
-    /// The zone in which days, weeks, months, quarters and years are reckoned.
+    /// The zone of its days, weeks, months, quarters and years.
     pub zone: Zone,
 }
 
 impl Policy {
-    /// A number that differs, in all likelihood, for policies that keep different points. It is stored to notice a change; one that
-    /// is noticed in vain only makes a run delete less.
+    /// The policy that keeps what `regular` says ([`Simple`] or [`Days`]), without long-term retention, in UTC.
+    #[must_use]
+    pub fn new(regular: impl Into<Regular>) -> Self {
+        Self { regular: regular.into(), ..Self::default() }
+    }
+
+    /// The same with another regular tier.
+    #[must_use]
+    pub fn with_regular(self, regular: impl Into<Regular>) -> Self {
+        Self { regular: regular.into(), ..self }
+    }
+
+    /// The same with this long-term retention. `None` turns it off.
+    #[must_use]
+    pub fn with_gfs(self, gfs: impl Into<Option<Gfs>>) -> Self {
+        Self { gfs: gfs.into(), ..self }
+    }
+
+    /// The same with the calendar of this zone.
+    #[must_use]
+    pub fn with_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
+    }
+
+    /// A number that in all likelihood tells policies apart that keep different points. A head stores it, so that a run notices a
+    /// change. A false alarm only makes a run delete less.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crate::format::checksum(format!("{self:?}").as_bytes())

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::tier::Tier;
-use crate::schedule::clock::ClockReading;
+use crate::schedule::ClockReading;
 use crate::{MachineName, Sequence, Timestamp};
 
 /// Why a restore point is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// It is the `position`-th newest (from 1) of the `keep` newest, and goes when `goes_after` newer ones exist.
@@ -19,7 +20,7 @@ pub enum Reason {
         /// So many points must be added before this one goes.
         goes_after: u32,
     },
-    /// It is dated after the present, so it is neither counted nor touched.
+    /// Its date is after the present, so the policy neither counts nor touches it.
     FutureDated {
         /// The present, as the job knows it.
         now: Timestamp,
@@ -42,7 +43,7 @@ pub enum Reason {
         /// So many points of the tier must take a slot before this one goes.
         goes_after: u32,
     },
-    /// A tier has flagged it; it takes its slot when the regular tier lets go of it.
+    /// A tier has flagged it. It takes its slot when the regular tier lets go of it.
     Flagged {
         /// The tier.
         tier: Tier,
@@ -54,11 +55,11 @@ pub enum Reason {
         /// The start of the day on which it goes.
         until: Timestamp,
     },
-    /// Its chain goes as a whole, and another point of that chain is kept.
+    /// Its chain goes as a whole, and another point of that chain stays.
     ChainOf {
         /// The newest such point.
         kept: Sequence,
-        /// Until when that is kept.
+        /// Until when that stays.
         until: Until,
     },
     /// No newer point has this machine whole.
@@ -66,7 +67,7 @@ pub enum Reason {
         /// The machine.
         machine: MachineName,
     },
-    /// Its storage does not let it go before a date.
+    /// Its storage keeps it until a date.
     Immutable {
         /// The date.
         until: Timestamp,
@@ -75,17 +76,18 @@ pub enum Reason {
     Held,
     /// A reader is reading it.
     Pinned,
-    /// It would go because the policy changed, and this run has deleted its share.
+    /// It would go by the changed policy, and this run has deleted its share.
     PolicyChanged,
-    /// It would go, and the clock by which it would is in doubt: nothing goes until that is settled.
+    /// It would go, and the clock is in doubt. Nothing goes until that is settled.
     ClockInDoubt {
-        /// What the clock says, and what was known before.
+        /// What the clock says, and what the job knew.
         clock: ClockReading,
     },
 }
 
 /// Until when a reason holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Until {
     /// Until that time.
@@ -107,7 +109,7 @@ pub enum Until {
 }
 
 impl Reason {
-    /// Until when the point is kept for this reason.
+    /// Until when this reason keeps the point.
     #[must_use]
     pub const fn until(&self) -> Until {
         match self {
@@ -176,27 +178,35 @@ impl fmt::Display for Reason {
 
 /// What becomes of a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Verdict {
     /// Which point.
     pub sequence: Sequence,
-    /// Every reason to keep it. It expires if there is none.
+    /// Every reason to keep it. Without one, the point goes.
     pub reasons: Vec<Reason>,
 }
 
 impl Verdict {
+    /// The verdict that keeps a point for these reasons. Without one, the point goes.
+    #[must_use]
+    pub const fn new(sequence: Sequence, reasons: Vec<Reason>) -> Self {
+        Self { sequence, reasons }
+    }
+
     /// Whether the point stays.
     #[must_use]
     pub fn keeps(&self) -> bool {
         !self.reasons.is_empty()
     }
 
-    /// Whether the point would go, had the policy not changed just now.
+    /// Whether only the change of the policy keeps the point in this run.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.reasons.contains(&Reason::PolicyChanged)
     }
 
-    /// Whether the point stays where it is: it is kept, and not only as an archive.
+    /// Whether the point stays in the chain, and not only as an archive.
     #[must_use]
     pub fn stays_in_chain(&self) -> bool {
         self.reasons.iter().any(|reason| !reason.is_of_archive())

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use super::marking::Marker;
-use super::policy::{Days, Expiry, Gfs, Method, Policy, Regular};
-use super::tier::{Flags, Tier};
+use super::policy::{ArchiveMethod, Days, Expiry, Gfs, Policy, Regular};
+use super::tier::Flags;
 use crate::{PointKind, Timestamp};
 
 /// A restore point of a simulated chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
+#[non_exhaustive]
+pub struct SimulatedPoint {
     /// The time that it stands for.
     pub time: Timestamp,
     /// Whether it stands alone.
@@ -22,36 +23,39 @@ pub struct Member {
 
 /// An archive full beside a simulated chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Archived {
+#[non_exhaustive]
+pub struct SimulatedArchive {
     /// The time that it stands for.
     pub time: Timestamp,
     /// The tiers that have flagged it.
     pub flags: Flags,
 }
 
-/// A restore point that is not newer than the one before it.
+/// What a simulation cannot follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{point} is not after {predecessor}: restore points come oldest first, each at a time of its own")]
-pub struct NotAscending {
-    /// The point before.
-    pub predecessor: Timestamp,
-    /// The point.
-    pub point: Timestamp,
+#[non_exhaustive]
+pub enum SimulationError {
+    /// The policy has archives that go by date.
+    #[error("archives that go by date belong to chains with periodic fulls, and a copy's chain has none")]
+    ArchivesByDate,
+    /// A restore point is not newer than the one before it.
+    #[error("{point} is not after {predecessor}: restore points come oldest first, each at a time of its own")]
+    NotAscending {
+        /// The point before.
+        predecessor: Timestamp,
+        /// The point.
+        point: Timestamp,
+    },
 }
 
-/// A policy that a simulation cannot follow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("archives that go by date belong to chains with periodic fulls, and a copy's chain has none")]
-pub struct NoPeriodicFulls;
-
-/// A forever-forward chain and its archives: what is there after each run of a job.
+/// A forever-forward chain and its archives after each run of a job.
 ///
-/// It holds what the policy keeps and no more, however many points were added.
+/// It holds what the policy keeps and no more, however many runs there were.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     policy: Policy,
-    chain: VecDeque<Member>,
-    archive: VecDeque<Archived>,
+    chain: VecDeque<SimulatedPoint>,
+    archive: VecDeque<SimulatedArchive>,
     marker: Marker,
     /// How many points have left the chain.
     gone: u64,
@@ -60,13 +64,13 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Nothing yet.
+    /// A chain without a point.
     ///
     /// # Errors
-    /// [`NoPeriodicFulls`] for archives by date.
-    pub fn new(policy: Policy) -> Result<Self, NoPeriodicFulls> {
+    /// [`SimulationError::ArchivesByDate`] for archives by date.
+    pub fn new(policy: Policy) -> Result<Self, SimulationError> {
         if policy.gfs.is_some_and(|gfs| gfs.expiry() == Expiry::Date) {
-            return Err(NoPeriodicFulls);
+            return Err(SimulationError::ArchivesByDate);
         }
         Ok(Self {
             policy,
@@ -78,19 +82,19 @@ impl Simulation {
         })
     }
 
-    /// One run: a restore point at `time` is copied, the tiers mark, the chain ages, archives go.
+    /// One run at `time`: the job copies a restore point, the tiers mark, the chain ages, archives go.
     ///
     /// # Errors
-    /// [`NotAscending`] if `time` is not after the newest point; nothing has changed then.
-    pub fn add(&mut self, time: Timestamp) -> Result<(), NotAscending> {
+    /// [`SimulationError::NotAscending`] if `time` is not after the newest point. Then nothing has changed.
+    pub fn add(&mut self, time: Timestamp) -> Result<(), SimulationError> {
         let mut expires = time;
         if let Regular::Days(days) = self.policy.regular {
             expires = self.policy.zone.days_later(time, days.days());
         }
         let (mut kind, mut flags) = (PointKind::Full, Flags::NONE);
-        if let Some(&Member { time: predecessor, expires: before, .. }) = self.chain.back() {
+        if let Some(&SimulatedPoint { time: predecessor, expires: before, .. }) = self.chain.back() {
             if time <= predecessor {
-                return Err(NotAscending { predecessor, point: time });
+                return Err(SimulationError::NotAscending { predecessor, point: time });
             }
             // Where clocks are set back, a later point can come to its age an hour earlier; a chain goes in order.
             expires = expires.max(before);
@@ -99,11 +103,11 @@ impl Simulation {
         if kind == PointKind::Full {
             self.fulls.push_back(self.gone + self.chain.len() as u64);
         }
-        self.chain.push_back(Member { time, kind, flags, expires });
+        self.chain.push_back(SimulatedPoint { time, kind, flags, expires });
         let archived = self.archive.len();
         self.age(time);
         if let Some(gfs) = self.policy.gfs
-            && (self.archive.len() > archived || gfs.method() == Method::Active)
+            && (self.archive.len() > archived || gfs.method() == ArchiveMethod::Active)
         {
             self.count(&gfs);
         }
@@ -111,12 +115,12 @@ impl Simulation {
     }
 
     /// The chain, oldest point first.
-    pub fn chain(&self) -> impl ExactSizeIterator<Item = &Member> {
+    pub fn points(&self) -> impl ExactSizeIterator<Item = &SimulatedPoint> {
         self.chain.iter()
     }
 
     /// The archives, oldest first.
-    pub fn archive(&self) -> impl ExactSizeIterator<Item = &Archived> {
+    pub fn archives(&self) -> impl ExactSizeIterator<Item = &SimulatedArchive> {
         self.archive.iter()
     }
 
@@ -124,7 +128,7 @@ impl Simulation {
     fn mark(&mut self, predecessor: Timestamp, time: Timestamp) -> (PointKind, Flags) {
         let Some(gfs) = self.policy.gfs else { return (PointKind::Increment, Flags::NONE) };
         let marks = self.marker.arrive(&gfs, &self.policy.zone, predecessor, time);
-        let is_active = gfs.method() == Method::Active;
+        let is_active = gfs.method() == ArchiveMethod::Active;
         let number = self.gone + self.chain.len() as u64 - 1;
         if let Some(last) = self.chain.back_mut().filter(|_| !marks.predecessor.is_empty()) {
             last.flags = last.flags.union(marks.predecessor);
@@ -148,7 +152,7 @@ impl Simulation {
                 }
                 for member in self.chain.drain(..older) {
                     if !member.flags.is_empty() {
-                        self.archive.push_back(Archived { time: member.time, flags: member.flags });
+                        self.archive.push_back(SimulatedArchive { time: member.time, flags: member.flags });
                     }
                 }
                 self.gone += older as u64;
@@ -156,14 +160,16 @@ impl Simulation {
                 continue;
             }
             // Nothing is merged into a full that was read whole: it leaves with its chain.
-            let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == Method::Active);
-            let is_read_whole = |full: &Member| is_active && !full.flags.is_empty();
+            let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == ArchiveMethod::Active);
+            let is_read_whole = |full: &SimulatedPoint| is_active && !full.flags.is_empty();
             if self.chain.front().is_none_or(is_read_whole) || self.keeps(0, now) {
                 return;
             }
             // The full and the oldest increment become the full of the increment's time; a flagged full stays as well.
-            if let Some(Member { time, flags, .. }) = self.chain.pop_front().filter(|full| !full.flags.is_empty()) {
-                self.archive.push_back(Archived { time, flags });
+            if let Some(SimulatedPoint { time, flags, .. }) =
+                self.chain.pop_front().filter(|full| !full.flags.is_empty())
+            {
+                self.archive.push_back(SimulatedArchive { time, flags });
             }
             if let Some(full) = self.chain.front_mut() {
                 full.kind = PointKind::Full;
@@ -195,7 +201,7 @@ impl Simulation {
             }
             has_slot
         };
-        if gfs.method() == Method::Active {
+        if gfs.method() == ArchiveMethod::Active {
             for number in &self.fulls {
                 let index = usize::try_from(number - self.gone).unwrap_or(usize::MAX);
                 take(self.chain[index].flags);
@@ -204,13 +210,5 @@ impl Simulation {
         let slots: Vec<bool> = self.archive.iter().rev().map(|archived| take(archived.flags)).collect();
         let mut slots = slots.into_iter().rev();
         self.archive.retain(|_| slots.next().unwrap_or(true));
-    }
-}
-
-/// The names of the tiers, as they are written in JSON.
-impl Flags {
-    /// The tiers' names, shortest period first.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        self.tiers().map(Tier::name)
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 /// One tier of grandfather-father-son retention.
+// Exhaustive: there are these four, and `Flags` stores a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Tier {
     /// One point a week.
     Weekly,
@@ -94,6 +96,11 @@ impl Flags {
     /// The tiers, shortest period first.
     pub fn tiers(self) -> impl Iterator<Item = Tier> {
         Tier::ALL.into_iter().filter(move |tier| self.contains(*tier))
+    }
+
+    /// The tiers' names, shortest period first.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.tiers().map(Tier::name)
     }
 }
 

@@ -4,67 +4,94 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::calendar;
-use super::policy::{Days, Expiry, Method, Policy, Regular};
+use super::policy::{ArchiveMethod, Days, Expiry, Policy, Regular};
 use super::reason::{Reason, Until, Verdict};
 use super::tier::{Flags, Tier};
-use crate::schedule::clock::ClockReading;
+use crate::schedule::ClockReading;
 use crate::{MachineName, MachineState, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
 /// What retention has to know about a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Subject {
     /// Its number.
     pub sequence: Sequence,
     /// The time that it stands for.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// What it needs beside its index.
     pub kind: PointKind,
     /// The tiers that have flagged it.
     pub flags: Flags,
     /// Whether it has left the chain and is an archive.
-    pub archived: bool,
+    pub is_archived: bool,
     /// The machines in it.
     pub machines: Vec<MachineState>,
-    /// The date before which its storage does not let it go.
+    /// Until when its storage keeps it. `None` if it does not.
     pub immutable_until: Option<Timestamp>,
     /// Whether somebody holds it.
-    pub held: bool,
+    pub is_held: bool,
     /// Whether a reader has pinned it.
-    pub pinned: bool,
+    pub is_pinned: bool,
 }
 
 /// A point of a chain, without holds and pins.
 impl From<&RestorePoint> for Subject {
     fn from(point: &RestorePoint) -> Self {
-        Self {
-            sequence: point.sequence,
-            time: point.time,
-            kind: point.kind,
-            flags: point.flags,
-            archived: false,
-            machines: point.machines.clone(),
-            immutable_until: None,
-            held: false,
-            pinned: false,
-        }
+        let machines = point.machines.clone();
+        Self { flags: point.flags, machines, ..Self::new(point.sequence, point.time, point.kind) }
     }
 }
 
 impl Subject {
+    /// A point of the chain without flags, machines, holds and pins.
+    #[must_use]
+    pub const fn new(sequence: Sequence, time: Timestamp, kind: PointKind) -> Self {
+        Self {
+            sequence,
+            time,
+            kind,
+            flags: Flags::NONE,
+            is_archived: false,
+            machines: Vec::new(),
+            immutable_until: None,
+            is_held: false,
+            is_pinned: false,
+        }
+    }
+
+    /// The same with these flags.
+    #[must_use]
+    pub fn with_flags(self, flags: Flags) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// The same with these machines.
+    #[must_use]
+    pub fn with_machines(self, machines: Vec<MachineState>) -> Self {
+        Self { machines, ..self }
+    }
+
+    /// The same as an archive, or as a point of the chain.
+    #[must_use]
+    pub fn with_archived(self, is_archived: bool) -> Self {
+        Self { is_archived, ..self }
+    }
+
     fn is_complete(&self) -> bool {
         self.machines.iter().all(|machine| machine.status != Status::Incomplete)
     }
 }
 
-/// Whether the policy is another one than in the last run that had nothing left over.
+/// Whether the policy has changed since the last run that had nothing left over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Change {
-    /// It is the same, or the user said that all of it may go at once.
+#[non_exhaustive]
+pub enum PolicyChange {
+    /// It is the same, or the user lets all of it go at once.
     #[default]
     Settled,
-    /// It changed: delete what the run pushes out and one generation more.
+    /// It has changed: a run deletes what it pushes out, and one generation more.
     ///
-    /// The job says so in each run until no verdict is [`Reason::PolicyChanged`].
+    /// The job says so in each run until no verdict has [`Reason::PolicyChanged`].
     Careful {
         /// How many points this run has added to the chain.
         added: u32,
@@ -73,19 +100,46 @@ pub enum Change {
 
 /// What the points and the policy do not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Conditions {
     /// Whether the policy changed.
-    pub change: Change,
-    /// Machines whose days after deletion are over: their last point may go.
+    pub change: PolicyChange,
+    /// Machines whose days after deletion are over. Their last point may go.
     pub deleted: BTreeSet<MachineName>,
-    /// Whether merging keeps the last state of each machine in the full, so that a chain's point may go although it is a
-    /// machine's last.
+    /// Whether merging keeps the last state of each machine in the full. Then a point of the chain may go though it is a machine's
+    /// last.
     pub merges_carry: bool,
-    /// What is made of the present, where it may be in doubt. By a clock that is in doubt, nothing goes.
+    /// The reading of the clock. Nothing goes by a clock in doubt. `None` means that nobody doubts the clock.
     pub clock: Option<ClockReading>,
 }
 
-/// A verdict for each point, in the order of `points`: oldest first, archives and chain together.
+impl Conditions {
+    /// The same where the policy has changed, or has not.
+    #[must_use]
+    pub fn with_change(self, change: PolicyChange) -> Self {
+        Self { change, ..self }
+    }
+
+    /// The same where the days of these machines after deletion are over.
+    #[must_use]
+    pub fn with_deleted(self, deleted: BTreeSet<MachineName>) -> Self {
+        Self { deleted, ..self }
+    }
+
+    /// The same where merging keeps the last state of each machine in the full, or does not.
+    #[must_use]
+    pub fn with_merges_carry(self, merges_carry: bool) -> Self {
+        Self { merges_carry, ..self }
+    }
+
+    /// The same with this reading of the clock. `None` means that nobody doubts the clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Into<Option<ClockReading>>) -> Self {
+        Self { clock: clock.into(), ..self }
+    }
+}
+
+/// What `policy` says of each point, in the order of `points`: oldest first, archives and chain together.
 #[must_use]
 pub fn verdicts(points: &[Subject], policy: &Policy, now: Timestamp, conditions: &Conditions) -> Vec<Verdict> {
     let mut judge = Judge { points, policy, now, conditions, reasons: vec![Vec::new(); points.len()] };
@@ -131,7 +185,7 @@ impl Judge<'_> {
 
     /// The chain's points, oldest first.
     fn chain(&self) -> Vec<usize> {
-        (0..self.points.len()).filter(|index| !self.points[*index].archived).collect()
+        (0..self.points.len()).filter(|index| !self.points[*index].is_archived).collect()
     }
 
     fn expiry(&self) -> Expiry {
@@ -146,7 +200,7 @@ impl Judge<'_> {
 
     /// Whether a point of the chain is a flagged full that was read whole for its tier: nothing is merged into it.
     fn is_read_whole(&self, index: usize) -> bool {
-        let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == Method::Active);
+        let is_active = self.policy.gfs.is_some_and(|gfs| gfs.method() == ArchiveMethod::Active);
         is_active && self.points[index].kind == PointKind::Full && !self.flags(index).is_empty()
     }
 
@@ -225,9 +279,9 @@ impl Judge<'_> {
         });
         for index in (0..self.points.len()).rev().filter(|index| self.points[*index].time <= self.now) {
             let point = &self.points[index];
-            let in_chain = !point.archived && !self.reasons[index].is_empty();
-            let is_counted = !in_chain || (gfs.method() == Method::Active && point.kind == PointKind::Full);
-            let leaves = !point.archived && !in_chain && !newest.contains(&index);
+            let in_chain = !point.is_archived && !self.reasons[index].is_empty();
+            let is_counted = !in_chain || (gfs.method() == ArchiveMethod::Active && point.kind == PointKind::Full);
+            let leaves = !point.is_archived && !in_chain && !newest.contains(&index);
             set_aside += usize::from(leaves && !point.flags.is_empty());
             for tier in self.flags(index).tiers() {
                 if !is_counted {
@@ -249,10 +303,10 @@ impl Judge<'_> {
             if let Some(until) = point.immutable_until.filter(|until| self.now < *until) {
                 reasons.push(Reason::Immutable { until });
             }
-            if point.held {
+            if point.is_held {
                 reasons.push(Reason::Held);
             }
-            if point.pinned {
+            if point.is_pinned {
                 reasons.push(Reason::Pinned);
             }
         }
@@ -268,7 +322,7 @@ impl Judge<'_> {
         }
         let is_one_chain = self.segments().len() <= 1;
         for (machine, index) in last {
-            let is_carried = self.conditions.merges_carry && is_one_chain && !self.points[index].archived;
+            let is_carried = self.conditions.merges_carry && is_one_chain && !self.points[index].is_archived;
             if !is_carried && !self.conditions.deleted.contains(machine) {
                 self.reasons[index].push(Reason::LastOfMachine { machine: machine.clone() });
             }
@@ -328,7 +382,7 @@ impl Judge<'_> {
 
     /// Holds back what a changed policy would delete beyond one generation.
     fn pace(&mut self, wholes: &[Vec<usize>], set_aside: usize) {
-        let Change::Careful { added } = self.conditions.change else { return };
+        let PolicyChange::Careful { added } = self.conditions.change else { return };
         let mut chain_share = u64::from(added) + 1;
         let mut archive_share = set_aside as u64 + 1;
         let mut paid: Option<usize> = None;
@@ -340,7 +394,7 @@ impl Judge<'_> {
             if whole.is_some() && whole == paid {
                 continue;
             }
-            let share = if self.points[index].archived { &mut archive_share } else { &mut chain_share };
+            let share = if self.points[index].is_archived { &mut archive_share } else { &mut chain_share };
             if *share == 0 {
                 self.reasons[index].push(Reason::PolicyChanged);
             } else {
@@ -354,7 +408,7 @@ impl Judge<'_> {
     fn clock(&mut self) {
         let Some(clock) = self.conditions.clock.filter(|clock| !clock.may_prune()) else { return };
         for (point, reasons) in self.points.iter().zip(&mut self.reasons) {
-            let is_due = if point.archived { reasons.is_empty() } else { reasons.iter().all(Reason::is_of_archive) };
+            let is_due = if point.is_archived { reasons.is_empty() } else { reasons.iter().all(Reason::is_of_archive) };
             if is_due {
                 reasons.push(Reason::ClockInDoubt { clock });
             }

@@ -1,16 +1,4 @@
-//! Whether the present can be believed.
-//!
-//! A job remembers the latest time that it has known (the head's high-water mark). What a clock does then decides what may be
-//! *deleted*; copying goes on in any case, as a copy too many harms nobody.
-//!
-//! - The clock runs *back* behind the mark: nothing is pruned, since points look newer or older than they are. The mark stays.
-//! - It jumps *too far* ahead: further than ten intervals, and at least a day, since the last run; further than a hundred days where
-//!   there are no intervals. A job at work is seen within
-//!   one interval; ten are an outage that somebody has noticed, and more is as likely a clock that is wrong as a host that was
-//!   off. Nothing is pruned, and the mark follows by no more than that bound in each run. So a host that was off for a month goes
-//!   back to pruning after three daily runs, while a clock that is a year ahead has to be wrong in forty runs, each of which
-//!   says so, before it deletes anything.
-//! - Otherwise the mark is the present.
+//! Whether to believe the clock.
 
 use std::fmt;
 
@@ -21,17 +9,29 @@ use crate::Timestamp;
 const INTERVALS_MAX: i64 = 10;
 const DAY_SECS: i64 = 86_400;
 /// How far it may have gone on where nobody has said how often the job runs: more than a quarter, so that a run by hand in each is enough.
-pub const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
+const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// What to make of the present.
+///
+/// A job remembers the latest time that it has known: its mark. What a clock does then decides what the job may *delete*. It copies
+/// in any case, as a copy too many harms nobody.
+///
+/// - The clock goes *back* behind the mark. Points look newer or older than they are, so the job prunes nothing. The mark stays.
+/// - It goes *too far* ahead: more than ten intervals, and at least a day, or more than a hundred days without intervals. A job at
+///   work runs in each interval. An outage of ten is one that somebody has noticed, and more is as likely a wrong clock. The job
+///   prunes nothing, and the mark follows by no more than that bound. So after a month's outage, a daily job prunes again in its
+///   fourth run. A clock that is a year ahead must be wrong in forty runs, each of which says so, before it deletes anything.
+/// - Otherwise the mark is the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum ClockReading {
-    /// It follows what was known.
+    /// It follows the mark.
     Steady {
         /// The present, and the new mark.
         now: Timestamp,
     },
-    /// It is earlier than a time that was known.
+    /// It is earlier than the mark.
     Behind {
         /// The present.
         now: Timestamp,
@@ -42,7 +42,7 @@ pub enum ClockReading {
     Ahead {
         /// The present.
         now: Timestamp,
-        /// The mark that was.
+        /// The mark before.
         known: Timestamp,
         /// The new mark.
         mark: Timestamp,
@@ -50,14 +50,13 @@ pub enum ClockReading {
 }
 
 /// How far ahead of the mark the clock of a job may be, in seconds.
-#[must_use]
-pub fn ahead_max_secs(schedule: &Schedule) -> i64 {
+pub(super) fn ahead_max_secs(schedule: &Schedule) -> i64 {
     let of_interval = |secs: i64| secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS);
     schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }
 
 impl ClockReading {
-    /// Judges the present by the latest time that was known, if any was.
+    /// Judges the present by the latest known time. Without one, it believes the clock.
     #[must_use]
     pub fn judge(known: Option<Timestamp>, now: Timestamp, ahead_max_secs: i64) -> Self {
         let Some(known) = known else { return Self::Steady { now } };
@@ -71,7 +70,7 @@ impl ClockReading {
         }
     }
 
-    /// The latest time that is believed from now on. Never earlier than the one that was known.
+    /// The mark from now on. It never goes back.
     #[must_use]
     pub const fn mark(&self) -> Timestamp {
         match *self {
@@ -88,7 +87,7 @@ impl ClockReading {
     }
 }
 
-/// Why nothing is pruned, where that is so.
+/// The reading in words, with the reason if the job prunes nothing.
 impl fmt::Display for ClockReading {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -13,6 +13,7 @@ const DAYS_MAX: u32 = 366;
 
 /// How often a job copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Every {
     /// Whenever a new restore point appears.
     Immediate,
@@ -70,6 +71,17 @@ impl Period {
         }
     }
 
+    /// Parses "1 day", "6 hours", "15 minutes".
+    ///
+    /// # Errors
+    /// [`EveryError`] with the text, what is wrong with it, and an example.
+    pub fn parse(text: &str) -> Result<Self, EveryError> {
+        match Every::parse(text)? {
+            Every::Period(period) => Ok(period),
+            Every::Immediate => Err(EveryError { text: text.to_owned(), fault: "it has no length" }),
+        }
+    }
+
     fn elapsed(count: u32, unit_secs: u32, unit: &str) -> Result<Self, EveryError> {
         let refuse = |fault| Err(EveryError { text: format!("{count} {unit}"), fault });
         match count.checked_mul(unit_secs) {
@@ -83,7 +95,7 @@ impl Period {
         self.0
     }
 
-    /// How long it is in seconds, where no clock is set meanwhile.
+    /// Its length in seconds, if no clock changes meanwhile.
     #[must_use]
     pub const fn nominal_secs(self) -> i64 {
         match self.0 {
@@ -141,7 +153,7 @@ impl fmt::Display for Every {
     }
 }
 
-/// What a wall clock shows when an interval starts. Midnight unless it is said.
+/// What a wall clock shows when an interval starts. The default is midnight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeOfDay {
     minutes: u16,
@@ -149,8 +161,12 @@ pub struct TimeOfDay {
 
 /// A text that is no time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
-pub struct TimeOfDayError(pub String);
+#[error("{text:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
+#[non_exhaustive]
+pub struct TimeOfDayError {
+    /// The text.
+    pub text: String,
+}
 
 impl TimeOfDay {
     /// Parses "22:00".
@@ -159,7 +175,7 @@ impl TimeOfDay {
     /// [`TimeOfDayError`] with the text and an example.
     pub fn parse(text: &str) -> Result<Self, TimeOfDayError> {
         let minutes = parse_minutes(text.trim()).filter(|minutes| *minutes < 24 * 60);
-        minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError(text.to_owned()))
+        minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError { text: text.to_owned() })
     }
 
     pub(super) fn civil(self) -> Time {

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 
+use super::clock;
 use super::every::{DAY_SECS, Every, Period, TimeOfDay, Unit};
 use crate::Timestamp;
 use crate::retention::Zone;
@@ -11,6 +12,7 @@ const FIRST_DAY: Date = Date::constant(1969, 12, 29);
 
 /// When a job copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Schedule {
     /// Whenever a new restore point appears.
     Immediate,
@@ -19,7 +21,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// `every`, reckoned from `start` in `zone`.
+    /// `every`, counted from `start` in `zone`.
     #[must_use]
     pub fn new(every: Every, start: TimeOfDay, zone: Zone) -> Self {
         match every {
@@ -28,7 +30,7 @@ impl Schedule {
         }
     }
 
-    /// Its interval, if it has one.
+    /// Its interval. `None` if it is immediate.
     #[must_use]
     pub const fn interval(&self) -> Option<&Interval> {
         match self {
@@ -36,38 +38,69 @@ impl Schedule {
             Self::Interval(interval) => Some(interval),
         }
     }
+
+    /// How far ahead of the latest known time the clock may be before the job doubts it, in seconds: ten intervals, and at least
+    /// a day. Without intervals it is a hundred days.
+    #[must_use]
+    pub fn ahead_max_secs(&self) -> i64 {
+        clock::ahead_max_secs(self)
+    }
+
+    /// The span that `now` is in. Without intervals it is that moment.
+    #[must_use]
+    pub fn span_at(&self, now: Timestamp) -> Span {
+        match self {
+            Self::Immediate => Span::new(now, now),
+            Self::Interval(interval) => interval.at(now),
+        }
+    }
 }
 
-/// The division of all of time into spans, in each of which at most one restore point per machine is copied.
+/// Divides all of time into spans. A job copies at most one restore point per machine in each.
 ///
-/// The spans follow each other without gap or overlap, and none is empty, whatever is done to the clocks.
+/// The spans follow each other without gap or overlap, and none is empty, whatever the clocks do.
 ///
-/// - *Days* are days of the calendar: a span starts when the wall clock shows the start, and has 23 or 25 hours where clocks
-///   are set meanwhile. A start that the clocks skip is as much later as they skip; one that they show twice is the first. A
-///   day that a zone skips altogether has no span. Several days are counted from a Monday, so 7 days start on Mondays.
-/// - *Minutes and hours* are elapsed time. Where they divide 24 hours they begin anew at the start of each day, so that every
-///   6 hours from 22:00 is 22:00, 04:00, 10:00 and 16:00 all the year. On a day on which the clocks are set, what is left of
-///   it is the last span, or, if shorter than half a period, is added to the last.
+/// - *Days* are days of the calendar. A span starts when the wall clock shows the start, and has 23 or 25 hours if the clocks
+///   change meanwhile. A start that the clocks skip is as much later as they skip. Of one that they show twice, the first counts.
+///   A day that a zone skips has no span. Several days count from a Monday, so 7 days start on Mondays.
+/// - *Minutes and hours* are elapsed time. If they divide 24 hours, they begin anew at the start of each day. So every 6 hours from
+///   22:00 is 22:00, 04:00, 10:00 and 16:00 all the year. On a day when the clocks change, the rest of the day is the last span. A
+///   rest of less than half a period joins the span before.
 /// - *Other* minutes and hours (5 hours, say) go on for ever from the start on Monday, 1969-12-29.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Interval {
     period: Period,
     start: TimeOfDay,
     zone: Zone,
 }
 
-/// One interval of a job, or several that became one because nothing could be copied in them.
+/// One interval of a job, or several that became one because the job could copy nothing in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Span {
     /// When it starts.
     pub start: Timestamp,
     /// When the next one starts.
     pub end: Timestamp,
-    /// How many intervals it stands for: 1, or more after hours in which the job could not work.
+    /// How many intervals it stands for. More than 1 if the job could not work.
     pub intervals: u32,
 }
 
 impl Span {
+    /// The span of one interval.
+    #[must_use]
+    pub const fn new(start: Timestamp, end: Timestamp) -> Self {
+        Self { start, end, intervals: 1 }
+    }
+
+    /// The same, standing for so many intervals.
+    #[must_use]
+    pub const fn with_intervals(self, intervals: u32) -> Self {
+        Self { intervals, ..self }
+    }
+
     /// Whether `time` is in it.
     #[must_use]
     pub fn contains(&self, time: Timestamp) -> bool {
@@ -76,7 +109,7 @@ impl Span {
 }
 
 impl Interval {
-    /// Intervals of `period`, reckoned from `start` in `zone`.
+    /// Intervals of `period`, counted from `start` in `zone`.
     #[must_use]
     pub const fn new(period: Period, start: TimeOfDay, zone: Zone) -> Self {
         Self { period, start, zone }
@@ -88,7 +121,7 @@ impl Interval {
         self.period
     }
 
-    /// Where days are reckoned.
+    /// The zone of its days.
     #[must_use]
     pub const fn zone(&self) -> &Zone {
         &self.zone
@@ -107,7 +140,7 @@ impl Interval {
                 (start, start.saturating_add_secs(secs))
             }
         };
-        Span { start, end, intervals: 1 }
+        Span::new(start, end)
     }
 
     /// The span after `span`.
@@ -122,7 +155,7 @@ impl Interval {
         self.at(span.start.saturating_add_secs(-1))
     }
 
-    /// `span`, and all that follow until the one that `now` is in, as one.
+    /// `span` and all that follow, up to the one that `now` is in, as one.
     #[must_use]
     pub fn joined(&self, span: Span, now: Timestamp) -> Span {
         if now < span.end {

@@ -10,25 +10,31 @@ use crate::Timestamp;
 /// With a backup at 22:20 and a copy at 22:00 every day, `Back` copies yesterday's point at 22:00, and `Forward` waits for
 /// the new one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lookup {
-    /// One interval back: a point that was made in the interval before counts, and so does one that is made in this one.
+    /// One interval back: points of the interval before count, and so do those of this one.
     #[default]
     Back,
-    /// Only points that are made in this interval count.
+    /// Only points of this interval count.
     Forward,
 }
 
 /// A text that names no lookup.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no restore point lookup: write \"back\" or \"forward\"")]
-pub struct LookupError(pub String);
+#[error("{text:?} is no restore point lookup: write \"back\" or \"forward\"")]
+#[non_exhaustive]
+pub struct LookupError {
+    /// The text.
+    pub text: String,
+}
 
-/// The time in which a restore point must have been made to count. Both ends belong to it.
+/// The times of the restore points that count. Both ends belong to it.
+// Exhaustive: a range has two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PointRange {
     /// Older points do not count.
     pub not_before: Timestamp,
-    /// Newer points do not count: they are dated after the present.
+    /// Newer points do not count: their date is after the present.
     pub not_after: Timestamp,
 }
 
@@ -49,16 +55,16 @@ impl Lookup {
         match text.trim().to_lowercase().as_str() {
             "back" => Ok(Self::Back),
             "forward" => Ok(Self::Forward),
-            _ => Err(LookupError(text.to_owned())),
+            _ => Err(LookupError { text: text.to_owned() }),
         }
     }
 
     /// Which points count at `now` in `span`.
     ///
-    /// - In the first run (the job has copied nothing yet) a point counts that is not older than one interval, whatever
-    ///   the lookup: the job starts at once with the latest point.
-    /// - Where a span stands for several intervals, points of all of them count.
-    /// - A job without intervals takes points of any age; what it has copied it knows.
+    /// - In the first run, points count that are no older than one interval, whatever the lookup. So the job starts at once with the
+    ///   latest point.
+    /// - If a span stands for several intervals, points of all of them count.
+    /// - A job without intervals takes points of any age. It knows what it has copied.
     #[must_use]
     pub fn range(self, schedule: &Schedule, span: &Span, is_first_run: bool, now: Timestamp) -> PointRange {
         let not_before = match schedule {

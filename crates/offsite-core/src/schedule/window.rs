@@ -9,8 +9,8 @@ const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday",
 
 /// Hours of the week in a time zone, like `mon-fri 20:00-06:00` and `sat-sun`.
 ///
-/// It is open exactly while the wall clock shows a time in it: an hour that the clocks skip is skipped, one that they show
-/// twice is open twice. It always has some open time.
+/// It is open exactly while the wall clock shows a time in it. An hour that the clocks skip never comes, and one that they show
+/// twice is open twice. Each window has some open time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     zone: Zone,
@@ -35,12 +35,11 @@ impl Window {
         Self { zone: Zone::utc(), open: vec![(0, WEEK_SECS)] }
     }
 
-    /// All hours that one of `texts` names: days (`mon`, `mon-fri`, `mon,wed`; none: every day), then hours (`20:00-06:00`,
-    /// which end on the next day; none: all of the day).
+    /// All hours that one of `texts` names. A text has days (`mon`, `mon-fri`, `mon,wed`), then hours (`20:00-06:00` ends on the next
+    /// day). Without days it means every day, and without hours all of the day.
     ///
     /// # Errors
-    /// [`WindowError`] with the text, what is wrong with it, and examples; also when there is no text, as that
-    /// would never open.
+    /// [`WindowError`] with the text, what is wrong with it, and examples. It also refuses an empty list, which would never open.
     pub fn parse<Text: AsRef<str>>(texts: &[Text], zone: Zone) -> Result<Self, WindowError> {
         let mut open = Vec::new();
         for text in texts {
@@ -60,13 +59,13 @@ impl Window {
         self.open == [(0, WEEK_SECS)]
     }
 
-    /// Whether data may be transferred at `time`.
+    /// Whether a job may transfer data at `time`.
     #[must_use]
     pub fn is_open(&self, time: Timestamp) -> bool {
         self.is_open_in_week(self.week_secs(time))
     }
 
-    /// When it opens or closes next after `time`; never, if it is always open.
+    /// When it opens or closes next after `time`. `None` if it is always open.
     #[must_use]
     pub fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
         if self.is_always_open() {

@@ -1,17 +1,14 @@
 //! From candidates to decisions.
 
-use crate::FolderId;
-use crate::RepositoryId;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::{Candidate, Choice, Decision, Had, Request, SelectionRules, Take};
-use crate::{MachineName, Status, Timestamp};
+use super::{Candidate, Choice, CopiedState, Decision, Request, SelectionRules, Take};
+use crate::{FolderId, MachineName, RepositoryId, Status, Timestamp};
 
 /// What becomes of each selected machine, by name.
 ///
-/// Every machine that a source has and the selection takes is in the answer once, and so is every machine that the selection
-/// names without wildcards.
+/// The answer has each selected machine of a source once, and each machine that the selection names without wildcards.
 #[must_use]
 pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Request<'_>) -> Vec<Choice> {
     let mut machines: BTreeMap<MachineName, Vec<usize>> =
@@ -32,7 +29,7 @@ pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Re
 struct Own<'a> {
     candidates: &'a [Candidate],
     places: Vec<usize>,
-    copied: Option<&'a Had>,
+    copied: Option<&'a CopiedState>,
     future_dated: Option<Timestamp>,
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A name in which `*` stands for any text, also none, and `?` for any one character. Case counts, and so does every other
-/// character.
+/// A name in which `*` stands for any text, or none, and `?` for any one character. All other characters stand for themselves, and
+/// case counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern {
     text: String,
@@ -16,15 +16,13 @@ impl Pattern {
         Self { text: text.to_owned() }
     }
 
-    /// The name, if there is no wildcard in it.
+    /// The name. `None` if it has a wildcard.
     #[must_use]
     pub fn as_name(&self) -> Option<&str> {
         (!self.text.contains(['*', '?'])).then_some(&self.text)
     }
 
-    /// Whether all of `name` matches.
-    ///
-    /// Takes time as the product of both lengths, however many `*` there are.
+    /// Whether all of `name` matches. It takes no more time than the product of both lengths, however many `*` there are.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name): (Vec<char>, Vec<char>) = (self.text.chars().collect(), name.chars().collect());

@@ -1,12 +1,12 @@
 //! What is due after each run, carried out on a chain of points without data: against the simulation, and by hand.
 
 use offsite_core::retention::{
-    Ageing, Conditions, Due, Flags, Policy, Reason, Regular, Simple, Simulation, Subject, Tier, Verdict, due, mark,
-    simple, verdicts,
+    Ageing, Conditions, Due, Flags, Policy, Reason, Simple, Simulation, Subject, Tier, Verdict, due, mark, simple,
+    verdicts,
 };
 use offsite_core::{
     BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
-    Stored, Timestamp,
+    Timestamp,
 };
 use proptest::prelude::*;
 
@@ -15,16 +15,14 @@ use crate::properties::{config, histories, models, policy};
 
 pub(crate) fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flags) -> RestorePoint {
     let name = MachineName::new("machine").expect("it is valid");
-    RestorePoint {
-        sequence: Sequence(sequence),
+    RestorePoint::new(
+        Sequence(sequence),
         time,
         kind,
-        machines: vec![MachineState::new(name, Status::Complete, time)],
-        index: IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
-        below: Vec::new(),
-        stored: Stored::default(),
-        flags,
-    }
+        vec![MachineState::new(name, Status::Complete, time)],
+        IndexReference::new(ObjectId::new(1, 1), 0, 0),
+    )
+    .with_flags(flags)
 }
 
 fn sequences(points: &[RestorePoint]) -> Vec<Sequence> {
@@ -66,7 +64,7 @@ fn carried_out(chain: &Chain, due: &Due) -> Chain {
 fn settled(mut chain: Chain, policy: &Policy, now: Timestamp, ageing: Ageing) -> Chain {
     let asked = |chain: &Chain| {
         let mut subjects: Vec<Subject> = chain.all().map(Subject::from).collect();
-        subjects.iter_mut().take(chain.archives().len()).for_each(|subject| subject.archived = true);
+        subjects.iter_mut().take(chain.archives().len()).for_each(|subject| subject.is_archived = true);
         due(chain, &verdicts(&subjects, policy, now, &Conditions::default()), ageing)
     };
     for due in asked(&chain) {
@@ -103,10 +101,10 @@ proptest! {
             let chain = Chain::with_archives(BlockSize::MiB1, archives, points).unwrap();
             let chain = settled(chain, &policy, now, Ageing::Merge);
             let left: Vec<_> = chain.points().iter().map(|point| (point.time, point.kind, point.flags)).collect();
-            let expected: Vec<_> = simulation.chain().map(|member| (member.time, member.kind, member.flags)).collect();
+            let expected: Vec<_> = simulation.points().map(|member| (member.time, member.kind, member.flags)).collect();
             prop_assert_eq!(left, expected);
             let left: Vec<_> = chain.archives().iter().map(|point| (point.time, point.flags)).collect();
-            let expected: Vec<_> = simulation.archive().map(|archived| (archived.time, archived.flags)).collect();
+            let expected: Vec<_> = simulation.archives().map(|archived| (archived.time, archived.flags)).collect();
             prop_assert_eq!(left, expected);
             (archives, points) = (chain.archives().to_vec(), chain.points().to_vec());
         }
@@ -144,7 +142,7 @@ proptest! {
     /// A chain goes as a whole, as soon as the points after it are as many as are kept, and nothing is merged.
     #[test]
     fn whole_chains_go_with_the_second_full(fulls in prop::collection::vec(prop::bool::weighted(0.3), 1..40), keep in 2..9u32) {
-        let policy = Policy { regular: Regular::Simple(Simple::new(keep).unwrap()), ..simple_policy(keep, None) };
+        let policy = simple_policy(keep, None);
         let (mut points, mut expected): (Vec<RestorePoint>, Vec<RestorePoint>) = Default::default();
         for (is_full, sequence) in fulls.into_iter().zip(1u64..) {
             let now = Timestamp::from_unix_secs(i64::try_from(sequence).unwrap() * 86_400).unwrap();
@@ -186,9 +184,11 @@ fn an_increment_that_is_to_be_an_archive_keeps_its_whole_chain() {
         .map(|(number, kind)| point(number, time, kind, Flags::NONE))
         .collect();
     let chain = Chain::new(BlockSize::MiB1, points).unwrap();
-    let verdict = |sequence| Verdict {
-        sequence: Sequence(sequence),
-        reasons: if sequence == 2 { vec![Reason::Flagged { tier: Tier::Weekly }] } else { Vec::new() },
+    let verdict = |sequence| {
+        Verdict::new(
+            Sequence(sequence),
+            if sequence == 2 { vec![Reason::Flagged { tier: Tier::Weekly }] } else { Vec::new() },
+        )
     };
     let verdicts: Vec<Verdict> = (1..=4).map(verdict).collect();
     assert_eq!(due(&chain, &verdicts, Ageing::WholeChains), []);
@@ -205,7 +205,7 @@ fn the_newest_point_stays() {
         let kind = |number| if number == 1 { PointKind::Full } else { PointKind::Increment };
         let points: Vec<_> = (1..=count).map(|number| point(number, time, kind(number), Flags::NONE)).collect();
         let chain = Chain::new(BlockSize::MiB1, points).unwrap();
-        let gone = |sequence| Verdict { sequence: Sequence(sequence), reasons: Vec::new() };
+        let gone = |sequence| Verdict::new(Sequence(sequence), Vec::new());
         let verdicts: Vec<Verdict> = (1..=count).map(gone).collect();
         let left = due(&chain, &verdicts, Ageing::Merge).iter().fold(chain, |chain, due| carried_out(&chain, due));
         assert_eq!(sequences(left.points()), [Sequence(count)]);

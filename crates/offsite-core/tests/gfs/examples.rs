@@ -1,7 +1,7 @@
 //! The worked examples of the rules, date by date.
 
 use offsite_core::retention::{
-    Conditions, Days, Expiry, Flags, Gfs, Marking, Method, Policy, Regular, Subject, Tier, mark, verdicts,
+    ArchiveMethod, Conditions, Days, Expiry, Flags, Gfs, Marking, Subject, Tier, mark, verdicts,
 };
 use offsite_core::{PointKind, Sequence, Timestamp};
 
@@ -30,24 +30,15 @@ fn a_second_full() {
 }
 
 fn subject(sequence: u64, time: Timestamp) -> Subject {
-    Subject {
-        sequence: Sequence(sequence),
-        time,
-        kind: if sequence == 1 || sequence == 5 { PointKind::Full } else { PointKind::Increment },
-        flags: Flags::NONE,
-        archived: false,
-        machines: Vec::new(),
-        immutable_until: None,
-        held: false,
-        pinned: false,
-    }
+    let kind = if sequence == 1 || sequence == 5 { PointKind::Full } else { PointKind::Increment };
+    Subject::new(Sequence(sequence), time, kind)
 }
 
 /// The same in a simulation: with `active` the flagged Thursday is a full; Sunday's chain goes on Saturday.
 #[test]
 fn a_second_full_by_an_active_archive() {
     let anchors = offsite_core::retention::Anchors::default().on_weekday(offsite_core::retention::Weekday::Thursday);
-    let gfs = Gfs::new(1, 0, 0, 0).unwrap().with_anchors(anchors).with_method(Method::Active);
+    let gfs = Gfs::new(1, 0, 0, 0).unwrap().with_anchors(anchors).with_method(ArchiveMethod::Active);
     let states = states(&policy(3, Some(gfs)), &daily("2026-11-01T22:00:00Z", 15));
     assert_eq!(states[3], " | F11-02 11-03 11-04");
     assert_eq!(states[4], " | F11-02 11-03 11-04 F11-05*w");
@@ -65,7 +56,7 @@ fn a_second_full_by_an_active_archive() {
 #[test]
 fn active_fulls_leave_with_their_chains() {
     let anchors = offsite_core::retention::Anchors::default().on_weekday(offsite_core::retention::Weekday::Thursday);
-    let gfs = Gfs::new(4, 0, 0, 0).unwrap().with_anchors(anchors).with_method(Method::Active);
+    let gfs = Gfs::new(4, 0, 0, 0).unwrap().with_anchors(anchors).with_method(ArchiveMethod::Active);
     let states = states(&policy(4, Some(gfs)), &daily("2015-02-01T22:00:00Z", 22));
     let on = |day: usize| &states[day - 1];
     assert_eq!(on(8), " | F02-05*w 02-06 02-07 02-08");
@@ -95,7 +86,7 @@ fn daily_at_nine_the_anchor_is_nearer_to_monday() {
 /// N = 7, weekly 4, daily 22:00 from Sunday 2015-02-01.
 #[test]
 fn ageing_of_weekly_archives() {
-    for method in [Method::Shared, Method::Independent] {
+    for method in [ArchiveMethod::Shared, ArchiveMethod::Independent] {
         let gfs = Gfs::new(4, 0, 0, 0).unwrap().with_method(method);
         let states = states(&policy(7, Some(gfs)), &daily("2015-02-01T22:00:00Z", 50));
         let on = |month: usize, day: usize| states[(month - 2) * 28 + day - 1].as_str();
@@ -128,7 +119,7 @@ fn shared_flags() {
 fn archives_by_date() {
     let is_kept = |gfs: Gfs, tier: Tier, assigned: &str, now: &str| {
         let policy = policy(2, Some(gfs.with_expiry(Expiry::Date)));
-        let flagged = Subject { flags: Flags::NONE.with(tier), ..subject(1, time(assigned)) };
+        let flagged = subject(1, time(assigned)).with_flags(Flags::NONE.with(tier));
         // Enough newer points that the regular tier lets go.
         let newer = (5..8).map(|sequence| subject(sequence, time(assigned)));
         let points: Vec<Subject> = std::iter::once(flagged).chain(newer).collect();
@@ -158,7 +149,7 @@ fn archives_by_date() {
 /// The points of the last D days, never fewer than three.
 #[test]
 fn by_days() {
-    let by_days = Policy { regular: Regular::Days(Days::new(5).unwrap()), ..policy(2, None) };
+    let by_days = policy(2, None).with_regular(Days::new(5).unwrap());
     let mut points = daily("2026-11-01T22:00:00Z", 6);
     points.push(time("2026-12-24T22:00:00Z"));
     let states = states(&by_days, &points);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::retention::{Departure, Flags, Life, Lives, Outlook, Policy, Simulation, forecast};
+use offsite_core::retention::{BlockLife, BlockLives, Departure, Flags, Outlook, Policy, Simulation, forecast};
 use offsite_core::{BlockMap, BlockSize, Chain, PointKind, RestorePoint, Sequence, Timestamp};
 use proptest::prelude::*;
 
@@ -20,13 +20,13 @@ fn next_day(time: Timestamp) -> Option<Timestamp> {
 fn chain(simulation: &Simulation, numbers: &BTreeMap<Timestamp, u64>) -> Chain {
     let point = |time: Timestamp, kind, flags: Flags| point(numbers[&time], time, kind, flags);
     let archives: Vec<RestorePoint> =
-        simulation.archive().map(|archived| point(archived.time, PointKind::Full, archived.flags)).collect();
-    let points = simulation.chain().map(|member| point(member.time, member.kind, member.flags)).collect();
+        simulation.archives().map(|archived| point(archived.time, PointKind::Full, archived.flags)).collect();
+    let points = simulation.points().map(|member| point(member.time, member.kind, member.flags)).collect();
     Chain::with_archives(BlockSize::MiB1, archives, points).expect("a chain")
 }
 
 fn present(simulation: &Simulation) -> (BTreeSet<Timestamp>, BTreeSet<Timestamp>) {
-    (simulation.archive().map(|one| one.time).collect(), simulation.chain().map(|one| one.time).collect())
+    (simulation.archives().map(|one| one.time).collect(), simulation.points().map(|one| one.time).collect())
 }
 
 proptest! {
@@ -44,10 +44,10 @@ proptest! {
         }
         let Some((&last, _)) = numbers.last_key_value() else { return Ok(()) };
         let chain = chain(&simulation, &numbers);
-        let foretold = forecast(&chain, &Outlook::of(&policy, last), &[], next_day);
+        let foretold = forecast(&chain, &Outlook::new(&policy, last), &[], next_day);
         prop_assert_eq!(foretold.len(), chain.all().count());
         let mut expected: BTreeMap<Timestamp, Departure> = chain.all().map(|point| {
-            (point.time, Departure { sequence: point.sequence, archived: None, goes: None, freed_bytes: 0 })
+            (point.time, Departure::never(point.sequence))
         }).collect();
         let mut now = last;
         for _ in 0..200 {
@@ -80,17 +80,17 @@ fn bytes_go_with_the_last_point_that_needs_them() {
     let kinds = [PointKind::Full, PointKind::Increment, PointKind::Increment];
     let points = (1..).zip(&days).zip(kinds).map(|((number, time), kind)| point(number, *time, kind, Flags::NONE));
     let chain = Chain::new(BlockSize::MiB1, points.collect()).unwrap();
-    let life = |first, last, bytes| Life { first: Sequence(first), last: Sequence(last), bytes };
+    let life = |first, last, bytes| BlockLife::new(Sequence(first), Sequence(last), bytes);
     let lives = [life(1, 1, 10), life(1, 2, 20), life(2, 2, 3), life(1, 3, 500), life(3, 3, 70)];
     let policy = simple_policy(3, None);
-    let foretold = forecast(&chain, &Outlook::of(&policy, days[2]), &lives, next_day);
+    let foretold = forecast(&chain, &Outlook::new(&policy, days[2]), &lives, next_day);
     let told: Vec<_> = foretold.iter().map(|one| (one.goes.unwrap().to_string(), one.freed_bytes)).collect();
     let expected = [("2026-11-04T22:00:00Z", 10), ("2026-11-05T22:00:00Z", 23), ("2026-11-06T22:00:00Z", 0)];
     assert_eq!(told, expected.map(|(time, bytes)| (time.to_owned(), bytes)));
     // Nothing goes where nothing comes.
-    let never = forecast(&chain, &Outlook::of(&policy, time("2026-12-01T00:00:00Z")), &lives, |_| None);
+    let never = forecast(&chain, &Outlook::new(&policy, time("2026-12-01T00:00:00Z")), &lives, |_| None);
     assert!(never.iter().all(|one| one.goes.is_none() && one.freed_bytes == 0));
-    let mut none = Lives::default();
+    let mut none = BlockLives::default();
     none.add(Sequence(1), &BlockMap::empty());
     assert_eq!(none.finish(), []);
 }
@@ -105,11 +105,11 @@ fn a_clock_in_doubt_lets_nothing_go_until_the_runs_have_caught_up() {
     let policy = simple_policy(3, None);
     let now = days[2].saturating_add_secs(25 * DAY_SECS);
     // Ten days more are known after each run: 10, 20, and in the third the clock is 28 days ahead of the first.
-    let outlook = Outlook { known: Some(days[2]), ahead_max_secs: 10 * DAY_SECS, ..Outlook::of(&policy, now) };
+    let outlook = Outlook::new(&policy, now).with_clock(Some(days[2]), 10 * DAY_SECS);
     let foretold = forecast(&chain, &outlook, &[], next_day);
     assert!(foretold.iter().all(|one| one.goes == Some(now.saturating_add_secs(3 * DAY_SECS))), "{foretold:?}");
     // One that was set back lets nothing go before it is where it was.
-    let outlook = Outlook { known: Some(now.saturating_add_secs(5 * DAY_SECS)), ..Outlook::of(&policy, now) };
+    let outlook = Outlook::new(&policy, now).with_clock(Some(now.saturating_add_secs(5 * DAY_SECS)), i64::MAX);
     let foretold = forecast(&chain, &outlook, &[], next_day);
     assert!(foretold.iter().all(|one| one.goes == Some(now.saturating_add_secs(5 * DAY_SECS))), "{foretold:?}");
 }
@@ -123,7 +123,7 @@ fn a_changed_policy_lets_go_of_a_generation_a_run() {
     let chain = Chain::new(BlockSize::MiB1, points.collect()).unwrap();
     let policy = simple_policy(3, None);
     let gone = |is_settled| {
-        let outlook = Outlook { is_settled, ..Outlook::of(&policy, days[9]) };
+        let outlook = Outlook::new(&policy, days[9]).with_settled(is_settled);
         let foretold = forecast(&chain, &outlook, &[], next_day);
         foretold.iter().map(|one| one.goes.unwrap()).collect::<Vec<_>>()
     };
@@ -142,7 +142,7 @@ fn points_elsewhere_are_counted() {
     let elsewhere =
         [point(1, days[1], PointKind::Full, Flags::NONE), point(2, days[3], PointKind::Increment, Flags::NONE)];
     let policy = simple_policy(4, None);
-    let foretold = forecast(&chain, &Outlook { elsewhere: &elsewhere, ..Outlook::of(&policy, days[3]) }, &[], next_day);
+    let foretold = forecast(&chain, &Outlook::new(&policy, days[3]).with_elsewhere(&elsewhere), &[], next_day);
     let goes: Vec<_> = foretold.iter().map(|one| (one.sequence.0, one.goes.unwrap())).collect();
     let after = |count| days[3].saturating_add_secs(count * DAY_SECS);
     assert_eq!(goes, [(1, after(1)), (2, after(3))]);

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use offsite_core::retention::{
-    Anchors, Days, Flags, Gfs, Marking, Method, MonthDay, Policy, QuarterMonth, Regular, Simulation, Weekday,
+    Anchors, ArchiveMethod, Days, Flags, Gfs, Marking, MonthDay, Policy, QuarterMonth, Simulation, Weekday,
 };
 use offsite_core::{PointKind, Timestamp};
 
@@ -36,11 +36,11 @@ fn nth(number: u32, weekday: Weekday) -> MonthDay {
 }
 
 fn keep_days(days: u32, gfs: Option<Gfs>) -> Policy {
-    Policy { regular: Regular::Days(Days::new(days).expect("it is valid")), ..policy(2, gfs) }
+    policy(2, gfs).with_regular(Days::new(days).expect("it is valid"))
 }
 
 fn within(name: &str, policy: Policy) -> Policy {
-    Policy { zone: zone(name), ..policy }
+    policy.with_zone(zone(name))
 }
 
 fn every(first: &str, step_secs: i64, count: i64) -> Vec<Timestamp> {
@@ -96,16 +96,20 @@ fn cases() -> Vec<(&'static str, Policy, Vec<Timestamp>)> {
         ),
         ("weekly_outage", policy(7, Some(gfs([4, 0, 0, 0]))), with_outage(daily(EVENING, 80), 20, 45)),
         ("weekly_days_10", keep_days(10, Some(gfs([4, 0, 0, 0]))), daily(EVENING, 60)),
-        ("weekly_active", policy(7, Some(gfs([4, 0, 0, 0]).with_method(Method::Active))), daily(EVENING, 60)),
-        ("weekly_active_3", policy(3, Some(gfs([2, 0, 0, 0]).with_method(Method::Active))), month()),
-        ("weekly_active_14", policy(14, Some(gfs([4, 0, 0, 0]).with_method(Method::Active))), daily(EVENING, 80)),
+        ("weekly_active", policy(7, Some(gfs([4, 0, 0, 0]).with_method(ArchiveMethod::Active))), daily(EVENING, 60)),
+        ("weekly_active_3", policy(3, Some(gfs([2, 0, 0, 0]).with_method(ArchiveMethod::Active))), month()),
+        (
+            "weekly_active_14",
+            policy(14, Some(gfs([4, 0, 0, 0]).with_method(ArchiveMethod::Active))),
+            daily(EVENING, 80),
+        ),
         (
             "weekly_active_noon",
-            policy(7, Some(gfs([2, 0, 0, 0]).with_method(Method::Active))),
+            policy(7, Some(gfs([2, 0, 0, 0]).with_method(ArchiveMethod::Active))),
             daily("2026-01-01T12:00:00Z", 45),
         ),
-        ("weekly_independent", policy(7, Some(gfs([4, 0, 0, 0]).with_method(Method::Independent))), month()),
-        ("weekly_active_days", keep_days(5, Some(gfs([2, 0, 0, 0]).with_method(Method::Active))), month()),
+        ("weekly_independent", policy(7, Some(gfs([4, 0, 0, 0]).with_method(ArchiveMethod::Independent))), month()),
+        ("weekly_active_days", keep_days(5, Some(gfs([2, 0, 0, 0]).with_method(ArchiveMethod::Active))), month()),
         ("monthly_12", policy(7, Some(gfs([0, 12, 0, 0]))), year()),
         ("monthly_day_31", policy(7, Some(gfs([0, 6, 0, 0]).with_anchors(on().on_month_day(day(31))))), year()),
         (
@@ -131,9 +135,9 @@ fn cases() -> Vec<(&'static str, Policy, Vec<Timestamp>)> {
             policy(7, Some(gfs([0, 0, 0, 2]).with_anchors(on().in_year(2, day(29)).expect("it is valid")))),
             daily("2023-01-01T22:00:00Z", 1300),
         ),
-        ("all_tiers", long(Method::Shared), daily(EVENING, 1500)),
-        ("all_tiers_active", long(Method::Active), daily(EVENING, 1500)),
-        ("all_tiers_monthly_points", long(Method::Shared), every(EVENING, 30 * 24 * HOUR, 60)),
+        ("all_tiers", long(ArchiveMethod::Shared), daily(EVENING, 1500)),
+        ("all_tiers_active", long(ArchiveMethod::Active), daily(EVENING, 1500)),
+        ("all_tiers_monthly_points", long(ArchiveMethod::Shared), every(EVENING, 30 * 24 * HOUR, 60)),
         ("week_53", policy(3, Some(gfs([3, 0, 0, 1]))), daily("2020-12-01T22:00:00Z", 50)),
         (
             "berlin_spring",
@@ -166,14 +170,14 @@ fn flags(flags: Flags) -> String {
 
 fn json(after: Timestamp, simulation: &Simulation) -> String {
     let chain: Vec<String> = simulation
-        .chain()
+        .points()
         .map(|member| {
             let kind = if member.kind == PointKind::Full { "full" } else { "increment" };
             format!(r#"{{"time": "{}", "kind": "{kind}", "flags": {}}}"#, member.time, flags(member.flags))
         })
         .collect();
     let archive: Vec<String> = simulation
-        .archive()
+        .archives()
         .map(|archived| format!(r#"{{"time": "{}", "flags": {}}}"#, archived.time, flags(archived.flags)))
         .collect();
     format!(r#"{{"after": "{after}", "chain": [{}], "archive": [{}]}}"#, chain.join(", "), archive.join(", "))
@@ -188,7 +192,7 @@ fn life(policy: &Policy, points: &[Timestamp]) -> String {
     let mut changes = 0_usize;
     for (position, point) in points.iter().enumerate() {
         simulation.add(*point).expect("it is valid");
-        let archive: Vec<Timestamp> = simulation.archive().map(|archived| archived.time).collect();
+        let archive: Vec<Timestamp> = simulation.archives().map(|archived| archived.time).collect();
         changes += usize::from(archive != before);
         let is_told = archive != before && (points.len() <= 1000 || changes.is_multiple_of(10));
         if points.len() <= 20 || is_told || position + 1 == points.len() {

@@ -9,7 +9,7 @@ mod model;
 mod properties;
 mod rules;
 
-use offsite_core::retention::{Gfs, Policy, Regular, Simple, Simulation, Zone};
+use offsite_core::retention::{Gfs, Policy, Simple, Simulation, Zone};
 use offsite_core::{PointKind, Timestamp};
 
 pub(crate) fn time(text: &str) -> Timestamp {
@@ -22,7 +22,7 @@ pub(crate) fn zone(name: &str) -> Zone {
 
 /// The newest `keep`, and long-term retention, in UTC.
 pub(crate) fn policy(keep: u32, gfs: Option<Gfs>) -> Policy {
-    Policy { regular: Regular::Simple(Simple::new(keep).expect("it is valid")), gfs, zone: Zone::utc() }
+    Policy::new(Simple::new(keep).expect("it is valid")).with_gfs(gfs).with_zone(Zone::utc())
 }
 
 /// `count` points, one a day.
@@ -39,8 +39,8 @@ fn short(time: Timestamp, flags: offsite_core::retention::Flags) -> String {
 
 /// The state as `archives | chain`.
 pub(crate) fn state(simulation: &Simulation) -> String {
-    let archive: Vec<String> = simulation.archive().map(|archived| short(archived.time, archived.flags)).collect();
-    let chain = simulation.chain().map(|member| {
+    let archive: Vec<String> = simulation.archives().map(|archived| short(archived.time, archived.flags)).collect();
+    let chain = simulation.points().map(|member| {
         let kind = if member.kind == PointKind::Full { "F" } else { "" };
         format!("{kind}{}", short(member.time, member.flags))
     });

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "how many histories is asked by the environment")]
 
 use offsite_core::retention::{
-    Anchors, Conditions, Days, Flags, Gfs, Marking, Method, MonthDay, Policy, QuarterMonth, Regular, Simple,
+    Anchors, ArchiveMethod, Conditions, Days, Flags, Gfs, Marking, MonthDay, Policy, QuarterMonth, Regular, Simple,
     Simulation, Subject, Tier, Weekday, verdicts,
 };
 use offsite_core::{PointKind, Sequence, Timestamp};
@@ -105,13 +105,13 @@ pub(crate) fn policy(model: &Model) -> Policy {
     let gfs = Gfs::new(weekly, monthly, quarterly, yearly)
         .expect("it is valid")
         .with_anchors(anchors)
-        .with_method(if model.is_active { Method::Active } else { Method::Shared })
+        .with_method(if model.is_active { ArchiveMethod::Active } else { ArchiveMethod::Shared })
         .with_marking(if model.is_nearest { Marking::Nearest } else { Marking::InInterval });
     let regular = match model.keep {
         Ok(keep) => Regular::Simple(Simple::new(u32::try_from(keep).expect("it is valid")).expect("it is valid")),
         Err(days) => Regular::Days(Days::new(u32::try_from(days).expect("it is valid")).expect("it is valid")),
     };
-    Policy { regular, gfs: Some(gfs), zone: zone(model.zone) }
+    Policy::new(regular).with_gfs(gfs).with_zone(zone(model.zone))
 }
 
 fn tiers(flags: Flags) -> [bool; 4] {
@@ -121,28 +121,21 @@ fn tiers(flags: Flags) -> [bool; 4] {
 fn seen(simulation: &Simulation) -> State {
     State {
         chain: simulation
-            .chain()
+            .points()
             .map(|member| (member.time.unix_secs(), member.kind == PointKind::Full, tiers(member.flags)))
             .collect(),
-        archive: simulation.archive().map(|archived| (archived.time.unix_secs(), tiers(archived.flags))).collect(),
+        archive: simulation.archives().map(|archived| (archived.time.unix_secs(), tiers(archived.flags))).collect(),
     }
 }
 
 /// The points of a simulation as retention is asked about them.
 fn subjects(simulation: &Simulation) -> Vec<Subject> {
-    let subject = |time: Timestamp, kind, flags, archived| Subject {
-        sequence: Sequence(u64::try_from(time.unix_secs()).expect("it is valid")),
-        time,
-        kind,
-        flags,
-        archived,
-        machines: Vec::new(),
-        immutable_until: None,
-        held: false,
-        pinned: false,
+    let subject = |time: Timestamp, kind, flags, is_archived| {
+        let sequence = Sequence(u64::try_from(time.unix_secs()).expect("it is valid"));
+        Subject::new(sequence, time, kind).with_flags(flags).with_archived(is_archived)
     };
-    let archive = simulation.archive().map(|archived| subject(archived.time, PointKind::Full, archived.flags, true));
-    let chain = simulation.chain().map(|member| subject(member.time, member.kind, member.flags, false));
+    let archive = simulation.archives().map(|archived| subject(archived.time, PointKind::Full, archived.flags, true));
+    let chain = simulation.points().map(|member| subject(member.time, member.kind, member.flags, false));
     archive.chain(chain).collect()
 }
 

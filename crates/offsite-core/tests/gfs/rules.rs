@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use offsite_core::retention::{
-    Anchors, Change, Conditions, DeletedMachines, Expiry, Flags, Gfs, Marking, NotAscending, Reason, Simulation,
-    Subject, Tier, Until, Verdict, Zone, mark_again, mark_full, stand_in, verdicts,
+    Anchors, Conditions, DeletedMachines, Expiry, Flags, Gfs, Marking, PolicyChange, Reason, Simulation,
+    SimulationError, Subject, Tier, Until, Verdict, Zone, mark_again, mark_full, stand_in, verdicts,
 };
-use offsite_core::schedule::clock::ClockReading;
+use offsite_core::schedule::ClockReading;
 use offsite_core::{MachineName, MachineState, PointKind, Sequence, Status, Timestamp};
 
 use crate::{daily, policy, time, zone};
@@ -20,16 +20,10 @@ fn points() -> Vec<Subject> {
     let days = daily("2026-11-01T22:00:00Z", 10);
     (1..)
         .zip(days)
-        .map(|(sequence, time)| Subject {
-            sequence: Sequence(sequence),
-            time,
-            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
-            flags: Flags::NONE,
-            archived: false,
-            machines: vec![MachineState::new(machine("web01"), Status::Complete, time)],
-            immutable_until: None,
-            held: false,
-            pinned: false,
+        .map(|(sequence, time)| {
+            let kind = if sequence == 1 { PointKind::Full } else { PointKind::Increment };
+            let machines = vec![MachineState::new(machine("web01"), Status::Complete, time)];
+            Subject::new(Sequence(sequence), time, kind).with_machines(machines)
         })
         .collect()
 }
@@ -48,7 +42,7 @@ const NOW: &str = "2026-11-10T22:00:00Z";
 #[test]
 fn by_a_clock_in_doubt_nothing_goes() {
     let mut points = points();
-    points[0].archived = true;
+    points[0].is_archived = true;
     let now = time(NOW);
     for (known, words) in [
         (now.saturating_add_secs(3600), "the clock is behind, until it has passed 2026-11-10T23:00:00Z again"),
@@ -58,7 +52,7 @@ fn by_a_clock_in_doubt_nothing_goes() {
         ),
     ] {
         let clock = ClockReading::judge(Some(known), now, 10 * 86_400);
-        let conditions = Conditions { clock: Some(clock), ..Conditions::default() };
+        let conditions = Conditions::default().with_clock(clock);
         let verdicts = verdicts(&points, &policy(3, None), now, &conditions);
         assert!(verdicts.iter().all(Verdict::keeps));
         assert_eq!(verdicts[0].reasons, [Reason::ClockInDoubt { clock }]);
@@ -66,15 +60,15 @@ fn by_a_clock_in_doubt_nothing_goes() {
         assert_eq!(verdicts[6].reasons[0].until(), Until::ClockSettled);
         assert!(verdicts[7..].iter().all(|verdict| !verdict.reasons.contains(&Reason::ClockInDoubt { clock })));
     }
-    let steady = Conditions { clock: Some(ClockReading::Steady { now }), ..Conditions::default() };
+    let steady = Conditions::default().with_clock(ClockReading::Steady { now });
     assert_eq!(kept(&verdicts(&points, &policy(3, None), now, &steady)), [8, 9, 10]);
 }
 
 #[test]
 fn locks_keep_with_their_reason() {
     let mut points = points();
-    points[0].held = true;
-    points[1].pinned = true;
+    points[0].is_held = true;
+    points[1].is_pinned = true;
     points[2].immutable_until = Some(time("2026-12-01T00:00:00Z"));
     points[3].immutable_until = Some(time(NOW));
     let verdicts = judge(&points, 3, NOW);
@@ -116,10 +110,10 @@ fn the_last_complete_point_of_a_machine_stays() {
     let kept_by = judge(&Conditions::default());
     assert_eq!(kept(&kept_by), [3, 8, 9, 10]);
     assert_eq!(kept_by[2].reasons, [Reason::LastOfMachine { machine: machine("db01") }]);
-    let deleted = Conditions { deleted: [machine("db01")].into(), ..Conditions::default() };
+    let deleted = Conditions::default().with_deleted([machine("db01")].into());
     assert_eq!(kept(&judge(&deleted)), [8, 9, 10]);
     // A merge carries it along in the full.
-    assert_eq!(kept(&judge(&Conditions { merges_carry: true, ..Conditions::default() })), [8, 9, 10]);
+    assert_eq!(kept(&judge(&Conditions::default().with_merges_carry(true))), [8, 9, 10]);
 }
 
 #[test]
@@ -131,12 +125,12 @@ fn an_older_chain_goes_as_a_whole() {
     assert_eq!(kept(&all).len(), 10);
     assert_eq!(all[0].reasons, [Reason::ChainOf { kept: Sequence(5), until: Until::Newer(1) }]);
     // A hold on one point of it holds all that it may need.
-    points[2].held = true;
+    points[2].is_held = true;
     assert_eq!(kept(&judge(&points, 5, NOW)).len(), 10);
     // Merging would carry machines along, dropping a chain does not.
-    points[2].held = false;
+    points[2].is_held = false;
     points[1].machines[0].name = machine("old01");
-    let conditions = Conditions { merges_carry: true, ..Conditions::default() };
+    let conditions = Conditions::default().with_merges_carry(true);
     assert_eq!(kept(&verdicts(&points, &policy(5, None), time(NOW), &conditions)).len(), 10);
 }
 
@@ -145,7 +139,7 @@ fn a_changed_policy_deletes_one_generation_a_run() {
     let mut points = points();
     let new_policy = policy(3, None);
     let now = time(NOW);
-    let careful = |added| Conditions { change: Change::Careful { added }, ..Conditions::default() };
+    let careful = |added| Conditions::default().with_change(PolicyChange::Careful { added });
     let first = verdicts(&points, &new_policy, now, &careful(0));
     assert_eq!(kept(&first), (2..=10).collect::<Vec<_>>());
     assert_eq!(first[1].reasons, [Reason::PolicyChanged]);
@@ -167,7 +161,7 @@ fn a_changed_policy_deletes_one_generation_a_run() {
     // Archives too.
     let mut archives = self::points();
     for archive in &mut archives {
-        (archive.archived, archive.kind, archive.flags) = (true, PointKind::Full, Flags::NONE.with(Tier::Weekly));
+        (archive.is_archived, archive.kind, archive.flags) = (true, PointKind::Full, Flags::NONE.with(Tier::Weekly));
     }
     let weekly = policy(3, Some(Gfs::new(2, 0, 0, 0).unwrap()));
     assert_eq!(kept(&verdicts(&archives, &weekly, now, &careful(0))).len(), 9);
@@ -176,7 +170,7 @@ fn a_changed_policy_deletes_one_generation_a_run() {
     for (joins, left) in [(false, vec![2, 3, 4, 5, 6, 8, 9, 10]), (true, (3..=10).collect())] {
         let mut points = self::points();
         for (index, point) in points.iter_mut().enumerate().take(7) {
-            (point.archived, point.kind) = (index < 6, PointKind::Full);
+            (point.is_archived, point.kind) = (index < 6, PointKind::Full);
             point.flags = if index < 6 || joins { Flags::NONE.with(Tier::Weekly) } else { Flags::NONE };
         }
         assert_eq!(kept(&verdicts(&points, &weekly, now, &careful(0))), left);
@@ -190,11 +184,11 @@ fn a_changed_policy_deletes_one_generation_a_run() {
 #[test]
 fn every_reason_is_told() {
     let mut points = points();
-    points[0].archived = true;
+    points[0].is_archived = true;
     points[0].flags = [Tier::Weekly, Tier::Monthly].into_iter().collect();
     points[8].flags = Flags::NONE.with(Tier::Weekly);
     points[1].kind = PointKind::Full;
-    points[0].held = true;
+    points[0].is_held = true;
     let gfs = Gfs::new(4, 12, 0, 0).unwrap();
     let verdicts = verdicts(&points, &policy(9, Some(gfs)), time(NOW), &Conditions::default());
     let texts: Vec<String> = verdicts[0].reasons.iter().map(ToString::to_string).collect();
@@ -261,9 +255,9 @@ fn a_simulation_takes_points_in_order_only() {
     let mut simulation = Simulation::new(policy(3, None)).unwrap();
     let (first, second) = (time("2026-11-01T22:00:00Z"), time("2026-11-02T22:00:00Z"));
     simulation.add(second).unwrap();
-    assert_eq!(simulation.add(first), Err(NotAscending { predecessor: second, point: first }));
+    assert_eq!(simulation.add(first), Err(SimulationError::NotAscending { predecessor: second, point: first }));
     assert!(simulation.add(second).is_err());
-    assert_eq!(simulation.chain().len(), 1);
+    assert_eq!(simulation.points().len(), 1);
     let by_date = Gfs::new(1, 0, 0, 0).unwrap().with_expiry(Expiry::Date);
     assert!(Simulation::new(policy(3, Some(by_date))).is_err());
 }
@@ -275,7 +269,7 @@ fn a_million_points_leave_what_is_kept() {
     let first = time("1990-01-01T00:30:00Z");
     for hour in 0..1_000_000 {
         simulation.add(first.saturating_add_secs(hour * 3600)).unwrap();
-        assert!(simulation.chain().len() <= 7 && simulation.archive().len() <= 4 + 12 + 4 + 3);
+        assert!(simulation.points().len() <= 7 && simulation.archives().len() <= 4 + 12 + 4 + 3);
     }
 }
 
@@ -325,8 +319,8 @@ fn flags_that_are_lost_are_found_again() {
         for day in daily("2024-03-05T22:00:00Z", 1_000) {
             simulation.add(day).unwrap();
         }
-        let archives: Vec<_> = simulation.archive().map(|archive| (archive.time, archive.flags)).collect();
-        let chain: Vec<_> = simulation.chain().map(|member| (member.time, member.flags)).collect();
+        let archives: Vec<_> = simulation.archives().map(|archive| (archive.time, archive.flags)).collect();
+        let chain: Vec<_> = simulation.points().map(|member| (member.time, member.flags)).collect();
         let all: Vec<_> = (1..).map(Sequence).zip(archives.iter().chain(&chain)).collect();
         let found = mark_again(&gfs, &Zone::utc(), all.iter().map(|(sequence, (time, _))| (*sequence, *time)));
         assert!(archives.len() > 15, "{archives:?}");

@@ -1,7 +1,7 @@
 //! Whether the present is believed.
 
 use offsite_core::Timestamp;
-use offsite_core::schedule::clock::{ClockReading, ahead_max_secs};
+use offsite_core::schedule::ClockReading;
 
 use crate::{schedule, time};
 
@@ -23,7 +23,7 @@ fn runs_without_pruning(known: Timestamp, first: Timestamp, step_secs: i64, ahea
 
 #[test]
 fn too_far_is_ten_intervals_and_at_least_a_day() {
-    let bound = |every| ahead_max_secs(&schedule(every, "00:00", "UTC"));
+    let bound = |every| schedule(every, "00:00", "UTC").ahead_max_secs();
     assert_eq!(bound("1 day"), 10 * DAY_SECS);
     assert_eq!(bound("15 minutes"), DAY_SECS);
     assert_eq!(bound("immediate"), 100 * DAY_SECS);

@@ -23,7 +23,7 @@ fn first(settings: Settings) -> Job {
 }
 
 fn seen(all: &[(&str, Seen)]) -> Event {
-    let sighting = |(name, seen): &(&str, Seen)| Sighting { machine: machine(name), seen: *seen };
+    let sighting = |(name, seen): &(&str, Seen)| Sighting::new(machine(name), *seen);
     Event::SourcesSeen(all.iter().map(sighting).collect())
 }
 
@@ -252,20 +252,17 @@ fn an_interval_without_anything_new_ends_as_well() {
 #[test]
 fn an_interval_that_could_not_begin_is_joined_to_the_next() {
     let window = Window::parse(&["12:00-13:00"], zone("UTC")).unwrap();
-    let settings = Settings { window, ..daily() };
-    let last = LastRun {
-        span: daily().schedule.interval().unwrap().at(at("21T22:00:00")),
-        machines: BTreeMap::new(),
-        is_finished: true,
-    };
+    let settings = daily().with_window(window);
+    let last =
+        LastRun::new(daily().schedule.interval().unwrap().at(at("21T22:00:00")), BTreeMap::new()).with_finished(true);
     for copied in [BTreeMap::new(), BTreeMap::from([(machine("a"), at("22T23:00:00"))])] {
         let has_machine = !copied.is_empty();
-        let past = Past { last: Some(last.clone()), copied };
+        let past = Past::default().with_last(last.clone()).with_copied(copied);
         let (mut job, _) = Job::resume(settings.clone(), past, at("23T14:00:00"));
         let actions = job.step(Event::Tick, at("23T22:00:00"));
         let closes = actions.iter().any(|action| matches!(action, Action::ClosePoint { .. }));
         assert_eq!(closes, has_machine, "{actions:?}");
-        let joined = Span { start: at("22T22:00:00"), end: at("24T22:00:00"), intervals: 2 };
+        let joined = Span::new(at("22T22:00:00"), at("24T22:00:00")).with_intervals(2);
         assert_eq!(*job.span() == joined, !has_machine, "{:?}", job.span());
     }
 }
@@ -275,7 +272,7 @@ fn an_interval_that_could_not_begin_is_joined_to_the_next() {
 fn one_look_at_a_time_and_in_the_window() {
     let looks = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::LookAtSources { .. }));
     let window = Window::parse(&["12:00-13:00"], zone("UTC")).unwrap();
-    let settings = Settings { window, ..Settings::new(Schedule::Immediate) };
+    let settings = Settings::new(Schedule::Immediate).with_window(window);
     let (mut job, actions) = Job::resume(settings, Past::default(), at("22T11:00:00"));
     assert!(!looks(&actions), "{actions:?}");
     assert!(!looks(&job.step(Event::Tick, at("22T11:30:00"))));
@@ -301,7 +298,7 @@ fn outcomes_are_told_in_words() {
         let text = Outcome::Absent(absence).to_string();
         assert!(text.starts_with("not copied: ") && text.contains(words), "{text}");
     }
-    let outcome = Outcome::Incomplete { bytes_done: 5, bytes_left: 7 };
+    let outcome = Outcome::Incomplete { done_bytes: 5, left_bytes: 7 };
     assert_eq!(outcome.to_string(), "incomplete, 5 bytes done and 7 left");
     let outcome = Outcome::Complete { captured: at("22T21:00:00") };
     assert_eq!(outcome.to_string(), "complete, as of 2026-11-22T21:00:00Z");

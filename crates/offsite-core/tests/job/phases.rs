@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::phase::{
     Absence, Action, Event, Job, LastRun, Note, Outcome, Past, Phase, RunResult, Seen, Settings, Sighting,
-    TransformResult,
 };
 use offsite_core::schedule::{Span, Window};
 use offsite_core::{MachineName, Timestamp};
@@ -20,7 +19,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn seen(all: &[(&str, Seen)]) -> Event {
-    let sighting = |(name, seen): &(&str, Seen)| Sighting { machine: machine(name), seen: *seen };
+    let sighting = |(name, seen): &(&str, Seen)| Sighting::new(machine(name), *seen);
     Event::SourcesSeen(all.iter().map(sighting).collect())
 }
 
@@ -79,7 +78,7 @@ fn an_interval_from_start_to_end() {
     assert_eq!(starts(&actions), Some(vec!["b"]), "one point per machine and interval");
     job.step(copied("b", "22T22:10:00"), at("22T23:00:00"));
     let actions = job.step(Event::SyncEnded, at("22T23:00:00"));
-    let span = Span { start: at("22T22:00:00"), end: at("23T22:00:00"), intervals: 1 };
+    let span = Span::new(at("22T22:00:00"), at("23T22:00:00"));
     let machines: BTreeMap<MachineName, Outcome> = [
         (machine("a"), Outcome::Complete { captured: at("22T21:00:00") }),
         (machine("b"), Outcome::Complete { captured: at("22T22:10:00") }),
@@ -88,7 +87,7 @@ fn an_interval_from_start_to_end() {
     assert_eq!(actions, [Action::ClosePoint { span, machines: machines.clone() }]);
     assert_eq!(job.step(Event::PointClosed, at("22T23:00:10")), [Action::StartTransform]);
     let actions = job.step(Event::TransformDone, at("22T23:10:00"));
-    let expected = RunResult { span, machines, transform: TransformResult::Done, notes: Vec::new() };
+    let expected = RunResult::new(span, machines);
     assert_eq!(actions, [Action::RunPostJob { result: expected }]);
     assert_eq!(job.step(Event::PostJobDone, at("22T23:11:00")), [Action::WakeAt(at("23T22:00:00"))]);
     assert_eq!(job.phase(), Phase::Idle);
@@ -103,10 +102,10 @@ fn an_interval_from_start_to_end() {
 fn the_end_of_an_interval_closes_what_there_is() {
     let mut job = first(settings());
     job.step(seen(&[("a", Seen::Ready), ("b", Seen::NoNewPoint), ("c", Seen::Missing)]), at("22T22:00:05"));
-    job.step(Event::Progress { machine: machine("a"), bytes_done: 5, bytes_left: 7 }, at("23T21:00:00"));
+    job.step(Event::Progress { machine: machine("a"), done_bytes: 5, left_bytes: 7 }, at("23T21:00:00"));
     let actions = job.step(Event::Tick, at("23T22:00:00"));
     let expected: BTreeMap<MachineName, Outcome> = [
-        (machine("a"), Outcome::Incomplete { bytes_done: 5, bytes_left: 7 }),
+        (machine("a"), Outcome::Incomplete { done_bytes: 5, left_bytes: 7 }),
         (machine("b"), Outcome::Absent(Absence::NoNewPoint)),
         (machine("c"), Outcome::Absent(Absence::Missing)),
     ]
@@ -120,7 +119,7 @@ fn the_end_of_an_interval_closes_what_there_is() {
     // The next interval has begun.
     let actions = job.step(Event::PostJobDone, at("23T22:01:00"));
     assert!(matches!(actions[0], Action::LookAtSources { .. }));
-    assert_eq!(*job.span(), Span { start: at("23T22:00:00"), end: at("24T22:00:00"), intervals: 1 });
+    assert_eq!(*job.span(), Span::new(at("23T22:00:00"), at("24T22:00:00")));
 }
 
 #[test]
@@ -155,7 +154,7 @@ fn five_retries_then_the_end_of_the_interval() {
 #[test]
 fn the_window_pauses_transfers_and_no_transforms() {
     let window = Window::parse(&["22:00-23:00"], zone("UTC")).unwrap();
-    let mut job = Job::resume(Settings { window, ..settings() }, Past::default(), at("22T22:30:00")).0;
+    let mut job = Job::resume(settings().with_window(window), Past::default(), at("22T22:30:00")).0;
     let actions = job.step(seen(&[("a", Seen::Ready)]), at("22T22:30:00"));
     assert_eq!(wake(&actions), Some(at("22T23:00:00")));
     assert_eq!(job.step(Event::Tick, at("22T23:00:00")), [Action::Pause, Action::WakeAt(at("23T22:00:00"))]);
@@ -167,7 +166,7 @@ fn the_window_pauses_transfers_and_no_transforms() {
     // Closed until tomorrow: nothing to look for before.
     assert_eq!(job.step(Event::PostJobDone, at("23T23:40:00")), [Action::WakeAt(at("24T22:00:00"))]);
     let mut job = Job::resume(
-        Settings { window: Window::parse(&["12:00-13:00"], zone("UTC")).unwrap(), ..settings() },
+        settings().with_window(Window::parse(&["12:00-13:00"], zone("UTC")).unwrap()),
         Past::default(),
         at("22T12:30:00"),
     )
@@ -180,12 +179,11 @@ fn the_window_pauses_transfers_and_no_transforms() {
 #[test]
 fn after_a_restart() {
     let outcome = Outcome::Complete { captured: at("22T21:00:00") };
-    let last = |interval: &str, is_finished| LastRun {
-        span: settings().schedule.interval().unwrap().at(at(interval)),
-        machines: [(machine("a"), outcome)].into(),
-        is_finished,
+    let last = |interval: &str, is_finished| {
+        LastRun::new(settings().schedule.interval().unwrap().at(at(interval)), [(machine("a"), outcome)].into())
+            .with_finished(is_finished)
     };
-    let resume = |last, now: &str| Job::resume(settings(), Past { last: Some(last), copied: BTreeMap::new() }, at(now));
+    let resume = |last, now: &str| Job::resume(settings(), Past::default().with_last(last), at(now));
     // The interval of now is done.
     let (job, actions) = resume(last("22T22:00:00", true), "23T12:00:00");
     assert_eq!((job.phase(), &actions[..]), (Phase::Idle, &[Action::WakeAt(at("23T22:00:00"))][..]));
@@ -196,9 +194,10 @@ fn after_a_restart() {
     assert_eq!(result(&actions).machines[&machine("a")], outcome);
     // Three intervals passed: they are one.
     let (job, _) = resume(last("22T22:00:00", true), "26T12:00:00");
-    assert_eq!(*job.span(), Span { start: at("23T22:00:00"), end: at("26T22:00:00"), intervals: 3 });
+    assert_eq!(*job.span(), Span::new(at("23T22:00:00"), at("26T22:00:00")).with_intervals(3));
     // What the interval has is not copied again.
-    let past = Past { last: Some(last("21T22:00:00", true)), copied: [(machine("a"), at("22T23:00:00"))].into() };
+    let past =
+        Past::default().with_last(last("21T22:00:00", true)).with_copied([(machine("a"), at("22T23:00:00"))].into());
     let (mut job, _) = Job::resume(settings(), past, at("23T12:00:00"));
     let actions = job.step(seen(&[("a", Seen::Ready), ("b", Seen::Ready)]), at("23T12:00:00"));
     assert_eq!(starts(&actions), Some(vec!["b"]));
@@ -229,7 +228,7 @@ fn a_clock_that_is_set_back() {
     // By a week: the job works by the new clock, and says so.
     let actions = job.step(Event::Tick, at("15T22:00:05"));
     assert!(matches!(actions[0], Action::LookAtSources { .. }), "{actions:?}");
-    assert_eq!(*job.span(), Span { start: at("15T22:00:00"), end: at("16T22:00:00"), intervals: 1 });
+    assert_eq!(*job.span(), Span::new(at("15T22:00:00"), at("16T22:00:00")));
     job.step(Event::Tick, at("16T22:00:00"));
     job.step(Event::PointClosed, at("16T22:00:00"));
     let notes = result(&job.step(Event::TransformDone, at("16T22:00:00"))).notes;

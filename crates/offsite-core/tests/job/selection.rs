@@ -1,12 +1,14 @@
 //! What a job takes.
 
+use std::collections::BTreeMap;
+
 use offsite_core::FolderId;
 use offsite_core::RepositoryId;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::{
-    Candidate, Choice, Copied, Decision, Had, Objects, Pattern, Request, Scope, SelectionRules, Take, decide,
+    Candidate, Choice, CopiedState, Decision, MachineFilter, Pattern, Request, Scope, SelectionRules, Take, decide,
 };
-use offsite_core::{Origin, Sequence, Status, Timestamp};
+use offsite_core::{Labels, MachineName, Origin, Sequence, Status, Timestamp};
 use proptest::prelude::*;
 
 use crate::{machine, time};
@@ -20,22 +22,20 @@ fn hour(number: i64) -> Timestamp {
 }
 
 fn candidate(job: &str, name: &str, at: i64) -> Candidate {
-    Candidate {
-        repository: PRIMARY,
-        folder: FolderId::new([job.len().try_into().unwrap(); 16]),
-        job: job.into(),
-        sequence: Sequence(at.unsigned_abs()),
-        machine: machine(name),
-        captured: hour(at),
-        status: Status::Complete,
-        tags: Vec::new(),
-        containers: Vec::new(),
-        is_locked: false,
-    }
+    let folder = FolderId::new([job.len().try_into().unwrap(); 16]);
+    Candidate::new(PRIMARY, Origin::new(folder, Sequence(at.unsigned_abs())), job, machine(name), hour(at))
 }
 
+/// The same in another repository.
+fn moved(repository: RepositoryId, mut candidate: Candidate) -> Candidate {
+    candidate.repository = repository;
+    candidate
+}
+
+type Copied = BTreeMap<MachineName, CopiedState>;
+
 fn all() -> SelectionRules {
-    SelectionRules { sources: vec![Scope::infrastructure(PRIMARY)], ..SelectionRules::default() }
+    SelectionRules::new(vec![Scope::infrastructure(PRIMARY)])
 }
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -49,7 +49,7 @@ fn chosen(
     take: Take,
 ) -> Vec<(String, Decision)> {
     let range = PointRange { not_before: hour(0), not_after: hour(24) };
-    let choices = decide(selection, candidates, &Request { target: TARGET, copied, range, take });
+    let choices = decide(selection, candidates, &Request::new(TARGET, copied, range).with_take(take));
     choices.into_iter().map(|Choice { machine, decision, .. }| (machine.to_string(), decision)).collect()
 }
 
@@ -58,7 +58,7 @@ fn decisions(selection: &SelectionRules, candidates: &[Candidate]) -> Vec<(Strin
 }
 
 fn only(candidates: &[Candidate], copied: Option<i64>, take: Take) -> Decision {
-    let copied = copied.map(|at| (machine("a"), Had { captured: hour(at), origin: None })).into_iter().collect();
+    let copied = copied.map(|at| (machine("a"), CopiedState::new(hour(at), None))).into_iter().collect();
     let mut all = chosen(&all(), candidates, &copied, take);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0).1
@@ -78,12 +78,12 @@ fn the_newest_of_any_job() {
 
 #[test]
 fn what_is_never_copied() {
-    let own = Candidate { repository: TARGET, ..candidate("nightly", "a", 9) };
-    let incomplete = Candidate { status: Status::Incomplete, ..candidate("nightly", "a", 8) };
+    let own = moved(TARGET, candidate("nightly", "a", 9));
+    let incomplete = candidate("nightly", "a", 8).with_status(Status::Incomplete);
     let future = candidate("nightly", "a", 25);
     let good = candidate("nightly", "a", 2);
     let sources = vec![Scope::infrastructure(PRIMARY), Scope::infrastructure(TARGET)];
-    let both = SelectionRules { sources, ..SelectionRules::default() };
+    let both = SelectionRules::new(sources);
     let points = [own.clone(), incomplete.clone(), future.clone(), good];
     assert_eq!(decisions(&both, &points), [("a".to_owned(), Decision::Take { candidate: 3 })]);
     assert_eq!(decisions(&both, &[own]), [("a".to_owned(), Decision::InTarget)]);
@@ -94,11 +94,11 @@ fn what_is_never_copied() {
 
 #[test]
 fn a_locked_point_is_waited_for() {
-    let running = Candidate { is_locked: true, status: Status::Incomplete, ..candidate("nightly", "a", 5) };
+    let running = candidate("nightly", "a", 5).with_lock(true).with_status(Status::Incomplete);
     let older = candidate("nightly", "a", 4);
     let points = [older.clone(), running.clone()];
     assert_eq!(only(&points, None, Take::Newest), Decision::Locked { captured: hour(5) });
-    let done = Candidate { is_locked: false, status: Status::Complete, ..running.clone() };
+    let done = running.clone().with_lock(false).with_status(Status::Complete);
     assert_eq!(only(&[older.clone(), done], None, Take::Newest), Decision::Take { candidate: 1 });
     // Another job's point that is newer need not wait for it.
     let newer = candidate("weekly", "a", 6);
@@ -112,10 +112,14 @@ fn a_locked_point_is_waited_for() {
 #[test]
 fn a_date_ahead_ends_no_copying() {
     let folder = candidate("nightly", "a", 1).folder;
-    let numbered = |sequence, at| Candidate { sequence: Sequence(sequence), ..candidate("nightly", "a", at) };
+    let numbered = |sequence, at| {
+        let mut candidate = candidate("nightly", "a", at);
+        candidate.sequence = Sequence(sequence);
+        candidate
+    };
     let had = |sequence, at| {
-        let origin = Some(Origin { folder, sequence: Sequence(sequence) });
-        Copied::from([(machine("a"), Had { captured: hour(at), origin })])
+        let origin = Some(Origin::new(folder, Sequence(sequence)));
+        Copied::from([(machine("a"), CopiedState::new(hour(at), origin))])
     };
     let decide = |points: &[Candidate], copied: &Copied, take| chosen(&all(), points, copied, take).remove(0).1;
     // The third was made by a clock that was ahead, and copied.
@@ -133,7 +137,7 @@ fn a_date_ahead_ends_no_copying() {
     assert_eq!(decide(&[numbered(3, 21)], &had(3, 20), Take::Newest), Decision::Take { candidate: 0 });
     assert_eq!(decide(&[numbered(3, 19)], &had(3, 20), Take::Newest), Decision::AlreadyCopied { captured: hour(20) });
     // A state that is carried has another's number.
-    let carried = Candidate { status: Status::Carried, ..numbered(9, 4) };
+    let carried = numbered(9, 4).with_status(Status::Carried);
     assert_eq!(
         decide(std::slice::from_ref(&carried), &had(5, 5), Take::Newest),
         Decision::AlreadyCopied { captured: hour(5) }
@@ -150,13 +154,13 @@ fn a_date_ahead_ends_no_copying() {
 #[test]
 fn what_was_copied_is_not_newer_than_itself() {
     let point = candidate("nightly", "web01", 3);
-    let origin = Some(Origin { folder: point.folder, sequence: point.sequence });
+    let origin = Some(Origin::new(point.folder, point.sequence));
     for captured in [hour(3), hour(2), hour(4)] {
-        let had = Had { captured, origin };
+        let had = CopiedState::new(captured, origin);
         assert_eq!(had.is_before(&point, std::slice::from_ref(&point)), captured < hour(3), "{captured}");
     }
-    let incomplete = Candidate { status: Status::Incomplete, ..point.clone() };
-    assert!(!Had { captured: hour(2), origin }.is_before(&incomplete, std::slice::from_ref(&incomplete)));
+    let incomplete = point.clone().with_status(Status::Incomplete);
+    assert!(!CopiedState::new(hour(2), origin).is_before(&incomplete, std::slice::from_ref(&incomplete)));
 }
 
 #[test]
@@ -164,11 +168,11 @@ fn what_is_dated_ahead_is_told() {
     let range = PointRange { not_before: hour(0), not_after: hour(24) };
     let points = [candidate("nightly", "a", 3), candidate("nightly", "a", 30), candidate("nightly", "a", 27)];
     let of = |copied: &Copied| {
-        let request = Request { target: TARGET, copied, range, take: Take::Newest };
+        let request = Request::new(TARGET, copied, range);
         let Choice { decision, future_dated, .. } = decide(&all(), &points, &request).remove(0);
         (decision, future_dated)
     };
-    let had = |at| Copied::from([(machine("a"), Had { captured: hour(at), origin: None })]);
+    let had = |at| Copied::from([(machine("a"), CopiedState::new(hour(at), None))]);
     assert_eq!(of(&Copied::new()), (Decision::Take { candidate: 0 }, Some(hour(27))));
     assert_eq!(of(&had(3)), (Decision::AlreadyCopied { captured: hour(3) }, Some(hour(27))));
     assert_eq!(of(&had(30)), (Decision::AlreadyCopied { captured: hour(30) }, None));
@@ -176,17 +180,17 @@ fn what_is_dated_ahead_is_told() {
 
 #[test]
 fn objects_and_exclusions() {
-    let tagged = Candidate { tags: vec!["gold".to_owned()], ..candidate("nightly", "db01", 1) };
-    let placed = Candidate { containers: vec!["berlin/esx-03".to_owned()], ..candidate("nightly", "mail", 1) };
+    let tagged = candidate("nightly", "db01", 1).with_labels(Labels::new(["gold".to_owned()], []).unwrap());
+    let placed = candidate("nightly", "mail", 1).with_labels(Labels::new([], ["berlin/esx-03".to_owned()]).unwrap());
     let points = [candidate("nightly", "web01", 1), candidate("nightly", "web-test", 1), tagged, placed];
-    let names = |include: Objects, exclude: Objects| -> Vec<String> {
-        let selection = SelectionRules { include, exclude, ..all() };
+    let names = |include: MachineFilter, exclude: MachineFilter| -> Vec<String> {
+        let selection = all().with_include(include).with_exclude(exclude);
         decisions(&selection, &points).into_iter().map(|(name, _)| name).collect()
     };
-    let machines = |texts: &[&str]| Objects { machines: patterns(texts), ..Objects::default() };
-    let tags = |texts: &[&str]| Objects { tags: patterns(texts), ..Objects::default() };
-    let containers = |texts: &[&str]| Objects { containers: patterns(texts), ..Objects::default() };
-    let none = Objects::default;
+    let machines = |texts: &[&str]| MachineFilter::default().with_machines(patterns(texts));
+    let tags = |texts: &[&str]| MachineFilter::default().with_tags(patterns(texts));
+    let containers = |texts: &[&str]| MachineFilter::default().with_containers(patterns(texts));
+    let none = MachineFilter::default;
     assert_eq!(names(none(), none()), ["db01", "mail", "web-test", "web01"]);
     assert_eq!(names(machines(&["web??"]), none()), ["web01"]);
     assert_eq!(names(machines(&["web*"]), machines(&["*-test"])), ["web01"]);
@@ -195,22 +199,20 @@ fn objects_and_exclusions() {
     assert_eq!(names(containers(&["berlin"]), none()), ["mail"]);
     assert_eq!(names(containers(&["*/esx-03"]), none()), ["mail"]);
     assert_eq!(names(containers(&["esx-03", "berlin/esx-0"]), none()), [] as [&str; 0]);
-    let several = Objects { machines: patterns(&["web01"]), tags: patterns(&["gold"]), containers: Vec::new() };
+    let several = machines(&["web01"]).with_tags(patterns(&["gold"]));
     assert_eq!(names(several, none()), ["db01", "web01"]);
     // Named and not there is missed, a pattern is not; what is excluded is not missed.
-    let selection = SelectionRules { include: machines(&["web01", "erp", "x*"]), ..all() };
+    let selection = all().with_include(machines(&["web01", "erp", "x*"]));
     assert_eq!(decisions(&selection, &points)[0], ("erp".to_owned(), Decision::Missing));
-    let selection = SelectionRules { include: machines(&["erp"]), exclude: machines(&["e*"]), ..all() };
+    let selection = all().with_include(machines(&["erp"])).with_exclude(machines(&["e*"]));
     assert_eq!(decisions(&selection, &points), []);
 }
 
 #[test]
 fn scopes() {
-    let second = Candidate { repository: SECOND, ..candidate("nightly", "c", 7) };
+    let second = moved(SECOND, candidate("nightly", "c", 7));
     let points = [candidate("nightly", "a", 1), candidate("weekly", "b", 2), candidate("weekly", "c", 3), second];
-    let taken = |sources: Vec<Scope>| -> Vec<(String, Decision)> {
-        decisions(&SelectionRules { sources, ..SelectionRules::default() }, &points)
-    };
+    let taken = |sources: Vec<Scope>| -> Vec<(String, Decision)> { decisions(&SelectionRules::new(sources), &points) };
     let take = |name: &str, candidate| (name.to_owned(), Decision::Take { candidate });
     assert_eq!(taken(vec![Scope::infrastructure(PRIMARY)]), [take("a", 0), take("b", 1), take("c", 2)]);
     assert_eq!(taken(vec![Scope::job(PRIMARY, "weekly")]), [take("b", 1), take("c", 2)]);
@@ -234,11 +236,13 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (0..3_u8, 0..3_usize, 0..3_usize, -4..30_i64, 0..6_u8, any::<bool>()).prop_map(
-        |(repository, job, name, at, status, locks)| Candidate {
-            repository: [PRIMARY, SECOND, TARGET][usize::from(repository)],
-            status: [Status::Complete, Status::Incomplete, Status::Carried][usize::from(status.saturating_sub(3))],
-            is_locked: locks && status == 0,
-            ..candidate(["n", "we", "mon"][job], ["a", "b", "c"][name], at)
+        |(repository, job, name, at, status, locks)| {
+            let one = candidate(["n", "we", "mon"][job], ["a", "b", "c"][name], at);
+            moved([PRIMARY, SECOND, TARGET][usize::from(repository)], one)
+                .with_status(
+                    [Status::Complete, Status::Incomplete, Status::Carried][usize::from(status.saturating_sub(3))],
+                )
+                .with_lock(locks && status == 0)
         },
     );
     prop::collection::vec(one, 0..16)
@@ -259,22 +263,19 @@ proptest! {
             prop::sample::select(&["a", "b", "c"][..]), (-4..30_i64, prop::option::of((1..4_u8, 0..30_u64))), 0..3),
         takes_next in any::<bool>(),
     ) {
-        let had = |(at, origin): (i64, Option<(u8, u64)>)| Had {
-            captured: hour(at),
-            origin: origin.map(|(folder, sequence)| Origin { folder: FolderId::new([folder; 16]), sequence: Sequence(sequence) }),
-        };
+        let had = |(at, origin): (i64, Option<(u8, u64)>)| CopiedState::new(hour(at), origin.map(|(folder, sequence)| Origin::new(FolderId::new([folder; 16]), Sequence(sequence))));
         let copied: Copied = copied.into_iter().map(|(name, what)| (machine(name), had(what))).collect();
         let range = PointRange { not_before: hour(0), not_after: hour(24) };
         let take = if takes_next { Take::Next } else { Take::Newest };
         let sources = vec![Scope::infrastructure(PRIMARY), Scope::job(SECOND, "we"), Scope::infrastructure(TARGET)];
-        let selection = SelectionRules { sources, ..SelectionRules::default() };
-        let request = Request { target: TARGET, copied: &copied, range, take };
+        let selection = SelectionRules::new(sources);
+        let request = Request::new(TARGET, &copied, range).with_take(take);
         let choices = decide(&selection, &candidates, &request);
         prop_assert!(choices.is_sorted_by(|left, right| left.machine < right.machine));
         let there: std::collections::BTreeSet<_> = candidates.iter()
             .filter(|one| one.repository != SECOND || &*one.job == "we").map(|one| &one.machine).collect();
         prop_assert_eq!(choices.iter().map(|choice| &choice.machine).collect::<std::collections::BTreeSet<_>>(), there);
-        for Choice { machine, decision, future_dated } in &choices {
+        for Choice { machine, decision, future_dated, .. } in &choices {
             let is_new = |one: &Candidate| match copied.get(machine) {
                 None => true,
                 Some(had) => match had.origin.filter(|origin| origin.folder == one.folder && one.status != Status::Carried) {

@@ -9,8 +9,8 @@ use offsite_core::phase::{
     Absence, Action, Event, Job, LastRun, Note, Outcome, Past, Phase, RunResult, Settings, Sighting,
 };
 use offsite_core::schedule::{Interval, PointRange, Schedule, Span};
-use offsite_core::selection::{Candidate, Copied, Decision, Had, Request, Scope, SelectionRules, Take, decide};
-use offsite_core::{MachineName, Sequence, Status, Timestamp};
+use offsite_core::selection::{Candidate, CopiedState, Decision, Request, Scope, SelectionRules, Take, decide};
+use offsite_core::{MachineName, Origin, Sequence, Timestamp};
 
 use crate::machine;
 
@@ -90,7 +90,7 @@ pub(crate) struct World {
     backup_every_secs: i64,
     /// By machine: when the next backup starts, and the points that there are, each with the end of its backup.
     backups: BTreeMap<MachineName, (Timestamp, Vec<(Candidate, Timestamp)>)>,
-    copied: Copied,
+    copied: BTreeMap<MachineName, CopiedState>,
     /// In the restore point that is open.
     in_point: BTreeMap<MachineName, Timestamp>,
     progress: BTreeMap<MachineName, (u64, u64)>,
@@ -134,7 +134,7 @@ impl World {
             sync: None,
             backup_every_secs,
             backups,
-            copied: Copied::new(),
+            copied: BTreeMap::new(),
             in_point: BTreeMap::new(),
             progress: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -207,7 +207,7 @@ impl World {
                 if secs > 0 {
                     *left -= secs;
                     let (done, left) = ((*all - *left).unsigned_abs(), left.unsigned_abs());
-                    events.insert(0, Event::Progress { machine: machine.clone(), bytes_done: done, bytes_left: left });
+                    events.insert(0, Event::Progress { machine: machine.clone(), done_bytes: done, left_bytes: left });
                 }
                 return events;
             }
@@ -227,12 +227,12 @@ impl World {
             Event::MachineCopied { machine, captured } => {
                 let earlier = self.in_point.insert(machine.clone(), *captured);
                 assert_eq!(earlier, None, "{machine} is twice in one restore point");
-                let had = Had { captured: *captured, origin: None };
+                let had = CopiedState::new(*captured, None);
                 let earlier = self.copied.insert(machine.clone(), had);
                 assert!(earlier.is_none_or(|earlier| earlier.captured < *captured));
             }
-            Event::Progress { machine, bytes_done, bytes_left } => {
-                self.progress.insert(machine.clone(), (*bytes_done, *bytes_left));
+            Event::Progress { machine, done_bytes, left_bytes } => {
+                self.progress.insert(machine.clone(), (*done_bytes, *left_bytes));
             }
             Event::SourcesSeen(sightings) if self.job.phase() == Phase::Sync && self.interval().is_some() => {
                 self.seen.extend(sightings.iter().map(|sighting| sighting.machine.clone()));
@@ -309,11 +309,10 @@ impl World {
         let here = all.filter(|(point, _)| {
             point.captured <= self.now || point.captured.unix_secs() - self.now.unix_secs() > 20 * 86_400
         });
-        let candidates: Vec<Candidate> =
-            here.map(|(point, end)| Candidate { is_locked: *end > self.now, ..point.clone() }).collect();
-        let selection = SelectionRules { sources: vec![Scope::infrastructure(PRIMARY)], ..SelectionRules::default() };
+        let candidates: Vec<Candidate> = here.map(|(point, end)| point.clone().with_lock(*end > self.now)).collect();
+        let selection = SelectionRules::new(vec![Scope::infrastructure(PRIMARY)]);
         let take = if self.interval().is_some() { Take::Newest } else { Take::Next };
-        let request = Request { target: TARGET, copied: &self.copied, range, take };
+        let request = Request::new(TARGET, &self.copied, range).with_take(take);
         (decide(&selection, &candidates, &request), candidates)
     }
 
@@ -331,18 +330,8 @@ impl World {
                 let secs = random.secs(if long { 2 * 86_400 } else { 3600.min(*backup_every_secs / 2) });
                 let ahead = if random.chance(trouble.future_dated) { 40 * 86_400 } else { 0 };
                 let captured = start.saturating_add_secs(ahead);
-                let point = Candidate {
-                    repository: PRIMARY,
-                    folder: FolderId::new([1; 16]),
-                    job: "nightly".into(),
-                    sequence: Sequence(start.unix_secs().unsigned_abs()),
-                    machine: machine.clone(),
-                    captured,
-                    status: Status::Complete,
-                    tags: Vec::new(),
-                    containers: Vec::new(),
-                    is_locked: false,
-                };
+                let origin = Origin::new(FolderId::new([1; 16]), Sequence(start.unix_secs().unsigned_abs()));
+                let point = Candidate::new(PRIMARY, origin, "nightly", machine.clone(), captured);
                 points.push((point, start.saturating_add_secs(secs)));
                 if points.len() > 6 {
                     points.remove(0);
@@ -412,7 +401,7 @@ impl World {
         }
         if self.last.as_ref().is_none_or(|last| last.is_finished) || !self.in_point.is_empty() {
             let span = *self.job.span();
-            self.last = Some(LastRun { span, machines: self.job.outcomes(), is_finished: false });
+            self.last = Some(LastRun::new(span, self.job.outcomes()));
             // A clock that was set back meanwhile begins anew.
             self.closed_until = self.interval().filter(|_| self.now >= span.start).map(|_| span.end);
             self.may_join = false;
@@ -436,8 +425,8 @@ impl World {
             match (self.in_point.get(machine), self.progress.get(machine)) {
                 _ if is_lost => {}
                 (Some(captured), _) => assert_eq!(*outcome, Outcome::Complete { captured: *captured }),
-                (None, Some((bytes_done, bytes_left))) => {
-                    assert_eq!(*outcome, Outcome::Incomplete { bytes_done: *bytes_done, bytes_left: *bytes_left });
+                (None, Some((done_bytes, left_bytes))) => {
+                    assert_eq!(*outcome, Outcome::Incomplete { done_bytes: *done_bytes, left_bytes: *left_bytes });
                 }
                 // What was committed and nobody told of, a look finds.
                 (None, None) if self.job.elsewhere().contains(machine) => {
@@ -485,7 +474,7 @@ impl World {
             self.progress.clear();
             self.seen.clear();
         }
-        let past = Past { last: self.last.clone(), copied };
+        let past = Past::default().with_last(self.last.clone()).with_copied(copied);
         let (job, actions) = Job::resume(self.settings.clone(), past, self.now);
         self.job = job;
         self.carry_out(actions);

@@ -98,7 +98,7 @@ pub(crate) fn name(machine: u8) -> MachineName {
 /// What a disk is known by: it goes with its number and its size, so that whoever takes it from another state is seen.
 pub(crate) fn identity(number: u16, size_bytes: u64) -> DiskIdentity {
     let format = if (size_bytes / UNIT_BYTES).is_multiple_of(2) { ImageFormat::Raw } else { ImageFormat::Qcow2 };
-    DiskIdentity { name: DiskName::new(&format!("disk-{number}-of-{size_bytes}")).expect("a plain name"), format }
+    DiskIdentity::new(DiskName::new(&format!("disk-{number}-of-{size_bytes}")).expect("a plain name"), format)
 }
 
 pub(crate) fn time(secs: i64) -> Timestamp {
@@ -137,7 +137,7 @@ impl Store {
         for (machine, disks) in world {
             let disks =
                 disks.iter().map(|(number, bytes)| (DiskNumber(*number), self.write_disk(file, *number, bytes)));
-            map.insert(name(*machine), MachineMap { captured: at, disks: disks.collect() });
+            map.insert(name(*machine), MachineMap::new(at, disks.collect()));
         }
         map
     }

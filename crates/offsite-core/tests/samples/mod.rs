@@ -38,7 +38,7 @@ fn stored(block: u32, file: u32, offset: u64) -> Run {
 /// What the disk of that number is known by.
 pub(crate) fn identity(number: u16) -> DiskIdentity {
     let format = if number.is_multiple_of(2) { ImageFormat::Raw } else { ImageFormat::Qcow2 };
-    DiskIdentity { name: DiskName::new(&format!("vd{number}")).expect("a plain name"), format }
+    DiskIdentity::new(DiskName::new(&format!("vd{number}")).expect("a plain name"), format)
 }
 
 fn disk(size_bytes: u64, keeps_blocks: u32, runs: Vec<Run>) -> impl FnOnce(u16) -> DiskMap {
@@ -48,7 +48,7 @@ fn disk(size_bytes: u64, keeps_blocks: u32, runs: Vec<Run>) -> impl FnOnce(u16) 
 
 fn machine<D: FnOnce(u16) -> DiskMap>(secs: i64, disks: Vec<(u16, D)>) -> MachineMap {
     let disks = disks.into_iter().map(|(number, disk)| (DiskNumber(number), disk(number))).collect();
-    MachineMap { captured: time(secs), disks }
+    MachineMap::new(time(secs), disks)
 }
 
 fn state(machine: &str, status: Status, secs: i64) -> MachineState {
@@ -56,12 +56,12 @@ fn state(machine: &str, status: Status, secs: i64) -> MachineState {
 }
 
 fn copied(state: MachineState, sequence: u64) -> MachineState {
-    let origin = Some(Origin { folder: FolderId::new(*b"where it is from"), sequence: Sequence(sequence) });
-    MachineState { origin, ..state }
+    let origin = Some(Origin::new(FolderId::new(*b"where it is from"), Sequence(sequence)));
+    state.with_origin(origin)
 }
 
 fn incomplete(state: MachineState) -> MachineState {
-    MachineState { transferred: Transferred { done_bytes: 164, left_bytes: 70_000 }, ..state }
+    state.with_transferred(Transferred::new(164, 70_000))
 }
 
 /// A full of three machines that stands alone. An archive of the head.
@@ -182,36 +182,33 @@ pub(crate) fn head() -> Head {
     archive.flags = Flags::NONE.with(Tier::Weekly).with(Tier::Yearly);
     archive.machines.retain(|machine| machine.name.as_str() != "old");
     let chain = Chain::with_archives(BlockSize::MiB1, vec![archive], vec![rollback, full, increment]);
-    let file = |length, live_bytes, retain_until| FileState { length, live_bytes, retain_until };
-    Head {
-        folder: FOLDER,
-        number: 9,
-        commit: CommitId::new(*b"this very commit"),
-        ancestry: vec![CommitId::new(*b"the commit befor"), CommitId::new(*b"and one before i")],
-        boundary: 2,
-        epoch: 3,
-        sealed_epoch: 1,
-        lease: Some(Lease { holder: "host-1/4711".to_owned(), duration_secs: 300 }),
-        role: Role::Copy,
-        alignment_bytes: 4096,
-        next_sequence: Sequence(43),
-        clock: time(1_792_000_200),
-        machines: vec![name("db"), name("app"), name("web"), name("old")],
-        last_selected: BTreeMap::from([(name("old"), time(1_790_000_000)), (name("web"), time(1_792_000_200))]),
-        labels: BTreeMap::from([(name("app"), labels(&["gold", "linux"], &["site a/rack 4"]))]),
-        settled_policy: Some(0x0123_4567_89ab_cdef),
-        compacted: Some(time(1_791_000_000)),
-        files: BTreeMap::from([
-            (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
-            (ObjectId::new(1, 2), file(20_480, 12_288, None)),
-        ]),
-        chain: chain.expect("a chain"),
-        retired: vec![
-            Retirement { since: 8, what: RetiredObject::File(ObjectId::new(2, 1)), bytes: 66_000 },
-            Retirement { since: 9, what: RetiredObject::Index(ObjectId::new(3, 1)), bytes: 0 },
-            Retirement { since: 9, what: RetiredObject::Ranges(ObjectId::new(3, 6)), bytes: 4096 },
-        ],
-    }
+    let file = |length, live_bytes, retain_until| {
+        let mut file = FileState::new(length, live_bytes);
+        file.retain_until = retain_until;
+        file
+    };
+    let commit = CommitId::new(*b"this very commit");
+    let mut head = Head::new(FOLDER, commit, Role::Copy, 4096, time(1_792_000_200), chain.expect("a chain"));
+    head.number = 9;
+    head.ancestry = vec![CommitId::new(*b"the commit befor"), CommitId::new(*b"and one before i")];
+    (head.boundary, head.epoch, head.sealed_epoch) = (2, 3, 1);
+    head.lease = Some(Lease::new("host-1/4711".to_owned(), 300));
+    head.next_sequence = Sequence(43);
+    head.machines = vec![name("db"), name("app"), name("web"), name("old")];
+    head.last_selected = BTreeMap::from([(name("old"), time(1_790_000_000)), (name("web"), time(1_792_000_200))]);
+    head.labels = BTreeMap::from([(name("app"), labels(&["gold", "linux"], &["site a/rack 4"]))]);
+    head.settled_policy = Some(0x0123_4567_89ab_cdef);
+    head.compacted = Some(time(1_791_000_000));
+    head.files = BTreeMap::from([
+        (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
+        (ObjectId::new(1, 2), file(20_480, 12_288, None)),
+    ]);
+    head.retired = vec![
+        Retirement::new(8, RetiredObject::File(ObjectId::new(2, 1)), 66_000),
+        Retirement::new(9, RetiredObject::Index(ObjectId::new(3, 1)), 0),
+        Retirement::new(9, RetiredObject::Ranges(ObjectId::new(3, 6)), 4096),
+    ];
+    head
 }
 
 fn labels(tags: &[&str], containers: &[&str]) -> Labels {

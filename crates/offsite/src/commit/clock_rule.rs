@@ -1,7 +1,7 @@
 //! How a run judges the present.
 
 use offsite_core::Timestamp;
-use offsite_core::schedule::clock::{AHEAD_MAX_SECS, ClockReading};
+use offsite_core::schedule::{ClockReading, Schedule};
 
 /// What the clock is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct ClockRule {
 
 impl Default for ClockRule {
     fn default() -> Self {
-        Self { ahead_max_secs: AHEAD_MAX_SECS, known: None, is_trusted: false }
+        Self { ahead_max_secs: Schedule::Immediate.ahead_max_secs(), known: None, is_trusted: false }
     }
 }
 

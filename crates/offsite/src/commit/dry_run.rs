@@ -38,8 +38,10 @@ impl<'a> DryRun<'a> {
         match head {
             Some(head) if head.chain.all().next().is_some() => Ok(head),
             // As a writer does.
-            Some(head) => {
-                Ok(Head { chain: first_head(repository, settings, None)?.chain, role: settings.role, ..head })
+            Some(mut head) => {
+                head.chain = first_head(repository, settings, None)?.chain;
+                head.role = settings.role;
+                Ok(head)
             }
             None => first_head(repository, settings, None),
         }
@@ -70,7 +72,7 @@ impl<'a> DryRun<'a> {
             let list = self.minter.mint();
             self.indexes.imagine_list(list, retired.ranges.clone());
             let what = RetiredObject::Ranges(list);
-            self.head.retired.push(Retirement { since: self.head.number, what, bytes: retired.range_bytes() });
+            self.head.retired.push(Retirement::new(self.head.number, what, retired.range_bytes()));
         }
     }
 

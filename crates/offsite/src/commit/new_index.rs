@@ -119,7 +119,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
     let mut spare = spare.project(|name| machines.iter().any(|machine| machine.name == *name && !machine.is_whole()));
     for machine in machines.iter().filter(|machine| !machine.is_whole()) {
         if spare.machine(&machine.name).is_none() {
-            spare.insert(machine.name.clone(), MachineMap { captured: machine.captured, disks: BTreeMap::new() });
+            spare.insert(machine.name.clone(), MachineMap::new(machine.captured, BTreeMap::new()));
         }
     }
     let listed: BTreeSet<ObjectId> = map.files().union(&spare.files()).copied().collect();
@@ -151,5 +151,5 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
     let described =
         offsite_core::format::index::point(&index, &bytes).map_err(|error| Error::defect(error.to_string()))?;
     let stored = stack.as_ref().map_or(described.stored, |stack| stack.stored);
-    Ok(NewIndex { point: RestorePoint { flags, stored, ..described }, bytes: bytes.into(), stack, index })
+    Ok(NewIndex { point: described.with_flags(flags).with_stored(stored), bytes: bytes.into(), stack, index })
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use offsite_core::plan::Plan;
 use offsite_core::retention::Flags;
-use offsite_core::{BlockMap, Chain, ChainError, Head, MachineName, ObjectId, RestorePoint, Sequence};
+use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint, Sequence};
 
 use crate::commit::draft::{Draft, Outline, Says, commit};
 use crate::commit::new_index::{PointIndex, encode_index, number_machines};
@@ -49,7 +49,8 @@ impl PlanContext<'_> {
         let numbered = number_machines(&self.head.machines, abandoned.numbered.iter()).0;
         let before = self.head.chain.flagged_latest(predecessor_flags).map_err(defect)?;
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
-        let head = Head { machines: numbered, ..self.head.clone() };
+        let mut head = self.head.clone();
+        head.machines = numbered;
         let mut points = before.points().to_vec();
         let mut indexes = Vec::new();
         if let Some((rollback, latest)) = rollback.zip(points.last_mut()) {

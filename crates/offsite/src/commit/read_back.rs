@@ -134,7 +134,7 @@ fn check_kept(old: Option<&RestorePoint>, point: &RestorePoint) -> Result<()> {
 
 /// Holds that a new index describes its point, and says what is meant to lie on top of what was there.
 async fn check_new(indexes: &mut Indexes, files: &Files, point: &RestorePoint, new: &NewIndex) -> Result<()> {
-    let described = RestorePoint { flags: point.flags, ..new.point.clone() };
+    let described = new.point.clone().with_flags(point.flags);
     if described != *point {
         return differs(point, "its index describes another point");
     }

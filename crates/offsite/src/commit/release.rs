@@ -28,10 +28,10 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
     for id in retired.files.keys() {
-        retirements.push(Retirement { since, what: RetiredObject::File(*id), bytes: retired.file_bytes(*id) });
+        retirements.push(Retirement::new(since, RetiredObject::File(*id), retired.file_bytes(*id)));
     }
     for id in &retired.indexes {
-        retirements.push(Retirement { since, what: RetiredObject::Index(*id), bytes: 0 });
+        retirements.push(Retirement::new(since, RetiredObject::Index(*id), 0));
     }
     // Where nothing punches and nothing is written into, a range that nobody refers to is of no use to anyone.
     let backend = writer.repository().backend();
@@ -46,7 +46,7 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
         let bytes = retired.range_bytes();
         let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::defect(error.to_string()))?;
         writer.put(&writer.layout().release_list(id)?, encoded).await?;
-        retirements.push(Retirement { since, what: RetiredObject::Ranges(id), bytes });
+        retirements.push(Retirement::new(since, RetiredObject::Ranges(id), bytes));
     }
     Ok(retirements)
 }

@@ -149,22 +149,19 @@ mod tests {
     use crate::sample::empty_head;
 
     fn head() -> Head {
-        let file = FileState { length: 9, live_bytes: 9, retain_until: None };
-        let waiting = Retirement { since: 4, what: RetiredObject::File(ObjectId::new(2, 1)), bytes: 9 };
-        Head {
-            files: BTreeMap::from([(ObjectId::new(1, 1), file), (ObjectId::new(3, 1), file)]),
-            retired: vec![waiting],
-            ..empty_head()
-        }
+        let file = FileState::new(9, 9);
+        let waiting = Retirement::new(4, RetiredObject::File(ObjectId::new(2, 1)), 9);
+        let mut head = empty_head();
+        head.files = BTreeMap::from([(ObjectId::new(1, 1), file), (ObjectId::new(3, 1), file)]);
+        head.retired = vec![waiting];
+        head
     }
 
     fn next() -> Head {
-        Head {
-            number: 6,
-            commit: CommitId::new([6; 16]),
-            ancestry: vec![CommitId::new([5; 16]), CommitId::new([4; 16])],
-            ..head()
-        }
+        let mut next = head();
+        (next.number, next.commit) = (6, CommitId::new([6; 16]));
+        next.ancestry = vec![CommitId::new([5; 16]), CommitId::new([4; 16])];
+        next
     }
 
     #[track_caller]
@@ -178,11 +175,13 @@ mod tests {
         let mut next = next();
         check_successor(&head(), &next, 1).unwrap();
         let file = next.files.remove(&ObjectId::new(1, 1)).unwrap();
-        next.retired.push(Retirement { since: 6, what: RetiredObject::File(ObjectId::new(1, 1)), bytes: 9 });
+        next.retired.push(Retirement::new(6, RetiredObject::File(ObjectId::new(1, 1)), 9));
         next.files.insert(ObjectId::new(3, 2), file);
         check_successor(&head(), &next, 2).unwrap();
         check_release(&next).unwrap();
-        check_taking(&head(), &Head { epoch: 4, sealed_epoch: 3, ..self::next() }, false).unwrap();
+        let mut taken = self::next();
+        (taken.epoch, taken.sealed_epoch) = (4, 3);
+        check_taking(&head(), &taken, false).unwrap();
         check_patched(&head(), ObjectId::new(2, 7)).unwrap();
     }
 
@@ -200,12 +199,13 @@ mod tests {
         broken("boundary", |next| next.boundary = 0);
         broken("boundary", |next| next.boundary = 6);
         broken("clock", |next| next.clock = Timestamp::from_unix_secs(6).unwrap());
-        let earlier = Head { epoch: 4, sealed_epoch: 3, clock: Timestamp::from_unix_secs(6).unwrap(), ..self::next() };
+        let mut earlier = self::next();
+        (earlier.epoch, earlier.sealed_epoch, earlier.clock) = (4, 3, Timestamp::from_unix_secs(6).unwrap());
         refused(check_taking(&head(), &earlier, false), "clock");
         check_taking(&head(), &earlier, true).unwrap();
         broken("epoch", |next| next.epoch = 4);
         broken("epoch", |next| next.sealed_epoch = 3);
-        let retire = |since, id| Retirement { since, what: RetiredObject::File(id), bytes: 9 };
+        let retire = |since, id| Retirement::new(since, RetiredObject::File(id), 9);
         let file = head().files[&ObjectId::new(1, 1)];
         let mut next = next();
         next.retired.push(retire(6, ObjectId::new(1, 1)));
@@ -228,9 +228,15 @@ mod tests {
         next.retired.push(retire(7, ObjectId::new(1, 1)));
         refused(check_successor(&head(), &next, 1), "release rule 1");
         refused(check_release(&next), "release rule 1");
-        refused(check_taking(&head(), &Head { epoch: 5, ..self::next() }, false), "epoch");
-        refused(check_taking(&head(), &Head { epoch: 4, sealed_epoch: 2, ..self::next() }, false), "epoch");
-        refused(check_taking(&head(), &Head { epoch: 4, retired: Vec::new(), ..self::next() }, false), "epoch");
+        let taking = |change: fn(&mut Head)| {
+            let mut next = self::next();
+            next.epoch = 4;
+            change(&mut next);
+            refused(check_taking(&head(), &next, false), "epoch");
+        };
+        taking(|next| next.epoch = 5);
+        taking(|next| next.sealed_epoch = 2);
+        taking(|next| next.retired = Vec::new());
         refused(check_patched(&head(), ObjectId::new(1, 7)), "epoch");
     }
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join;
 use offsite_core::format::WireFormat;
-use offsite_core::schedule::clock::ClockReading;
-use offsite_core::{
-    BlockSize, Chain, CommitId, FolderId, Head, Labels, Lease, MachineName, ObjectId, Role, Sequence, Timestamp,
-};
+use offsite_core::schedule::ClockReading;
+use offsite_core::{BlockSize, Chain, CommitId, FolderId, Head, Labels, Lease, MachineName, ObjectId, Role, Timestamp};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
 
 use crate::claims::holder::Holder;
@@ -94,7 +92,7 @@ impl Writer {
         let longest = Duration::from_secs(Lease::SECS_MAX.into());
         let lease_duration = settings.lease_duration.clamp(LEASE_DURATION_MIN, longest);
         let duration_secs = u32::try_from(lease_duration.as_secs()).unwrap_or(Lease::SECS_MAX);
-        let lease = Lease { holder: holder.text().to_owned(), duration_secs };
+        let lease = Lease::new(holder.text().to_owned(), duration_secs);
         let committed = heads.newest_intact().await?;
         let unfinished = match &committed {
             Some(head) => heads.unfinished(head).await?,
@@ -124,7 +122,8 @@ impl Writer {
                 let epoch = head.epoch.checked_add(u32::from(!is_broken!(NumberReused)));
                 let epoch = epoch.ok_or_else(|| used_up(job, "epochs"))?;
                 let successor = successor(job, head, clock.mark())?;
-                let mut next = Head { epoch, sealed_epoch, lease: Some(lease), ..successor };
+                let mut next = successor;
+                (next.epoch, next.sealed_epoch, next.lease) = (epoch, sealed_epoch, Some(lease));
                 if head.chain.all().next().is_none() {
                     // A first run that failed, or a job that was removed, binds nobody to its block size or kind.
                     next.chain = empty_chain(settings.block_size)?;
@@ -384,17 +383,14 @@ pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, 
 /// The head after `head`, so far with the same content. Time is known up to `mark`.
 fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
-    let mut ancestry = head.ancestry.clone();
-    ancestry.insert(0, head.commit);
-    ancestry.truncate(ANCESTRY_MAX);
-    Ok(Head {
-        number,
-        commit: CommitId::new(random_bytes()?),
-        ancestry,
-        boundary: number.saturating_sub(HEADS_KEPT).max(head.boundary),
-        clock: mark,
-        ..head.clone()
-    })
+    let mut next = head.clone();
+    next.number = number;
+    next.commit = CommitId::new(random_bytes()?);
+    next.ancestry.insert(0, head.commit);
+    next.ancestry.truncate(ANCESTRY_MAX);
+    next.boundary = number.saturating_sub(HEADS_KEPT).max(head.boundary);
+    next.clock = mark;
+    Ok(next)
 }
 
 /// No writer comes to that end; a head that claims it was made by hand.
@@ -413,28 +409,11 @@ fn empty_chain(block_size: BlockSize) -> Result<Chain> {
 pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Option<Lease>) -> Result<Head> {
     let granularity = repository.backend_granularity();
     let chain = empty_chain(settings.block_size)?;
-    Ok(Head {
-        folder: FolderId::new(random_bytes()?),
-        number: 1,
-        commit: CommitId::new(random_bytes()?),
-        ancestry: Vec::new(),
-        boundary: 0,
-        epoch: 1,
-        sealed_epoch: 0,
-        lease,
-        role: settings.role,
-        alignment_bytes: granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES),
-        next_sequence: Sequence(1),
-        clock: settings.now,
-        machines: Vec::new(),
-        last_selected: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        settled_policy: None,
-        compacted: None,
-        files: BTreeMap::new(),
-        chain,
-        retired: Vec::new(),
-    })
+    let alignment_bytes = granularity.unwrap_or(ALIGNMENT_MIN_BYTES).max(ALIGNMENT_MIN_BYTES);
+    let (folder, commit) = (FolderId::new(random_bytes()?), CommitId::new(random_bytes()?));
+    let mut head = Head::new(folder, commit, settings.role, alignment_bytes, settings.now, chain);
+    head.lease = lease;
+    Ok(head)
 }
 
 /// Holds that the folder is this kind of job's.

@@ -174,9 +174,9 @@ impl Export {
         };
         let plan = sync(&BlockMap::empty(), &state, header.bounded(u64::MAX), || FILE);
         let numbered = header.machines.iter().zip(state.machines().values()).map(|((name, number), machine)| {
-            let origin = points.get(name).map(|point| Origin { folder: folder.id(), sequence: point.sequence });
+            let origin = points.get(name).map(|point| Origin::new(folder.id(), point.sequence));
             let state = MachineState::new(name.clone(), Status::Complete, machine.captured);
-            let state = MachineState { origin, ..state };
+            let state = state.with_origin(origin);
             (state, *number)
         });
         let index = Index {

@@ -10,7 +10,7 @@ use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
-use offsite_core::plan::{Address, Cost, Placement, Placer, sync};
+use offsite_core::plan::{Address, Placement, Placer, sync};
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, Index, PointKind, Role, Status, Timestamp};
 
@@ -159,7 +159,8 @@ impl Import {
         check_step(&BlockMap::empty(), &plan.index, &index.map)?;
         let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
         let moves = std::mem::take(&mut plan.moves).len() as u64;
-        let planned = Cost { blocks: moves, bytes_read: header.file_bytes, ..plan.cost() };
+        let mut planned = plan.cost();
+        (planned.blocks, planned.bytes_read) = (moves, header.file_bytes);
         let addition = Addition {
             rollback: None,
             point,

@@ -168,7 +168,8 @@ impl MapSeed {
         let start = Instant::now();
         let before = (self.seed.block_counts(), self.repository.block_counts());
         refuse_points(&writer.head().chain.clone(), &self.job, &self.repository)?;
-        let head = Head { machines: seed.head().machines.clone(), ..writer.head().clone() };
+        let mut head = writer.head().clone();
+        head.machines = seed.head().machines.clone();
         let plan = self.carry(writer, seed, &contents).await?;
         let files = plan.files_after(&Files::new(), head.alignment_bytes.into());
         let places: BTreeMap<_, _> =

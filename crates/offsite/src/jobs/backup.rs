@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use offsite_core::plan::Cost;
-use offsite_core::retention::{Flags, Policy, Regular, Simple};
+use offsite_core::retention::{Flags, Policy, Simple};
 use offsite_core::{BlockMap, BlockSize, Labels, MachineName, PointKind, Role, Stored, Timestamp};
 
 use crate::commit::point::{Addition, commit_point};
@@ -113,7 +112,7 @@ impl BackupJob {
     /// Keeps the newest restore points only.
     #[must_use]
     pub fn keep(mut self, policy: Simple) -> Self {
-        self.transforms.retention = Some(Policy { regular: Regular::Simple(policy), ..Policy::default() });
+        self.transforms.retention = Some(Policy::new(policy));
         self
     }
 
@@ -181,7 +180,8 @@ impl BackupJob {
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
         let rolled_back = rollback.as_ref().map(|rollback| rollback.sequence);
         drop(latest);
-        let planned = Cost { blocks: Stored::of(&plan.index).blocks, ..plan.cost() };
+        let mut planned = plan.cost();
+        planned.blocks = Stored::of(&plan.index).blocks;
         let addition = Addition { rollback, point, plan, predecessor_flags: Flags::NONE, spare: &nothing, abandoned };
         let point = commit_point(writer, &mut indexes, addition).await?;
         let tally = Tally {

@@ -9,13 +9,13 @@ mod selection;
 mod source;
 mod sync;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::retention::{Policy, Regular, Simple};
-use offsite_core::selection::{Choice, Copied};
+use offsite_core::retention::{Policy, Simple};
+use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
 use crate::commit::writer::{Writer, WriterSettings};
@@ -138,7 +138,7 @@ impl CopyJob {
     /// How many restore points the chain keeps: a policy that only counts.
     #[must_use]
     pub fn keep(self, policy: Simple) -> Self {
-        self.retention(Policy { regular: Regular::Simple(policy), ..Policy::default() })
+        self.retention(Policy::new(policy))
     }
 
     /// Which restore points are kept, in the chain and as archives beside it.
@@ -266,7 +266,7 @@ impl CopyJob {
             folder => Some(folder?),
         };
         let had = match &target {
-            None => Copied::new(),
+            None => BTreeMap::new(),
             Some(folder) => {
                 let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
                 selection::copied(folder.head(), &latest)
@@ -351,7 +351,7 @@ impl CopyJob {
     fn note_selection(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
         let request = SyncRequest::at(now);
         let asked = self.asked(&request);
-        let decided = asked.decide(sources, &Copied::new(), &Copied::new());
+        let decided = asked.decide(sources, &BTreeMap::new(), &BTreeMap::new());
         let in_doubt = asked.selected_in_doubt(sources, writer.head());
         writer.select(&selection::selected(sources, decided.iter().map(|(choice, _)| choice), &in_doubt));
     }

@@ -191,7 +191,7 @@ mod tests {
         let sample = Sample::new(1).await;
         let job = JobName::new("nightly").unwrap();
         let snapshot = Snapshot::open(&sample.repository, &job, PointSelector::Latest).await.unwrap();
-        let identity = DiskIdentity { name: DiskName::new("vda").unwrap(), format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(DiskName::new("vda").unwrap(), ImageFormat::Raw);
         let map = DiskMap::new(identity, 0, 0, 0, Vec::new()).unwrap();
         let machine = sample.point.machines[0].name.clone();
         let reader = DiskReader::new(snapshot.shared(), machine, DiskNumber(0), map);

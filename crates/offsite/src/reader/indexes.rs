@@ -161,7 +161,7 @@ impl Indexes {
     /// As for [`Indexes::step`].
     pub(crate) async fn machine_state(&mut self, steps: &[&RestorePoint], machine: &MachineName) -> Result<BlockMap> {
         let mut all_of_it = BlockMap::empty();
-        let no_disks = MachineMap { captured: Timestamp::MAX, disks: BTreeMap::new() };
+        let no_disks = MachineMap::new(Timestamp::MAX, BTreeMap::new());
         all_of_it.insert(machine.clone(), no_disks);
         let coverage = Coverage::of(&all_of_it);
         let mut state = BlockMap::empty();
@@ -365,7 +365,7 @@ impl Indexes {
         reference: &IndexReference,
         point: &RestorePoint,
     ) -> Result<()> {
-        let found = IndexReference { id: directory.id, length: directory.length(), directory_checksum: checksum };
+        let found = IndexReference::new(directory.id, directory.length(), checksum);
         if directory.folder == self.folder && found == *reference {
             return Ok(());
         }
@@ -434,13 +434,13 @@ mod tests {
             let at = StoredBlock { offset: 4096 * (u64::from(block) + 1), length: 4096, ..at };
             Run::Stored { block, at }
         };
-        let identity = DiskIdentity { name: DiskName::new("vda").unwrap(), format: ImageFormat::Raw };
+        let identity = DiskIdentity::new(DiskName::new("vda").unwrap(), ImageFormat::Raw);
         let size_bytes = u64::from(BLOCKS) * u64::from(BlockSize::KiB256.bytes());
         let disk = DiskMap::new(identity, size_bytes, BLOCKS.into(), 0, (0..BLOCKS).map(run).collect()).unwrap();
         let mut map = sample.state.clone();
         for machine in &sample.point.machines {
             let disks = BTreeMap::from([(DiskNumber(0), disk.clone())]);
-            map.insert(machine.name.clone(), offsite_core::MachineMap { captured: machine.captured, disks });
+            map.insert(machine.name.clone(), offsite_core::MachineMap::new(machine.captured, disks));
         }
         let index = Index {
             folder: sample.head.folder,

@@ -208,7 +208,7 @@ impl Repair {
         if target.is_new {
             let mut next = self.successor(&survey, target.head.clone())?;
             let since = next.number;
-            next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement { since, what, bytes }));
+            next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement::new(since, what, bytes)));
             report.head = Some(next.number);
             if writes {
                 prove(&survey, &target).await?;
@@ -300,28 +300,22 @@ impl Repair {
     }
 
     /// The repaired head: no writer that was at work can commit after it.
-    fn successor(&self, survey: &Survey, head: Head) -> Result<Head> {
+    fn successor(&self, survey: &Survey, mut head: Head) -> Result<Head> {
         let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
         let number = number.ok_or_else(|| used_up(&self.job, "numbers of heads"))?;
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);
         let epoch = epoch.ok_or_else(|| used_up(&self.job, "epochs"))?;
-        let mut ancestry = head.ancestry.clone();
         if survey.newest().is_some_and(|newest| newest.commit == head.commit) {
             // What the newest head or its copy says has happened, whether its writer knows or not.
-            ancestry.insert(0, head.commit);
+            head.ancestry.insert(0, head.commit);
         }
-        Ok(Head {
-            number,
-            epoch,
-            // Nor is any still in the middle of writing into a file that a merge will write into.
-            sealed_epoch: survey.epoch_max,
-            ancestry,
-            commit: CommitId::new(random_bytes()?),
-            boundary: number - 1,
-            lease: None,
-            // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.
-            ..head
-        })
+        (head.number, head.boundary, head.epoch) = (number, number - 1, epoch);
+        // Nor is any still in the middle of writing into a file that a merge will write into.
+        head.sealed_epoch = survey.epoch_max;
+        head.commit = CommitId::new(random_bytes()?);
+        head.lease = None;
+        // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.
+        Ok(head)
     }
 
     /// Returns once no writer can be at work, as far as it can be known.

@@ -33,6 +33,7 @@ pub struct MachineReport {
 
 /// What became of a machine in a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MachineOutcome {
     /// It was copied.
     Complete {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use offsite_core::schedule::clock::ClockReading;
+use offsite_core::schedule::ClockReading;
 use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp};
 
 use crate::report::{ErrorSummary, Reason};

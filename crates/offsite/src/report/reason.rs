@@ -9,6 +9,7 @@ use crate::{Error, JobName};
 
 /// What a report keeps of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ErrorSummary {
     /// What went wrong, with its causes, on one line.
@@ -46,6 +47,7 @@ impl fmt::Display for ErrorSummary {
 
 /// Why a machine is not whole in a restore point, or not in it at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// No new restore point of it came.

@@ -56,7 +56,8 @@ mod tests {
     fn a_byte_more_or_less_than_planned_is_told() {
         let traffic = |bytes_read, bytes_written| BlockTraffic { bytes_read, bytes_written, read_requests: 1 };
         let tally = |source, target| {
-            let planned = Cost { bytes_read: 5, bytes_written: 7, ..Cost::default() };
+            let mut planned = Cost::default();
+            (planned.bytes_read, planned.bytes_written) = (5, 7);
             Tally { planned, source, target, duration: Duration::ZERO }
         };
         assert!(tally(traffic(2, 0), traffic(3, 7)).kept_to_plan());

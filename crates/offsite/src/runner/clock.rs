@@ -1,9 +1,11 @@
 //! What a runner takes the time from.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use offsite_core::Timestamp;
+
+use crate::now::Now;
 
 /// The longest wait in one go: a clock that is set meanwhile, or a host that slept, is noticed by then.
 const WAIT_MAX_SECS: i64 = 60;
@@ -25,11 +27,7 @@ pub struct SystemClock;
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let secs = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            Err(error) => i64::try_from(error.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
-        };
-        Timestamp::from_unix_secs(secs).unwrap_or(if secs < 0 { Timestamp::MIN } else { Timestamp::MAX })
+        Timestamp::now()
     }
 
     async fn wait_until(&self, time: Timestamp) {

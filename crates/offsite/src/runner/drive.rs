@@ -345,10 +345,7 @@ impl Drive {
     }
 
     fn take(&self) -> Take {
-        match self.settings.schedule {
-            Schedule::Interval(_) => Take::Newest,
-            Schedule::Immediate => Take::Next,
-        }
+        if self.settings.schedule.interval().is_some() { Take::Newest } else { Take::Next }
     }
 
     fn close(&mut self) {

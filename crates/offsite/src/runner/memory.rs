@@ -1,11 +1,10 @@
 //! What a runner must know of a job when it starts again.
 
-use offsite_core::RepositoryId;
 use std::collections::BTreeMap;
 
 use offsite_core::phase::Past;
-use offsite_core::schedule::{Schedule, Span};
-use offsite_core::{Chain, MachineName, RestorePoint, Sequence, Status, Timestamp, Transferred};
+use offsite_core::schedule::Schedule;
+use offsite_core::{Chain, MachineName, RepositoryId, RestorePoint, Sequence, Status, Timestamp, Transferred};
 
 use super::outcome::{LastRun, past};
 use crate::reader::job_folder::JobFolder;
@@ -16,6 +15,7 @@ use crate::report::{MachineOutcome, Reason};
 /// The chain tells the rest. Without a memory, a runner takes the interval of the chain's newest restore point for the last
 /// that was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Memory {
     /// The last restore point that was closed.
     pub last: Option<LastRun>,
@@ -27,6 +27,7 @@ pub struct Memory {
 
 /// An interval in which a sync has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OpenInterval {
     /// When it starts.
     pub start: Timestamp,
@@ -143,17 +144,47 @@ impl Memory {
             };
             let machines = point.machines.iter().map(|state| (state.name.clone(), outcome(state))).collect();
             let time = point.time.min(now);
-            let span = match schedule {
-                Schedule::Interval(interval) => interval.at(time),
-                Schedule::Immediate => Span { start: time, end: time, intervals: 1 },
-            };
-            Some(LastRun { span, machines, is_finished: true })
+            Some(LastRun::new(schedule.span_at(time), machines).with_finished(true))
         });
         let is_current = |open: &&OpenInterval| open.start <= now && now < open.end;
         let copied = match (self.open.as_ref().filter(is_current), target) {
             (Some(open), Some(target)) => target.arrived(open).copied,
             _ => BTreeMap::new(),
         };
-        Past { last: last.as_ref().map(past), copied }
+        Past::default().with_last(last.as_ref().map(past)).with_copied(copied)
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use offsite_core::schedule::Span;
+
+    use super::*;
+    use crate::JobName;
+    use crate::report::ErrorSummary;
+
+    #[test]
+    fn a_memory_is_read_as_it_was_written() {
+        let time = |secs| Timestamp::from_unix_secs(secs).unwrap();
+        let name = |text| MachineName::new(text).unwrap();
+        let transferred = Transferred::new(3, u64::MAX);
+        let why = Reason::Failed(ErrorSummary::new("the network is down", true));
+        let job = Some(JobName::new("nightly").unwrap());
+        let machines = [
+            (name("web01"), MachineOutcome::Complete { captured: time(5) }),
+            (name("db01"), MachineOutcome::Incomplete { captured: None, transferred, why }),
+            (name("db02"), MachineOutcome::Absent { why: Reason::BackupAtWork { job } }),
+        ];
+        let last = LastRun::new(Span::new(time(0), time(86_400)), machines.into()).with_finished(true);
+        let open = OpenInterval {
+            start: time(86_400),
+            end: time(172_800),
+            target: RepositoryId::new([0xa1; 16]),
+            after: Sequence(7),
+        };
+        let memory = Memory { last: Some(last), open: Some(open), added: 2 };
+        let text = serde_json::to_string(&memory).unwrap();
+        assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory, "{text}");
+        assert_eq!(serde_json::from_str::<Memory>(&text.replace("web01", "web/01")).ok(), None, "no such name");
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use offsite_core::phase;
 use offsite_core::schedule::Span;
-use offsite_core::{MachineName, Timestamp, Transferred};
+use offsite_core::{MachineName, Timestamp, Transferred, phase};
 
 use crate::report::{ErrorSummary, MachineOutcome, Reason};
 
@@ -50,6 +49,7 @@ pub enum Incident {
 
 /// A restore point that was closed before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastRun {
     /// Its interval, or the several that became one.
     pub span: Span,
@@ -57,6 +57,21 @@ pub struct LastRun {
     pub machines: BTreeMap<MachineName, MachineOutcome>,
     /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.
     pub is_finished: bool,
+}
+
+impl LastRun {
+    /// A restore point of `span` with these machines, after which transforms and post-job activities may not have followed.
+    #[must_use]
+    pub const fn new(span: Span, machines: BTreeMap<MachineName, MachineOutcome>) -> Self {
+        Self { span, machines, is_finished: false }
+    }
+
+    /// Whether transforms and post-job activities followed.
+    #[must_use]
+    pub const fn with_finished(mut self, is_finished: bool) -> Self {
+        self.is_finished = is_finished;
+        self
+    }
 }
 
 impl RunResult {
@@ -114,23 +129,22 @@ impl Known {
         match (outcome, self.machines.get(machine)) {
             (phase::Outcome::Complete { captured }, _) => MachineOutcome::Complete { captured },
             (phase::Outcome::Unchanged { captured }, _) => MachineOutcome::Unchanged { captured },
-            (phase::Outcome::Incomplete { bytes_done, bytes_left }, known) => {
+            (phase::Outcome::Incomplete { done_bytes, left_bytes }, known) => {
                 let (captured, why) = match known {
                     Some(MachineOutcome::Incomplete { captured, why, .. }) => (*captured, why.clone()),
                     _ => (None, Reason::TransferEnded),
                 };
-                let transferred = Transferred { done_bytes: bytes_done, left_bytes: bytes_left };
+                let transferred = Transferred::new(done_bytes, left_bytes);
                 MachineOutcome::Incomplete { captured, transferred, why }
             }
             (phase::Outcome::Absent(absence), known) => MachineOutcome::Absent { why: reason(absence, known) },
+            // What a later version of the state machine would say.
+            _ => MachineOutcome::Absent { why: Reason::NotStarted },
         }
     }
 
     pub(super) fn result(&self, result: &phase::RunResult) -> RunResult {
-        let transform_failure = match &result.transform {
-            phase::TransformResult::Done => None,
-            phase::TransformResult::Failed { why } => Some(self.summary(why)),
-        };
+        let transform_failure = result.transform.failure().map(|why| self.summary(why));
         RunResult {
             span: result.span,
             machines: self.outcomes(&result.machines),
@@ -182,15 +196,16 @@ fn reason(absence: phase::Absence, known: Option<&MachineOutcome>) -> Reason {
 /// The restore point that was closed last, as the state machine goes on from it.
 pub(super) fn past(last: &LastRun) -> phase::LastRun {
     let machines = last.machines.iter().map(|(machine, outcome)| (machine.clone(), past_outcome(outcome))).collect();
-    phase::LastRun { span: last.span, machines, is_finished: last.is_finished }
+    phase::LastRun::new(last.span, machines).with_finished(last.is_finished)
 }
 
 fn past_outcome(outcome: &MachineOutcome) -> phase::Outcome {
     let why = match outcome {
         MachineOutcome::Complete { captured } => return phase::Outcome::Complete { captured: *captured },
         MachineOutcome::Unchanged { captured } => return phase::Outcome::Unchanged { captured: *captured },
-        MachineOutcome::Incomplete { transferred: Transferred { done_bytes, left_bytes }, .. } => {
-            return phase::Outcome::Incomplete { bytes_done: *done_bytes, bytes_left: *left_bytes };
+        MachineOutcome::Incomplete { transferred, .. } => {
+            let Transferred { done_bytes, left_bytes, .. } = *transferred;
+            return phase::Outcome::Incomplete { done_bytes, left_bytes };
         }
         MachineOutcome::Waiting { .. } => return phase::Outcome::Absent(phase::Absence::Locked),
         MachineOutcome::Absent { why } => why,
@@ -242,7 +257,7 @@ mod tests {
         let mut outcomes: Vec<phase::Outcome> = absences().into_iter().map(phase::Outcome::Absent).collect();
         outcomes.push(phase::Outcome::Complete { captured: Timestamp::MIN });
         outcomes.push(phase::Outcome::Unchanged { captured: Timestamp::MAX });
-        outcomes.push(phase::Outcome::Incomplete { bytes_done: 5, bytes_left: 7 });
+        outcomes.push(phase::Outcome::Incomplete { done_bytes: 5, left_bytes: 7 });
         for outcome in outcomes {
             let told = Known::default().outcome(&machine(), outcome);
             assert_eq!(past_outcome(&told), outcome, "{told:?}");
@@ -272,15 +287,11 @@ mod tests {
             (
                 MachineOutcome::Incomplete {
                     captured: Some(Timestamp::MIN),
-                    transferred: Transferred { done_bytes: 1, left_bytes: 11 },
+                    transferred: Transferred::new(1, 11),
                     why: why.clone(),
                 },
-                phase::Outcome::Incomplete { bytes_done: 5, bytes_left: 7 },
-                MachineOutcome::Incomplete {
-                    captured: Some(Timestamp::MIN),
-                    transferred: Transferred { done_bytes: 5, left_bytes: 7 },
-                    why,
-                },
+                phase::Outcome::Incomplete { done_bytes: 5, left_bytes: 7 },
+                MachineOutcome::Incomplete { captured: Some(Timestamp::MIN), transferred: Transferred::new(5, 7), why },
             ),
         ];
         for (was, is, told) in found {

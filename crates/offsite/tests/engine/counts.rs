@@ -1,7 +1,6 @@
 //! Counts that a head carries only propose: wrong ones lose nothing and stop nothing.
 
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Compact, MergeMethod, Transforms, Verify};
 use offsite_repository::testing::MemoryOptions;
 
@@ -31,7 +30,7 @@ async fn a_wrong_count_of_live_bytes_loses_nothing_and_stops_nothing() {
             let (mut machines, mut truth) = (Machines::new(5), Truth::default());
             machines.add("web01", &[6 * BLOCK]);
             machines.add("db01", &[2 * BLOCK]);
-            let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+            let policy = Policy::new(keep(2));
             let compact = (!reclaim).then(Compact::all);
             let transforms = Transforms::keeping(policy).merge(merge).compact(compact);
             for number in 0..8 {

@@ -3,8 +3,7 @@
 use offsite::model::Labels;
 use offsite::report::{Doubt, Note, PatternKind, PatternPlace};
 use offsite::retention::DeletedMachines;
-use offsite::selection::Objects;
-use offsite::selection::Pattern;
+use offsite::selection::{MachineFilter, Pattern};
 use offsite::{CopyJob, Selection, Source, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 
@@ -35,8 +34,7 @@ async fn no_copy_is_removed_while_a_pattern_matches_nothing() {
     let (_, primary) = memory_repository().await;
     let (target, second) = memory_repository().await;
     let mut machines = two_machines();
-    let include =
-        Objects { tags: vec![Pattern::new("gold")], machines: vec![Pattern::new("web*")], ..Objects::default() };
+    let include = MachineFilter::default().with_machines([Pattern::new("web*")]).with_tags([Pattern::new("gold")]);
     let transforms = removing_after_days(1);
     let copy = copy_job(&primary, &second).select(Selection::all().include(include));
     let copy = copy.transforms(transforms);

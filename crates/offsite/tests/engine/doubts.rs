@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use offsite::model::Labels;
 use offsite::report::{CopyReport, Doubt, Note};
-use offsite::selection::Objects;
-use offsite::selection::Pattern;
+use offsite::selection::{MachineFilter, Pattern};
 use offsite::{Bytes, CopyJob, Error, JobFolder, OpenRepository, RunPlan, Selection, Source};
 use offsite_repository::testing::{Faulty, Memory};
 
@@ -39,8 +38,8 @@ fn assert_says(notes: &[String], texts: &[&str]) {
     assert!(texts.iter().all(|text| notes[0].contains(text)), "no {texts:?} in {notes:?}");
 }
 
-fn named(names: &[&str]) -> Objects {
-    Objects { machines: names.iter().map(|name| Pattern::new(name)).collect(), ..Objects::default() }
+fn named(names: &[&str]) -> MachineFilter {
+    MachineFilter::default().with_machines(names.iter().map(|name| Pattern::new(name)))
 }
 
 /// db01 is backed up no more: it is said with each run, by a plan, too, until it is excluded; then its copy may stay as it is.
@@ -210,7 +209,7 @@ async fn a_pattern_that_matches_nothing_is_said() {
         &of_source.plan(day(0)).await.unwrap().said(),
         &["\"x*\", among the machines of a source, matches nothing"],
     );
-    let tags = Objects { tags: vec![Pattern::new("gold")], ..Objects::default() };
+    let tags = MachineFilter::default().with_tags(vec![Pattern::new("gold")]);
     let by_tag = copy_job(&primary, &second).select(Selection::all().include(named(&["*"])).exclude(tags));
     assert_says(&by_tag.plan(day(0)).await.unwrap().said(), &["\"gold\", among the excluded tags, matches nothing"]);
 }
@@ -225,7 +224,7 @@ async fn a_tag_that_matches_nothing_is_said_and_one_that_does_is_not() {
     let gold = Labels::new(["gold".to_owned()], []).unwrap();
     machines.backup(&primary, &["db01", "web01"]).labels(machine("db01"), gold).run(day(0)).await.unwrap();
     let notes = async |tag: &str, names: &[&str]| {
-        let include = Objects { tags: vec![Pattern::new(tag)], ..named(names) };
+        let include = named(names).with_tags(vec![Pattern::new(tag)]);
         let copy = copy_job(&primary, &second).select(Selection::all().include(include));
         copy.plan(day(0)).await.unwrap().said()
     };

@@ -4,27 +4,15 @@ use std::fs::OpenOptions;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
-use offsite::model::BlockMap;
-use offsite::model::Head;
-use offsite::model::ObjectId;
-use offsite::model::RestorePoint;
-use offsite::model::Sequence;
+use offsite::model::{BlockMap, Head, ObjectId, RestorePoint, Sequence};
 use offsite::report::Operation;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{ArchiveMethod, Gfs, Policy};
 use offsite::{
     Activity, Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms,
     Verify,
 };
-use offsite_core::format::ENVELOPE_BYTES;
-use offsite_core::format::Envelope;
-use offsite_core::format::Kind;
-use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::backup_file::DiskLabel;
-use offsite_core::format::decode_record;
-use offsite_core::format::encode_record;
+use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record, encode_record};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Repository, RepositoryExt};
 use offsite_tests::qemu::{self, Format};
@@ -148,8 +136,8 @@ async fn files_of_moved_blocks_tell_the_disks_of_a_point() {
     let mut machines = Machines::new(92);
     machines.add("web01", &[9 * BLOCK + 777, 3_000]);
     machines.add("db01", &[2 * BLOCK + 500]);
-    let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
-    let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
+    let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
+    let policy = Policy::new(keep(2)).with_gfs(gfs);
     let (merge, compact) = (MergeMethod::Adopt, Some(Compact::all()));
     let transforms = Transforms::keeping(policy).merge(merge).compact(compact);
     let (mut compacted, mut independent) = (0, 0);

@@ -1,28 +1,18 @@
 //! Merges cost what their increments cost, however large the full is; and where too much would have to be read to know all free
 //! space, a fold still writes only where nothing lies, and its file does not grow with every fold.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::model::Digest;
-use offsite::model::DiskIdentity;
-use offsite::model::DiskMap;
-use offsite::model::DiskName;
-use offsite::model::DiskNumber;
-use offsite::model::ImageFormat;
-use offsite::model::MachineMap;
-use offsite::model::MachineNumber;
-use offsite::model::MachineState;
-use offsite::model::ObjectId;
-use offsite::model::Run;
-use offsite::model::Status;
-use offsite::model::StoredBlock;
+use offsite::model::{
+    Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, MachineMap, MachineNumber, MachineState,
+    ObjectId, Run, Status, StoredBlock,
+};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms};
 use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Recording, Repository, RepositoryExt};
 
@@ -64,14 +54,12 @@ async fn enlarge(memory: &Memory, blocks: u32) -> (ObjectId, (u64, u64)) {
         digest: Digest([block as u8; 32]),
     };
     let runs = (0..blocks).map(|block| Run::Stored { block, at: at(block) }).collect();
-    let identity = DiskIdentity { name: DiskName::nearest("bulk"), format: ImageFormat::Raw };
+    let identity = DiskIdentity::new(DiskName::nearest("bulk"), ImageFormat::Raw);
     let disk = DiskMap::new(identity, u64::from(blocks) * BLOCK as u64, blocks.into(), 0, runs).unwrap();
     let mut index = Index::decode(&bytes_of(memory, &key(&format!("{JOB}/index/{}", full.index.id)))).unwrap();
     let state_of = MachineState::new(machine("bulk"), Status::Complete, full.time);
     index.id = ObjectId::new(head.epoch, 1_000_000);
-    index
-        .map
-        .insert(machine("bulk"), MachineMap { captured: full.time, disks: BTreeMap::from([(DiskNumber(0), disk)]) });
+    index.map.insert(machine("bulk"), MachineMap::new(full.time, BTreeMap::from([(DiskNumber(0), disk)])));
     index.machines.insert(0, (state_of, MachineNumber(1)));
     let end = start + u64::from(blocks) * u64::from(FRAME_BYTES);
     index.files.insert(file, end);
@@ -107,7 +95,7 @@ fn is_intact(memory: &Memory, file: ObjectId, (start, end): (u64, u64)) -> bool 
 
 /// The merge that is due, and what was read for it beside blocks: bytes and calls.
 async fn merged(memory: &Memory, method: MergeMethod, today: i64) -> (u64, u64) {
-    let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
+    let policy = Policy::new(keep(KEPT));
     let transforms = Transforms::keeping(policy).merge(method).apply_changes_at_once(true);
     let repository: OpenRepository = open_memory(memory).await;
     let (all, blocks) = (repository.counts(), repository.block_counts());
@@ -172,7 +160,7 @@ async fn what_is_proven_of_a_merge_is_not_read_again() {
         let recording = Arc::new(Recording::new(memory.clone()));
         let repository = OpenRepository::open(recording.clone()).await.unwrap();
         recording.start_log();
-        let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
+        let policy = Policy::new(keep(KEPT));
         let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt);
         let report = TransformJob::new(&repository, job(JOB)).transforms(transforms).run(day(today)).await.unwrap();
         assert_eq!(report.operations.len(), 1);

@@ -4,12 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::model::BlockMap;
-use offsite::model::ObjectId;
-use offsite::model::Sequence;
+use offsite::model::{BlockMap, ObjectId, Sequence};
 use offsite::report::{MergeReason, Operation, TransformReport};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, PointSelector, Restore, TransformJob, Transforms, Verify};
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::ErrorKind::{Indeterminate, NoSpace, Unavailable};
@@ -30,7 +27,7 @@ const KEPT: u32 = 3;
 const LENGTH_RATIO_MAX: f64 = 2.0;
 
 fn folding() -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(KEPT)), ..Policy::default() };
+    let policy = Policy::new(keep(KEPT));
     Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true)
 }
 

@@ -50,11 +50,13 @@ async fn assert_restores(repository: &OpenRepository, name: &str, content: &[u8]
                 qemu::convert(&path, Format::Qcow2, &back, Format::Raw);
                 back
             }
+            other => panic!("{other}"),
         };
         let back = std::fs::read(back).unwrap();
         let padding = match format {
             ImageFormat::Raw => 0,
             ImageFormat::Qcow2 => content.len().next_multiple_of(512) - content.len(),
+            other => panic!("{other}"),
         };
         assert_eq!(back.len(), content.len() + padding, "{what} {format}");
         assert!(back.starts_with(content) && back[content.len()..].iter().all(|byte| *byte == 0), "{what} {format}");
@@ -183,6 +185,7 @@ async fn an_image_that_changes_while_it_is_read_fails_its_machine_alone() {
                     qemu::convert(&path("a.raw"), Format::Raw, &path("a.qcow2"), Format::Qcow2);
                     path("a.qcow2")
                 }
+                other => panic!("{other}"),
             };
             let kept = path("kept");
             std::fs::copy(&image, &kept).unwrap();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite::report::{MergeReason, Operation};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Activity, Error, MergeMethod, OpenRepository, Progress, Task, TransformJob, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key};
@@ -18,7 +17,7 @@ use crate::support::{BLOCK, Machines, day, job, keep, memory_repository_with, op
 const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 

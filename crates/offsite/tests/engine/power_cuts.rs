@@ -6,21 +6,14 @@
 //! `OFFSITE_CUTS` sets how many cuts of each file system, `OFFSITE_SEED` replays the moments (as far as the kernel's own timing lets
 //! them). It takes a user who may mount, the tools of ext4 and XFS, and python3; where they are missing, the tests say so and pass.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use offsite::model::Head;
-use offsite::model::ObjectId;
-use offsite::model::Sequence;
-use offsite::model::Timestamp;
-use offsite::retention::DeletedMachines;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::model::{Head, ObjectId, Sequence, Timestamp};
+use offsite::retention::{ArchiveMethod, DeletedMachines, Gfs, Policy};
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_backends::Local;
+use offsite_core::format::WireFormat;
 use offsite_core::format::head::HEAD_BYTES_MAX;
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{Prefix, Repository, RepositoryExt};
@@ -140,8 +133,8 @@ impl World {
 
     /// Both ways of merging, archives that come and go, machines that go, and compaction.
     fn transforms(&self) -> Transforms {
-        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
-        let policy = Policy { regular: Regular::Simple(keep(2)), gfs: Some(gfs), ..Policy::default() };
+        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
+        let policy = Policy::new(keep(2)).with_gfs(gfs);
         Transforms::keeping(policy)
             .merge(if self.cycle % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
             .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))

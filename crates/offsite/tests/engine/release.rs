@@ -1,18 +1,14 @@
 //! What a run lists to be given back, in which order it goes, and what becomes of it if a step fails.
 
-use offsite_core::FolderId;
 use std::sync::Arc;
 
-use offsite::model::RetiredObject;
-use offsite::model::Retirement;
+use offsite::model::{RetiredObject, Retirement};
 use offsite::report::TransformReport;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms};
-use offsite_core::format::Kind;
-use offsite_core::format::decode_record;
-use offsite_core::format::encode_record;
+use offsite_core::FolderId;
 use offsite_core::format::records::ReleaseList;
+use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt, Verb};
 
@@ -24,7 +20,7 @@ const JOB: &str = "nightly";
 const DAYS: i64 = 5;
 
 async fn transform(repository: &OpenRepository) -> Result<TransformReport, Error> {
-    let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
+    let policy = Policy::new(keep(3));
     let transforms = Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms).run(day(DAYS)).await
 }

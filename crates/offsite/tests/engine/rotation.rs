@@ -2,7 +2,6 @@
 
 use offsite::model::Sequence;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{JobFolder, Transforms};
 
 use crate::support::truth::Truth;
@@ -31,7 +30,7 @@ async fn each_drive_carries_its_own_chain() {
             Ok(folder) => folder.chain().all().cloned().collect(),
             Err(_) => Vec::new(),
         };
-        let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
+        let policy = Policy::new(keep(4));
         let transforms = Transforms::keeping(policy).elsewhere(elsewhere);
         let report = copy_job(&primary, &drives[at].1).transforms(transforms).run(now).await.unwrap();
         let sync = report.sync.unwrap();

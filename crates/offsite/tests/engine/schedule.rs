@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use offsite::report::{Note, Operation};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Budget, Compact, LiveShare, OpenRepository, Transforms};
 use offsite_repository::testing::{Memory, MemoryOptions};
 
@@ -26,7 +25,7 @@ async fn a_bounded_compaction_comes_to_its_end_and_waits() {
     let mut machines = Machines::new(8);
     machines.add("web01", &[48 * BLOCK]);
     let mut truth = Truth::default();
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let budget = Some(Budget::Bytes(BOUND_BYTES));
     let compact = Compact::below(LiveShare::new(0.0).unwrap()).every_days(6).budget(budget);
     let transforms = Transforms::keeping(policy).compact(compact);
@@ -84,7 +83,7 @@ async fn prunings(transforms: Transforms, later: &[i64]) -> Vec<(bool, Vec<Note>
 
 #[tokio::test]
 async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let by_hand = Transforms::keeping(policy);
     let daily = by_hand.clone().clock_ahead_max_secs(10 * 86_400);
     let pruned = |found: &[(bool, Vec<Note>)]| found.iter().map(|(pruned, _)| *pruned).collect::<Vec<_>>();
@@ -101,7 +100,7 @@ async fn a_clock_that_is_too_far_ahead_prunes_nothing_until_it_is_believed() {
 /// A drive that lay in a safe for months knows from the points on the others that these have passed.
 #[tokio::test]
 async fn points_elsewhere_tell_that_time_has_passed() {
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let rotated = Transforms::keeping(policy).clock_ahead_max_secs(10 * 86_400);
     let (_, primary) = memory_repository().await;
     let mut machines = Machines::new(10);

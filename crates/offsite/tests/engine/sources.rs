@@ -3,18 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::model::BlockSize;
-use offsite::model::Labels;
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
+use offsite::model::{BlockSize, Labels, MachineName, Timestamp};
 use offsite::report::{CopyReport, MachineOutcome, Note, Reason, Unseen};
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{Gfs, Policy};
 use offsite::schedule::PointRange;
-use offsite::selection::Decision;
-use offsite::selection::Objects;
-use offsite::selection::Pattern;
+use offsite::selection::{Decision, MachineFilter, Pattern};
 use offsite::{BackupJob, CopyJob, Error, ImageSource, JobFolder, OpenRepository, Selection, Source, SyncRequest};
 
 use crate::support::gates::Held;
@@ -106,11 +99,11 @@ async fn machines_are_selected_by_name_tag_and_container() {
         .labels(machine("test01"), labels(&["gold"], &["paris/host-1"]));
     nightly.run(day(0)).await.unwrap();
     let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(text)).collect::<Vec<_>>();
-    let tags = |texts: &[&str]| Objects { tags: patterns(texts), ..Objects::default() };
-    let containers = |texts: &[&str]| Objects { containers: patterns(texts), ..Objects::default() };
-    let by_name = |texts: &[&str]| Objects { machines: patterns(texts), ..Objects::default() };
-    let none = Objects::default;
-    let cases: [(Objects, Objects, &[&str]); 6] = [
+    let tags = |texts: &[&str]| MachineFilter::default().with_tags(patterns(texts));
+    let containers = |texts: &[&str]| MachineFilter::default().with_containers(patterns(texts));
+    let by_name = |texts: &[&str]| MachineFilter::default().with_machines(patterns(texts));
+    let none = MachineFilter::default;
+    let cases: [(MachineFilter, MachineFilter, &[&str]); 6] = [
         (none(), none(), &names),
         (tags(&["gold"]), none(), &["db01", "test01"]),
         (tags(&["gold"]), by_name(&["test*"]), &["db01"]),
@@ -345,7 +338,7 @@ async fn lives_of_several_sources() {
         names.iter().for_each(|name| machines.add(name, &[BLOCK * (1 + random.below(4)) + random.below(99)]));
         let sources = vec![Source::infrastructure(&primary), Source::job(&branch, job("nightly"))];
         let gfs = Gfs::new(2, 1, 0, 0).unwrap();
-        let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
+        let policy = Policy::new(keep(3)).with_gfs(gfs);
         let copy = CopyJob::of(job(COPY), sources, &second).unwrap().retention(policy);
         let again = CopyJob::of(job(COPY), vec![Source::infrastructure(&second)], &third).unwrap().keep(keep(2));
         for number in 0..30 {

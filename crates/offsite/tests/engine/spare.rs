@@ -2,15 +2,9 @@
 
 use std::sync::Arc;
 
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::Status;
+use offsite::model::{PointKind, Sequence, Status};
 use offsite::report::Operation;
-use offsite::retention::Anchors;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{CopyJob, JobFolder, MergeMethod, OpenRepository, SyncRequest, Transforms};
 use offsite_repository::testing::Memory;
 
@@ -22,9 +16,9 @@ use crate::support::{BLOCK, Machines, Random, copy_job, day, job, keep, machine,
 const COPY: &str = "Offsite Copy";
 
 /// Long-term retention whose weekly points are those of Sunday's evening, as that of day 7 is.
-fn weekly(method: Method) -> Transforms {
+fn weekly(method: ArchiveMethod) -> Transforms {
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(method).with_anchors(Anchors::default().at_hour(22).unwrap());
-    let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
+    let policy = Policy::new(keep(9)).with_gfs(gfs);
     Transforms::keeping(policy).apply_changes_at_once(true)
 }
 
@@ -64,7 +58,7 @@ impl Scene {
             machines.backup(&primary, &["app01", "web01"]).run(at).await.unwrap();
         }
         let (target, second) = memory_repository().await;
-        let copy = copy_job(&primary, &second).transforms(weekly(Method::Shared));
+        let copy = copy_job(&primary, &second).transforms(weekly(ArchiveMethod::Shared));
         copy.sync(&SyncRequest::at(day(6))).await.unwrap();
         for (name, joins) in [("app01", None), ("web01", Some(Sequence(2)))] {
             let machines = Some([machine(name)].into());
@@ -118,7 +112,7 @@ async fn a_merge_of_the_newest_point_keeps_what_the_next_copy_takes() {
     }
     let folder = JobFolder::open(&scene.primary, &job("nightly")).await.unwrap();
     let elsewhere = folder.chain().all().filter(|point| point.time >= day(8)).cloned().collect();
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let merging =
         Transforms::keeping(policy).merge(MergeMethod::Adopt).apply_changes_at_once(true).elsewhere(elsewhere);
     let report = scene.copy().transforms(merging).transform(day(9), 0).await.unwrap();
@@ -132,7 +126,7 @@ async fn a_merge_of_the_newest_point_keeps_what_the_next_copy_takes() {
 #[tokio::test]
 async fn a_newest_point_that_becomes_a_full_keeps_what_the_next_copy_takes() {
     let scene = Scene::new().await;
-    let report = scene.copy().transforms(weekly(Method::Active)).transform(day(7), 1).await.unwrap();
+    let report = scene.copy().transforms(weekly(ArchiveMethod::Active)).transform(day(7), 1).await.unwrap();
     let done: Vec<&Operation> = report.operations.iter().map(|done| &done.operation).collect();
     let [Operation::MakeFull { sequence: Sequence(2), .. }] = &done[..] else { panic!("{report:?}") };
     scene.goes_on().await;

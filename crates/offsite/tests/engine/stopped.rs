@@ -4,7 +4,6 @@
 //! `OFFSITE_STOPS` sets how many real processes are stopped and woken by signals; where it is set, the other test sleeps at every moment
 //! and not at some of them.
 
-use offsite_core::format::WireFormat;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,9 +12,9 @@ use std::time::Duration;
 
 use offsite::model::Head;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_backends::Local;
+use offsite_core::format::WireFormat;
 use offsite_repository::testing::{Fault, Faulty, Gate, Memory};
 use offsite_repository::{Repository, RepositoryExt};
 use tokio::runtime::{Builder, Runtime};
@@ -28,7 +27,7 @@ use crate::support::{BLOCK, Machines, Random, day, job, keep, memory_repository,
 const JOB: &str = "nightly";
 
 fn transforms(merge: MergeMethod) -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(3)), ..Policy::default() };
+    let policy = Policy::new(keep(3));
     Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 

@@ -2,7 +2,6 @@
 
 use offsite::report::Operation;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, JobFolder, MergeMethod, TransformJob, Transforms};
 
 use crate::support::objects::newest_head;
@@ -12,7 +11,7 @@ use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repositor
 const COPY: &str = "Offsite Copy";
 
 fn keeping(points: u32, merge: MergeMethod) -> Transforms {
-    let policy = Policy { regular: Regular::Simple(keep(points)), ..Policy::default() };
+    let policy = Policy::new(keep(points));
     Transforms::keeping(policy).merge(merge).apply_changes_at_once(true)
 }
 

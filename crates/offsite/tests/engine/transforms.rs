@@ -4,19 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use offsite::OpenRepository;
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::Status;
+use offsite::model::{PointKind, Sequence, Status};
 use offsite::report::Operation;
-use offsite::retention::Ageing;
-use offsite::retention::Anchors;
-use offsite::retention::DeletedMachines;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
-use offsite::{Budget, Compact, LiveShare, MergeMethod, Selection, SyncRequest, Transforms};
+use offsite::retention::{Ageing, Anchors, ArchiveMethod, DeletedMachines, Gfs, Policy};
+use offsite::{Budget, Compact, LiveShare, MergeMethod, OpenRepository, Selection, SyncRequest, Transforms};
 use offsite_repository::ErrorKind;
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 
@@ -62,11 +53,11 @@ fn independent(memory: &Memory, number: i64) {
 }
 
 fn settings(seed: u64, random: &mut Random) -> Transforms {
-    let method = [Method::Shared, Method::Independent, Method::Active][(seed % 3) as usize];
+    let method = [ArchiveMethod::Shared, ArchiveMethod::Independent, ArchiveMethod::Active][(seed % 3) as usize];
     // Copies are of 22 hours, so that an anchor at 23 flags the point that is there already.
     let anchors = Anchors::default().at_hour(22 + (seed as u32 / 3) % 2).unwrap();
     let gfs = Gfs::new(2, 3, 1, 1).unwrap().with_method(method).with_anchors(anchors);
-    let policy = Policy { regular: Regular::Simple(keep(5)), gfs: Some(gfs), ..Policy::default() };
+    let policy = Policy::new(keep(5)).with_gfs(gfs);
     let budget = [None, Some(Budget::Bytes(700 << 10))][random.below(2)];
     let compact = Compact::below(LiveShare::new(0.6).unwrap()).piece_bytes(600 << 10).budget(budget);
     Transforms::keeping(policy)
@@ -158,7 +149,9 @@ async fn a_year_of_transforms_leaks_nothing_and_loses_nothing() {
 /// One call fails, or that and all after it: what is committed restores, and the next run goes on.
 #[tokio::test]
 async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
-    for (method, punches) in [(Method::Independent, false), (Method::Active, true), (Method::Independent, true)] {
+    for (method, punches) in
+        [(ArchiveMethod::Independent, false), (ArchiveMethod::Active, true), (ArchiveMethod::Independent, true)]
+    {
         let options = MemoryOptions::default().with_reclaim(punches).with_clone_range(false);
         let (_, primary) = memory_repository_with(MemoryOptions::default()).await;
         let (target, second) = memory_repository_with(options.clone()).await;
@@ -167,7 +160,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
         names.iter().for_each(|name| machines.add(name, &[BLOCK + 5000]));
         let mut truth = Truth::default();
         let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(method);
-        let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
+        let policy = Policy::new(keep(3)).with_gfs(gfs);
         let compact = Compact::all().piece_bytes(300 << 10);
         let calm = Transforms::keeping(policy.clone()).merge(MergeMethod::Adopt);
         let wild = calm.clone().compact(compact).deleted_machines(Some(DeletedMachines::after_days(1).unwrap()));
@@ -177,8 +170,8 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
             machines.change("vm1", 1);
             truth.record(&machines, &names, day(number));
             machines.backup(&primary, &names).run(day(number)).await.unwrap();
-            let gfs = gfs.with_method(Method::Shared);
-            let settings = calm.clone().retention(Policy { gfs: Some(gfs), ..policy.clone() });
+            let gfs = gfs.with_method(ArchiveMethod::Shared);
+            let settings = calm.clone().retention(policy.clone().with_gfs(gfs));
             copy_job(&primary, &second).transforms(settings).run(day(number)).await.unwrap();
         }
         let now = day(14);
@@ -199,7 +192,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
             assert!(done.clone().any(|done| matches!(done, Operation::RemoveMachines { .. })));
             assert_eq!(
                 done.clone().any(|done| matches!(done, Operation::MakeIndependent { .. })),
-                method == Method::Independent
+                method == ArchiveMethod::Independent
             );
             whole.calls() - before
         };
@@ -218,7 +211,7 @@ async fn a_run_that_is_cut_off_at_any_call_loses_nothing() {
                 again.unwrap_or_else(|error| panic!("call {call}, {result:?}: {error:?}"));
                 truth.check(&open_memory(&memory).await, JOB).await;
                 check(&memory, &options, call as i64).await;
-                if method == Method::Independent {
+                if method == ArchiveMethod::Independent {
                     independent(&memory, call as i64);
                 }
                 let head = newest_head(&memory, JOB);
@@ -322,8 +315,7 @@ async fn a_scattered_full_comes_together_where_nothing_can_be_punched() {
         machines.change("vm0", 2);
         truth.record(&machines, &["vm0"], day(number));
         machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
-        let transforms = Transforms::keeping(Policy { regular: Regular::Simple(keep(2)), ..Policy::default() })
-            .compact((number == 8).then_some(compact));
+        let transforms = Transforms::keeping(Policy::new(keep(2))).compact((number == 8).then_some(compact));
         let report = copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
         for done in &report.transform.operations {
             assert!(done.tally.kept_to_plan(), "{done:?}");
@@ -351,8 +343,7 @@ async fn a_full_in_two_files_comes_together_in_one() {
         machines.overwrite("vm0", |disk| disk[0] = disk[0].wrapping_add(1));
         truth.record(&machines, &["vm0"], day(number));
         machines.backup(&primary, &["vm0"]).run(day(number)).await.unwrap();
-        let transforms = Transforms::keeping(Policy { regular: Regular::Simple(keep(2)), ..Policy::default() })
-            .compact((number == 2).then_some(compact));
+        let transforms = Transforms::keeping(Policy::new(keep(2))).compact((number == 2).then_some(compact));
         copy_job(&primary, &second).transforms(transforms).run(day(number)).await.unwrap();
     }
     let chain = newest_head(&target, JOB).chain;

@@ -9,11 +9,7 @@
 use std::sync::Arc;
 
 use offsite::model::Timestamp;
-use offsite::retention::DeletedMachines;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{ArchiveMethod, DeletedMachines, Gfs, Policy};
 use offsite::{Compact, Error, JobFolder, MergeMethod, OpenRepository, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Repository};
@@ -102,8 +98,8 @@ impl Week {
 
     /// Both ways of merging, an archive, machines that go, and compaction.
     fn transforms(&self) -> Transforms {
-        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(Method::Independent);
-        let policy = Policy { regular: Regular::Simple(keep(3)), gfs: Some(gfs), ..Policy::default() };
+        let gfs = Gfs::new(2, 0, 0, 0).unwrap().with_method(ArchiveMethod::Independent);
+        let policy = Policy::new(keep(3)).with_gfs(gfs);
         Transforms::keeping(policy)
             .merge(if self.today % 2 == 0 { MergeMethod::Fold } else { MergeMethod::Adopt })
             .deleted_machines(Some(DeletedMachines::after_days(1).unwrap()))

@@ -1,15 +1,8 @@
 //! Long-term points that are read whole from the source, though they were copied as increments.
 
-use offsite::model::PointKind;
-use offsite::model::RestorePoint;
-use offsite::model::Sequence;
-use offsite::model::Status;
+use offsite::model::{PointKind, RestorePoint, Sequence, Status};
 use offsite::report::{FullFrom, Note, Operation, TransformReport};
-use offsite::retention::Anchors;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{CopyJob, OpenRepository, Selection, SyncRequest, TransformJob, Transforms};
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
@@ -24,8 +17,8 @@ const NAMES: [&str; 2] = ["db01", "web01"];
 /// Weekly points are those next to this hour of Sunday, as that of day 7 is, which is of 22 hours.
 fn weekly(hour: u32) -> Transforms {
     let anchors = Anchors::default().at_hour(hour).unwrap();
-    let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(anchors);
-    Transforms::keeping(Policy { regular: Regular::Simple(keep(20)), gfs: Some(gfs), ..Policy::default() })
+    let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(ArchiveMethod::Active).with_anchors(anchors);
+    Transforms::keeping(Policy::new(keep(20)).with_gfs(gfs))
 }
 
 /// A copy of nine evenings, the last of which tells that the one before it is the week's. No transform has run since.
@@ -122,7 +115,7 @@ async fn one_that_is_damaged_at_the_source_is_made_of_the_chain() {
 async fn one_that_the_source_has_no_more_is_made_of_the_chain() {
     let mut scene = Scene::new().await;
     scene.back_up(9).await;
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let two = Transforms::keeping(policy).apply_changes_at_once(true);
     TransformJob::new(&scene.primary, job("nightly")).transforms(two).run(day(9)).await.unwrap();
     let report = scene.copy().transform(day(9), 0).await.unwrap();

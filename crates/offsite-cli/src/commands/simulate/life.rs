@@ -60,8 +60,8 @@ impl Life {
             self.runs.push(time);
         }
         let mut before = std::mem::take(&mut self.rows);
-        let archive = simulation.archive().map(|archived| (archived.time, archived.flags, State::Archive));
-        let chain = simulation.chain().map(|member| {
+        let archive = simulation.archives().map(|archived| (archived.time, archived.flags, State::Archive));
+        let chain = simulation.points().map(|member| {
             let state = if member.kind == PointKind::Full { State::Full } else { State::Increment };
             (member.time, member.flags, state)
         });

@@ -28,7 +28,7 @@ impl Job {
                         let ready = sightings.into_iter().filter(|sighting| sighting.seen == Seen::Ready);
                         let ready: Vec<_> = ready.collect();
                         if !ready.is_empty() {
-                            self.open(Span { start: now, end: now, intervals: 1 }, now);
+                            self.open(Span::new(now, now), now);
                             self.machines.see(ready, true);
                         }
                     }
@@ -43,8 +43,8 @@ impl Job {
                 self.note_failure(now, why);
                 self.next_look = now.saturating_add_secs(self.settings.look_every_secs.into());
             }
-            Event::Progress { machine, bytes_done, bytes_left } if is_sync || is_closing => {
-                self.machines.progress(machine, bytes_done, bytes_left);
+            Event::Progress { machine, done_bytes, left_bytes } if is_sync || is_closing => {
+                self.machines.progress(machine, done_bytes, left_bytes);
             }
             Event::MachineCopied { machine, captured } if is_sync || is_closing => {
                 self.machines.complete(machine, captured);

@@ -143,11 +143,11 @@ fn unchanged<'a>(
     names: impl Iterator<Item = &'a MachineName>,
     now: Timestamp,
 ) -> BlockMap {
-    let empty = MachineMap { captured: now, disks: BTreeMap::new() };
+    let empty = MachineMap::new(now, BTreeMap::new());
     let mut state = BlockMap::empty();
     for name in names {
         let known = latest.machine(name).filter(|_| making != Making::ActiveFull);
-        let machine = known.map_or_else(|| empty.clone(), |known| MachineMap { captured: now, ..known.clone() });
+        let machine = known.map_or_else(|| empty.clone(), |known| MachineMap::new(now, known.disks.clone()));
         state.insert(name.clone(), machine);
     }
     if making == Making::ActiveFull { state } else { latest.diff(&state) }

@@ -99,7 +99,7 @@ impl Place<'_> {
         if making != Making::Increment {
             let known = self.steps.iter().flat_map(|point| &point.machines);
             for machine in known.filter(|machine| machine.status != Status::Incomplete) {
-                machines.insert(machine.name.clone(), MachineState { status: Status::Carried, ..machine.clone() });
+                machines.insert(machine.name.clone(), machine.clone().with_status(Status::Carried));
             }
         }
         for name in step.machines().keys() {

@@ -177,7 +177,7 @@ fn looked_at(disks: Vec<Candidate>) -> (Vec<IngestDisk>, BTreeMap<MachineName, E
         }
         match source.look(known_format) {
             Ok((format, size_bytes)) => {
-                let identity = DiskIdentity { name, format };
+                let identity = DiskIdentity::new(name, format);
                 looked.push(IngestDisk { machine, number, disk, source, known_format, identity, size_bytes, previous });
             }
             Err(error) => {
@@ -222,9 +222,7 @@ fn retire_abandoned(plan: &mut Plan, frames: &[StoredBlock], alignment: u64) -> 
 fn state_of(ingested: &[Ingested], now: Timestamp) -> BlockMap {
     let mut machines: BTreeMap<MachineName, MachineMap> = BTreeMap::new();
     for disk in ingested {
-        let machine = machines
-            .entry(disk.machine.clone())
-            .or_insert_with(|| MachineMap { captured: now, disks: BTreeMap::new() });
+        let machine = machines.entry(disk.machine.clone()).or_insert_with(|| MachineMap::new(now, BTreeMap::new()));
         machine.disks.insert(disk.disk, disk.map.clone());
     }
     let mut state = BlockMap::empty();

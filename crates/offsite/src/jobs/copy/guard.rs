@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use offsite_core::selection::{Choice, Decision, Objects, Pattern};
-use offsite_core::{BlockMap, DiskMap, FolderId, Head, MachineName, RestorePoint, Status, Timestamp};
+use offsite_core::selection::{Choice, Decision, MachineFilter, Pattern};
+use offsite_core::{BlockMap, DiskMap, FolderId, Head, Labels, MachineName, RestorePoint, Status, Timestamp};
 
 use super::CopyJob;
 use super::selection::Asked;
@@ -20,8 +20,7 @@ const DATA_BLOCKS_MIN: u64 = 64;
 /// A machine, with all that it is selected by.
 struct Described {
     machine: MachineName,
-    tags: Vec<String>,
-    containers: Vec<String>,
+    labels: Labels,
 }
 
 impl Asked<'_> {
@@ -71,7 +70,7 @@ impl Asked<'_> {
             head.chain.points().iter().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
         let is_selected = |name: &MachineName| {
             let known = described(head, name);
-            let is_of = |objects: &Objects| objects.has(&known.machine, &known.tags, &known.containers);
+            let is_of = |filter: &MachineFilter| filter.has(&known.machine, &known.labels);
             (self.selection.include.is_empty() || is_of(&self.selection.include)) && !is_of(&self.selection.exclude)
         };
         let gone = had.into_iter().filter(|name| !seen.contains(name) && is_selected(name));
@@ -102,16 +101,16 @@ impl Asked<'_> {
 }
 
 /// The patterns that select none of `found`, each with its kind. A machine that is named in full is missed as a machine.
-fn idle_included<'a>(include: &'a Objects, found: &[Described]) -> Vec<(PatternKind, &'a Pattern)> {
+fn idle_included<'a>(include: &'a MachineFilter, found: &[Described]) -> Vec<(PatternKind, &'a Pattern)> {
     let is_missed = |kind, pattern: &Pattern| kind == PatternKind::Machines && pattern.as_name().is_some();
     let idle = single(include)
         .into_iter()
-        .filter(|(kind, pattern, objects)| !is_missed(*kind, pattern) && !matches(objects, found));
+        .filter(|(kind, pattern, filter)| !is_missed(*kind, pattern) && !matches(filter, found));
     idle.map(|(kind, pattern, _)| (kind, pattern)).collect()
 }
 
-fn matches(objects: &Objects, machines: &[Described]) -> bool {
-    machines.iter().any(|known| objects.has(&known.machine, &known.tags, &known.containers))
+fn matches(filter: &MachineFilter, machines: &[Described]) -> bool {
+    machines.iter().any(|known| filter.has(&known.machine, &known.labels))
 }
 
 /// That the sources have machines, and that none of them is chosen.
@@ -121,25 +120,17 @@ fn nothing_left<'a>(open: &Sources, mut choices: impl Iterator<Item = &'a Choice
 }
 
 /// Each pattern alone, with its kind.
-fn single(objects: &Objects) -> Vec<(PatternKind, &Pattern, Objects)> {
-    let Objects { machines, containers, tags } = objects;
-    let one = |pattern: &Pattern| vec![pattern.clone()];
-    let machines =
-        machines.iter().map(|it| (PatternKind::Machines, it, Objects { machines: one(it), ..Objects::default() }));
-    let containers = containers
-        .iter()
-        .map(|it| (PatternKind::Containers, it, Objects { containers: one(it), ..Objects::default() }));
-    let tags = tags.iter().map(|it| (PatternKind::Tags, it, Objects { tags: one(it), ..Objects::default() }));
+fn single(filter: &MachineFilter) -> Vec<(PatternKind, &Pattern, MachineFilter)> {
+    let MachineFilter { machines, containers, tags, .. } = filter;
+    let none = MachineFilter::default;
+    let machines = machines.iter().map(|it| (PatternKind::Machines, it, none().with_machines([it.clone()])));
+    let containers = containers.iter().map(|it| (PatternKind::Containers, it, none().with_containers([it.clone()])));
+    let tags = tags.iter().map(|it| (PatternKind::Tags, it, none().with_tags([it.clone()])));
     machines.chain(containers).chain(tags).collect()
 }
 
 fn described(head: &Head, name: &MachineName) -> Described {
-    let labels = head.labels.get(name);
-    Described {
-        machine: name.clone(),
-        tags: labels.map_or_else(Vec::new, |labels| labels.tags().map(str::to_owned).collect()),
-        containers: labels.map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
-    }
+    Described { machine: name.clone(), labels: head.labels.get(name).cloned().unwrap_or_default() }
 }
 
 /// The machines of a folder's points.

@@ -3,8 +3,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, Sync, retire, sync_from};
-use offsite_core::retention::{Flags, Marks, Method, mark};
+use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, SyncInput, retire, sync_from};
+use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Head, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
     Sequence, Status, Stored, StoredBlock, Timestamp, Transferred,
@@ -136,7 +136,8 @@ impl CopyJob {
         };
         let placement = header.placement(&self.target);
         let from = if is_active { &nothing } else { latest };
-        let sync = Sync { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
+        let sync =
+            SyncInput { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
         let plan = sync_from(sync, || context.mint());
         check_step(from, &plan.index, &choice.wanted)?;
         let waiting = waiting(head, &choice, &spare);
@@ -187,7 +188,7 @@ impl CopyJob {
     /// Whether points that stay as archives are read whole from the source.
     fn reads_whole(&self) -> bool {
         let gfs = self.transforms.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
-        gfs.is_some_and(|gfs| gfs.method() == Method::Active)
+        gfs.is_some_and(|gfs| gfs.method() == ArchiveMethod::Active)
     }
 
     /// The flags that a point of this time brings.
@@ -268,7 +269,7 @@ impl NewPoint {
             };
             let origin = self.origins.get(&copy.name).copied();
             let state = MachineState::new(copy.name.clone(), status, copy.captured);
-            machines.insert(copy.name.clone(), MachineState { origin, transferred: far, ..state });
+            machines.insert(copy.name.clone(), state.with_origin(origin).with_transferred(far));
         }
         if let Some(latest) = &self.carried {
             // A merge would carry what the sources have no more along too, and else the older chain could never go.
@@ -277,7 +278,7 @@ impl NewPoint {
                     map.insert(name.clone(), machine.clone());
                     let origin = origin_in(head, name, machine.captured);
                     let state = MachineState::new(name.clone(), Status::Carried, machine.captured);
-                    unknown.insert(MachineState { origin, ..state });
+                    unknown.insert(state.with_origin(origin));
                 }
             }
         }

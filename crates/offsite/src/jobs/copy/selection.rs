@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::selection::{
-    self, Candidate, Choice as Chosen, Copied, Decision, Had, Objects, Pattern, Request, decide,
+    Candidate, Choice as Chosen, CopiedState, Decision, MachineFilter, Pattern, Request, SelectionRules, decide,
 };
 use offsite_core::{BlockMap, FolderId, Head, Labels, MachineMap, MachineName, Origin, Sequence, Timestamp};
 
@@ -20,9 +20,9 @@ use crate::{Error, ErrorPlace, OpenRepository, Result};
 #[non_exhaustive]
 pub struct Selection {
     /// Machines by name, tag or container; all, if there are none.
-    pub include: Objects,
+    pub include: MachineFilter,
     /// Those of them that are left out.
-    pub exclude: Objects,
+    pub exclude: MachineFilter,
 }
 
 impl Selection {
@@ -35,20 +35,20 @@ impl Selection {
     /// These machines only.
     #[must_use]
     pub fn machines(machines: Vec<MachineName>) -> Self {
-        Self { include: named(&machines), exclude: Objects::default() }
+        Self { include: named(&machines), exclude: MachineFilter::default() }
     }
 
     /// Machines by name, tag or container; all, if there are none.
     #[must_use]
-    pub fn include(mut self, objects: Objects) -> Self {
-        self.include = objects;
+    pub fn include(mut self, filter: MachineFilter) -> Self {
+        self.include = filter;
         self
     }
 
     /// Those of them that are left out.
     #[must_use]
-    pub fn exclude(mut self, objects: Objects) -> Self {
-        self.exclude = objects;
+    pub fn exclude(mut self, filter: MachineFilter) -> Self {
+        self.exclude = filter;
         self
     }
 
@@ -60,9 +60,8 @@ impl Selection {
     }
 }
 
-fn named(machines: &[MachineName]) -> Objects {
-    let machines = machines.iter().map(|name| Pattern::new(name.as_str())).collect();
-    Objects { machines, ..Objects::default() }
+fn named(machines: &[MachineName]) -> MachineFilter {
+    MachineFilter::default().with_machines(machines.iter().map(|name| Pattern::new(name.as_str())))
 }
 
 /// What there is to copy, and what becomes of the machines that are not copied.
@@ -122,15 +121,18 @@ impl Asked<'_> {
     /// What becomes of each selected machine, and where the state is that is taken of it.
     ///
     /// What is in `had` and not in `copied` is taken though it has not changed since.
-    pub(super) fn decide(&self, open: &Sources, had: &Copied, copied: &Copied) -> Vec<(Chosen, Option<Taken>)> {
-        let selection = selection::SelectionRules {
-            sources: self.sources.iter().map(Source::scope).collect(),
-            include: self.selection.include.clone(),
-            exclude: self.selection.exclude.clone(),
-        };
+    pub(super) fn decide(
+        &self,
+        open: &Sources,
+        had: &BTreeMap<MachineName, CopiedState>,
+        copied: &BTreeMap<MachineName, CopiedState>,
+    ) -> Vec<(Chosen, Option<Taken>)> {
+        let selection = SelectionRules::new(self.sources.iter().map(Source::scope).collect())
+            .with_include(self.selection.include.clone())
+            .with_exclude(self.selection.exclude.clone());
         let (candidates, places) = open.candidates();
         let SyncRequest { range, take, .. } = *self.request;
-        let request = Request { target: self.target.id(), copied, range, take };
+        let request = Request::new(self.target.id(), copied, range).with_take(take);
         let place = |choice: &Chosen| match choice.decision {
             Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
             _ => None,
@@ -142,7 +144,7 @@ impl Asked<'_> {
             let place = place(&choice).map(|(candidate, place)| Taken {
                 folder: place.folder,
                 sequence: place.sequence,
-                origin: Origin { folder: candidate.folder, sequence: candidate.sequence },
+                origin: Origin::new(candidate.folder, candidate.sequence),
                 is_new: copied_before(candidate, &candidates),
             });
             (choice, place)
@@ -153,7 +155,13 @@ impl Asked<'_> {
     /// The states that are to be copied to a chain with these blocks that has what `had` says.
     ///
     /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
-    pub(super) async fn choose(&self, open: &Sources, had: &Copied, copied: &Copied, head: &Head) -> Result<Choice> {
+    pub(super) async fn choose(
+        &self,
+        open: &Sources,
+        had: &BTreeMap<MachineName, CopiedState>,
+        copied: &BTreeMap<MachineName, CopiedState>,
+        head: &Head,
+    ) -> Result<Choice> {
         let block_size = head.chain.block_size();
         let decided = self.decide(open, had, copied);
         let labels = open.labels();
@@ -174,7 +182,7 @@ impl Asked<'_> {
         };
         let mut states: BTreeMap<(usize, Sequence), BlockMap> = BTreeMap::new();
         let mut damaged: BTreeMap<(usize, Sequence), ErrorSummary> = BTreeMap::new();
-        for (Chosen { machine, decision, future_dated }, place) in decided {
+        for (Chosen { machine, decision, future_dated, .. }, place) in decided {
             choice.notes.extend(future_dated.map(|earliest| Note::FutureDated { machine: machine.clone(), earliest }));
             let outcome = outcome(open, decision);
             if !matches!(
@@ -271,7 +279,7 @@ impl Asked<'_> {
 
     /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
     /// name; nothing if it may be taken.
-    fn strange(&self, open: &Sources, had: &Had, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
+    fn strange(&self, open: &Sources, had: &CopiedState, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
         let known = had.origin?.folder;
         let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
         (!is_source && !self.adopts).then(|| Error::Stranger {
@@ -315,10 +323,10 @@ impl Asked<'_> {
 }
 
 /// What a chain whose newest state is `latest` has of each machine.
-pub(super) fn copied(head: &Head, latest: &BlockMap) -> Copied {
+pub(super) fn copied(head: &Head, latest: &BlockMap) -> BTreeMap<MachineName, CopiedState> {
     let had = |(name, machine): (&MachineName, &MachineMap)| {
         let captured = machine.captured;
-        (name.clone(), Had { captured, origin: origin_in(head, name, captured) })
+        (name.clone(), CopiedState::new(captured, origin_in(head, name, captured)))
     };
     latest.machines().iter().map(had).collect()
 }

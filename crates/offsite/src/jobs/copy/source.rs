@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Sequence, Status, Timestamp};
+use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Origin, Sequence, Status, Timestamp};
 
 use super::CopyJob;
 use crate::claims::pin::Pin;
@@ -241,19 +241,12 @@ impl Sources {
         let (mut candidates, mut places) = (Vec::new(), Vec::new());
         for (number, open) in self.folders.iter().enumerate() {
             let folder = &open.folder;
-            let candidate = |machine: &MachineName, sequence, captured, status, is_locked| Candidate {
-                repository: folder.repository().id(),
-                folder: folder.id(),
-                job: folder.job().as_str().into(),
-                sequence,
-                machine: machine.clone(),
-                captured,
-                status,
-                tags: labels.get(machine).map_or_else(Vec::new, |labels| labels.tags().map(str::to_owned).collect()),
-                containers: labels
-                    .get(machine)
-                    .map_or_else(Vec::new, |labels| labels.containers().map(str::to_owned).collect()),
-                is_locked,
+            let candidate = |machine: &MachineName, sequence, captured, status, is_locked| {
+                let origin = Origin::new(folder.id(), sequence);
+                Candidate::new(folder.repository().id(), origin, folder.job().as_str(), machine.clone(), captured)
+                    .with_status(status)
+                    .with_labels(labels.get(machine).cloned().unwrap_or_default())
+                    .with_lock(is_locked)
             };
             let mut made: BTreeSet<(&MachineName, Timestamp)> = BTreeSet::new();
             let mut carried: BTreeMap<(&MachineName, Timestamp), Sequence> = BTreeMap::new();

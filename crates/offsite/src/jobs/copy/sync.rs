@@ -138,12 +138,12 @@ pub(super) fn is_fine(report: &MachineReport) -> bool {
 
 /// What a copy was to cost, given how far it came.
 fn planned(plan: &Plan, copied: &Copied) -> Cost {
-    let cost = plan.cost();
-    match &copied.ending {
-        Ending::Done | Ending::Stopped if copied.damaged.is_empty() => cost,
+    let mut cost = plan.cost();
+    if !(matches!(copied.ending, Ending::Done | Ending::Stopped) && copied.damaged.is_empty()) {
         // What was left out lies among what was read.
-        _ => Cost { bytes_read: copied.bytes_read, read_requests: copied.read_requests, ..cost },
+        (cost.bytes_read, cost.read_requests) = (copied.bytes_read, copied.read_requests);
     }
+    cost
 }
 
 /// Why machines are not whole, as far as that is the sources' doing.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use offsite_core::retention::{Change, Conditions, Due, Method, Verdict, Zone, due, judge};
+use offsite_core::retention::{ArchiveMethod, Conditions, Due, PolicyChange, Verdict, Zone, due, judge};
 use offsite_core::{Head, MachineName, Timestamp};
 use tokio::time::Instant;
 
@@ -160,7 +160,7 @@ impl<'a> Agenda<'a> {
 
     fn wants_independent(&self) -> bool {
         let gfs = self.settings.retention.as_ref().and_then(|policy| policy.gfs.as_ref());
-        gfs.is_some_and(|gfs| gfs.method() == Method::Independent)
+        gfs.is_some_and(|gfs| gfs.method() == ArchiveMethod::Independent)
     }
 
     /// What retention asks for now.
@@ -195,8 +195,8 @@ impl<'a> Agenda<'a> {
 
 /// What the points and the policy do not tell of a run at `now` that has added so many points.
 pub(crate) fn conditions(head: &Head, settings: &Transforms, now: Timestamp, added: u32) -> Conditions {
-    let change = if is_settled(head, settings) { Change::Settled } else { Change::Careful { added } };
-    Conditions { change, merges_carry: true, deleted: gone(head, settings, now), clock: None }
+    let change = if is_settled(head, settings) { PolicyChange::Settled } else { PolicyChange::Careful { added } };
+    Conditions::default().with_change(change).with_merges_carry(true).with_deleted(gone(head, settings, now))
 }
 
 /// Whether all that the policy does not keep may go at once.

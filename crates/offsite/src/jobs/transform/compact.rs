@@ -222,9 +222,10 @@ mod tests {
 
     /// Of files with so many live bytes, each as long as its header's region and ten more of it.
     fn sparse_of(live_bytes: &[u64], below_live: LiveShare) -> Vec<ObjectId> {
-        let file = |live_bytes: &u64| FileState { length: 11 * REGION, live_bytes: *live_bytes, retain_until: None };
+        let file = |live_bytes: &u64| FileState::new(11 * REGION, *live_bytes);
         let files = (1..).map(|count| ObjectId::new(1, count)).zip(live_bytes.iter().map(file));
-        let head = Head { files: files.collect(), ..empty_head() };
+        let mut head = empty_head();
+        head.files = files.collect();
         sparse(&head, &Compact::below(below_live), 2)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use offsite_core::plan::Plan;
-use offsite_core::retention::{Ageing, Expiry, Flags, Gfs, Method, Policy, mark_again, stand_in};
+use offsite_core::retention::{Ageing, ArchiveMethod, Expiry, Flags, Gfs, Policy, mark_again, stand_in};
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
 
 use super::Transforms;
@@ -22,7 +22,8 @@ pub(super) async fn draft(context: &mut PlanContext<'_>, settings: &Transforms) 
     };
     // Only here increments become archives as they are merged: with fulls at dates or from the source a point that is no full cannot
     // become one.
-    let merges = settings.ageing == Ageing::Merge && gfs.method() != Method::Active && gfs.expiry() != Expiry::Date;
+    let merges =
+        settings.ageing == Ageing::Merge && gfs.method() != ArchiveMethod::Active && gfs.expiry() != Expiry::Date;
     if let Some(draft) = marked_again(context, policy, gfs, merges).await? {
         return Ok(Some(draft));
     }
@@ -124,7 +125,7 @@ fn flagged(
     flags: impl Fn(&RestorePoint) -> Flags,
 ) -> std::result::Result<Chain, offsite_core::ChainError> {
     let flagged = |points: &[RestorePoint]| -> Vec<RestorePoint> {
-        points.iter().map(|point| RestorePoint { flags: flags(point), ..point.clone() }).collect()
+        points.iter().map(|point| point.clone().with_flags(flags(point))).collect()
     };
     Chain::with_archives(chain.block_size(), flagged(chain.archives()), flagged(chain.points()))
 }

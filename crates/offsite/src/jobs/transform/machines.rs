@@ -76,7 +76,7 @@ pub(super) async fn draft(context: &mut PlanContext<'_>, machines: &BTreeSet<Mac
                 indexes.push(index);
                 full
             }
-            false => RestorePoint { kind: PointKind::Full, ..point.clone() },
+            false => point.clone().with_kind(PointKind::Full),
         };
     }
     let of = |points: &[RestorePoint]| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::plan::{Merge, adopt, fold};
+use offsite_core::plan::{MergeInput, adopt, fold};
 use offsite_core::{BlockMap, Chain, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status};
 use offsite_repository::Repository;
 
@@ -38,7 +38,7 @@ pub(super) async fn draft(
     for point in rest {
         steps.push(context.indexes.step(point).await?);
     }
-    let coverage = Merge::coverage(&steps);
+    let coverage = MergeInput::coverage(&steps);
     let full_part = context.indexes.part(full, &coverage).await?;
     let mut others = Vec::new();
     for archive in chain.archives() {
@@ -60,7 +60,7 @@ pub(super) async fn draft(
     let live = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
     let is_incomplete = |name: &_| machines.iter().any(|machine| machine.name == *name && !machine.is_whole());
     let (spare, dropped) = (live.project(is_incomplete), live.project(|name| !is_incomplete(name)));
-    let merge = Merge { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
+    let merge = MergeInput { increments: &steps, full: &full_part, others: &others, dropped: &dropped, reclaiming };
     let (plan, method, why) = match target.map(|target| fold(merge, target)) {
         Some(Some(plan)) => (plan, method, why),
         Some(None) => (adopt(merge), MergeMethod::Adopt, MergeReason::FileTooLong),
@@ -155,21 +155,20 @@ fn merged_machines<'a>(absorbed: impl Iterator<Item = &'a RestorePoint> + Clone)
     for point in absorbed.clone() {
         for machine in point.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if Some(point.sequence) == last { machine.status } else { Status::Carried };
-            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+            machines.insert(machine.name.clone(), machine.clone().with_status(status));
         }
     }
     // What has never arrived whole stays as far as it came in the last of them.
     for machine in absorbed.last().into_iter().flat_map(|point| &point.machines) {
         let status = if is_broken!(SpareTakenForLive) { Status::Complete } else { machine.status };
-        machines.entry(machine.name.clone()).or_insert_with(|| MachineState { status, ..machine.clone() });
+        machines.entry(machine.name.clone()).or_insert_with(|| machine.clone().with_status(status));
     }
     machines.into_values().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use offsite_core::retention::Flags;
-    use offsite_core::{MachineName, Sequence, Stored, Timestamp};
+    use offsite_core::{MachineName, Sequence, Timestamp};
 
     use super::*;
 
@@ -177,16 +176,10 @@ mod tests {
         let time = Timestamp::from_unix_secs(i64::try_from(sequence).ok()?).ok()?;
         let state =
             |(name, status): &(&str, Status)| Some(MachineState::new(MachineName::new(name).ok()?, *status, time));
-        Some(RestorePoint {
-            sequence: Sequence(sequence),
-            time,
-            kind: if sequence == 1 { PointKind::Full } else { PointKind::Increment },
-            machines: machines.iter().map(state).collect::<Option<_>>()?,
-            index: offsite_core::IndexReference { id: ObjectId::new(1, 1), length: 0, directory_checksum: 0 },
-            below: Vec::new(),
-            stored: Stored::default(),
-            flags: Flags::NONE,
-        })
+        let kind = if sequence == 1 { PointKind::Full } else { PointKind::Increment };
+        let index = offsite_core::IndexReference::new(ObjectId::new(1, 1), 0, 0);
+        let machines = machines.iter().map(state).collect::<Option<_>>()?;
+        Some(RestorePoint::new(Sequence(sequence), time, kind, machines, index))
     }
 
     /// Each machine is what it was last; only those of the last point are of that point, and what never arrived whole stays incomplete.

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use offsite_core::Timestamp;
-use offsite_core::retention::{Conditions, Departure, Lives, Outlook, Verdict, forecast, judge};
+use offsite_core::retention::{BlockLives, Departure, Outlook, Verdict, forecast, judge};
 
 use super::Transforms;
 use super::agenda::{conditions, is_settled};
@@ -15,7 +15,7 @@ impl JobFolder {
     pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
         let policy = transforms.retention.as_ref()?;
         let clock = Some(transforms.clock().judge(self.head().clock, now));
-        let conditions = Conditions { clock, ..conditions(self.head(), transforms, now, 0) };
+        let conditions = conditions(self.head(), transforms, now, 0).with_clock(clock);
         Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
     }
 
@@ -33,22 +33,18 @@ impl JobFolder {
         Box::pin(async move {
             let Some(policy) = &transforms.retention else { return Ok(None) };
             let rule = transforms.clock();
-            let outlook = Outlook {
-                policy,
-                ageing: transforms.ageing,
-                elsewhere: &transforms.elsewhere,
-                now,
-                known: Some(rule.known(self.head().clock, now)),
-                ahead_max_secs: rule.ahead_max_secs,
-                is_settled: is_settled(self.head(), transforms),
-            };
+            let outlook = Outlook::new(policy, now)
+                .with_ageing(transforms.ageing)
+                .with_elsewhere(&transforms.elsewhere)
+                .with_clock(Some(rule.known(self.head().clock, now)), rule.ahead_max_secs)
+                .with_settled(is_settled(self.head(), transforms));
             Ok(Some(forecast(self.chain(), &outlook, &self.lives().await?.finish(), next)))
         })
     }
 
-    fn lives(&self) -> BoxFuture<'_, Result<Lives>> {
+    fn lives(&self) -> BoxFuture<'_, Result<BlockLives>> {
         Box::pin(async move {
-            let (mut indexes, mut lives) = (self.indexes(), Lives::default());
+            let (mut indexes, mut lives) = (self.indexes(), BlockLives::default());
             for point in self.chain().all() {
                 let steps = self.chain().steps_to(point.sequence).unwrap_or_default();
                 lives.add(point.sequence, &indexes.state(&steps).await?);

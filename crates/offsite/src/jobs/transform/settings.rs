@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use offsite_core::plan::Cost;
 use offsite_core::retention::{Ageing, DeletedMachines, Policy};
-use offsite_core::schedule::clock::AHEAD_MAX_SECS;
+use offsite_core::schedule::Schedule;
 use offsite_core::{RestorePoint, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
@@ -30,7 +30,7 @@ pub struct Transforms {
     /// ended. `None` disables verification.
     pub verify_bytes: Option<u64>,
     /// How far ahead of all that the job has known the clock may be before nothing is pruned by it, in seconds. `None` stands for a hundred days. See
-    /// [`ahead_max_secs`](offsite_core::schedule::clock::ahead_max_secs) for a job with a schedule.
+    /// [`Schedule::ahead_max_secs`] for a job with a schedule.
     pub clock_ahead_max_secs: Option<i64>,
     /// Whether the clock is right, whatever the job has known before: somebody has looked at it. The job's latest known time goes back with
     /// it, if need be.
@@ -119,7 +119,7 @@ impl Transforms {
 
     /// What the clock is judged by. Of a drive that comes back after months, the points elsewhere tell that these have passed.
     pub(crate) fn clock(&self) -> ClockRule {
-        let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or(AHEAD_MAX_SECS);
+        let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or_else(|| Schedule::Immediate.ahead_max_secs());
         let known = self.elsewhere.iter().map(|point| point.time).max();
         ClockRule { ahead_max_secs, known, is_trusted: self.trusts_clock }
     }

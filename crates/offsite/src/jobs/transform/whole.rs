@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use offsite_core::plan::{Plan, Sync, relocate, retire, sync_from};
-use offsite_core::retention::{Method, Policy};
+use offsite_core::plan::{Plan, SyncInput, relocate, retire, sync_from};
+use offsite_core::retention::{ArchiveMethod, Policy};
 use offsite_core::{BlockMap, Chain, Head, MachineName, MachineState, PointKind, RestorePoint, Sequence, Status};
 
 use super::draft::DraftedOperation;
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 
 /// The oldest point that is flagged and has to be a full, but is none yet.
 pub(crate) fn waiting(head: &Head, policy: Option<&Policy>) -> Option<Sequence> {
-    let gfs = policy?.gfs.filter(|gfs| gfs.method() == Method::Active)?;
+    let gfs = policy?.gfs.filter(|gfs| gfs.method() == ArchiveMethod::Active)?;
     let is_flagged = |point: &&RestorePoint| gfs.tiers().any(|tier| point.flags.contains(tier));
     let mut waiting = head.chain.points().iter().filter(is_flagged);
     waiting.find(|point| point.kind == PointKind::Increment).map(|point| point.sequence)
@@ -58,7 +58,7 @@ pub(crate) async fn draft(
     let has_own = own.machines().keys().all(|name| found.machine(name).is_some());
     let (mut plan, map, from) = if has_own {
         let nothing = BlockMap::empty();
-        let sync = Sync { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
+        let sync = SyncInput { latest: &nothing, wanted: &found, spare: &nothing, sources: &folders, placement };
         let plan = sync_from(sync, || context.minter.mint());
         // What the source has no more stays where it is: nothing is copied of what may have been damaged here.
         let mut map = state.clone();
@@ -80,7 +80,7 @@ pub(crate) async fn draft(
     plan.index = BlockMap::empty();
     plan.retired = retire(others.iter().chain([&own, &dropped]), others.iter().chain([&map]), reclaiming);
     let files = files_after(context, &plan);
-    let full = RestorePoint { machines, ..point.clone() };
+    let full = point.clone().with_machines(machines);
     let index = rewritten(context, &full, PointKind::Full, map.clone(), &files).await?;
     let points = chain.points().iter().map(|old| if old.sequence == sequence { &index.point } else { old });
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
@@ -155,7 +155,7 @@ fn all_machines(steps: &[&RestorePoint], point: &RestorePoint) -> Vec<MachineSta
     for step in steps {
         for machine in step.machines.iter().filter(|machine| machine.status != Status::Incomplete) {
             let status = if step.sequence == point.sequence { machine.status } else { Status::Carried };
-            machines.insert(machine.name.clone(), MachineState { status, ..machine.clone() });
+            machines.insert(machine.name.clone(), machine.clone().with_status(status));
         }
     }
     // What has never arrived whole stays as far as it came.

@@ -1,14 +1,12 @@
 //! The restore points that a folder's indexes describe, whether a head refers to them or not.
 
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::{Envelope, Kind};
-use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockSize, Chain, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
+    BlockSize, Chain, FolderId, Head, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint,
+    Sequence,
 };
 use offsite_repository::{ErrorKind, RepositoryExt};
 
@@ -150,19 +148,11 @@ async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Descr
         };
         match (reading::read(&bytes, &key), Envelope::decode(Kind::Index, &bytes)) {
             (Ok((directory, reading)), Ok(envelope)) if directory.id == id => {
-                let index =
-                    IndexReference { id, length: directory.length(), directory_checksum: envelope.record_checksum };
+                let index = IndexReference::new(id, directory.length(), envelope.record_checksum);
                 let is_better = best.as_ref().is_err() || reading.is_accepted;
-                let point = RestorePoint {
-                    sequence: directory.sequence,
-                    time: directory.time,
-                    kind: directory.kind,
-                    machines: directory.machines.iter().map(|(state, _)| state.clone()).collect(),
-                    index,
-                    below: directory.below,
-                    stored: Stored::default(),
-                    flags: Flags::NONE,
-                };
+                let machines = directory.machines.iter().map(|(state, _)| state.clone()).collect();
+                let point = RestorePoint::new(directory.sequence, directory.time, directory.kind, machines, index)
+                    .with_below(directory.below);
                 let (folder, block_size, machines) = (directory.folder, directory.block_size, directory.machines);
                 let is_whole = reading.is_accepted;
                 if is_better {

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::Head;
 use offsite_core::plan::Files;
 use offsite_core::{
-    BlockMap, Chain, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
+    BlockMap, Chain, Head, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Stored,
     StoredBlock,
 };
 
@@ -167,7 +166,7 @@ impl Keeper<'_> {
             && has_content(&reader.state.overlay(&own), state)
         {
             let stored = if survivors.len() == point.machines.len() { point.stored } else { Stored::of(&own) };
-            return Ok(Some(RestorePoint { machines: survivors, stored, ..point.clone() }));
+            return Ok(Some(point.clone().with_machines(survivors).with_stored(stored)));
         }
         if *state == BlockMap::empty() {
             return Ok(None);

@@ -94,8 +94,7 @@ pub(super) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
 
 #[cfg(test)]
 mod tests {
-    use offsite_core::retention::Flags;
-    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, Status, Stored, Timestamp};
+    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, Status, Timestamp};
 
     use super::*;
 
@@ -107,20 +106,13 @@ mod tests {
     #[test]
     fn only_the_very_state_of_a_machine_is_known_from_elsewhere() {
         let name = MachineName::new("web01").unwrap();
-        let point = RestorePoint {
-            sequence: Sequence(1),
-            time: time(7),
-            kind: PointKind::Full,
-            machines: vec![MachineState::new(name.clone(), Status::Complete, time(7))],
-            index: IndexReference { id: ObjectId::new(1, 1), length: 9, directory_checksum: 9 },
-            below: Vec::new(),
-            stored: Stored::default(),
-            flags: Flags::NONE,
-        };
+        let machines = vec![MachineState::new(name.clone(), Status::Complete, time(7))];
+        let index = IndexReference::new(ObjectId::new(1, 1), 9, 9);
+        let point = RestorePoint::new(Sequence(1), time(7), PointKind::Full, machines, index);
         let chain = Chain::new(BlockSize::MiB1, vec![point]).unwrap();
         for (captured, is_rescued) in [(time(7), true), (time(6), false)] {
             let mut state = BlockMap::empty();
-            state.insert(name.clone(), MachineMap { captured, disks: BTreeMap::new() });
+            state.insert(name.clone(), MachineMap::new(captured, BTreeMap::new()));
             let elsewhere = Elsewhere::from([(Sequence(1), state)]);
             // Its index is lost.
             let known = Known::of(&chain, &Readings::default(), &elsewhere, |_, _, _| true);

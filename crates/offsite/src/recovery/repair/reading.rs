@@ -1,13 +1,11 @@
 //! What indexes say, as far as they can be read: machine by machine, as one that cannot be read is no reason to give up the others.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
-use offsite_core::Index;
-use offsite_core::format::FormatError;
 use offsite_core::format::index::Directory;
+use offsite_core::format::{FormatError, WireFormat};
 use offsite_core::{
-    BlockMap, DiskMap, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Sequence, Status,
+    BlockMap, DiskMap, Index, IndexReference, MachineMap, MachineName, ObjectId, RestorePoint, Sequence, Status,
 };
 use offsite_repository::Key;
 
@@ -97,7 +95,7 @@ impl Reading {
         self.map = if self.map == BlockMap::empty() { known } else { self.map.overlay(&known) };
         for (name, machine) in unknown.machines() {
             // A step keeps nothing of a machine of which nothing is known.
-            let nothing = || MachineMap { captured: machine.captured, disks: BTreeMap::new() };
+            let nothing = || MachineMap::new(machine.captured, BTreeMap::new());
             let mut before = BlockMap::empty();
             before.insert(name.clone(), self.partial.machine(name).cloned().unwrap_or_else(nothing));
             let after = before.overlay(&unknown.project(|other| other == name));

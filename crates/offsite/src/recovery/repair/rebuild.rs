@@ -4,12 +4,9 @@
 //! that they describe is taken, with the machines of which no block is gone; a point that was let go is back then, as far as it is
 //! whole, until retention lets it go again.
 
-use offsite_core::CommitId;
-use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::{Chain, MachineName, RestorePoint, Sequence};
-use offsite_core::{FileState, Head, Role};
+use offsite_core::{Chain, CommitId, FileState, FolderId, Head, MachineName, RestorePoint, Role, Sequence};
 
 use super::described::{All, arranged, states_elsewhere};
 use super::known::Elsewhere;
@@ -46,7 +43,8 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
     all.retain(folder, block_size);
     let flagged = |point: RestorePoint| {
         let flags = known.and_then(|head| head.chain.get(point.sequence)).map(|point| point.flags);
-        RestorePoint { flags: flags.unwrap_or(point.flags), ..point }
+        let flags = flags.unwrap_or(point.flags);
+        point.with_flags(flags)
     };
     let (chain, baseless) = arranged(block_size, all.newest(|_| true).into_iter().map(flagged).collect())?;
     let alignment_bytes = match known {
@@ -54,31 +52,17 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
         None => alignment(survey, folder).await?,
     };
     let files = survey.files.iter();
-    let files = files.map(|(id, length)| (*id, FileState { length: *length, live_bytes: *length, retain_until: None }));
+    let files = files.map(|(id, length)| (*id, FileState::new(*length, *length)));
     let Some(time_max) = chain.all().map(|point| point.time).max() else { return Err(nothing(survey, &unreadable)) };
-    let head = Head {
-        folder,
-        number: 1,
-        commit: CommitId::new([0; 16]),
-        ancestry: Vec::new(),
-        boundary: 0,
-        epoch: 1,
-        sealed_epoch: 0,
-        lease: None,
-        // A copy's points say what they are copies of.
-        role: known.map_or_else(|| role(&chain), |head| head.role),
-        alignment_bytes,
-        next_sequence: next_sequence(&all, known),
-        clock: known.map_or(time_max, |head| head.clock.max(time_max)),
-        labels: known.map(|head| head.labels.clone()).unwrap_or_default(),
-        machines: machines(&all, known)?,
-        last_selected: known.map(|head| head.last_selected.clone()).unwrap_or_default(),
-        settled_policy: None,
-        compacted: None,
-        files: files.collect(),
-        chain,
-        retired: Vec::new(),
-    };
+    // A copy's points say what they are copies of.
+    let role = known.map_or_else(|| role(&chain), |head| head.role);
+    let clock = known.map_or(time_max, |head| head.clock.max(time_max));
+    let mut head = Head::new(folder, CommitId::new([0; 16]), role, alignment_bytes, clock, chain);
+    head.next_sequence = next_sequence(&all, known);
+    head.labels = known.map(|head| head.labels.clone()).unwrap_or_default();
+    head.machines = machines(&all, known)?;
+    head.last_selected = known.map(|head| head.last_selected.clone()).unwrap_or_default();
+    head.files = files.collect();
     let elsewhere = states_elsewhere(&all, block_size, known)?;
     Ok(Rebuilt { head, readings: all.readings(), elsewhere, baseless, unreadable })
 }

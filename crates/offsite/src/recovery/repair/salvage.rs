@@ -8,17 +8,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use offsite_core::Head;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::{
-    BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
+    BlockMap, DiskMap, DiskNumber, Head, MachineMap, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Run,
     Sequence, StoredBlock,
 };
 
 use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, Stack, encode_index};
-use crate::folder::disks::DiskSummary;
-use crate::folder::disks::Disks;
+use crate::folder::disks::{DiskSummary, Disks};
 use crate::mover::{Found, FrameSource, find};
 use crate::progress::{Step, Task, Teller};
 use crate::reader::indexes::Indexes;
@@ -200,7 +198,7 @@ impl Guess<'_> {
             if names_all || self.rows.keys().any(|(machine, _)| machine == name) {
                 let disks = shape.iter().map(|disk| Some((disk.number, self.disk(name, disk)?)));
                 let disks = disks.collect::<Option<BTreeMap<_, _>>>()?;
-                map.insert(name.clone(), MachineMap { captured: *captured, disks });
+                map.insert(name.clone(), MachineMap::new(*captured, disks));
             }
         }
         Some(map)
@@ -232,7 +230,7 @@ impl Guess<'_> {
     }
 
     fn index(&self, map: BlockMap) -> PointIndex {
-        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags } = self.point.clone();
+        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags, .. } = self.point.clone();
         let stack = Stack { below, lower: Vec::new(), step: BlockMap::empty(), stored };
         PointIndex {
             id: index.id,

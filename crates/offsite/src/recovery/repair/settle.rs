@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offsite_core::plan::{Files, references};
-use offsite_core::{BlockMap, Chain, MachineMap, MachineName, ObjectId, RestorePoint, Run, Sequence, Stored};
-use offsite_core::{FileState, Head, RetiredObject};
+use offsite_core::{
+    BlockMap, Chain, FileState, Head, MachineMap, MachineName, ObjectId, RestorePoint, RetiredObject, Run, Sequence,
+    Stored,
+};
 
 use super::keep::{Gone, Keeper, Kept};
 use super::known::{Known, paths};
@@ -72,7 +74,7 @@ pub(super) async fn settle(
     gone.places.extend(flaws.iter().filter(|flaw| flaw.is_gone).map(|flaw| place(&flaw.block)));
     let mut files = head.files.clone();
     for (id, length) in &survey.files {
-        files.entry(*id).or_insert(FileState { length: *length, live_bytes: *length, retain_until: None });
+        files.entry(*id).or_insert(FileState::new(*length, *length));
     }
     let kept = Keeper { survey, head, known, gone: &gone, files: &files, epoch }.keep()?;
     let Kept { mut chain, states, new_indexes, left_out } = kept;
@@ -267,7 +269,7 @@ fn recount(
 fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Chain> {
     let of = |points: &[RestorePoint]| {
         let stored = |point: &RestorePoint| steps.get(&point.sequence).map_or(point.stored, Stored::of);
-        points.iter().map(|point| RestorePoint { stored: stored(point), ..point.clone() }).collect::<Vec<_>>()
+        points.iter().map(|point| point.clone().with_stored(stored(point))).collect::<Vec<_>>()
     };
     Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points())).map_err(defect)
 }

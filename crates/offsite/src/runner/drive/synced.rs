@@ -60,8 +60,8 @@ impl Drive {
             let why = failure.clone().map_or(Reason::TransferEnded, Reason::Failed);
             let outcome = MachineOutcome::Incomplete { captured: Some(captured), transferred, why };
             self.known.machine(machine.clone(), outcome);
-            let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
-            self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+            let (done_bytes, left_bytes) = (transferred.done_bytes, transferred.left_bytes);
+            self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
         }
     }
 
@@ -81,8 +81,8 @@ impl Drive {
                     self.events.push_back(Event::MachineCopied { machine, captured: *captured });
                 }
                 MachineOutcome::Incomplete { transferred, .. } => {
-                    let (bytes_done, bytes_left) = (transferred.done_bytes, transferred.left_bytes);
-                    self.events.push_back(Event::Progress { machine, bytes_done, bytes_left });
+                    let (done_bytes, left_bytes) = (transferred.done_bytes, transferred.left_bytes);
+                    self.events.push_back(Event::Progress { machine, done_bytes, left_bytes });
                 }
                 MachineOutcome::Waiting { .. } => self.events.push_back(Event::MachineLocked { machine }),
                 MachineOutcome::Absent { .. } => {}

@@ -78,7 +78,7 @@ impl IntervalRecord {
     /// What it says; none if it is not what was written.
     pub(super) fn span(&self) -> Option<Span> {
         let time = |text: &str| Timestamp::parse(text).ok();
-        Some(Span { start: time(&self.start)?, end: time(&self.end)?, intervals: self.count })
+        Some(Span::new(time(&self.start)?, time(&self.end)?).with_intervals(self.count))
     }
 }
 
@@ -114,7 +114,7 @@ impl MemoryRecord {
                     .iter()
                     .map(|(name, outcome)| Some((MachineName::new(name).ok()?, outcome.outcome()?)));
                 let machines = machines.collect::<Option<_>>()?;
-                Some(LastRun { span: last.interval.span()?, machines, is_finished: last.is_finished })
+                Some(LastRun::new(last.interval.span()?, machines).with_finished(last.is_finished))
             }
         };
         let open = match &self.open {
@@ -162,7 +162,7 @@ impl OutcomeRecord {
         Some(match self {
             Self::Complete { captured } => MachineOutcome::Complete { captured: Timestamp::parse(captured).ok()? },
             Self::Incomplete { done_bytes, left_bytes } => {
-                let transferred = Transferred { done_bytes: *done_bytes, left_bytes: *left_bytes };
+                let transferred = Transferred::new(*done_bytes, *left_bytes);
                 MachineOutcome::Incomplete { captured: None, transferred, why: Reason::TransferEnded }
             }
             Self::Absent { why } => MachineOutcome::Absent {
@@ -206,12 +206,12 @@ mod tests {
         ];
         let mut outcomes: Vec<MachineOutcome> = reasons.into_iter().map(|why| MachineOutcome::Absent { why }).collect();
         outcomes.push(MachineOutcome::Complete { captured: time });
-        let transferred = Transferred { done_bytes: 3, left_bytes: u64::MAX };
+        let transferred = Transferred::new(3, u64::MAX);
         let why = Reason::TransferEnded;
         outcomes.push(MachineOutcome::Incomplete { captured: None, transferred, why });
         let machines = (0..).map(|number| MachineName::new(&format!("m{number}")).unwrap()).zip(outcomes).collect();
-        let span = Span { start: time, end: Timestamp::MAX, intervals: 3 };
-        let last = LastRun { span, machines, is_finished: true };
+        let span = Span::new(time, Timestamp::MAX).with_intervals(3);
+        let last = LastRun::new(span, machines).with_finished(true);
         let open =
             OpenInterval { start: time, end: Timestamp::MAX, target: RepositoryId::new([7; 16]), after: Sequence(9) };
         for memory in [Memory::default(), Memory { last: Some(last), open: Some(open), added: 2 }] {

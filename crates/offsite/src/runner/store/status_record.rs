@@ -157,7 +157,7 @@ mod tests {
                 waits_for: Some(wait),
                 is_paused: true,
                 is_window_open: false,
-                interval: Some(Span { start: time, end: Timestamp::MAX, intervals: 3 }),
+                interval: Some(Span::new(time, Timestamp::MAX).with_intervals(3)),
                 next: Some(time),
                 transferred_bytes: u64::MAX,
                 newest: BTreeMap::from([

@@ -13,13 +13,8 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::model::BlockMap;
-use offsite::model::Chain;
-use offsite::model::ObjectId;
-use offsite::model::StoredBlock;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::model::{BlockMap, Chain, ObjectId, StoredBlock};
+use offsite::retention::{Gfs, Policy};
 use offsite::{CopyJob, OpenRepository, Verify, VerifyReport};
 use offsite_repository::testing::Memory;
 use offsite_repository::{Extent, Key, Repository, RepositoryExt};
@@ -84,11 +79,7 @@ struct Scene {
 /// So many points, and the newest week's.
 fn copy(primary: &OpenRepository, second: &OpenRepository, points: u32) -> CopyJob {
     let gfs = Gfs::new(1, 0, 0, 0).unwrap();
-    copy_job(primary, second).retention(Policy {
-        regular: Regular::Simple(keep(points)),
-        gfs: Some(gfs),
-        ..Policy::default()
-    })
+    copy_job(primary, second).retention(Policy::new(keep(points)).with_gfs(gfs))
 }
 
 impl Scene {

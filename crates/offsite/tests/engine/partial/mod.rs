@@ -4,12 +4,9 @@ mod damaged;
 
 use std::sync::Arc;
 
-use offsite::model::Sequence;
-use offsite::model::Status;
-use offsite::model::Stored;
+use offsite::model::{Sequence, Status, Stored};
 use offsite::report::{MachineOutcome, SyncOutcome};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{
     Error, Gate, JobFolder, MergeMethod, OpenRepository, PointSelector, Restore, SyncRequest, Transforms, Verify,
 };
@@ -336,7 +333,7 @@ async fn merges_take_in_a_full_that_was_cut_off() {
         for requests in 1..8 {
             let mut scene = Scene::new().await;
             let (target, second) = memory_repository().await;
-            let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+            let policy = Policy::new(keep(2));
             let transforms = Transforms::keeping(policy).merge(merge);
             let copy = copy_job(&scene.primary, &second).transforms(transforms);
             copy.sync(&through(1, StopAfter::new(requests))).await.unwrap();

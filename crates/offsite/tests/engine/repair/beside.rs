@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::model::Lease;
-use offsite::model::Sequence;
+use offsite::model::{Lease, Sequence};
 use offsite::{Error, OpenRepository, Repair};
 use offsite_repository::testing::{Fault, Faulty, Gate};
 use offsite_repository::{ErrorKind, Prefix, Verb};
@@ -25,7 +24,7 @@ async fn a_repair_waits_until_no_run_can_be_at_work() {
     let repair = Repair::new(&repository, job(COPY));
 
     let run = Living::new();
-    let lease = Lease { holder: run.holder.clone(), duration_secs: 60 };
+    let lease = Lease::new(run.holder.clone(), 60);
     put_successor(&memory, COPY, |head| head.lease = Some(lease)).await;
     let before = memory.contents();
     let error = repair.run().await.unwrap_err();

@@ -1,23 +1,12 @@
 //! Indexes that are what the head refers to, to the last bit, and that no reader takes: what else is there of their points comes back.
 
-use offsite_core::FolderId;
-use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 
-use offsite::model::Chain;
-use offsite::model::IndexReference;
-use offsite::model::ObjectId;
-use offsite::model::RestorePoint;
-use offsite::model::RetiredObject;
-use offsite::model::Retirement;
-use offsite::model::Run;
+use offsite::model::{Chain, IndexReference, ObjectId, RestorePoint, RetiredObject, Retirement, Run};
 use offsite::{Basis, LeftOut, MergeMethod, Verify};
-use offsite_core::Index;
-use offsite_core::format::ENVELOPE_BYTES;
-use offsite_core::format::Envelope;
-use offsite_core::format::Kind;
-use offsite_core::format::checksum;
 use offsite_core::format::index::Directory;
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat, checksum};
+use offsite_core::{FolderId, Index};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Repository, RepositoryExt};
 
@@ -88,18 +77,17 @@ impl Scene {
     async fn with(&self, index: IndexReference, bytes: Vec<u8>) -> Memory {
         let memory = fork(&self.memory).await;
         let directory_checksum = Envelope::decode(Kind::Index, &bytes).unwrap().record_checksum;
-        let new = IndexReference { length: bytes.len() as u64, directory_checksum, ..index };
+        let new = IndexReference::new(index.id, bytes.len() as u64, directory_checksum);
         replace(&memory, &object(index.id), bytes.clone()).await;
         replace(&memory, &key(&format!("{COPY}/blocks/{}.index", index.id)), bytes).await;
         put_successor(&memory, COPY, |head| {
             let of = |points: &[RestorePoint]| {
                 let exchange = |point: &RestorePoint| {
                     let one = |old: &IndexReference| if *old == index { new } else { *old };
-                    RestorePoint {
-                        index: one(&point.index),
-                        below: point.below.iter().map(one).collect(),
-                        ..point.clone()
-                    }
+                    let mut point = point.clone();
+                    point.index = one(&point.index);
+                    point.below = point.below.iter().map(one).collect();
+                    point
                 };
                 points.iter().map(exchange).collect::<Vec<_>>()
             };
@@ -188,7 +176,7 @@ async fn what_older_indexes_tell_comes_back() {
     }
     put_successor(&memory, COPY, |head| {
         let what = RetiredObject::File(ObjectId::new(1, 99));
-        head.retired.push(Retirement { since: head.number, what, bytes: 9 });
+        head.retired.push(Retirement::new(head.number, what, 9));
     })
     .await;
     let report = repair(&memory).await;

@@ -1,22 +1,14 @@
 //! Each loss, alone and with the heads, their copies, or both: what is kept is what a naive look at the truth says can be kept, to the
 //! machine and the point; each of that restores, or is named as damaged; and a verification afterwards says what the repair said.
 
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::model::DiskMap;
-use offsite::model::Head;
-use offsite::model::ObjectId;
-use offsite::model::PointKind;
-use offsite::model::RestorePoint;
-use offsite::model::Run;
-use offsite::model::StoredBlock;
+use offsite::model::{DiskMap, Head, ObjectId, PointKind, RestorePoint, Run, StoredBlock};
 use offsite::report::Operation;
-use offsite::retention::Gfs;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{Gfs, Policy};
 use offsite::{BackupMethod, Damage, TransformJob, Transforms, Verify};
 use offsite_core::Index;
+use offsite_core::format::WireFormat;
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::Repository;
 use offsite_repository::testing::Memory;
@@ -331,7 +323,7 @@ impl Scene {
 /// What keeps the points of some evenings, and those of Sundays as archives.
 fn with_archives() -> Transforms {
     let gfs = Gfs::new(2, 0, 0, 0).unwrap();
-    Transforms::keeping(Policy { regular: Regular::Simple(keep(4)), gfs: Some(gfs), ..Policy::default() })
+    Transforms::keeping(Policy::new(keep(4)).with_gfs(gfs))
 }
 
 /// What happens to the machines before an evening; one of them joins on that of `joins`.

@@ -6,15 +6,11 @@ mod discard;
 mod headless;
 mod losses;
 
-use offsite::model::CommitId;
-use offsite_core::format::WireFormat;
 use std::sync::Arc;
 
-use offsite::model::Head;
-use offsite::model::PointKind;
-use offsite::model::Sequence;
-use offsite::model::StoredBlock;
+use offsite::model::{CommitId, Head, PointKind, Sequence, StoredBlock};
 use offsite::{Basis, Error, JobFolder, MapSeed, OpenRepository, Repair, RepairReport, SyncRequest, Verify};
+use offsite_core::format::WireFormat;
 use offsite_core::format::frame::HEADER_BYTES;
 use offsite_repository::testing::Memory;
 use offsite_repository::{Key, Repository, RepositoryExt};
@@ -468,7 +464,8 @@ async fn a_writer_of_before_cannot_commit_after_a_repair() {
     let memory = scene.without(is_in("head")).await;
     repair(&memory).await;
     // What a writer that slept all the time would store next.
-    let next = Head { number: old.number + 1, commit: CommitId::new([7; 16]), ..old };
+    let mut next = old;
+    (next.number, next.commit) = (next.number + 1, CommitId::new([7; 16]));
     memory.put(&key(&format!("{COPY}/head/{:020}", next.number)), next.encode().unwrap().into()).await.unwrap();
     let repository = open_memory(&memory).await;
     let folder = JobFolder::open(&repository, &job(COPY)).await.unwrap();

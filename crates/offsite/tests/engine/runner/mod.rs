@@ -338,7 +338,7 @@ async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_on
     let first = run_once(&world, &settings).await;
     assert_eq!(first.status(), RunStatus::Success, "{first:#?}");
     let other = Living::new();
-    let lease = Lease { holder: other.holder.clone(), duration_secs: 60 };
+    let lease = Lease::new(other.holder.clone(), 60);
     put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
     let single = run_once(&world, &settings).await;
     assert_eq!(single.status(), RunStatus::Failed, "{single:#?}");

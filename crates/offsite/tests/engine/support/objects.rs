@@ -1,28 +1,14 @@
 //! The objects of a job folder as they are stored, read behind the engine's back.
 
-use offsite::model::CommitId;
-use offsite_core::format::WireFormat;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use offsite::model::BlockMap;
-use offsite::model::DiskMap;
-use offsite::model::Head;
-use offsite::model::Lease;
-use offsite::model::MachineMap;
-use offsite::model::ObjectId;
-use offsite::model::RestorePoint;
-use offsite::model::RetiredObject;
-use offsite::model::Status;
+use offsite::model::{
+    BlockMap, CommitId, DiskMap, Head, Lease, MachineMap, ObjectId, RestorePoint, RetiredObject, Status,
+};
 use offsite_core::Index;
-use offsite_core::format::ENVELOPE_BYTES;
-use offsite_core::format::Envelope;
-use offsite_core::format::Kind;
-use offsite_core::format::backup_file::BackupFileHeader;
-use offsite_core::format::backup_file::region_bytes;
-use offsite_core::format::decode_record;
-use offsite_core::format::encode_record;
-use offsite_core::format::records;
+use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat, decode_record, encode_record, records};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Reclaim, Repository, RepositoryExt};
 
@@ -84,7 +70,7 @@ pub async fn put_successor(memory: &Memory, job: &str, change: impl FnOnce(&mut 
 }
 
 pub fn foreign_lease(duration_secs: u32) -> Lease {
-    Lease { holder: FOREIGN_HOLDER.to_owned(), duration_secs }
+    Lease::new(FOREIGN_HOLDER.to_owned(), duration_secs)
 }
 
 /// The map, each disk of which claims to be a byte shorter than its blocks are.
@@ -98,7 +84,7 @@ pub fn shortened(map: &BlockMap) -> BlockMap {
                 DiskMap::new(disk.identity().clone(), size, count, disk.keeps_blocks(), disk.runs().to_vec()).unwrap(),
             )
         });
-        shorter.insert(name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() });
+        shorter.insert(name.clone(), MachineMap::new(machine.captured, disks.collect()));
     }
     shorter
 }

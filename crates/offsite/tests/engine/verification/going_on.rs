@@ -2,11 +2,7 @@
 
 use offsite::model::PointKind;
 use offsite::report::{MachineOutcome, Note, Operation, TransformReport};
-use offsite::retention::Anchors;
-use offsite::retention::Gfs;
-use offsite::retention::Method;
-use offsite::retention::Policy;
-use offsite::retention::Regular;
+use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{Compact, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
 
@@ -18,13 +14,13 @@ use crate::support::{
 };
 
 /// A copy of three days with an archive of the first, made as `method` says as soon as a transform runs.
-async fn archived(method: Method, options: MemoryOptions) -> (Memory, Transforms) {
+async fn archived(method: ArchiveMethod, options: MemoryOptions) -> (Memory, Transforms) {
     let (memory, transforms, _) = archived_from_source(method, options).await;
     (memory, transforms)
 }
 
 /// As [`archived`], with the source.
-async fn archived_from_source(method: Method, options: MemoryOptions) -> (Memory, Transforms, OpenRepository) {
+async fn archived_from_source(method: ArchiveMethod, options: MemoryOptions) -> (Memory, Transforms, OpenRepository) {
     let (_, primary) = memory_repository().await;
     let (target, second) = memory_repository_with(options).await;
     let mut machines = Machines::new(7);
@@ -32,14 +28,14 @@ async fn archived_from_source(method: Method, options: MemoryOptions) -> (Memory
     machines.add("db01", &[3 * BLOCK]);
     let anchors = Anchors::default().at_hour(22).unwrap();
     let gfs = |method| Some(Gfs::new(3, 0, 0, 0).unwrap().with_method(method).with_anchors(anchors));
-    let policy = |method| Policy { regular: Regular::Simple(keep(2)), gfs: gfs(method), ..Policy::default() };
+    let policy = |method| Policy::new(keep(2)).with_gfs(gfs(method));
     // Every Sunday's point is flagged; 2026-11-01 is one.
     for number in 0..11 {
         for name in ["web01", "db01"] {
             machines.change(name, 1);
         }
         machines.backup(&primary, &["web01", "db01"]).run(day(number)).await.unwrap();
-        let shared = Transforms::keeping(policy(Method::Shared)).apply_changes_at_once(true);
+        let shared = Transforms::keeping(policy(ArchiveMethod::Shared)).apply_changes_at_once(true);
         copy_job(&primary, &second).transforms(shared).run(day(number)).await.unwrap();
     }
     assert!(!newest_head(&target, COPY).chain.archives().is_empty());
@@ -67,7 +63,7 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
     for is_known in [true, false] {
         // What is cloned is not read, so that nothing is noticed of it then.
         let options = MemoryOptions::default().with_clone_range(is_known);
-        let (memory, transforms) = archived(Method::Independent, options).await;
+        let (memory, transforms) = archived(ArchiveMethod::Independent, options).await;
         let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
         // One that the archive shares with the chain.
         let chain = newest(&memory, COPY);
@@ -111,7 +107,7 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
 #[tokio::test]
 async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
     let options = MemoryOptions::default().with_reclaim(false).with_patch(true);
-    let (memory, shared) = archived(Method::Shared, options).await;
+    let (memory, shared) = archived(ArchiveMethod::Shared, options).await;
     let chain = newest_head(&memory, COPY).chain;
     let increment = step(&memory, COPY, &chain.points()[1]);
     let (_, _, _, in_increment) = increment.stored().next().unwrap();
@@ -120,7 +116,7 @@ async fn damage_that_a_transform_meets_is_noted_and_stops_nothing() {
     for at in [&in_increment, &in_archive] {
         flip(&memory, COPY, at);
     }
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..shared.retention.clone().unwrap() };
+    let policy = shared.retention.clone().unwrap().with_regular(keep(2));
     let fold = shared.merge(MergeMethod::Fold).retention(policy).compact(Compact::all());
     // One more point, so that a merge is due.
     let (_, primary) = memory_repository().await;
@@ -151,8 +147,8 @@ async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
         machines.add("db01", &[3 * BLOCK]);
         machines.fill_with_noise("db01");
         let anchors = Anchors::default().at_hour(22).unwrap();
-        let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(Method::Active).with_anchors(anchors);
-        let policy = Policy { regular: Regular::Simple(keep(9)), gfs: Some(gfs), ..Policy::default() };
+        let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_method(ArchiveMethod::Active).with_anchors(anchors);
+        let policy = Policy::new(keep(9)).with_gfs(gfs);
         let mut told = 0;
         for number in 0..9 {
             machines.change("web01", 1);
@@ -185,7 +181,7 @@ async fn an_active_full_takes_from_the_chain_what_its_source_has_damaged() {
 /// A frame is said to be damaged and is not, and an index cannot be read that needs it, too: nothing is let go on that word.
 #[tokio::test]
 async fn nothing_is_healed_while_an_index_cannot_be_read() {
-    let (memory, transforms, primary) = archived_from_source(Method::Shared, MemoryOptions::default()).await;
+    let (memory, transforms, primary) = archived_from_source(ArchiveMethod::Shared, MemoryOptions::default()).await;
     let archive = newest_head(&memory, COPY).chain.archives()[0].clone();
     let chain = newest(&memory, COPY);
     let shared = |at: &_| chain.stored().any(|(.., other)| place(&other) == place(at));
@@ -216,7 +212,7 @@ async fn an_intact_point_becomes_the_archive_in_place_of_a_damaged_one() {
     machines.add("web01", &[3 * BLOCK]);
     let gfs = Gfs::new(3, 0, 0, 0).unwrap().with_anchors(Anchors::default().at_hour(22).unwrap());
     let keeping = |points, gfs: &Gfs| {
-        let policy = Policy { regular: Regular::Simple(keep(points)), gfs: Some(*gfs), ..Policy::default() };
+        let policy = Policy::new(keep(points)).with_gfs(*gfs);
         Transforms::keeping(policy).apply_changes_at_once(true)
     };
     for number in 0..10 {

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use offsite::model::BlockMap;
-use offsite::model::StoredBlock;
+use offsite::model::{BlockMap, StoredBlock};
 use offsite::report::{HealedFrom, MergeReason, Note, Operation, TransformReport};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
 use offsite_repository::{ErrorKind, Prefix, Verb};
@@ -267,7 +265,7 @@ async fn a_job_verifies_and_heals_by_itself() {
     let (primary, second) = (open_memory(&scene.source).await, open_memory(&scene.target).await);
     let (_, _, _, at) = newest(&scene.target, COPY).stored().nth(2).unwrap();
     flip(&scene.target, COPY, &at);
-    let policy = Policy { regular: Regular::Simple(keep(9)), ..Policy::default() };
+    let policy = Policy::new(keep(9));
     let (mut blocks, mut ends, mut found) = (0, 0, 0);
     for number in 3..12 {
         scene.back_up(&primary, number, 3).await;
@@ -334,7 +332,7 @@ async fn with_a_damaged_increment() -> (Arc<Memory>, OpenRepository, Machines, S
 }
 
 fn folding(repository: &OpenRepository) -> TransformJob {
-    let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
+    let policy = Policy::new(keep(4));
     let transforms = Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true);
     TransformJob::new(repository, job(JOB)).transforms(transforms)
 }
@@ -485,7 +483,7 @@ async fn a_plan_gives_no_place_away_that_the_run_holds() {
     let (.., at) = full.stored().find(|(_, _, block, _)| *block == 5).unwrap();
     flip(&target, COPY, &at);
     assert_eq!(verify(&second, COPY).await.damage.len(), 1);
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let transforms = Transforms::keeping(policy).merge(MergeMethod::Fold).apply_changes_at_once(true);
     let copy = copy_job(&primary, &second).transforms(transforms);
     let planned: Vec<_> = copy.plan(day(3)).await.unwrap().operations.into_iter().map(|done| done.operation).collect();

@@ -6,14 +6,11 @@ mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite::model::BlockMap;
-use offsite::model::StoredBlock;
+use offsite::model::{BlockMap, StoredBlock};
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{CopyJob, MergeMethod, OpenRepository, Transforms, Verify, VerifyReport};
-use offsite_core::format::Kind;
-use offsite_core::format::decode_record;
 use offsite_core::format::records::Verification;
+use offsite_core::format::{Kind, decode_record};
 use offsite_repository::Key;
 use offsite_repository::testing::Memory;
 
@@ -123,7 +120,7 @@ impl Scene {
     }
 
     fn copy(&self, primary: &OpenRepository, second: &OpenRepository) -> CopyJob {
-        let policy = Policy { regular: Regular::Simple(keep(4)), ..Policy::default() };
+        let policy = Policy::new(keep(4));
         copy_job(primary, second).transforms(Transforms::keeping(policy).merge(self.merge))
     }
 }

@@ -1,12 +1,11 @@
 //! Heads: numbers, recovery, and commits whose outcome is in doubt.
 
-use offsite_core::format::WireFormat;
 use std::collections::BTreeSet;
 
 use offsite::model::Head;
 use offsite::retention::Policy;
-use offsite::retention::Regular;
 use offsite::{Error, OpenRepository, Repair, TransformJob, Transforms, Verify};
+use offsite_core::format::WireFormat;
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Key, Prefix, Verb};
 
@@ -101,7 +100,7 @@ async fn recovery_is_done_once() {
 }
 
 fn keeping_three() -> Transforms {
-    Transforms::keeping(Policy { regular: Regular::Simple(keep(3)), ..Policy::default() })
+    Transforms::keeping(Policy::new(keep(3)))
 }
 
 /// Whatever a run was cut off in, and be it just before its commit: a plan is what the next run does.
@@ -253,7 +252,7 @@ async fn what_a_run_has_left_whose_heads_are_lost_is_no_obstacle() {
     let before = newest_head(&target, COPY);
     let reader = Living::new();
     pin(&target, COPY, &reader.holder).await;
-    let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+    let policy = Policy::new(keep(2));
     let merging = Transforms::keeping(policy).apply_changes_at_once(true);
     let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
     merge.run(day(3)).await.unwrap();
@@ -274,7 +273,7 @@ async fn a_merge_that_a_second_copy_tells_counts_once_something_was_let_go_by_it
         let reader = Living::new();
         let pinned = pin(&target, COPY, &reader.holder).await;
         assert!(is_held || target.remove(&pinned));
-        let policy = Policy { regular: Regular::Simple(keep(2)), ..Policy::default() };
+        let policy = Policy::new(keep(2));
         let merging = Transforms::keeping(policy).apply_changes_at_once(true);
         let merge = TransformJob::new(&second, job(COPY)).transforms(merging);
         let report = merge.run(day(3)).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::event::{RunnerEvent, RunnerEvents};
 use super::slots::{Slot, Slots};
-use crate::{Gate, JobName, Passage};
+use crate::{Activity, Gate, JobName, Passage};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -91,7 +91,7 @@ impl WindowGate {
 
 #[async_trait]
 impl Gate for WindowGate {
-    async fn pass(&self, bytes: u64) -> Passage {
+    async fn pass(&self, _activity: &Activity<'_>, bytes: u64) -> Passage {
         if !self.enter().await {
             return Passage::Stop;
         }

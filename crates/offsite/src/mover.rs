@@ -40,7 +40,7 @@ pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;
 pub(crate) use receive::receive;
-pub(crate) use scrub::{Flaw, scrub};
+pub(crate) use scrub::{Flaw, Scrubbed, scrub};
 pub(crate) use stream::{Sink, Source};
 pub(crate) use transfer::{Aliases, Checking, Headers, Way, transfer};
 

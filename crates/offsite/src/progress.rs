@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::stream::{self, Stream, StreamExt};
+use offsite_core::plan::Batch;
 use offsite_core::{DiskNumber, MachineName};
 
-use crate::JobName;
+use crate::{Error, Gate, JobName, OpenGate, Passage, Result};
 
 /// Listens to long operations. Whoever listens implements what it wants to hear. Calls should return at once.
 pub trait Progress: Send + Sync {
@@ -169,6 +171,23 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
+/// Who listens to an operation, and what lets its block data through.
+#[derive(Clone, Copy)]
+pub(crate) struct Control<'a> {
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) gate: &'a dyn Gate,
+}
+
+impl<'a> Control<'a> {
+    pub(crate) fn new(progress: &'a dyn Progress, gate: &'a dyn Gate) -> Self {
+        Self { progress, gate }
+    }
+
+    pub(crate) fn teller(self, task: Task, job: &'a JobName) -> Teller<'a> {
+        Teller::new(self.progress, task, job).gate(self.gate)
+    }
+}
+
 /// Whom a part of an operation tells how far it is, and what it is a part of.
 #[derive(Clone, Copy)]
 pub(crate) struct Teller<'a> {
@@ -178,11 +197,17 @@ pub(crate) struct Teller<'a> {
     machine: Option<&'a MachineName>,
     disk: Option<DiskNumber>,
     within: Option<&'a Running<'a>>,
+    gate: &'a dyn Gate,
 }
 
 impl<'a> Teller<'a> {
     pub(crate) fn new(listener: &'a dyn Progress, task: Task, job: &'a JobName) -> Self {
-        Self { listener, task, job, machine: None, disk: None, within: None }
+        Self { listener, task, job, machine: None, disk: None, within: None, gate: &OpenGate }
+    }
+
+    /// That the activity passes through this gate.
+    pub(crate) fn gate(self, gate: &'a dyn Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// That only this machine is worked on.
@@ -217,6 +242,27 @@ impl<'a> Running<'a> {
     /// Whoever works on a part of this activity: it tells of no activity of its own.
     pub(crate) fn part(&'a self) -> Teller<'a> {
         Teller { within: Some(self), ..self.teller }
+    }
+
+    /// Asks the gate whether so many bytes may be read.
+    pub(crate) async fn pass(&self, bytes: u64) -> Passage {
+        let done = self.done_bytes.load(Ordering::Relaxed);
+        self.teller.gate.pass(&self.activity(done, self.teller.machine, self.teller.disk), bytes).await
+    }
+
+    /// The batches that the gate lets through, one after the other, and then [`Error::Stopped`] if it ends the activity.
+    pub(crate) fn passed<'b>(&'b self, batches: Vec<Batch>) -> impl Stream<Item = Result<Batch>> + Send + 'b {
+        stream::iter(batches).then(move |batch| async move {
+            match self.pass(batch.range.end - batch.range.start).await {
+                Passage::Go => Ok(batch),
+                Passage::Stop => Err(self.stopped()),
+            }
+        })
+    }
+
+    /// That the gate has ended the activity.
+    pub(crate) fn stopped(&self) -> Error {
+        Error::stopped(self.teller.task, self.teller.job)
     }
 
     pub(crate) fn advance(&self, bytes: u64) {

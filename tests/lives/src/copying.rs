@@ -11,7 +11,7 @@ use offsite::model::MachineName;
 use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
-use offsite::{CopyJob, Gate, Passage, RunPlan, Transforms};
+use offsite::{Activity, CopyJob, Gate, Passage, RunPlan, Transforms};
 
 use crate::expect::{Asking, Expected};
 use crate::judge::{Makes, judge_operations, judge_tally};
@@ -38,7 +38,7 @@ impl Until {
 
 #[async_trait]
 impl Gate for Until {
-    async fn pass(&self, bytes: u64) -> Passage {
+    async fn pass(&self, _activity: &Activity<'_>, bytes: u64) -> Passage {
         let left = self.left.load(Ordering::Relaxed);
         if bytes > left {
             self.has_stopped.store(true, Ordering::Relaxed);

@@ -22,7 +22,10 @@ impl Error {
             | Self::UnknownDisk { .. }
             | Self::NothingYet { .. }
             | Self::Incomplete { .. } => ErrorClass::NotThere,
-            Self::NoSource { .. } | Self::CommitUnknown { .. } | Self::SnapshotExpired { .. } => ErrorClass::RetryLater,
+            Self::NoSource { .. }
+            | Self::CommitUnknown { .. }
+            | Self::SnapshotExpired { .. }
+            | Self::Stopped { .. } => ErrorClass::RetryLater,
             Self::Io { source, .. } => of_file(Some(source), ErrorClass::RetryLater),
             Self::Image { source, .. } | Self::ExportFile { source, .. } => {
                 of_file(source.as_ref(), ErrorClass::WrongInput)

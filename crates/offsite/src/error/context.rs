@@ -138,7 +138,8 @@ impl Error {
             | Self::JobHasPoints { job, .. }
             | Self::WrongKindOfJob { job, .. }
             | Self::NameTaken { job, .. }
-            | Self::SnapshotExpired { job, .. } => Some(job.as_str()),
+            | Self::SnapshotExpired { job, .. }
+            | Self::Stopped { job, .. } => Some(job.as_str()),
             Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.job(),
             _ => None,
         };
@@ -246,6 +247,7 @@ impl Error {
             | Self::Fenced { at, .. }
             | Self::CommitUnknown { at, .. }
             | Self::SnapshotExpired { at, .. }
+            | Self::Stopped { at, .. }
             | Self::Image { at, .. }
             | Self::ExportFile { at, .. }
             | Self::PathTaken { at, .. }
@@ -285,6 +287,7 @@ impl Error {
             | Self::Fenced { at, .. }
             | Self::CommitUnknown { at, .. }
             | Self::SnapshotExpired { at, .. }
+            | Self::Stopped { at, .. }
             | Self::Image { at, .. }
             | Self::ExportFile { at, .. }
             | Self::PathTaken { at, .. }

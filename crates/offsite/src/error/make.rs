@@ -6,7 +6,7 @@ use std::path::Path;
 use offsite_core::MachineName;
 
 use super::{DamagedPart, Error, ErrorPlace, Located};
-use crate::JobName;
+use crate::{JobName, Task};
 
 impl Error {
     pub(crate) fn repository(while_doing: String, source: offsite_repository::Error) -> Self {
@@ -56,6 +56,10 @@ impl Error {
 
     pub(crate) fn commit_unknown(job: &JobName, number: u64, source: Box<offsite_repository::Error>) -> Self {
         Self::CommitUnknown { job: job.clone(), number, at: ErrorPlace::default(), source }
+    }
+
+    pub(crate) fn stopped(task: Task, job: &JobName) -> Self {
+        Self::Stopped { task, job: job.clone(), at: ErrorPlace::default() }
     }
 
     pub(crate) fn expired(job: &JobName) -> Self {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use offsite_core::{MachineName, Role, Sequence, Timestamp};
 use offsite_repository::CreateIfAbsent;
 
-use crate::{Bytes, FileUser, JobName};
+use crate::{Bytes, FileUser, JobName, Task};
 
 pub(crate) use context::{Context, Located, Within, within};
 pub use context::{ErrorPlace, Side};
@@ -265,6 +265,17 @@ pub enum Error {
         /// The last error.
         #[source]
         source: Box<offsite_repository::Error>,
+    },
+    /// The caller's gate has ended the operation. Nothing of it is visible.
+    #[error("the {task} of job {job} was stopped")]
+    #[non_exhaustive]
+    Stopped {
+        /// The operation.
+        task: Task,
+        /// The job.
+        job: JobName,
+        /// Where.
+        at: ErrorPlace,
     },
     /// What a reader needed was released while it read; its pin had been lost.
     #[error("job {job} has released what this run was reading; start again from a newer restore point")]

@@ -9,7 +9,7 @@ use offsite_core::{DiskNumber, MachineName, RepositoryId, Role, Sequence, Timest
 use offsite_repository::{CreateIfAbsent, ErrorKind, Key};
 
 use super::*;
-use crate::{FileUser, JobName};
+use crate::{FileUser, JobName, Task};
 
 /// Lists the variants. One that is not listed does not compile; one that is listed and has no instance fails the test.
 macro_rules! variants {
@@ -45,6 +45,7 @@ variants!(
     Fenced,
     CommitUnknown,
     SnapshotExpired,
+    Stopped,
     Image,
     ExportFile,
     PathTaken,
@@ -196,6 +197,7 @@ fn instances() -> Vec<(Error, Told)> {
         (Error::fenced(&job()).on(Target).at(primary), (Busy, true, Some(Target), PRIMARY, None, NIGHTLY, None)),
         (Error::commit_unknown(&job(), 12, Box::new(of_repository(ErrorKind::Indeterminate))),
             (RetryLater, true, None, None, None, NIGHTLY, None)),
+        (Error::stopped(Task::Restore, &job()), (RetryLater, true, None, None, None, NIGHTLY, None)),
         (Error::expired(&job()), (RetryLater, true, None, None, None, NIGHTLY, None)),
         (Error::image(&path(), "it cannot be read", Some(std::io::ErrorKind::PermissionDenied.into())).of_machine(&machine()),
             (WrongInput, false, Some(Image), PATH, None, None, WEB01)),

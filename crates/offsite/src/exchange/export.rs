@@ -22,11 +22,11 @@ use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
-use crate::progress::{Task, Teller};
+use crate::progress::{Control, Task};
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
-use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// The names of the two objects in every export.
 const FILE: ObjectId = ObjectId::new(1, 1);
@@ -43,6 +43,7 @@ pub struct Export {
     point: PointSelector,
     machines: Vec<MachineName>,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl Export {
@@ -55,6 +56,7 @@ impl Export {
             point: PointSelector::Latest,
             machines: Vec::new(),
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         }
     }
 
@@ -76,6 +78,13 @@ impl Export {
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the export through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -217,7 +226,7 @@ impl Export {
         let frames = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let Prepared { id, sequence, time, machines, header, plan, .. } = prepared;
         let output = Output::stream(Arc::clone(&sink), header);
-        let progress = Teller::new(self.progress.as_ref(), Task::Export, &self.job);
+        let progress = Control::new(self.progress.as_ref(), self.gate.as_ref()).teller(Task::Export, &self.job);
         let way = Way { headers: Headers::New, checking: Checking::Stored, aliases: &Aliases::new() };
         transfer(&plan.moves, std::slice::from_ref(&frames), way, output, progress).await?;
         let mut sink = sink.lock().await;

@@ -22,11 +22,11 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::disks::disks_of;
 use crate::mover::{Output, OutputHeader, Source, receive};
-use crate::progress::{Task, Teller};
+use crate::progress::{Control, Task};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// An import of an exported restore point.
 ///
@@ -38,19 +38,33 @@ pub struct Import {
     job: JobName,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl Import {
     /// An import to the folder of `job` in `repository`.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
-        Self { repository: repository.clone(), job, lease_duration: DEFAULT_LEASE, progress: Arc::new(Silent) }
+        Self {
+            repository: repository.clone(),
+            job,
+            lease_duration: DEFAULT_LEASE,
+            progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
+        }
     }
 
     /// Tells `progress` how far the import is.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the import through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -127,7 +141,7 @@ impl Import {
                     let disk = index.map.machine(&address.machine)?.disks.get(&address.disk)?;
                     Some(block_size.length_at(address.block, disk.size_bytes()))
                 };
-                let progress = Teller::new(self.progress.as_ref(), Task::Import, &self.job);
+                let progress = Control::new(self.progress.as_ref(), self.gate.as_ref()).teller(Task::Import, &self.job);
                 receive(&plan.moves, source, position, numbers, plain_bytes, &mut output, progress).await?;
                 let left = (file_start + header.file_bytes).saturating_sub(source.bytes());
                 source.read("export", left).await?;

@@ -19,11 +19,11 @@ use crate::commit::writer::{Writer, WriterSettings, first_head};
 use crate::error::within;
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
-use crate::progress::{Step, Task, Teller};
+use crate::progress::{Control, Step, Task};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};
-use crate::{DEFAULT_LEASE, DamagedPart, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, DamagedPart, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
 ///
@@ -37,6 +37,7 @@ pub struct MapSeed {
     seed_job: JobName,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 /// What mapping a seed would cost.
@@ -81,6 +82,7 @@ impl MapSeed {
             seed_job,
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         })
     }
 
@@ -88,6 +90,13 @@ impl MapSeed {
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the map through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -261,7 +270,7 @@ impl MapSeed {
         let layout = writer.layout().clone();
         let head = writer.head().clone();
         let mut plan = Plan::default();
-        let progress = Teller::new(self.progress.as_ref(), Task::Map, &self.job);
+        let progress = Control::new(self.progress.as_ref(), self.gate.as_ref()).teller(Task::Map, &self.job);
         let progress =
             progress.begin(Step::Transfer, contents.frames.values().map(|block| u64::from(block.at.length)).sum());
         for new in self.new_files(seed, &head, contents, writer.minter()) {

@@ -18,10 +18,11 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::image::{ImageSource, disk_names};
 use crate::jobs::transform::{Transforms, heal_and_transform};
+use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use method::{BackupMethod, FullKind};
 pub use plan::{BackupPlan, PlannedBackup};
@@ -46,6 +47,7 @@ pub struct BackupJob {
     transforms: Transforms,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl BackupJob {
@@ -63,6 +65,7 @@ impl BackupJob {
             transforms: Transforms::default(),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         }
     }
 
@@ -130,6 +133,13 @@ impl BackupJob {
         self
     }
 
+    /// Lets the block data of the backup through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
+        self
+    }
+
     /// Makes one restore point, of the time `now`.
     ///
     /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
@@ -172,9 +182,9 @@ impl BackupJob {
         let latest = indexes.state(&steps).await?;
         let nothing = BlockMap::empty();
         let blocks = if making == Making::ActiveFull { &nothing } else { &latest };
-        let progress = self.progress.as_ref();
+        let control = Control::new(self.progress.as_ref(), self.gate.as_ref());
         let before_step = Before { blocks, latest: &latest };
-        let stored = store_blocks(&self.repository, writer, images, before_step, now, progress).await?;
+        let stored = store_blocks(&self.repository, writer, images, before_step, now, control).await?;
         let StoredStep { plan, machines, failed, abandoned } = stored;
         let place = Place { sequence: writer.head().next_sequence, now, steps: &steps, latest: &latest };
         let Points { point, rollback } = place.points(making, &plan, &mut indexes, || writer.mint()).await?;
@@ -191,7 +201,7 @@ impl BackupJob {
             duration: start.elapsed(),
         };
         let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
-        let transform = heal_and_transform(writer, &mut indexes, &transforms, now, 1, progress).await?;
+        let transform = heal_and_transform(writer, &mut indexes, &transforms, now, 1, control).await?;
         Ok(BackupReport {
             sequence: point.sequence,
             time: now,

@@ -22,10 +22,11 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::findings::Findings;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
+use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
@@ -55,6 +56,7 @@ pub struct CopyJob {
     adopts: bool,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 /// What a look at the sources of a copy job found.
@@ -102,6 +104,7 @@ impl CopyJob {
             adopts: false,
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         })
     }
 
@@ -173,6 +176,13 @@ impl CopyJob {
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the copy through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -365,10 +375,14 @@ impl CopyJob {
         now: Timestamp,
         added: u32,
     ) -> Result<TransformReport> {
-        let progress = self.progress.as_ref();
-        let healed = heal(writer, indexes, sources, progress).await?;
-        let (fulls, notes) = self.make_fulls(writer, indexes, sources).await?;
-        let mut report = transform(writer, indexes, settings, now, added, progress).await?;
+        let control = Control::new(self.progress.as_ref(), self.gate.as_ref());
+        let healed = heal(writer, indexes, sources, control).await?;
+        let (fulls, notes) = match healed.is_stopped {
+            true => (Vec::new(), Vec::new()),
+            false => self.make_fulls(writer, indexes, sources, control).await?,
+        };
+        let mut report = transform(writer, indexes, settings, now, added, control).await?;
+        report.is_stopped |= healed.is_stopped;
         report.operations.splice(0..0, healed.operations.into_iter().chain(fulls));
         report.notes.splice(0..0, healed.notes.into_iter().chain(notes));
         Ok(report)
@@ -386,13 +400,14 @@ impl CopyJob {
         writer: &mut Writer,
         indexes: &mut Indexes,
         sources: &[&JobFolder],
+        control: Control<'_>,
     ) -> Result<(Vec<OperationReport>, Vec<Note>)> {
         let (mut done, mut notes) = (Vec::new(), Vec::new());
         let mut sources = sources;
         while let Some(sequence) = whole::waiting(writer.head(), self.transforms.retention.as_ref()) {
             let drafted = whole::draft(&mut writer.plan_context(indexes), sources, sequence).await?;
             let (note, reads_source) = (whole::note(&drafted.operation), !drafted.sources.is_empty());
-            match carried_out(writer, drafted, self.progress.as_ref()).await {
+            match carried_out(writer, drafted, control).await {
                 Ok(Some(report)) => {
                     notes.extend(note);
                     done.push(report);
@@ -404,6 +419,8 @@ impl CopyJob {
                     notes.push(Note::FullNotRead { sequence, why: (&error).into() });
                     sources = &[];
                 }
+                // What is left, the transforms that follow would be stopped at as well.
+                Err(Error::Stopped { .. }) => break,
                 Err(error) => return Err(error),
             }
         }

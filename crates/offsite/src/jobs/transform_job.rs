@@ -10,9 +10,10 @@ use crate::commit::dry_run::DryRun;
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
+use crate::progress::Control;
 use crate::reader::job_folder::JobFolder;
 use crate::report::TransformReport;
-use crate::{DEFAULT_LEASE, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
 /// space is given back. No source is needed, and no restore point is made.
@@ -23,6 +24,7 @@ pub struct TransformJob {
     transforms: Transforms,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl TransformJob {
@@ -36,6 +38,7 @@ impl TransformJob {
             transforms: Transforms::default(),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         }
     }
 
@@ -57,6 +60,13 @@ impl TransformJob {
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the transforms through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -83,7 +93,8 @@ impl TransformJob {
 
     async fn run_with(&self, writer: &mut Writer, now: Timestamp) -> Result<TransformReport> {
         let mut indexes = crate::reader::indexes::Indexes::new(&self.repository, writer.layout(), writer.head().folder);
-        heal_and_transform(writer, &mut indexes, &self.transforms, now, 0, self.progress.as_ref()).await
+        let control = Control::new(self.progress.as_ref(), self.gate.as_ref());
+        heal_and_transform(writer, &mut indexes, &self.transforms, now, 0, control).await
     }
 
     /// What the folder is, so that the run changes nothing of it: opening it as a writer would make a folder that is not there.

@@ -16,7 +16,7 @@ use super::codec::{Sealed, open_frame};
 use super::output::Output;
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
-use crate::gate::{Gate, Passage};
+use crate::gate::Passage;
 use crate::progress::{Step, Teller};
 use crate::report::ErrorSummary;
 use crate::{Error, Result};
@@ -56,11 +56,10 @@ pub(crate) async fn copy(
     plan: &Plan,
     sources: &[FrameSource],
     placement: Placement,
-    gate: &dyn Gate,
     mut output: Output<'_>,
     progress: Teller<'_>,
 ) -> Result<Copied> {
-    match carry(plan, sources, placement, gate, &mut output, progress).await {
+    match carry(plan, sources, placement, &mut output, progress).await {
         Ok(copied) => output.finish().await.map(|()| copied),
         Err(error) => {
             output.abort().await;
@@ -73,7 +72,6 @@ async fn carry(
     plan: &Plan,
     sources: &[FrameSource],
     placement: Placement,
-    gate: &dyn Gate,
     output: &mut Output<'_>,
     progress: Teller<'_>,
 ) -> Result<Copied> {
@@ -86,7 +84,7 @@ async fn carry(
     let mut reads = stream::iter(batches)
         .then(|batch| async {
             let is_open = !halted.load(Ordering::Relaxed)
-                && gate.pass(batch.range.end - batch.range.start).await == Passage::Go
+                && progress.pass(batch.range.end - batch.range.start).await == Passage::Go
                 && !halted.load(Ordering::Relaxed);
             is_open.then_some(batch)
         })

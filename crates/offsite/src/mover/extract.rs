@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use offsite_core::format::FormatError;
 use offsite_core::plan::{Batch, batches};
 use offsite_core::{BlockSize, DiskNumber};
@@ -56,12 +56,16 @@ pub(crate) async fn extract(
         .await
     };
     let write = &write;
-    let mut batches = stream::iter(batches(wanted, |block| block.at))
-        .map(|batch| async move {
-            let items = batch.items.clone();
-            around_loss(wanted, batch, write).await.map(|(done, error)| (items, done, error))
-        })
-        .buffer_unordered(IN_FLIGHT);
+    let mut batches = Box::pin(
+        progress
+            .passed(batches(wanted, |block| block.at))
+            .map(|batch| async move {
+                let batch = batch?;
+                let items = batch.items.clone();
+                around_loss(wanted, batch, write).await.map(|(done, error)| (items, done, error))
+            })
+            .buffer_unordered(IN_FLIGHT),
+    );
     let mut lost = Lost::default();
     while let Some(batch) = batches.next().await {
         let (items, done, error) = batch?;
@@ -81,6 +85,7 @@ pub(crate) async fn extract(
             blocking(move || write_zeros(sink.as_ref(), start..end)).await?;
         }
     }
+    drop(batches);
     progress.end();
     Ok(lost)
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::try_join;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use offsite_core::ObjectId;
 use offsite_core::plan::{BATCH_BYTES_MAX, Batch, Move};
 use offsite_repository::{Extent, Repository};
@@ -26,9 +26,15 @@ pub(crate) async fn fold(
     progress: Teller<'_>,
 ) -> Result<()> {
     let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let mut reads = stream::iter(batches(moves, alignment))
-        .map(|batch| async move { (frames.read(&batch).await, batch) })
-        .buffered(IN_FLIGHT);
+    let passed = progress.passed(batches(moves, alignment));
+    let mut reads = Box::pin(
+        passed
+            .map(|batch| async move {
+                let batch = batch?;
+                Ok((frames.read(&batch).await?, batch))
+            })
+            .buffered(IN_FLIGHT),
+    );
     let fold = Fold { moves, alignment, frames, file, progress: &progress };
     let mut lot = fold.next_lot(&mut reads).await?;
     while !lot.is_empty() {
@@ -36,6 +42,7 @@ pub(crate) async fn fold(
         let ((), next) = try_join(patch(frames, file, lot), fold.next_lot(&mut reads)).await?;
         lot = next;
     }
+    drop(reads);
     progress.end();
     Ok(())
 }
@@ -51,13 +58,13 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     /// What is written with one flush; nothing at the end.
-    async fn next_lot(&self, reads: &mut (impl Stream<Item = (Result<Bytes>, Batch)> + Unpin)) -> Result<Vec<Extent>> {
+    async fn next_lot(&self, reads: &mut (impl Stream<Item = Result<(Bytes, Batch)>> + Unpin)) -> Result<Vec<Extent>> {
         let mut extents: Vec<Extent> = Vec::new();
         let mut lot_bytes = 0;
         while lot_bytes < PATCH_BYTES
-            && let Some((bytes, batch)) = reads.next().await
+            && let Some(read) = reads.next().await
         {
-            let bytes = bytes?;
+            let (bytes, batch) = read?;
             for step in &self.moves[batch.items.clone()] {
                 let frame = frame_in(&bytes, &batch, step.from)?;
                 let wanted = Wanted { address: step.address.clone(), at: step.from };

@@ -15,6 +15,7 @@ use offsite_core::{
 use super::codec::{self, Sealed};
 use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
+use crate::Passage;
 use crate::image::{DiskImage, ImageSource, OpenImage, failed};
 use crate::progress::Running;
 use crate::{Error, Result};
@@ -127,6 +128,14 @@ pub(crate) async fn ingest(
         })
         .buffered(OPEN_AHEAD)
         .flat_map(stream::iter)
+        .then(|(position, step)| async move {
+            let Step::Blocks(_, blocks) = &step else { return (position, step) };
+            let bytes = u64::from(blocks.end - blocks.start) * u64::from(block_size.bytes());
+            match progress.pass(bytes).await {
+                Passage::Go => (position, step),
+                Passage::Stop => (position, Step::Failed(progress.stopped())),
+            }
+        })
         .map(|(position, step)| {
             let is_given_up = Arc::clone(&given_up[machines[position]]);
             async move {
@@ -137,7 +146,8 @@ pub(crate) async fn ingest(
                 (position, blocking(work).await)
             }
         })
-        .buffered(IN_FLIGHT);
+        .buffered(IN_FLIGHT)
+        .boxed();
     let mut ingest = Ingest::default();
     let mut current: Option<State> = None;
     let mut new_files: BTreeSet<ObjectId> = BTreeSet::new();
@@ -176,7 +186,7 @@ pub(crate) async fn ingest(
                 state.warnings.extend(warning);
                 ingest.disks.push(state.finish(block_size)?);
             }
-            Err(error @ Error::Image { .. }) => {
+            Err(error @ (Error::Image { .. } | Error::Stopped { .. })) => {
                 given_up[machines[position]].store(true, Ordering::Relaxed);
                 ingest.abandon(&disk.machine, current.take(), &new_files, error);
             }

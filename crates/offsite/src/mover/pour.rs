@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use offsite_core::BlockSize;
 use offsite_core::plan::{Batch, batches};
 
@@ -42,12 +42,16 @@ pub(crate) async fn pour(
         .await
     };
     let open = &open;
-    let mut batches = stream::iter(batches(wanted, |block| block.at))
-        .map(|batch| async move {
-            let items = batch.items.clone();
-            around_loss(wanted, batch, open).await.map(|(done, error)| (items, done, error))
-        })
-        .buffered(IN_FLIGHT);
+    let mut batches = Box::pin(
+        progress
+            .passed(batches(wanted, |block| block.at))
+            .map(|batch| async move {
+                let batch = batch?;
+                let items = batch.items.clone();
+                around_loss(wanted, batch, open).await.map(|(done, error)| (items, done, error))
+            })
+            .buffered(IN_FLIGHT),
+    );
     let mut lost = Lost::default();
     while let Some(batch) = batches.next().await {
         let (items, done, error) = batch?;
@@ -69,6 +73,7 @@ pub(crate) async fn pour(
     }
     sink.zeros(size_bytes.saturating_sub(sink.bytes())).await?;
     sink.flush().await?;
+    drop(batches);
     progress.end();
     Ok(lost)
 }

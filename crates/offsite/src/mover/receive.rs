@@ -1,5 +1,6 @@
 //! An export's frames into backup files.
 
+use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use offsite_core::format::FormatError;
 use offsite_core::plan::{Address, Batch, Move, batches};
@@ -29,7 +30,8 @@ pub(crate) async fn receive(
         let numbers = numbers(&step.address.machine);
         numbers.ok_or_else(|| Error::defect(format!("machine {} has no number", step.address.machine)))
     };
-    let reads = stream::unfold((source, start, batches(moves, |step| step.from).into_iter()), read_next);
+    let passed = progress.passed(batches(moves, |step| step.from)).boxed();
+    let reads = stream::unfold((source, start, passed), read_next);
     let mut checked = reads
         .map(|read| {
             let wanted = read.as_ref().ok().map(|(_, batch)| {
@@ -79,16 +81,20 @@ pub(crate) async fn receive(
             progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
+    drop(checked);
     progress.end();
     Ok(())
 }
 
-type Reading<'a> = (&'a mut Source, u64, std::vec::IntoIter<Batch>);
+type Reading<'a> = (&'a mut Source, u64, BoxStream<'a, Result<Batch>>);
 type Read = Result<(bytes::Bytes, Batch)>;
 
 /// The bytes of the next batch, the padding before it read past.
 async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Reading<'a>)> {
-    let batch = rest.next()?;
+    let batch = match rest.next().await? {
+        Ok(batch) => batch,
+        Err(stopped) => return Some((Err(stopped), (source, at, stream::empty().boxed()))),
+    };
     let length = batch.range.end - batch.range.start;
     let read = async {
         // The header before the frames may claim the bytes of the first.
@@ -104,6 +110,6 @@ async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Rea
             let end = batch.range.end;
             Some((Ok((bytes, batch)), (source, end, rest)))
         }
-        Err(error) => Some((Err(error), (source, at, Vec::new().into_iter()))),
+        Err(error) => Some((Err(error), (source, at, stream::empty().boxed()))),
     }
 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use std::future::ready;
+
+use futures::StreamExt;
 use offsite_core::format::FormatError;
 use offsite_core::plan::{Batch, batches};
 use offsite_repository::ErrorKind;
@@ -22,33 +24,48 @@ pub(crate) struct Flaw {
     pub(crate) is_gone: bool,
 }
 
-/// Reads every wanted block (ordered by file and offset) and returns those that are damaged.
-pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progress: Teller<'_>) -> Result<Vec<Flaw>> {
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Scrubbed {
+    /// The blocks that are damaged.
+    pub(crate) flaws: Vec<Flaw>,
+    /// How many of the wanted blocks were read, in their order. Fewer than there are, if the gate has ended it.
+    pub(crate) count: usize,
+}
+
+/// Reads the wanted blocks (ordered by file and offset), until the gate ends it.
+pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progress: Teller<'_>) -> Result<Scrubbed> {
     let progress = progress.begin(Step::Check, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
-    let mut results = stream::iter(batches(wanted, |block| block.at))
-        .map(|batch| async move {
-            let items = batch.items.clone();
-            let flaws = match examine(wanted, source, batch).await {
-                // Cut off somewhere: frames before the cut are there.
-                Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
-                    one_by_one(wanted, source, items.clone()).await
-                }
-                // The object is gone: every block in it is lost, and the others are still to be looked at.
-                Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
-                answer => answer,
-            };
-            flaws.map(|flaws| (items, flaws))
-        })
-        .buffered(IN_FLIGHT);
-    let mut flaws = Vec::new();
+    let passed = progress.passed(batches(wanted, |block| block.at)).take_while(|batch| ready(batch.is_ok()));
+    let mut results = Box::pin(
+        passed
+            .filter_map(|batch| ready(batch.ok()))
+            .map(|batch| async move {
+                let items = batch.items.clone();
+                let flaws = match examine(wanted, source, batch).await {
+                    // Cut off somewhere: frames before the cut are there.
+                    Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
+                        one_by_one(wanted, source, items.clone()).await
+                    }
+                    // The object is gone: every block in it is lost, and the others are still to be looked at.
+                    Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
+                    answer => answer,
+                };
+                flaws.map(|flaws| (items, flaws))
+            })
+            .buffered(IN_FLIGHT),
+    );
+    let (mut flaws, mut count) = (Vec::new(), 0);
     while let Some(result) = results.next().await {
         let (items, found) = result?;
+        count = items.end;
         progress.advance(wanted[items].iter().map(|block| u64::from(block.at.length)).sum());
         flaws.extend(found);
     }
+    drop(results);
     progress.end();
-    Ok(flaws)
+    Ok(Scrubbed { flaws, count })
 }
 
 /// Reads a batch and returns the blocks in it that are damaged.

@@ -32,7 +32,7 @@ async fn an_outage_during_a_scrub_is_no_damage() {
         sample.faulty.inject(Fault::after_calls(calls, ErrorKind::Unavailable).on(Verb::Read));
         let scrubbed = scrub(Arc::clone(&wanted), &sample.frames(), quiet(&job())).await;
         if sample.faulty.failures() == calls {
-            let damaged: Vec<u32> = scrubbed.unwrap().iter().map(|flaw| flaw.block.address.block).collect();
+            let damaged: Vec<u32> = scrubbed.unwrap().flaws.iter().map(|flaw| flaw.block.address.block).collect();
             assert_eq!(damaged, [4, 5]);
             break;
         }

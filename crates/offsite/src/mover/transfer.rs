@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use offsite_core::ObjectId;
 use offsite_core::plan::{Address, Batch, Move, move_batches};
 
@@ -82,20 +82,18 @@ async fn carry(
 ) -> Result<()> {
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let mut reads = stream::iter(move_batches(moves))
-        .map(|batch| async move {
-            let Some(source) = sources.get(source_of(moves, &batch)) else {
-                return (Err(no_source()), batch);
-            };
-            let bytes = match source.read(&batch).await {
-                Ok(bytes) if way.checking == Checking::Digest => check(moves, way, source, &batch, bytes).await,
-                answer => answer,
-            };
-            (bytes, batch)
-        })
-        .buffered(IN_FLIGHT);
-    while let Some((bytes, batch)) = reads.next().await {
-        let bytes = bytes?;
+    let read = |batch: Result<Batch>| async move {
+        let batch = batch?;
+        let source = sources.get(source_of(moves, &batch)).ok_or_else(no_source)?;
+        let bytes = match source.read(&batch).await {
+            Ok(bytes) if way.checking == Checking::Digest => check(moves, way, source, &batch, bytes).await,
+            answer => answer,
+        };
+        Ok::<_, Error>((bytes?, batch))
+    };
+    let mut reads = Box::pin(progress.passed(move_batches(moves)).map(read).buffered(IN_FLIGHT));
+    while let Some(read) = reads.next().await {
+        let (bytes, batch) = read?;
         let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
         for step in &moves[batch.items.clone()] {
             let frame = frame_in(&bytes, &batch, step.from)?;
@@ -120,6 +118,7 @@ async fn carry(
             progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
         }
     }
+    drop(reads);
     progress.end();
     Ok(())
 }

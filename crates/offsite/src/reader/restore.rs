@@ -16,11 +16,11 @@ use offsite_core::{DiskMap, DiskNumber, MachineName};
 use crate::error::within;
 use crate::image::ImageFormat;
 use crate::mover::Wanted;
-use crate::progress::{Task, Teller};
+use crate::progress::{Control, Task, Teller};
 use crate::reader::disk_selector::DiskSelector;
 use crate::reader::job_folder::PointSelector;
 use crate::report::RestoreReport;
-use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use disk_target::DiskTarget;
 
@@ -40,6 +40,7 @@ pub struct Restore {
     overwrites: bool,
     salvages: bool,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl Restore {
@@ -56,6 +57,7 @@ impl Restore {
             salvages: false,
             format: ImageFormat::Raw,
             progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
         }
     }
 
@@ -100,6 +102,13 @@ impl Restore {
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Lets the block data of the restore through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
         self
     }
 
@@ -159,7 +168,7 @@ impl Restore {
     }
 
     pub(super) fn teller(&self) -> Teller<'_> {
-        Teller::new(self.progress.as_ref(), Task::Restore, &self.job).machine(&self.machine)
+        Control::new(self.progress.as_ref(), self.gate.as_ref()).teller(Task::Restore, &self.job).machine(&self.machine)
     }
 }
 

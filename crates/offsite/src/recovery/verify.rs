@@ -14,12 +14,12 @@ use offsite_repository::{ErrorKind, RepositoryExt};
 use crate::error::{Context, within};
 use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
-use crate::mover::{FrameSource, Wanted, scrub};
-use crate::progress::{Task, Teller};
+use crate::mover::{FrameSource, Scrubbed, Wanted, scrub};
+use crate::progress::{Control, Task};
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
 use crate::report::{Damage, Note, Touched, VerifyReport};
-use crate::{Error, JobName, OpenRepository, Progress, Result, Side, Silent};
+use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// A verification of a job's restore points.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub struct Verify {
     read_data: bool,
     budget_bytes: Option<u64>,
     progress: Arc<dyn Progress>,
+    gate: Arc<dyn Gate>,
 }
 
 impl Verify {
@@ -36,7 +37,14 @@ impl Verify {
     /// missing or cut off are remembered, so that the next run puts them back.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
-        Self { repository: repository.clone(), job, read_data: false, budget_bytes: None, progress: Arc::new(Silent) }
+        Self {
+            repository: repository.clone(),
+            job,
+            read_data: false,
+            budget_bytes: None,
+            progress: Arc::new(Silent),
+            gate: Arc::new(OpenGate),
+        }
     }
 
     /// Also reads every block and compares it with its digest.
@@ -61,15 +69,27 @@ impl Verify {
         self
     }
 
+    /// Lets the block data of the verification through `gate`. [`Gate`] says what is kept when it ends there.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = gate;
+        self
+    }
+
     /// Verifies. Damage is a finding, not an error.
     ///
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
+        self.run_through(self.gate.as_ref())
+    }
+
+    /// As [`Verify::run`], through this gate.
+    pub(crate) fn run_through<'a>(&'a self, gate: &'a dyn Gate) -> BoxFuture<'a, Result<VerifyReport>> {
         let tell = |error: Error| error.on(Side::Source).at(|| self.repository.located()).in_job(&self.job);
         within(tell, async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let result = self.run_pinned(&folder).await;
+            let result = self.run_pinned(&folder, gate).await;
             // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
             let is_held = match &pin {
                 Some(pin) => pin.is_held().await,
@@ -87,7 +107,7 @@ impl Verify {
         })
     }
 
-    async fn run_pinned(&self, folder: &JobFolder) -> Result<VerifyReport> {
+    async fn run_pinned(&self, folder: &JobFolder, gate: &dyn Gate) -> Result<VerifyReport> {
         let start = Instant::now();
         let points = folder.chain().all().count();
         let mut report = VerifyReport { points: points as u64, ..VerifyReport::default() };
@@ -112,7 +132,7 @@ impl Verify {
         let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
         let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
         let found = Findings { cut, indexes: unread, ..Findings::default() };
-        self.read(folder, &states, there, found, &mut report).await?;
+        self.read(folder, &states, there, found, &mut report, gate).await?;
         // A copy that is no newer than the head that was read tells nothing.
         let copy = copy.filter(|copy| *copy > folder.head().number);
         report.notes.extend(objects::newer_copy(&heads, folder.layout(), copy).await?);
@@ -130,6 +150,7 @@ impl Verify {
         there: Vec<Wanted>,
         mut found: Findings,
         report: &mut VerifyReport,
+        gate: &dyn Gate,
     ) -> Result<()> {
         let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
         if !found.indexes.is_empty() {
@@ -137,18 +158,24 @@ impl Verify {
             let hidden = before.damaged.iter().filter(|(place, _)| !known.contains(place));
             found.damaged.extend(hidden.map(|(place, digest)| (*place, *digest)));
         }
-        let Share { read_before, due, left } = match self.budget_bytes {
+        let Share { read_before, due, mut left } = match self.budget_bytes {
             None if !self.read_data => Share { read_before: there, ..Share::default() },
             Some(bytes) => Share::of(there, before.next, bytes),
             None => Share { due: there, ..Share::default() },
         };
-        report.bytes_read = bytes_of(&due);
-        report.bytes_left = bytes_of(&left);
         let has_read = self.read_data || self.budget_bytes.is_some();
         let next = if has_read { left.first().map(place) } else { before.next };
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
-        let progress = Teller::new(self.progress.as_ref(), Task::Verify, &self.job);
-        let flaws = scrub(Arc::new(due), &source, progress).await?;
+        let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Verify, &self.job);
+        let due = Arc::new(due);
+        let Scrubbed { flaws, count } = scrub(Arc::clone(&due), &source, progress).await?;
+        let (read, not_read) = due.split_at(count.min(due.len()));
+        report.is_stopped = !not_read.is_empty();
+        report.bytes_read = bytes_of(read);
+        report.bytes_left = bytes_of(&left) + bytes_of(not_read);
+        // The next verification goes on with the first block that was not read.
+        let next = not_read.first().map_or(next, |block| Some(place(block)));
+        left.splice(0..0, not_read.iter().cloned());
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {

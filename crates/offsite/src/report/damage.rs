@@ -45,6 +45,8 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
     /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
     pub bytes_left: u64,
+    /// Whether the gate has ended it. The next one goes on from there.
+    pub is_stopped: bool,
     /// What else should be known.
     pub notes: Vec<Note>,
     /// How long it took.

@@ -26,6 +26,8 @@ pub struct TransformReport {
     pub release_duration: Duration,
     /// What the verification at the end of the phase found, if one was asked for.
     pub verification: Option<VerifyReport>,
+    /// Whether the gate has ended the phase. The next run does what is left.
+    pub is_stopped: bool,
     /// What is known to be damaged in the chain after all that.
     pub damage: KnownDamage,
     /// Why less was pruned than the policy asks for, if so, and what could not be put back.

@@ -17,9 +17,9 @@ use crate::commit::writer::Writer;
 use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
-use crate::progress::{Step, Task, Teller};
+use crate::progress::{Control, Step, Task};
 use crate::report::MachineBackup;
-use crate::{Error, OpenRepository, Progress, Result};
+use crate::{Error, OpenRepository, Result};
 
 /// The images of a run's machines.
 pub(super) struct Images {
@@ -85,7 +85,7 @@ pub(super) async fn store_blocks(
     images: Images,
     Before { blocks: previous, latest }: Before<'_>,
     now: Timestamp,
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<StoredStep> {
     let Images { machines, mut failed, bytes } = images;
     let (_, numbers) = number_machines(&writer.head().machines, machines.keys());
@@ -130,7 +130,7 @@ pub(super) async fn store_blocks(
     let layout = writer.layout().clone();
     let mut output = Output::new(repository, &layout, header);
     let total_bytes = bytes.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-    let progress = Teller::new(progress, Task::Backup, layout.job()).begin(Step::Transfer, total_bytes);
+    let progress = control.teller(Task::Backup, layout.job()).begin(Step::Transfer, total_bytes);
     let ingested =
         ingest(&disks, block_size, DEFAULT_LEVEL, &mut output, &mut placer, || writer.mint(), &progress).await;
     let ingested = match ingested {
@@ -144,6 +144,9 @@ pub(super) async fn store_blocks(
     failed.extend(ingested.failed);
     if ingested.disks.is_empty() {
         output.abort().await;
+        if failed.values().any(|error| matches!(error, Error::Stopped { .. })) {
+            return Err(Error::stopped(Task::Backup, writer.layout().job()));
+        }
         return Err(Error::no_machine(writer.layout().job(), failed));
     }
     output.finish().await?;

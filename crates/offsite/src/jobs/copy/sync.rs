@@ -13,7 +13,7 @@ use super::{CopyJob, latest_state};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
-use crate::progress::{Task, Teller};
+use crate::progress::{Control, Task};
 use crate::reader::indexes::Indexes;
 use crate::report::{
     BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
@@ -79,8 +79,8 @@ impl CopyJob {
         let placement = stored.header.placement(&self.target);
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
-        let progress = Teller::new(self.progress.as_ref(), Task::Copy, &self.name);
-        let copied = copy(&stored.plan, &frames, placement, gate, output, progress).await?;
+        let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
+        let copied = copy(&stored.plan, &frames, placement, output, progress).await?;
         let reasons = reasons(&stored, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);

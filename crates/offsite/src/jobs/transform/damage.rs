@@ -9,15 +9,16 @@ use std::sync::Arc;
 use offsite_core::plan::Move;
 
 use super::merge::length_of;
+use crate::Result;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::mover::{FrameSource, Wanted, scrub};
-use crate::progress::{Task, Teller};
-use crate::{Progress, Result};
+use crate::progress::Control;
+use crate::progress::Task;
 
 /// Looks which of the blocks that `moves` carry out of the chain's own files are damaged, and which of their files are cut off, and notes
 /// them. Returns how many there are: if none is, it was not damage that ended the operation.
-pub(super) async fn note(writer: &Writer, moves: &[Move], progress: &dyn Progress) -> Result<usize> {
+pub(super) async fn note(writer: &Writer, moves: &[Move], control: Control<'_>) -> Result<usize> {
     // What is missing may be the doing of a run that took the job over.
     if moves.is_empty() || !writer.is_newest().await? {
         return Ok(0);
@@ -28,8 +29,8 @@ pub(super) async fn note(writer: &Writer, moves: &[Move], progress: &dyn Progres
     });
     let wanted: BTreeMap<_, _> = wanted.collect();
     let own = FrameSource::new(writer.repository(), writer.layout(), writer.head());
-    let progress = Teller::new(progress, Task::Transform, writer.layout().job());
-    let flaws = scrub(Arc::new(wanted.into_values().collect()), &own, progress).await?;
+    let progress = control.teller(Task::Transform, writer.layout().job());
+    let flaws = scrub(Arc::new(wanted.into_values().collect()), &own, progress).await?.flaws;
     let mut findings = Findings::load(writer.repository(), writer.layout(), writer.head().folder).await?;
     // Where blocks are cloned, the padding after the last one counts, too.
     let mut cut = BTreeMap::new();

@@ -18,9 +18,10 @@ use crate::folder::findings::Findings;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
-use crate::progress::{Task, Teller};
+use crate::progress::Control;
+use crate::progress::Task;
 use crate::report::{BlockTraffic, Carriage, MoveReason, Operation, OperationReport, Tally};
-use crate::{Error, Progress, Result};
+use crate::{Error, Result};
 
 /// An operation that is planned to the last byte.
 #[derive(Debug)]
@@ -131,12 +132,12 @@ pub(super) fn releases(operation: &Operation) -> bool {
 pub(crate) async fn carry_out(
     writer: &mut Writer,
     drafted: DraftedOperation,
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<OperationReport> {
     let start = Instant::now();
     let before = writer.repository().block_counts();
     let source_before: Counts = block_counts(&drafted.sources);
-    carry(writer, &drafted, progress).await?;
+    carry(writer, &drafted, control).await?;
     let DraftedOperation { operation, draft, sources, .. } = drafted;
     let planned = draft.plan.cost();
     commit(writer, draft).await?;
@@ -159,10 +160,10 @@ fn task(operation: &Operation) -> Task {
 }
 
 /// Carries the blocks of a draft to where its plan says, durably.
-async fn carry(writer: &mut Writer, drafted: &DraftedOperation, progress: &dyn Progress) -> Result<()> {
+async fn carry(writer: &mut Writer, drafted: &DraftedOperation, control: Control<'_>) -> Result<()> {
     let plan = &drafted.draft.plan;
     let layout = writer.layout().clone();
-    let progress = Teller::new(progress, task(&drafted.operation), layout.job());
+    let progress = control.teller(task(&drafted.operation), layout.job());
     let own = || FrameSource::new(writer.repository(), writer.layout(), writer.head());
     if let Some(file) = plan.patched.keys().next() {
         return fold(&plan.moves, plan.alignment, &own(), *file, progress).await;

@@ -17,17 +17,19 @@ use offsite_core::{BlockMap, Chain, Digest, MachineName, ObjectId, RestorePoint,
 use super::draft::DraftedOperation;
 use super::stack::{Relaid, relaid};
 use super::{PlannedOperation, carried_out, imagine};
+use crate::Error;
 use crate::commit::draft::Says;
 use crate::commit::dry_run::DryRun;
 use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
 use crate::folder::findings::{Findings, Place};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
+use crate::progress::Control;
 use crate::progress::{Task, Teller};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
-use crate::{Progress, Result, Silent};
+use crate::{Result, Silent};
 
 /// An operation puts back at most so many bytes, or one block.
 const PIECE_BYTES: u64 = 1 << 30;
@@ -38,6 +40,8 @@ pub(crate) struct Healed {
     pub(crate) operations: Vec<OperationReport>,
     /// What cannot be healed.
     pub(crate) notes: Vec<Note>,
+    /// Whether the gate has ended it.
+    pub(crate) is_stopped: bool,
 }
 
 /// Puts back all known damaged blocks of which the chain or one of `sources` has the bytes.
@@ -45,14 +49,14 @@ pub(crate) async fn heal(
     writer: &mut Writer,
     indexes: &mut Indexes,
     sources: &[&JobFolder],
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<Healed> {
     let (mut healing, mut healed) = (Healing::new(sources), Healed::default());
     loop {
         let drafted = healing.draft(&mut writer.plan_context(indexes)).await?;
         let Some(drafted) = drafted else { break };
         let reads_source = !drafted.sources.is_empty();
-        match carried_out(writer, drafted, progress).await {
+        match carried_out(writer, drafted, control).await {
             Ok(Some(done)) => {
                 healed.operations.push(done);
                 forget(writer, &healing.taken).await?;
@@ -61,6 +65,10 @@ pub(crate) async fn heal(
             Ok(None) => {}
             Err(error) if error.is_loss() && reads_source => {
                 healed.notes.push(Note::NotHealedFromSource { why: (&error).into() });
+                break;
+            }
+            Err(Error::Stopped { .. }) => {
+                healed.is_stopped = true;
                 break;
             }
             Err(error) => return Err(error),
@@ -219,7 +227,7 @@ impl<'a> Healing<'a> {
                 stored.map(|Found { address, at }| Wanted { address: address.clone(), at: *at }).collect();
             blocks.sort_by_key(|block| (block.at.file, block.at.offset));
             let quiet = Teller::new(&Silent, Task::Heal, context.indexes.layout().job());
-            let flaws = scrub(Arc::new(blocks), &frames, quiet).await?;
+            let flaws = scrub(Arc::new(blocks), &frames, quiet).await?.flaws;
             let flawed: BTreeSet<Digest> = flaws.iter().map(|flaw| flaw.block.at.digest).collect();
             self.bad.extend(flaws.iter().map(|flaw| (source, (flaw.block.at.file, flaw.block.at.offset))));
             sound.extend(found.into_iter().filter(|(digest, _)| !flawed.contains(digest)));

@@ -24,14 +24,16 @@ use draft::carry_out;
 use offsite_core::Timestamp;
 use offsite_core::retention::Policy;
 
+use crate::Error;
 use crate::claims::lease::sealed_when_taken;
 use crate::commit::dry_run::DryRun;
 use crate::commit::release::release_all;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
+use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::report::{KnownDamage, Note, OperationReport, TransformReport};
-use crate::{Progress, Result, Verify};
+use crate::{Result, Verify};
 
 pub(crate) use agenda::removes_machines;
 
@@ -67,10 +69,11 @@ pub(crate) async fn heal_and_transform(
     settings: &Transforms,
     now: Timestamp,
     added: u32,
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<TransformReport> {
-    let healed = heal(writer, indexes, &[], progress).await?;
-    let mut report = transform(writer, indexes, settings, now, added, progress).await?;
+    let healed = heal(writer, indexes, &[], control).await?;
+    let mut report = transform(writer, indexes, settings, now, added, control).await?;
+    report.is_stopped |= healed.is_stopped;
     report.operations.splice(0..0, healed.operations);
     report.notes.splice(0..0, healed.notes);
     Ok(report)
@@ -83,7 +86,7 @@ pub(crate) async fn transform(
     settings: &Transforms,
     now: Timestamp,
     added: u32,
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<TransformReport> {
     let mut report = TransformReport::default();
     let clock = writer.clock();
@@ -92,19 +95,29 @@ pub(crate) async fn transform(
         loop {
             let drafted = agenda.next(&mut writer.plan_context(indexes)).await?;
             let Some(drafted) = drafted else { break };
-            let Some(done) = carried_out(writer, drafted, progress).await? else {
-                agenda.again();
-                continue;
+            let done = match carried_out(writer, drafted, control).await {
+                Ok(Some(done)) => done,
+                Ok(None) => {
+                    agenda.again();
+                    continue;
+                }
+                Err(Error::Stopped { .. }) => {
+                    report.is_stopped = true;
+                    break;
+                }
+                Err(error) => return Err(error),
             };
             if draft::releases(&done.operation) {
                 // The next piece may need the room that this one leaves.
-                give_back(writer, &mut report, progress).await?;
+                give_back(writer, &mut report, control).await?;
             }
             report.operations.push(done);
         }
         report.notes.append(&mut agenda.notes());
         writer.compacted(agenda.compacted());
-        if agenda.is_held_back() {
+        if report.is_stopped {
+            // The next run goes on under the policy of before.
+        } else if agenda.is_held_back() {
             report.notes.push(Note::PolicyChanged);
         } else {
             writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
@@ -113,9 +126,9 @@ pub(crate) async fn transform(
         // By a clock that is wrong, every point looks newer or older than it is; nothing is lost by waiting.
         report.notes.push(Note::ClockInDoubt { clock });
     }
-    give_back(writer, &mut report, progress).await?;
-    if let Some(bytes) = settings.verify_bytes {
-        verify(writer, bytes, &mut report).await;
+    give_back(writer, &mut report, control).await?;
+    if let Some(bytes) = settings.verify_bytes.filter(|_| !report.is_stopped) {
+        verify(writer, bytes, &mut report, control).await;
     }
     let head = writer.head();
     let findings = Findings::load_and_tidy(writer.repository(), writer.layout(), head.folder).await?;
@@ -129,12 +142,12 @@ pub(crate) async fn transform(
 pub(crate) async fn carried_out(
     writer: &mut Writer,
     drafted: DraftedOperation,
-    progress: &dyn Progress,
+    control: Control<'_>,
 ) -> Result<Option<OperationReport>> {
     let own = drafted.sources.is_empty();
     let moves = if own { drafted.draft.plan.moves.clone() } else { Vec::new() };
-    match carry_out(writer, drafted, progress).await {
-        Err(error) if error.is_loss() && own => match damage::note(writer, &moves, progress).await? {
+    match carry_out(writer, drafted, control).await {
+        Err(error) if error.is_loss() && own => match damage::note(writer, &moves, control).await? {
             0 => Err(error),
             _ => Ok(None),
         },
@@ -143,9 +156,9 @@ pub(crate) async fn carried_out(
 }
 
 /// Verifies a share of the chain. What the phase has done stays done, whatever comes of it.
-async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
+async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport, control: Control<'_>) {
     let share = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
-    let found = match share.run().await {
+    let found = match share.run_through(control.gate).await {
         Ok(found) => found,
         Err(error) => return report.notes.push(Note::NotVerified { why: (&error).into() }),
     };
@@ -157,9 +170,9 @@ async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport) {
 }
 
 /// Releases what no reader holds.
-async fn give_back(writer: &mut Writer, report: &mut TransformReport, progress: &dyn Progress) -> Result<()> {
+async fn give_back(writer: &mut Writer, report: &mut TransformReport, control: Control<'_>) -> Result<()> {
     let start = Instant::now();
-    report.released.add(release_all(writer, progress).await?);
+    report.released.add(release_all(writer, control.progress).await?);
     report.release_duration += start.elapsed();
     Ok(())
 }

@@ -157,6 +157,7 @@ fn told_to_all(error: Arc<Error>) -> Error {
             at: at.clone(),
             source: Box::new(offsite_repository::Error::new(source.kind(), "read").with_source(source.to_string())),
         },
+        Error::Stopped { task, job, at } => Error::Stopped { task: *task, job: job.clone(), at: at.clone() },
         other => Error::defect(other.to_string()),
     }
 }

@@ -204,7 +204,7 @@ async fn read(
     }
     let source = FrameSource::new(&survey.repository, &survey.layout, head);
     let progress = Teller::new(progress, Task::Repair, survey.layout.job());
-    Ok((scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?, missing))
+    Ok((scrub(Arc::new(blocks.into_values().collect()), &source, progress).await?.flaws, missing))
 }
 
 pub(super) fn place(block: &Wanted) -> Place {

@@ -10,7 +10,7 @@ use crate::runner::event::RunnerEvent;
 use crate::runner::slots::{Slot, Slots};
 use crate::runner::status::Wait;
 use crate::runner::tell::Teller;
-use crate::{Gate, Passage};
+use crate::{Activity, Gate, Passage};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -95,7 +95,7 @@ impl WindowGate {
 
 #[async_trait]
 impl Gate for WindowGate {
-    async fn pass(&self, bytes: u64) -> Passage {
+    async fn pass(&self, _activity: &Activity<'_>, bytes: u64) -> Passage {
         if !self.enter().await {
             return Passage::Stop;
         }

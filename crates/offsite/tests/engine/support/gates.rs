@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use offsite::{Gate, Passage};
+use offsite::{Activity, Gate, Passage};
 use tokio::sync::Semaphore;
 
 /// Lets so many requests through, then ends the transfer.
@@ -18,7 +18,7 @@ impl StopAfter {
 
 #[async_trait]
 impl Gate for StopAfter {
-    async fn pass(&self, _bytes: u64) -> Passage {
+    async fn pass(&self, _activity: &Activity<'_>, _bytes: u64) -> Passage {
         let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left.is_ok() { Passage::Go } else { Passage::Stop }
     }
@@ -47,7 +47,7 @@ impl Held {
 
 #[async_trait]
 impl Gate for Held {
-    async fn pass(&self, _bytes: u64) -> Passage {
+    async fn pass(&self, _activity: &Activity<'_>, _bytes: u64) -> Passage {
         self.waiting.add_permits(1);
         self.passes.acquire().await.unwrap().forget();
         Passage::Go

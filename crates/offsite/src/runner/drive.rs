@@ -50,8 +50,8 @@ struct Drive {
     asked: Option<Asked>,
     /// Those who want a run that cannot begin yet.
     wanted: Vec<oneshot::Sender<RunEnd>>,
-    /// Whether a transfer goes on outside its window, because somebody has asked for it.
-    is_forced: bool,
+    /// Those who want the running transfer to go on outside its window.
+    forced: Vec<oneshot::Sender<RunEnd>>,
     /// Whether the window is closed, as far as the running sync was told.
     is_shut: bool,
     /// Whether what was done last has failed.
@@ -162,7 +162,7 @@ impl Drive {
             is_single: false,
             asked: None,
             wanted: Vec::new(),
-            is_forced: false,
+            forced: Vec::new(),
             is_shut: false,
             is_failing: false,
             told: None,
@@ -254,7 +254,7 @@ impl Drive {
     /// Lets the running transfer wait or go on, and tells what is waited for.
     fn hold(&mut self) {
         let is_held = self.setup.control.is_held();
-        let is_shut = self.is_shut && !self.is_forced;
+        let is_shut = self.is_shut && self.forced.is_empty();
         if let Some(gate) = &self.gate
             && gate.pause(is_held || is_shut)
         {

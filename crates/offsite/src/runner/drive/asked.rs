@@ -18,31 +18,33 @@ pub(super) struct Asked {
 impl Drive {
     /// Begins what somebody has asked for, if that can begin now; whether it has begun.
     pub(super) fn begin_asked(&mut self) -> bool {
-        let wanted = self.setup.control.take_runs();
-        self.wanted.extend(wanted);
+        self.wanted.extend(self.setup.control.take_runs());
         if let Some(asked) = &mut self.asked {
             asked.answers.append(&mut self.wanted);
         }
-        if self.wanted.is_empty() || self.is_single {
-            return false;
+        if self.gate.is_some() {
+            // A transfer that waits for its window would be waited for until then.
+            self.forced.append(&mut self.wanted);
         }
         if self.task.is_some() || !matches!(self.job.phase(), Phase::Idle | Phase::Sync) {
-            // A transfer that waits for its window would be waited for until then.
-            self.is_forced = self.gate.is_some();
+            return false;
+        }
+        // What was transferred is not all of the interval.
+        self.wanted.append(&mut self.forced);
+        if self.wanted.is_empty() || self.is_single {
             return false;
         }
         let (job, actions) = self.job.at_once(self.setup.clock.now());
         self.asked = Some(Asked { prior: self.memory.clone(), answers: std::mem::take(&mut self.wanted) });
         (self.job, self.is_single) = (job, true);
-        (self.look, self.wake, self.is_forced) = (None, None, false);
+        (self.look, self.wake) = (None, None);
         self.carry_out(actions);
         true
     }
 
     /// The interval is done by a transfer that went on because somebody has asked for it.
-    pub(super) fn answer_wanted(&mut self, report: &RunReport) {
-        self.is_forced = false;
-        for answer in self.wanted.drain(..) {
+    pub(super) fn answer_forced(&mut self, report: &RunReport) {
+        for answer in self.forced.drain(..) {
             // Whoever asked need not wait.
             let _ = answer.send(RunEnd::Done(Box::new(report.clone())));
         }

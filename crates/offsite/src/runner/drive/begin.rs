@@ -33,7 +33,7 @@ impl Drive {
         let open = self.open.clone();
         self.task = Some(Box::pin(async move { Done::Synced(sync(open, order).await) }));
         self.gate = Some(gate);
-        (self.is_shut, self.is_forced, self.is_closing) = (false, false, false);
+        (self.is_shut, self.is_closing) = (false, false);
     }
 
     /// The interval that is open, which begins with its first sync.

@@ -71,8 +71,8 @@ impl Drive {
                     self.unstored.0 = Some(report.clone());
                     if self.is_single {
                         self.ended = Some(report);
-                    } else if self.is_forced {
-                        self.answer_wanted(&report);
+                    } else {
+                        self.answer_forced(&report);
                     }
                 }
                 if let Some(last) = &mut self.memory.last {

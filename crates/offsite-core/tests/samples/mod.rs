@@ -97,7 +97,7 @@ pub(crate) fn full_index() -> Index {
 
 /// A reference to that index.
 pub(crate) fn reference(index: &Index) -> IndexReference {
-    offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point").index
+    offsite_core::format::index::point(index, &index.encode().expect("an index")).expect("its point").index
 }
 
 /// The full after a merge: on top of [`full_index`] it says what changed. Only the index below speaks of one of its machines,
@@ -176,9 +176,8 @@ pub(crate) fn indexes() -> [Index; 4] {
 /// A copy job's folder: a full that a machine was removed from later, beside the chain; a rollback, the full it leads back
 /// from, and an increment.
 pub(crate) fn head() -> Head {
-    let [mut archive, rollback, full, increment] = indexes().map(|index| {
-        offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point")
-    });
+    let [mut archive, rollback, full, increment] = indexes()
+        .map(|index| offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point"));
     archive.flags = Flags::NONE.with(Tier::Weekly).with(Tier::Yearly);
     archive.machines.retain(|machine| machine.name.as_str() != "old");
     let chain = Chain::with_archives(BlockSize::MiB1, vec![archive], vec![rollback, full, increment]);

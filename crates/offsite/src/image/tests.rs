@@ -1,5 +1,7 @@
 //! Offsite's own images and sinks keep the contract, and the suites see those that do not.
 
+#![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
+
 use std::io;
 use std::ops::Range;
 use std::path::Path;

@@ -11,7 +11,7 @@ use offsite_core::plan::Address;
 use offsite_core::{DiskMap, DiskNumber, MachineName, Run};
 
 use crate::mover::Wanted;
-use crate::reader::snapshot::Shared;
+use crate::reader::snapshot::shared::Shared;
 use crate::{Error, Result};
 
 /// So many blocks are read at once for one call.

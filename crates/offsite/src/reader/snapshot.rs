@@ -1,24 +1,26 @@
 //! Restore points that are open for reading.
 
 mod cache;
+pub(super) mod shared;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use offsite_core::{BlockSize, MachineName, MachineState, RestorePoint, Sequence, Timestamp};
+use offsite_core::{MachineName, MachineState, RestorePoint};
 use tokio::sync::Mutex;
 
-use crate::claims::pin::Pin;
-use crate::folder::disks::DiskSummary;
-use crate::mover::{FrameSource, Wanted, load};
+use crate::mover::FrameSource;
 use crate::reader::disk_reader::DiskReader;
 use crate::reader::disk_selector::DiskSelector;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::{Error, ErrorPlace, JobName, OpenRepository, Result};
 use cache::Cache;
+use shared::Shared;
+
+pub use shared::MachineSnapshot;
 
 /// So many bytes of decoded blocks are kept, unless told otherwise.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -53,31 +55,6 @@ const CACHE_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Snapshot {
     shared: Arc<Shared>,
-}
-
-/// A machine in a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineSnapshot {
-    /// Its name.
-    pub name: MachineName,
-    /// The restore point that its state is taken from.
-    pub sequence: Sequence,
-    /// When the machine was in that state.
-    pub captured: Timestamp,
-    /// Its disks, by number.
-    pub disks: Vec<DiskSummary>,
-}
-
-/// What a snapshot and its readers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    folder: JobFolder,
-    frames: FrameSource,
-    machines: BTreeMap<MachineName, MachineSnapshot>,
-    indexes: Mutex<Indexes>,
-    cache: Arc<Cache>,
-    /// None if the repository could not be written to, and once the snapshot is closed.
-    pin: Mutex<Option<Pin>>,
 }
 
 impl Snapshot {
@@ -218,43 +195,6 @@ impl Snapshot {
     }
 }
 
-impl Shared {
-    pub(super) fn block_size(&self) -> BlockSize {
-        self.folder.chain().block_size()
-    }
-
-    /// The plain bytes of a block of a disk of `size_bytes`.
-    pub(super) async fn block(self: &Arc<Self>, wanted: Wanted, size_bytes: u64) -> Result<Bytes> {
-        let place = (wanted.at.file, wanted.at.offset);
-        let load = || {
-            let shared = Arc::clone(self);
-            async move {
-                match load(wanted, &shared.frames, (shared.block_size(), size_bytes)).await {
-                    Err(error) => Err(shared.judged(error).await),
-                    answer => answer,
-                }
-            }
-        };
-        self.cache.get(place, load).await
-    }
-
-    /// What an error is: of a block that is not there as it was stored, whether it was freed, or is damaged.
-    async fn judged(&self, error: Error) -> Error {
-        if !error.is_loss() {
-            return error;
-        }
-        match self.folder.is_expired().await {
-            Ok(false) => error,
-            // Nobody knows whether it is damage; that one cannot look is certain.
-            Err(outage) => outage,
-            Ok(true) => match self.pin.lock().await.as_ref() {
-                Some(pin) if pin.is_held().await => error,
-                _ => Error::expired(self.folder.job()),
-            },
-        }
-    }
-}
-
 /// What there is to say of these states.
 async fn machines_of(
     folder: &JobFolder,
@@ -264,9 +204,9 @@ async fn machines_of(
     let mut known = BTreeMap::new();
     let mut machines = BTreeMap::new();
     for (machine, point) in states {
-        if !known.contains_key(&point.sequence) {
+        if let Entry::Vacant(unknown) = known.entry(point.sequence) {
             let steps = folder.chain().steps_to(point.sequence).unwrap_or_default();
-            known.insert(point.sequence, indexes.disks_after(&steps).await?);
+            unknown.insert(indexes.disks_after(&steps).await?);
         }
         let disks = known.get(&point.sequence).and_then(|disks| disks.get(&machine.name)).cloned();
         let (name, captured) = (machine.name.clone(), machine.captured);

@@ -260,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn a_load_that_all_have_left_is_begun_anew() {
         let (cache, loads) = (cache(100), AtomicUsize::new(0));
-        let mut first = Box::pin(cache.get(place(1), || pending()));
+        let mut first = Box::pin(cache.get(place(1), pending));
         assert!((&mut first).now_or_never().is_none());
         drop(first);
         assert_eq!(get(&cache, 1, &loads).await, 10);

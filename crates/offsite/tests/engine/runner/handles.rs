@@ -155,7 +155,7 @@ async fn a_stop_tells_what_has_arrived() {
     assert_eq!(run, open.clone().map(|report| RunEnd::Stopped(Box::new(report))));
     let Some(RunReport::Copy(report)) = open else { panic!("{open:?}") };
     assert_eq!(report.status(), RunStatus::Warning);
-    assert!(report.notes.iter().any(|note| *note == Note::Stopped), "{report:#?}");
+    assert!(report.notes.contains(&Note::Stopped), "{report:#?}");
     assert_eq!((report.point.map(|point| point.0), report.syncs.len()), (Some(1), 1), "{report:#?}");
     let bytes = |name: &str| match report.result.machines[&machine(name)] {
         MachineOutcome::Incomplete { transferred, .. } => transferred.done_bytes,

@@ -38,7 +38,7 @@ async fn a_snapshot_has_the_machines_of_a_point_or_the_newest_of_each() {
     };
     let nightly = job("nightly");
     let (web, db) = (("web01".to_owned(), 2, day(1), 2), ("db01".to_owned(), 1, day(0), 1));
-    assert_eq!(told(&latest(&repository, "nightly").await), [web.clone()]);
+    assert_eq!(told(&latest(&repository, "nightly").await), std::slice::from_ref(&web));
     assert_eq!(told(&Snapshot::newest(&repository, &nightly).await.unwrap()), [db.clone(), web]);
     let first = Snapshot::open(&repository, &nightly, PointSelector::At(day(0))).await.unwrap();
     assert_eq!(told(&first), [db, ("web01".to_owned(), 1, day(0), 2)]);

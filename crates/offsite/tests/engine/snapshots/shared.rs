@@ -80,7 +80,7 @@ async fn damage_of_a_block_fails_its_reads_alone() {
     };
     assert!(memory.corrupt(&file, at(3), 1));
     for block in 0..8 {
-        let mut buffer = vec![0; 100];
+        let mut buffer = [0; 100];
         let read = reader.read_at((block * BLOCK) as u64, &mut buffer[..99]).await;
         match read {
             Ok(read) => assert!(read == 99 && buffer[..99] == disk[block * BLOCK..][..99] && block != 3, "{block}"),

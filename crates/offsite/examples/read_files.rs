@@ -1,24 +1,25 @@
 //! One restore point, read where it lies: the first MiB of each disk.
 //!
-//! `cargo run -p offsite --example read_files -- REPOSITORY JOB` opens the newest whole state of each machine of JOB, says what is
-//! stored of its disks, and reads the first MiB of each. Nothing is restored, and a run of the job may work beside it.
+//! It opens the newest whole state of each machine of a job, says what is stored of its disks, and reads the first MiB of each. Nothing
+//! is restored, and a run of the job may work beside it.
+//!
+//! `cargo run -p offsite --example read_files`
 
-use std::sync::Arc;
+mod support;
 
-use offsite::{JobName, OpenRepository, Snapshot};
-use offsite_backends::Local;
+use offsite::{JobName, Snapshot};
+use support::{Fallible, Scratch, backup, day};
 use tokio::io::AsyncReadExt;
 
 const FIRST_BYTES: u64 = 1 << 20;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [repository, job] = arguments.as_slice() else {
-        return Err("usage: read_files REPOSITORY JOB".into());
-    };
-    let repository = OpenRepository::open(Arc::new(Local::open(repository).await?)).await?;
-    let snapshot = Snapshot::newest(&repository, &JobName::new(job)?).await?;
+async fn main() -> Fallible {
+    let scratch = Scratch::new()?;
+    let repository = scratch.repository("primary").await?;
+    let disk = scratch.disk("web01.raw", 6, 0)?;
+    backup(&repository, &disk)?.run(day(0)?).await?;
+    let snapshot = Snapshot::newest(&repository, &JobName::new("nightly")?).await?;
     for machine in snapshot.machines() {
         println!("{} as of {}, from restore point {}", machine.name, machine.captured, machine.sequence);
         for disk in &machine.disks {

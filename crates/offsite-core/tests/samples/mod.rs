@@ -176,8 +176,9 @@ pub(crate) fn indexes() -> [Index; 4] {
 /// A copy job's folder: a full that a machine was removed from later, beside the chain; a rollback, the full it leads back
 /// from, and an increment.
 pub(crate) fn head() -> Head {
-    let [mut archive, rollback, full, increment] = indexes()
-        .map(|index| offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point"));
+    let [mut archive, rollback, full, increment] = indexes().map(|index| {
+        offsite_core::format::index::point(&index, &index.encode().expect("an index")).expect("its point")
+    });
     archive.flags = Flags::NONE.with(Tier::Weekly).with(Tier::Yearly);
     archive.machines.retain(|machine| machine.name.as_str() != "old");
     let chain = Chain::with_archives(BlockSize::MiB1, vec![archive], vec![rollback, full, increment]);

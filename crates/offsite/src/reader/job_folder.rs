@@ -50,14 +50,11 @@ impl JobFolder {
         let tell = |error: Error| error.at(|| repository.located()).in_job(job);
         within(tell, async move {
             let layout = Layout::new(job.clone());
-            let mut newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
-            if newest.as_ref().is_some_and(|newest| newest.head.chain.all().next().is_none())
-                && job_folders::is_removed_job(repository, &layout).await?
-            {
-                newest = None;
-            }
-            let Some(newest) = newest else {
-                if job_folders::is_headless(repository, &layout).await? {
+            let newest = Heads::new(repository.clone(), layout.clone()).newest().await?;
+            let is_empty = newest.as_ref().is_some_and(|newest| newest.head.chain.all().next().is_none());
+            let is_removed = is_empty && job_folders::is_removed_job(repository, &layout).await?;
+            let Some(newest) = newest.filter(|_| !is_removed) else {
+                if !is_removed && job_folders::is_headless(repository, &layout).await? {
                     return Err(headless(job, &repository.location()));
                 }
                 let known = repository.jobs().await?.iter().map(ToString::to_string).collect();

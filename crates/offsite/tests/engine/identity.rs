@@ -98,7 +98,7 @@ async fn machines_of_two_hosts_are_not_mixed() {
     backed_up(&mut other, &other_host, 1).await;
     let refused = copy_job(&other_host, &second).run(day(1)).await.unwrap_err();
     assert!(matches!(refused, Error::Stranger { .. }), "{refused}");
-    for named in ["web01", "nightly", "--adopt", "another job name"] {
+    for named in ["web01", "nightly", "take it over once", "another job name"] {
         assert!(refused.to_string().contains(named), "{named}: {refused}");
     }
     // Both folders are told by their ids: names do not tell them apart.

@@ -70,7 +70,7 @@ async fn the_plan_of_a_backup_refuses_what_its_run_refuses() {
     let reverse = machines.backup(&repository, &["a"]).method(BackupMethod::Reverse);
     let (planned, run) = (reverse.plan(day(9)).await.unwrap_err(), reverse.run(day(9)).await.unwrap_err());
     assert_eq!(planned.to_string(), run.to_string());
-    let sizes = machines.backup(&repository, &["a"]).block_size(offsite::model::BlockSize::KiB256);
+    let sizes = machines.backup(&repository, &["a"]).block_size(offsite::model::BlockSize::MiB4);
     assert_eq!(sizes.plan(day(9)).await.unwrap_err().to_string(), sizes.run(day(9)).await.unwrap_err().to_string());
     // A machine that cannot be read is told, and is not in the plan.
     machines.change("a", 1);

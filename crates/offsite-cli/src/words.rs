@@ -3,6 +3,8 @@
 use offsite::report::{Doubt, Note, PatternPlace, Reason, Unseen};
 use offsite::schedule::ClockReading;
 
+use crate::advice;
+
 /// What is not as it was to be, each in a line.
 pub(crate) fn notes(notes: &[Note], doubts: &[Doubt]) -> Vec<String> {
     notes.iter().map(note).chain(doubts.iter().map(doubt)).collect()
@@ -12,7 +14,7 @@ pub(crate) fn notes(notes: &[Note], doubts: &[Doubt]) -> Vec<String> {
 pub(crate) fn note(note: &Note) -> String {
     match note {
         Note::NotSeen(what) => unseen(what),
-        Note::KeptFromChain { why, .. } => advised(note.to_string(), advice(why)),
+        Note::KeptFromChain { why, .. } => advised(note.to_string(), advice_of(why)),
         Note::ClockInDoubt { clock: ClockReading::Behind { .. } } => {
             format!("{note}; if the clock is right now, run once with `--trust-clock`")
         }
@@ -32,6 +34,7 @@ pub(crate) fn note(note: &Note) -> String {
 /// What was not looked at.
 pub(crate) fn unseen(unseen: &Unseen) -> String {
     match unseen {
+        Unseen::Heads { .. } => format!("{unseen}; {}", advice::OF_DAMAGED_HEAD),
         Unseen::Elsewhere { .. } => format!("{unseen}; the next run on it mends that"),
         _ => unseen.to_string(),
     }
@@ -58,10 +61,10 @@ pub(crate) fn doubt(doubt: &Doubt) -> String {
 
 /// Why a machine is not as it was to be.
 pub(crate) fn reason(reason: &Reason) -> String {
-    advised(reason.to_string(), advice(reason))
+    advised(reason.to_string(), advice_of(reason))
 }
 
-fn advice(reason: &Reason) -> Option<&'static str> {
+fn advice_of(reason: &Reason) -> Option<&'static str> {
     matches!(reason, Reason::OtherBlockSize { .. }).then_some("copy it under another job name")
 }
 

@@ -15,6 +15,7 @@ mod faults;
 mod file_headers;
 mod flat;
 mod fold;
+mod gates;
 mod history;
 mod identity;
 mod images;

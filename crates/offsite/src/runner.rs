@@ -64,10 +64,8 @@
 //!
 //! let evening = TimeOfDay::parse("22:00")?;
 //! let daily = Interval::new(Period::days(1)?, evening, Zone::utc());
-//! let settings = Settings {
-//!     window: Window::parse(&["mon-fri 20:00-06:00", "sat-sun"], Zone::utc())?,
-//!     ..Settings::new(Schedule::new(Every::parse("1 day")?, evening, Zone::utc()))
-//! };
+//! let schedule = Schedule::new(Every::parse("1 day")?, evening, Zone::utc());
+//! let settings = Settings::new(schedule).with_window(Window::parse(&["mon-fri 20:00-06:00", "sat-sun"], Zone::utc())?);
 //! // A job with a revision goes on over a reload that does not change it.
 //! let jobs = || {
 //!     vec![

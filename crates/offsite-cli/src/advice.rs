@@ -41,9 +41,9 @@ fn with(text: String, between: &str, error: &Error) -> String {
 /// The way out of what an error tells, if the operator has to be told one.
 fn of(error: &Error) -> Option<String> {
     match error {
-        Error::NotARepository { location, .. } => Some(format!(
-            "mount the drive or share that belongs there; a new repository is made with `offsite init {location}`"
-        )),
+        Error::NotARepository { location, .. } => {
+            Some(format!("mount it; a new repository is made with `offsite init {location}`"))
+        }
         // The object says that a newer version is needed.
         Error::Damaged { .. } if error.is_of_newer_version() => None,
         Error::Damaged { part, .. } => of_damage(part, error.job().unwrap_or("JOB")),
@@ -72,7 +72,7 @@ fn of_damage(part: &DamagedPart, job: &str) -> Option<String> {
         }
         DamagedPart::Heads => format!("`offsite repair REPO \"{job}\"` brings them back from their second copies"),
         DamagedPart::Index { .. } => format!(
-            "`offsite repair REPO \"{job}\"` makes it again from its second copy, or from the backup files, and tells what it cannot"
+            "`offsite repair REPO \"{job}\"` makes the index again from its second copy, or from the backup files, and tells what it cannot"
         ),
         DamagedPart::Point => "restore the machine from another restore point".to_owned(),
         DamagedPart::File | DamagedPart::Block { .. } => {

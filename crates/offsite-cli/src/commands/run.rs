@@ -159,7 +159,7 @@ impl<'a> One<'a> {
             print::text(local.text(&advice::in_report(&summary(report))));
         }
         for why in failures(report) {
-            print::problem(local.text(&advice::in_report(&format!("job {}: {why}", report.job))));
+            print::problem(local.text(&format!("job {}: {why}", report.job)));
         }
         if report.status() == RunStatus::Failed {
             // Else they are in the summary.

@@ -37,6 +37,7 @@ mod seams;
 #[cfg(offsite_simulation)]
 #[doc(hidden)]
 pub mod simulation;
+mod teller;
 
 pub use bytes::Bytes;
 pub use commit::remove_job::RemovedJob;

@@ -22,10 +22,11 @@ use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
-use crate::progress::{Control, Task};
+use crate::progress::Task;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
+use crate::teller::Control;
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// The names of the two objects in every export.

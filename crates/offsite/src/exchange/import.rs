@@ -22,10 +22,11 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::disks::disks_of;
 use crate::mover::{Output, OutputHeader, Source, receive};
-use crate::progress::{Control, Task};
+use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};
+use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// An import of an exported restore point.

@@ -19,10 +19,11 @@ use crate::commit::writer::{Writer, WriterSettings, first_head};
 use crate::error::within;
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
-use crate::progress::{Control, Step, Task};
+use crate::progress::{Step, Task};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{BlockTraffic, MapReport, Tally};
+use crate::teller::Control;
 use crate::{DEFAULT_LEASE, DamagedPart, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 /// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.

@@ -18,10 +18,10 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::image::{ImageSource, disk_names};
 use crate::jobs::transform::{Transforms, heal_and_transform};
-use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{BackupReport, BlockTraffic, MachineFailure, Tally};
+use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use method::{BackupMethod, FullKind};

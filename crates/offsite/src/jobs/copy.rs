@@ -22,10 +22,10 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::findings::Findings;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
-use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
+use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};

@@ -10,9 +10,9 @@ use crate::commit::dry_run::DryRun;
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
-use crate::progress::Control;
 use crate::reader::job_folder::JobFolder;
 use crate::report::TransformReport;
+use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then

@@ -17,8 +17,9 @@ use super::output::Output;
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::gate::Passage;
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
 use crate::report::ErrorSummary;
+use crate::teller::Teller;
 use crate::{Error, Result};
 
 /// What a copy has brought.

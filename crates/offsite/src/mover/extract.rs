@@ -13,7 +13,8 @@ use super::around::{Lost, around_loss};
 use super::codec::unseal;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::image::{DiskSink, failed};
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
+use crate::teller::Teller;
 use crate::{Error, Result};
 
 thread_local! {

@@ -10,7 +10,8 @@ use offsite_repository::{Extent, Repository};
 use super::codec::open_frame;
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::error::Context;
-use crate::progress::{Running, Step, Teller};
+use crate::progress::Step;
+use crate::teller::{Running, Teller};
 use crate::{Error, Result};
 
 /// What is written with one flush. Far more costs memory, far less costs flushes.

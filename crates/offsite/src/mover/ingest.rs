@@ -17,7 +17,7 @@ use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
 use crate::Passage;
 use crate::image::{DiskImage, ImageSource, OpenImage, failed};
-use crate::progress::Running;
+use crate::teller::Running;
 use crate::{Error, Result};
 
 /// A disk to back up.

@@ -11,7 +11,8 @@ use super::around::{Lost, around_loss};
 use super::extract::open_block;
 use super::{FrameSource, IN_FLIGHT, Sink, Wanted, blocking, frame_in};
 use crate::Result;
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
+use crate::teller::Teller;
 
 /// Writes a disk of `size_bytes` to `sink`, each block checked against its digest first.
 ///

@@ -10,7 +10,8 @@ use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
 use super::stream::Source;
 use super::{IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
+use crate::teller::Teller;
 use crate::{Error, Result};
 
 /// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and

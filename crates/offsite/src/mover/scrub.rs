@@ -12,7 +12,8 @@ use offsite_repository::ErrorKind;
 
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
+use crate::teller::Teller;
 use crate::{DamagedPart, Error, Result};
 
 /// A block that is not what was stored.

@@ -8,8 +8,9 @@ use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Verb};
 
 use super::{fold, scrub};
-use crate::progress::{Task, Teller};
+use crate::progress::Task;
 use crate::sample::Sample;
+use crate::teller::Teller;
 use crate::{Error, JobName, Silent};
 
 fn job() -> JobName {

@@ -10,7 +10,8 @@ use offsite_core::plan::{Address, Batch, Move, move_batches};
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
-use crate::progress::{Step, Teller};
+use crate::progress::Step;
+use crate::teller::Teller;
 use crate::{Error, Result};
 
 /// What becomes of a frame's header on the way.

@@ -16,10 +16,11 @@ use offsite_core::{DiskMap, DiskNumber, MachineName};
 use crate::error::within;
 use crate::image::ImageFormat;
 use crate::mover::Wanted;
-use crate::progress::{Control, Task, Teller};
+use crate::progress::Task;
 use crate::reader::disk_selector::DiskSelector;
 use crate::reader::job_folder::PointSelector;
 use crate::report::RestoreReport;
+use crate::teller::{Control, Teller};
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use disk_target::DiskTarget;

@@ -15,10 +15,11 @@ use crate::error::{Context, within};
 use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
 use crate::mover::{FrameSource, Scrubbed, Wanted, scrub};
-use crate::progress::{Control, Task};
+use crate::progress::Task;
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
 use crate::report::{Damage, Note, Touched, VerifyReport};
+use crate::teller::Control;
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// A verification of a job's restore points.

@@ -17,8 +17,9 @@ use crate::commit::writer::Writer;
 use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
 use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
-use crate::progress::{Control, Step, Task};
+use crate::progress::{Step, Task};
 use crate::report::MachineBackup;
+use crate::teller::Control;
 use crate::{Error, OpenRepository, Result};
 
 /// The images of a run's machines.

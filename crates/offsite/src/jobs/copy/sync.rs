@@ -13,11 +13,12 @@ use super::{CopyJob, latest_state};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
-use crate::progress::{Control, Task};
+use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::report::{
     BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
 };
+use crate::teller::Control;
 use crate::{Error, Result};
 
 impl CopyJob {

@@ -13,8 +13,8 @@ use crate::Result;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
 use crate::mover::{FrameSource, Wanted, scrub};
-use crate::progress::Control;
 use crate::progress::Task;
+use crate::teller::Control;
 
 /// Looks which of the blocks that `moves` carry out of the chain's own files are damaged, and which of their files are cut off, and notes
 /// them. Returns how many there are: if none is, it was not damage that ended the operation.

@@ -18,9 +18,9 @@ use crate::folder::findings::Findings;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
-use crate::progress::Control;
 use crate::progress::Task;
 use crate::report::{BlockTraffic, Carriage, MoveReason, Operation, OperationReport, Tally};
+use crate::teller::Control;
 use crate::{Error, Result};
 
 /// An operation that is planned to the last byte.

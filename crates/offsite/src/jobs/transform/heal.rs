@@ -24,11 +24,12 @@ use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
 use crate::folder::findings::{Findings, Place};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
-use crate::progress::Control;
-use crate::progress::{Task, Teller};
+use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
+use crate::teller::Control;
+use crate::teller::Teller;
 use crate::{Result, Silent};
 
 /// An operation puts back at most so many bytes, or one block.

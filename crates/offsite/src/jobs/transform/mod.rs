@@ -30,9 +30,9 @@ use crate::commit::dry_run::DryRun;
 use crate::commit::release::release_all;
 use crate::commit::writer::Writer;
 use crate::folder::findings::Findings;
-use crate::progress::Control;
 use crate::reader::indexes::Indexes;
 use crate::report::{KnownDamage, Note, OperationReport, TransformReport};
+use crate::teller::Control;
 use crate::{Result, Verify};
 
 pub(crate) use agenda::removes_machines;

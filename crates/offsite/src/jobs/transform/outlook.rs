@@ -23,7 +23,7 @@ impl JobFolder {
     /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
     ///
     /// # Errors
-    /// [`Error::Damaged`] names an index that cannot be used.
+    /// [`Error::Damaged`](crate::Error::Damaged) names an index that cannot be used.
     pub fn forecast<'a>(
         &'a self,
         transforms: &'a Transforms,

@@ -18,8 +18,9 @@ use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, Stack, encode_index};
 use crate::folder::disks::{DiskSummary, Disks};
 use crate::mover::{Found, FrameSource, find};
-use crate::progress::{Step, Task, Teller};
+use crate::progress::{Step, Task};
 use crate::reader::indexes::Indexes;
+use crate::teller::Teller;
 use crate::{Progress, Result};
 
 /// Where files and points beside a lost index say different things of disks, so many ways to put them together are tried.

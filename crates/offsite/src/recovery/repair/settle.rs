@@ -17,9 +17,10 @@ use super::{Basis, LeftOut};
 use crate::commit::new_index::NewIndex;
 use crate::folder::findings::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
-use crate::progress::{Task, Teller};
+use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::reader::restore::wanted;
+use crate::teller::Teller;
 use crate::{Error, Progress, Result};
 
 /// What a folder is to become.

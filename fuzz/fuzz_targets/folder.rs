@@ -124,7 +124,7 @@ async fn put_thing(memory: &Memory, thing: Thing) {
                 cut.push((file.stored(), state.length / 2));
             }
             let record = Verification { folder: ours, next, damaged, cut, indexes };
-            let Ok(record) = encode_record(Kind::Verification, &record) else { return };
+            let Ok(record) = encode_record(Kind::VerificationNotes, &record) else { return };
             put(memory, &format!("verify/{number:020}"), record).await;
         }
         Thing::Release { files, is_lost } => {

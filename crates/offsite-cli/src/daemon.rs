@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     let store = DaemonStore { files: files.clone(), results: state.clone() };
     let daemon = Daemon::new(Arc::new(store)).clock(clock.clone()).slots(slots.clone());
     apply(&daemon, config, &slots, &clock).await;
-    while signals.next().await == Told::Reload {
+    while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
                 apply(&daemon, stay(config, &state), &slots, &clock).await;
@@ -109,7 +109,7 @@ async fn stand_by(
         Failure::Failed(format!("{why}\n  choose a folder that this user may write to, with state_dir in the config"))
     };
     match FolderStore::open(state.path(), &about, clock) {
-        Err(StoreError::Held { holder, .. }) => {
+        Err(StoreError::InUse { holder, .. }) => {
             let pid = holder.map_or_else(String::new, |holder| format!(", process {},", holder.pid));
             info!("another daemon{pid} runs these jobs; standing by until it ends");
         }
@@ -123,7 +123,7 @@ async fn stand_by(
 
 /// What the daemon was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Request {
     Reload,
     Stop,
 }
@@ -144,17 +144,17 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> Request {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.hangup.recv() => Request::Reload,
         }
     }
 
     /// Returns when the daemon is to stop; what else it is told is passed over.
     async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
+        while self.next().await != Request::Stop {}
     }
 }

@@ -13,7 +13,7 @@ use offsite_backends::{EjectedMedium, Medium};
 
 use crate::config::{Config, JobConfig};
 use crate::media::Inserted;
-use crate::post_job::Told;
+use crate::post_job::ScriptInput;
 use crate::status::Failure;
 use crate::{advice, json, place};
 
@@ -149,7 +149,7 @@ impl Host {
             .transforms(transforms)
             .progress(self.progress.clone());
         let former = self.former_name(&copy, target).await?;
-        let notes = former.into_iter().map(|text| Note::Told { text }).collect();
+        let notes = former.into_iter().map(|text| Note::Custom { text }).collect();
         Ok(copy.notes(notes))
     }
 
@@ -250,8 +250,8 @@ impl Host {
             _ => return Ok(()),
         };
         let point = report.point.map(|point| point.0);
-        let told = Told { job: self.name.as_str(), result: report.status().word(), point };
-        script.run(told, &json::interval(report), &|line| self.listener.script(line)).await
+        let input = ScriptInput { job: self.name.as_str(), result: report.status().word(), point };
+        script.run(input, &json::interval(report), &|line| self.listener.script(line)).await
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Script {
 
 /// What a script is told in its environment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told<'a> {
+pub(crate) struct ScriptInput<'a> {
     /// `OFFSITE_JOB`.
     pub(crate) job: &'a str,
     /// `OFFSITE_RESULT`: `success`, `warning` or `failed`.
@@ -59,13 +59,18 @@ impl Script {
     ///
     /// # Errors
     /// What went wrong, in words.
-    pub(crate) async fn run(&self, told: Told<'_>, report: &Value, log: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
+    pub(crate) async fn run(
+        &self,
+        input: ScriptInput<'_>,
+        report: &Value,
+        log: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), String> {
         let name = self.path.display();
         let mut child = Command::new(&self.path)
             .current_dir(&self.folder)
-            .env("OFFSITE_JOB", told.job)
-            .env("OFFSITE_RESULT", told.result)
-            .env("OFFSITE_POINT", told.point.map(|point| point.to_string()).unwrap_or_default())
+            .env("OFFSITE_JOB", input.job)
+            .env("OFFSITE_RESULT", input.result)
+            .env("OFFSITE_POINT", input.point.map(|point| point.to_string()).unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -159,12 +164,12 @@ mod tests {
         Script { path, folder: folder.to_owned(), time_limit }
     }
 
-    const TOLD: Told<'_> = Told { job: "Offsite Copy", result: "warning", point: Some(3) };
+    const INPUT: ScriptInput<'_> = ScriptInput { job: "Offsite Copy", result: "warning", point: Some(3) };
 
     async fn run(script: &Script) -> (Result<(), String>, Vec<String>) {
         let logged = Mutex::new(Vec::new());
         let log = |line: &str| logged.lock().unwrap().push(line.to_owned());
-        let ended = script.run(TOLD, &json!({ "notes": ["x".repeat(200_000)] }), &log).await;
+        let ended = script.run(INPUT, &json!({ "notes": ["x".repeat(200_000)] }), &log).await;
         (ended, logged.into_inner().unwrap())
     }
 

@@ -27,14 +27,14 @@ pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
 
 /// What a command was told that is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum StopSignal {
     /// `Ctrl-C`.
     Interrupt,
     /// `kill`, or the system's service manager.
     Terminate,
 }
 
-impl Told {
+impl StopSignal {
     /// As a shell tells the end by that signal.
     pub(crate) const fn status(self) -> u8 {
         match self {
@@ -53,7 +53,7 @@ impl Told {
 
 /// Whether the command is to stop. The first `Ctrl-C` or `SIGTERM` asks it to; the second ends the process at once.
 #[derive(Debug, Clone)]
-pub(crate) struct Stop(watch::Receiver<Option<Told>>);
+pub(crate) struct Stop(watch::Receiver<Option<StopSignal>>);
 
 impl Stop {
     /// From now on the command ends in order.
@@ -62,33 +62,33 @@ impl Stop {
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
             loop {
-                let told = tokio::select! {
-                    _ = interrupt.recv() => Told::Interrupt,
-                    _ = terminate.recv() => Told::Terminate,
+                let signal = tokio::select! {
+                    _ = interrupt.recv() => StopSignal::Interrupt,
+                    _ = terminate.recv() => StopSignal::Terminate,
                 };
                 if sender.borrow().is_some() {
-                    std::process::exit(told.status().into());
+                    std::process::exit(signal.status().into());
                 }
-                sender.send_replace(Some(told));
+                sender.send_replace(Some(signal));
             }
         });
         Ok(Self(receiver))
     }
 
-    pub(crate) fn told(&self) -> Option<Told> {
+    pub(crate) fn signal(&self) -> Option<StopSignal> {
         *self.0.borrow()
     }
 
-    pub(crate) fn is_told(&self) -> bool {
-        self.told().is_some()
+    pub(crate) fn is_set(&self) -> bool {
+        self.signal().is_some()
     }
 
     /// Returns when the command is to stop.
-    pub(crate) async fn wait(&self) -> Told {
+    pub(crate) async fn wait(&self) -> StopSignal {
         let mut receiver = self.0.clone();
-        let told = receiver.wait_for(Option::is_some).await.ok().and_then(|told| *told);
-        match told {
-            Some(told) => told,
+        let signal = receiver.wait_for(Option::is_some).await.ok().and_then(|signal| *signal);
+        match signal {
+            Some(signal) => signal,
             // Nobody listens any more, so nobody tells.
             None => std::future::pending().await,
         }
@@ -120,15 +120,15 @@ impl Stop {
         what: &str,
     ) -> Result<T, Failure> {
         let mut work = std::pin::pin!(work);
-        let told = tokio::select! {
+        let signal = tokio::select! {
             biased;
             done = &mut work => return done,
-            told = self.wait() => told,
+            signal = self.wait() => signal,
         };
         match timeout(grace, work).await {
             // It was done all the same.
             Ok(Ok(done)) => Ok(done),
-            _ => Err(Failure::Stopped { told, what: what.to_owned() }),
+            _ => Err(Failure::Stopped { signal, what: what.to_owned() }),
         }
     }
 }

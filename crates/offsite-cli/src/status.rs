@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::print;
-use crate::signals::Told;
+use crate::signals::StopSignal;
 
 /// A command that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) enum Failure {
     /// It was told to stop, and has.
     Stopped {
         /// By what.
-        told: Told,
+        signal: StopSignal,
         /// What that means, in words.
         what: String,
     },
@@ -110,9 +110,9 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
             print::problem(text);
             2
         }
-        Failure::Stopped { told, what } => {
-            print::problem(format_args!("stopped by {}: {what}", told.name()));
-            told.status()
+        Failure::Stopped { signal, what } => {
+            print::problem(format_args!("stopped by {}: {what}", signal.name()));
+            signal.status()
         }
     };
     print::exit(status)

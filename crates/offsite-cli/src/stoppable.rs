@@ -36,7 +36,7 @@ impl Repository for Stoppable {
     async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         // Heads and pins are read whole, also to end in order.
         match what {
-            ReadRequest::Ranges(_) if self.stop.is_told() => {
+            ReadRequest::Ranges(_) if self.stop.is_set() => {
                 Err(Error::new(ErrorKind::Unavailable, "read").with_key(key).with_detail("the command was stopped"))
             }
             what => self.repository.read(key, what).await,

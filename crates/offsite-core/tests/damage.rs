@@ -9,7 +9,7 @@ use offsite_core::format::WireFormat;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
 use offsite_core::format::index::Directory;
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord};
 use offsite_core::format::{
     ENVELOPE_BYTES, Envelope, FormatError, Kind, Result, checksum, decode_record, encode_record,
 };
@@ -30,7 +30,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         "pin" => record::<Pin>(Kind::Pin, bytes),
         "release-list" => record::<ReleaseList>(Kind::ReleaseList, bytes),
         "repository" => record::<RepositoryMarker>(Kind::Repository, bytes),
-        "verification" => record::<Verification>(Kind::Verification, bytes),
+        "verification" => record::<VerificationRecord>(Kind::VerificationNotes, bytes),
         other => panic!("{other} has no reader"),
     }
 }

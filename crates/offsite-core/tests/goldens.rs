@@ -13,7 +13,7 @@ use offsite_core::Head;
 use offsite_core::Index;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord};
 use offsite_core::format::{Checksum, Envelope, Kind, checksum, decode_record};
 use offsite_core::{DiskIdentity, DiskName, DiskNumber, ImageFormat};
 
@@ -70,7 +70,7 @@ fn the_golden_bytes_are_read() {
     assert_eq!(renewal, samples::lease_renewal());
     let list: ReleaseList = decode_record(Kind::ReleaseList, &golden("release-list")).unwrap();
     assert_eq!(list, samples::release_list());
-    let verification: Verification = decode_record(Kind::Verification, &golden("verification")).unwrap();
+    let verification: VerificationRecord = decode_record(Kind::VerificationNotes, &golden("verification")).unwrap();
     assert_eq!(verification, samples::verification());
     let header: BackupFileHeader = decode_record(Kind::BackupFile, &golden("backup-file-header")).unwrap();
     assert_eq!(header, samples::backup_file());

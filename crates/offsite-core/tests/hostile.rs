@@ -11,7 +11,7 @@ use offsite_core::Index;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::index::Directory;
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
 use offsite_core::{Coverage, ObjectId};
 use offsite_core::{Head, RetiredObject};
@@ -70,7 +70,7 @@ fn read_as_all(bytes: &[u8]) {
     let _ = decode_record::<Pin>(Kind::Pin, bytes);
     let _ = decode_record::<ReleaseList>(Kind::ReleaseList, bytes);
     let _ = decode_record::<RepositoryMarker>(Kind::Repository, bytes);
-    let _ = decode_record::<Verification>(Kind::Verification, bytes);
+    let _ = decode_record::<VerificationRecord>(Kind::VerificationNotes, bytes);
     if let Ok(head) = Head::decode(bytes) {
         assert_eq!(head.encode().expect("a head that was read"), bytes);
     }

@@ -54,7 +54,7 @@
 //! // One daemon at a time has the folder. Others stand by.
 //! let folder = Path::new("/var/lib/offsite");
 //! let store = match FolderStore::open(folder, "my program", &SystemClock) {
-//!     Err(StoreError::Held { holder, .. }) => {
+//!     Err(StoreError::InUse { holder, .. }) => {
 //!         println!("standing by while {holder:?} runs the jobs");
 //!         FolderStore::stand_by(folder, "my program", &SystemClock).await?
 //!     }

@@ -30,7 +30,7 @@ pub(super) struct Guard {
 
 #[derive(Debug)]
 enum State {
-    Held(Local),
+    Present(Local),
     Lost(Loss),
 }
 
@@ -61,7 +61,7 @@ impl Guard {
             let error = Error::new(ErrorKind::WrongMedia, "open").with_location(place);
             return Err(error.with_detail(format!("medium {medium} was there a moment ago; try again")));
         }
-        let (path, state) = (local.path().to_owned(), Mutex::new(State::Held(local)));
+        let (path, state) = (local.path().to_owned(), Mutex::new(State::Present(local)));
         Ok(Self { medium, path, identity, marker, state, writers: AtomicUsize::new(0) })
     }
 
@@ -83,7 +83,7 @@ impl Guard {
     /// The folder, if nothing has been seen yet.
     pub(super) fn held(&self, action: &'static str) -> Result<Local> {
         match &*self.lock() {
-            State::Held(local) => Ok(local.clone()),
+            State::Present(local) => Ok(local.clone()),
             State::Lost(loss) => Err(self.error(action, loss)),
         }
     }
@@ -143,12 +143,12 @@ impl Guard {
     /// Gives up for ever. What was seen first counts.
     fn lose(&self, action: &'static str, loss: Loss) -> Error {
         let mut state = self.lock();
-        if matches!(&*state, State::Held(_)) {
+        if matches!(&*state, State::Present(_)) {
             *state = State::Lost(loss);
         }
         match &*state {
             State::Lost(loss) => self.error(action, loss),
-            State::Held(_) => Error::new(ErrorKind::MediaAbsent, action),
+            State::Present(_) => Error::new(ErrorKind::MediaAbsent, action),
         }
     }
 

@@ -16,7 +16,7 @@ use offsite_repository::{Error, ErrorKind, Result};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::credentials::Asked;
+use super::credentials::ProviderAdapter;
 use super::errors;
 use super::options::{S3Checksum, S3Options};
 use super::settings;
@@ -95,7 +95,7 @@ impl Bucket {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(options.location.bucket())
             .with_region(&options.region)
-            .with_credentials(Arc::new(Asked(Arc::clone(&options.credentials))))
+            .with_credentials(Arc::new(ProviderAdapter(Arc::clone(&options.credentials))))
             .with_allow_http(plain)
             .with_checksum_algorithm(match options.checksum {
                 S3Checksum::Sha256 => Checksum::SHA256,

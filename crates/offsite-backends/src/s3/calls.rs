@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use offsite_repository::{Error, ErrorKind, Result};
 
 use super::bucket::Bucket;
-use super::errors::{self, Said};
+use super::errors::{self, ErrorReply};
 use super::options::S3RetentionMode;
 use super::signed::{Request, Unanswered};
 use super::xml::{self, Begun, Copied, Retention, UploadedPart, Uploads};
@@ -33,9 +33,9 @@ pub(super) enum Completion {
     /// The store refused it because of others that write the name at this moment.
     Conflict,
     /// Refused for another reason.
-    Refused(Said),
+    Refused(ErrorReply),
     /// It may be done, or may yet be.
-    Unknown(Said),
+    Unknown(ErrorReply),
 }
 
 impl Bucket {
@@ -67,16 +67,16 @@ impl Bucket {
             request = request.header("if-none-match", "*");
         }
         Ok(match self.send("finish", request).await? {
-            Err(Unanswered(said)) => Completion::Unknown(said),
+            Err(Unanswered(reply)) => Completion::Unknown(reply),
             Ok(answer) if answer.is_success() => Completion::Done,
-            Ok(answer) => match (answer.status, answer.said()) {
+            Ok(answer) => match (answer.status, answer.error_reply()) {
                 (412 | 304, _) => Completion::Taken { repeated: answer.repeated },
-                (_, Said { code, .. }) if code == "PreconditionFailed" => {
+                (_, ErrorReply { code, .. }) if code == "PreconditionFailed" => {
                     Completion::Taken { repeated: answer.repeated }
                 }
-                (404, Said { code, .. }) if code != "NoSuchBucket" => Completion::Gone,
+                (404, ErrorReply { code, .. }) if code != "NoSuchBucket" => Completion::Gone,
                 (409, _) => Completion::Conflict,
-                (_, said) => Completion::Refused(said),
+                (_, reply) => Completion::Refused(reply),
             },
         })
     }
@@ -160,7 +160,7 @@ impl Bucket {
         let request = Request::new(Method::PUT, Some(name)).header("x-amz-checksum-crc64nvme", wrong);
         match self.send("try", request.body("checked?".to_owned())).await? {
             Ok(answer) => Ok(!answer.is_success()),
-            Err(Unanswered(said)) => Err(errors::of_answer("try", name, said)),
+            Err(Unanswered(reply)) => Err(errors::of_answer("try", name, reply)),
         }
     }
 
@@ -175,14 +175,14 @@ impl Bucket {
         let request = Request::new(Method::GET, Some(name)).query("retention", "");
         let answer = match self.send("read the retention of", request).await? {
             Ok(answer) => answer,
-            Err(Unanswered(said)) => return Err(errors::of_answer("read the retention of", name, said)),
+            Err(Unanswered(reply)) => return Err(errors::of_answer("read the retention of", name, reply)),
         };
-        let said = answer.said();
-        if ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"].contains(&said.code.as_str()) {
+        let reply = answer.error_reply();
+        if ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"].contains(&reply.code.as_str()) {
             return Ok(None);
         }
         if !answer.is_success() {
-            return Err(errors::of_answer("read the retention of", name, said));
+            return Err(errors::of_answer("read the retention of", name, reply));
         }
         let retention: Retention = xml::parse("read the retention of", name, &answer.body)?;
         let Some(date) = retention.retain_until_date else { return Ok(None) };
@@ -213,8 +213,8 @@ impl Bucket {
 
 /// Whether an error says that the bucket is not there, rather than what is in it.
 fn has_no_bucket(error: &Error) -> bool {
-    let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
-    said.is_some_and(|said| said.code == "NoSuchBucket")
+    let reply = std::error::Error::source(error).and_then(|source| source.downcast_ref::<ErrorReply>());
+    reply.is_some_and(|reply| reply.code == "NoSuchBucket")
 }
 
 /// As S3 wants the source of a copy.

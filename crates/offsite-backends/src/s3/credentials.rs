@@ -203,10 +203,10 @@ fn key_flaw(credentials: &S3Credentials) -> Option<String> {
 
 /// The provider, as object_store asks it.
 #[derive(Debug)]
-pub(super) struct Asked(pub(super) Arc<dyn S3CredentialProvider>);
+pub(super) struct ProviderAdapter(pub(super) Arc<dyn S3CredentialProvider>);
 
 #[async_trait]
-impl CredentialProvider for Asked {
+impl CredentialProvider for ProviderAdapter {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {

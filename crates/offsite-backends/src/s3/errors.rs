@@ -12,16 +12,16 @@ use super::wire::Trace;
 /// The longest text of a store that is repeated.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// What a store, or the way to it, said.
+/// What a store, or the way to it, answered in place of what was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ErrorReply {
     pub(super) status: Option<u16>,
     /// S3's name of the fault, such as `NoSuchUpload`.
     pub(super) code: String,
     message: String,
 }
 
-impl Said {
+impl ErrorReply {
     /// From an answer's status and body.
     pub(super) fn of_answer(status: u16, body: &str) -> Self {
         Self { status: Some(status), code: element(body, "Code"), message: element(body, "Message") }
@@ -48,7 +48,7 @@ impl Said {
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ErrorReply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, code, message } = self;
         match status {
@@ -64,7 +64,7 @@ impl fmt::Display for Said {
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for ErrorReply {}
 
 /// The text of the first element of that name, if it is text and no more.
 fn element(xml: &str, name: &str) -> String {
@@ -91,25 +91,25 @@ pub(super) fn of_store(
         // There is no key to ask with: nothing was sent.
         return Error::new(own.kind(), action).with_subject(place.to_string()).with_detail(own.to_string());
     }
-    let said = Said::of_store(error, trace);
+    let reply = ErrorReply::of_store(error, trace);
     match error {
-        object_store::Error::NotFound { .. } if said.code != "NoSuchBucket" => {
+        object_store::Error::NotFound { .. } if reply.code != "NoSuchBucket" => {
             Error::new(ErrorKind::NotFound, action).with_subject(place.to_string())
         }
-        _ => of_answer(action, place, said),
+        _ => of_answer(action, place, reply),
     }
 }
 
 /// The error for an answer that is not the wanted one.
-pub(super) fn of_answer(action: &'static str, place: impl fmt::Display, said: Said) -> Error {
-    let (kind, detail) = meaning(&said);
+pub(super) fn of_answer(action: &'static str, place: impl fmt::Display, reply: ErrorReply) -> Error {
+    let (kind, detail) = meaning(&reply);
     let error = Error::new(kind, action).with_subject(place.to_string());
     let error = if detail.is_empty() { error } else { error.with_detail(detail) };
-    error.with_source(said)
+    error.with_source(reply)
 }
 
-fn meaning(said: &Said) -> (ErrorKind, &'static str) {
-    match (said.code.as_str(), said.status) {
+fn meaning(reply: &ErrorReply) -> (ErrorKind, &'static str) {
+    match (reply.code.as_str(), reply.status) {
         ("NoSuchBucket", _) => (ErrorKind::NotFound, "there is no such bucket; make it with the store's own tools"),
         ("RequestTimeTooSkewed", _) => (ErrorKind::PermissionDenied, "this machine's clock is wrong; set it"),
         ("InvalidAccessKeyId", _) => (ErrorKind::PermissionDenied, "the store does not know this access key"),
@@ -143,7 +143,7 @@ mod tests {
     fn a_refused_signature_tells_nothing_of_what_was_signed() {
         let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>It does not match.</Message>\
                     <CanonicalRequest>x-amz-security-token:CANARY</CanonicalRequest></Error>";
-        let error = of_answer("read", "key", Said::of_answer(403, body));
+        let error = of_answer("read", "key", ErrorReply::of_answer(403, body));
         let text = format!("{error} {error:?}");
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(text.contains("It does not match.") && !text.contains("CANARY"), "{text}");
@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn answers_are_told_apart_by_what_to_do() {
         let kind = |status, code: &str| {
-            of_answer("read", "key", Said::of_answer(status, &format!("<Error><Code>{code}</Code></Error>"))).kind()
+            of_answer("read", "key", ErrorReply::of_answer(status, &format!("<Error><Code>{code}</Code></Error>")))
+                .kind()
         };
         assert_eq!(kind(404, "NoSuchKey"), ErrorKind::NotFound);
         assert_eq!(kind(404, "NoSuchBucket"), ErrorKind::NotFound);
@@ -160,6 +161,6 @@ mod tests {
         assert_eq!(kind(403, "QuotaExceeded"), ErrorKind::NoSpace);
         assert_eq!(kind(501, "NotImplemented"), ErrorKind::Unsupported);
         assert_eq!(kind(500, "InternalError"), ErrorKind::Unavailable);
-        assert_eq!(of_answer("read", "key", Said::default()).kind(), ErrorKind::Unavailable);
+        assert_eq!(of_answer("read", "key", ErrorReply::default()).kind(), ErrorKind::Unavailable);
     }
 }

@@ -31,14 +31,14 @@ impl Finishing {
             match shared.bucket.complete_upload(name, id, parts, if_absent).await? {
                 Completion::Done => return Ok(()),
                 Completion::Taken { repeated: false } => return Err(taken(name)),
-                Completion::Refused(said) => return Err(errors::of_answer("finish", name, said)),
+                Completion::Refused(reply) => return Err(errors::of_answer("finish", name, reply)),
                 Completion::Conflict => {
                     sleep(jittered(pause)).await;
                     pause *= 2;
                 }
                 Completion::Taken { repeated: true } | Completion::Gone => return self.look(shared, None).await,
-                Completion::Unknown(said) => {
-                    let unknown = errors::of_answer("finish", name, said);
+                Completion::Unknown(reply) => {
+                    let unknown = errors::of_answer("finish", name, reply);
                     // What is aborted cannot be completed any more, by no request that is still on its way.
                     return match shared.bucket.abort_upload(name, id).await {
                         Ok(()) => self.look(shared, Some(unknown)).await,

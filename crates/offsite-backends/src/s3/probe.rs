@@ -162,7 +162,7 @@ async fn try_upload(bucket: &Bucket, name: &str, id: &str) -> Result<(bool, bool
         Completion::Done | Completion::Gone => false,
         // Some refuse the condition as such.
         Completion::Conflict | Completion::Refused(_) => false,
-        Completion::Unknown(said) => return Err(errors::of_answer("try", bucket.location(), said)),
+        Completion::Unknown(reply) => return Err(errors::of_answer("try", bucket.location(), reply)),
     };
     bucket.abort_upload(name, id).await?;
     Ok((refused, copies_parts))

@@ -12,7 +12,7 @@ use offsite_repository::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
 use super::bucket::Bucket;
-use super::errors::{self, Said};
+use super::errors::{self, ErrorReply};
 
 /// How long a URL is valid: for clocks that differ by some minutes, and a slow answer.
 const VALID: Duration = Duration::from_secs(15 * 60);
@@ -43,11 +43,11 @@ pub(super) struct Answer {
 
 /// No answer, or one that blames the server, after all tries.
 #[derive(Debug)]
-pub(super) struct Unanswered(pub(super) Said);
+pub(super) struct Unanswered(pub(super) ErrorReply);
 
 impl Answer {
-    pub(super) fn said(&self) -> Said {
-        Said::of_answer(self.status, &self.body)
+    pub(super) fn error_reply(&self) -> ErrorReply {
+        ErrorReply::of_answer(self.status, &self.body)
     }
 
     /// Also a success may report a fault, in its body.
@@ -58,7 +58,7 @@ impl Answer {
     /// Whether the server is to blame, and a repetition may help.
     fn is_passing(&self) -> bool {
         let in_success = (200..300).contains(&self.status)
-            && ["InternalError", "SlowDown", "ServiceUnavailable"].contains(&self.said().code.as_str());
+            && ["InternalError", "SlowDown", "ServiceUnavailable"].contains(&self.error_reply().code.as_str());
         in_success || self.status >= 500 && self.status != 501 && self.status != 507 || matches!(self.status, 408 | 429)
     }
 
@@ -101,13 +101,13 @@ impl Bucket {
         let mut pause = self.options.first_pause;
         let mut left = self.options.retries;
         loop {
-            let said = match self.send_once(action, &request).await? {
+            let reply = match self.send_once(action, &request).await? {
                 Ok(answer) if !answer.is_passing() => return Ok(Ok(Answer { repeated, ..answer })),
-                Ok(answer) => answer.said(),
-                Err(said) => said,
+                Ok(answer) => answer.error_reply(),
+                Err(reply) => reply,
             };
             if left == 0 {
-                return Ok(Err(Unanswered(said)));
+                return Ok(Err(Unanswered(reply)));
             }
             left -= 1;
             repeated = true;
@@ -121,7 +121,7 @@ impl Bucket {
         &self,
         action: &'static str,
         request: &Request<'_>,
-    ) -> Result<std::result::Result<Answer, Said>> {
+    ) -> Result<std::result::Result<Answer, ErrorReply>> {
         let place = || request.name.map_or_else(|| self.location(), str::to_owned);
         let path = request.name.map_or_else(|| Ok(Path::default()), |name| self.path(name))?;
         let malformed = |error: &dyn std::fmt::Display| {
@@ -150,12 +150,12 @@ impl Bucket {
         wire.headers_mut().insert(http::header::CONTENT_LENGTH, length);
         let answer = match self.client.execute(wire).await {
             Ok(answer) => answer,
-            Err(error) => return Ok(Err(Said::of_loss(&error))),
+            Err(error) => return Ok(Err(ErrorReply::of_loss(&error))),
         };
         let (head, body) = answer.into_parts();
         let body = match text_of(body).await {
             Ok(body) => body,
-            Err(error) => return Ok(Err(Said::of_loss(&error))),
+            Err(error) => return Ok(Err(ErrorReply::of_loss(&error))),
         };
         let (status, headers) = (head.status.as_u16(), head.headers);
         Ok(Ok(Answer { status, headers, body, repeated: false }))
@@ -166,8 +166,8 @@ impl Bucket {
         let place = request.name.map_or_else(|| self.location(), str::to_owned);
         match self.send(action, request).await? {
             Ok(answer) if answer.is_success() => Ok(answer),
-            Ok(answer) => Err(errors::of_answer(action, place, answer.said())),
-            Err(Unanswered(said)) => Err(errors::of_answer(action, place, said)),
+            Ok(answer) => Err(errors::of_answer(action, place, answer.error_reply())),
+            Err(Unanswered(reply)) => Err(errors::of_answer(action, place, reply)),
         }
     }
 }

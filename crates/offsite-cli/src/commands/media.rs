@@ -54,7 +54,7 @@ async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Stat
         };
         for View { repository, medium } in views {
             let Some(medium) = medium else { continue };
-            let held = Held::of(&repository).await?;
+            let held = MediumContents::of(&repository).await?;
             let mut value = medium.json();
             value["repository"] = repo.into();
             value["points"] = held.points.into();
@@ -82,13 +82,13 @@ async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Stat
 
 /// What a drive has of all jobs.
 #[derive(Default)]
-struct Held {
+struct MediumContents {
     points: usize,
     newest: Option<Timestamp>,
     stored_bytes: u64,
 }
 
-impl Held {
+impl MediumContents {
     async fn of(repository: &OpenRepository) -> Result<Self, Failure> {
         let mut held = Self::default();
         for job in repository.job_folders().await?.jobs {

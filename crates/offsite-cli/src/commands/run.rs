@@ -138,7 +138,7 @@ impl<'a> One<'a> {
                     }
                     None => "nothing had arrived that a restore point could be made of".to_owned(),
                 };
-                Err(Failure::Stopped { told: stop.wait().await, what: format!("job {name}: {kept}") })
+                Err(Failure::Stopped { signal: stop.wait().await, what: format!("job {name}: {kept}") })
             }
         }
     }

@@ -34,7 +34,7 @@ pub enum Kind {
     /// The end of an exported restore point.
     ExportEnd = 9,
     /// How far verification has come, and what it has found.
-    Verification = 10,
+    VerificationNotes = 10,
 }
 
 impl Kind {
@@ -49,7 +49,7 @@ impl Kind {
         Self::LeaseRenewal,
         Self::Export,
         Self::ExportEnd,
-        Self::Verification,
+        Self::VerificationNotes,
     ];
 
     /// The version that is written, which is also the newest that is read.
@@ -64,7 +64,7 @@ impl Kind {
             | Self::LeaseRenewal
             | Self::Export
             | Self::ExportEnd
-            | Self::Verification => 1,
+            | Self::VerificationNotes => 1,
         }
     }
 
@@ -80,7 +80,7 @@ impl Kind {
             Self::LeaseRenewal => "lease renewal",
             Self::Export => "export",
             Self::ExportEnd => "end of the export",
-            Self::Verification => "state of verification",
+            Self::VerificationNotes => "verification notes",
         }
     }
 
@@ -88,7 +88,7 @@ impl Kind {
     pub(super) const fn record_bytes_max(self) -> u64 {
         match self {
             Self::Repository | Self::Pin | Self::LeaseRenewal | Self::Export | Self::ExportEnd => 4 << 10,
-            Self::Verification => 4 << 20,
+            Self::VerificationNotes => 4 << 20,
             Self::Head | Self::Index | Self::BackupFile => 16 << 20,
             Self::ReleaseList => 64 << 20,
         }

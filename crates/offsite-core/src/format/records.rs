@@ -46,7 +46,7 @@ pub struct LeaseRenewal {
 
 /// How far the verification of a job folder has come, and what it has found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
+pub struct VerificationRecord {
     /// The job folder.
     pub folder: FolderId,
     /// The backup file and the offset in it of the frame that comes next. `None` after all has been read: it starts over.

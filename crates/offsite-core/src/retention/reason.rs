@@ -73,7 +73,7 @@ pub enum Reason {
         until: Timestamp,
     },
     /// Somebody holds it.
-    Held,
+    OnHold,
     /// A reader is reading it.
     Pinned,
     /// It would go by the changed policy, and this run has deleted its share.
@@ -120,7 +120,7 @@ impl Reason {
             Self::Flagged { .. } => Until::LeavesChain,
             Self::ChainOf { until, .. } => *until,
             Self::LastOfMachine { .. } => Until::MachineElsewhere,
-            Self::Held | Self::Pinned => Until::Release,
+            Self::OnHold | Self::Pinned => Until::Release,
             Self::PolicyChanged => Until::NextRun,
             Self::ClockInDoubt { .. } => Until::ClockSettled,
         }
@@ -159,7 +159,7 @@ impl fmt::Display for Reason {
             Self::ChainOf { kept, .. } => write!(formatter, "its chain has #{kept}, ")?,
             Self::LastOfMachine { machine } => write!(formatter, "the last of {machine}, ")?,
             Self::Immutable { .. } => write!(formatter, "immutable, ")?,
-            Self::Held => write!(formatter, "held, ")?,
+            Self::OnHold => write!(formatter, "held, ")?,
             Self::Pinned => write!(formatter, "being read, ")?,
             Self::PolicyChanged => write!(formatter, "the policy changed, ")?,
             Self::ClockInDoubt { clock: ClockReading::Behind { known, .. } } => {

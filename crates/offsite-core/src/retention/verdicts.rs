@@ -304,7 +304,7 @@ impl Judge<'_> {
                 reasons.push(Reason::Immutable { until });
             }
             if point.is_held {
-                reasons.push(Reason::Held);
+                reasons.push(Reason::OnHold);
             }
             if point.is_pinned {
                 reasons.push(Reason::Pinned);

@@ -73,7 +73,7 @@ fn locks_keep_with_their_reason() {
     points[3].immutable_until = Some(time(NOW));
     let verdicts = judge(&points, 3, NOW);
     assert_eq!(kept(&verdicts), [1, 2, 3, 8, 9, 10]);
-    assert_eq!(verdicts[0].reasons, [Reason::Held]);
+    assert_eq!(verdicts[0].reasons, [Reason::OnHold]);
     assert_eq!(verdicts[1].reasons, [Reason::Pinned]);
     assert_eq!(verdicts[2].reasons[0].until(), Until::Time(time("2026-12-01T00:00:00Z")));
     assert_eq!(verdicts[2].reasons[0].to_string(), "immutable, until 2026-12-01T00:00:00Z");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use offsite_core::Index;
 use offsite_core::format::backup_file::{BackupFileHeader, DiskLabel, MachineLabel};
 use offsite_core::format::frame::{Codec, Header, Identity};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord};
 use offsite_core::format::{Kind, Result, encode_record};
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
@@ -233,10 +233,10 @@ pub(crate) fn lease_renewal() -> LeaseRenewal {
     LeaseRenewal { folder: FOLDER, epoch: 3, count: 251 }
 }
 
-pub(crate) fn verification() -> Verification {
+pub(crate) fn verification() -> VerificationRecord {
     let damaged =
         vec![(ObjectId::new(1, 1).stored(), 12_288, [0xa2; 32]), (ObjectId::new(1, 2).stored(), 1 << 33, [9; 32])];
-    Verification {
+    VerificationRecord {
         folder: FOLDER,
         next: Some((ObjectId::new(1, 2).stored(), 4096)),
         damaged,
@@ -295,6 +295,6 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("pin", made(encode_record(Kind::Pin, &pin()))),
         ("release-list", made(encode_record(Kind::ReleaseList, &release_list()))),
         ("repository", made(encode_record(Kind::Repository, &marker()))),
-        ("verification", made(encode_record(Kind::Verification, &verification()))),
+        ("verification", made(encode_record(Kind::VerificationNotes, &verification()))),
     ]
 }

@@ -75,10 +75,10 @@ pub(crate) async fn wait_for_lease(
     progress: &dyn Progress,
 ) -> Result<u32> {
     match is_held(repository, layout, heads, head, progress).await? {
-        Held::Yes => Err(busy_with(repository, layout, head.lease.as_ref())),
-        Held::No => Ok(head.sealed_epoch),
-        Held::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
-        Held::Silent => Ok(head.epoch),
+        Hold::Held => Err(busy_with(repository, layout, head.lease.as_ref())),
+        Hold::Free => Ok(head.sealed_epoch),
+        Hold::Silent if is_broken!(FilesNotSealed) => Ok(head.sealed_epoch),
+        Hold::Silent => Ok(head.epoch),
     }
 }
 
@@ -91,11 +91,11 @@ pub(crate) fn sealed_when_taken(head: &Head) -> u32 {
 
 /// Whether somebody holds a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
+pub(crate) enum Hold {
     /// Its holder lives.
-    Yes,
+    Held,
     /// It was given back, or its holder is dead by the kernel's word.
-    No,
+    Free,
     /// No sign of life was seen for its duration. Its holder may yet wake up.
     Silent,
 }
@@ -107,15 +107,15 @@ pub(crate) async fn is_held(
     heads: &Heads,
     head: &Head,
     progress: &dyn Progress,
-) -> Result<Held> {
-    let Some(lease) = &head.lease else { return Ok(Held::No) };
+) -> Result<Hold> {
+    let Some(lease) = &head.lease else { return Ok(Hold::Free) };
     match life_of(&lease.holder) {
-        Life::Dead => Ok(Held::No),
-        Life::Alive => Ok(Held::Yes),
+        Life::Dead => Ok(Hold::Free),
+        Life::Alive => Ok(Hold::Held),
         Life::Unknown => {
             progress.wait(&Wait::Lease { job: layout.job(), holder: &lease.holder, at_most: lease.silence() });
             let is_silent = observe(repository, layout, heads, head, lease).await?;
-            Ok(if is_silent { Held::Silent } else { Held::Yes })
+            Ok(if is_silent { Hold::Silent } else { Hold::Held })
         }
     }
 }

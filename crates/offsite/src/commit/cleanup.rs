@@ -9,7 +9,7 @@ use crate::claims::pin::lowest_pinned;
 use crate::commit::rules::check_release;
 use crate::error::Context;
 use crate::folder::heads::Heads;
-use crate::folder::layout::{Layout, head_copy_number, twin_id};
+use crate::folder::layout::{Layout, head_second_copy_number, index_second_copy_id};
 use crate::seams::is_broken;
 use crate::{OpenRepository, Result};
 
@@ -33,7 +33,7 @@ pub(crate) async fn remove_orphans(
     }));
     let blocks = repository.list(&layout.backup_files()?).await?;
     // First, so that no copy of a head is left that refers to what is gone. The newest stays.
-    let copies = || blocks.keys().filter_map(|key| head_copy_number(key).map(|(writer, _)| (key, writer)));
+    let copies = || blocks.keys().filter_map(|key| head_second_copy_number(key).map(|(writer, _)| (key, writer)));
     let newest = copies().map(|(_, writer)| writer).max();
     for (key, writer) in copies() {
         if writer <= epoch && Some(writer) < newest {
@@ -43,7 +43,7 @@ pub(crate) async fn remove_orphans(
     let is_orphan = |id: &ObjectId| id.epoch() <= epoch && !known.contains(id);
     let others = [repository.list(&layout.indexes()?).await?, repository.list(&layout.release_lists()?).await?];
     for key in blocks.keys().chain(others.iter().flat_map(BTreeMap::keys)) {
-        if ObjectId::parse(key.name()).or_else(|| twin_id(key)).as_ref().is_some_and(is_orphan) {
+        if ObjectId::parse(key.name()).or_else(|| index_second_copy_id(key)).as_ref().is_some_and(is_orphan) {
             delete(repository, key).await?;
         }
     }
@@ -80,7 +80,7 @@ pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head
         match retirement.what {
             RetiredObject::File(id) => delete(repository, &layout.backup_file(id)?).await?,
             RetiredObject::Index(id) => {
-                delete(repository, &layout.twin(id)?).await?;
+                delete(repository, &layout.index_second_copy(id)?).await?;
                 delete(repository, &layout.index(id)?).await?;
             }
             RetiredObject::Ranges(_) => {}

@@ -24,13 +24,13 @@ pub(crate) struct Outline<'a> {
     /// The new indexes.
     pub(crate) indexes: Vec<NewIndex>,
     /// What points say before and afterwards.
-    pub(crate) says: Says<'a>,
+    pub(crate) views: BlockViews<'a>,
     /// The machines of the folder afterwards, by number. `None` leaves them as they are.
     pub(crate) machines: Option<Vec<MachineName>>,
     /// The number of the next restore point. `None` leaves it as it is.
     pub(crate) next_sequence: Option<Sequence>,
     /// Whether points say afterwards what the plan's own index says.
-    pub(crate) says_step: bool,
+    pub(crate) shows_step: bool,
     /// Ranges of new files that nothing ever refers to.
     pub(crate) abandoned: BTreeMap<ObjectId, Vec<Range<u64>>>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Outline<'a> {
 /// What points say of the blocks that an operation changes, before and after it; and what others say that it leaves as they are, for
 /// the proof that nothing of theirs is let go.
 #[derive(Default)]
-pub(crate) struct Says<'a> {
+pub(crate) struct BlockViews<'a> {
     pub(crate) before: Vec<&'a BlockMap>,
     pub(crate) after: Vec<&'a BlockMap>,
     pub(crate) others: Vec<&'a BlockMap>,
@@ -64,16 +64,16 @@ impl<'a> Outline<'a> {
         plan: Plan,
         chain: std::result::Result<Chain, ChainError>,
         indexes: Vec<NewIndex>,
-        says: Says<'a>,
+        views: BlockViews<'a>,
     ) -> Self {
         Self {
             plan,
             chain,
             indexes,
-            says,
+            views,
             machines: None,
             next_sequence: None,
-            says_step: false,
+            shows_step: false,
             abandoned: BTreeMap::new(),
         }
     }
@@ -85,7 +85,7 @@ impl PlanContext<'_> {
     /// # Errors
     /// [`Error::Defect`] if it would not be so.
     pub(crate) async fn draft(&mut self, outline: Outline<'_>) -> Result<Draft> {
-        let Outline { mut plan, chain, indexes, says, machines, next_sequence, says_step, abandoned } = outline;
+        let Outline { mut plan, chain, indexes, views, machines, next_sequence, shows_step, abandoned } = outline;
         let chain = chain.map_err(|error| Error::defect(error.to_string()))?;
         let kept: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
         let before = self.head.chain.indexes().map(|index| index.id);
@@ -93,8 +93,8 @@ impl PlanContext<'_> {
         plan.retired.punches |= self.repository.backend_granularity().is_some();
         keep_needed(self.indexes, &chain, &mut plan.retired).await?;
         note_linked(self.repository, self.indexes.layout(), &mut plan.retired).await?;
-        let Says { before, mut after, others } = says;
-        after.extend(says_step.then_some(&plan.index));
+        let BlockViews { before, mut after, others } = views;
+        after.extend(shows_step.then_some(&plan.index));
         if let Some(at) = after.iter().chain(&others).find_map(|map| plan.retired.touches(map)) {
             return Err(Error::defect(format!(
                 "the frame at {} of {} is needed and would be released",

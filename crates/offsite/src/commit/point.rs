@@ -7,7 +7,7 @@ use offsite_core::plan::Plan;
 use offsite_core::retention::Flags;
 use offsite_core::{BlockMap, Chain, ChainError, MachineName, ObjectId, RestorePoint, Sequence};
 
-use crate::commit::draft::{Draft, Outline, Says, commit};
+use crate::commit::draft::{BlockViews, Draft, Outline, commit};
 use crate::commit::new_index::{PointIndex, encode_index, number_machines};
 use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::{Writer, used_up};
@@ -72,13 +72,13 @@ impl PlanContext<'_> {
         points.push(point.clone());
         let chain = Chain::with_archives(before.block_size(), before.archives().to_vec(), points);
         let machines = number_machines(&head.machines, point.machines.iter().map(|machine| &machine.name)).0;
-        let says = Says { before: vec![spare], after: vec![&spare_after], others: Vec::new() };
+        let views = BlockViews { before: vec![spare], after: vec![&spare_after], others: Vec::new() };
         let outline = Outline {
             machines: Some(machines),
             next_sequence: Some(next_sequence),
-            says_step: true,
+            shows_step: true,
             abandoned: abandoned.ranges,
-            ..Outline::new(plan, chain, indexes, says)
+            ..Outline::new(plan, chain, indexes, views)
         };
         Ok((self.draft(outline).await?, point))
     }

@@ -76,7 +76,7 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
             RetiredObject::File(id) => writer.delete(&writer.layout().backup_file(id)?).await?,
             RetiredObject::Index(id) => {
                 writer.delete(&writer.layout().index(id)?).await?;
-                writer.delete(&writer.layout().twin(id)?).await?;
+                writer.delete(&writer.layout().index_second_copy(id)?).await?;
             }
             RetiredObject::Ranges(id) => {
                 let punched = punch(writer, id).await?;

@@ -14,7 +14,7 @@ use offsite_core::plan::{Plan, RetiredFile};
 use offsite_core::{Chain, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::draft::{Outline, Says, commit};
+use crate::commit::draft::{BlockViews, Outline, commit};
 use crate::commit::release::release_all;
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::reader::indexes::Indexes;
@@ -74,7 +74,7 @@ async fn remove(writer: &mut Writer, progress: &dyn Progress) -> Result<RemovedJ
             plan.retired.files.insert(*id, RetiredFile { bytes: file.length, ranges: Vec::new() });
         }
         let chain = Chain::new(head.chain.block_size(), Vec::new());
-        let outline = Outline::new(plan, chain, Vec::new(), Says::default());
+        let outline = Outline::new(plan, chain, Vec::new(), BlockViews::default());
         let draft = writer.plan_context(&mut indexes).draft(outline).await?;
         commit(writer, draft).await?;
     }

@@ -284,7 +284,7 @@ impl Writer {
         if is_copied {
             let old = std::mem::replace(&mut self.copied, next.number);
             // The next writer looks for those that are left.
-            let _ = self.delete(&self.layout.head_copy(next.epoch, old)?).await;
+            let _ = self.delete(&self.layout.head_second_copy(next.epoch, old)?).await;
         }
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
@@ -351,8 +351,8 @@ impl Writer {
 
     /// Stores an index, and its second copy beside the backup files.
     pub(crate) async fn put_index(&self, id: ObjectId, bytes: Bytes) -> Result<()> {
-        let (twin, index) = (self.layout.twin(id)?, self.layout.index(id)?);
-        try_join(self.put(&twin, bytes.clone()), self.put(&index, bytes)).await?;
+        let (second_copy, index) = (self.layout.index_second_copy(id)?, self.layout.index(id)?);
+        try_join(self.put(&second_copy, bytes.clone()), self.put(&index, bytes)).await?;
         Ok(())
     }
 
@@ -369,7 +369,7 @@ impl Writer {
 
 /// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
 pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
-    let key = layout.head_copy(head.epoch, head.number)?;
+    let key = layout.head_second_copy(head.epoch, head.number)?;
     let bytes = Bytes::from(head.encode().map_err(|error| Error::defect(error.to_string()))?);
     let while_doing = || format!("writing to {}", repository.location());
     let mut stored = repository.backend().put(&key, bytes.clone()).await;

@@ -113,7 +113,7 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 /// What a caller is told: class, whether trying again may help, side, location, key, job, machine.
-type Told = (
+type Facts = (
     ErrorClass,
     bool,
     Option<Side>,
@@ -130,7 +130,7 @@ const WEB01: Option<&str> = Some("web01");
 const PATH: Option<&str> = Some("/images/web01.raw");
 
 #[rustfmt::skip]
-fn instances() -> Vec<(Error, Told)> {
+fn instances() -> Vec<(Error, Facts)> {
     use ErrorClass::{Busy, Damaged, Defect, FreeSpace, NotThere, RetryLater, WrongInput};
     use Side::{Image, Source, Target};
     let damaged = |part, object: &str| Error::damaged(part, object, primary()).in_job(&job());

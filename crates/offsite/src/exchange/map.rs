@@ -12,7 +12,7 @@ use offsite_core::{
 };
 
 use crate::commit::clock_rule::ClockRule;
-use crate::commit::draft::{Outline, Says, commit};
+use crate::commit::draft::{BlockViews, Outline, commit};
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::plan_context::Minter;
 use crate::commit::writer::{Writer, WriterSettings, first_head};
@@ -220,12 +220,12 @@ impl MapSeed {
         let last_selected = seed.head().last_selected.clone();
         let labels = seed.head().labels.clone();
         let maps: Vec<BlockMap> = new.iter().map(|index| index.map().clone()).collect();
-        let says = Says { after: maps.iter().collect(), ..Says::default() };
+        let views = BlockViews { after: maps.iter().collect(), ..BlockViews::default() };
         writer.take_over(&labels, &last_selected);
         let outline = Outline {
             machines: Some(head.machines),
             next_sequence: Some(next_sequence),
-            ..Outline::new(plan, Ok(chain), new, says)
+            ..Outline::new(plan, Ok(chain), new, views)
         };
         let draft = writer.plan_context(&mut indexes).draft(outline).await?;
         let planned = draft.plan.cost();

@@ -15,7 +15,7 @@ use offsite_repository::{ErrorKind, Key, RepositoryExt};
 use tokio::time::sleep;
 
 use crate::error::Context;
-use crate::folder::layout::{Layout, head_copy_number, head_number};
+use crate::folder::layout::{Layout, head_number, head_second_copy_number};
 use crate::seams::is_broken;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
@@ -127,7 +127,7 @@ impl Heads {
     /// next repair, as its reason may be gone.
     pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
         let blocks = self.repository.list(&self.layout.backup_files()?).await?;
-        let copies = blocks.keys().filter_map(|key| Some((head_copy_number(key)?, key)));
+        let copies = blocks.keys().filter_map(|key| Some((head_second_copy_number(key)?, key)));
         let mut later: Vec<_> = copies.filter(|((_, number), _)| *number > head.number).collect();
         later.sort_unstable();
         for (number, key) in later.into_iter().rev() {
@@ -172,7 +172,9 @@ impl Heads {
         for index in copy.chain.indexes().filter(|index| !known.contains(&index.id)) {
             // Of the two, a repair makes the other.
             let one = indexes.get(&self.layout.index(index.id)?);
-            if !is_whole(one, index.length) && !is_whole(blocks.get(&self.layout.twin(index.id)?), index.length) {
+            if !is_whole(one, index.length)
+                && !is_whole(blocks.get(&self.layout.index_second_copy(index.id)?), index.length)
+            {
                 return Ok(false);
             }
         }

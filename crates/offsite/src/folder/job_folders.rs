@@ -5,7 +5,9 @@ use offsite_core::ObjectId;
 use offsite_repository::{ErrorKind, Key, Prefix, Repository, RootFolder};
 
 use crate::error::Context;
-use crate::folder::layout::{Layout, head_copy_number, head_number, is_removed, marker_key, twin_id};
+use crate::folder::layout::{
+    Layout, head_number, head_second_copy_number, index_second_copy_id, is_removed, marker_key,
+};
 use crate::report::ErrorSummary;
 use crate::{Error, JobName, OpenRepository, Result};
 
@@ -142,8 +144,11 @@ async fn listed(repository: &OpenRepository) -> Result<Vec<JobName>> {
 
 /// Whether a folder without a head is that of a job: it has what only a job has.
 pub(crate) async fn is_headless(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
-    let is_ours =
-        |key: &Key| ObjectId::parse(key.name()).is_some() || twin_id(key).is_some() || head_copy_number(key).is_some();
+    let is_ours = |key: &Key| {
+        ObjectId::parse(key.name()).is_some()
+            || index_second_copy_id(key).is_some()
+            || head_second_copy_number(key).is_some()
+    };
     let blocks = first_keys(repository, layout, &layout.backup_files()?).await?;
     Ok(blocks.iter().any(is_ours) || first_keys(repository, layout, &layout.indexes()?).await?.iter().any(is_ours))
 }

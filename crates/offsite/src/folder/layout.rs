@@ -55,12 +55,12 @@ impl Layout {
     }
 
     /// The second copy of an index. It lies among the backup files, so that these are enough to tell what they hold.
-    pub(crate) fn twin(&self, id: ObjectId) -> Result<Key> {
+    pub(crate) fn index_second_copy(&self, id: ObjectId) -> Result<Key> {
         self.key(BLOCKS, &format!("{id}{TWIN}"))
     }
 
     /// The second copy of a head, beside the backup files.
-    pub(crate) fn head_copy(&self, epoch: u32, number: u64) -> Result<Key> {
+    pub(crate) fn head_second_copy(&self, epoch: u32, number: u64) -> Result<Key> {
         self.key(BLOCKS, &format!("{epoch:08x}-{number:016x}{HEAD_COPY}"))
     }
 
@@ -145,7 +145,7 @@ fn plain_number(key: &Key) -> Option<u64> {
 }
 
 /// The epoch and the number in the key of a head's second copy.
-pub(crate) fn head_copy_number(key: &Key) -> Option<(u32, u64)> {
+pub(crate) fn head_second_copy_number(key: &Key) -> Option<(u32, u64)> {
     let (epoch, number) = key.name().strip_suffix(HEAD_COPY)?.split_once('-')?;
     let is_plain = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_plain(epoch, 8) || !is_plain(number, 16) {
@@ -160,7 +160,7 @@ pub(crate) fn pin_nonce(key: &Key) -> Option<&str> {
 }
 
 /// The id in the key of an index's second copy.
-pub(crate) fn twin_id(key: &Key) -> Option<ObjectId> {
+pub(crate) fn index_second_copy_id(key: &Key) -> Option<ObjectId> {
     ObjectId::parse(key.name().strip_suffix(TWIN)?)
 }
 

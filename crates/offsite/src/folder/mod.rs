@@ -1,10 +1,10 @@
 //! What lies in a repository and in a job folder: keys, heads, notes of damage.
 
 pub(crate) mod disks;
-pub(crate) mod findings;
 pub(crate) mod heads;
 pub(crate) mod job_folders;
 pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod marker;
 pub(crate) mod open_repository;
+pub(crate) mod verification_notes;

@@ -20,7 +20,7 @@ use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Time
 
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
@@ -34,7 +34,7 @@ pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
 
-use selection::Asked;
+use selection::SelectionInput;
 use source::Sources;
 
 /// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
@@ -116,7 +116,7 @@ impl CopyJob {
         self
     }
 
-    /// What the reports are to say beside what is found; in words of the caller, as [`Note::Told`].
+    /// What the reports are to say beside what is found; in words of the caller, as [`Note::Custom`].
     #[must_use]
     pub fn notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;
@@ -203,9 +203,9 @@ impl CopyJob {
         self
     }
 
-    fn asked<'a>(&'a self, request: &'a SyncRequest) -> Asked<'a> {
+    fn selection_input<'a>(&'a self, request: &'a SyncRequest) -> SelectionInput<'a> {
         let Self { sources, selection, target, known_origins, adopts, .. } = self;
-        Asked { sources, selection, target, request, known_origins, adopts: *adopts }
+        SelectionInput { sources, selection, target, request, known_origins, adopts: *adopts }
     }
 
     /// Adds to an error of this job where it happened.
@@ -282,7 +282,7 @@ impl CopyJob {
                 selection::copied(folder.head(), &latest)
             }
         };
-        let asked = self.asked(request);
+        let asked = self.selection_input(request);
         let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
         let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
         Ok(Look { choices, notes, doubts })
@@ -327,7 +327,8 @@ impl CopyJob {
     async fn transform_alone(&self, writer: &mut Writer, now: Timestamp, added: u32) -> Result<TransformReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let reads_whole = whole::waiting(writer.head(), self.transforms.retention.as_ref()).is_some();
-        let is_damaged = !Findings::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
+        let is_damaged =
+            !VerificationNotes::load(&self.target, writer.layout(), writer.head().folder).await?.is_empty();
         let selects = self.transforms.deleted_machines.is_some();
         if !reads_whole && !is_damaged && !selects {
             return self.transform_with(writer, &mut indexes, &[], &self.transforms, now, added).await;
@@ -360,7 +361,7 @@ impl CopyJob {
     /// Looks which machines are selected, before one goes that was not, and though there may have been nothing to copy.
     fn note_selection(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
         let request = SyncRequest::at(now);
-        let asked = self.asked(&request);
+        let asked = self.selection_input(&request);
         let decided = asked.decide(sources, &BTreeMap::new(), &BTreeMap::new());
         let in_doubt = asked.selected_in_doubt(sources, writer.head());
         writer.select(&selection::selected(sources, decided.iter().map(|(choice, _)| choice), &in_doubt));

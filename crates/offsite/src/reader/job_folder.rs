@@ -10,7 +10,7 @@ use offsite_core::{
 };
 use offsite_repository::ErrorKind;
 
-use crate::claims::lease::{Held, is_held};
+use crate::claims::lease::{Hold, is_held};
 use crate::claims::pin::Pin;
 use crate::error::within;
 use crate::folder::disks::DiskSummary;
@@ -107,7 +107,7 @@ impl JobFolder {
     pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
         let heads = Heads::new(self.repository.clone(), self.layout.clone());
         let held = is_held(&self.repository, &self.layout, &heads, &self.head, progress).await?;
-        Ok(held == Held::Yes)
+        Ok(held == Hold::Held)
     }
 
     /// Whether a restore point of this snapshot is no more, so that its objects may have been released.

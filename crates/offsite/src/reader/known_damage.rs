@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use offsite_core::{MachineName, RestorePoint, Sequence};
 
 use crate::Result;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::KnownDamage;
@@ -17,19 +17,19 @@ impl KnownDamage {
         points: impl Iterator<Item = &'a RestorePoint>,
         steps_to: impl Fn(Sequence) -> Vec<&'a RestorePoint>,
         indexes: &mut Indexes,
-        findings: &Findings,
+        noted: &VerificationNotes,
     ) -> Result<Self> {
         let mut known = Self::default();
-        if findings.is_empty() && findings.indexes.is_empty() {
+        if noted.is_empty() && noted.indexes.is_empty() {
             return Ok(known);
         }
-        let files = findings.files();
+        let files = noted.files();
         for point in points {
             let steps = steps_to(point.sequence);
             let mut is_touched = false;
             for step in &steps {
                 for reference in step.indexes() {
-                    is_touched |= findings.indexes.contains(&reference.id);
+                    is_touched |= noted.indexes.contains(&reference.id);
                     is_touched |= match indexes.files(reference, step).await {
                         // An index that cannot be read is damage of another kind, which opening the point tells.
                         Err(error) if error.is_loss() => false,
@@ -43,8 +43,7 @@ impl KnownDamage {
             let state = match indexes.state(&steps).await {
                 // What was noted may have been put back since; what was not is told where the point is opened.
                 Err(error) if error.is_loss() => {
-                    let is_noted =
-                        |step: &&RestorePoint| step.indexes().any(|index| findings.indexes.contains(&index.id));
+                    let is_noted = |step: &&RestorePoint| step.indexes().any(|index| noted.indexes.contains(&index.id));
                     known.unreadable.extend(steps.iter().any(is_noted).then_some(point.sequence));
                     continue;
                 }
@@ -52,7 +51,7 @@ impl KnownDamage {
             };
             let is_held = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());
             let machines: BTreeMap<MachineName, u64> =
-                findings.machines(&state).into_iter().filter(|(name, _)| is_held(name)).collect();
+                noted.machines(&state).into_iter().filter(|(name, _)| is_held(name)).collect();
             if !machines.is_empty() {
                 known.points.insert(point.sequence, machines);
             }
@@ -69,9 +68,9 @@ impl JobFolder {
     /// Those of the repository.
     pub fn known_damage(&self) -> BoxFuture<'_, Result<KnownDamage>> {
         Box::pin(async move {
-            let findings = Findings::load(self.repository(), self.layout(), self.id()).await?;
+            let noted = VerificationNotes::load(self.repository(), self.layout(), self.id()).await?;
             let steps = |sequence| self.chain().steps_to(sequence).unwrap_or_default();
-            KnownDamage::of(self.chain().all(), steps, &mut self.indexes(), &findings).await
+            KnownDamage::of(self.chain().all(), steps, &mut self.indexes(), &noted).await
         })
     }
 }

@@ -33,9 +33,9 @@ use crate::claims::lease::{busy_with, is_silent};
 use crate::commit::new_index::NewIndex;
 use crate::commit::writer::{put_head_copy, used_up};
 use crate::error::within;
-use crate::folder::findings::Findings;
 use crate::folder::layout::Layout;
 use crate::folder::open_repository::random_bytes;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::mover::{Flaw, Wanted};
 use crate::progress::Wait;
 use crate::reader::restore::wanted;
@@ -218,7 +218,7 @@ impl Repair {
                 survey.heads.commit(&next).await?;
             }
         } else if !survey.has_copy_of(&target.head) {
-            report.restored.push(layout.head_copy(target.head.epoch, target.head.number)?.to_string());
+            report.restored.push(layout.head_second_copy(target.head.epoch, target.head.number)?.to_string());
             if writes {
                 put_head_copy(&self.repository, &layout, &target.head).await?;
             }
@@ -268,12 +268,12 @@ impl Repair {
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
     /// copy brings it again.
     async fn known_damage(&self, survey: &Survey, target: &Target, is_mended: bool, writes: bool) -> Result<Vec<Flaw>> {
-        let before = Findings::load(&self.repository, &survey.layout, target.head.folder).await?;
+        let before = VerificationNotes::load(&self.repository, &survey.layout, target.head.folder).await?;
         let mut damaged: Vec<Flaw> = target.flaws.clone();
         let found = damaged.iter().map(|flaw| (place(&flaw.block), flaw.block.at.digest));
         let mut noted = match target.basis {
             // All blocks were read.
-            Basis::Indexes => Findings::default(),
+            Basis::Indexes => VerificationNotes::default(),
             Basis::Head | Basis::HeadCopy => before.clone(),
         };
         noted.damaged.extend(found);

@@ -12,8 +12,8 @@ use offsite_core::{BlockMap, DiskMap, Index, IndexReference, MachineName, Object
 use offsite_repository::{ErrorKind, RepositoryExt};
 
 use crate::error::{Context, within};
-use crate::folder::findings::{Findings, Place};
 use crate::folder::heads::Heads;
+use crate::folder::verification_notes::{Place, VerificationNotes};
 use crate::mover::{FrameSource, Scrubbed, Wanted, scrub};
 use crate::progress::Task;
 use crate::reader::job_folder::JobFolder;
@@ -128,11 +128,11 @@ impl Verify {
         }
         report.blocks = blocks.len() as u64;
         // What is gone was reported with its file.
-        let lost = Findings { cut, ..Findings::default() };
+        let lost = VerificationNotes { cut, ..VerificationNotes::default() };
         let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| !lost.is_cut_off(&block.at));
         let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
         let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
-        let found = Findings { cut, indexes: unread, ..Findings::default() };
+        let found = VerificationNotes { cut, indexes: unread, ..VerificationNotes::default() };
         self.read(folder, &states, there, found, &mut report, gate).await?;
         // A copy that is no newer than the head that was read tells nothing.
         let copy = copy.filter(|copy| *copy > folder.head().number);
@@ -149,11 +149,11 @@ impl Verify {
         folder: &JobFolder,
         states: &[(Sequence, BlockMap)],
         there: Vec<Wanted>,
-        mut found: Findings,
+        mut found: VerificationNotes,
         report: &mut VerifyReport,
         gate: &dyn Gate,
     ) -> Result<()> {
-        let before = Findings::load(&self.repository, folder.layout(), folder.id()).await?;
+        let before = VerificationNotes::load(&self.repository, folder.layout(), folder.id()).await?;
         if !found.indexes.is_empty() {
             let known: BTreeSet<Place> = there.iter().map(place).collect();
             let hidden = before.damaged.iter().filter(|(place, _)| !known.contains(place));
@@ -260,7 +260,7 @@ impl Verify {
     /// Reads the second copy of every index. One that is lost touches nothing as long as the index is there.
     async fn verify_copies(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
         for reference in folder.chain().indexes() {
-            let key = folder.layout().twin(reference.id)?;
+            let key = folder.layout().index_second_copy(reference.id)?;
             let what = match self.repository.backend().get(&key, reference.length).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
                 Err(error) if error.kind() == ErrorKind::Corrupt => "it has another length".to_owned(),

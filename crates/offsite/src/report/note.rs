@@ -58,7 +58,7 @@ pub enum Note {
     /// Something that the job was to look at was not seen. What is not seen does not count as gone.
     NotSeen(Unseen),
     /// What the caller of the job handed over to be said.
-    Told {
+    Custom {
         /// In the caller's words.
         text: String,
     },
@@ -265,7 +265,7 @@ impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSeen(unseen) => unseen.fmt(formatter),
-            Self::Told { text } | Self::PostJob { text } => formatter.write_str(text),
+            Self::Custom { text } | Self::PostJob { text } => formatter.write_str(text),
             Self::Stopped => {
                 formatter.write_str("it was stopped before the interval was done; the next run goes on from here")
             }

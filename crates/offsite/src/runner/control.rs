@@ -14,7 +14,7 @@ use super::status::JobStatus;
 /// Asks a runner for things, and how it is with its job. Clones are of the same runner.
 #[derive(Clone)]
 pub struct RunnerHandle {
-    asked: Arc<Asked>,
+    requests: Arc<Requests>,
     end: watch::Receiver<Option<Ended>>,
     status: Arc<Mutex<JobStatus>>,
     window: Window,
@@ -25,7 +25,7 @@ pub struct RunnerHandle {
 type Ended = Option<Box<RunReport>>;
 
 #[derive(Default)]
-struct Asked {
+struct Requests {
     wishes: Mutex<Wishes>,
     change: Notify,
 }
@@ -38,7 +38,7 @@ struct Wishes {
     runs: Vec<oneshot::Sender<RunEnd>>,
 }
 
-impl Asked {
+impl Requests {
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,60 +51,60 @@ impl Asked {
 
 /// The runner's side. When it is dropped, the runner has ended.
 pub(super) struct Control {
-    asked: Arc<Asked>,
+    requests: Arc<Requests>,
     end: watch::Sender<Option<Ended>>,
 }
 
 impl Control {
     pub(super) fn new(status: Arc<Mutex<JobStatus>>, window: Window, clock: Arc<dyn Clock>) -> (Self, RunnerHandle) {
-        let asked = Arc::new(Asked::default());
+        let requests = Arc::new(Requests::default());
         let (sender, end) = watch::channel(None);
-        let handle = RunnerHandle { asked: asked.clone(), end, status, window, clock };
-        (Self { asked, end: sender }, handle)
+        let handle = RunnerHandle { requests: requests.clone(), end, status, window, clock };
+        (Self { requests, end: sender }, handle)
     }
 
     /// `stop`, as one of those who ask this runner to stop.
     pub(super) fn stop_after<'a>(&self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
-        let asked = self.asked.clone();
+        let requests = self.requests.clone();
         let stop = async move {
             stop.await;
-            asked.change(|wishes| wishes.is_stopped = true);
+            requests.change(|wishes| wishes.is_stopped = true);
         };
         // It may be asked again: from then on the wish tells.
         Box::pin(stop.fuse())
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.asked.wishes().is_stopped
+        self.requests.wishes().is_stopped
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.asked.wishes().is_held
+        self.requests.wishes().is_held
     }
 
     /// Those who want it to run now; from now on they are the caller's to answer. None, while it is paused.
     pub(super) fn take_runs(&self) -> Vec<oneshot::Sender<RunEnd>> {
-        let mut wishes = self.asked.wishes();
+        let mut wishes = self.requests.wishes();
         if wishes.is_held { Vec::new() } else { std::mem::take(&mut wishes.runs) }
     }
 
     /// Whether somebody wants it to run now.
     pub(super) fn has_runs(&self) -> bool {
-        !self.asked.wishes().runs.is_empty()
+        !self.requests.wishes().runs.is_empty()
     }
 
     /// Returns when somebody may have asked for something since the last time.
     pub(super) async fn changed(&self) {
-        self.asked.change.notified().await;
+        self.requests.change.notified().await;
     }
 
-    /// Returns when the runner is to stop; what else is asked is for later.
+    /// Returns when the runner is to stop; what else is asked for waits.
     pub(super) async fn stopped(&self) {
         while !self.is_stopped() {
             self.changed().await;
         }
         // For whoever waits next.
-        self.asked.change.notify_one();
+        self.requests.change.notify_one();
     }
 
     /// The runner has ended, and this has come of the interval that was open.
@@ -117,7 +117,7 @@ impl Drop for Control {
     fn drop(&mut self) {
         // A runner that was dropped in the middle of something has no last word.
         self.end.send_if_modified(|end| end.is_none() && end.replace(None).is_none());
-        self.asked.wishes().runs.clear();
+        self.requests.wishes().runs.clear();
     }
 }
 
@@ -126,13 +126,13 @@ impl RunnerHandle {
     /// nothing is tried twice. A transfer that waits for its window goes on, and answers this. If the job transforms or does what comes after, the
     /// work is begun when that is done; if it is paused, when it is resumed.
     ///
-    /// It is asked for by the call; the future tells how it ended. `None` if the runner ended without doing it.
+    /// The call itself asks for it; the future tells how it ended. `None` if the runner ended without doing it.
     pub fn run_now(&self) -> BoxFuture<'static, Option<RunEnd>> {
         let (answer, answered) = oneshot::channel();
         if self.is_over() {
             drop(answer);
         } else {
-            self.asked.change(|wishes| wishes.runs.push(answer));
+            self.requests.change(|wishes| wishes.runs.push(answer));
         }
         let mut end = self.end.clone();
         Box::pin(async move {
@@ -148,10 +148,10 @@ impl RunnerHandle {
     /// Asks the runner to stop: what has arrived is committed, and what cannot end soon is cut off, as by
     /// [`JobRunner::run`](super::JobRunner::run).
     ///
-    /// It is asked for by the call; the future returns when the runner has ended, with what has come of the interval that was open, if one
+    /// The call itself asks for it; the future returns when the runner has ended, with what has come of the interval that was open, if one
     /// was.
     pub fn stop(&self) -> BoxFuture<'static, Option<RunReport>> {
-        self.asked.change(|wishes| wishes.is_stopped = true);
+        self.requests.change(|wishes| wishes.is_stopped = true);
         self.end()
     }
 
@@ -167,12 +167,12 @@ impl RunnerHandle {
     /// From now on nothing new is begun, and a transfer waits, until the job is resumed. What does not transfer comes to its end. Time
     /// that passes meanwhile is as an outage.
     pub fn pause(&self) {
-        self.asked.change(|wishes| wishes.is_held = true);
+        self.requests.change(|wishes| wishes.is_held = true);
     }
 
     /// A job that was paused goes on.
     pub fn resume(&self) {
-        self.asked.change(|wishes| wishes.is_held = false);
+        self.requests.change(|wishes| wishes.is_held = false);
     }
 
     /// How it is with the job now.

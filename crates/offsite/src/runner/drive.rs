@@ -1,9 +1,9 @@
 //! Carries out what the state machine asks for, one activity at a time.
 
-mod asked;
 mod begin;
 mod done;
 mod passage;
+mod requested;
 mod resume;
 mod synced;
 mod told;
@@ -23,8 +23,8 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use self::asked::Asked;
 use self::passage::WindowGate;
+use self::requested::Requested;
 use self::resume::{Stopped, resumed_target};
 use self::work::{Done, Looked};
 use super::event::RunnerEvent;
@@ -47,7 +47,7 @@ struct Drive {
     /// Whether nothing is waited for.
     is_single: bool,
     /// The run that somebody has asked for, while it is at work.
-    asked: Option<Asked>,
+    requested: Option<Requested>,
     /// Those who want a run that cannot begin yet.
     wanted: Vec<oneshot::Sender<RunEnd>>,
     /// Those who want the running transfer to go on outside its window.
@@ -93,7 +93,7 @@ struct Drive {
 
 enum Woken {
     Stopped,
-    Told,
+    Requested,
     Time,
     Looked(Box<Result<Looked, Failure>>),
     Done(Box<Done>),
@@ -160,7 +160,7 @@ impl Drive {
             memory,
             job,
             is_single: false,
-            asked: None,
+            requested: None,
             wanted: Vec::new(),
             forced: Vec::new(),
             is_shut: false,
@@ -195,14 +195,14 @@ impl Drive {
                 while let Some(event) = self.events.pop_front() {
                     self.step(event);
                 }
-                if self.begin_asked() {
+                if self.begin_requested() {
                     continue;
                 }
             }
             if self.job.is_done()
                 && let Some(report) = self.ended.take()
             {
-                match self.asked.take() {
+                match self.requested.take() {
                     Some(asked) => self.answer(asked, report),
                     None => {
                         self.save().await;
@@ -218,7 +218,7 @@ impl Drive {
             }
             match self.next(stop).await {
                 Woken::Stopped => return self.wind_up().await,
-                Woken::Told => {}
+                Woken::Requested => {}
                 Woken::Time => self.events.push_back(Event::Tick),
                 Woken::Looked(looked) => self.looked(*looked),
                 Woken::Done(done) => self.done(*done),
@@ -296,7 +296,7 @@ impl Drive {
                 return Poll::Ready(Woken::Stopped);
             }
             if told.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Woken::Told);
+                return Poll::Ready(Woken::Requested);
             }
             if let Some(running) = task
                 && let Poll::Ready(done) = running.as_mut().poll(context)

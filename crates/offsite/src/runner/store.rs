@@ -85,7 +85,7 @@ pub trait Store: Send + Sync {
 pub enum StoreError {
     /// Another daemon has the folder.
     #[error("another daemon{} has the state folder {}", .holder.as_ref().map(|holder| format!(", {holder},")).unwrap_or_default(), .folder.display())]
-    Held {
+    InUse {
         /// The folder.
         folder: PathBuf,
         /// Who has it, as far as is known.

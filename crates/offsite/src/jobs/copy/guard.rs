@@ -8,7 +8,7 @@ use offsite_core::selection::{Choice, Decision, MachineFilter, Pattern};
 use offsite_core::{BlockMap, DiskMap, FolderId, Head, Labels, MachineName, RestorePoint, Status, Timestamp};
 
 use super::CopyJob;
-use super::selection::Asked;
+use super::selection::SelectionInput;
 use super::source::{Source, Sources};
 use crate::reader::job_folder::JobFolder;
 use crate::report::{Doubt, Note, PatternKind, PatternPlace};
@@ -23,7 +23,7 @@ struct Described {
     labels: Labels,
 }
 
-impl Asked<'_> {
+impl SelectionInput<'_> {
     /// What is to be said of `choices`, which a look at the sources led to, beside what becomes of each machine. `head` is that of the
     /// chain, if there is one.
     pub(super) fn doubts<'a>(

@@ -93,7 +93,7 @@ impl CopyJob {
         request: &SyncRequest,
     ) -> Result<Offer> {
         let head = context.head;
-        let asked = self.asked(request);
+        let asked = self.selection_input(request);
         let had = copied(head, latest);
         let mut choice = asked.choose(sources, &had, &had, head).await?;
         if let Some(error) = asked.nothing(sources, &choice) {

@@ -106,7 +106,7 @@ pub(super) struct Taken {
 
 /// What the sources are asked for.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct SelectionInput<'a> {
     pub(super) sources: &'a [Source],
     pub(super) selection: &'a Selection,
     pub(super) target: &'a OpenRepository,
@@ -117,7 +117,7 @@ pub(super) struct Asked<'a> {
     pub(super) adopts: bool,
 }
 
-impl Asked<'_> {
+impl SelectionInput<'_> {
     /// What becomes of each selected machine, and where the state is that is taken of it.
     ///
     /// What is in `had` and not in `copied` is taken though it has not changed since.

@@ -122,11 +122,11 @@ impl<'a> Agenda<'a> {
                 },
                 Stage::Independent => {
                     if self.wants_independent() {
-                        let findings = context.findings().await?;
-                        if let Some(sequence) = independent::sharing(context, &findings).await? {
-                            return independent::draft(context, sequence, &findings).await.map(Some);
+                        let noted = context.noted().await?;
+                        if let Some(sequence) = independent::sharing(context, &noted).await? {
+                            return independent::draft(context, sequence, &noted).await.map(Some);
                         }
-                        self.notes = independent::left_sharing(context, &findings).await?;
+                        self.notes = independent::left_sharing(context, &noted).await?;
                     }
                     self.compaction.start = Instant::now();
                     self.stage = Stage::Compact;

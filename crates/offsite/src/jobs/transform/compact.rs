@@ -12,9 +12,9 @@ use offsite_core::{BlockMap, FileState, Head, ObjectId, PointKind, Sequence};
 use super::draft::DraftedOperation;
 use super::settings::Compact;
 use super::stack::{Relaid, relaid};
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::report::{Carriage, Operation};
 use crate::{Error, Result};
 
@@ -46,15 +46,15 @@ pub(super) async fn draft(context: &mut PlanContext<'_>, settings: &Compact, bou
     let room = bounds.bytes.min(placement.file_bytes_max).saturating_sub(placement.first_offset);
     let layers = Layers::of(context).await?;
     // A damaged block cannot be moved; its file goes when no point needs the block any more.
-    let findings = context.findings().await?;
+    let noted = context.noted().await?;
     let sparse = sparse(context.head, settings, bounds.epoch);
     let mut piece = Piece::default();
-    piece.fill(context, &layers, &sparse, &findings, (settings.piece_bytes, room)).await?;
+    piece.fill(context, &layers, &sparse, &noted, (settings.piece_bytes, room)).await?;
     if piece.frames.is_empty()
         && !piece.is_bounded
         && let Some(scattered) = scattered(context, settings, bounds.epoch).await?
     {
-        piece.fill(context, &layers, &scattered, &findings, (settings.piece_bytes, room)).await?;
+        piece.fill(context, &layers, &scattered, &noted, (settings.piece_bytes, room)).await?;
         if piece.emptied < 2 {
             return Ok(Next::Nothing);
         }
@@ -73,14 +73,14 @@ pub(super) async fn draft(context: &mut PlanContext<'_>, settings: &Compact, bou
     let maps: Vec<&BlockMap> = parts.iter().map(|(_, part)| part).collect();
     let relocation = relocate(&maps, &[], |_| true, placement, || context.minter.mint(), reclaiming);
     let mut plan = relocation.plan;
-    let carriage = context.carriage(&plan, &findings);
+    let carriage = context.carriage(&plan, &noted);
     plan.cloned = carriage == Carriage::Cloned;
     let files = plan.files_after(&context.head.files, context.head.alignment_bytes.into());
     let Relaid { indexes, chain, after } =
         relaid(context, &parts, &relocation.indexes, &files, &mut piece.steps).await?;
     let operation = Operation::Compact { files: piece.files.len() as u64, carriage };
-    let says = Says { before: maps, after: after.iter().collect(), others: piece.steps.values().collect() };
-    let draft = context.draft_operation(operation, plan, chain, indexes, says).await?;
+    let views = BlockViews { before: maps, after: after.iter().collect(), others: piece.steps.values().collect() };
+    let draft = context.draft_operation(operation, plan, chain, indexes, views).await?;
     Ok(Next::Piece(Box::new(DraftedOperation { header: Some(header), ..draft })))
 }
 
@@ -168,7 +168,7 @@ impl Piece {
         context: &mut PlanContext<'_>,
         layers: &Layers,
         files: &[ObjectId],
-        findings: &Findings,
+        noted: &VerificationNotes,
         (piece_bytes, room): (u64, u64),
     ) -> Result<()> {
         let alignment = u64::from(context.head.alignment_bytes);
@@ -186,7 +186,7 @@ impl Piece {
             let in_file = |step: &BlockMap| step.picked(|_, _, _, at| (at.file == *file).then_some(at));
             let rows: Vec<BlockMap> =
                 points.iter().filter_map(|sequence| self.steps.get(sequence)).map(in_file).collect();
-            let (live, damaged): (Vec<_>, Vec<_>) = references(&rows).into_iter().partition(|at| !findings.names(at));
+            let (live, damaged): (Vec<_>, Vec<_>) = references(&rows).into_iter().partition(|at| !noted.names(at));
             if live.is_empty() {
                 // Nothing but what a copy that was cut off has left for the next one, or what cannot be moved.
                 continue;

@@ -11,7 +11,7 @@ use offsite_core::plan::Move;
 use super::merge::length_of;
 use crate::Result;
 use crate::commit::writer::Writer;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::mover::{FrameSource, Wanted, scrub};
 use crate::progress::Task;
 use crate::teller::Control;
@@ -31,13 +31,13 @@ pub(super) async fn note(writer: &Writer, moves: &[Move], control: Control<'_>) 
     let own = FrameSource::new(writer.repository(), writer.layout(), writer.head());
     let progress = control.teller(Task::Transform, writer.layout().job());
     let flaws = scrub(Arc::new(wanted.into_values().collect()), &own, progress).await?.flaws;
-    let mut findings = Findings::load(writer.repository(), writer.layout(), writer.head().folder).await?;
+    let mut noted = VerificationNotes::load(writer.repository(), writer.layout(), writer.head().folder).await?;
     // Where blocks are cloned, the padding after the last one counts, too.
     let mut cut = BTreeMap::new();
     for file in moves.iter().map(|step| step.from.file).collect::<BTreeSet<_>>() {
         let there = length_of(writer.repository(), writer.layout(), file).await?.unwrap_or(0);
         let is_cut = writer.head().files.get(&file).is_some_and(|file| there < file.length);
-        if is_cut && findings.cut.get(&file) != Some(&there) {
+        if is_cut && noted.cut.get(&file) != Some(&there) {
             cut.insert(file, there);
         }
     }
@@ -45,9 +45,9 @@ pub(super) async fn note(writer: &Writer, moves: &[Move], control: Control<'_>) 
         return Ok(0);
     }
     let count = flaws.len() + cut.len();
-    findings.cut.extend(cut);
+    noted.cut.extend(cut);
     let found = flaws.iter().map(|flaw| ((flaw.block.at.file, flaw.block.at.offset), flaw.block.at.digest));
-    findings.damaged.extend(found);
-    findings.store(writer.repository(), writer.layout(), writer.head().folder).await?;
+    noted.damaged.extend(found);
+    noted.store(writer.repository(), writer.layout(), writer.head().folder).await?;
     Ok(count)
 }

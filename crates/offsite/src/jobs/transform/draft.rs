@@ -8,13 +8,13 @@ use offsite_repository::{Counts, Repository};
 
 use super::PlannedOperation;
 use super::proof::patched_ranges_are_free;
-use crate::commit::draft::{Draft, Outline, Says, commit};
+use crate::commit::draft::{BlockViews, Draft, Outline, commit};
 use crate::commit::dry_run::DryRun;
 use crate::commit::new_index::{NewIndex, number_machines};
 use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
 use crate::folder::disks::Disks;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::mover::{
     Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Way, block_counts, clone_frames, fold, transfer,
 };
@@ -38,8 +38,8 @@ pub(crate) struct DraftedOperation {
 
 impl PlanContext<'_> {
     /// What is known to be damaged.
-    pub(crate) async fn findings(&mut self) -> Result<Findings> {
-        Findings::load(self.repository, self.indexes.layout(), self.head.folder).await
+    pub(crate) async fn noted(&mut self) -> Result<VerificationNotes> {
+        VerificationNotes::load(self.repository, self.indexes.layout(), self.head.folder).await
     }
 
     /// The draft of an operation that leads to `chain` by `plan`, with these new indexes. It is also proven to write over nothing that a
@@ -53,9 +53,9 @@ impl PlanContext<'_> {
         plan: Plan,
         chain: std::result::Result<Chain, ChainError>,
         indexes: Vec<NewIndex>,
-        says: Says<'_>,
+        views: BlockViews<'_>,
     ) -> Result<DraftedOperation> {
-        let draft = self.draft(Outline::new(plan, chain, indexes, says)).await?;
+        let draft = self.draft(Outline::new(plan, chain, indexes, views)).await?;
         patched_ranges_are_free(self.head, self.indexes, &draft.plan).await?;
         Ok(DraftedOperation { operation, draft, header: None, sources: Vec::new(), aliases: Aliases::new() })
     }
@@ -92,7 +92,7 @@ impl PlanContext<'_> {
     }
 
     /// How the blocks of a plan that stay in the repository get to their new files.
-    pub(crate) fn carriage(&self, plan: &Plan, findings: &Findings) -> Carriage {
+    pub(crate) fn carriage(&self, plan: &Plan, noted: &VerificationNotes) -> Carriage {
         let Some(clone_range) = self.repository.backend().clone_range() else {
             return Carriage::Moved { why: MoveReason::CannotClone };
         };
@@ -101,7 +101,7 @@ impl PlanContext<'_> {
         let is_padded = |step: &offsite_core::plan::Move| {
             let end = (step.from.offset + u64::from(step.from.length)).next_multiple_of(alignment);
             self.head.files.get(&step.from.file).is_some_and(|file| end <= file.length)
-                && findings.cut.get(&step.from.file).is_none_or(|there| end <= *there)
+                && noted.cut.get(&step.from.file).is_none_or(|there| end <= *there)
         };
         match () {
             () if granularity == 0 || !alignment.is_multiple_of(granularity) => {

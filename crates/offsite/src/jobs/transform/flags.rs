@@ -10,7 +10,7 @@ use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, Restor
 use super::Transforms;
 use super::draft::DraftedOperation;
 use crate::Result;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
 use crate::report::Operation;
 
@@ -54,7 +54,7 @@ async fn marked_again(
     }
     let next = flagged(&chain, flags);
     let operation = Operation::MarkAgain { points };
-    context.draft_operation(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some)
+    context.draft_operation(operation, Plan::default(), next, Vec::new(), BlockViews::default()).await.map(Some)
 }
 
 /// Moves a flag from the oldest damaged point that has one, if a point of its slot can stand for it.
@@ -89,7 +89,10 @@ async fn moved_from_damage(
         };
         let next = flagged(&chain, flags);
         let operation = Operation::StandIn { tier, damaged: damaged.sequence, sequence };
-        return context.draft_operation(operation, Plan::default(), next, Vec::new(), Says::default()).await.map(Some);
+        return context
+            .draft_operation(operation, Plan::default(), next, Vec::new(), BlockViews::default())
+            .await
+            .map(Some);
     }
     Ok(None)
 }
@@ -101,9 +104,9 @@ async fn damage(
     points: &[RestorePoint],
 ) -> Result<BTreeMap<Sequence, Vec<MachineName>>> {
     let mut damage = BTreeMap::new();
-    let findings = context.findings().await?;
+    let noted = context.noted().await?;
     // Nothing is overlaid from a later point here: chains that are merged have no rollbacks.
-    if findings.is_empty() || points.iter().any(|point| point.kind == PointKind::Rollback) {
+    if noted.is_empty() || points.iter().any(|point| point.kind == PointKind::Rollback) {
         return Ok(damage);
     }
     let mut state = BlockMap::empty();
@@ -114,7 +117,7 @@ async fn damage(
         };
         state = if point.kind == PointKind::Full { step } else { state.overlay(&step) };
         let own = state.project(|name| point.machine(name).is_some_and(MachineState::is_whole));
-        damage.insert(point.sequence, findings.machines(&own).into_keys().collect());
+        damage.insert(point.sequence, noted.machines(&own).into_keys().collect());
     }
     Ok(damage)
 }

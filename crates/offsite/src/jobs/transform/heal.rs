@@ -18,11 +18,11 @@ use super::draft::DraftedOperation;
 use super::stack::{Relaid, relaid};
 use super::{PlannedOperation, carried_out, imagine};
 use crate::Error;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::dry_run::DryRun;
 use crate::commit::plan_context::PlanContext;
 use crate::commit::writer::Writer;
-use crate::folder::findings::{Findings, Place};
+use crate::folder::verification_notes::{Place, VerificationNotes};
 use crate::mover::{Aliases, FrameSource, Wanted, scrub};
 use crate::progress::Task;
 use crate::reader::indexes::Indexes;
@@ -82,10 +82,10 @@ pub(crate) async fn heal(
 /// Takes these frames off what is known to be damaged. Where that cannot be noted, they are known a little longer.
 async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
     let (repository, layout, folder) = (writer.repository(), writer.layout(), writer.head().folder);
-    let mut findings = Findings::load(repository, layout, folder).await?;
-    findings.damaged.retain(|place, _| !frames.contains(place));
-    findings.cut.retain(|file, _| writer.head().files.contains_key(file));
-    let _ = findings.store(repository, layout, folder).await;
+    let mut noted = VerificationNotes::load(repository, layout, folder).await?;
+    noted.damaged.retain(|place, _| !frames.contains(place));
+    noted.cut.retain(|file, _| writer.head().files.contains_key(file));
+    let _ = noted.store(repository, layout, folder).await;
     Ok(())
 }
 
@@ -148,17 +148,16 @@ impl<'a> Healing<'a> {
 
     /// The next operation, as long as anything can be healed.
     async fn draft(&mut self, context: &mut PlanContext<'_>) -> Result<Option<DraftedOperation>> {
-        let findings = context.findings().await?;
-        if findings.is_empty() {
+        let noted = context.noted().await?;
+        if noted.is_empty() {
             return Ok(None);
         }
-        let Some(steps) = steps_in(context, &findings.files()).await? else {
+        let Some(steps) = steps_in(context, &noted.files()).await? else {
             self.waits_for_index = true;
             return Ok(None);
         };
         let parts = steps.iter().map(|(sequence, step)| {
-            let part =
-                step.picked(|_, _, _, at| (findings.names(&at) && !self.lost.contains(&at.digest)).then_some(at));
+            let part = step.picked(|_, _, _, at| (noted.names(&at) && !self.lost.contains(&at.digest)).then_some(at));
             (*sequence, part)
         });
         let parts: BTreeMap<Sequence, BlockMap> = parts.filter(|(_, part)| *part != BlockMap::empty()).collect();
@@ -170,7 +169,7 @@ impl<'a> Healing<'a> {
             if source.is_some_and(|number| self.sources[number].why_not.is_some()) {
                 continue;
             }
-            let is_damaged = |at: &StoredBlock| source.is_none() && findings.names(at);
+            let is_damaged = |at: &StoredBlock| source.is_none() && noted.names(at);
             let found = match (self.found(context, source, &wanted, is_damaged).await, source) {
                 // A source that cannot be reached keeps nothing else from being done.
                 (Err(error), Some(number)) => {
@@ -279,8 +278,8 @@ impl<'a> Healing<'a> {
             points: picked.iter().map(|(sequence, _)| *sequence).collect(),
             from: if source.is_some() { HealedFrom::Source } else { HealedFrom::Chain },
         };
-        let says = Says { before: maps, after: after.iter().collect(), others: steps.values().collect() };
-        let draft = context.draft_operation(operation, plan, chain, indexes, says).await?;
+        let views = BlockViews { before: maps, after: after.iter().collect(), others: steps.values().collect() };
+        let draft = context.draft_operation(operation, plan, chain, indexes, views).await?;
         let sources = if source.is_some() { self.sources.iter().map(Searched::frames).collect() } else { Vec::new() };
         Ok(DraftedOperation { header: Some(header), sources, aliases, ..draft })
     }

@@ -10,16 +10,16 @@ use offsite_core::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence}
 
 use super::draft::DraftedOperation;
 use super::stack::rewritten;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
 use crate::folder::disks::disks_of;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::report::{Carriage, Note, Operation};
 use crate::{Error, Result};
 
 /// The oldest archive that shares a backup file with another point, and not only for blocks that are known to be damaged: those
 /// cannot be copied.
-pub(super) async fn sharing(context: &mut PlanContext<'_>, findings: &Findings) -> Result<Option<Sequence>> {
+pub(super) async fn sharing(context: &mut PlanContext<'_>, noted: &VerificationNotes) -> Result<Option<Sequence>> {
     let chain = &context.head.chain;
     for archive in chain.archives() {
         let own = listed(context, archive).await?;
@@ -28,7 +28,7 @@ pub(super) async fn sharing(context: &mut PlanContext<'_>, findings: &Findings) 
             shares |= !listed(context, other).await?.is_disjoint(&own);
         }
         // What an index lists may be hidden by another above it; only what is referred to counts.
-        if shares && refers_to_shared(context, archive, findings).await? {
+        if shares && refers_to_shared(context, archive, noted).await? {
             return Ok(Some(archive.sequence));
         }
     }
@@ -36,13 +36,13 @@ pub(super) async fn sharing(context: &mut PlanContext<'_>, findings: &Findings) 
 }
 
 /// Of each archive with known damage, what the report is to say: its damaged blocks stay where they are.
-pub(super) async fn left_sharing(context: &mut PlanContext<'_>, findings: &Findings) -> Result<Vec<Note>> {
+pub(super) async fn left_sharing(context: &mut PlanContext<'_>, noted: &VerificationNotes) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
-    if findings.is_empty() {
+    if noted.is_empty() {
         return Ok(notes);
     }
     for archive in context.head.chain.archives() {
-        for (machine, blocks) in findings.machines(&context.indexes.step(archive).await?) {
+        for (machine, blocks) in noted.machines(&context.indexes.step(archive).await?) {
             notes.push(Note::ArchiveShares { sequence: archive.sequence, machine, blocks });
         }
     }
@@ -58,8 +58,12 @@ async fn listed(context: &mut PlanContext<'_>, point: &RestorePoint) -> Result<B
     Ok(files)
 }
 
-async fn refers_to_shared(context: &mut PlanContext<'_>, archive: &RestorePoint, findings: &Findings) -> Result<bool> {
-    let own = findings.sound(&context.indexes.step(archive).await?).files();
+async fn refers_to_shared(
+    context: &mut PlanContext<'_>,
+    archive: &RestorePoint,
+    noted: &VerificationNotes,
+) -> Result<bool> {
+    let own = noted.sound(&context.indexes.step(archive).await?).files();
     for other in context.head.chain.all().filter(|other| other.sequence != archive.sequence) {
         if !context.indexes.step(other).await?.files().is_disjoint(&own) {
             return Ok(true);
@@ -72,7 +76,7 @@ async fn refers_to_shared(context: &mut PlanContext<'_>, archive: &RestorePoint,
 pub(super) async fn draft(
     context: &mut PlanContext<'_>,
     sequence: Sequence,
-    findings: &Findings,
+    noted: &VerificationNotes,
 ) -> Result<DraftedOperation> {
     let chain = context.head.chain.clone();
     let Some(archive) = chain.archives().iter().find(|archive| archive.sequence == sequence) else {
@@ -88,9 +92,9 @@ pub(super) async fn draft(
     let reclaiming = context.reclaiming();
     let others_of: Vec<&BlockMap> = others.iter().collect();
     let relocation =
-        relocate(&[&own], &others_of, |at| !findings.names(at), placement, || context.minter.mint(), reclaiming);
+        relocate(&[&own], &others_of, |at| !noted.names(at), placement, || context.minter.mint(), reclaiming);
     let mut plan = relocation.plan;
-    let carriage = context.carriage(&plan, findings);
+    let carriage = context.carriage(&plan, noted);
     plan.cloned = carriage == Carriage::Cloned;
     let map = relocation.indexes.iter().fold(own.clone(), |own, new| own.overlay(new));
     let files = plan.files_after(&context.head.files, context.head.alignment_bytes.into());
@@ -99,7 +103,7 @@ pub(super) async fn draft(
     let next = Chain::with_archives(chain.block_size(), archives.cloned().collect(), chain.points().to_vec());
     let operation = Operation::MakeIndependent { sequence, carriage };
     let before = others.iter().chain([&own]).collect();
-    let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
-    let draft = context.draft_operation(operation, plan, next, vec![index], says).await?;
+    let views = BlockViews { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
+    let draft = context.draft_operation(operation, plan, next, vec![index], views).await?;
     Ok(DraftedOperation { header: Some(header), ..draft })
 }

@@ -9,7 +9,7 @@ use offsite_core::{BlockMap, Chain, Head, MachineName, PointKind, RestorePoint, 
 use super::draft::DraftedOperation;
 use super::stack::rewritten;
 use crate::Result;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
 use crate::report::Operation;
 
@@ -84,8 +84,8 @@ pub(super) async fn draft(context: &mut PlanContext<'_>, machines: &BTreeSet<Mac
     };
     let next = Chain::with_archives(chain.block_size(), of(chain.archives()), of(chain.points()));
     let operation = Operation::RemoveMachines { machines: machines.iter().cloned().collect(), points: removed, fulls };
-    let says = Says { before: lost.iter().collect(), after: Vec::new(), others: kept.iter().collect() };
-    context.draft_operation(operation, plan, next, indexes, says).await
+    let views = BlockViews { before: lost.iter().collect(), after: Vec::new(), others: kept.iter().collect() };
+    context.draft_operation(operation, plan, next, indexes, views).await
 }
 
 /// The points that must be fulls because the full that they stood on is among `removed`: of each full's rollbacks the nearest

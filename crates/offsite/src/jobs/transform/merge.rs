@@ -8,7 +8,7 @@ use offsite_repository::Repository;
 
 use super::draft::DraftedOperation;
 use super::room::fold_target;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::new_index::PointIndex;
 use crate::commit::plan_context::PlanContext;
 use crate::commit::stack::stacked;
@@ -96,10 +96,10 @@ pub(super) async fn draft(
     let points = std::iter::once(new_full.point.clone()).chain(after.iter().cloned()).collect();
     let next = Chain::with_archives(chain.block_size(), archives, points);
     let before = [&full_part, &dropped].into_iter().chain(&steps).chain(&others).collect();
-    let says = Says { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
+    let views = BlockViews { before, after: others.iter().chain([&merged]).collect(), others: Vec::new() };
     let absorbed = std::iter::once(full).chain(&rest[..rest.len() - 1]).map(|point| point.sequence).collect();
     let operation = Operation::Merge { absorbed, full: last.sequence, method, why, archived };
-    context.draft_operation(operation, plan, next, vec![new_full], says).await
+    context.draft_operation(operation, plan, next, vec![new_full], views).await
 }
 
 /// The method, and why that one.
@@ -119,8 +119,8 @@ fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, Merge
 /// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
 /// chain go on.
 async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<MergeReason>> {
-    let findings = context.findings().await?;
-    if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| findings.names(&at)) {
+    let noted = context.noted().await?;
+    if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| noted.names(&at)) {
         return Ok(Some(MergeReason::DamagedBlock));
     }
     if is_linked(context.repository, context.indexes.layout(), into).await? {

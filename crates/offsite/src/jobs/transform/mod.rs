@@ -29,7 +29,7 @@ use crate::claims::lease::sealed_when_taken;
 use crate::commit::dry_run::DryRun;
 use crate::commit::release::release_all;
 use crate::commit::writer::Writer;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::reader::indexes::Indexes;
 use crate::report::{KnownDamage, Note, OperationReport, TransformReport};
 use crate::teller::Control;
@@ -131,9 +131,9 @@ pub(crate) async fn transform(
         verify(writer, bytes, &mut report, control).await;
     }
     let head = writer.head();
-    let findings = Findings::load_and_tidy(writer.repository(), writer.layout(), head.folder).await?;
+    let noted = VerificationNotes::load_and_tidy(writer.repository(), writer.layout(), head.folder).await?;
     let steps = |sequence| head.chain.steps_to(sequence).unwrap_or_default();
-    report.damage = KnownDamage::of(head.chain.all(), steps, indexes, &findings).await?;
+    report.damage = KnownDamage::of(head.chain.all(), steps, indexes, &noted).await?;
     Ok(report)
 }
 

@@ -5,7 +5,7 @@ use offsite_core::{BlockMap, Chain, RestorePoint, Sequence};
 
 use super::draft::DraftedOperation;
 use crate::Result;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
 use crate::report::Operation;
 
@@ -57,6 +57,7 @@ async fn without(
     }
     let retired = retire(lost.iter().chain(&kept), &kept, context.reclaiming());
     let plan = Plan { retired, ..Plan::default() };
-    let says = Says { before: lost.iter().chain(&kept).collect(), after: kept.iter().collect(), others: Vec::new() };
-    context.draft_operation(operation, plan, Ok(next), Vec::new(), says).await
+    let views =
+        BlockViews { before: lost.iter().chain(&kept).collect(), after: kept.iter().collect(), others: Vec::new() };
+    context.draft_operation(operation, plan, Ok(next), Vec::new(), views).await
 }

@@ -13,7 +13,7 @@ use offsite_core::{BlockMap, Chain, Head, MachineName, MachineState, PointKind, 
 
 use super::draft::DraftedOperation;
 use super::stack::rewritten;
-use crate::commit::draft::Says;
+use crate::commit::draft::BlockViews;
 use crate::commit::plan_context::PlanContext;
 use crate::folder::disks::disks_of;
 use crate::mover::FrameSource;
@@ -68,11 +68,11 @@ pub(crate) async fn draft(
         (plan, map, FullFrom::Source)
     } else {
         // What is damaged stays where it is.
-        let findings = context.findings().await?;
+        let noted = context.noted().await?;
         let relocation =
-            relocate(&[&state], &[], |at| !findings.names(at), placement, || context.minter.mint(), reclaiming);
+            relocate(&[&state], &[], |at| !noted.names(at), placement, || context.minter.mint(), reclaiming);
         let mut plan = relocation.plan;
-        let carriage = context.carriage(&plan, &findings);
+        let carriage = context.carriage(&plan, &noted);
         plan.cloned = carriage == Carriage::Cloned;
         let map = relocation.indexes.iter().fold(state.clone(), |state, new| state.overlay(new));
         (plan, map, FullFrom::Chain(carriage))
@@ -86,8 +86,8 @@ pub(crate) async fn draft(
     let next = Chain::with_archives(chain.block_size(), chain.archives().to_vec(), points.cloned().collect());
     let operation = Operation::MakeFull { sequence, from };
     let before = others.iter().chain([&own, &dropped]).collect();
-    let says = Says { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
-    let draft = context.draft_operation(operation, plan, next, vec![index], says).await?;
+    let views = BlockViews { before, after: others.iter().chain([&map]).collect(), others: Vec::new() };
+    let draft = context.draft_operation(operation, plan, next, vec![index], views).await?;
     let frames = |source: &&JobFolder| FrameSource::new(source.repository(), source.layout(), source.head());
     let frames = sources.iter().filter(|_| from == FullFrom::Source).map(frames);
     Ok(DraftedOperation { header: Some(header), sources: frames.collect(), ..draft })

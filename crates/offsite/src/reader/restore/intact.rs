@@ -7,7 +7,7 @@ use offsite_repository::RepositoryExt;
 
 use super::target::find_disk;
 use crate::error::Context;
-use crate::folder::findings::Findings;
+use crate::folder::verification_notes::VerificationNotes;
 use crate::mover::Wanted;
 use crate::reader::disk_selector::DiskSelector;
 use crate::reader::job_folder::JobFolder;
@@ -22,7 +22,7 @@ pub(super) async fn newest_intact(
     lost: &[Wanted],
 ) -> Result<Option<(Sequence, Timestamp)>> {
     let (repository, layout) = (folder.repository(), folder.layout());
-    let findings = Findings::load(repository, layout, folder.id()).await?;
+    let noted = VerificationNotes::load(repository, layout, folder.id()).await?;
     let listed = repository.backend().list_all(&layout.backup_files()?).await;
     let listed = listed.while_doing(|| format!("listing the backup files of job {}", folder.job()))?;
     let lengths: BTreeMap<_, u64> = listed.into_iter().map(|object| (object.key, object.length)).collect();
@@ -34,7 +34,7 @@ pub(super) async fn newest_intact(
     let is_there = |at: StoredBlock| {
         ends.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) <= *end)
             && !lost.contains(&(at.file, at.offset, at.digest))
-            && !findings.names(&at)
+            && !noted.names(&at)
     };
     let mut indexes = folder.indexes();
     for point in folder.chain().all().rev() {

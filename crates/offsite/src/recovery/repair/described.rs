@@ -141,7 +141,7 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
 async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Described, String>> {
     let own = survey.layout.index(id)?;
     let mut best = Err(format!("index {own} is lost, and so is the second copy"));
-    for key in [own, survey.layout.twin(id)?] {
+    for key in [own, survey.layout.index_second_copy(id)?] {
         let bytes = match survey.repository.backend().get(&key, INDEX_BYTES_MAX).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
             answer => answer.while_doing(|| format!("reading {key}"))?,

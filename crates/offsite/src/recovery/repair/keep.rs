@@ -17,7 +17,7 @@ use super::reading::is_whole;
 use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::writer::used_up;
-use crate::folder::findings::Place;
+use crate::folder::verification_notes::Place;
 use crate::{Error, Result};
 
 /// Which blocks are not there.

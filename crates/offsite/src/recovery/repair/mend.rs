@@ -106,7 +106,7 @@ pub(super) async fn mend_copies(
 /// Stores an index and its second copy in place of what is there. Cut off between the two, the next repair finds one of them.
 pub(super) async fn put_new(survey: &Survey, id: ObjectId, bytes: Bytes) -> Result<()> {
     put_back(survey, &survey.layout.index(id)?, bytes.clone()).await?;
-    put_back(survey, &survey.layout.twin(id)?, bytes).await
+    put_back(survey, &survey.layout.index_second_copy(id)?, bytes).await
 }
 
 /// The index, if it or its second copy is whole; then the other one is put back. Else what can be read.
@@ -117,11 +117,11 @@ async fn put_back_either(
     writes: bool,
     mended: &mut Mended,
 ) -> Result<(Option<Index>, Reading)> {
-    let (own, twin) = (survey.layout.index(reference.id)?, survey.layout.twin(reference.id)?);
-    let found = (load(survey, &own, reference, folder).await?, load(survey, &twin, reference, folder).await?);
+    let (own, second_copy) = (survey.layout.index(reference.id)?, survey.layout.index_second_copy(reference.id)?);
+    let found = (load(survey, &own, reference, folder).await?, load(survey, &second_copy, reference, folder).await?);
     let (key, bytes, index) = match found {
         (Found::Good(_, index), Found::Good(..)) => return Ok((Some(index), Reading::default())),
-        (Found::Good(bytes, index), _) => (twin, bytes, index),
+        (Found::Good(bytes, index), _) => (second_copy, bytes, index),
         (_, Found::Good(bytes, index)) => (own, bytes, index),
         (Found::Flawed(reading), _) | (_, Found::Flawed(reading)) => return Ok((None, reading)),
         (Found::Nothing, Found::Nothing) => {

@@ -15,7 +15,7 @@ use super::reading::Readings;
 use super::survey::Survey;
 use super::{Basis, LeftOut};
 use crate::commit::new_index::NewIndex;
-use crate::folder::findings::Place;
+use crate::folder::verification_notes::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
 use crate::progress::Task;
 use crate::reader::indexes::Indexes;

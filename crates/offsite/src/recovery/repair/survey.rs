@@ -11,7 +11,7 @@ use offsite_repository::{ErrorKind, Key, RepositoryExt};
 
 use crate::error::Context;
 use crate::folder::heads::Heads;
-use crate::folder::layout::{Layout, head_copy_number, twin_id};
+use crate::folder::layout::{Layout, head_second_copy_number, index_second_copy_id};
 use crate::{Error, OpenRepository, Result};
 
 /// What is there, without looking into indexes and backup files.
@@ -57,9 +57,9 @@ impl Survey {
         survey.look_at_heads().await?;
         let mut copies = BTreeMap::new();
         for (key, length) in repository.list(&layout.backup_files()?).await? {
-            if let Some(number) = head_copy_number(&key) {
+            if let Some(number) = head_second_copy_number(&key) {
                 copies.insert(number, key);
-            } else if let Some(id) = twin_id(&key) {
+            } else if let Some(id) = index_second_copy_id(&key) {
                 survey.indexes.insert(id);
             } else if let Some(id) = ObjectId::parse(key.name()) {
                 survey.files.insert(id, length);

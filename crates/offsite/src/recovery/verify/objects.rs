@@ -11,7 +11,7 @@ use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 use crate::claims::holder::{Life, life_of};
 use crate::error::Context;
 use crate::folder::heads::{Heads, Newest};
-use crate::folder::layout::{Layout, head_copy_number};
+use crate::folder::layout::{Layout, head_second_copy_number};
 use crate::mover::Flaw;
 use crate::report::{Damage, Note, Touched};
 use crate::{Error, OpenRepository, Result};
@@ -55,7 +55,7 @@ pub(crate) async fn files(
 ) -> Result<(Vec<Damage>, BTreeMap<ObjectId, u64>, Option<u64>)> {
     let (mut damage, mut cut) = (Vec::new(), BTreeMap::new());
     let lengths = repository.list(&layout.backup_files()?).await?;
-    let copy = lengths.keys().filter_map(head_copy_number).map(|(_, number)| number).max();
+    let copy = lengths.keys().filter_map(head_second_copy_number).map(|(_, number)| number).max();
     let folds = repository.backend().patch().is_some();
     for (id, file) in &head.files {
         let key = layout.backup_file(*id)?;

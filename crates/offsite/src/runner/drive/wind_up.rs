@@ -44,8 +44,8 @@ impl Drive {
             }
         };
         self.save().await;
-        let asked = self.asked.take().into_iter().flat_map(|asked| asked.answers);
-        for answer in asked.chain(self.forced).chain(self.wanted).filter(|_| is_open) {
+        let requested = self.requested.take().into_iter().flat_map(|requested| requested.answers);
+        for answer in requested.chain(self.forced).chain(self.wanted).filter(|_| is_open) {
             let _ = answer.send(RunEnd::Stopped(Box::new(report.clone())));
         }
         (Ending::Stopped(report, is_open), self.setup)

@@ -65,7 +65,7 @@ impl FolderStore {
     /// made if need be.
     ///
     /// # Errors
-    /// [`StoreError::Held`] with its holder if another daemon has the folder; others if it cannot be used.
+    /// [`StoreError::InUse`] with its holder if another daemon has the folder; others if it cannot be used.
     pub fn open(path: &Path, about: &str, clock: &dyn Clock) -> Result<Self, StoreError> {
         let folder = StateFolder::new(path);
         let unusable = |what| move |source| StoreError::Unusable { folder: path.to_owned(), what, source };
@@ -93,7 +93,7 @@ impl FolderStore {
         Box::pin(async move {
             loop {
                 match Self::open(path, about, clock) {
-                    Err(StoreError::Held { .. }) => sleep(LOOK_EVERY).await,
+                    Err(StoreError::InUse { .. }) => sleep(LOOK_EVERY).await,
                     opened => return opened,
                 }
             }

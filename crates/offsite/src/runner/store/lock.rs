@@ -48,7 +48,7 @@ impl Lock {
     /// The lock of `folder`, for this holder.
     ///
     /// # Errors
-    /// [`StoreError::Held`] if another has it.
+    /// [`StoreError::InUse`] if another has it.
     pub(super) fn take(folder: &Path, holder: &Holder) -> Result<Self, StoreError> {
         let path = folder.join(NAME);
         let wrong =
@@ -63,7 +63,7 @@ impl Lock {
             }
             Err(TryLockError::WouldBlock) => {
                 let text = fs::read_to_string(&path).unwrap_or_default();
-                Err(StoreError::Held { folder: folder.to_owned(), holder: serde_json::from_str(&text).ok() })
+                Err(StoreError::InUse { folder: folder.to_owned(), holder: serde_json::from_str(&text).ok() })
             }
             Err(TryLockError::Error(error)) => Err(wrong(error)),
         }

@@ -156,12 +156,12 @@ async fn second_copies_are_put_back_beside_an_index_that_is_written_anew() {
     let (.., at) = step(&memory, BACKUP, &points[1]).stored().next().unwrap();
     let file = key(&format!("{BACKUP}/blocks/{}", at.file));
     let index = key(&format!("{BACKUP}/index/{}", points[3].index.id));
-    let twin = key(&format!("{BACKUP}/blocks/{}.index", points[3].index.id));
-    let memory = without(&memory, |key| is_head(key) || *key == file || *key == twin).await;
+    let second_copy = key(&format!("{BACKUP}/blocks/{}.index", points[3].index.id));
+    let memory = without(&memory, |key| is_head(key) || *key == file || *key == second_copy).await;
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, report.rewritten.len()), (Basis::Indexes, 1), "{report:?}");
     assert_eq!(report.points, [points[0].sequence, points[2].sequence, points[3].sequence]);
-    assert_eq!(report.restored, [twin.to_string()]);
-    assert_eq!(bytes_of(&memory, &twin), bytes_of(&memory, &index));
+    assert_eq!(report.restored, [second_copy.to_string()]);
+    assert_eq!(bytes_of(&memory, &second_copy), bytes_of(&memory, &index));
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await, [1, 3, 4]);
 }

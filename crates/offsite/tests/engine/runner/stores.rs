@@ -17,7 +17,7 @@ async fn a_folder_has_one_daemon_at_a_time_and_the_next_goes_on() {
     assert_eq!(FolderStore::look(&folder).unwrap(), None);
     let store = FolderStore::open(&folder, "a test", clock.as_ref()).unwrap();
     match FolderStore::open(&folder, "another", clock.as_ref()) {
-        Err(StoreError::Held { holder, .. }) => assert_eq!(holder, Some(Holder::this("a test"))),
+        Err(StoreError::InUse { holder, .. }) => assert_eq!(holder, Some(Holder::this("a test"))),
         other => panic!("{other:?}"),
     }
     let runner = world.runner(&settings("1 day", "22:00", "UTC")).store(std::sync::Arc::new(store.clone()));

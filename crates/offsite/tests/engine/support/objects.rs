@@ -154,15 +154,15 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
         RetiredObject::Ranges(id) => name("release", id),
     }));
     // Each index has a second copy, and the newest head that changed the chain has one.
-    let twins: Vec<String> = known.iter().filter(|name| name.contains("/index/")).cloned().collect();
-    known.extend(twins.iter().map(|name| format!("{}.index", name.replace("/index/", "/blocks/"))));
+    let second_copies: Vec<String> = known.iter().filter(|name| name.contains("/index/")).cloned().collect();
+    known.extend(second_copies.iter().map(|name| format!("{}.index", name.replace("/index/", "/blocks/"))));
     let heads: Vec<String> =
         copies(memory, job).iter().map(ToString::to_string).filter(|name| name.ends_with(".head")).collect();
     assert!(heads.len() <= 1, "copies of heads pile up: {heads:?}");
     known.extend(heads);
-    let findings = keys(memory, &format!("{job}/verify"));
-    assert!(findings.len() <= 1, "what verification remembers piles up: {findings:?}");
-    known.extend(findings.iter().map(ToString::to_string));
+    let noted = keys(memory, &format!("{job}/verify"));
+    assert!(noted.len() <= 1, "what verification remembers piles up: {noted:?}");
+    known.extend(noted.iter().map(ToString::to_string));
     known.extend((head.boundary + 1..=head.number).map(|number| format!("{job}/head/{number:020}")));
     let present: BTreeSet<String> = keys(memory, job).iter().map(ToString::to_string).collect();
     assert!(keys(memory, &format!("{job}/head")).len() <= HEADS_MAX, "heads pile up: {present:?}");

@@ -10,7 +10,7 @@ use offsite::report::Note;
 use offsite::{JobFolder, MergeMethod, OpenRepository, Repair, TransformJob, Verify};
 use offsite_core::format::Kind;
 use offsite_core::format::encode_record;
-use offsite_core::format::records::Verification;
+use offsite_core::format::records::VerificationRecord;
 use offsite_repository::testing::{Fault, Faulty, Memory};
 use offsite_repository::{ErrorKind, Prefix, RepositoryExt, Verb};
 
@@ -134,8 +134,11 @@ async fn findings_that_cannot_be_believed_are_ignored() {
         all.iter().map(|at| (at.file.stored(), at.offset, digest.unwrap_or(at.digest.0))).collect()
     };
     let encode = |folder, next, damaged| {
-        encode_record(Kind::Verification, &Verification { folder, next, damaged, cut: Vec::new(), indexes: Vec::new() })
-            .unwrap()
+        encode_record(
+            Kind::VerificationNotes,
+            &VerificationRecord { folder, next, damaged, cut: Vec::new(), indexes: Vec::new() },
+        )
+        .unwrap()
     };
     let honest = encode(folder, None, claims(None));
     let mut flipped = honest.clone();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite::model::{BlockMap, StoredBlock};
 use offsite::retention::Policy;
 use offsite::{CopyJob, MergeMethod, OpenRepository, Transforms, Verify, VerifyReport};
-use offsite_core::format::records::Verification;
+use offsite_core::format::records::VerificationRecord;
 use offsite_core::format::{Kind, decode_record};
 use offsite_repository::Key;
 use offsite_repository::testing::Memory;
@@ -34,10 +34,10 @@ fn file(folder: &str, at: &StoredBlock) -> Key {
 }
 
 /// What is remembered of a job.
-fn remembered(memory: &Memory, folder: &str) -> Option<Verification> {
+fn remembered(memory: &Memory, folder: &str) -> Option<VerificationRecord> {
     let found = keys(memory, &format!("{folder}/verify"));
     assert!(found.len() <= 1, "{found:?}");
-    found.first().map(|key| decode_record(Kind::Verification, &bytes_of(memory, key)).unwrap())
+    found.first().map(|key| decode_record(Kind::VerificationNotes, &bytes_of(memory, key)).unwrap())
 }
 
 /// The frames that are known to be damaged, those among them that a lost or cut file had.

@@ -229,7 +229,7 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
 #[tokio::test]
 async fn a_second_copy_counts_if_its_index_or_the_second_copy_of_that_is_there() {
     let scene = Scene::new().await;
-    for (has_index, has_twin) in [(true, false), (false, true), (false, false)] {
+    for (has_index, has_second_copy) in [(true, false), (false, true), (false, false)] {
         let (_, primary, target, second) = scene.fork().await;
         let before = newest_head(&target, COPY);
         scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
@@ -237,10 +237,14 @@ async fn a_second_copy_counts_if_its_index_or_the_second_copy_of_that_is_there()
         let after = lose_heads_after(&target, &before);
         let index = after.chain.latest().unwrap().index.id;
         assert!(has_index || target.remove(&key(&format!("{COPY}/index/{index}"))));
-        assert!(has_twin || target.remove(&key(&format!("{COPY}/blocks/{index}.index"))));
+        assert!(has_second_copy || target.remove(&key(&format!("{COPY}/blocks/{index}.index"))));
         TransformJob::new(&second, job(COPY)).run(day(6)).await.unwrap();
-        let expected = if has_index || has_twin { after.chain } else { before.chain };
-        assert_eq!(newest_head(&target, COPY).chain, expected, "index: {has_index}, its second copy: {has_twin}");
+        let expected = if has_index || has_second_copy { after.chain } else { before.chain };
+        assert_eq!(
+            newest_head(&target, COPY).chain,
+            expected,
+            "index: {has_index}, its second copy: {has_second_copy}"
+        );
     }
 }
 

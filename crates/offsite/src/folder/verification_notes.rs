@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::format::records::Verification;
+use offsite_core::format::records::VerificationRecord;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::{BlockMap, Digest, FolderId, MachineName, ObjectId, StoredBlock};
 use offsite_repository::{ErrorKind, Key, Repository, RepositoryExt};
@@ -30,7 +30,7 @@ pub(crate) type Place = (ObjectId, u64);
 
 /// What is remembered of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Findings {
+pub(crate) struct VerificationNotes {
     /// Where verification goes on. `None` stands for the start.
     pub(crate) next: Option<Place>,
     /// Damaged frames, and the digests of the blocks that they ought to hold.
@@ -41,7 +41,7 @@ pub(crate) struct Findings {
     pub(crate) indexes: BTreeSet<ObjectId>,
 }
 
-impl Findings {
+impl VerificationNotes {
     /// Whether this frame is known to be damaged. One that was written to the same place since is another.
     pub(crate) fn names(&self, at: &StoredBlock) -> bool {
         self.is_cut_off(at) || self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
@@ -82,16 +82,16 @@ impl Findings {
         Ok(Self::newest_of(&notes, repository, layout, folder).await?.unwrap_or_default().0)
     }
 
-    /// As [`Findings::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
+    /// As [`VerificationNotes::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
     pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<Self> {
         let notes = numbered(repository, layout).await?;
-        let Some((findings, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
+        let Some((noted, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
             return Ok(Self::default());
         };
         for (key, _) in &notes[..position] {
             let _ = repository.backend().delete(key).await;
         }
-        Ok(findings)
+        Ok(noted)
     }
 
     /// The newest of these that can be read, and its position.
@@ -106,12 +106,12 @@ impl Findings {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
                 answer => answer.while_doing(|| format!("reading what verification found of job {}", layout.job()))?,
             };
-            let Ok(record) = decode_record::<Verification>(Kind::Verification, &bytes) else { continue };
+            let Ok(record) = decode_record::<VerificationRecord>(Kind::VerificationNotes, &bytes) else { continue };
             if record.folder != folder {
                 continue;
             }
             let damaged = record.damaged.into_iter();
-            let findings = Self {
+            let noted = Self {
                 next: record.next.map(|(file, offset)| (ObjectId::from_stored(file), offset)),
                 damaged: damaged
                     .map(|(file, offset, digest)| ((ObjectId::from_stored(file), offset), Digest(digest)))
@@ -119,7 +119,7 @@ impl Findings {
                 cut: record.cut.into_iter().map(|(file, end)| (ObjectId::from_stored(file), end)).collect(),
                 indexes: record.indexes.into_iter().map(ObjectId::from_stored).collect(),
             };
-            return Ok(Some((findings, position)));
+            return Ok(Some((noted, position)));
         }
         Ok(None)
     }
@@ -129,7 +129,7 @@ impl Findings {
     /// # Errors
     /// Those of the repository. `AlreadyExists`: another verification ended at the same time.
     pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<()> {
-        let record = Verification {
+        let record = VerificationRecord {
             folder,
             next: self.next.map(|(file, offset)| (file.stored(), offset)),
             damaged: self
@@ -141,7 +141,8 @@ impl Findings {
             cut: self.cut.iter().take(CUT_MAX).map(|(file, end)| (file.stored(), *end)).collect(),
             indexes: self.indexes.iter().take(INDEXES_MAX).map(|id| id.stored()).collect(),
         };
-        let bytes = encode_record(Kind::Verification, &record).map_err(|error| Error::defect(error.to_string()))?;
+        let bytes =
+            encode_record(Kind::VerificationNotes, &record).map_err(|error| Error::defect(error.to_string()))?;
         let older = numbered(repository, layout).await?;
         let number = older.last().map_or(0, |(_, number)| *number).saturating_add(1);
         let while_doing = || format!("noting what verification found of job {}", layout.job());
@@ -169,8 +170,8 @@ mod tests {
     #[test]
     fn a_frame_that_ends_where_a_cut_file_ends_is_there() {
         let file = ObjectId::new(1, 1);
-        let findings = Findings { cut: BTreeMap::from([(file, 1_000)]), ..Findings::default() };
+        let noted = VerificationNotes { cut: BTreeMap::from([(file, 1_000)]), ..VerificationNotes::default() };
         let frame = |offset| StoredBlock { file, offset, length: 200, digest: Digest([0; 32]) };
-        assert!(!findings.is_cut_off(&frame(800)) && findings.is_cut_off(&frame(801)));
+        assert!(!noted.is_cut_off(&frame(800)) && noted.is_cut_off(&frame(801)));
     }
 }

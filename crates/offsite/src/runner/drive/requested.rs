@@ -9,7 +9,7 @@ use crate::runner::memory::Memory;
 use crate::runner::report::{RunEnd, RunReport, RunStatus};
 
 /// A run that was asked for.
-pub(super) struct Asked {
+pub(super) struct Requested {
     /// What was remembered before.
     prior: Memory,
     pub(super) answers: Vec<oneshot::Sender<RunEnd>>,
@@ -17,10 +17,10 @@ pub(super) struct Asked {
 
 impl Drive {
     /// Begins what somebody has asked for, if that can begin now; whether it has begun.
-    pub(super) fn begin_asked(&mut self) -> bool {
+    pub(super) fn begin_requested(&mut self) -> bool {
         self.wanted.extend(self.setup.control.take_runs());
-        if let Some(asked) = &mut self.asked {
-            asked.answers.append(&mut self.wanted);
+        if let Some(requested) = &mut self.requested {
+            requested.answers.append(&mut self.wanted);
         }
         if self.gate.is_some() {
             // A transfer that waits for its window would be waited for until then.
@@ -35,7 +35,7 @@ impl Drive {
             return false;
         }
         let (job, actions) = self.job.at_once(self.setup.clock.now());
-        self.asked = Some(Asked { prior: self.memory.clone(), answers: std::mem::take(&mut self.wanted) });
+        self.requested = Some(Requested { prior: self.memory.clone(), answers: std::mem::take(&mut self.wanted) });
         (self.job, self.is_single) = (job, true);
         (self.look, self.wake) = (None, None);
         self.carry_out(actions);
@@ -51,10 +51,10 @@ impl Drive {
     }
 
     /// Answers those who asked, and goes on with the schedule.
-    pub(super) fn answer(&mut self, asked: Asked, report: RunReport) {
+    pub(super) fn answer(&mut self, requested: Requested, report: RunReport) {
         if report.status() == RunStatus::Failed && report.point().is_none() {
             // Nothing came of it, so that the interval is as it was.
-            self.memory = Memory { added: self.memory.added, ..asked.prior };
+            self.memory = Memory { added: self.memory.added, ..requested.prior };
             self.remember();
         }
         self.is_single = false;
@@ -64,7 +64,7 @@ impl Drive {
         let (job, actions) = Job::resume(self.settings.clone(), past, now);
         self.job = job;
         self.carry_out(actions);
-        for answer in asked.answers {
+        for answer in requested.answers {
             let _ = answer.send(RunEnd::Done(Box::new(report.clone())));
         }
     }

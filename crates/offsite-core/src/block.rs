@@ -3,27 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The size of a job's blocks. A job keeps the size of its first restore point.
+/// The size of a job's blocks.
+///
+/// A job keeps the block size of its first restore point for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum BlockSize {
-    /// 256 KiB: smallest increments, largest index.
+    /// 256 KiB. Gives the smallest increments and the largest index.
     KiB256,
     /// 512 KiB.
     KiB512,
     /// 1 MiB, the default.
     #[default]
     MiB1,
-    /// 4 MiB: smallest index, for disks of many terabytes that change little.
+    /// 4 MiB. Gives the smallest index. For disks of many terabytes that change little.
     MiB4,
 }
 
-/// A size that no block has.
+/// The error for a number of bytes that is no [`BlockSize`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a block of {bytes} bytes: use 256 KiB, 512 KiB, 1 MiB or 4 MiB")]
 #[non_exhaustive]
 pub struct BlockSizeError {
-    /// The size.
+    /// The rejected number of bytes.
     pub bytes: u64,
 }
 
@@ -42,27 +44,31 @@ impl BlockSize {
         }
     }
 
-    /// The block size of `bytes` bytes.
+    /// Converts a number of bytes to a block size.
     ///
     /// # Errors
-    /// [`BlockSizeError`] for any but the four sizes.
+    /// [`BlockSizeError`] if `bytes` is none of the four sizes.
     pub fn from_bytes(bytes: u64) -> Result<Self, BlockSizeError> {
         Self::ALL.into_iter().find(|size| u64::from(size.bytes()) == bytes).ok_or(BlockSizeError { bytes })
     }
 
-    /// How many blocks a disk of `size_bytes` has. The last may be shorter than the others.
+    /// The number of blocks of a disk with `size_bytes` bytes.
+    ///
+    /// The last block may be shorter than the others.
     #[must_use]
     pub const fn count(self, size_bytes: u64) -> u64 {
         size_bytes.div_ceil(self.bytes() as u64)
     }
 
-    /// Where block `block` starts on its disk.
+    /// The position on the disk where block number `block` starts, in bytes.
     #[must_use]
     pub const fn offset(self, block: u32) -> u64 {
         block as u64 * self.bytes() as u64
     }
 
-    /// The length of block `block` of a disk of `size_bytes`: the block size, or what is left for the last block.
+    /// The length of block number `block` on a disk of `size_bytes`, in bytes.
+    ///
+    /// Each block has the full block size, except the last, which may be shorter. A block past the end of the disk has length 0.
     #[must_use]
     pub fn length_at(self, block: u32, size_bytes: u64) -> u32 {
         let left = size_bytes.saturating_sub(self.offset(block));
@@ -81,24 +87,28 @@ impl fmt::Display for BlockSize {
     }
 }
 
-/// The SHA-256 of a block's plain bytes (FIPS 180-4). Blocks with equal digests count as equal.
+/// The SHA-256 of a block's uncompressed bytes (FIPS 180-4).
+///
+/// Offsite treats blocks with equal digests as equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// A text that is no digest: it must have 64 hexadecimal digits.
+/// The error for a text that is no [`Digest`].
+///
+/// A digest has 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest has 64 hexadecimal digits")]
 #[non_exhaustive]
 pub struct DigestError;
 
-/// 64 hexadecimal digits.
+/// Prints 64 hexadecimal digits.
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
-/// Reads what `Display` prints.
+/// Parses what `Display` prints.
 impl FromStr for Digest {
     type Err = DigestError;
 

@@ -1,16 +1,16 @@
-//! The algebra: states of machines, steps between them, and how they combine.
+//! States of machines, the steps between them, and how they combine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Coverage, DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
 
-/// What a restore point, or a step between two, knows of one machine.
+/// The disks of one machine, as a state or as a step between two states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MachineMap {
-    /// When the machine was in this state.
+    /// The time at which the machine was in this state.
     pub captured: Timestamp,
-    /// All its disks, with or without a change.
+    /// All disks of the machine, whether they changed or not.
     pub disks: BTreeMap<DiskNumber, DiskMap>,
 }
 
@@ -21,7 +21,9 @@ impl MachineMap {
         Self { captured, disks }
     }
 
-    /// Whether both have the same disks with the same content. Place and time do not matter.
+    /// Returns `true` if both maps have the same disks with the same content.
+    ///
+    /// The places of the blocks and the times do not matter.
     #[must_use]
     pub fn has_content_of(&self, other: &Self) -> bool {
         self.disks.keys().eq(other.disks.keys())
@@ -29,32 +31,36 @@ impl MachineMap {
     }
 }
 
-/// Where the blocks of machines lie: sorted runs per disk.
+/// Where the blocks of machines lie: sorted runs for each disk.
 ///
-/// As a *state* it says what each block is. As a *step* it says what changes on the way to the next state, and the machines
-/// that it does not name stay as they were. [`overlay`](BlockMap::overlay) (⊕) applies a step to a state, or joins two
-/// steps. It is associative, and the empty map changes nothing.
+/// As a *state*, it says what each block is. As a *step*, it says what changes on the way to the next state. Machines that a step
+/// does not name stay as they were.
+///
+/// [`overlay`](BlockMap::overlay) (written ⊕) applies a step to a state, or joins two steps to one. It is associative, and the
+/// empty map is its neutral element.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BlockMap {
     machines: BTreeMap<MachineName, MachineMap>,
 }
 
-/// A stored block that an overlay left without a place in its result.
+/// A stored block that the result of an overlay no longer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Displaced {
-    /// Its machine.
+    /// The machine of the block.
     pub machine: MachineName,
-    /// Its disk.
+    /// The disk of the block.
     pub disk: DiskNumber,
-    /// Its number on the disk.
+    /// The number of the block on the disk.
     pub block: u32,
-    /// Where it lies.
+    /// The place of its frame.
     pub at: StoredBlock,
 }
 
 impl BlockMap {
-    /// The map that knows nothing and changes nothing.
+    /// The map without machines.
+    ///
+    /// As a step it changes nothing.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
@@ -66,13 +72,17 @@ impl BlockMap {
         &self.machines
     }
 
-    /// One machine.
+    /// The map of one machine.
+    ///
+    /// `None` if this map does not name it.
     #[must_use]
     pub fn machine(&self, name: &MachineName) -> Option<&MachineMap> {
         self.machines.get(name)
     }
 
-    /// Puts a machine in, in place of one of that name.
+    /// Adds a machine.
+    ///
+    /// It replaces a machine of the same name.
     pub fn insert(&mut self, name: MachineName, machine: MachineMap) {
         self.machines.insert(name, machine);
     }
@@ -100,21 +110,24 @@ impl BlockMap {
         files
     }
 
-    /// Whether the map covers every block of its disks.
+    /// Returns `true` if runs cover every block of each disk.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.machines.values().flat_map(|machine| machine.disks.values()).all(DiskMap::is_full)
     }
 
-    /// `self ⊕ upper`: where both know a block, `upper` is right.
+    /// Applies `upper` on top of this map: `self ⊕ upper`.
     ///
-    /// A machine of `upper` has `upper`'s disks afterwards. Any other stays as it was.
+    /// Where both maps know a block, the result has that of `upper`. A machine that `upper` names has exactly the disks of
+    /// `upper` afterwards. Any other machine stays as it was.
     #[must_use]
     pub fn overlay(&self, upper: &Self) -> Self {
         self.overlay_with(upper, |_| {})
     }
 
-    /// `self ⊕ upper`. `displaced` gets each stored block of `self` that the result no longer holds.
+    /// The same as [`overlay`](Self::overlay), and reports what it displaces.
+    ///
+    /// `displaced` receives each stored block of `self` that the result no longer holds.
     #[must_use]
     pub fn overlay_with(&self, upper: &Self, mut displaced: impl FnMut(Displaced)) -> Self {
         let mut result = self.clone();
@@ -130,9 +143,9 @@ impl BlockMap {
         result
     }
 
-    /// The smallest step `d` with `self ⊕ d` = `next` for the machines of `next`. Both maps are states.
+    /// The smallest step `d` for which `self ⊕ d` equals `next`, for the machines of `next`.
     ///
-    /// Digests alone tell what differs. The blocks of the step lie where `next` has them.
+    /// Both maps must be states. Digests alone decide what differs. The blocks of the step lie where `next` has them.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Self {
         let machines = next.machines.iter().map(|(name, machine)| {
@@ -149,7 +162,7 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The map of those machines only that `keep` answers true for.
+    /// The part of this map with the machines for which `keep` returns `true`.
     #[must_use]
     pub fn project(&self, mut keep: impl FnMut(&MachineName) -> bool) -> Self {
         let kept = self.machines.iter().filter(|(name, _)| keep(name));
@@ -158,7 +171,7 @@ impl BlockMap {
 
     /// The part of this map that lies in `coverage`.
     ///
-    /// Parts combine as whole maps do: the part of `a ⊕ b` is that of `a` ⊕ that of `b`.
+    /// Parts combine like whole maps: the part of `a ⊕ b` is the part of `a` ⊕ the part of `b`.
     #[must_use]
     pub fn restricted(&self, coverage: &Coverage) -> Self {
         let machines = self.machines.iter().filter(|(name, _)| coverage.names(name)).map(|(name, machine)| {
@@ -174,8 +187,10 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The step that undoes `step` after this state: (`self` ⊕ `step`) ⊕ the result is `self` again, for the machines of both.
-    /// It does not name machines that `step` brought.
+    /// The step that undoes `step` after this state.
+    ///
+    /// (`self` ⊕ `step`) ⊕ the result equals `self`, for the machines that both maps have. The result does not name machines that
+    /// only `step` has.
     #[must_use]
     pub fn inverse(&self, step: &Self) -> Self {
         let machines = step.machines.iter().filter_map(|(name, machine)| {
@@ -192,7 +207,9 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// The step that moves stored blocks to the places that `place` gives. Blocks without a place stay.
+    /// The step that moves stored blocks to the places that `place` returns.
+    ///
+    /// A block for which `place` returns `None` stays where it is.
     #[must_use]
     pub fn picked(
         &self,
@@ -209,8 +226,9 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// This state without the blocks that `is_lost` answers true for. Its [`diff`](Self::diff) to a state with them brings them
-    /// again.
+    /// This state without the blocks for which `is_lost` returns `true`.
+    ///
+    /// The [`diff`](Self::diff) from this state to one that has the blocks contains them again.
     #[must_use]
     pub fn without(&self, mut is_lost: impl FnMut(&StoredBlock) -> bool) -> Self {
         let machines = self.machines.iter().map(|(name, machine)| {
@@ -220,7 +238,7 @@ impl BlockMap {
         Self { machines: machines.collect() }
     }
 
-    /// This map with each stored block's place replaced.
+    /// Replaces the place of each stored block with what `place` returns.
     #[must_use]
     pub fn relocated(
         mut self,
@@ -235,7 +253,9 @@ impl BlockMap {
         self
     }
 
-    /// Whether both maps have the same machines with the same content. Place and time do not matter.
+    /// Returns `true` if both maps have the same machines with the same content.
+    ///
+    /// The places of the blocks and the times do not matter.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         self.machines.keys().eq(other.machines.keys())

@@ -1,18 +1,18 @@
-//! Restore points and the chain that they form.
+//! Restore points, and the chain that they form.
 
 use crate::retention::Flags;
 use crate::{BlockSize, FolderId, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
-/// What a restore point needs beside its own index.
+/// What a restore point needs besides its own indexes.
 // Exhaustive: what a chain can do with a point follows from these three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PointKind {
-    /// Nothing: it stands alone.
+    /// Nothing. It stands alone.
     Full,
-    /// Its predecessor, to which it is the step forward.
+    /// Its predecessor. The increment is the step forward from it.
     Increment,
-    /// Its successor, from which it is the step back (reverse-incremental chains).
+    /// Its successor. The rollback is the step back from it (in reverse-incremental chains).
     Rollback,
 }
 
@@ -21,139 +21,146 @@ pub enum PointKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Status {
-    /// All of it.
+    /// The whole machine, as it was at this restore point.
     Complete,
-    /// A part: the copy was cut off. What arrived is spare, and no restore from this point can have the machine.
+    /// A part, as the copy was cut off. The blocks that arrived are spare blocks. No restore from this point can have the
+    /// machine.
     Incomplete,
-    /// Nothing new: the state of an earlier point, as it is the machine's last.
+    /// The last state of the machine, taken over from an earlier point. This point has nothing newer of it.
     Carried,
 }
 
-/// How far the copy of an incomplete machine came, in bytes of stored blocks. It is zero for any other.
+/// How much of an incomplete machine has been copied, in bytes of stored blocks.
+///
+/// Both numbers are zero for a machine that is not incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Transferred {
-    /// Bytes that arrived.
+    /// Bytes that have arrived.
     pub done_bytes: u64,
-    /// Bytes that did not arrive.
+    /// Bytes that have not arrived.
     pub left_bytes: u64,
 }
 
 impl Transferred {
-    /// So many bytes that arrived, and so many that did not.
+    /// `done_bytes` have arrived, and `left_bytes` have not.
     #[must_use]
     pub const fn new(done_bytes: u64, left_bytes: u64) -> Self {
         Self { done_bytes, left_bytes }
     }
 }
 
-/// One machine in a restore point.
+/// The state of one machine in a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineState {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// How much of it.
+    /// How much of the machine the point has.
     pub status: Status,
-    /// When the machine was in this state.
+    /// The time at which the machine was in this state.
     pub captured: Timestamp,
-    /// The restore point that it is a copy of. `None` means a copy of nothing, or of an unknown point.
+    /// The restore point of which this state is a copy. `None` if it is no copy, or if its source is unknown.
     pub origin: Option<Origin>,
-    /// How far it came, if it is incomplete.
+    /// How much has been copied, if the machine is incomplete.
     pub transferred: Transferred,
 }
 
 impl MachineState {
-    /// A machine that is a copy of nothing.
+    /// The state of a machine that is no copy of another restore point.
     #[must_use]
     pub fn new(name: MachineName, status: Status, captured: Timestamp) -> Self {
         Self { name, status, captured, origin: None, transferred: Transferred::default() }
     }
 
-    /// The same with another status.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
     }
 
-    /// The same as a copy of `origin`. `None` means a copy of nothing.
+    /// Sets the restore point of which this state is a copy.
+    ///
+    /// `None` means no copy.
     #[must_use]
     pub fn with_origin(self, origin: impl Into<Option<Origin>>) -> Self {
         Self { origin: origin.into(), ..self }
     }
 
-    /// The same, having come so far.
+    /// Sets how much has been copied.
     #[must_use]
     pub fn with_transferred(self, transferred: Transferred) -> Self {
         Self { transferred, ..self }
     }
 
-    /// Whether a restore can use it.
+    /// Returns `true` if a restore can use this state.
+    ///
+    /// This is the case for complete and carried machines.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.status != Status::Incomplete
     }
 }
 
-/// Which index describes a restore point.
+/// A reference to an index object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct IndexReference {
-    /// The index object.
+    /// The id of the index object.
     pub id: ObjectId,
-    /// Its length in bytes.
+    /// The length of the object in bytes.
     pub length: u64,
-    /// The checksum of its directory. It tells the index from any other of that name.
+    /// The checksum of the index's directory. It tells this index from any other object with the same name.
     pub directory_checksum: u64,
 }
 
 impl IndexReference {
-    /// The index `id` of `length` bytes whose directory has this checksum.
+    /// A reference to the index `id`, which has `length` bytes and this checksum of its directory.
     #[must_use]
     pub const fn new(id: ObjectId, length: u64, directory_checksum: u64) -> Self {
         Self { id, length, directory_checksum }
     }
 }
 
-/// The state of one or more machines at a time.
+/// A restore point: the state of one or more machines at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestorePoint {
-    /// Its number.
+    /// The number of the point in its job folder.
     pub sequence: Sequence,
-    /// The time that it stands for.
+    /// The time that the point stands for.
     pub time: Timestamp,
-    /// What it needs beside its index.
+    /// What the point needs besides its own indexes.
     pub kind: PointKind,
-    /// The machines in it, by name.
+    /// The machines in the point, sorted by name.
     pub machines: Vec<MachineState>,
-    /// The index that says where its blocks lie: all blocks of a full, the changed ones of any other.
+    /// The index that says where the blocks lie. For a full it lists all blocks, for any other point the changed ones.
     pub index: IndexReference,
-    /// The indexes that `index` stands on, lowest first. A later one overrides the earlier.
+    /// The indexes below `index`, lowest first. A later one overrides an earlier one.
     pub below: Vec<IndexReference>,
-    /// What it has stored, for people to read.
+    /// How much the point stores. It is for people to read.
     pub stored: Stored,
-    /// The tiers of long-term retention that have flagged it.
+    /// The tiers of long-term retention that have flagged the point.
     pub flags: Flags,
 }
 
-/// Where a copied machine came from.
+/// The restore point from which a machine was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Origin {
-    /// The job folder it was read from.
+    /// The job folder from which the machine was read.
     pub folder: FolderId,
-    /// The number of the restore point there.
+    /// The number of the restore point in that folder.
     pub sequence: Sequence,
 }
 
 impl Origin {
-    /// The restore point `sequence` of the job folder `folder`.
+    /// The restore point number `sequence` in the job folder `folder`.
     #[must_use]
     pub const fn new(folder: FolderId, sequence: Sequence) -> Self {
         Self { folder, sequence }
@@ -161,7 +168,9 @@ impl Origin {
 }
 
 impl RestorePoint {
-    /// The point `sequence` of this time and kind, with these machines (by name), and with one index.
+    /// A restore point with one index, and without stored sizes and flags.
+    ///
+    /// `machines` must be sorted by name.
     #[must_use]
     pub fn new(
         sequence: Sequence,
@@ -174,54 +183,66 @@ impl RestorePoint {
         Self { sequence, time, kind, machines, index, below, stored, flags }
     }
 
-    /// The same of another kind.
+    /// Sets the kind.
     #[must_use]
     pub fn with_kind(self, kind: PointKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// The same with these machines, by name.
+    /// Replaces the machines.
+    ///
+    /// They must be sorted by name.
     #[must_use]
     pub fn with_machines(self, machines: Vec<MachineState>) -> Self {
         Self { machines, ..self }
     }
 
-    /// The same, its index standing on these, lowest first.
+    /// Sets the indexes below the point's index, lowest first.
     #[must_use]
     pub fn with_below(self, below: Vec<IndexReference>) -> Self {
         Self { below, ..self }
     }
 
-    /// The same, having stored so much.
+    /// Sets how much the point stores.
     #[must_use]
     pub fn with_stored(self, stored: Stored) -> Self {
         Self { stored, ..self }
     }
 
-    /// The same with these flags in place of its own.
+    /// Replaces the flags.
     #[must_use]
     pub fn with_flags(self, flags: Flags) -> Self {
         Self { flags, ..self }
     }
 
-    /// The state of a machine, if it is in this point.
+    /// The state of the machine `name`.
+    ///
+    /// `None` if the point does not have it.
     #[must_use]
     pub fn machine(&self, name: &MachineName) -> Option<&MachineState> {
         self.machines.iter().find(|machine| machine.name == *name)
     }
 
-    /// Its indexes, lowest first.
+    /// The indexes of the point, lowest first.
+    ///
+    /// The last is [`index`](Self::index).
     pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> + Clone {
         self.below.iter().chain(std::iter::once(&self.index))
     }
 }
 
-/// The restore points of a job folder: those that stand on each other, oldest first, and archives beside them.
+/// The restore points of a job folder: a chain, oldest first, and the archives beside it.
 ///
-/// Rollbacks stand before the full from which they lead back, and increments after the full from which they go on:
-/// `(rollback* full increment*)*`. A forever-forward chain is `full increment*`. A forward one with periodic fulls is
-/// `(full increment*)*`, and a reverse-incremental one `rollback* full`. Archives are fulls that left the chain at its old end.
-/// Each `Chain` is valid: its constructors refuse any other.
+/// A chain has the shape `(rollback* full increment*)*`:
+///
+/// - Rollbacks stand before the full from which they lead back. Increments stand after the full from which they go on.
+/// - A forever-forward chain is `full increment*`.
+/// - A forward chain with periodic fulls is `(full increment*)*`.
+/// - A reverse-incremental chain is `rollback* full`.
+///
+/// Archives are fulls that have left the old end of the chain.
+///
+/// A `Chain` is always valid, as its constructors refuse any other shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     block_size: BlockSize,
@@ -229,45 +250,47 @@ pub struct Chain {
     points: Vec<RestorePoint>,
 }
 
-/// Why restore points make no chain.
+/// The error for restore points that form no [`Chain`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// An increment whose predecessor is missing, or leads nowhere.
+    /// This increment has no predecessor that leads back to a full.
     #[error("restore point {0} is an increment without a full before it")]
     NoFullBefore(Sequence),
-    /// A rollback whose successor is missing, or leads nowhere.
+    /// This rollback has no successor that leads on to a full.
     #[error("restore point {0} is a rollback without a full after it")]
     NoFullAfter(Sequence),
-    /// An archive that does not stand alone.
+    /// This archive is not a full.
     #[error("archive {0} is no full")]
     ArchiveNotFull(Sequence),
-    /// Numbers must ascend.
+    /// The numbers do not ascend.
     #[error("restore point {later} follows {earlier}")]
     Order {
-        /// The point before.
+        /// The number of the earlier point.
         earlier: Sequence,
-        /// The point after it, whose number is not greater.
+        /// The number of the point after it, which is not greater.
         later: Sequence,
     },
-    /// A point without machines restores nothing.
+    /// This point has no machine, so there is nothing to restore from it.
     #[error("restore point {0} has no machine, or has one twice")]
     Machines(Sequence),
 }
 
 impl Chain {
-    /// The chain of these points, oldest first, without archives.
+    /// Builds a chain from these points, oldest first, without archives.
     ///
     /// # Errors
-    /// [`ChainError`] names the point that does not fit.
+    /// [`ChainError`] with the number of the point that does not fit.
     pub fn new(block_size: BlockSize, points: Vec<RestorePoint>) -> Result<Self, ChainError> {
         Self::with_archives(block_size, Vec::new(), points)
     }
 
-    /// The chain of these archives and points, each oldest first; every archive is older than every point.
+    /// Builds a chain from archives and points, each oldest first.
+    ///
+    /// Every archive must be older than every point.
     ///
     /// # Errors
-    /// [`ChainError`] names the point that does not fit.
+    /// [`ChainError`] with the number of the point that does not fit.
     pub fn with_archives(
         block_size: BlockSize,
         archives: Vec<RestorePoint>,
@@ -301,43 +324,49 @@ impl Chain {
         Ok(Self { block_size, archives, points })
     }
 
-    /// The size of the blocks of all its points.
+    /// The block size of all points.
     #[must_use]
     pub const fn block_size(&self) -> BlockSize {
         self.block_size
     }
 
-    /// The points of the chain itself, oldest first.
+    /// The points of the chain itself, oldest first, without archives.
     #[must_use]
     pub fn points(&self) -> &[RestorePoint] {
         &self.points
     }
 
-    /// The fulls beside the chain, oldest first.
+    /// The archives beside the chain, oldest first.
     #[must_use]
     pub fn archives(&self) -> &[RestorePoint] {
         &self.archives
     }
 
-    /// Archives and points, oldest first.
+    /// Archives, then the points of the chain; each oldest first.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &RestorePoint> + Clone {
         self.archives.iter().chain(&self.points)
     }
 
-    /// The newest point. `None` if the chain has none.
+    /// The newest point of the chain.
+    ///
+    /// `None` if the chain has no point.
     #[must_use]
     pub fn latest(&self) -> Option<&RestorePoint> {
         self.points.last()
     }
 
-    /// The point or archive of that number.
+    /// The point or archive with this number.
+    ///
+    /// `None` if there is none.
     #[must_use]
     pub fn get(&self, sequence: Sequence) -> Option<&RestorePoint> {
         self.all().find(|point| point.sequence == sequence)
     }
 
-    /// The point whose state a point of this number and kind changes: the one before an increment, the one after a rollback.
-    /// A full changes none. The chain need not have the point itself.
+    /// The point whose state a point of this number and kind changes.
+    ///
+    /// For an increment it is the point before it, for a rollback the point after it. For a full it is `None`. The chain need not
+    /// contain the point itself.
     #[must_use]
     pub fn base_of(&self, sequence: Sequence, kind: PointKind) -> Option<Sequence> {
         let mut numbers = self.points.iter().map(|point| point.sequence);
@@ -348,8 +377,10 @@ impl Chain {
         }
     }
 
-    /// The points that make up the state at `sequence`, in the order of their overlays: a full, then the increments up to that
-    /// point, or the rollbacks down to it. `None` if the chain has no such point.
+    /// The points that make up the state at `sequence`, in the order in which their maps are overlaid.
+    ///
+    /// The first is a full. The increments up to the point follow, or the rollbacks down to it. `None` if the chain has no such
+    /// point.
     #[must_use]
     pub fn steps_to(&self, sequence: Sequence) -> Option<Vec<&RestorePoint>> {
         if let Some(archive) = self.archives.iter().find(|archive| archive.sequence == sequence) {
@@ -365,19 +396,19 @@ impl Chain {
         Some(self.points[full..=position].iter().collect())
     }
 
-    /// The chain with one more point.
+    /// Returns the chain with one more point at its new end.
     ///
     /// # Errors
-    /// As for [`Chain::new`].
+    /// The same as [`Chain::new`].
     pub fn appended(&self, point: RestorePoint) -> Result<Self, ChainError> {
         let points = self.points.iter().cloned().chain(std::iter::once(point)).collect();
         Self::with_archives(self.block_size, self.archives.clone(), points)
     }
 
-    /// The chain whose newest point has these flags too.
+    /// Adds flags to the newest point.
     ///
     /// # Errors
-    /// As for [`Chain::new`].
+    /// The same as [`Chain::new`].
     pub fn flagged_latest(&self, flags: Flags) -> Result<Self, ChainError> {
         let mut points = self.points.clone();
         if let Some(point) = points.last_mut() {
@@ -386,7 +417,7 @@ impl Chain {
         Self::with_archives(self.block_size, self.archives.clone(), points)
     }
 
-    /// The indexes of all its points, each once.
+    /// The indexes of all points and archives, each once.
     pub fn indexes(&self) -> impl Iterator<Item = &IndexReference> {
         let mut seen = std::collections::BTreeSet::new();
         self.all().flat_map(RestorePoint::indexes).filter(move |index| seen.insert(index.id))

@@ -1,14 +1,16 @@
-//! Which blocks a step touches, so that only those need to be looked up in what lies below it.
+//! The blocks that a step touches.
+//!
+//! An operation looks up only these blocks in the maps below the step.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::{BlockMap, DiskMap, DiskNumber, MachineName, Run};
 
-/// A piece of a disk has so many blocks: about what a page of an index speaks of.
+/// The number of blocks in a piece of a disk. A page of an index describes about as many.
 const PIECE_BLOCKS: u32 = 4096;
 
-/// Blocks by machine and disk.
+/// A set of blocks, by machine and disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Coverage {
     machines: BTreeMap<MachineName, Disks>,
@@ -17,12 +19,12 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Disks {
     ranges: BTreeMap<DiskNumber, Vec<Range<u32>>>,
-    /// Whether disks that are not listed are covered as a whole; if not, nothing of them is.
+    /// `true` if every disk without an entry is covered as a whole. `false` if no block of it is covered.
     others: bool,
 }
 
 impl Coverage {
-    /// The blocks that `step` replaces or drops in any state.
+    /// The blocks that `step` replaces or drops, whatever state it is applied to.
     #[must_use]
     pub fn of(step: &BlockMap) -> Self {
         let machines = step.machines().iter().map(|(name, machine)| {
@@ -32,8 +34,10 @@ impl Coverage {
         Self { machines: machines.collect() }
     }
 
-    /// The `turn`-th lot of the blocks of `step`: those in at most `pieces_max` pieces of its disks. Turn by turn all blocks come,
-    /// and the look-up of a lot has a bounded cost, whatever the step.
+    /// One lot of the blocks of `step`: those in at most `pieces_max` pieces of its disks.
+    ///
+    /// A piece has 4,096 blocks. As `turn` counts up, the lots cover all blocks and then start again. So the look-up of one lot
+    /// has a bounded cost, however large the step is.
     #[must_use]
     pub fn lot(step: &BlockMap, pieces_max: usize, turn: u64) -> Self {
         let disks = || {
@@ -68,7 +72,7 @@ impl Coverage {
         Self { machines }
     }
 
-    /// The blocks of both.
+    /// The blocks that are in `self`, in `other`, or in both.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
         for (name, mut disks) in other.machines {
@@ -90,13 +94,13 @@ impl Coverage {
         self
     }
 
-    /// Whether any block of the machine is covered.
+    /// Returns `true` if any block of the machine is covered.
     #[must_use]
     pub fn names(&self, machine: &MachineName) -> bool {
         self.machines.contains_key(machine)
     }
 
-    /// Whether any of these blocks is covered.
+    /// Returns `true` if any of these blocks of the disk is covered.
     #[must_use]
     pub fn touches(&self, machine: &MachineName, disk: DiskNumber, blocks: Range<u32>) -> bool {
         let Some(disks) = self.machines.get(machine) else { return false };
@@ -105,7 +109,7 @@ impl Coverage {
         ranges.get(after).is_some_and(|range| range.start < blocks.end)
     }
 
-    /// The covered ranges of a disk of a machine that is named, ascending. `None` means all of it.
+    /// The covered ranges of a disk, ascending. `None` means that the whole disk is covered. The machine must be named.
     pub(crate) fn ranges(&self, machine: &MachineName, disk: DiskNumber) -> Option<&[Range<u32>]> {
         let disks = self.machines.get(machine)?;
         match disks.ranges.get(&disk) {

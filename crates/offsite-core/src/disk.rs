@@ -1,4 +1,4 @@
-//! What a disk is known by: its name, and the format of its image.
+//! The identity of a disk: its name, and the format of its image.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::DiskNumber;
 
-/// The longest disk name, in bytes: what a file may be called on most systems.
+/// The longest disk name, in bytes. Most file systems have the same limit for file names.
 const NAME_BYTES_MAX: usize = 255;
 
-/// The name of a disk within its machine: `vda`, or what its image's file is called.
+/// The name of a disk within its machine, such as `vda` or the file name of its image.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskName(Arc<str>);
 
-/// Why a text is no disk name.
+/// The error for a text that is no [`DiskName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no disk name: {reason}")]
 pub struct DiskNameError {
@@ -22,10 +22,13 @@ pub struct DiskNameError {
 }
 
 impl DiskName {
-    /// Parses a name: 1 to 255 bytes, no control characters, no slash, no blank at an end.
+    /// Parses a disk name.
+    ///
+    /// A name has 1 to 255 bytes. It contains no control character and no slash (`/` or `\`). It neither starts nor ends with
+    /// white space.
     ///
     /// # Errors
-    /// [`DiskNameError`] says what is wrong.
+    /// [`DiskNameError`] with the text and the rule that it breaks.
     pub fn new(name: &str) -> Result<Self, DiskNameError> {
         let refuse = |reason| Err(DiskNameError { name: name.to_owned(), reason });
         if name.is_empty() {
@@ -46,7 +49,17 @@ impl DiskName {
         Ok(Self(name.into()))
     }
 
-    /// The name nearest to `text`. It replaces or cuts off what no name may have.
+    /// The valid name that is nearest to `text`.
+    ///
+    /// It removes white space at both ends, replaces control characters and slashes with `_`, and cuts off what is too long. If
+    /// nothing is left, the name is `disk`.
+    ///
+    /// ```
+    /// use offsite_core::DiskName;
+    ///
+    /// assert_eq!(DiskName::nearest("a/b").as_str(), "a_b");
+    /// assert_eq!(DiskName::nearest("  ").as_str(), "disk");
+    /// ```
     #[must_use]
     pub fn nearest(text: &str) -> Self {
         let is_barred = |letter: char| letter.is_control() || letter == '/' || letter == '\\';
@@ -78,20 +91,22 @@ impl fmt::Debug for DiskName {
     }
 }
 
-/// How a disk image is stored.
+/// The format of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ImageFormat {
-    /// The disk's bytes as they are.
+    /// The bytes of the disk, unchanged.
     #[default]
     Raw,
-    /// QEMU's copy-on-write format, versions 2 and 3.
+    /// QEMU's copy-on-write format (qcow2), versions 2 and 3.
     Qcow2,
 }
 
 impl ImageFormat {
-    /// Its name, which is also the usual ending of such a file.
+    /// The name of the format: `raw` or `qcow2`.
+    ///
+    /// It is also the usual extension of such a file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,33 +122,41 @@ impl fmt::Display for ImageFormat {
     }
 }
 
-/// What a disk is known by from one restore point to the next.
+/// What identifies a disk from one restore point to the next.
 ///
-/// A guest can write the first bytes of any format to its disk. So the first look decides the format, and no later one changes
-/// it.
+/// The format of an image is decided when the disk is first read. It never changes afterwards. Otherwise a guest could change it
+/// by writing the first bytes of another format to its own disk.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DiskIdentity {
-    /// What it is called. No two disks of a machine have one name.
+    /// The name of the disk. It is unique within the machine.
     pub name: DiskName,
-    /// The format in which its image is read.
+    /// The format in which backups read the image.
     pub format: ImageFormat,
 }
 
 impl DiskIdentity {
-    /// The disk of this name, whose image is read in this format.
+    /// The identity of a disk with this name and this image format.
     #[must_use]
     pub const fn new(name: DiskName, format: ImageFormat) -> Self {
         Self { name, format }
     }
 }
 
-/// Gives each of `names` the number of its disk. `before` lists the known disks, ascending by number.
+/// Assigns a disk number to each of `names`.
 ///
-/// A name takes the disk of its name; else the disk in its place, unless another name has that; else a new number. So a disk that
-/// goes does not shift the others, the order does not matter, and images with a new name each day keep their places. It returns
-/// `None` if there are more disks than numbers.
+/// `before` lists the known disks, ascending by number. For each name, the first rule that fits decides:
+///
+/// 1. The name gets the number of the known disk with the same name.
+/// 2. The name gets the number of the known disk at the same position in `before`, unless another name has taken that disk by
+///    rule 1.
+/// 3. The name gets a new number: the lowest that no known disk has.
+///
+/// So the order of the names does not matter, and a removed disk does not shift the others. Images that get a new name each day
+/// keep their numbers.
+///
+/// The result has the order of `names`. It is `None` if there are more disks than numbers (65,536).
 #[must_use]
 pub fn match_disks(before: &[(DiskNumber, DiskName)], names: &[DiskName]) -> Option<Vec<DiskNumber>> {
     let by_name = |name: &DiskName| before.iter().find(|(_, before)| before == name).map(|(number, _)| *number);

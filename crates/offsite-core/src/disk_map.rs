@@ -4,18 +4,18 @@ use std::ops::Range;
 
 use crate::{Digest, DiskIdentity, ObjectId};
 
-/// Where one block is stored.
+/// The place of one stored block.
 // Exhaustive: the algebra moves frames by replacing file and offset, and keeps the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredBlock {
-    /// The backup file that holds its frame.
+    /// The backup file that holds the frame.
     pub file: ObjectId,
-    /// Where the frame starts in the file.
+    /// The position in the file where the frame starts, in bytes.
     pub offset: u64,
-    /// The length of the frame, its header included.
+    /// The length of the frame in bytes, header included.
     pub length: u32,
-    /// The digest of the block's plain bytes.
+    /// The digest of the block's uncompressed bytes.
     pub digest: Digest,
 }
 
@@ -26,28 +26,30 @@ impl StoredBlock {
     }
 }
 
-/// A piece of a disk map. What no run covers is *absent*: an increment leaves it as it was.
+/// A run of consecutive blocks in a [`DiskMap`].
+///
+/// A block that no run covers is *absent*: an increment leaves it as it was.
 // Exhaustive: the algebra knows nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// Blocks that are zero from their first byte to their last; nothing is stored for them.
+    /// Blocks that contain only zeros. Nothing is stored for them.
     Zero {
-        /// The first of them.
+        /// The number of the first block.
         first: u32,
-        /// How many.
+        /// The number of blocks.
         count: u32,
     },
     /// One stored block.
     Stored {
-        /// Its number on the disk.
+        /// The number of the block on the disk.
         block: u32,
-        /// Where it lies.
+        /// The place of its frame.
         at: StoredBlock,
     },
 }
 
 impl Run {
-    /// The first block that the run covers.
+    /// The number of the first block of the run.
     #[must_use]
     pub const fn first(&self) -> u32 {
         match self {
@@ -56,7 +58,7 @@ impl Run {
         }
     }
 
-    /// The block after the last one that it covers.
+    /// The number of the block after the last one of the run.
     #[must_use]
     pub const fn end(&self) -> u64 {
         match self {
@@ -66,11 +68,15 @@ impl Run {
     }
 }
 
-/// What a restore point, or a step between two, knows of one disk.
+/// The blocks of one disk, as a state or as a step between two states.
 ///
-/// As a step it leads from a state of the disk to the next one. It replaces each block that a run covers. It keeps any other below
-/// [`keeps_blocks`](DiskMap::keeps_blocks), and drops the rest (the disk had shrunk and grown again). Each step has one map only,
-/// so `==` tells whether two steps are the same.
+/// As a *state*, the map says what each block is. As a *step*, it leads from one state of the disk to the next:
+///
+/// - It replaces each block that a run covers.
+/// - Of the other blocks, it keeps those below [`keeps_blocks`](DiskMap::keeps_blocks).
+/// - It drops the rest: the disk had shrunk and grown again.
+///
+/// A map has one normal form, so `==` tells whether two steps are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
     identity: DiskIdentity,
@@ -80,31 +86,33 @@ pub struct DiskMap {
     runs: Vec<Run>,
 }
 
-/// Why runs are no disk map.
+/// The error for runs that form no [`DiskMap`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskMapError {
-    /// A run starts before the one before it has ended, or is empty.
+    /// The run that starts at this block is empty, or overlaps the run before it.
     #[error("the run at block {0} is empty or overlaps the one before it")]
     Order(u32),
     /// A run goes past the end of the disk.
     #[error("the run that ends at block {end} goes past the disk's {block_count} blocks")]
     PastEnd {
-        /// Where the run ends.
+        /// The block number at which the run ends.
         end: u64,
         /// The disk's length in blocks.
         block_count: u32,
     },
-    /// More blocks than an index can number.
+    /// The disk has more blocks than an index can number. The value is its number of blocks.
     #[error("a disk of {0} blocks: the limit is 4294967295, use larger blocks")]
     TooLarge(u64),
 }
 
 impl DiskMap {
-    /// The map of a disk of `size_bytes`, cut in `block_count` blocks, from runs in ascending order.
+    /// Builds the map of a disk from its runs, in ascending order.
+    ///
+    /// `keeps_blocks` is the bound that [`DiskMap::keeps_blocks`] returns. The map stores its smallest equivalent.
     ///
     /// # Errors
-    /// [`DiskMapError`] if the runs overlap, are out of order or go past the disk's end.
+    /// [`DiskMapError`] if the runs overlap, are out of order, or go past the end of the disk.
     pub fn new(
         identity: DiskIdentity,
         size_bytes: u64,
@@ -126,7 +134,9 @@ impl DiskMap {
         Ok(Self::normal(identity, size_bytes, block_count, keeps_blocks, runs))
     }
 
-    /// What the disk is known by, after the step if this is one.
+    /// The identity of the disk.
+    ///
+    /// For a step, this is the identity after the step.
     #[must_use]
     pub const fn identity(&self) -> &DiskIdentity {
         &self.identity
@@ -144,19 +154,21 @@ impl DiskMap {
         self.block_count
     }
 
-    /// The step keeps blocks without a run below this number only.
+    /// The bound below which a step keeps blocks that no run covers.
     #[must_use]
     pub const fn keeps_blocks(&self) -> u32 {
         self.keeps_blocks
     }
 
-    /// The runs, ascending. No two runs of zeros touch.
+    /// The runs, in ascending order.
+    ///
+    /// Runs of zeros never touch each other.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// The stored blocks, ascending, with their numbers.
+    /// The stored blocks with their numbers, in ascending order.
     pub fn stored(&self) -> impl Iterator<Item = (u32, StoredBlock)> + '_ {
         self.runs.iter().filter_map(|run| match run {
             Run::Stored { block, at } => Some((*block, *at)),
@@ -164,20 +176,24 @@ impl DiskMap {
         })
     }
 
-    /// Whether runs cover every block, so that the map stands alone.
+    /// Returns `true` if runs cover every block of the disk.
+    ///
+    /// Such a map describes a state without any map below it.
     #[must_use]
     pub fn is_full(&self) -> bool {
         covered_from(&self.runs, 0) == u64::from(self.block_count)
     }
 
-    /// The run of block `block`. `None` if no run covers it.
+    /// The run that covers block number `block`.
+    ///
+    /// `None` if no run covers it.
     #[must_use]
     pub fn get(&self, block: u32) -> Option<Run> {
         let after = self.runs.partition_point(|run| run.end() <= u64::from(block));
         self.runs.get(after).copied().filter(|run| run.first() <= block)
     }
 
-    /// This map with each stored block's place replaced.
+    /// Replaces the place of each stored block with what `place` returns.
     #[must_use]
     pub fn relocated(mut self, mut place: impl FnMut(u32, StoredBlock) -> StoredBlock) -> Self {
         for run in &mut self.runs {
@@ -188,7 +204,9 @@ impl DiskMap {
         self
     }
 
-    /// `self ⊕ upper`: `self` first, then `upper`. `displaced` gets each block of `self` that the result no longer holds.
+    /// Applies `upper` on top of this map: `self ⊕ upper`.
+    ///
+    /// `displaced` receives each stored block of `self` that the result no longer holds, with its number.
     #[must_use]
     pub fn overlay(&self, upper: &Self, mut displaced: impl FnMut(u32, StoredBlock)) -> Self {
         let mut runs = Vec::with_capacity(self.runs.len().max(upper.runs.len()));
@@ -240,8 +258,9 @@ impl DiskMap {
         )
     }
 
-    /// The smallest step from `self` to `next`, which is full. It has the blocks that differ by digest, and those that `self`
-    /// lacks.
+    /// The smallest step from `self` to `next`, which must be full.
+    ///
+    /// The step has the blocks whose digest differs, and the blocks that `self` lacks.
     #[must_use]
     pub fn diff(&self, next: &Self) -> Self {
         let keeps_blocks = self.block_count.min(next.block_count);
@@ -328,7 +347,9 @@ impl DiskMap {
         Self::normal(self.identity.clone(), self.size_bytes, self.block_count, kept.min(self.block_count), runs)
     }
 
-    /// Whether both have the same identity, size and content, wherever the blocks lie.
+    /// Returns `true` if both maps have the same identity, size and content.
+    ///
+    /// The places of the blocks do not matter.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         let content = |run: &Run| match *run {

@@ -1,10 +1,12 @@
-//! Heads: the numbered roots of a job folder. The newest says what the folder is.
+//! Heads: the numbered roots of a job folder.
+//!
+//! The newest head says what the folder contains.
 
 use std::collections::BTreeMap;
 
 use crate::{Chain, CommitId, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
 
-/// Who writes to a job folder.
+/// The kind of job that writes to a job folder.
 // Exhaustive: a third kind of job would change the stored format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -14,75 +16,81 @@ pub enum Role {
     Copy,
 }
 
-/// A writer's claim to be the only one.
+/// A writer's claim to be the only writer of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lease {
-    /// Who holds it. The host of the holder can test it for life.
+    /// The holder. On the holder's own host, others can check whether it is still alive.
     pub holder: String,
-    /// How long a holder may be silent. At most [`Lease::SECS_MAX`] count.
+    /// The number of seconds after which a silent holder loses the claim. A value above [`Lease::SECS_MAX`] counts as that.
     pub duration_secs: u32,
 }
 
 impl Lease {
-    /// No claim holds for longer, whatever a head says.
+    /// The longest duration of a claim, in seconds.
+    ///
+    /// It applies whatever a head says.
     pub const SECS_MAX: u32 = 3_600;
 
-    /// The claim of `holder`.
+    /// A claim of `holder` that ends after `duration_secs` seconds of silence.
     #[must_use]
     pub const fn new(holder: String, duration_secs: u32) -> Self {
         Self { holder, duration_secs }
     }
 
-    /// How long an observer must see no sign of life before the claim is stale.
+    /// The time without a sign of life after which an observer may take the claim as stale.
     #[must_use]
     pub fn silence(&self) -> std::time::Duration {
         std::time::Duration::from_secs(self.duration_secs.min(Self::SECS_MAX).into())
     }
 }
 
-/// A backup file that the chain refers to.
+/// What a head knows about a backup file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileState {
-    /// Its length.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// The bytes of it that the chain's points refer to, padding included. It tells what is worth a look. The indexes alone decide
-    /// whether a file is dead, or a range free.
+    /// The bytes of the file that restore points refer to, padding included. It is a hint for what is worth compacting. The
+    /// indexes alone decide whether a file is dead or a range is free.
     pub live_bytes: u64,
-    /// Until when nobody can delete it. `None` if anybody can.
+    /// The time until which nobody can delete the file. `None` if it can be deleted at any time.
     pub retain_until: Option<Timestamp>,
 }
 
 impl FileState {
-    /// A file of this length with so many bytes that the chain's points refer to. It can be deleted at any time.
+    /// A file of `length` bytes, of which restore points refer to `live_bytes`.
+    ///
+    /// It can be deleted at any time.
     #[must_use]
     pub const fn new(length: u64, live_bytes: u64) -> Self {
         Self { length, live_bytes, retain_until: None }
     }
 }
 
-/// Something without a reference in the chain, whose space has not come back yet.
+/// Something that the chain no longer refers to, and whose space has not been given back yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retirement {
-    /// The head that stopped referring to it. Readers of older heads may still need it.
+    /// The number of the head that stopped referring to it. Readers of older heads may still need it.
     pub since: u64,
-    /// What it is.
+    /// The retired object.
     pub what: RetiredObject,
-    /// The bytes that its release brings back.
+    /// The number of bytes that its release gives back.
     pub bytes: u64,
 }
 
 impl Retirement {
-    /// `what`, to which the head `since` stopped referring. Its release brings `bytes` bytes.
+    /// A retirement of `what`, to which head number `since` stopped referring.
+    ///
+    /// Its release gives `bytes` bytes back.
     #[must_use]
     pub const fn new(since: u64, what: RetiredObject, bytes: u64) -> Self {
         Self { since, what, bytes }
     }
 }
 
-/// What a [`Retirement`] is about.
+/// The object of a [`Retirement`].
 // Exhaustive: an engine that does not know one must not compile, as it would never give the space back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetiredObject {
@@ -90,59 +98,63 @@ pub enum RetiredObject {
     File(ObjectId),
     /// An index.
     Index(ObjectId),
-    /// Parts of files, in the release list of this id.
+    /// Ranges of files. The release list with this id names them.
     Ranges(ObjectId),
 }
 
-/// The state of a job folder.
+/// The state of a job folder after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head {
-    /// The folder's identity, drawn at random when it is made.
+    /// The identity of the folder. It is drawn at random when the folder is created.
     pub folder: FolderId,
-    /// This head's number; the next commit's is one more.
+    /// The number of this head. The next commit has the next number.
     pub number: u64,
-    /// This commit's own id, drawn at random.
+    /// The id of this commit. It is drawn at random.
     pub commit: CommitId,
-    /// The ids of the commits before it, newest first.
+    /// The ids of earlier commits, newest first.
     pub ancestry: Vec<CommitId>,
-    /// Heads up to this number may be gone; a writer whose number is not greater has lost.
+    /// The boundary for late writers. Heads up to this number may have been deleted. A writer whose number is not greater has
+    /// lost.
     pub boundary: u64,
-    /// The writer's epoch.
+    /// The epoch of the writer.
     pub epoch: u32,
-    /// Files of this epoch and earlier are not written into any more: a writer that was taken over without a sign of its end may
-    /// wake up in the middle of a call that does. 0: none was.
+    /// The newest sealed epoch, or 0 if there is none. No writer writes into files of this epoch or an earlier one any more. A
+    /// writer that lost its lease without a sign of its end may wake up in the middle of a write.
     pub sealed_epoch: u32,
-    /// The writer's claim, while it works.
+    /// The writer's claim. `None` while nobody writes.
     pub lease: Option<Lease>,
-    /// What kind of job writes here.
+    /// The kind of job that writes here.
     pub role: Role,
-    /// Frames start at multiples of this.
+    /// The alignment of frames, in bytes. Each frame starts at a multiple of it.
     pub alignment_bytes: u32,
-    /// The number of the next restore point.
+    /// The number that the next restore point gets.
     pub next_sequence: Sequence,
     /// The latest time that a writer of this folder has known.
     pub clock: Timestamp,
-    /// Machines by number. A number belongs to one machine for ever.
+    /// The machines; the position in the list is a machine's number. A number belongs to one machine for ever.
     pub machines: Vec<MachineName>,
-    /// When each machine was last in the job's selection. A machine that never left it may lack an entry.
+    /// The time at which each machine was last in the job's selection. A machine that has always been in it may lack an entry.
     pub last_selected: BTreeMap<MachineName, Timestamp>,
-    /// The tags and containers of machines. A machine without any has no entry.
+    /// The tags and containers of the machines. A machine without any has no entry.
     pub labels: BTreeMap<MachineName, Labels>,
-    /// The fingerprint of the retention policy of the last run that had nothing left over.
+    /// The [fingerprint](crate::retention::Policy::fingerprint) of the retention policy under which a run last finished all its
+    /// deletions.
     pub settled_policy: Option<u64>,
-    /// When the last compaction on schedule ended.
+    /// The time at which the last scheduled compaction ended. `None` if there was none.
     pub compacted: Option<Timestamp>,
     /// The backup files that the chain refers to.
     pub files: BTreeMap<ObjectId, FileState>,
     /// The restore points.
     pub chain: Chain,
-    /// What waits for its release.
+    /// The objects that wait for their release.
     pub retired: Vec<Retirement>,
 }
 
 impl Head {
-    /// The first head of a job folder, without lease, machines and files.
+    /// The first head of a new job folder.
+    ///
+    /// It has no lease, no machines and no files.
     #[must_use]
     pub const fn new(
         folder: FolderId,
@@ -176,7 +188,7 @@ impl Head {
         }
     }
 
-    /// The lengths of the files that the chain refers to.
+    /// The lengths in bytes of the files that the chain refers to.
     #[must_use]
     pub fn file_lengths(&self) -> BTreeMap<ObjectId, u64> {
         self.files.iter().map(|(id, file)| (*id, file.length)).collect()

@@ -1,43 +1,55 @@
-//! Numbers that name things inside a job folder.
+//! Identifiers and numbers of things in a repository.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a backup file, an index or another generated object of a job folder.
+/// The id of a backup file, an index or another object that a writer creates in a job folder.
 ///
-/// It consists of its writer's epoch and a count. An epoch belongs to one writer for ever, as taking it is a commit, and a writer
-/// counts upwards. So no id comes twice, crashes included.
+/// It consists of the writer's epoch and a counter. A writer gets its epoch by a commit, so no two writers share one. Each writer
+/// counts upwards. So an id never occurs twice, even after a crash.
+///
+/// ```
+/// use offsite_core::ObjectId;
+///
+/// let id = ObjectId::new(3, 17);
+/// assert_eq!(id.to_string(), "00000003-00000011");
+/// assert_eq!(ObjectId::parse("00000003-00000011"), Some(id));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(u64);
 
 impl ObjectId {
-    /// The `count`-th object of the writer of `epoch`.
+    /// The id of object number `count` of the writer with this epoch.
     #[must_use]
     pub const fn new(epoch: u32, count: u32) -> Self {
         Self((epoch as u64) << 32 | count as u64)
     }
 
-    /// The id with this stored value.
+    /// Converts the stored value to an id.
+    ///
+    /// See [`stored`](Self::stored).
     #[must_use]
     pub const fn from_stored(value: u64) -> Self {
         Self(value)
     }
 
-    /// The value that is stored.
+    /// The value that the stored format uses.
     #[must_use]
     pub const fn stored(self) -> u64 {
         self.0
     }
 
-    /// The epoch of the writer that made the object.
+    /// The epoch of the writer that created the object.
     #[must_use]
     pub const fn epoch(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// Parses what `Display` prints. `None` for any other text.
+    /// Parses what `Display` prints.
+    ///
+    /// `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, count) = text.split_once('-')?;
@@ -49,7 +61,9 @@ impl ObjectId {
     }
 }
 
-/// Two hexadecimal numbers of eight digits: epoch, dash, count. As a file name it sorts by age.
+/// Prints epoch, dash and counter, each as eight hexadecimal digits.
+///
+/// File names of this form sort by age.
 impl fmt::Display for ObjectId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:08x}-{:08x}", self.0 >> 32, self.0 & 0xffff_ffff)
@@ -62,7 +76,9 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// The number of a restore point in its job folder. Later points have greater numbers, and no number comes twice.
+/// The number of a restore point in its job folder.
+///
+/// Later points have greater numbers. A number never occurs twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(pub u64);
@@ -81,20 +97,20 @@ macro_rules! identity {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// The identity with these bytes.
+            /// Makes an identity of these bytes.
             #[must_use]
             pub const fn new(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// Its bytes.
+            /// The bytes of the identity.
             #[must_use]
             pub const fn bytes(self) -> [u8; 16] {
                 self.0
             }
         }
 
-        /// 32 hexadecimal digits.
+        /// Prints 32 hexadecimal digits.
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
@@ -107,7 +123,7 @@ macro_rules! identity {
             }
         }
 
-        /// Reads what `Display` prints.
+        /// Parses what `Display` prints.
         impl FromStr for $name {
             type Err = IdentityError;
 
@@ -116,7 +132,7 @@ macro_rules! identity {
             }
         }
 
-        /// The bytes in a binary format, and the digits in one for people.
+        /// Writes bytes in a binary format, and hexadecimal digits in a human-readable one.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
@@ -140,32 +156,34 @@ macro_rules! identity {
 }
 
 identity! {
-    /// A repository, wherever it is carried. It is drawn at random when the repository is made.
+    /// Identifies a repository, wherever it is moved. It is drawn at random when the repository is created.
     RepositoryId
 }
 
 identity! {
-    /// A job folder, wherever its repository is carried. It is drawn at random when the folder is made.
+    /// Identifies a job folder, wherever its repository is moved. It is drawn at random when the folder is created.
     FolderId
 }
 
 identity! {
-    /// One commit to a job folder. The writer draws it at random, and knows its own commit by it.
+    /// Identifies a commit to a job folder. The writer draws it at random, and recognizes its own commit by it.
     CommitId
 }
 
 identity! {
-    /// One claim of a reader or writer. Its holder draws it at random.
+    /// Identifies a claim of a reader or writer. Its holder draws it at random.
     ClaimId
 }
 
-/// A text that is no identity: it must have 32 hexadecimal digits.
+/// The error for a text that is no identity.
+///
+/// An identity has 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an identity has 32 hexadecimal digits")]
 #[non_exhaustive]
 pub struct IdentityError;
 
-/// The bytes that so many pairs of small hexadecimal digits are.
+/// Decodes `BYTES` pairs of lower-case hexadecimal digits. `None` for any other text.
 pub(crate) fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     if text.len() != 2 * BYTES || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;

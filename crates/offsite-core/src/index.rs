@@ -7,32 +7,34 @@ use crate::{
     Timestamp,
 };
 
-/// What an index says.
+/// The content of an index object.
 // Exhaustive: it is read and written as a whole, so who makes one must not forget a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// The job folder.
+    /// The job folder that the index belongs to.
     pub folder: FolderId,
-    /// The index's own id.
+    /// The id of the index object.
     pub id: ObjectId,
     /// The number of the restore point.
     pub sequence: Sequence,
     /// The time of the restore point.
     pub time: Timestamp,
-    /// What the point needs beside its indexes.
+    /// What the restore point needs besides its own indexes.
     pub kind: PointKind,
-    /// The point whose state this one changes: the one before an increment, the one after a rollback. A full has none.
+    /// The point whose state this one changes.
+    ///
+    /// For an increment it is the point before it, for a rollback the point after it. A full has none.
     pub base: Option<Sequence>,
     /// The size of a block.
     pub block_size: BlockSize,
-    /// The indexes that this one stands on, lowest first. A merge writes only what changed on top of them, so its cost follows the
-    /// increment and not the full.
+    /// The indexes below this one, lowest first. A merge writes only what it changes on top of them. So its cost depends on the
+    /// increment, not on the full.
     pub below: Vec<IndexReference>,
-    /// The backup files that hold this index's own blocks, with their lengths.
+    /// The backup files that hold this index's own blocks, with their lengths in bytes.
     pub files: BTreeMap<ObjectId, u64>,
-    /// The machines, with their numbers in the job folder.
+    /// The states of the machines, each with the machine's number in the job folder.
     pub machines: Vec<(MachineState, MachineNumber)>,
-    /// Where the blocks of complete and carried machines lie, as far as this index says. It overrides those below.
+    /// Where the blocks of complete and carried machines lie, as far as this index knows. It overrides the indexes below.
     pub map: BlockMap,
     /// Where the spare blocks of incomplete machines lie. No restore uses them.
     pub spare: BlockMap,

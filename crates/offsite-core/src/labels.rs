@@ -8,6 +8,8 @@ const LABEL_BYTES_MAX: usize = 256;
 const LABELS_MAX: usize = 256;
 
 /// The tags of a machine, and the containers (folders, hosts) that it is in.
+///
+/// Filters of a copy job's [selection](crate::selection) match them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Labels {
@@ -15,25 +17,29 @@ pub struct Labels {
     containers: BTreeSet<String>,
 }
 
-/// Why a text is no tag or container.
+/// The error for texts that are no [`Labels`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelsError {
-    /// It is empty, too long, or has control characters or blanks at an end.
+    /// The text is empty, longer than 256 bytes, has control characters, or starts or ends with white space.
     #[error(
         "{0:?} is no tag or container: use 1 to 256 bytes without control characters and without blanks at the ends"
     )]
     Text(String),
-    /// There are too many.
+    /// One machine has too many tags or too many containers. The value is how many.
     #[error("{0} tags or containers of one machine: the limit is 256")]
     Many(usize),
 }
 
 impl Labels {
-    /// These tags and containers. A container may be a path: `site/rack 4/host-2`.
+    /// Builds the labels of a machine.
+    ///
+    /// There are at most 256 tags and 256 containers.
+    ///
+    /// A container may be a path, such as `site/rack 4/host-2`.
     ///
     /// # Errors
-    /// [`LabelsError`] says what is wrong.
+    /// [`LabelsError`] with the offending text or number.
     pub fn new(
         tags: impl IntoIterator<Item = String>,
         containers: impl IntoIterator<Item = String>,
@@ -67,6 +73,8 @@ impl Labels {
     }
 
     /// The tags and containers of both.
+    ///
+    /// At most 256 of each are kept.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let joined = |own: &BTreeSet<String>, others: &BTreeSet<String>| -> BTreeSet<String> {
@@ -75,7 +83,7 @@ impl Labels {
         Self { tags: joined(&self.tags, &other.tags), containers: joined(&self.containers, &other.containers) }
     }
 
-    /// Whether there is neither a tag nor a container.
+    /// Returns `true` if there is neither a tag nor a container.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty() && self.containers.is_empty()

@@ -1,24 +1,53 @@
-//! The rules of Offsite without any I/O: what a backup chain is, what an operation will cost, which restore points a policy
-//! keeps, and what a job does when.
+//! The rules of Offsite as pure functions.
 //!
-//! For whom: a program that runs jobs uses the crate `offsite`, which hands on what it needs from here. This crate alone is for
-//! programs that only ask: what a policy would keep, when a job would run, what a merge would cost.
+//! This crate says what a backup chain is, what an operation costs, which restore points a policy keeps, and what a job does
+//! when. It reads no file, no clock and no random source, and it never waits. Each answer follows from the arguments alone. So a
+//! test can run ten years of a job in seconds. The lints in `clippy.toml` enforce this.
 //!
-//! This crate reads no file, no clock and no random source, and it never waits. Each answer follows from the arguments alone, so
-//! a test lives ten years of a job in seconds. The lints of `clippy.toml` hold that wall.
+//! # Who it is for
+//!
+//! Use the crate `offsite` to run jobs. It re-exports what a job needs from this crate. Use this crate alone if your program only
+//! asks questions: what would a policy keep, when would a job run, what would a merge cost?
+//!
+//! # Example
+//!
+//! A policy keeps the newest two restore points and one weekly archive. Which points are there after thirty daily runs?
+//!
+//! ```
+//! use offsite_core::Timestamp;
+//! use offsite_core::retention::{Gfs, Policy, Simple, Simulation};
+//!
+//! let policy = Policy::new(Simple::new(2)?).with_gfs(Gfs::new(1, 0, 0, 0)?);
+//! let mut simulation = Simulation::new(policy)?;
+//! let first = Timestamp::parse("2026-11-01T22:00:00Z")?;
+//! for day in 0..30 {
+//!     simulation.add(first.saturating_add_secs(day * 86_400))?;
+//! }
+//! let times: Vec<String> = simulation.points().map(|point| point.time.to_string()).collect();
+//! assert_eq!(times, ["2026-11-29T22:00:00Z", "2026-11-30T22:00:00Z"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Where to start
 //!
-//! - [`Chain`]: restore points in order, each with its machines. [`BlockMap`]: where their blocks lie, and how states and steps
-//!   combine.
-//! - [`retention`]: a [`Policy`](retention::Policy) says what to keep, and [`judge`](retention::judge) tells why and until when.
-//! - [`schedule`] and [`selection`]: when a job runs, and which states of which machines it takes.
-//! - [`phase`]: the state machine of a job. [`plan`]: operations as values, with their costs.
+//! | you want to | start with |
+//! |---|---|
+//! | describe restore points and their order | [`Chain`], [`RestorePoint`], [`MachineState`] |
+//! | know where blocks lie, and combine states and steps | [`BlockMap`], [`DiskMap`] |
+//! | know what a policy keeps, why, and until when | [`retention`]: [`Policy`](retention::Policy), [`judge`](retention::judge) |
+//! | know when a job runs, and when it may transfer | [`schedule`]: [`Interval`](schedule::Interval), [`Window`](schedule::Window) |
+//! | choose restore points of machines to copy | [`selection`]: [`decide`](selection::decide) |
+//! | drive a copy job through its phases | [`phase`]: [`Job`](phase::Job) |
+//! | know what an operation reads, writes and releases | [`plan`]: [`Plan`](plan::Plan) |
 //!
-//! Structs and enums that may grow are `#[non_exhaustive]`. Make such a struct by its `new` or `default`, and go on with its
-//! `with_` methods. The feature `serde` writes and reads what plans, reports and a runner's memory are made of.
+//! # Conventions
 //!
-//! The stored bytes are no public API. `docs/format.md` describes them.
+//! Structs and enums that may grow are `#[non_exhaustive]`. Create such a struct with its `new` or `default`, then set further
+//! fields with its `with_` methods.
+//!
+//! The feature `serde` implements `Serialize` and `Deserialize` for the parts of plans, reports and a runner's memory.
+//!
+//! The stored bytes are not part of the public API. `docs/format.md` describes them.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 mod block;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 /// The longest machine name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// The name of a machine. One name is one machine, whichever job backs it up.
+/// The name of a machine.
+///
+/// Two machines with the same name count as one, whichever jobs back them up.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MachineName(Arc<str>);
 
-/// Why a text is no machine name.
+/// The error for a text that is no [`MachineName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no machine name: {reason}")]
 pub struct MachineNameError {
@@ -19,10 +21,12 @@ pub struct MachineNameError {
 }
 
 impl MachineName {
-    /// Parses a name: 1 to 128 bytes, no control characters, no slash, no blank at an end.
+    /// Parses a machine name.
+    ///
+    /// A name has 1 to 128 bytes. It contains no control character and no slash. It neither starts nor ends with white space.
     ///
     /// # Errors
-    /// [`MachineNameError`] says what is wrong.
+    /// [`MachineNameError`] with the text and the rule that it breaks.
     pub fn new(name: &str) -> Result<Self, MachineNameError> {
         let refuse = |reason| Err(MachineNameError { name: name.to_owned(), reason });
         if name.is_empty() {
@@ -62,12 +66,17 @@ impl fmt::Debug for MachineName {
     }
 }
 
-/// The number that stands for a machine inside one job folder, in the headers of its frames.
+/// The number of a machine inside one job folder.
+///
+/// The headers of its frames have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MachineNumber(pub u32);
 
-/// The number of a disk within its machine, counted from 0 in the order in which the disks were given.
+/// The number of a disk within its machine.
+///
+/// Disks are counted from 0, in the order in which they were first given. [`match_disks`](crate::match_disks) assigns the
+/// numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DiskNumber(pub u16);

@@ -1,9 +1,13 @@
-//! Operations as values: a plan says what an operation will read, write and release before it does.
+//! Plans: what an operation will read, write and release, before it begins.
 //!
-//! Indexes alone make a plan. The engine compares it with what it has counted: a run that read or wrote more than its plan said
-//! is a defect.
+//! A [`Plan`] is a value that follows from indexes alone. The engine compares it with what it has counted. A run that reads or
+//! writes more than its plan says is a defect.
 //!
-//! The engine builds the inputs and takes the plans apart. These types are exhaustive, so that it cannot forget a field.
+//! Each operation has a function that makes its plan: [`sync`] and [`sync_from`] for a copy, [`adopt`] and [`fold`] for a merge,
+//! [`relocate`] for compaction and archives, [`replace`] for damaged frames. [`Plan::cost`] adds up what it costs. [`Arrival`]
+//! describes a copy that ends early.
+//!
+//! The engine builds the inputs and takes the plans apart. The types are exhaustive, so that it cannot forget a field.
 
 use crate::FileState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,129 +29,135 @@ pub use retire::{Files, Reclaiming, references, retire};
 pub use space::{FoldTarget, free_ranges, places};
 pub use sync::{Placement, Placer, SyncInput, sync, sync_from};
 
-/// Which block of which disk.
+/// The address of a block: its machine, disk and number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// The machine.
+    /// The machine of the block.
     pub machine: MachineName,
-    /// Its disk.
+    /// The disk of the block.
     pub disk: DiskNumber,
     /// The block's number on the disk.
     pub block: u32,
 }
 
-/// A block on its way from one place to another. Digest and length stay what they are.
+/// A block that moves from one place to another.
+///
+/// Its digest and length do not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// Which block.
+    /// The address of the block.
     pub address: Address,
-    /// Which of the folders that the plan reads from. 0 if there is one.
+    /// The number of the folder that the plan reads from, counted from 0.
     pub source: u32,
-    /// Where it lies now.
+    /// The place of the frame now.
     pub from: StoredBlock,
-    /// Where it will lie.
+    /// The place of the frame afterwards.
     pub to: StoredBlock,
 }
 
-/// What the commit of a plan leaves without a reference.
+/// What nothing refers to any more after the commit of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retired {
-    /// Superseded frames in files that live on, with their padding. The ranges ascend, and no two touch.
+    /// Superseded frames in files that stay, with their padding, in bytes of the file. The ranges ascend, and no two touch.
     pub ranges: BTreeMap<ObjectId, Vec<Range<u64>>>,
-    /// Whether the repository can punch holes, so that the ranges' space comes back.
+    /// `true` if the repository can punch holes, so that the space of `ranges` comes back.
     pub punches: bool,
-    /// Files without a live frame. They go as a whole.
+    /// Files without a live frame. They are deleted as a whole.
     pub files: BTreeMap<ObjectId, RetiredFile>,
-    /// Indexes that no point needs any more.
+    /// Indexes that no restore point needs any more.
     pub indexes: BTreeSet<ObjectId>,
-    /// Files that others share. None of their space comes back.
+    /// Files whose blocks others share. None of their space comes back.
     pub linked: BTreeSet<ObjectId>,
 }
 
-/// A file that goes as a whole.
+/// A file that is deleted as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetiredFile {
-    /// The bytes that its end brings back.
+    /// The number of bytes that its deletion gives back.
     pub bytes: u64,
     /// The frames that this plan supersedes, as in [`Retired::ranges`].
     pub ranges: Vec<Range<u64>>,
 }
 
-/// What a run will do to a repository's blocks, and what it costs.
+/// What an operation does to the blocks of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// What the new index says.
+    /// The map that the new index gets.
     pub index: BlockMap,
-    /// The blocks to carry, in the order of the writes.
+    /// The blocks to move, in the order in which they are written.
     pub moves: Vec<Move>,
-    /// The new files and their lengths, headers and padding included.
+    /// The new files and their lengths in bytes, headers and padding included.
     pub files: BTreeMap<ObjectId, u64>,
-    /// Existing files that the plan writes into, with their lengths afterwards.
+    /// The existing files that the plan writes into, with their lengths afterwards.
     pub patched: BTreeMap<ObjectId, u64>,
-    /// Frames in `patched` files start at multiples of this, and their padding moves with them.
+    /// The alignment of frames in `patched` files, in bytes. Their padding moves with them.
     pub alignment: u64,
-    /// Whether the repository itself makes the new files of parts of others, so that no byte passes through here.
+    /// `true` if the repository itself makes the new files from parts of others. Then no block data passes through this process.
     pub cloned: bool,
-    /// What the plan lets go.
+    /// What the plan retires.
     pub retired: Retired,
 }
 
-/// What an operation costs, in bytes of backup files and in requests for them.
+/// The cost of an operation: bytes of backup files, and requests for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Cost {
-    /// Blocks that move.
+    /// The number of blocks that move.
     pub blocks: u64,
-    /// Bytes read from backup files, with the padding between neighbours.
+    /// Bytes read from backup files, with the padding between neighbouring frames.
     pub bytes_read: u64,
     /// Bytes written to backup files, with headers and padding.
     pub bytes_written: u64,
-    /// Bytes that come back after the commit, once no reader holds them.
+    /// Bytes that come back after the commit, as soon as no reader holds them.
     pub bytes_released: u64,
-    /// Bytes without a reference that do not come back, as others share their files.
+    /// Bytes that nothing refers to and that do not come back, as others share their files.
     pub bytes_linked: u64,
-    /// Read requests for block data.
+    /// The number of read requests for block data.
     pub read_requests: u64,
-    /// The most that the target holds beyond what it held before.
+    /// The largest number of bytes that the target stores in addition, at any time of the operation.
     pub peak_extra_bytes: u64,
 }
 
 impl Retired {
-    /// The bytes that come back.
+    /// The number of bytes that come back.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.range_bytes() + self.files.keys().map(|file| self.file_bytes(*file)).sum::<u64>()
     }
 
-    /// The bytes that the end of a file brings back.
+    /// The number of bytes that the deletion of `file` gives back.
     #[must_use]
     pub fn file_bytes(&self, file: ObjectId) -> u64 {
         if self.linked.contains(&file) { 0 } else { self.files.get(&file).map_or(0, |file| file.bytes) }
     }
 
-    /// The bytes that do not come back, as others share their files.
+    /// The number of bytes that do not come back, as others share their files.
     #[must_use]
     pub fn linked_bytes(&self) -> u64 {
         let all = Self { linked: BTreeSet::new(), ..self.clone() };
         all.bytes() - self.bytes()
     }
 
-    /// Lets a file live on: only its superseded frames go.
+    /// Keeps a file that would be deleted.
+    ///
+    /// Only its superseded frames are then retired.
     pub fn keep(&mut self, file: ObjectId) {
         if let Some(retired) = self.files.remove(&file) {
             self.ranges.insert(file, retired.ranges);
         }
     }
 
-    /// The bytes that come back with ranges.
+    /// The number of bytes that come back from ranges of files that stay.
     #[must_use]
     pub fn range_bytes(&self) -> u64 {
         let files = self.ranges.iter().filter(|(file, _)| self.punches && !self.linked.contains(file));
         files.flat_map(|(_, ranges)| ranges).map(|range| range.end - range.start).sum()
     }
 
-    /// A block of `step` that lies in what the plan lets go. `None` is the only right answer for a point that stays.
+    /// A block of `step` that lies in what the plan retires.
+    ///
+    /// For a restore point that stays, it must be `None`.
     #[must_use]
     pub fn touches(&self, step: &BlockMap) -> Option<StoredBlock> {
         step.stored().map(|(_, _, _, at)| at).find(|at| {
@@ -162,7 +172,7 @@ impl Retired {
 }
 
 impl Plan {
-    /// What carrying the plan out costs.
+    /// The cost of the plan.
     #[must_use]
     pub fn cost(&self) -> Cost {
         let reads = self.batches();
@@ -188,13 +198,15 @@ impl Plan {
         }
     }
 
-    /// The reads, in the order of the moves.
+    /// The read requests, in the order of the moves.
     #[must_use]
     pub fn batches(&self) -> Vec<Batch> {
         move_batches(&self.moves)
     }
 
-    /// The chain's files after the commit. `files` are those before it.
+    /// The files of the chain after the commit.
+    ///
+    /// `files` are those before it. `alignment` is that of their frames, in bytes.
     #[must_use]
     pub fn files_after(&self, files: &Files, alignment: u64) -> Files {
         let mut after = files.clone();
@@ -225,7 +237,7 @@ impl Plan {
     }
 }
 
-/// The bytes that a frame takes in its file, the padding after it included.
+/// The number of bytes that a frame takes in its file, with the padding after it.
 fn padded(at: StoredBlock, alignment: u64) -> u64 {
     (at.offset + u64::from(at.length)).next_multiple_of(alignment) - at.offset
 }
@@ -235,18 +247,22 @@ fn padded(at: StoredBlock, alignment: u64) -> u64 {
 pub struct Batch {
     /// The file.
     pub file: ObjectId,
-    /// The bytes to read, padding between the frames included.
+    /// The bytes of the file to read, with the padding between the frames.
     pub range: Range<u64>,
-    /// Which items of the slice they belong to.
+    /// The positions of the frames in the slice that the batches were made from.
     pub items: Range<usize>,
 }
 
-/// The most bytes that one request reads, unless a single frame is longer.
+/// The largest number of bytes that one request reads.
+///
+/// A single longer frame is still read by one request.
 pub const BATCH_BYTES_MAX: u64 = 4 << 20;
-/// Padding between two frames that is cheaper to read than to skip.
+/// The largest padding between two frames, in bytes, that is read and not skipped.
 const GAP_BYTES_MAX: u64 = 16 << 10;
 
-/// The batches of `moves`. No batch reads from two folders.
+/// The read requests for `moves`.
+///
+/// No request reads from two folders.
 #[must_use]
 pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
     let mut all = Vec::new();
@@ -259,7 +275,9 @@ pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
     all
 }
 
-/// Groups the neighbours in `items` whose frames follow each other in one file. The items keep their order.
+/// Groups neighbouring items whose frames follow each other in one file.
+///
+/// `place` returns where the frame of an item lies. The items keep their order.
 pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     for (position, item) in items.iter().enumerate() {

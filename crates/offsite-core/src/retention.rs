@@ -1,28 +1,35 @@
-//! Which restore points a policy keeps, why, and until when.
+//! Retention: which restore points a policy keeps, why, and until when.
 //!
-//! Each question has its function. [`judge`] tells what a [`Policy`] says of each point of a chain, and [`verdicts`] does so for
-//! points from anywhere. [`forecast`] says when each point will go. [`Simulation`] lives a chain from the times of its points
-//! alone. All are pure: the present is an argument, and the policy names its time zone.
+//! Each question has its function:
 //!
-//! # What is decided here where the rules leave room
+//! - [`judge`]: what does a [`Policy`] say about each point of a chain? [`verdicts`] answers it for points from anywhere.
+//! - [`due`]: which transforms bring the chain to what the verdicts ask for?
+//! - [`forecast`]: when will each point go?
+//! - [`Simulation`]: which points does a policy leave after many runs? It needs only their times.
 //!
-//! - *Clocks that change.* An anchor at an hour that the clocks skip is as much later as they skip. At an hour that they show
-//!   twice, it is the first. A week is an ISO week, Monday to Sunday.
+//! All functions are pure: the present is an argument, and the policy names its time zone.
+//!
+//! # Details of the rules
+//!
+//! - *Changes of the clocks.* If the clocks skip the hour of an anchor, the anchor moves later by as much as they skip. If they
+//!   show the hour twice, the first counts. A week is an ISO 8601 week, Monday to Sunday.
 //! - *The interval of a point* begins after the point before it. So [`Marking::InInterval`] flags the first point at or after an
-//!   anchor. Several anchors between two points can flag both.
+//!   anchor. If several anchors lie between two points, both points can get a flag.
 //! - *The first point.* No anchor at or before it flags it.
-//! - *Days.* A point goes as soon as it is D days old, by the same time of day. So a daily job keeps D points.
-//! - *Several fulls.* The oldest chain goes when the points after it are as many as the regular tier keeps, in one newer chain or
-//!   in several.
-//! - *Active.* If the nearer point is already there as an increment, the job reads it whole afterwards, and it becomes a full.
-//!   Nothing merges into it. The chain grows until the next such full has points enough. Then it goes as a whole, and the flagged
-//!   full stays as an archive.
-//! - *Flags stay* on an archive when their tier has no slot left for it. A larger count later counts it again.
-//! - *Archives by date* go at the start of their day. A quarter counts as three months. A period begins with its anchor.
-//! - *A generation*, of which a changed policy deletes one in a run, is one point of the chain, or one older chain, or one archive.
-//!   It comes on top of what the run itself pushes out; else a daily job would never arrive at its new policy.
-//! - *The last complete point of a machine* stays wherever it lies. If merges carry the machine along
-//!   ([`Conditions::merges_carry`]), nothing of it is lost when its point goes, so it may go.
+//! - *Days.* A policy of D days deletes a point as soon as it is D days old, at the same time of day. So a daily job keeps D
+//!   points.
+//! - *Several fulls.* The oldest chain goes when as many points follow it as the regular tier keeps. They may be in one newer
+//!   chain or in several.
+//! - *Active archives* ([`ArchiveMethod::Active`]). If the point nearest to the anchor is already there as an increment, the job
+//!   reads it whole afterwards, and it becomes a full. Nothing merges into it. The chain grows until enough points follow the
+//!   next such full. Then it goes as a whole, and the flagged full stays as an archive.
+//! - *Flags stay* on an archive even if its tier has no slot left for it. If the count is raised later, the archive counts again.
+//! - *Archives by date* ([`Expiry::Date`]) go at the start of their day. A quarter counts as three months. A period begins with
+//!   its anchor.
+//! - *A changed policy* deletes one generation a run, on top of what the run itself pushes out. Otherwise a daily job would never
+//!   reach its new policy. A generation is one point of the chain, one older chain, or one archive.
+//! - *The last complete point of a machine* stays, wherever it lies. It may go if merges carry the machine along
+//!   ([`Conditions::merges_carry`]), as nothing of the machine is lost then.
 
 mod anchor;
 mod calendar;
@@ -54,7 +61,7 @@ pub use verdicts::{Conditions, PolicyChange, Subject, verdicts};
 
 use crate::{RestorePoint, Timestamp};
 
-/// What `policy` alone says of each point, in the order of `points` (oldest first).
+/// The verdicts of a [`Simple`] policy alone, in the order of `points` (oldest first).
 ///
 /// It keeps points with a date after `now`, and does not count them.
 #[must_use]

@@ -1,8 +1,7 @@
-//! Which restore points of which machines a copy job takes.
+//! Selection: which restore points of which machines a copy job takes.
 //!
-//! A caller lists the source repositories, and makes a [`Candidate`] for each machine of each restore point. [`decide`] says what
-//! becomes of each selected machine, and why:
-//!
+//! A caller lists the source repositories, and makes a [`Candidate`] for each machine of each restore point. [`decide`] then
+//! decides about each selected machine, and says why:
 //! ```
 //! # use std::collections::BTreeMap;
 //! # use offsite_core::selection::*;
@@ -24,15 +23,15 @@
 //!
 //! # Rules
 //!
-//! - *Scope.* A [`Scope`] is a repository with all its jobs ("from infrastructure"), or one job of it ("from job"), or chosen
-//!   machines of that job ("from backup"). Several sources add up. A copy job's folder is a source like any other.
-//! - *Filters.* A job selects a machine if its name, a tag or a container matches `include` and none matches `exclude`. An empty
-//!   `include` takes all. Machines that appear later join by themselves.
-//! - *The newest.* In a folder, numbers say which point is newer, whatever the clock said. Between folders, the latest time wins
-//!   ([`Take::Newest`]). At the same time, the repository and folder that come first win.
-//! - *Locked.* If the backup of the newest point still runs, the machine waits for it, though older points are there.
-//! - *Never copied*: points of the target repository, points that have the machine incomplete, points with a date after the
-//!   present, and what is not newer than what the job has copied ([`CopiedState::is_before`]).
+//! - *Scope.* A [`Scope`] is a repository with all its jobs ("from infrastructure"), one job of it ("from job"), or chosen
+//!   machines of a job ("from backup"). Several scopes add up. The folder of a copy job can be a source like any other.
+//! - *Filters.* The job selects a machine if its name, a tag or a container matches `include`, and none matches `exclude`. An
+//!   empty `include` takes all machines. New machines join by themselves.
+//! - *The newest point.* In one folder, the greatest number is the newest, whatever the clock said. Between folders, the latest
+//!   time is the newest ([`Take::Newest`]). If times are equal, the repository and folder with the lower identity win.
+//! - *Locked machines.* If the backup of the newest point still runs, the job waits for it, even if there are older points.
+//! - *Never copied* are points in the target repository, points that have the machine incomplete, points with a date after the
+//!   present, and points that are not newer than what the job has copied ([`CopiedState::is_before`]).
 
 mod decide;
 mod pattern;
@@ -46,32 +45,34 @@ pub use pattern::Pattern;
 use crate::schedule::PointRange;
 use crate::{FolderId, Labels, MachineName, Origin, RepositoryId, Sequence, Status, Timestamp};
 
-/// A machine in a restore point of a source.
+/// One machine in one restore point of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// The repository of the point.
+    /// The repository that has the point.
     pub repository: RepositoryId,
-    /// The job folder of the point.
+    /// The job folder that has the point.
     pub folder: FolderId,
-    /// The job that made the point.
+    /// The name of the job that made the point.
     pub job: Arc<str>,
-    /// The number of the point in the folder.
+    /// The number of the point in its folder.
     pub sequence: Sequence,
-    /// Which machine.
+    /// The name of the machine.
     pub machine: MachineName,
-    /// When the machine was in this state. If its backup still runs, when that began.
+    /// The time at which the machine was in this state. While the backup still runs, the time at which it began.
     pub captured: Timestamp,
-    /// How much of the machine the point has. If it is carried, the point that made the state is gone.
+    /// How much of the machine the point has. [`Status::Carried`] means that the point in which the state was made is gone.
     pub status: Status,
-    /// The machine's tags, and the containers that it is in.
+    /// The tags of the machine, and the containers that it is in.
     pub labels: Labels,
-    /// Whether its backup still runs.
+    /// `true` while the backup of this point runs.
     pub is_locked: bool,
 }
 
 impl Candidate {
-    /// The whole state of `machine` at `captured`, in the point that `origin` names, which the job `job` made.
+    /// A candidate with the complete state of `machine` at `captured`.
+    ///
+    /// `origin` names its folder and point, and `job` is the job that made it. It has no labels, and is not locked.
     #[must_use]
     pub fn new(
         repository: RepositoryId,
@@ -93,134 +94,143 @@ impl Candidate {
         }
     }
 
-    /// The same where the point has this much of the machine.
+    /// Sets how much of the machine the point has.
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
     }
 
-    /// The same where the machine has these tags and containers.
+    /// Sets the tags and containers of the machine.
     #[must_use]
     pub fn with_labels(self, labels: Labels) -> Self {
         Self { labels, ..self }
     }
 
-    /// The same where the backup still runs, or does not.
+    /// Sets whether the backup of this point still runs.
     #[must_use]
     pub fn with_lock(self, is_locked: bool) -> Self {
         Self { is_locked, ..self }
     }
 }
 
-/// Where a job takes restore points from.
+/// A source of restore points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scope {
-    /// The repository.
+    /// The repository to copy from.
     pub repository: RepositoryId,
-    /// The job whose points count. `None` means every job.
+    /// The job whose points count. `None` means all jobs of the repository.
     pub job: Option<Arc<str>>,
-    /// The machines that count. An empty list means all.
+    /// The machines that count. An empty list means all machines.
     pub machines: Vec<Pattern>,
 }
 
-/// Machines by name, container and tag. One match is enough.
+/// A filter of machines by name, container and tag.
+///
+/// A machine matches if one pattern of any list matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MachineFilter {
-    /// Names of machines.
+    /// Patterns for names of machines.
     pub machines: Vec<Pattern>,
-    /// Names of containers. What is inside a container of a matching one is in it, too.
+    /// Patterns for containers. A machine inside a matching container matches, however deep it lies.
     pub containers: Vec<Pattern>,
-    /// Tags.
+    /// Patterns for tags.
     pub tags: Vec<Pattern>,
 }
 
 impl MachineFilter {
-    /// The same with machines of these names.
+    /// Sets the patterns for names of machines.
     #[must_use]
     pub fn with_machines(self, names: impl IntoIterator<Item = Pattern>) -> Self {
         Self { machines: names.into_iter().collect(), ..self }
     }
 
-    /// The same with machines in these containers.
+    /// Sets the patterns for containers.
     #[must_use]
     pub fn with_containers(self, names: impl IntoIterator<Item = Pattern>) -> Self {
         Self { containers: names.into_iter().collect(), ..self }
     }
 
-    /// The same with machines that have one of these tags.
+    /// Sets the patterns for tags.
     #[must_use]
     pub fn with_tags(self, tags: impl IntoIterator<Item = Pattern>) -> Self {
         Self { tags: tags.into_iter().collect(), ..self }
     }
 }
 
-/// What a copy job takes.
+/// The sources and filters of a copy job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SelectionRules {
-    /// Where from.
+    /// The sources of restore points.
     pub sources: Vec<Scope>,
-    /// Which machines. An empty filter includes all.
+    /// The machines to include. An empty filter includes all.
     pub include: MachineFilter,
-    /// Which of them not. An empty filter excludes none.
+    /// The machines to exclude. An empty filter excludes none.
     pub exclude: MachineFilter,
 }
 
 impl SelectionRules {
-    /// All machines of these sources.
+    /// Selects all machines of these sources.
     #[must_use]
     pub fn new(sources: Vec<Scope>) -> Self {
         Self { sources, ..Self::default() }
     }
 
-    /// The same with these machines only. An empty filter includes all.
+    /// Sets which machines to include.
+    ///
+    /// An empty filter includes all.
     #[must_use]
     pub fn with_include(self, include: MachineFilter) -> Self {
         Self { include, ..self }
     }
 
-    /// The same without these machines.
+    /// Sets which machines to exclude.
     #[must_use]
     pub fn with_exclude(self, exclude: MachineFilter) -> Self {
         Self { exclude, ..self }
     }
 }
 
-/// Which of several points of a machine.
+/// Which point a job takes if several points of a machine are new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Take {
-    /// The newest. A job with intervals copies one point per machine and interval.
+    /// The newest point. A job with intervals copies one point per machine and interval.
     #[default]
     Newest,
-    /// The oldest that the job has not copied. So a job without intervals copies every point in turn. The first time it is the newest.
+    /// The oldest point that the job has not copied. So a job without intervals copies every point in turn. If it has copied
+    /// nothing of the machine yet, it takes the newest.
     Next,
 }
 
-/// What a job has copied of a machine: the newest whole state in its chain.
+/// The newest whole state of a machine that a job has copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopiedState {
-    /// When the machine was in that state, by the clock of the backup.
+    /// The time at which the machine was in that state, by the clock of the backup.
     pub captured: Timestamp,
-    /// The restore point that it is a copy of. `None` if that is unknown.
+    /// The restore point of which it is a copy. `None` if that is unknown.
     pub origin: Option<Origin>,
 }
 
 impl CopiedState {
-    /// The state at `captured`, which is a copy of `origin`.
+    /// The state at `captured`, copied from `origin`.
     #[must_use]
     pub const fn new(captured: Timestamp, origin: Option<Origin>) -> Self {
         Self { captured, origin }
     }
 
-    /// Whether `candidate`, one of `candidates`, is newer than this state.
+    /// Returns `true` if `candidate` is newer than this state.
     ///
-    /// In the folder of the copied point numbers alone tell, so a clock that was ahead once ends no copying. If the copied number
-    /// belongs to another point now, or the folder has not come to it, somebody has put the folder back to an earlier day. Then times
-    /// tell. They do so between folders, and for a carried state, whose number is not its own.
+    /// `candidates` are all candidates.
+    ///
+    /// - In the folder of the copied point, numbers decide. So a clock that was once ahead does not end the copying.
+    /// - Between folders, times decide.
+    /// - For a carried state, times decide, as the number of its point is not its own.
+    /// - If somebody has reset the folder to an earlier day, times decide. The sign of it: the copied number belongs to another
+    ///   point now, or the folder has not reached it.
     #[must_use]
     pub fn is_before(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
         let of_folder = self.origin.filter(|origin| origin.folder == candidate.folder);
@@ -242,98 +252,101 @@ impl CopiedState {
     }
 }
 
-/// What there is to know beside the selection.
+/// What [`decide`] needs to know besides the selection and the candidates.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// The repository that the job copies to.
+    /// The repository to copy to.
     pub target: RepositoryId,
-    /// The newest state of each machine that the job has copied.
+    /// The newest state of each machine that the job has copied. A machine without an entry has not been copied yet.
     pub copied: &'a BTreeMap<MachineName, CopiedState>,
-    /// The times of the points that count.
+    /// The range of times in which points count.
     pub range: PointRange,
-    /// Which of several.
+    /// Which point to take if several are new.
     pub take: Take,
 }
 
 impl<'a> Request<'a> {
-    /// A copy to `target` of the newest points in `range`, where the job has copied `copied`.
+    /// A request to copy the newest points in `range` to `target`.
+    ///
+    /// `copied` is what the job has copied so far.
     #[must_use]
     pub const fn new(target: RepositoryId, copied: &'a BTreeMap<MachineName, CopiedState>, range: PointRange) -> Self {
         Self { target, copied, range, take: Take::Newest }
     }
 
-    /// The same with this choice among several points.
+    /// Sets which point to take if several are new.
     #[must_use]
     pub const fn with_take(self, take: Take) -> Self {
         Self { take, ..self }
     }
 }
 
-/// What becomes of a machine.
+/// The decision about one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Choice {
-    /// The machine. The selection may name one that no source has.
+    /// The machine. The selection may name a machine that no source has.
     pub machine: MachineName,
-    /// What becomes of it.
+    /// The decision, with its reason.
     pub decision: Decision,
-    /// The earliest date after the present among its newer points, which have to wait for it. `None` if there are none.
+    /// The earliest date after the present among the new points of the machine. Such points wait until that date. `None` if there
+    /// are none.
     pub future_dated: Option<Timestamp>,
 }
 
-/// What becomes of a machine, and why.
+/// What a job does about a machine, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Decision {
-    /// The job copies the candidate at that place in the list.
+    /// The job copies this candidate.
     Take {
-        /// Its place, from 0.
+        /// The position in the list of candidates, from 0.
         candidate: usize,
     },
-    /// The backup that makes its newest point still runs.
+    /// The job waits, as the backup that makes the newest point still runs.
     Locked {
-        /// When that backup began.
+        /// The time at which that backup began.
         captured: Timestamp,
     },
-    /// The job has copied its newest point.
+    /// The job has already copied the newest point.
     AlreadyCopied {
-        /// When the machine was in the copied state.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// Its newest point is too old to count. The job waits for a newer one.
+    /// The newest point is too old to count. The job waits for a newer one.
     TooOld {
         /// The time of the newest point.
         captured: Timestamp,
     },
-    /// All its points have a date after the present.
+    /// All points of the machine have a date after the present.
     FutureDated {
-        /// The time of the earliest of them.
+        /// The time of the earliest of these points.
         captured: Timestamp,
     },
-    /// No point has it whole.
+    /// No point has the machine complete.
     Incomplete,
-    /// Its points are in the target repository only.
+    /// Only the target repository has points of the machine.
     InTarget,
-    /// The selection names it, and no source has it.
+    /// The selection names the machine, and no source has it.
     Missing,
 }
 
 impl Scope {
-    /// All jobs of a repository.
+    /// All jobs of a repository ("from infrastructure").
     #[must_use]
     pub fn infrastructure(repository: RepositoryId) -> Self {
         Self { repository, job: None, machines: Vec::new() }
     }
 
-    /// One job.
+    /// One job of a repository ("from job").
     #[must_use]
     pub fn job(repository: RepositoryId, job: &str) -> Self {
         Self { repository, job: Some(job.into()), machines: Vec::new() }
     }
 
-    /// Chosen machines of a job.
+    /// Chosen machines of a job ("from backup").
     #[must_use]
     pub fn backup(repository: RepositoryId, job: &str, machines: Vec<Pattern>) -> Self {
         Self { machines, ..Self::job(repository, job) }
@@ -347,13 +360,13 @@ impl Scope {
 }
 
 impl MachineFilter {
-    /// Whether it names nothing.
+    /// Returns `true` if the filter has no pattern.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.machines.is_empty() && self.containers.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether a machine of this name and with these labels matches.
+    /// Returns `true` if a machine with this name and these labels matches.
     #[must_use]
     pub fn has(&self, machine: &MachineName, labels: &Labels) -> bool {
         // A machine in `berlin/esx-03` is in `berlin`.
@@ -368,7 +381,7 @@ impl MachineFilter {
 }
 
 impl SelectionRules {
-    /// Whether a candidate is of a source, included and not excluded.
+    /// Returns `true` if the rules select the candidate: a source has it, it is included, and it is not excluded.
     #[must_use]
     pub fn has(&self, candidate: &Candidate) -> bool {
         let is_of = |filter: &MachineFilter| filter.has(&candidate.machine, &candidate.labels);
@@ -377,7 +390,9 @@ impl SelectionRules {
             && !is_of(&self.exclude)
     }
 
-    /// The machines that are named in full, so that they are missed where they are not.
+    /// The machines that the rules name without wildcards.
+    ///
+    /// They are reported as missing if no source has them.
     fn named(&self) -> impl Iterator<Item = MachineName> {
         let of_sources = self.sources.iter().flat_map(|source| &source.machines);
         let patterns = self.include.machines.iter().chain(of_sources);

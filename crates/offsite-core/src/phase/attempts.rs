@@ -1,9 +1,9 @@
-//! How often something is tried.
+//! Failures and retries in a phase.
 
 use super::settings::Settings;
 use crate::Timestamp;
 
-/// What has failed in a phase so far.
+/// The failures in a phase so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Attempts {
     failures: u32,
@@ -39,12 +39,12 @@ impl Attempts {
         self.gave_up
     }
 
-    /// Whether nothing is to be waited for.
+    /// Returns `true` if no retry has to be waited for, and the phase has not given up.
     pub(super) fn may_try(&self, now: Timestamp) -> bool {
         !self.gave_up && self.retry_at.is_none_or(|at| at <= now)
     }
 
-    /// Whether a retry was waited for; from now on it is not.
+    /// Returns `true` if a retry was waited for, and forgets it.
     pub(super) const fn take_retry(&mut self) -> bool {
         self.retry_at.take().is_some()
     }
@@ -53,12 +53,12 @@ impl Attempts {
         self.retry_at
     }
 
-    /// When something is tried that would be at `at`, had nothing failed.
+    /// The time of the next attempt, which would be `at` without a failure. `None` after giving up.
     pub(super) fn next_try(&self, at: Timestamp) -> Option<Timestamp> {
         (!self.gave_up).then(|| self.retry_at.unwrap_or(at))
     }
 
-    /// After the clock was set back to `now`.
+    /// Adapts the retry after the clock was set back to `now`.
     pub(super) fn move_back(&mut self, now: Timestamp, settings: &Settings) {
         let latest = now.saturating_add_secs(self.pause_secs(settings));
         self.retry_at = self.retry_at.map(|at| at.min(latest));

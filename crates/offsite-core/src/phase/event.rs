@@ -1,4 +1,4 @@
-//! What a job is told, and what it asks for.
+//! The events that a job receives, and the actions that it asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,116 +7,116 @@ use crate::schedule::{PointRange, Span};
 use crate::selection::{Choice, Decision};
 use crate::{MachineName, Timestamp};
 
-/// What happened.
+/// What a runner tells a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Time has passed.
+    /// Time has passed. It is the answer to [`Action::WakeAt`].
     Tick,
     /// A source may have new restore points.
     SourceChanged,
-    /// The answer to [`Action::LookAtSources`]: every machine of the selection.
+    /// The answer to [`Action::LookAtSources`]: what there is of every selected machine.
     SourcesSeen(Vec<Sighting>),
-    /// The look at the sources failed. The job asks for another one later.
+    /// The answer to [`Action::LookAtSources`] if it failed. The job asks again later.
     LookFailed {
-        /// In words, for the report.
+        /// The failure in words, for the report.
         why: String,
     },
-    /// How far the running sync has come with a machine.
+    /// The running sync has made progress with a machine.
     Progress {
-        /// Which machine.
+        /// The machine.
         machine: MachineName,
-        /// Bytes that it has copied.
+        /// Bytes that the sync has copied.
         done_bytes: u64,
-        /// Bytes that it has not.
+        /// Bytes that remain to be copied.
         left_bytes: u64,
     },
-    /// A machine is all there.
+    /// The running sync has copied a machine completely.
     MachineCopied {
-        /// Which.
+        /// The machine.
         machine: MachineName,
-        /// When the machine was in the copied state.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// The running sync does not copy a machine, as a backup of it has begun since the look. The job waits for that.
+    /// The running sync leaves out a machine, as a backup of it has begun since the look. The job waits for that backup.
     MachineLocked {
-        /// Which.
+        /// The machine.
         machine: MachineName,
     },
-    /// The running sync has ended. The job looks again for its machines without a [`Event::MachineCopied`].
+    /// The running sync has ended. The job tries again to copy its machines without an [`Event::MachineCopied`].
     SyncEnded,
-    /// The running sync has failed. What it has copied stays, and crosses the wire no second time.
+    /// The running sync has failed. The next sync does not transfer again what this one has copied.
     SyncFailed {
-        /// Whether it may work later.
+        /// `true` if a retry may succeed.
         is_retryable: bool,
-        /// In words, for the report.
+        /// The failure in words, for the report.
         why: String,
     },
-    /// The running sync could not begin, as another run of the job is at work, perhaps on another host. What that run copies counts as
-    /// soon as a look finds it.
+    /// The running sync could not begin, as another run of the job is at work, perhaps on another host. The job counts what that
+    /// run copies as soon as a look finds it.
     AtWorkElsewhere {
-        /// In words.
+        /// The reason in words, for the report.
         why: String,
     },
-    /// The answer to [`Action::ClosePoint`]: no sync runs, and the restore point is durable.
+    /// The answer to [`Action::ClosePoint`]. No sync runs any more, and the restore point is durable.
     PointClosed,
-    /// The commit of the restore point failed.
+    /// The answer to [`Action::ClosePoint`] if the commit failed.
     CloseFailed {
-        /// Whether it may work later.
+        /// `true` if a retry may succeed.
         is_retryable: bool,
-        /// In words, for the report.
+        /// The failure in words, for the report.
         why: String,
     },
-    /// The transforms are done.
+    /// The answer to [`Action::StartTransform`] when the transforms are done.
     TransformDone,
-    /// A transform failed.
+    /// The answer to [`Action::StartTransform`] if a transform failed.
     TransformFailed {
-        /// Whether it may work later.
+        /// `true` if a retry may succeed.
         is_retryable: bool,
-        /// In words, for the report.
+        /// The failure in words, for the report.
         why: String,
     },
-    /// The post-job activities have ended, well or not.
+    /// The answer to [`Action::RunPostJob`]. The activities have ended, whether they succeeded or not.
     PostJobDone,
 }
 
-/// A machine, as a look at the sources found it.
+/// What a look at the sources found of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sighting {
-    /// Which.
+    /// The machine.
     pub machine: MachineName,
-    /// What there is of it.
+    /// What the look found.
     pub seen: Seen,
 }
 
-/// What there is of a machine.
+/// The state of a machine at the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seen {
-    /// A restore point that counts, and that the job has not copied.
+    /// A restore point that counts and that the job has not copied.
     Ready,
     /// A restore point whose backup still runs.
     Locked,
     /// No new restore point that counts.
     NoNewPoint,
-    /// An earlier interval or another run has copied its newest restore point.
+    /// Only restore points up to one that an earlier interval or another run has copied.
     AlreadyCopied {
-        /// When the machine was in the copied state.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// No restore point has it whole.
+    /// No restore point that has the machine complete.
     NoWholePoint,
-    /// Restore points in the target repository only.
+    /// Only restore points in the target repository.
     InTarget,
     /// Only restore points with a date after the present.
     FutureDated,
-    /// Nothing: the selection names it, and no source has it.
+    /// Nothing. The selection names the machine, and no source has it.
     Missing,
 }
 
 impl Sighting {
-    /// What a look found of `machine`.
+    /// A look found `seen` of `machine`.
     #[must_use]
     pub const fn new(machine: MachineName, seen: Seen) -> Self {
         Self { machine, seen }
@@ -139,41 +139,42 @@ impl From<&Choice> for Sighting {
     }
 }
 
-/// What the runner is to do.
+/// What a job asks its runner to do.
 // Exhaustive: a runner that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Look which restore points there are, and answer with [`Event::SourcesSeen`] or [`Event::LookFailed`].
+    /// Look which restore points there are. Answer with [`Event::SourcesSeen`] or [`Event::LookFailed`].
     LookAtSources {
-        /// Which count.
+        /// The times of the restore points that count.
         range: PointRange,
     },
-    /// Begin to copy these machines into the interval's restore point. Ends with [`Event::SyncEnded`] or [`Event::SyncFailed`].
+    /// Begin to copy these machines into the interval's restore point. The sync ends with [`Event::SyncEnded`],
+    /// [`Event::SyncFailed`] or [`Event::AtWorkElsewhere`].
     StartSync {
-        /// Which restore points count.
+        /// The times of the restore points that count.
         range: PointRange,
-        /// Which machines. The interval has copied none of them yet.
+        /// The machines to copy. The job has copied none of them in this interval.
         machines: BTreeSet<MachineName>,
     },
-    /// Stop the transfer, in the middle of a file if need be, and keep what there is.
+    /// Stop the running transfer, in the middle of a file if need be, and keep what has arrived.
     Pause,
-    /// Go on.
+    /// Continue the transfer after [`Action::Pause`].
     Resume,
-    /// Stop a running sync, and commit the restore point of the interval if it has anything. Answer with [`Event::PointClosed`] or
-    /// [`Event::CloseFailed`].
+    /// Stop a running sync. Then commit the restore point of the interval, if it has anything. Answer with [`Event::PointClosed`]
+    /// or [`Event::CloseFailed`].
     ClosePoint {
-        /// The interval.
+        /// The interval of the restore point.
         span: Span,
-        /// What there is of each machine, as far as the job knows. An event before the answer still counts.
+        /// The outcome of each machine, as far as the job knows. Events that come before the answer still count.
         machines: BTreeMap<MachineName, Outcome>,
     },
     /// Bring the chain to what the policy asks for. Answer with [`Event::TransformDone`] or [`Event::TransformFailed`].
     StartTransform,
-    /// Do what the user wants done after a run, and answer with [`Event::PostJobDone`].
+    /// Do what the user wants done after a run. Answer with [`Event::PostJobDone`].
     RunPostJob {
-        /// What came of the interval.
+        /// The result of the interval.
         result: RunResult,
     },
-    /// Send [`Event::Tick`] at that time, or soon after it. A later action of this kind replaces an earlier one.
+    /// Send [`Event::Tick`] at this time or soon after it. A later `WakeAt` replaces an earlier one.
     WakeAt(Timestamp),
 }

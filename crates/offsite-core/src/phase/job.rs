@@ -17,25 +17,25 @@ use crate::{MachineName, Timestamp};
 /// How long a job without intervals rests after it gave up.
 const REST_SECS: i64 = 3600;
 
-/// What a job is doing.
+/// The phases of a copy job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 // Closed: a runner has to do something in each.
 pub enum Phase {
-    /// It waits for the next interval, or for the next restore point.
+    /// The job waits for the next interval, or for the next restore point.
     Idle,
-    /// It waits for machines, and copies them.
+    /// The job waits for machines, and copies them.
     Sync,
-    /// It commits the restore point.
+    /// The job commits the restore point.
     Closing,
-    /// It brings the chain to what the policy asks for.
+    /// The job brings the chain to what the policy asks for.
     Transform,
-    /// The runner does what comes after.
+    /// The runner does what the user wants done after a run.
     PostJob,
 }
 
 impl Phase {
-    /// The name that users read: `idle`, `sync`, `closing`, `transform`, `post-job`.
+    /// The name that users read: `idle`, `sync`, `closing`, `transform` or `post-job`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -62,21 +62,23 @@ enum Transfer {
     Paused,
 }
 
-/// A copy job, as a state machine. See the [module](super) for what holds.
+/// A copy job, as a state machine.
+///
+/// The [module](super) explains its phases and lists its laws.
 #[derive(Debug, Clone)]
 pub struct Job {
     settings: Settings,
     phase: Phase,
-    /// The latest present that was told.
+    /// The latest time that the job was told.
     known: Timestamp,
     /// The interval of the restore point that is open, or that was closed last.
     span: Span,
-    /// When the next interval that has no restore point yet starts.
+    /// The start of the next interval that has no restore point yet.
     settled_until: Timestamp,
     /// When the restore point was opened.
     opened: Timestamp,
     is_first_run: bool,
-    /// Whether the job does what can be done now, and no more.
+    /// `true` if the job does only what can be done now.
     is_single: bool,
     /// Whether a look has been answered since the restore point was opened.
     has_looked: bool,
@@ -85,7 +87,7 @@ pub struct Job {
     copied: BTreeMap<MachineName, Timestamp>,
     /// Machines of the restore point that another run has copied.
     elsewhere: BTreeSet<MachineName>,
-    /// Of the restore point that was closed.
+    /// The outcomes of the restore point that was closed last.
     outcomes: BTreeMap<MachineName, Outcome>,
     transfer: Transfer,
     /// Whether a sync was started for the restore point that is open.
@@ -96,7 +98,7 @@ pub struct Job {
     is_fresh: bool,
     next_look: Timestamp,
     attempts: Attempts,
-    /// When what the phase does is no longer tried again.
+    /// The time after which the phase's work is no longer retried.
     deadline: Timestamp,
     transform: TransformResult,
     notes: Vec<Note>,
@@ -111,9 +113,12 @@ fn complete(outcomes: &BTreeMap<MachineName, Outcome>) -> impl Iterator<Item = (
 }
 
 impl Job {
-    /// The job as it goes on at `now`, after a start or a restart of the runner, and the first actions.
+    /// Makes a job when a runner starts or restarts at `now`.
     ///
-    /// What ran when the runner stopped counts as stopped. A job whose current interval is not closed begins at once.
+    /// Returns the job and its first actions.
+    ///
+    /// `past` is what the runner knows of earlier runs. Work that was in progress when the runner stopped counts as stopped. If
+    /// the current interval is not closed yet, the job begins at once.
     #[must_use]
     pub fn resume(settings: Settings, past: Past, now: Timestamp) -> (Self, Vec<Action>) {
         let is_first_run = past.last.is_none();
@@ -132,12 +137,13 @@ impl Job {
         (job, actions)
     }
 
-    /// A job that knows of `last`, and does nothing yet.
+    /// Makes a job that knows of `last`, and starts nothing yet.
     fn new(settings: Settings, last: Option<LastRun>, now: Timestamp) -> Self {
         let current = settings.schedule.span_at(now);
         let is_first_run = last.is_none();
         let last = last.unwrap_or(LastRun { span: current, machines: BTreeMap::new(), is_finished: true });
-        // The schedule may be another one since: what was closed in the interval of now is enough for it.
+        // The schedule may have changed since. If the last point was closed in the interval that contains `now`, that interval is
+        // done.
         let is_current = last.span.contains(now);
         Self {
             phase: Phase::Idle,
@@ -165,19 +171,19 @@ impl Job {
         }
     }
 
-    /// What the job is doing.
+    /// The current phase.
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The interval of the open restore point, or of the last one.
+    /// The interval of the open restore point, or else of the last one.
     #[must_use]
     pub const fn span(&self) -> &Span {
         &self.span
     }
 
-    /// What there is of each machine so far in the open restore point, or in the last one.
+    /// The outcome of each machine so far, in the open restore point or else in the last one.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<MachineName, Outcome> {
         match self.phase {
@@ -192,7 +198,7 @@ impl Job {
         &self.elsewhere
     }
 
-    /// What has come of the interval that is open so far, or came of the one that was closed last.
+    /// The result so far of the open interval, or else the result of the last one.
     #[must_use]
     pub fn result(&self) -> RunResult {
         let transform = match self.phase {
@@ -203,13 +209,15 @@ impl Job {
         RunResult { span: self.span, machines: self.outcomes(), transform, notes }
     }
 
-    /// When the job works.
+    /// The settings of the job.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Goes on after `event` happened at `now`. The runner begins the actions in their order.
+    /// Tells the job that `event` happened at `now`.
+    ///
+    /// Returns the actions that the runner has to begin, in this order.
     ///
     /// A late event, which answers no open question, changes nothing.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
@@ -231,13 +239,13 @@ impl Job {
         actions
     }
 
-    /// Takes note of the present, which may be earlier than it was.
+    /// Notes the present, which may be earlier than it was.
     fn keep_time(&mut self, now: Timestamp) {
         if now >= self.known {
             self.known = now;
             return;
         }
-        // What was put off is put off from now.
+        // Postponed work is postponed from now.
         let look_latest = now.saturating_add_secs(self.settings.look_every_secs.into());
         self.next_look = self.next_look.min(look_latest.max(self.rest_until(now)));
         self.attempts.move_back(now, &self.settings);
@@ -254,7 +262,8 @@ impl Job {
         if let Schedule::Interval(interval) = &self.settings.schedule {
             let span = interval.at(now);
             self.deadline = span.end;
-            // The interval that is open goes on as that of now; one that was closed is followed by that of now.
+            // An interval that is open goes on as the one that contains `now`. After a closed one, the one that contains `now`
+            // follows.
             self.settled_until = span.start;
             if self.phase == Phase::Sync {
                 self.span = span;
@@ -281,7 +290,7 @@ impl Job {
         self.next_look = now;
     }
 
-    /// Goes on to `phase`, and asks for what is to be done in it.
+    /// Enters `phase`, and asks for its work.
     fn enter(&mut self, phase: Phase, now: Timestamp, actions: &mut Vec<Action>) {
         if phase == Phase::Closing {
             self.settled_until = self.span.end;
@@ -295,7 +304,7 @@ impl Job {
         actions.push(self.command());
     }
 
-    /// What the phase asks for.
+    /// The action that the phase asks for.
     fn command(&self) -> Action {
         match self.phase {
             Phase::PostJob => Action::RunPostJob {
@@ -372,7 +381,7 @@ impl Job {
             Transfer::None if self.is_all_done() => {
                 if self.settings.schedule == Schedule::Immediate {
                     self.span.end = now.max(self.span.start);
-                    // There may be more points to copy, each in its turn.
+                    // More points may wait to be copied, one after the other.
                     self.next_look = self.rest_until(now);
                 }
                 self.enter(Phase::Closing, now, actions);
@@ -395,7 +404,7 @@ impl Job {
         }
     }
 
-    /// Whether nothing more is to come into the restore point that is open, while no sync runs.
+    /// Returns `true` if nothing more can come into the open restore point, provided that no sync runs.
     fn is_all_done(&self) -> bool {
         match self.settings.schedule {
             _ if self.is_single => self.attempts.gave_up() || (self.has_looked && self.machines.ready().is_empty()),
@@ -421,7 +430,7 @@ impl Job {
         self.settings.lookup.range(&self.settings.schedule, &self.span, self.is_first_run, now)
     }
 
-    /// When the job wants to be asked next.
+    /// The time at which the job wants the next tick.
     fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let window = &self.settings.window;
         match (self.phase, &self.settings.schedule) {

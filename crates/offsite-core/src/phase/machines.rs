@@ -7,39 +7,42 @@ use super::outcome::{Absence, Outcome};
 use crate::schedule::Span;
 use crate::{MachineName, Timestamp};
 
-/// What a runner knows of a job when it starts. The default is nothing.
+/// What a runner knows of a job when it starts.
+///
+/// The default is nothing: the job has never run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Past {
-    /// The last closed restore point. `None` means that the job has never run.
+    /// The restore point that the job closed last. `None` means that the job has never run.
     pub last: Option<LastRun>,
     /// The machines that the open interval has copied and committed so far, each with the time of its state.
     pub copied: BTreeMap<MachineName, Timestamp>,
 }
 
-/// The last restore point that the job closed before the runner started.
+/// The restore point that a job closed last, before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LastRun {
-    /// Its interval, or the several that became one. If only a time in it is known, [`Interval::at`] gives the span.
+    /// The interval of the point, or the joined intervals. If only a time in it is known, [`Interval::at`] gives the span.
     ///
     /// [`Interval::at`]: crate::schedule::Interval::at
     pub span: Span,
-    /// What there is of each machine in it.
+    /// The outcome of each machine in it.
     pub machines: BTreeMap<MachineName, Outcome>,
-    /// Whether transforms and post-job activities followed. Say no if that is unknown: transforms with nothing to do cost nothing.
+    /// `true` if transforms and post-job activities have followed. Use `false` if that is unknown, as transforms with nothing to
+    /// do cost nothing.
     pub is_finished: bool,
 }
 
 impl Past {
-    /// The same with this as the last closed restore point.
+    /// Sets the restore point that the job closed last.
     #[must_use]
     pub fn with_last(self, last: impl Into<Option<LastRun>>) -> Self {
         Self { last: last.into(), ..self }
     }
 
-    /// The same where the open interval has copied these machines.
+    /// Sets the machines that the open interval has copied.
     #[must_use]
     pub fn with_copied(self, copied: BTreeMap<MachineName, Timestamp>) -> Self {
         Self { copied, ..self }
@@ -47,20 +50,22 @@ impl Past {
 }
 
 impl LastRun {
-    /// The restore point of `span` with these machines. Transforms and post-job activities have yet to follow.
+    /// The restore point of `span` with these machines.
+    ///
+    /// Transforms and post-job activities have not followed yet.
     #[must_use]
     pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
         Self { span, machines, is_finished: false }
     }
 
-    /// The same where transforms and post-job activities have followed, or have not.
+    /// Sets whether transforms and post-job activities have followed.
     #[must_use]
     pub fn with_finished(self, is_finished: bool) -> Self {
         Self { is_finished, ..self }
     }
 }
 
-/// The machines of the restore point that is open. None that was ever in it leaves it.
+/// The machines of the open restore point. A machine that was once in it never leaves it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Machines {
     table: BTreeMap<MachineName, Work>,
@@ -68,13 +73,13 @@ pub(super) struct Machines {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Work {
-    /// What the last look found; nothing, if the machine was not in it.
+    /// What the last look found. `None` if the machine was not in it.
     seen: Option<Seen>,
     /// Bytes done and left.
     progress: Option<(u64, u64)>,
     captured: Option<Timestamp>,
     is_in_sync: bool,
-    /// Whether another run was at work when it was to be copied.
+    /// `true` if another run was at work when the machine was to be copied.
     is_elsewhere: bool,
 }
 
@@ -83,7 +88,9 @@ impl Work {
         Self { seen, progress: None, captured: None, is_in_sync: false, is_elsewhere: false }
     }
 
-    /// What there is of the machine; `is_waiting` tells whether something new was waited for.
+    /// The outcome of the machine.
+    ///
+    /// `is_waiting` tells whether the job waited for something new.
     fn outcome(&self, is_waiting: bool) -> Outcome {
         match (self.captured, self.progress, self.seen) {
             (Some(captured), ..) => Outcome::Complete { captured },
@@ -109,7 +116,7 @@ impl Machines {
         self.table.clear();
     }
 
-    /// Takes in what a look found. If `joins`, machines that are new join.
+    /// Adds what a look found. New machines join only if `joins` is `true`.
     pub(super) fn see(&mut self, sightings: Vec<Sighting>, joins: bool) {
         for work in self.table.values_mut() {
             work.seen = None;
@@ -151,7 +158,7 @@ impl Machines {
         }
     }
 
-    /// Ends the sync; the machines of it that are not complete.
+    /// Ends the sync. Returns its machines that are not complete.
     pub(super) fn stop(&mut self) -> Vec<&MachineName> {
         let mut cut_off = Vec::new();
         for (machine, work) in &mut self.table {
@@ -169,7 +176,7 @@ impl Machines {
         }
     }
 
-    /// What the last look found copied already.
+    /// The machines that the last look found copied already.
     pub(super) fn already_copied(&self) -> impl Iterator<Item = (&MachineName, Timestamp)> {
         self.table.iter().filter_map(|(machine, work)| match work.seen {
             Some(Seen::AlreadyCopied { captured }) => Some((machine, captured)),
@@ -194,7 +201,7 @@ impl Machines {
         }
     }
 
-    /// What there is of each; `is_waiting` tells whether something new was waited for.
+    /// The outcome of each machine. `is_waiting` tells whether the job waited for something new.
     pub(super) fn outcomes(&self, is_waiting: bool) -> BTreeMap<MachineName, Outcome> {
         self.table.iter().map(|(machine, work)| (machine.clone(), work.outcome(is_waiting))).collect()
     }

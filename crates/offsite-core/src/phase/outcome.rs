@@ -1,4 +1,4 @@
-//! What came of an interval.
+//! The result of an interval.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,29 +6,29 @@ use std::fmt;
 use crate::schedule::Span;
 use crate::{MachineName, Timestamp};
 
-/// What there is of a machine in the restore point of an interval.
+/// What the restore point of an interval has of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// All of it.
+    /// The complete machine.
     Complete {
-        /// When the machine was in the copied state.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// All of it, since an earlier interval. Only a job that waits for nothing new says so.
+    /// The complete machine, copied in an earlier interval. Only a job that waits for nothing new reports this.
     Unchanged {
-        /// When the machine was in the copied state.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// A part. The next interval takes the newer point, and transfers only the missing blocks.
+    /// A part of the machine. The next interval takes the newest point, and transfers only the blocks that are missing.
     Incomplete {
-        /// Bytes that arrived.
+        /// Bytes that have arrived.
         done_bytes: u64,
-        /// Bytes that did not.
+        /// Bytes that have not arrived.
         left_bytes: u64,
     },
-    /// Nothing.
+    /// Nothing of the machine, for this reason.
     Absent(Absence),
 }
 
@@ -37,44 +37,46 @@ pub enum Outcome {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Absence {
-    /// No new restore point came.
+    /// No new restore point appeared.
     NoNewPoint,
-    /// Its backup was still at work at the end.
+    /// The backup of the machine was still running at the end.
     Locked,
-    /// There was a restore point, and its transfer had not begun.
+    /// There was a restore point, but its transfer had not begun.
     NotStarted,
-    /// Another run of the job, perhaps on another host, was copying it at the end.
+    /// Another run of the job, perhaps on another host, was copying the machine at the end.
     AtWorkElsewhere,
-    /// It had only restore points with a date after the present.
+    /// The machine had only restore points with a date after the present.
     FutureDated,
-    /// No restore point had it whole.
+    /// No restore point had the machine complete.
     NoWholePoint,
-    /// It had restore points in the target repository only.
+    /// Only the target repository had restore points of the machine.
     InTarget,
-    /// The selection names it, and no source has it.
+    /// The selection names the machine, and no source has it.
     Missing,
-    /// It left the selection, or its sources, during the interval.
+    /// The machine left the selection or its sources during the interval.
     NotSelected,
-    /// It was copied, and the commit failed.
+    /// The job copied the machine, but the commit failed.
     NotCommitted,
 }
 
-/// What came of the transforms.
+/// The result of the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TransformResult {
-    /// They are done, or there was nothing to do.
+    /// The transforms are done, or there was nothing to do.
     Done,
-    /// The next run has to do them.
+    /// A transform failed. The next run has to repeat them.
     Failed {
-        /// In words.
+        /// The failure in words.
         why: String,
     },
 }
 
 impl TransformResult {
-    /// Why the next run has to do them. `None` if they are done.
+    /// The failure in words.
+    ///
+    /// `None` if the transforms are done.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         match self {
@@ -84,55 +86,57 @@ impl TransformResult {
     }
 }
 
-/// What a report has to say beside the outcomes.
+/// A remark of a report, besides the outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
-    /// Something failed. The outcomes tell whether a retry made it good.
+    /// Something failed. The outcomes tell whether a retry succeeded.
     Failed {
-        /// When.
+        /// The time of the failure.
         at: Timestamp,
-        /// In words.
+        /// The failure in words.
         why: String,
     },
-    /// The job gave up until the end of the interval.
+    /// The job stopped retrying until the end of the interval.
     GaveUp {
-        /// When.
+        /// The time at which it stopped.
         at: Timestamp,
     },
     /// The clock went back.
     ClockRanBack {
-        /// What it had said before.
+        /// The time before.
         from: Timestamp,
-        /// What it said then.
+        /// The time after.
         to: Timestamp,
     },
 }
 
-/// What came of an interval.
+/// The result of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunResult {
-    /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
+    /// The interval, or the joined intervals. Without a schedule, it lasts from the opening of the restore point to its closing.
     pub span: Span,
-    /// Every machine of the selection.
+    /// The outcome of every selected machine.
     pub machines: BTreeMap<MachineName, Outcome>,
-    /// What came of the transforms.
+    /// The result of the transforms.
     pub transform: TransformResult,
-    /// What else there is to say, in order.
+    /// Further remarks, in the order in which they occurred.
     pub notes: Vec<Note>,
 }
 
 impl RunResult {
-    /// The result of `span` with these machines. The transforms are done, and there is no note.
+    /// The result of `span` with these machines.
+    ///
+    /// The transforms are done, and there are no notes.
     #[must_use]
     pub const fn new(span: Span, machines: BTreeMap<MachineName, Outcome>) -> Self {
         Self { span, machines, transform: TransformResult::Done, notes: Vec::new() }
     }
 
-    /// Whether every machine is there whole, and the transforms are done.
+    /// Returns `true` if every machine is complete or unchanged, and the transforms are done.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.transform == TransformResult::Done && self.machines.values().all(|outcome| outcome.is_whole())
@@ -140,7 +144,7 @@ impl RunResult {
 }
 
 impl Outcome {
-    /// Whether the restore point has all that was to be had.
+    /// Returns `true` if the restore point has all that there was to copy.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         matches!(self, Self::Complete { .. } | Self::Unchanged { .. })

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::{BlockMap, DiskMap, MachineMap, MachineName, Run, StoredBlock, Transferred};
 
-/// The machines of a copy's index: those with all blocks, and the others.
+/// What has arrived of a copy: the complete machines, and spare blocks of the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
-    /// What the index says of machines with all blocks.
+    /// The map of the machines whose blocks have all arrived.
     pub whole: BlockMap,
-    /// The blocks of the others that arrived. They belong to no state, and the next copy takes those that it wants.
+    /// The blocks that have arrived of the other machines. They belong to no state. The next copy uses those that it needs.
     pub spare: BlockMap,
-    /// How far the others came.
+    /// How much of the other machines has been copied.
     pub transferred: BTreeMap<MachineName, Transferred>,
 }
 
 impl Arrival {
-    /// What has arrived of `index`. `place` gives the place of each block that has, and `None` for any other.
+    /// Splits `index` into what has arrived and what has not.
+    ///
+    /// `place` returns the place of each block that has arrived, and `None` for any other.
     #[must_use]
     pub fn of(index: &BlockMap, mut place: impl FnMut(&StoredBlock) -> Option<StoredBlock>) -> Self {
         let mut arrival = Self::default();
@@ -51,7 +53,7 @@ impl Arrival {
     }
 }
 
-/// A disk of which only these runs are known.
+/// The part of a disk map with these runs only.
 fn part(disk: &DiskMap, runs: Vec<Run>) -> DiskMap {
     let count = u64::from(disk.block_count());
     // The runs are some of the disk's own, in their order, so they are a map.

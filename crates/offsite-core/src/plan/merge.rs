@@ -1,4 +1,4 @@
-//! Merging the oldest increments into the full.
+//! Plans that merge the oldest increments into the full.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use super::space::FoldTarget;
 use super::{Address, Move, Plan, Reclaiming};
 use crate::{BlockMap, Coverage, ObjectId, StoredBlock};
 
-/// What a merge has to know.
+/// The input of a merge.
 ///
-/// Only blocks of the increments change, so the rest need only be known as far as [`MergeInput::coverage`] goes. A merge costs what its
-/// increments cost, however large the full is.
+/// A merge changes only blocks of the increments. So the other maps may be restricted to [`MergeInput::coverage`]. The cost of a
+/// merge depends on its increments, not on the size of the full.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeInput<'a> {
     /// The increments, oldest first.
     pub increments: &'a [BlockMap],
-    /// What the full says of their blocks.
+    /// The full's map of their blocks.
     pub full: &'a BlockMap,
-    /// What the points that stay as they are say of those blocks: archives, and a full that becomes one.
+    /// The maps of those blocks for points that stay as they are: archives, and a full that becomes one.
     pub others: &'a [BlockMap],
-    /// What no point says afterwards: blocks of machines that never arrived whole.
+    /// Blocks that no point has afterwards: those of machines that never arrived whole.
     pub dropped: &'a BlockMap,
-    /// How space comes back.
+    /// How the repository gives space back.
     pub reclaiming: Reclaiming<'a>,
 }
 
@@ -32,7 +32,9 @@ impl MergeInput<'_> {
         increments.iter().map(Coverage::of).fold(Coverage::default(), Coverage::union)
     }
 
-    /// All increments as one step. Blocks that a later one supersedes are not in it, so nothing is moved twice.
+    /// All increments as one step.
+    ///
+    /// It lacks the blocks that a later increment supersedes, so nothing moves twice.
     fn step(&self) -> BlockMap {
         self.increments.iter().fold(BlockMap::empty(), |step, increment| step.overlay(increment))
     }
@@ -46,16 +48,17 @@ impl MergeInput<'_> {
     }
 }
 
-/// The plan that merges by adopting the increments' files: a new index, and no move.
+/// The plan that merges by adopting the increments' files.
 ///
-/// The plan's index goes on top of the full's.
+/// It makes a new index that goes on top of the full's, and moves no block.
 #[must_use]
 pub fn adopt(merge: MergeInput<'_>) -> Plan {
     merge.plan(merge.step(), Vec::new())
 }
 
-/// The plan that merges by writing the increments' blocks into free space of the full's own file. It reads and writes each once.
-/// `None` if they do not fit.
+/// The plan that merges by writing the increments' blocks into free space of the full's own file.
+///
+/// It reads and writes each block once. `None` if the blocks do not fit.
 #[must_use]
 pub fn fold(merge: MergeInput<'_>, mut target: FoldTarget) -> Option<Plan> {
     let step = merge.step();
@@ -63,7 +66,7 @@ pub fn fold(merge: MergeInput<'_>, mut target: FoldTarget) -> Option<Plan> {
     let mut moves: Vec<Move> = Vec::new();
     let file = target.file;
     let mut places: BTreeMap<(ObjectId, u64), u64> = BTreeMap::new();
-    // In the order of the increments' files, so that reading goes on and on.
+    // In the order of the increments' files, so that the reads are sequential.
     let mut frames: Vec<(Address, StoredBlock)> = step
         .stored()
         .filter(|(_, _, _, at)| at.file != file)

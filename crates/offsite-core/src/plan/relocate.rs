@@ -1,4 +1,4 @@
-//! Moving live blocks to new files, for compaction and for fulls that share nothing; and putting others in place of damaged ones.
+//! Plans that move live blocks to new files, or put other frames in place of damaged ones.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,22 @@ use super::retire::retire;
 use super::{Address, Move, Placement, Placer, Plan, Reclaiming};
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
-/// Moves to new files, and what each point says afterwards.
+/// Moves to new files, and the new maps of the points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocation {
-    /// The moves and files. Its index is empty.
+    /// The moves and files. The index of the plan is empty.
     pub plan: Plan,
-    /// What goes on top of each of the given maps: its moved blocks, at their new places. An empty map needs no new index.
+    /// For each given map, the step to put on top of it: its moved blocks at their new places. An empty step needs no new index.
     pub indexes: Vec<BlockMap>,
 }
 
-/// The plan that moves each frame that `moves` answers true for, once, to a new file. `mint` names the files.
+/// The plan that moves frames to new files.
 ///
-/// `maps` belong to the points whose blocks move, `others` to those whose blocks stay, each as far as the moved blocks go. Frames
-/// that several of `maps` share stay shared.
+/// It is for compaction and for independent archives.
+///
+/// It moves each frame for which `moves` returns `true`, once. `mint` returns ids for the files. `maps` belong to the points
+/// whose blocks move, and `others` to those whose blocks stay. They may be restricted to the blocks that move. Frames that
+/// several of `maps` share stay shared.
 #[must_use]
 pub fn relocate(
     maps: &[&BlockMap],
@@ -31,10 +34,10 @@ pub fn relocate(
     placed(maps, others, |at| moves(at).then_some((0, *at)), placement, &mut mint, reclaiming)
 }
 
-/// The plan that puts other frames in place of damaged ones. `found` gives for a damaged frame, by file and offset, which of the
-/// sources has another, and where.
+/// The plan that puts other frames in place of damaged ones.
 ///
-/// `maps` belong to the points that need them, `others` to the rest, as for [`relocate`].
+/// `found` maps a damaged frame (file and position) to its replacement: the number of the source folder, and the frame there.
+/// `maps` belong to the points that need the frames, and `others` to the rest, as for [`relocate`].
 #[must_use]
 pub fn replace(
     maps: &[&BlockMap],

@@ -1,4 +1,4 @@
-//! What an operation leaves without a reference.
+//! What nothing refers to any more after an operation.
 
 use crate::FileState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,21 +7,21 @@ use std::ops::Range;
 use super::{Retired, RetiredFile, padded};
 use crate::{BlockMap, ObjectId, StoredBlock};
 
-/// The backup files of a chain.
+/// The backup files of a chain, with what its head knows about them.
 pub type Files = BTreeMap<ObjectId, FileState>;
 
 /// How a repository gives space back.
 #[derive(Debug, Clone, Copy)]
 pub struct Reclaiming<'a> {
-    /// Frames start at multiples of this. A superseded frame's padding goes with it.
+    /// The alignment of frames, in bytes. The padding of a superseded frame is retired with it.
     pub alignment: u64,
-    /// The chain's files.
+    /// The files of the chain.
     pub files: &'a Files,
-    /// Whether the repository can punch holes. If not, space comes back with whole files only.
+    /// `true` if the repository can punch holes. If it cannot, only whole files give space back.
     pub punches: bool,
 }
 
-/// The frames that maps refer to, by place, each once.
+/// The frames that maps refer to, sorted by place, each once.
 #[must_use]
 pub fn references<'a>(maps: impl IntoIterator<Item = &'a BlockMap>) -> Vec<StoredBlock> {
     let mut frames: Vec<StoredBlock> = maps.into_iter().flat_map(BlockMap::stored).map(|(_, _, _, at)| at).collect();
@@ -30,10 +30,10 @@ pub fn references<'a>(maps: impl IntoIterator<Item = &'a BlockMap>) -> Vec<Store
     frames
 }
 
-/// What the maps `before` refer to and the maps `after` do not.
+/// Computes what the maps `before` refer to and the maps `after` do not.
 ///
-/// Parts of the points' maps will do, if each block that the operation changes is in all of them. A frame belongs to one block, so
-/// the other blocks change nothing.
+/// The maps may be parts of the points' maps, as long as all of them contain each block that the operation changes. A frame
+/// belongs to one block, so the other blocks make no difference.
 #[must_use]
 pub fn retire<'a>(
     before: impl IntoIterator<Item = &'a BlockMap>,

@@ -1,4 +1,6 @@
-//! Space inside a file without a reference. The indexes tell it each time, and nothing stores it, so it cannot be wrong.
+//! Free space inside a file.
+//!
+//! It is computed from the indexes each time and stored nowhere, so it cannot be out of date.
 
 use std::ops::Range;
 
@@ -6,23 +8,23 @@ use crate::{ObjectId, StoredBlock};
 
 use super::retire::joined;
 
-/// The file that a merge writes into, and where in it.
+/// The file that a merge writes into, with its free ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoldTarget {
     /// The file.
     pub file: ObjectId,
-    /// Its length.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// The greatest length that it may get.
+    /// The largest length that the file may get, in bytes.
     pub length_max: u64,
-    /// Frames start at multiples of this.
+    /// The alignment in bytes. Each frame starts at a multiple of it.
     pub alignment: u64,
     /// Ranges that no committed head refers to and no reader can need. They are aligned and ascend, and no two touch.
     pub free: Vec<Range<u64>>,
 }
 
 impl FoldTarget {
-    /// Takes the place of a frame: the lowest that is free and long enough, else the end of the file.
+    /// Takes the place of a frame: the lowest that is free and long enough, else the end of the file. `None` if the file is full.
     pub(super) fn take(&mut self, length: u32) -> Option<u64> {
         let bytes = u64::from(length).next_multiple_of(self.alignment);
         if let Some(range) = self.free.iter_mut().find(|range| range.end - range.start >= bytes) {
@@ -38,9 +40,9 @@ impl FoldTarget {
     }
 }
 
-/// The parts of `domain` in which no frame of `live` and no range of `held` lies, ascending.
+/// The parts of `domain` that contain no frame of `live` and no range of `held`, ascending.
 ///
-/// All are of one file. `live` is sorted by offset. `domain` may have its ranges in any order, and more than once.
+/// All are of one file. `live` must be sorted by offset. The ranges of `domain` may be in any order and may overlap.
 #[must_use]
 pub fn free_ranges(
     domain: impl IntoIterator<Item = Range<u64>>,
@@ -70,7 +72,9 @@ pub fn free_ranges(
     free
 }
 
-/// The ranges of frames, each up to its next aligned byte. `frames` are sorted by offset.
+/// The ranges of frames, each up to the next aligned byte.
+///
+/// `frames` must be sorted by offset.
 #[must_use]
 pub fn places(frames: &[StoredBlock], alignment: u64) -> Vec<Range<u64>> {
     joined(frames.iter().copied(), alignment).into_values().flatten().collect()

@@ -1,18 +1,18 @@
-//! Copying a restore point into another chain.
+//! Plans that copy a restore point into another chain.
 
 use std::collections::BTreeMap;
 
 use crate::plan::{Address, Move, Plan};
 use crate::{BlockMap, MachineName, ObjectId, Run, StoredBlock};
 
-/// How frames are laid out in new backup files.
+/// The layout of frames in new backup files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// Where the first frame of a file starts.
+    /// The position of the first frame in a file, in bytes.
     pub first_offset: u64,
-    /// Frames start at multiples of this.
+    /// The alignment in bytes. Each frame starts at a multiple of it.
     pub alignment: u64,
-    /// A file ends before it would be longer than this.
+    /// The largest length of a file, in bytes. A frame that would make the file longer starts a new one.
     pub file_bytes_max: u64,
 }
 
@@ -25,13 +25,17 @@ pub struct Placer {
 }
 
 impl Placer {
-    /// No frame yet.
+    /// A placer that has placed no frame yet.
     #[must_use]
     pub fn new(placement: Placement) -> Self {
         Self { placement, files: BTreeMap::new(), current: None }
     }
 
-    /// The file and offset of the next frame, of `length` bytes. `mint` names a new file if the last is full.
+    /// Places the next frame, which has `length` bytes.
+    ///
+    /// Returns its file and its position in the file.
+    ///
+    /// If the last file is full, `mint` returns the id of a new one.
     pub fn place(&mut self, length: u32, mint: impl FnOnce() -> ObjectId) -> (ObjectId, u64) {
         let Placement { first_offset, alignment, file_bytes_max } = self.placement;
         let end_of = |offset: u64| (offset + u64::from(length)).next_multiple_of(alignment);
@@ -47,38 +51,40 @@ impl Placer {
         (file, first_offset)
     }
 
-    /// The files so far and their lengths, with header and padding.
+    /// The files so far with their lengths in bytes, headers and padding included.
     #[must_use]
     pub fn into_files(self) -> BTreeMap<ObjectId, u64> {
         self.files
     }
 }
 
-/// The plan that gives a chain whose newest state is `latest` a point with the content of `wanted`.
+/// The plan that adds a point with the content of `wanted` to a chain whose newest state is `latest`.
 ///
-/// It carries only blocks whose digest differs. `mint` names the new files.
+/// It moves only blocks whose digest differs. `mint` returns ids for new files.
 #[must_use]
 pub fn sync(latest: &BlockMap, wanted: &BlockMap, placement: Placement, mint: impl FnMut() -> ObjectId) -> Plan {
     let (spare, sources) = (BlockMap::empty(), BTreeMap::new());
     sync_from(SyncInput { latest, wanted, spare: &spare, sources: &sources, placement }, mint)
 }
 
-/// What a copy from several folders has to know.
+/// The input of [`sync_from`].
 #[derive(Debug, Clone, Copy)]
 pub struct SyncInput<'a> {
-    /// The newest state of the chain.
+    /// The newest state of the target chain.
     pub latest: &'a BlockMap,
-    /// The states to copy.
+    /// The states to copy, by machine.
     pub wanted: &'a BlockMap,
-    /// Spare blocks of an earlier copy that was cut off. The plan takes them instead of carrying the same again.
+    /// Spare blocks in the target, from an earlier copy that was cut off. The plan uses them where they fit.
     pub spare: &'a BlockMap,
-    /// Which folder has each machine. A machine without an entry is in folder 0.
+    /// The number of the folder that has each machine. A machine without an entry is in folder 0.
     pub sources: &'a BTreeMap<MachineName, u32>,
-    /// How frames are laid out.
+    /// The layout of frames in new files.
     pub placement: Placement,
 }
 
-/// The plan that gives a chain a point with the content of `wanted`, from several folders. It takes what is there already.
+/// The plan that copies the wanted states from several folders, and uses spare blocks.
+///
+/// It moves only blocks whose digest differs and that no spare block provides. `mint` returns ids for new files.
 #[must_use]
 pub fn sync_from(sync: SyncInput<'_>, mut mint: impl FnMut() -> ObjectId) -> Plan {
     let step = sync.latest.diff(sync.wanted);

@@ -21,7 +21,7 @@ pub enum Weekday {
 }
 
 impl Weekday {
-    /// All of them, in the order of an ISO week.
+    /// All days, Monday first, as in ISO 8601.
     pub const ALL: [Self; 7] =
         [Self::Monday, Self::Tuesday, Self::Wednesday, Self::Thursday, Self::Friday, Self::Saturday, Self::Sunday];
 
@@ -38,7 +38,7 @@ impl Weekday {
     }
 }
 
-/// A day of a month.
+/// A day of a month, such as the first Sunday or the 15th.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MonthDay(Rule);
 
@@ -50,29 +50,29 @@ enum Rule {
     LastDay,
 }
 
-/// A time that no calendar has.
+/// The error for a day, hour or month that no calendar has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnchorError {
-    /// Hours are 0 to 23.
+    /// The hour is not 0 to 23.
     #[error("hour {0}: a day has the hours 0 to 23")]
     Hour(u32),
-    /// Days are 1 to 31.
+    /// The day is not 1 to 31.
     #[error("day {0} of the month: use 1 to 31 (a shorter month takes its last day), or the last day")]
     Day(u32),
-    /// A weekday of a month is the first to the fourth, or the last.
+    /// The number of the weekday is not 1 to 4. For the last weekday use [`MonthDay::last`].
     #[error("weekday number {0} of the month: use the first to the fourth, or the last")]
     Nth(u32),
-    /// Months are 1 to 12.
+    /// The month is not 1 to 12.
     #[error("month {0}: a year has the months 1 to 12")]
     Month(u32),
 }
 
 impl MonthDay {
-    /// The first, second, third or fourth such weekday.
+    /// The first, second, third or fourth `weekday` of the month.
     ///
     /// # Errors
-    /// [`AnchorError::Nth`] outside 1 to 4.
+    /// [`AnchorError::Nth`] if `nth` is not 1 to 4.
     pub fn nth(nth: u32, weekday: Weekday) -> Result<Self, AnchorError> {
         match i8::try_from(nth) {
             Ok(small @ 1..=4) => Ok(Self(Rule::Nth(small, weekday))),
@@ -80,16 +80,18 @@ impl MonthDay {
         }
     }
 
-    /// The last such weekday.
+    /// The last `weekday` of the month.
     #[must_use]
     pub const fn last(weekday: Weekday) -> Self {
         Self(Rule::LastWeekday(weekday))
     }
 
-    /// That day, or the last day of a shorter month.
+    /// Day number `day` of the month.
+    ///
+    /// A shorter month takes its last day.
     ///
     /// # Errors
-    /// [`AnchorError::Day`] outside 1 to 31.
+    /// [`AnchorError::Day`] if `day` is not 1 to 31.
     pub fn day(day: u32) -> Result<Self, AnchorError> {
         match i8::try_from(day) {
             Ok(small @ 1..=31) => Ok(Self(Rule::Day(small))),
@@ -97,7 +99,7 @@ impl MonthDay {
         }
     }
 
-    /// The last day.
+    /// The last day of the month.
     #[must_use]
     pub const fn last_day() -> Self {
         Self(Rule::LastDay)
@@ -114,14 +116,14 @@ impl MonthDay {
     }
 }
 
-/// The first Sunday.
+/// The first Sunday of the month.
 impl Default for MonthDay {
     fn default() -> Self {
         Self(Rule::Nth(1, Weekday::Sunday))
     }
 }
 
-/// Which month of a quarter.
+/// The month of a quarter in which the quarterly tier has its anchor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QuarterMonth {
@@ -132,7 +134,10 @@ pub enum QuarterMonth {
     Last,
 }
 
-/// When the tiers want their points. All have the same hour.
+/// The anchors of all tiers.
+///
+/// All tiers share one hour of the day. The default is 22:00 on Sundays, on the first Sunday of a month, of a quarter's first
+/// month, and of January.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchors {
     hour: i8,
@@ -142,7 +147,7 @@ pub struct Anchors {
     year: (i8, MonthDay),
 }
 
-/// 22:00 on Sunday; on the first Sunday of the month, of the quarter's first month, of January.
+/// 22:00 on Sundays, and on the first Sunday of the month, of the quarter's first month, and of January.
 impl Default for Anchors {
     fn default() -> Self {
         Self {
@@ -156,10 +161,10 @@ impl Default for Anchors {
 }
 
 impl Anchors {
-    /// The same at that hour.
+    /// Sets the hour of all anchors, 0 to 23.
     ///
     /// # Errors
-    /// [`AnchorError::Hour`] above 23.
+    /// [`AnchorError::Hour`] if `hour` is above 23.
     pub fn at_hour(self, hour: u32) -> Result<Self, AnchorError> {
         match i8::try_from(hour) {
             Ok(hour @ 0..=23) => Ok(Self { hour, ..self }),
@@ -167,28 +172,28 @@ impl Anchors {
         }
     }
 
-    /// The same with that day of the week.
+    /// Sets the day of the weekly tier.
     #[must_use]
     pub const fn on_weekday(self, weekday: Weekday) -> Self {
         Self { weekday, ..self }
     }
 
-    /// The same with that day of the month for the monthly tier.
+    /// Sets the day of the monthly tier.
     #[must_use]
     pub const fn on_month_day(self, month_day: MonthDay) -> Self {
         Self { month_day, ..self }
     }
 
-    /// The same with that month of the quarter and that day of it.
+    /// Sets the month and the day of the quarterly tier.
     #[must_use]
     pub const fn in_quarter(self, month: QuarterMonth, day: MonthDay) -> Self {
         Self { quarter: (month, day), ..self }
     }
 
-    /// The same with that month of the year (1 is January) and that day of it.
+    /// Sets the month (1 is January) and the day of the yearly tier.
     ///
     /// # Errors
-    /// [`AnchorError::Month`] outside 1 to 12.
+    /// [`AnchorError::Month`] if `month` is not 1 to 12.
     pub fn in_year(self, month: u32, day: MonthDay) -> Result<Self, AnchorError> {
         match i8::try_from(month) {
             Ok(small @ 1..=12) => Ok(Self { year: (small, day), ..self }),
@@ -196,7 +201,9 @@ impl Anchors {
         }
     }
 
-    /// The first anchor of `tier` after `time`. `None` if the calendar ends before.
+    /// The first anchor of `tier` after `time`.
+    ///
+    /// `None` if the calendar ends before it.
     #[must_use]
     pub fn next_after(&self, tier: Tier, time: Timestamp, zone: &Zone) -> Option<Timestamp> {
         // Clocks that were set across a whole day can carry an anchor out of its period, hence the neighbours.
@@ -204,7 +211,9 @@ impl Anchors {
         (period - 1..=period + 2).filter_map(|period| self.anchor(tier, period, zone)).find(|anchor| *anchor > time)
     }
 
-    /// The last anchor of `tier` at or before `time`. `None` if the calendar begins after it.
+    /// The last anchor of `tier` at or before `time`.
+    ///
+    /// `None` if the calendar begins after it.
     #[must_use]
     pub fn last_until(&self, tier: Tier, time: Timestamp, zone: &Zone) -> Option<Timestamp> {
         let period = period(tier, zone.date(time));

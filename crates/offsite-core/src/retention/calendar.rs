@@ -1,4 +1,4 @@
-//! The calendar of a policy: a time zone of the IANA database, and the civil arithmetic in it.
+//! Time zones of the IANA database, and civil arithmetic in them.
 
 use std::fmt;
 
@@ -8,19 +8,21 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::Timestamp;
 
-/// A time zone, with its history and its rules for the future. This crate bundles them, so each host has the same.
+/// A time zone of the IANA database, with its history and its rules for the future.
+///
+/// This crate bundles the database. So a zone means the same on each host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     zone: TimeZone,
     name: String,
 }
 
-/// A name that is no time zone.
+/// The error for a name that is no [`Zone`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no time zone: write a name of the IANA database, like Europe/Berlin or UTC")]
 #[non_exhaustive]
 pub struct ZoneError {
-    /// The name.
+    /// The rejected name.
     pub name: String,
 }
 
@@ -31,10 +33,10 @@ impl Zone {
         Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
     }
 
-    /// The zone of that name in the IANA database.
+    /// Looks up a zone of the IANA database by name, such as `Europe/Berlin`.
     ///
     /// # Errors
-    /// [`ZoneError`] with the name.
+    /// [`ZoneError`] with the name, if the bundled database does not have it.
     pub fn named(name: &str) -> Result<Self, ZoneError> {
         // The bundled database, never the host's: the same policy must mean the same everywhere.
         let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| ZoneError { name: name.to_owned() })?;
@@ -42,7 +44,7 @@ impl Zone {
         Ok(Self { zone, name })
     }
 
-    /// Its name.
+    /// The name of the zone.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -58,8 +60,8 @@ impl Zone {
         self.at(date.at(0, 0, 0, 0))
     }
 
-    /// When the clocks here show `civil`. If they skip it, the moment as much later as they skip; if they show it
-    /// twice, the first.
+    /// When the clocks here show `civil`. If they skip it, it is later by as much as they skip. If they show it twice, it is the
+    /// first.
     pub(crate) fn at(&self, civil: DateTime) -> Option<Timestamp> {
         let time = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
         Timestamp::from_unix_secs(time.as_second()).ok()
@@ -85,14 +87,14 @@ impl Zone {
     }
 }
 
-/// The name.
+/// Prints the name.
 impl fmt::Display for Zone {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.name)
     }
 }
 
-/// UTC.
+/// UTC is the default zone.
 impl Default for Zone {
     fn default() -> Self {
         Self::utc()

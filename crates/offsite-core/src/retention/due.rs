@@ -1,49 +1,52 @@
-//! What verdicts mean for a chain: which transforms bring it to what the policy asks for.
+//! Transforms that verdicts ask for.
 
 use std::collections::BTreeMap;
 
 use super::reason::Verdict;
 use crate::{Chain, PointKind, Sequence};
 
-/// How the job that owns a chain lets go of its oldest points.
+/// How a job removes the oldest points of its chain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ageing {
     /// The oldest increments merge into the full (forever forward).
     #[default]
     Merge,
-    /// Nothing merges. A chain goes as a whole, once a newer full has points enough (forward with periodic fulls).
+    /// Nothing merges. A chain goes as a whole when enough points follow in newer chains (forward with periodic fulls).
     WholeChains,
 }
 
-/// A transform that a policy asks for.
+/// A transform that brings a chain to what its policy asks for.
 // Exhaustive: an engine that does not know one must not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
-    /// An archive goes.
+    /// Remove the archive with this number.
     RemoveArchive(Sequence),
-    /// Rollbacks at the old end of the chain go. No point needs them.
+    /// Remove these rollbacks at the old end of the chain. No other point needs them.
     RemoveRollbacks(Vec<Sequence>),
-    /// The oldest full goes with all points that need it. Some fulls of them may stay as archives.
+    /// Remove the oldest full and all points that need it. Some fulls among them may stay as archives.
     RemoveChain {
-        /// The points that go.
+        /// The points to remove.
         points: Vec<Sequence>,
-        /// The fulls of them that stay beside the chain.
+        /// The fulls among them that stay beside the chain as archives.
         archived: Vec<Sequence>,
     },
-    /// The oldest increments go into the full, which becomes the point of the last of them.
+    /// Merge the oldest increments into the full. The full then becomes the point of the last of them.
     Merge {
         /// The increments, oldest first.
         increments: Vec<Sequence>,
-        /// The full, if it stays beside the chain as an archive.
+        /// The old full, if it also stays beside the chain as an archive.
         archived: Option<Sequence>,
     },
 }
 
 /// The transforms that `verdicts` ask for, in the order in which the engine does them.
 ///
-/// A verdict keeps a point in the chain unless only archives need it. A flagged point becomes the full before it becomes an archive.
-/// So one merge takes several increments, up to the next flagged one.
+/// A point stays in the chain if its verdict keeps it there ([`Verdict::stays_in_chain`]). A point without a verdict stays. The
+/// newest point stays in any case.
+///
+/// A flagged point must be the full before it can become an archive. So one merge takes the increments up to the next flagged
+/// one.
 #[must_use]
 pub fn due(chain: &Chain, verdicts: &[Verdict], ageing: Ageing) -> Vec<Due> {
     let judge: BTreeMap<Sequence, &Verdict> = verdicts.iter().map(|verdict| (verdict.sequence, verdict)).collect();

@@ -1,4 +1,4 @@
-//! When each point will go, and what that frees.
+//! Forecasts: when each point goes, and what that frees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,53 +12,55 @@ use crate::plan::references;
 use crate::schedule::ClockReading;
 use crate::{BlockMap, Chain, ObjectId, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
-/// So many runs are foretold: 27 years of a daily job.
+/// The number of runs that a forecast looks ahead: 27 years of a daily job.
 const RUNS_MAX: u32 = 10_000;
 
 /// Stored bytes that all states from one restore point to another need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockLife {
-    /// The oldest point that needs them.
+    /// The oldest point that needs the bytes.
     pub first: Sequence,
-    /// The newest point that needs them.
+    /// The newest point that needs the bytes.
     pub last: Sequence,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
 impl BlockLife {
-    /// The life of `bytes` stored bytes that all states from `first` to `last` need.
+    /// `bytes` stored bytes that all states from `first` to `last` need.
     #[must_use]
     pub const fn new(first: Sequence, last: Sequence, bytes: u64) -> Self {
         Self { first, last, bytes }
     }
 }
 
-/// What becomes of a point.
+/// The forecast for one restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Departure {
-    /// Which point.
+    /// The number of the point.
     pub sequence: Sequence,
-    /// The run in which it leaves the chain and becomes an archive. `None` if it becomes none.
+    /// The time of the run in which the point leaves the chain and becomes an archive. `None` if it never becomes one.
     pub archived: Option<Timestamp>,
-    /// The run in which it goes. `None` if it stays in the next 10,000.
+    /// The time of the run in which the point goes. `None` if it stays for the next 10,000 runs.
     pub goes: Option<Timestamp>,
-    /// The bytes that only it needs by then. The forecast takes it that the newest point's blocks stay as they are.
+    /// The bytes that only this point needs when it goes. The forecast assumes that the newest point's blocks do not change.
     pub freed_bytes: u64,
 }
 
 impl Departure {
-    /// A point that stays.
+    /// The forecast for a point that stays.
     #[must_use]
     pub const fn never(sequence: Sequence) -> Self {
         Self { sequence, archived: None, goes: None, freed_bytes: 0 }
     }
 }
 
-/// Gathers the lives of blocks from the states of restore points, oldest first.
+/// Collects the lives of blocks from the states of restore points.
+///
+/// Call [`add`](Self::add) for each point, oldest first, then [`finish`](Self::finish).
 #[derive(Debug, Clone, Default)]
 pub struct BlockLives {
     last: Option<Sequence>,
@@ -68,7 +70,7 @@ pub struct BlockLives {
 }
 
 impl BlockLives {
-    /// Takes in the state of the next newer point.
+    /// Adds the state of the next newer point.
     pub fn add(&mut self, sequence: Sequence, state: &BlockMap) {
         let before = std::mem::take(&mut self.open);
         let mut before = before.into_iter().peekable();
@@ -91,7 +93,9 @@ impl BlockLives {
         }
     }
 
-    /// All lives. Those of the same points are one.
+    /// All lives.
+    ///
+    /// Lives with the same first and last point are added up to one.
     #[must_use]
     pub fn finish(mut self) -> Vec<BlockLife> {
         std::mem::take(&mut self.open).into_iter().for_each(|ended| self.end(ended));
@@ -99,28 +103,31 @@ impl BlockLives {
     }
 }
 
-/// What the future of a chain depends on, beside the chain.
+/// What the future of a chain depends on, besides the chain itself.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Outlook<'a> {
-    /// What the job keeps.
+    /// The retention policy of the job.
     pub policy: &'a Policy,
-    /// How the oldest points go.
+    /// How the job removes its oldest points.
     pub ageing: Ageing,
-    /// The job's points on other drives. They count, and the forecast takes it that the coming points are in this chain.
+    /// The job's points on other drives. They count for the policy. The forecast assumes that all coming points are in this
+    /// chain.
     pub elsewhere: &'a [RestorePoint],
     /// The present.
     pub now: Timestamp,
-    /// The latest time that the job has known. `None` means that nobody doubts the clock.
+    /// The latest time that the job has known. `None` means that the clock is not doubted.
     pub known: Option<Timestamp>,
-    /// How many seconds the clock may be ahead of that before the job doubts it.
+    /// The number of seconds that the clock may be ahead of `known` before the job doubts it.
     pub ahead_max_secs: i64,
-    /// Whether the last run that had nothing left over had this policy.
+    /// `true` if a run has finished all deletions of this policy. `false` if the policy has changed since.
     pub is_settled: bool,
 }
 
 impl<'a> Outlook<'a> {
-    /// The future in which `policy` stays as it is. Points are merged, no other drive counts, and the clock is not in doubt.
+    /// The outlook where `policy` stays as it is.
+    ///
+    /// Old points are merged, no other drives count, and the clock is not doubted.
     #[must_use]
     pub const fn new(policy: &'a Policy, now: Timestamp) -> Self {
         Self {
@@ -134,33 +141,35 @@ impl<'a> Outlook<'a> {
         }
     }
 
-    /// The same where the oldest points go like this.
+    /// Sets how the job removes its oldest points.
     #[must_use]
     pub const fn with_ageing(self, ageing: Ageing) -> Self {
         Self { ageing, ..self }
     }
 
-    /// The same with these points of the job on other drives.
+    /// Sets the job's points on other drives.
     #[must_use]
     pub const fn with_elsewhere(self, elsewhere: &'a [RestorePoint]) -> Self {
         Self { elsewhere, ..self }
     }
 
-    /// The same where the job has known the time `known`, and doubts a clock that is more than `ahead_max_secs` ahead of it.
+    /// Sets the latest time that the job has known, and how many seconds the clock may be ahead of it.
     #[must_use]
     pub const fn with_clock(self, known: Option<Timestamp>, ahead_max_secs: i64) -> Self {
         Self { known, ahead_max_secs, ..self }
     }
 
-    /// The same where the last run that had nothing left over had this policy, or had another one.
+    /// Sets whether a run has finished all deletions of this policy.
     #[must_use]
     pub const fn with_settled(self, is_settled: bool) -> Self {
         Self { is_settled, ..self }
     }
 }
 
-/// What becomes of each point of `chain`, oldest first, if the policy stays and each run copies every machine whole. `next` gives
-/// the time of the run after another.
+/// The forecast for each point of `chain`, oldest first.
+///
+/// It assumes that the policy stays, and that each run copies every machine whole. `next` returns the time of the run after the
+/// given one.
 #[must_use]
 pub fn forecast(
     chain: &Chain,
@@ -240,7 +249,9 @@ impl Oracle<'_> {
         Some(clock)
     }
 
-    /// Does what is due at `now`. False, if it makes no chain: nothing more can be foretold.
+    /// Does what is due at `now`.
+    ///
+    /// False, if it makes no chain: nothing more can be foretold.
     fn age(&mut self, chain: &Chain, now: Timestamp) -> bool {
         let clock = self.clock(now);
         if clock.is_some_and(|clock| !clock.may_prune()) {

@@ -1,12 +1,13 @@
-//! Verdicts over a whole chain, where points of the same job lie elsewhere, too.
+//! Verdicts over a whole chain.
 
 use super::policy::Policy;
 use super::reason::Verdict;
 use super::verdicts::{Conditions, Subject, verdicts};
 use crate::{Chain, PointKind, RestorePoint, Timestamp};
 
-/// What `policy` says of each archive and point of a chain, oldest first. `elsewhere` are the job's points on other drives: they
-/// count, and get no verdict.
+/// The verdict of `policy` on each archive and point of `chain`, oldest first.
+///
+/// `elsewhere` are the job's points on other drives. They count, and get no verdict.
 #[must_use]
 pub fn judge(
     chain: &Chain,

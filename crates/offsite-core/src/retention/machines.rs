@@ -1,4 +1,4 @@
-//! Machines that a job no longer selects.
+//! Retention of machines that a job no longer selects.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,30 @@ use super::calendar::Zone;
 use super::policy::DaysError;
 use crate::{MachineName, Timestamp};
 
-/// When a job removes machines from its chain that it no longer selects.
+/// How long a job keeps machines that it no longer selects, in days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedMachines {
     days: u32,
 }
 
 impl DeletedMachines {
-    /// So many days after the job last selected the machine.
+    /// Removes a machine `days` days after the job last selected it.
     ///
     /// # Errors
-    /// [`DaysError`] for 0 and above [`super::Days::DAYS_MAX`].
+    /// [`DaysError`] for 0, and for more than [`Days::DAYS_MAX`](super::Days::DAYS_MAX).
     pub fn after_days(days: u32) -> Result<Self, DaysError> {
         super::Days::new(days).map(|_| Self { days })
     }
 
-    /// How many days.
+    /// The number of days.
     #[must_use]
     pub const fn days(self) -> u32 {
         self.days
     }
 
-    /// When each machine's blocks go. `last_selected` says when the job last selected each machine that it does not select now.
+    /// The time at which each machine is removed.
+    ///
+    /// `last_selected` holds the machines that the job does not select now, each with the time at which it last did.
     #[must_use]
     pub fn due(
         self,

@@ -8,19 +8,19 @@ use super::policy::{Gfs, Marking};
 use super::tier::{Flags, Tier};
 use crate::{Sequence, Timestamp};
 
-/// The flags that a new restore point brings with it.
+/// The flags that the arrival of a restore point causes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marks {
-    /// For the point before it, if that is nearer to an anchor between the two.
+    /// The flags for the point before it. It gets those of the tiers that have an anchor between the two, and is nearer to it.
     pub predecessor: Flags,
-    /// For the new point.
+    /// The flags for the new point.
     pub point: Flags,
 }
 
-/// The flags that a point at `point` brings after one at `predecessor`.
+/// The flags that a new point at time `point` causes, after a point at time `predecessor`.
 ///
-/// The first point of all has no predecessor, and gets no flag.
+/// The first point of a chain has no predecessor, and gets no flag.
 #[must_use]
 pub fn mark(gfs: &Gfs, zone: &Zone, predecessor: Timestamp, point: Timestamp) -> Marks {
     Marker::default().arrive(gfs, zone, predecessor, point)
@@ -64,9 +64,10 @@ impl Marker {
     }
 }
 
-/// The flags of a new full in a chain with periodic fulls. `flagged` are the fulls with flags.
+/// The flags of a new full in a chain with periodic fulls.
 ///
-/// A period goes from one anchor of the tier to the next. Its first full gets its flag, even a late one.
+/// `flagged` are the fulls that have flags, with their times. A period of a tier goes from one anchor to the next. The first full
+/// in a period gets the tier's flag, even if it comes late.
 #[must_use]
 pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: Timestamp) -> Flags {
     let anchors: &Anchors = gfs.anchors();
@@ -77,11 +78,13 @@ pub fn mark_full(gfs: &Gfs, zone: &Zone, flagged: &[(Timestamp, Flags)], full: T
     gfs.tiers().filter(is_free).collect()
 }
 
-/// The point that stands for a damaged one in a tier: the one of `intact` that is nearest to the damaged point's anchor. Each comes
-/// with its time and its flags.
+/// The point that takes over the flag of a damaged point in a tier.
 ///
-/// It is of the same slot, so that no other slot loses its own. Its nearest anchor ([`Marking::Nearest`]), or its last
-/// ([`Marking::InInterval`]), is that one. A point with the tier's flag already stands for itself.
+/// `damaged` is the time of the damaged point. `intact` are the other points with their times and flags. The result is the one
+/// that lies in the same slot and is nearest to the slot's anchor. `None` if there is no such point.
+///
+/// A point lies in the slot of its nearest anchor ([`Marking::Nearest`]) or of its last one ([`Marking::InInterval`]). A point
+/// from another slot is not taken, as that slot would lose it. A point that already has the tier's flag is not taken either.
 #[must_use]
 pub fn stand_in(
     gfs: &Gfs,
@@ -99,9 +102,10 @@ pub fn stand_in(
     free.min_by_key(|(_, time, _)| distance(*time)).map(|(sequence, _, _)| sequence)
 }
 
-/// The flags of points whose flags are lost: for each tier, the point of a slot that is nearest to its anchor.
+/// The flags of points whose flags have been lost.
 ///
-/// An archive gets back what it had. No other point of its slot came nearer, or that one would be the archive.
+/// For each tier and slot, the point that is nearest to the anchor gets the flag. An archive so gets back what it had: if another
+/// point of its slot had been nearer, that one would be the archive.
 #[must_use]
 pub fn mark_again(
     gfs: &Gfs,

@@ -1,99 +1,105 @@
-//! What a user can ask a job to keep. A policy that exists makes sense: its constructors refuse the others.
+//! What a user can ask a job to keep.
+//!
+//! The constructors refuse settings that make no sense. So each policy that exists is valid.
 
 use super::anchor::Anchors;
 use super::calendar::Zone;
 use super::tier::Tier;
 
-/// Keeps so many of the newest restore points.
+/// A policy that keeps the newest restore points, by count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Simple {
     keep: u32,
 }
 
-/// A count that no policy may have.
+/// The error for a count that no [`Simple`] policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a retention of {keep} restore points: keep at least 2, so that a damaged newest point leaves one to go back to"
 )]
 #[non_exhaustive]
 pub struct SimpleError {
-    /// The count.
+    /// The rejected count.
     pub keep: u32,
 }
 
 impl Simple {
-    /// The smallest count.
+    /// The smallest count that is allowed.
     pub const KEEP_MIN: u32 = 2;
 
     /// Keeps the newest `keep` restore points.
     ///
     /// # Errors
-    /// [`SimpleError`] below 2.
+    /// [`SimpleError`] if `keep` is less than [`Simple::KEEP_MIN`].
     pub fn new(keep: u32) -> Result<Self, SimpleError> {
         if keep < Self::KEEP_MIN { Err(SimpleError { keep }) } else { Ok(Self { keep }) }
     }
 
-    /// How many.
+    /// The number of points that the policy keeps.
     #[must_use]
     pub const fn keep(self) -> u32 {
         self.keep
     }
 }
 
-/// The newest 7.
+/// Keeps the newest 7 points.
 impl Default for Simple {
     fn default() -> Self {
         Self { keep: 7 }
     }
 }
 
-/// Keeps the points of the last so many days, and never fewer than the newest [`Days::KEEP_MIN`].
+/// A policy that keeps the points of the last days.
+///
+/// It always keeps the newest [`Days::KEEP_MIN`] points, however old they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days {
     days: u32,
 }
 
-/// A number of days that no policy may have.
+/// The error for a number of days that no [`Days`] policy may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a retention of {days} days: use 1 to {max}", max = Days::DAYS_MAX)]
 #[non_exhaustive]
 pub struct DaysError {
-    /// The number.
+    /// The rejected number of days.
     pub days: u32,
 }
 
 impl Days {
-    /// A policy by days keeps so many of the newest points, however old they are.
+    /// The number of newest points that the policy keeps, however old they are.
     pub const KEEP_MIN: u32 = 3;
-    /// A thousand years: more is a typing error.
+    /// The largest number of days that is allowed: a thousand years.
+    ///
+    /// A larger one is a typing error.
     pub const DAYS_MAX: u32 = 365_250;
 
     /// Keeps the points of the last `days` days.
     ///
     /// # Errors
-    /// [`DaysError`] for 0 and above [`Days::DAYS_MAX`].
+    /// [`DaysError`] for 0, and for more than [`Days::DAYS_MAX`].
     pub fn new(days: u32) -> Result<Self, DaysError> {
         if (1..=Self::DAYS_MAX).contains(&days) { Ok(Self { days }) } else { Err(DaysError { days }) }
     }
 
-    /// How many.
+    /// The number of days.
     #[must_use]
     pub const fn days(self) -> u32 {
         self.days
     }
 }
 
-/// What the regular tier keeps.
+/// The regular tier of a policy: which of the newest points it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Regular {
-    /// The newest points, by count.
+    /// Keep the newest points, by count.
     Simple(Simple),
-    /// The newest points, by age.
+    /// Keep the newest points, by age.
     Days(Days),
 }
 
-/// The newest 7.
+/// Keeps the newest 7 points.
 impl Default for Regular {
     fn default() -> Self {
         Self::Simple(Simple::default())
@@ -112,42 +118,45 @@ impl From<Days> for Regular {
     }
 }
 
-/// How an archive full comes into being.
+/// How a job makes an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArchiveMethod {
-    /// It shares blocks with the chain, and no data moves.
+    /// The archive shares blocks with the chain. No data moves.
     #[default]
     Shared,
-    /// It gets a copy of every block, and shares no stored byte with the chain.
+    /// The archive gets its own copy of every block. It shares no stored byte with the chain.
     Independent,
-    /// The job reads the flagged point whole from the source, as a full.
+    /// The job reads the flagged point whole from the source, and stores it as a full.
     Active,
 }
 
-/// Which point an anchor flags.
+/// The point that an anchor flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Marking {
-    /// The nearer of the points before and after it; the later one if both are as near.
+    /// The nearer of the points before and after the anchor. If both are as near, the later one.
     #[default]
     Nearest,
-    /// The point of the interval that contains it: the first at or after the anchor.
+    /// The point whose interval contains the anchor: the first point at or after it.
     InInterval,
 }
 
-/// What ends the time of an archive.
+/// When archives expire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// A count: the tier keeps so many archives (a forever-forward chain).
+    /// By count: a tier keeps as many archives as its count (for a forever-forward chain).
     #[default]
     Count,
-    /// A date: so many weeks, months, quarters or years after its point (a chain with periodic fulls).
+    /// By date: as many weeks, months, quarters or years after the archive's point as the tier's count (for a chain with periodic
+    /// fulls).
     Date,
 }
 
-/// Long-term retention: a count for each tier, and when each wants its point.
+/// Long-term retention, also known as grandfather-father-son (GFS).
+///
+/// It has a count for each tier, and anchors that say when each tier wants its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gfs {
     counts: [u32; 4],
@@ -157,31 +166,33 @@ pub struct Gfs {
     expiry: Expiry,
 }
 
-/// Long-term retention that makes no sense.
+/// The error for long-term retention that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GfsError {
     /// All counts are 0.
     #[error("long-term retention without a tier: give weekly, monthly, quarterly or yearly a count, or leave it out")]
     NoTier,
-    /// A count that is a typing error.
+    /// A count is above [`Gfs::COUNT_MAX`], which is a typing error.
     #[error("{tier} = {count}: use at most {max}", max = Gfs::COUNT_MAX)]
     Count {
-        /// The tier.
+        /// The tier with that count.
         tier: Tier,
-        /// Its count.
+        /// The rejected count.
         count: u32,
     },
 }
 
 impl Gfs {
-    /// The greatest count: more than any archive lives to see.
+    /// The largest count of a tier.
     pub const COUNT_MAX: u32 = 9999;
 
-    /// Keeps so many weekly, monthly, quarterly and yearly points. 0 turns a tier off. All else is the default.
+    /// Keeps this many weekly, monthly, quarterly and yearly points. 0 turns a tier off.
+    ///
+    /// Anchors, method, marking and expiry have their defaults.
     ///
     /// # Errors
-    /// [`GfsError`] if no tier is on, or a count is above [`Gfs::COUNT_MAX`].
+    /// [`GfsError`] if all counts are 0, or if a count is above [`Gfs::COUNT_MAX`].
     pub fn new(weekly: u32, monthly: u32, quarterly: u32, yearly: u32) -> Result<Self, GfsError> {
         let counts = [weekly, monthly, quarterly, yearly];
         if let Some(tier) = Tier::ALL.into_iter().find(|tier| counts[tier.index()] > Self::COUNT_MAX) {
@@ -199,68 +210,79 @@ impl Gfs {
         })
     }
 
-    /// The same with these anchors.
+    /// Sets the anchors.
     #[must_use]
     pub const fn with_anchors(self, anchors: Anchors) -> Self {
         Self { anchors, ..self }
     }
 
-    /// The same with archives by this method.
+    /// Sets how the job makes archives.
     #[must_use]
     pub const fn with_method(self, method: ArchiveMethod) -> Self {
         Self { method, ..self }
     }
 
-    /// The same with this marking.
+    /// Sets which point an anchor flags.
     #[must_use]
     pub const fn with_marking(self, marking: Marking) -> Self {
         Self { marking, ..self }
     }
 
-    /// The same with this end of archives.
+    /// Sets when archives expire.
     #[must_use]
     pub const fn with_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 
-    /// How many points of `tier` it keeps. 0 if the tier is off.
+    /// The number of points that `tier` keeps. 0 if the tier is off.
     #[must_use]
     pub const fn count(&self, tier: Tier) -> u32 {
         self.counts[tier.index()]
     }
 
-    /// The tiers that are on.
+    /// The tiers whose count is not 0, shortest period first.
     pub fn tiers(&self) -> impl Iterator<Item = Tier> {
         let counts = self.counts;
         Tier::ALL.into_iter().filter(move |tier| counts[tier.index()] > 0)
     }
 
-    /// When the tiers want their points.
+    /// The anchors of the tiers.
     #[must_use]
     pub const fn anchors(&self) -> &Anchors {
         &self.anchors
     }
 
-    /// How archives come into being.
+    /// How the job makes archives.
     #[must_use]
     pub const fn method(&self) -> ArchiveMethod {
         self.method
     }
 
-    /// Which point an anchor flags.
+    /// The point that an anchor flags.
     #[must_use]
     pub const fn marking(&self) -> Marking {
         self.marking
     }
 
-    /// What ends the time of an archive.
+    /// When archives expire.
     #[must_use]
     pub const fn expiry(&self) -> Expiry {
         self.expiry
     }
 }
 
-/// All that a job keeps, and the time zone of its calendar.
+/// A retention policy: all that a job keeps, and the time zone of its calendar.
+///
+/// ```
+/// use offsite_core::retention::{Days, Gfs, Policy, Zone};
+///
+/// // The points of the last 14 days, and archives for 4 weeks and 12 months.
+/// let policy = Policy::new(Days::new(14)?)
+///     .with_gfs(Gfs::new(4, 12, 0, 0)?)
+///     .with_zone(Zone::named("Europe/Berlin")?);
+/// assert_eq!(policy.zone.name(), "Europe/Berlin");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
@@ -268,37 +290,41 @@ pub struct Policy {
     pub regular: Regular,
     /// Long-term retention. `None` turns it off.
     pub gfs: Option<Gfs>,
-    /// The zone of its days, weeks, months, quarters and years.
+    /// The time zone of its days, weeks, months, quarters and years.
     pub zone: Zone,
 }
 
 impl Policy {
-    /// The policy that keeps what `regular` says ([`Simple`] or [`Days`]), without long-term retention, in UTC.
+    /// A policy that keeps what `regular` says ([`Simple`] or [`Days`]), without long-term retention, in UTC.
     #[must_use]
     pub fn new(regular: impl Into<Regular>) -> Self {
         Self { regular: regular.into(), ..Self::default() }
     }
 
-    /// The same with another regular tier.
+    /// Sets the regular tier.
     #[must_use]
     pub fn with_regular(self, regular: impl Into<Regular>) -> Self {
         Self { regular: regular.into(), ..self }
     }
 
-    /// The same with this long-term retention. `None` turns it off.
+    /// Sets the long-term retention.
+    ///
+    /// `None` turns it off.
     #[must_use]
     pub fn with_gfs(self, gfs: impl Into<Option<Gfs>>) -> Self {
         Self { gfs: gfs.into(), ..self }
     }
 
-    /// The same with the calendar of this zone.
+    /// Sets the time zone of the calendar.
     #[must_use]
     pub fn with_zone(self, zone: Zone) -> Self {
         Self { zone, ..self }
     }
 
-    /// A number that in all likelihood tells policies apart that keep different points. A head stores it, so that a run notices a
-    /// change. A false alarm only makes a run delete less.
+    /// A number that changes when the policy changes.
+    ///
+    /// A head stores it, so that a run notices a changed policy. Policies that keep different points have different numbers in
+    /// all likelihood. A false alarm only makes a run delete less.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crate::format::checksum(format!("{self:?}").as_bytes())

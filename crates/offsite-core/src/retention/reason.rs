@@ -1,4 +1,4 @@
-//! Why a restore point is kept, and until when.
+//! The reasons to keep a restore point, and how long they hold.
 
 use std::fmt;
 
@@ -6,101 +6,101 @@ use super::tier::Tier;
 use crate::schedule::ClockReading;
 use crate::{MachineName, Sequence, Timestamp};
 
-/// Why a restore point is kept.
+/// A reason to keep a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
-    /// It is the `position`-th newest (from 1) of the `keep` newest, and goes when `goes_after` newer ones exist.
+    /// The point is among the newest that the policy keeps by count.
     Newest {
-        /// 1 for the newest.
+        /// The rank of the point by age. 1 is the newest.
         position: u32,
-        /// The policy's count.
+        /// The count of the policy.
         keep: u32,
-        /// So many points must be added before this one goes.
+        /// The number of points that must be added before this one goes.
         goes_after: u32,
     },
-    /// Its date is after the present, so the policy neither counts nor touches it.
+    /// The date of the point is after the present. The policy neither counts nor deletes it.
     FutureDated {
         /// The present, as the job knows it.
         now: Timestamp,
     },
-    /// It is of the last `days` days.
+    /// The point is from the last `days` days.
     Recent {
-        /// The policy's days.
+        /// The days of the policy.
         days: u32,
-        /// When it is so old that it goes.
+        /// The time at which the point is old enough to go.
         until: Timestamp,
     },
-    /// It has a slot of a tier.
+    /// The point has a slot of a tier.
     Slot {
         /// The tier.
         tier: Tier,
-        /// 1 for the tier's newest.
+        /// The rank of the point among the tier's slots. 1 is the newest.
         slot: u32,
-        /// The tier's count.
+        /// The count of the tier.
         count: u32,
-        /// So many points of the tier must take a slot before this one goes.
+        /// The number of points that must take a slot of the tier before this one goes.
         goes_after: u32,
     },
-    /// A tier has flagged it. It takes its slot when the regular tier lets go of it.
+    /// A tier has flagged the point. It takes its slot when the regular tier no longer keeps it.
     Flagged {
         /// The tier.
         tier: Tier,
     },
-    /// A tier keeps it until a date.
+    /// A tier keeps the point until a date.
     Dated {
         /// The tier.
         tier: Tier,
         /// The start of the day on which it goes.
         until: Timestamp,
     },
-    /// Its chain goes as a whole, and another point of that chain stays.
+    /// The chain of the point goes only as a whole, and another point of it stays.
     ChainOf {
-        /// The newest such point.
+        /// The newest of the points that stay.
         kept: Sequence,
-        /// Until when that stays.
+        /// How long that point stays.
         until: Until,
     },
-    /// No newer point has this machine whole.
+    /// No newer point has this machine complete.
     LastOfMachine {
         /// The machine.
         machine: MachineName,
     },
-    /// Its storage keeps it until a date.
+    /// The storage protects the point from deletion until a date.
     Immutable {
         /// The date.
         until: Timestamp,
     },
-    /// Somebody holds it.
+    /// Somebody has put the point on hold.
     OnHold,
     /// A reader is reading it.
     Pinned,
-    /// It would go by the changed policy, and this run has deleted its share.
+    /// The changed policy would delete the point. This run has already deleted the generation that it may delete.
     PolicyChanged,
-    /// It would go, and the clock is in doubt. Nothing goes until that is settled.
+    /// The point would go, but the clock is in doubt. Nothing goes until the clock is trusted again.
     ClockInDoubt {
         /// What the clock says, and what the job knew.
         clock: ClockReading,
     },
 }
 
-/// Until when a reason holds.
+/// How long a reason holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Until {
-    /// Until that time.
+    /// Until this time.
     Time(Timestamp),
-    /// Until so many newer points exist.
+    /// Until this many newer points exist.
     Newer(u32),
-    /// Until so many newer points of the tier have a slot.
+    /// Until this many newer points of the tier have a slot.
     NewerOf(Tier, u32),
     /// Until the point leaves the chain.
     LeavesChain,
-    /// Until a newer point has the machine whole.
+    /// Until a newer point has the machine complete.
     MachineElsewhere,
-    /// Until somebody lets go of it.
+    /// Until somebody releases it.
     Release,
     /// Until the next run.
     NextRun,
@@ -109,7 +109,7 @@ pub enum Until {
 }
 
 impl Reason {
-    /// Until when this reason keeps the point.
+    /// How long this reason keeps the point.
     #[must_use]
     pub const fn until(&self) -> Until {
         match self {
@@ -126,7 +126,7 @@ impl Reason {
         }
     }
 
-    /// Whether the point is kept for it as an archive, which stands alone, so that its chain may go.
+    /// Returns `true` if the reason keeps the point only as an archive. An archive stands alone, so its chain may go.
     pub(super) const fn is_of_archive(&self) -> bool {
         matches!(self, Self::Slot { .. } | Self::Flagged { .. } | Self::Dated { .. })
     }
@@ -176,37 +176,39 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What becomes of a restore point.
+/// The decision about a restore point: the reasons to keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Verdict {
-    /// Which point.
+    /// The number of the point.
     pub sequence: Sequence,
-    /// Every reason to keep it. Without one, the point goes.
+    /// All reasons to keep the point. If there is none, the point goes.
     pub reasons: Vec<Reason>,
 }
 
 impl Verdict {
-    /// The verdict that keeps a point for these reasons. Without one, the point goes.
+    /// A verdict with these reasons to keep the point.
+    ///
+    /// Without a reason, the point goes.
     #[must_use]
     pub const fn new(sequence: Sequence, reasons: Vec<Reason>) -> Self {
         Self { sequence, reasons }
     }
 
-    /// Whether the point stays.
+    /// Returns `true` if the point stays.
     #[must_use]
     pub fn keeps(&self) -> bool {
         !self.reasons.is_empty()
     }
 
-    /// Whether only the change of the policy keeps the point in this run.
+    /// Returns `true` if the point stays in this run only because the policy has changed ([`Reason::PolicyChanged`]).
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.reasons.contains(&Reason::PolicyChanged)
     }
 
-    /// Whether the point stays in the chain, and not only as an archive.
+    /// Returns `true` if the point stays in the chain, not only as an archive.
     #[must_use]
     pub fn stays_in_chain(&self) -> bool {
         self.reasons.iter().any(|reason| !reason.is_of_archive())

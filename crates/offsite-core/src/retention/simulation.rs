@@ -1,4 +1,4 @@
-//! A chain's life under a policy, run by run, without data.
+//! The life of a chain under a policy, run by run, without data.
 
 use std::collections::VecDeque;
 
@@ -13,11 +13,11 @@ use crate::{PointKind, Timestamp};
 pub struct SimulatedPoint {
     /// The time that it stands for.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// The kind of the point.
     pub kind: PointKind,
     /// The tiers that have flagged it.
     pub flags: Flags,
-    /// With a policy by days: when it is old enough to go.
+    /// For a policy by days: the time at which the point is old enough to go.
     expires: Timestamp,
 }
 
@@ -31,26 +31,27 @@ pub struct SimulatedArchive {
     pub flags: Flags,
 }
 
-/// What a simulation cannot follow.
+/// The error for what a simulation cannot follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimulationError {
-    /// The policy has archives that go by date.
+    /// The policy has archives that go by date ([`Expiry::Date`](super::Expiry::Date)).
     #[error("archives that go by date belong to chains with periodic fulls, and a copy's chain has none")]
     ArchivesByDate,
-    /// A restore point is not newer than the one before it.
+    /// The restore point is not newer than the one before it.
     #[error("{point} is not after {predecessor}: restore points come oldest first, each at a time of its own")]
     NotAscending {
-        /// The point before.
+        /// The time of the point before.
         predecessor: Timestamp,
-        /// The point.
+        /// The time of the rejected point.
         point: Timestamp,
     },
 }
 
-/// A forever-forward chain and its archives after each run of a job.
+/// A forever-forward chain and its archives, after each run of a job.
 ///
-/// It holds what the policy keeps and no more, however many runs there were.
+/// It simulates a policy without any data. It holds what the policy keeps and no more, however many runs there were. The [front
+/// page](crate#example) of the crate has an example.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     policy: Policy,
@@ -64,10 +65,10 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A chain without a point.
+    /// An empty chain under `policy`.
     ///
     /// # Errors
-    /// [`SimulationError::ArchivesByDate`] for archives by date.
+    /// [`SimulationError::ArchivesByDate`] if the policy's archives go by date.
     pub fn new(policy: Policy) -> Result<Self, SimulationError> {
         if policy.gfs.is_some_and(|gfs| gfs.expiry() == Expiry::Date) {
             return Err(SimulationError::ArchivesByDate);
@@ -82,10 +83,12 @@ impl Simulation {
         })
     }
 
-    /// One run at `time`: the job copies a restore point, the tiers mark, the chain ages, archives go.
+    /// Simulates one run at `time`.
+    ///
+    /// The job copies a restore point, the tiers flag points, the regular tier removes old points, and archives expire.
     ///
     /// # Errors
-    /// [`SimulationError::NotAscending`] if `time` is not after the newest point. Then nothing has changed.
+    /// [`SimulationError::NotAscending`] if `time` is not after the newest point. The simulation is then unchanged.
     pub fn add(&mut self, time: Timestamp) -> Result<(), SimulationError> {
         let mut expires = time;
         if let Regular::Days(days) = self.policy.regular {
@@ -114,7 +117,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The chain, oldest point first.
+    /// The points of the chain, oldest first.
     pub fn points(&self) -> impl ExactSizeIterator<Item = &SimulatedPoint> {
         self.chain.iter()
     }
@@ -124,7 +127,7 @@ impl Simulation {
         self.archive.iter()
     }
 
-    /// Flags the predecessor as it deserves; the new point's kind and flags.
+    /// Flags the predecessor, and returns kind and flags of the new point.
     fn mark(&mut self, predecessor: Timestamp, time: Timestamp) -> (PointKind, Flags) {
         let Some(gfs) = self.policy.gfs else { return (PointKind::Increment, Flags::NONE) };
         let marks = self.marker.arrive(&gfs, &self.policy.zone, predecessor, time);

@@ -1,4 +1,4 @@
-//! Tiers of long-term retention, and the flags by which a restore point belongs to them.
+//! Tiers of long-term retention, and the flags that assign restore points to them.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// All of them, shortest period first.
+    /// All tiers, shortest period first.
     pub const ALL: [Self; 4] = [Self::Weekly, Self::Monthly, Self::Quarterly, Self::Yearly];
 
-    /// The name that users write and read.
+    /// The name in lower case: `weekly`, `monthly`, `quarterly` or `yearly`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,62 +43,64 @@ impl fmt::Display for Tier {
     }
 }
 
-/// The tiers that a restore point is flagged for.
+/// The set of tiers that have flagged a restore point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u8);
 
 impl Flags {
-    /// No tier.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Whether no tier has flagged the point.
+    /// Returns `true` if no tier has flagged the point.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether `tier` has.
+    /// Returns `true` if `tier` has flagged the point.
     #[must_use]
     pub const fn contains(self, tier: Tier) -> bool {
         self.0 & (1 << tier.index()) != 0
     }
 
-    /// These and `tier`.
+    /// These flags and that of `tier`.
     #[must_use]
     pub const fn with(self, tier: Tier) -> Self {
         Self(self.0 | (1 << tier.index()))
     }
 
-    /// These but for `tier`.
+    /// These flags without that of `tier`.
     #[must_use]
     pub const fn without(self, tier: Tier) -> Self {
         Self(self.0 & !(1 << tier.index()))
     }
 
-    /// These and those.
+    /// The flags that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The flags with this stored value.
+    /// Converts the stored value to flags.
+    ///
+    /// `None` if it has unknown bits.
     #[must_use]
     pub const fn from_stored(value: u8) -> Option<Self> {
         if value < 1 << Tier::ALL.len() { Some(Self(value)) } else { None }
     }
 
-    /// The value that is stored: weekly 1, monthly 2, quarterly 4, yearly 8.
+    /// The stored value: the sum of weekly 1, monthly 2, quarterly 4 and yearly 8.
     #[must_use]
     pub const fn stored(self) -> u8 {
         self.0
     }
 
-    /// The tiers, shortest period first.
+    /// The tiers in the set, shortest period first.
     pub fn tiers(self) -> impl Iterator<Item = Tier> {
         Tier::ALL.into_iter().filter(move |tier| self.contains(*tier))
     }
 
-    /// The tiers' names, shortest period first.
+    /// The names of the tiers in the set, shortest period first.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         self.tiers().map(Tier::name)
     }

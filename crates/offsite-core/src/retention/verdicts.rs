@@ -1,4 +1,4 @@
-//! Verdicts over the restore points of a job: every reason to keep each.
+//! Verdicts over the restore points of a job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,31 +10,31 @@ use super::tier::{Flags, Tier};
 use crate::schedule::ClockReading;
 use crate::{MachineName, MachineState, PointKind, RestorePoint, Sequence, Status, Timestamp};
 
-/// What retention has to know about a restore point.
+/// What retention needs to know about a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subject {
-    /// Its number.
+    /// The number of the point.
     pub sequence: Sequence,
     /// The time that it stands for.
     pub time: Timestamp,
-    /// What it needs beside its index.
+    /// What the point needs besides its own indexes.
     pub kind: PointKind,
     /// The tiers that have flagged it.
     pub flags: Flags,
-    /// Whether it has left the chain and is an archive.
+    /// `true` if the point has left the chain and is an archive.
     pub is_archived: bool,
     /// The machines in it.
     pub machines: Vec<MachineState>,
-    /// Until when its storage keeps it. `None` if it does not.
+    /// The time until which the storage protects the point from deletion. `None` if it does not protect it.
     pub immutable_until: Option<Timestamp>,
-    /// Whether somebody holds it.
+    /// `true` if somebody has put the point on hold.
     pub is_held: bool,
-    /// Whether a reader has pinned it.
+    /// `true` if a reader has pinned the point.
     pub is_pinned: bool,
 }
 
-/// A point of a chain, without holds and pins.
+/// A point of a chain. It is neither on hold nor pinned.
 impl From<&RestorePoint> for Subject {
     fn from(point: &RestorePoint) -> Self {
         let machines = point.machines.clone();
@@ -43,7 +43,7 @@ impl From<&RestorePoint> for Subject {
 }
 
 impl Subject {
-    /// A point of the chain without flags, machines, holds and pins.
+    /// A point of the chain without flags, machines, hold and pin.
     #[must_use]
     pub const fn new(sequence: Sequence, time: Timestamp, kind: PointKind) -> Self {
         Self {
@@ -59,19 +59,19 @@ impl Subject {
         }
     }
 
-    /// The same with these flags.
+    /// Replaces the flags.
     #[must_use]
     pub fn with_flags(self, flags: Flags) -> Self {
         Self { flags, ..self }
     }
 
-    /// The same with these machines.
+    /// Replaces the machines.
     #[must_use]
     pub fn with_machines(self, machines: Vec<MachineState>) -> Self {
         Self { machines, ..self }
     }
 
-    /// The same as an archive, or as a point of the chain.
+    /// Sets whether the point is an archive.
     #[must_use]
     pub fn with_archived(self, is_archived: bool) -> Self {
         Self { is_archived, ..self }
@@ -82,64 +82,68 @@ impl Subject {
     }
 }
 
-/// Whether the policy has changed since the last run that had nothing left over.
+/// Whether the policy has changed since a run last finished all its deletions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyChange {
-    /// It is the same, or the user lets all of it go at once.
+    /// The policy has not changed, or the user has asked for all deletions at once.
     #[default]
     Settled,
-    /// It has changed: a run deletes what it pushes out, and one generation more.
+    /// The policy has changed. A run deletes what it pushes out itself, and one generation more.
     ///
-    /// The job says so in each run until no verdict has [`Reason::PolicyChanged`].
+    /// The job reports this in each run until no verdict has [`Reason::PolicyChanged`].
     Careful {
-        /// How many points this run has added to the chain.
+        /// The number of points that this run has added to the chain.
         added: u32,
     },
 }
 
-/// What the points and the policy do not tell.
+/// What verdicts depend on, besides the points and the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conditions {
-    /// Whether the policy changed.
+    /// Whether the policy has changed.
     pub change: PolicyChange,
-    /// Machines whose days after deletion are over. Their last point may go.
+    /// Machines that the job stopped selecting long enough ago. Their last complete point may go.
     pub deleted: BTreeSet<MachineName>,
-    /// Whether merging keeps the last state of each machine in the full. Then a point of the chain may go though it is a machine's
-    /// last.
+    /// `true` if merges keep the last state of each machine in the full. A point of the chain may then go even if it is the last
+    /// one of a machine.
     pub merges_carry: bool,
-    /// The reading of the clock. Nothing goes by a clock in doubt. `None` means that nobody doubts the clock.
+    /// The reading of the clock. If it is in doubt, nothing goes. `None` means that the clock is not doubted.
     pub clock: Option<ClockReading>,
 }
 
 impl Conditions {
-    /// The same where the policy has changed, or has not.
+    /// Sets whether the policy has changed.
     #[must_use]
     pub fn with_change(self, change: PolicyChange) -> Self {
         Self { change, ..self }
     }
 
-    /// The same where the days of these machines after deletion are over.
+    /// Sets the machines whose last complete point may go.
     #[must_use]
     pub fn with_deleted(self, deleted: BTreeSet<MachineName>) -> Self {
         Self { deleted, ..self }
     }
 
-    /// The same where merging keeps the last state of each machine in the full, or does not.
+    /// Sets whether merges keep the last state of each machine in the full.
     #[must_use]
     pub fn with_merges_carry(self, merges_carry: bool) -> Self {
         Self { merges_carry, ..self }
     }
 
-    /// The same with this reading of the clock. `None` means that nobody doubts the clock.
+    /// Sets the reading of the clock.
+    ///
+    /// `None` means that the clock is not doubted.
     #[must_use]
     pub fn with_clock(self, clock: impl Into<Option<ClockReading>>) -> Self {
         Self { clock: clock.into(), ..self }
     }
 }
 
-/// What `policy` says of each point, in the order of `points`: oldest first, archives and chain together.
+/// The verdict of `policy` on each of `points`, in their order.
+///
+/// `points` are all archives and chain points of a job, oldest first. `now` is the present.
 #[must_use]
 pub fn verdicts(points: &[Subject], policy: &Policy, now: Timestamp, conditions: &Conditions) -> Vec<Verdict> {
     let mut judge = Judge { points, policy, now, conditions, reasons: vec![Vec::new(); points.len()] };
@@ -268,7 +272,9 @@ impl Judge<'_> {
         }
     }
 
-    /// Slots of the tiers, newest first. How many flagged points leave the chain and want one.
+    /// Slots of the tiers, newest first.
+    ///
+    /// How many flagged points leave the chain and want one.
     fn slots(&mut self) -> usize {
         let Some(gfs) = self.policy.gfs.filter(|gfs| gfs.expiry() == Expiry::Count) else { return 0 };
         let mut positions: [Positions; 4] = Default::default();

@@ -1,62 +1,66 @@
-//! Whether to believe the clock.
+//! Whether a job believes the clock.
 
 use std::fmt;
 
 use super::interval::Schedule;
 use crate::Timestamp;
 
-/// How many intervals a clock may have gone on since the last run.
+/// The number of intervals that the clock may have advanced since the last run.
 const INTERVALS_MAX: i64 = 10;
 const DAY_SECS: i64 = 86_400;
-/// How far it may have gone on where nobody has said how often the job runs: more than a quarter, so that a run by hand in each is enough.
+/// The bound for a job without intervals. It is more than a quarter of a year, so a run by hand in each quarter is enough.
 const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
-/// What to make of the present.
+/// How a job reads the clock.
 ///
-/// A job remembers the latest time that it has known: its mark. What a clock does then decides what the job may *delete*. It copies
-/// in any case, as a copy too many harms nobody.
+/// A job remembers its *mark*: the latest time that it has known. The clock's reading decides what the job may delete. The job
+/// copies in any case, as one copy too many harms nobody.
 ///
-/// - The clock goes *back* behind the mark. Points look newer or older than they are, so the job prunes nothing. The mark stays.
-/// - It goes *too far* ahead: more than ten intervals, and at least a day, or more than a hundred days without intervals. A job at
-///   work runs in each interval. An outage of ten is one that somebody has noticed, and more is as likely a wrong clock. The job
-///   prunes nothing, and the mark follows by no more than that bound. So after a month's outage, a daily job prunes again in its
-///   fourth run. A clock that is a year ahead must be wrong in forty runs, each of which says so, before it deletes anything.
-/// - Otherwise the mark is the present.
+/// - [`Behind`](Self::Behind): the clock is behind the mark. Points then look newer or older than they are, so the job deletes
+///   nothing. The mark stays.
+/// - [`Ahead`](Self::Ahead): the clock is too far ahead of the mark. The bound is ten intervals, and at least a day. Without
+///   intervals it is a hundred days. A job that works runs in each interval, so a wrong clock is as likely as such an outage. The
+///   job deletes nothing, and the mark advances by no more than the bound. For example, after an outage of a month a daily job
+///   deletes again in its fourth run. A clock that is a year ahead must be wrong in forty runs before anything is deleted, and
+///   each run reports it.
+/// - [`Steady`](Self::Steady): anything else. The mark becomes the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ClockReading {
-    /// It follows the mark.
+    /// The clock follows the mark.
     Steady {
-        /// The present, and the new mark.
+        /// The present. It is the new mark.
         now: Timestamp,
     },
-    /// It is earlier than the mark.
+    /// The clock is earlier than the mark.
     Behind {
         /// The present.
         now: Timestamp,
-        /// The mark, which stays.
+        /// The mark. It stays.
         known: Timestamp,
     },
-    /// It is further ahead than an outage explains.
+    /// The clock is further ahead of the mark than an outage explains.
     Ahead {
         /// The present.
         now: Timestamp,
-        /// The mark before.
+        /// The mark before this reading.
         known: Timestamp,
-        /// The new mark.
+        /// The mark after this reading.
         mark: Timestamp,
     },
 }
 
-/// How far ahead of the mark the clock of a job may be, in seconds.
+/// How far the clock may be ahead of the mark, in seconds.
 pub(super) fn ahead_max_secs(schedule: &Schedule) -> i64 {
     let of_interval = |secs: i64| secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS);
     schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }
 
 impl ClockReading {
-    /// Judges the present by the latest known time. Without one, it believes the clock.
+    /// Reads the clock `now` against the latest `known` time.
+    ///
+    /// `ahead_max_secs` is how many seconds the clock may be ahead. Without a known time, the clock is believed.
     #[must_use]
     pub fn judge(known: Option<Timestamp>, now: Timestamp, ahead_max_secs: i64) -> Self {
         let Some(known) = known else { return Self::Steady { now } };
@@ -70,7 +74,9 @@ impl ClockReading {
         }
     }
 
-    /// The mark from now on. It never goes back.
+    /// The mark after this reading.
+    ///
+    /// It never goes back.
     #[must_use]
     pub const fn mark(&self) -> Timestamp {
         match *self {
@@ -80,14 +86,14 @@ impl ClockReading {
         }
     }
 
-    /// Whether the job may delete by this clock.
+    /// Returns `true` if the job may delete by this clock.
     #[must_use]
     pub const fn may_prune(&self) -> bool {
         matches!(self, Self::Steady { .. })
     }
 }
 
-/// The reading in words, with the reason if the job prunes nothing.
+/// Prints the reading in words, with the reason if the job deletes nothing.
 impl fmt::Display for ClockReading {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

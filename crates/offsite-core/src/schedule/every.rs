@@ -1,4 +1,4 @@
-//! "Copy every ..." as people write it.
+//! How often a job copies, as people write it.
 
 use std::fmt;
 
@@ -15,13 +15,15 @@ const DAYS_MAX: u32 = 366;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Every {
-    /// Whenever a new restore point appears.
+    /// As soon as a new restore point appears.
     Immediate,
-    /// Once in a period.
+    /// Once in each period.
     Period(Period),
 }
 
-/// The length of an interval: so many minutes or hours of elapsed time, or so many days of the calendar.
+/// The length of an interval.
+///
+/// It counts minutes or hours of elapsed time, or days of the calendar. The longest is 366 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(Unit);
 
@@ -29,11 +31,11 @@ pub struct Period(Unit);
 pub(super) enum Unit {
     /// Elapsed time.
     Secs(u32),
-    /// Days of the calendar, which are not all of 24 hours.
+    /// Days of the calendar. Some of them do not have 24 hours.
     Days(u32),
 }
 
-/// A text or number that is no interval.
+/// The error for a text or number that is no [`Period`] and no [`Every`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no interval: {fault}; write \"1 day\", \"6 hours\", \"15 minutes\" or \"immediate\"")]
 pub struct EveryError {
@@ -42,26 +44,26 @@ pub struct EveryError {
 }
 
 impl Period {
-    /// So many minutes.
+    /// A period of `count` minutes.
     ///
     /// # Errors
-    /// [`EveryError`] for none, or more than 366 days.
+    /// [`EveryError`] for 0, and for more than 366 days.
     pub fn minutes(count: u32) -> Result<Self, EveryError> {
         Self::elapsed(count, MINUTE_SECS, "minutes")
     }
 
-    /// So many hours.
+    /// A period of `count` hours.
     ///
     /// # Errors
-    /// [`EveryError`] for none, or more than 366 days.
+    /// [`EveryError`] for 0, and for more than 366 days.
     pub fn hours(count: u32) -> Result<Self, EveryError> {
         Self::elapsed(count, HOUR_SECS, "hours")
     }
 
-    /// So many days of the calendar.
+    /// A period of `count` days of the calendar.
     ///
     /// # Errors
-    /// [`EveryError`] for none, or more than 366.
+    /// [`EveryError`] for 0, and for more than 366 days.
     pub fn days(count: u32) -> Result<Self, EveryError> {
         let text = || format!("{count} days");
         match count {
@@ -71,10 +73,10 @@ impl Period {
         }
     }
 
-    /// Parses "1 day", "6 hours", "15 minutes".
+    /// Parses a period, such as `1 day`, `6 hours` or `15 minutes`.
     ///
     /// # Errors
-    /// [`EveryError`] with the text, what is wrong with it, and an example.
+    /// [`EveryError`] with the text, what is wrong with it, and a valid example.
     pub fn parse(text: &str) -> Result<Self, EveryError> {
         match Every::parse(text)? {
             Every::Period(period) => Ok(period),
@@ -95,7 +97,7 @@ impl Period {
         self.0
     }
 
-    /// Its length in seconds, if no clock changes meanwhile.
+    /// The length in seconds, as if each day had 24 hours.
     #[must_use]
     pub const fn nominal_secs(self) -> i64 {
         match self.0 {
@@ -106,10 +108,10 @@ impl Period {
 }
 
 impl Every {
-    /// Parses "1 day", "6 hours", "15 minutes", "immediate".
+    /// Parses a period, such as `1 day` or `6 hours`, or the word `immediate`.
     ///
     /// # Errors
-    /// [`EveryError`] with the text, what is wrong with it, and an example.
+    /// [`EveryError`] with the text, what is wrong with it, and a valid example.
     pub fn parse(text: &str) -> Result<Self, EveryError> {
         let refuse = |fault| EveryError { text: text.to_owned(), fault };
         let lower = text.trim().to_lowercase();
@@ -153,26 +155,28 @@ impl fmt::Display for Every {
     }
 }
 
-/// What a wall clock shows when an interval starts. The default is midnight.
+/// The time of day at which an interval starts, by the wall clock.
+///
+/// The default is midnight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeOfDay {
     minutes: u16,
 }
 
-/// A text that is no time of day.
+/// The error for a text that is no [`TimeOfDay`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no time of day, which is written HH:MM, such as \"22:00\", from 00:00 to 23:59")]
 #[non_exhaustive]
 pub struct TimeOfDayError {
-    /// The text.
+    /// The rejected text.
     pub text: String,
 }
 
 impl TimeOfDay {
-    /// Parses "22:00".
+    /// Parses a time of day, such as `22:00`.
     ///
     /// # Errors
-    /// [`TimeOfDayError`] with the text and an example.
+    /// [`TimeOfDayError`] with the text and a valid example.
     pub fn parse(text: &str) -> Result<Self, TimeOfDayError> {
         let minutes = parse_minutes(text.trim()).filter(|minutes| *minutes < 24 * 60);
         minutes.map(|minutes| Self { minutes }).ok_or_else(|| TimeOfDayError { text: text.to_owned() })

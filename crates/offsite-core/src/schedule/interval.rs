@@ -7,21 +7,23 @@ use super::every::{DAY_SECS, Every, Period, TimeOfDay, Unit};
 use crate::Timestamp;
 use crate::retention::Zone;
 
-/// A Monday, from which days are counted; so an interval of 7 days starts on Mondays.
+/// The day from which days are counted. It is a Monday, so that an interval of 7 days starts on Mondays.
 const FIRST_DAY: Date = Date::constant(1969, 12, 29);
 
 /// When a job copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// Whenever a new restore point appears.
+    /// As soon as a new restore point appears.
     Immediate,
-    /// Once in an interval.
+    /// Once in each interval.
     Interval(Interval),
 }
 
 impl Schedule {
-    /// `every`, counted from `start` in `zone`.
+    /// The schedule that copies `every` so often.
+    ///
+    /// Intervals are counted from `start` in `zone`. For [`Every::Immediate`], `start` and `zone` have no effect.
     #[must_use]
     pub fn new(every: Every, start: TimeOfDay, zone: Zone) -> Self {
         match every {
@@ -30,7 +32,9 @@ impl Schedule {
         }
     }
 
-    /// Its interval. `None` if it is immediate.
+    /// The interval of the schedule.
+    ///
+    /// `None` if it is immediate.
     #[must_use]
     pub const fn interval(&self) -> Option<&Interval> {
         match self {
@@ -39,14 +43,18 @@ impl Schedule {
         }
     }
 
-    /// How far ahead of the latest known time the clock may be before the job doubts it, in seconds: ten intervals, and at least
-    /// a day. Without intervals it is a hundred days.
+    /// How far the clock may be ahead of the latest known time, in seconds.
+    ///
+    /// Beyond this bound the job doubts the clock ([`ClockReading::Ahead`](super::ClockReading::Ahead)). It is ten intervals, and
+    /// at least a day. Without intervals it is a hundred days.
     #[must_use]
     pub fn ahead_max_secs(&self) -> i64 {
         clock::ahead_max_secs(self)
     }
 
-    /// The span that `now` is in. Without intervals it is that moment.
+    /// The span that contains `now`.
+    ///
+    /// Without intervals, the span starts and ends at `now`.
     #[must_use]
     pub fn span_at(&self, now: Timestamp) -> Span {
         match self {
@@ -56,17 +64,18 @@ impl Schedule {
     }
 }
 
-/// Divides all of time into spans. A job copies at most one restore point per machine in each.
+/// Divides time into spans.
 ///
-/// The spans follow each other without gap or overlap, and none is empty, whatever the clocks do.
+/// A job copies at most one restore point per machine in each span. The spans follow each other without gap or overlap, and none
+/// is empty, whatever the clocks do.
 ///
-/// - *Days* are days of the calendar. A span starts when the wall clock shows the start, and has 23 or 25 hours if the clocks
-///   change meanwhile. A start that the clocks skip is as much later as they skip. Of one that they show twice, the first counts.
-///   A day that a zone skips has no span. Several days count from a Monday, so 7 days start on Mondays.
-/// - *Minutes and hours* are elapsed time. If they divide 24 hours, they begin anew at the start of each day. So every 6 hours from
-///   22:00 is 22:00, 04:00, 10:00 and 16:00 all the year. On a day when the clocks change, the rest of the day is the last span. A
-///   rest of less than half a period joins the span before.
-/// - *Other* minutes and hours (5 hours, say) go on for ever from the start on Monday, 1969-12-29.
+/// - *Days* are days of the calendar. A span starts when the wall clock shows the start time. It has 23 or 25 hours if the clocks
+///   change in it. If the clocks skip the start time, the start moves later by as much as they skip. If they show it twice, the
+///   first counts. A day that a zone skips has no span. Longer intervals count from a Monday, so 7 days start on Mondays.
+/// - *Minutes and hours* are elapsed time. If they divide 24 hours, they begin anew at the start of each day. For example, every
+///   6 hours from 22:00 means 22:00, 04:00, 10:00 and 16:00 all the year. On a day when the clocks change, the rest of the day is
+///   the last span. A rest of less than half a period joins the span before it.
+/// - *Other* minutes and hours (5 hours, say) count on from the start time on Monday, 1969-12-29, and never begin anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Interval {
@@ -75,16 +84,18 @@ pub struct Interval {
     zone: Zone,
 }
 
-/// One interval of a job, or several that became one because the job could copy nothing in them.
+/// One interval of a job, or several that were joined.
+///
+/// A job joins intervals in which it could not copy anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Span {
-    /// When it starts.
+    /// The time at which the span starts. It belongs to the span.
     pub start: Timestamp,
-    /// When the next one starts.
+    /// The time at which the next span starts. It does not belong to this span.
     pub end: Timestamp,
-    /// How many intervals it stands for. More than 1 if the job could not work.
+    /// The number of intervals that the span stands for. It is more than 1 if intervals were joined.
     pub intervals: u32,
 }
 
@@ -95,13 +106,13 @@ impl Span {
         Self { start, end, intervals: 1 }
     }
 
-    /// The same, standing for so many intervals.
+    /// Sets the number of intervals that the span stands for.
     #[must_use]
     pub const fn with_intervals(self, intervals: u32) -> Self {
         Self { intervals, ..self }
     }
 
-    /// Whether `time` is in it.
+    /// Returns `true` if `time` is in the span.
     #[must_use]
     pub fn contains(&self, time: Timestamp) -> bool {
         self.start <= time && time < self.end
@@ -115,19 +126,19 @@ impl Interval {
         Self { period, start, zone }
     }
 
-    /// Its length.
+    /// The length of an interval.
     #[must_use]
     pub const fn period(&self) -> Period {
         self.period
     }
 
-    /// The zone of its days.
+    /// The time zone of the interval's days.
     #[must_use]
     pub const fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// The span that `now` is in.
+    /// The span that contains `now`.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Span {
         let (start, end) = match self.period.unit() {
@@ -155,7 +166,9 @@ impl Interval {
         self.at(span.start.saturating_add_secs(-1))
     }
 
-    /// `span` and all that follow, up to the one that `now` is in, as one.
+    /// Joins `span` and the spans after it, up to the one that contains `now`.
+    ///
+    /// If `now` is before the end of `span`, the result is `span`.
     #[must_use]
     pub fn joined(&self, span: Span, now: Timestamp) -> Span {
         if now < span.end {
@@ -166,7 +179,9 @@ impl Interval {
         Span { start: span.start, end: last.end, intervals }
     }
 
-    /// The same moment one interval earlier.
+    /// The time one interval before `time`.
+    ///
+    /// For days, it is the same time of day.
     #[must_use]
     pub fn before(&self, time: Timestamp) -> Timestamp {
         match self.period.unit() {
@@ -183,7 +198,7 @@ impl Interval {
         }
     }
 
-    /// How many spans lie between two of their edges.
+    /// The number of spans between two edges of spans.
     fn count(&self, from: Timestamp, until: Timestamp) -> u32 {
         let unit = self.period.unit();
         let mut count = 0_u64;
@@ -209,7 +224,7 @@ impl Interval {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// The span of so many days that `now` is in.
+    /// The span of `days` days that contains `now`.
     fn days_at(&self, days: u32, now: Timestamp) -> (Timestamp, Timestamp) {
         let days = i64::from(days);
         let today = (self.zone.date(now).duration_since(FIRST_DAY).as_hours() / 24).div_euclid(days);
@@ -221,7 +236,7 @@ impl Interval {
         (start, end)
     }
 
-    /// The start on the day of that number.
+    /// The start time on day number `number`, counted from [`FIRST_DAY`].
     fn day_start(&self, number: i64) -> Timestamp {
         let date = jiff::Span::new().try_days(number).ok().and_then(|span| FIRST_DAY.checked_add(span).ok());
         let start = date.and_then(|date| self.zone.at(date.to_datetime(self.start.civil())));

@@ -7,39 +7,41 @@ use crate::Timestamp;
 
 /// Where a job looks for restore points when an interval starts.
 ///
-/// With a backup at 22:20 and a copy at 22:00 every day, `Back` copies yesterday's point at 22:00, and `Forward` waits for
-/// the new one.
+/// For example, a backup runs at 22:20 and a copy at 22:00 every day. `Back` copies yesterday's point at 22:00. `Forward` waits
+/// for the new point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// One interval back: points of the interval before count, and so do those of this one.
+    /// Points of this interval and of the one before it count.
     #[default]
     Back,
     /// Only points of this interval count.
     Forward,
 }
 
-/// A text that names no lookup.
+/// The error for a text that is no [`Lookup`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no restore point lookup: write \"back\" or \"forward\"")]
 #[non_exhaustive]
 pub struct LookupError {
-    /// The text.
+    /// The rejected text.
     pub text: String,
 }
 
-/// The times of the restore points that count. Both ends belong to it.
+/// The range of times in which restore points count.
+///
+/// Both ends belong to the range.
 // Exhaustive: a range has two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PointRange {
-    /// Older points do not count.
+    /// Points older than this do not count.
     pub not_before: Timestamp,
-    /// Newer points do not count: their date is after the present.
+    /// Points newer than this do not count. It is the present, so they have a date in the future.
     pub not_after: Timestamp,
 }
 
 impl PointRange {
-    /// Whether a point of that time counts.
+    /// Returns `true` if a point with this time counts.
     #[must_use]
     pub fn contains(&self, captured: Timestamp) -> bool {
         self.not_before <= captured && captured <= self.not_after
@@ -47,10 +49,10 @@ impl PointRange {
 }
 
 impl Lookup {
-    /// Parses "back" and "forward".
+    /// Parses `back` or `forward`, in any case.
     ///
     /// # Errors
-    /// [`LookupError`] with the text.
+    /// [`LookupError`] with the text, if it is neither.
     pub fn parse(text: &str) -> Result<Self, LookupError> {
         match text.trim().to_lowercase().as_str() {
             "back" => Ok(Self::Back),
@@ -59,12 +61,12 @@ impl Lookup {
         }
     }
 
-    /// Which points count at `now` in `span`.
+    /// The times of the points that count at `now` in `span`.
     ///
-    /// - In the first run, points count that are no older than one interval, whatever the lookup. So the job starts at once with the
-    ///   latest point.
+    /// - In the first run of a job, points that are at most one interval old count, whatever the lookup. So the job starts at
+    ///   once with the latest point.
     /// - If a span stands for several intervals, points of all of them count.
-    /// - A job without intervals takes points of any age. It knows what it has copied.
+    /// - Without intervals, points of any age count, as the job knows what it has copied.
     #[must_use]
     pub fn range(self, schedule: &Schedule, span: &Span, is_first_run: bool, now: Timestamp) -> PointRange {
         let not_before = match schedule {

@@ -1,4 +1,4 @@
-//! The hours in which a job may transfer.
+//! The hours in which a job may transfer data.
 
 use super::every::{DAY_SECS, parse_minutes};
 use crate::Timestamp;
@@ -7,18 +7,18 @@ use crate::retention::Zone;
 const WEEK_SECS: u32 = 7 * DAY_SECS;
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
-/// Hours of the week in a time zone, like `mon-fri 20:00-06:00` and `sat-sun`.
+/// The hours of the week in which a job may transfer data, such as `mon-fri 20:00-06:00` and `sat-sun`.
 ///
-/// It is open exactly while the wall clock shows a time in it. An hour that the clocks skip never comes, and one that they show
-/// twice is open twice. Each window has some open time.
+/// The window is open while the wall clock of its time zone shows a time in it. An hour that the clocks skip never comes. An hour
+/// that they show twice is open twice. Each window is open at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     zone: Zone,
-    /// Seconds of a week from Monday, 00:00: from, until; in order, apart from each other.
+    /// The open ranges (from, until) in seconds since Monday, 00:00. They ascend, and no two touch.
     open: Vec<(u32, u32)>,
 }
 
-/// A text that names no hours of the week.
+/// The error for texts that are no [`Window`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is no window: {fault}; write \"mon-fri 20:00-06:00\", \"sat-sun\", \"wed,fri 12:00-13:30\" or \"22:00-24:00\""
@@ -29,17 +29,24 @@ pub struct WindowError {
 }
 
 impl Window {
-    /// Always open.
+    /// A window that is always open, in UTC.
     #[must_use]
     pub fn always() -> Self {
         Self { zone: Zone::utc(), open: vec![(0, WEEK_SECS)] }
     }
 
-    /// All hours that one of `texts` names. A text has days (`mon`, `mon-fri`, `mon,wed`), then hours (`20:00-06:00` ends on the next
-    /// day). Without days it means every day, and without hours all of the day.
+    /// Parses a window.
+    ///
+    /// It is open in all hours that at least one of `texts` names.
+    ///
+    /// A text has days, then hours, separated by white space. Either may be missing:
+    ///
+    /// - Days: `mon`, `mon-fri`, `mon,wed`. Without days, the hours apply to every day.
+    /// - Hours: `12:00-13:30`. `20:00-06:00` ends on the next day. Without hours, all of the day is open.
     ///
     /// # Errors
-    /// [`WindowError`] with the text, what is wrong with it, and examples. It also refuses an empty list, which would never open.
+    /// [`WindowError`] with the text, what is wrong with it, and valid examples. An empty list is refused, as it would never
+    /// open.
     pub fn parse<Text: AsRef<str>>(texts: &[Text], zone: Zone) -> Result<Self, WindowError> {
         let mut open = Vec::new();
         for text in texts {
@@ -53,19 +60,21 @@ impl Window {
         Ok(Self { zone, open: united(open) })
     }
 
-    /// Whether it never closes.
+    /// Returns `true` if the window never closes.
     #[must_use]
     pub fn is_always_open(&self) -> bool {
         self.open == [(0, WEEK_SECS)]
     }
 
-    /// Whether a job may transfer data at `time`.
+    /// Returns `true` if a job may transfer data at `time`.
     #[must_use]
     pub fn is_open(&self, time: Timestamp) -> bool {
         self.is_open_in_week(self.week_secs(time))
     }
 
-    /// When it opens or closes next after `time`. `None` if it is always open.
+    /// The first time after `time` at which the window opens or closes.
+    ///
+    /// `None` if it is always open.
     #[must_use]
     pub fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
         if self.is_always_open() {
@@ -88,7 +97,7 @@ impl Window {
         }
     }
 
-    /// Whether it is closed from `from` until `until`.
+    /// Returns `true` if the window is closed all the time from `from` until `until`.
     #[must_use]
     pub fn is_closed_throughout(&self, from: Timestamp, until: Timestamp) -> bool {
         !self.is_open(from) && self.next_change(from).is_none_or(|change| change >= until)
@@ -107,7 +116,7 @@ impl Window {
     }
 }
 
-/// Adds the hours that a text names.
+/// Adds the hours that a text names to `open`.
 fn parse(text: &str, open: &mut Vec<(u32, u32)>) -> Result<(), String> {
     let lower = text.to_lowercase();
     let parts: Vec<&str> = lower.split_whitespace().collect();
@@ -149,7 +158,9 @@ fn parse_days(text: &str) -> Result<[bool; 7], String> {
     Ok(is_named)
 }
 
-/// Seconds of the day from which and until which; the second is past midnight where the hours cross it.
+/// Parses hours to seconds of the day (from, until).
+///
+/// If they cross midnight, `until` is more than a day.
 fn parse_hours(text: &str) -> Result<(u32, u32), String> {
     let (from, until) = text.split_once('-').ok_or_else(|| format!("{text:?} has no end"))?;
     let time = |text: &str| {
@@ -166,7 +177,7 @@ fn parse_hours(text: &str) -> Result<(u32, u32), String> {
     Ok((from, if until < from { until + DAY_SECS } else { until }))
 }
 
-/// The same hours, in order, without overlap.
+/// Sorts the ranges, and joins those that overlap or touch.
 fn united(mut hours: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     hours.sort_unstable();
     let mut united: Vec<(u32, u32)> = Vec::new();

@@ -1,4 +1,4 @@
-//! From candidates to decisions.
+//! The decision about each machine.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use super::{Candidate, Choice, CopiedState, Decision, Request, SelectionRules, Take};
 use crate::{FolderId, MachineName, RepositoryId, Status, Timestamp};
 
-/// What becomes of each selected machine, by name.
+/// Decides about each selected machine.
 ///
-/// The answer has each selected machine of a source once, and each machine that the selection names without wildcards.
+/// The result is sorted by name.
+///
+/// It has one entry for each selected machine of a source, and one for each machine that the selection names without wildcards.
+/// The [module](super) lists the rules and has an example.
 #[must_use]
 pub fn decide(selection: &SelectionRules, candidates: &[Candidate], request: &Request<'_>) -> Vec<Choice> {
     let mut machines: BTreeMap<MachineName, Vec<usize>> =

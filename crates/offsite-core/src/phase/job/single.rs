@@ -1,4 +1,4 @@
-//! A job that somebody starts by hand.
+//! A job that a user starts by hand.
 
 use super::{Job, Phase};
 use crate::Timestamp;
@@ -7,18 +7,25 @@ use crate::phase::settings::Settings;
 use crate::schedule::{Span, Window};
 
 impl Job {
-    /// A job that does the work of one interval at `now`, and the first actions. It copies what the sources have and closes the
-    /// restore point. Transforms and post-job activities follow, also after a failure. Then the job [is done](Job::is_done).
+    /// Makes a job that does the work of one interval at `now`.
     ///
-    /// The interval is that of `now`. The job waits for neither the window nor the end of the interval, and tries nothing twice. Any
-    /// restore point up to `now` counts. A machine whose newest point is copied already is unchanged.
+    /// Returns the job and its first actions.
+    ///
+    /// The job copies what the sources have, and closes the restore point. Transforms and post-job activities follow, also after
+    /// a failure. Then [`is_done`](Job::is_done) returns `true`.
+    ///
+    /// The interval is the one that contains `now`. The job waits neither for the window nor for the end of the interval, and
+    /// retries nothing. Any restore point up to `now` counts. A machine whose newest point is copied already is
+    /// [unchanged](crate::phase::Outcome::Unchanged).
     #[must_use]
     pub fn single(settings: Settings, now: Timestamp) -> (Self, Vec<Action>) {
         let span = settings.schedule.span_at(now);
         Self::single_of(settings, span, now)
     }
 
-    /// The work of the interval that is open, done at `now` as by [`Job::single`]; that of the interval of `now`, if none is.
+    /// Makes a job that does the work of the open interval at `now`, like [`Job::single`].
+    ///
+    /// If no interval is open, it does the work of the interval that contains `now`.
     #[must_use]
     pub fn at_once(&self, now: Timestamp) -> (Self, Vec<Action>) {
         match self.settings.schedule.interval() {
@@ -38,7 +45,7 @@ impl Job {
         (job, actions)
     }
 
-    /// Whether the work of a [single](Job::single) interval is done, post-job activities included.
+    /// Returns `true` if the work of a [single](Job::single) interval is done, post-job activities included.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_single && self.phase == Phase::Idle

@@ -1,4 +1,4 @@
-//! What an event changes.
+//! What an event changes in a job.
 
 use super::{Job, Phase, Transfer};
 use crate::phase::attempts::Verdict;
@@ -105,8 +105,9 @@ impl Job {
         }
     }
 
-    /// Takes machines for complete that another run has copied since the last restore point was closed, in a state that counts in
-    /// this interval.
+    /// Marks machines as complete that another run has copied since the last restore point was closed.
+    ///
+    /// Their state must count in this interval.
     fn take_over(&mut self, now: Timestamp) {
         let range = self.range(now);
         let is_new = |(machine, captured): &(&MachineName, Timestamp)| {
@@ -126,7 +127,9 @@ impl Job {
         }
     }
 
-    /// Notes a failure. One that repeats the last (a source that is away all day) is noted once.
+    /// Notes a failure.
+    ///
+    /// A failure that repeats the last one (a source that is away all day) is noted once.
     fn note_failure(&mut self, at: Timestamp, why: String) {
         if !matches!(self.notes.last(), Some(Note::Failed { why: last, .. }) if *last == why) {
             self.notes.push(Note::Failed { at, why });
@@ -138,7 +141,7 @@ impl Job {
         let is_late =
             self.phase == Phase::Transform && self.settings.schedule.interval().is_some() && now >= self.deadline;
         let verdict = self.attempts.fail(is_retryable && !is_late, now, &self.settings);
-        // Where nothing is tried twice, that goes without saying.
+        // A single job retries nothing, so it need not report that it gave up.
         if verdict == Verdict::GiveUp && !self.is_single {
             self.notes.push(Note::GaveUp { at: now });
         }

@@ -2,12 +2,15 @@
 //!
 //! ## Where to start in these pages
 //!
-//! [`OpenRepository`] opens a place; [`BackupJob`] fills a first chain from disk images; [`CopyJob`] copies it to a second one;
-//! [`Restore`], [`Snapshot`] and [`Verify`] read either; [`runner`] runs a copy job on its schedule. What a run did is told by the types in [`report`]. The model (machines, restore points,
-//! block maps, plans, retention, the stored format) is the crate [`core`]; what a storage must do is the crate [`repository`].
+//! - [`OpenRepository`] opens a place.
+//! - [`BackupJob`] fills a first chain from disk images. [`CopyJob`] copies it to a second one.
+//! - [`Restore`], [`Snapshot`] and [`Verify`] read either chain.
+//! - [`runner`] runs jobs on their schedules.
+//! - The types in [`report`] tell what a run did.
+//! - [`model`] has machines, restore points and block maps, [`plan`] the cost of an operation, [`retention`] the policies.
+//! - The crate [`repository`] says what a storage must do.
 //!
-//! Operations are cancelled by dropping their futures: what was committed stays, nothing else becomes visible, and the next
-//! run cleans up.
+//! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run clears up.
 
 mod bytes;
 mod claims;

@@ -16,12 +16,14 @@ const FOLD_TO_FLOOR_MAX: f64 = 1.5;
 
 pub(super) fn render(bench: &Workbench, gib: f64, rounds: u32, groups: &[Group]) -> String {
     let mut text = format!(
-        "# Performance\n\nMeasured side by side by one command, which also wrote this page:\n\n```sh\nbenches/compare/run --gib {gib} \
-         --rounds {rounds}\n```\n\nThe disk is generated (seed {}): {} MiB. Each round runs everything once, in turn, and every second \
-         round backwards; caches are {} before each sample; each ends when all is durable. Seconds are medians (min-max) of {rounds} \
-         rounds, of restic and borg at most {SLOW_ROUNDS_MAX}; MB = 10^6 bytes. Read and written is what reached the storage, as the kernel counted it for the tool's processes in its last \
-         round, after which what each had left was restored and found to be the disk, byte for byte. Foreign CPU is what everything else \
-         on the machine used meanwhile.\n\n",
+        "# Performance\n\nThis command measured all tools side by side, and wrote this page:\n\n```sh\nbenches/compare/run --gib {gib} \
+         --rounds {rounds}\n```\n\nThe disk is generated (seed {}): {} MiB. Each round runs everything once, in turn. Every second round \
+         runs backwards. Caches are {} before each sample. A sample ends when all is durable.\n\n\
+         - *Seconds* are medians (min-max) of {rounds} rounds, for restic and borg of at most {SLOW_ROUNDS_MAX}.\n\
+         - *MB* is 10^6 bytes.\n\
+         - *Read* and *written* are the bytes that reached the storage, as the kernel counted them for the tool's processes in its last \
+         round. After that round, what each tool had left was restored and found to be the disk, byte for byte.\n\
+         - *Foreign CPU* is what everything else on the machine used meanwhile.\n\n",
         bench.disk.seed,
         bench.disk.size_mib,
         bench.caches.word(),
@@ -29,6 +31,7 @@ pub(super) fn render(bench: &Workbench, gib: f64, rounds: u32, groups: &[Group])
     if rounds < 5 {
         text += "Fewer than five rounds: a trial of the command, not a measurement.\n\n";
     }
+    text += "The machine and the versions:\n\n";
     for line in machine(bench) {
         text += &format!("- {line}\n");
     }

@@ -2,7 +2,7 @@
 
 use offsite::{DamagedPart, Error};
 
-use crate::status::chain_of;
+use crate::error_text::chain_of;
 
 /// What the engine says of a machine that came from another folder.
 const TAKE_OVER: &str = "take it over once";

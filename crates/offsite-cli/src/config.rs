@@ -2,6 +2,7 @@
 
 mod bounds;
 mod daemon;
+mod fault;
 pub(crate) mod path;
 mod sources;
 mod timing;
@@ -12,20 +13,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::DaemonConfig;
+use fault::Fault;
 use offsite::runner::Settings;
 use offsite::{JobName, Selection, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::local_time::LocalTime;
 use crate::policy::RetentionConfig;
 use crate::post_job::Script;
 use crate::state::StateDir;
 use crate::status::Failure;
-
-use daemon::DaemonConfig;
 pub(crate) use sources::SourceConfig;
 use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
-use timing::{AfterConfig, Fault, Timing, WindowConfig};
+use timing::{AfterConfig, Timing, WindowConfig};
 use transform::TransformConfig;
 
 /// `offsite.toml`. A key that this version does not know is refused, never ignored.
@@ -298,6 +300,11 @@ impl Config {
     /// Where the file lies.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How times of a job are shown: in its `time_zone`, or else in the host's.
+    pub(crate) fn local_time(&self, job: &str) -> LocalTime {
+        LocalTime::of_zone(self.jobs.get(job).and_then(|job| job.time_zone()))
     }
 
     /// The folder for what the host keeps; a relative path starts at the file.

@@ -7,21 +7,19 @@ mod store;
 use std::path::Path;
 use std::sync::Arc;
 
+use jobs::scheduled;
 use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
+use store::DaemonStore;
 use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{error, info, warn};
 
-use crate::args;
 use crate::clock::clock;
 use crate::config::Config;
-use crate::host::one_line;
-use crate::log;
+use crate::error_text::{chain_of, one_line};
 use crate::signals::listen;
 use crate::state::StateDir;
-use crate::status::{Failure, Status, chain_of};
-
-use jobs::scheduled;
-use store::DaemonStore;
+use crate::status::{Failure, Status};
+use crate::{args, log};
 
 pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status, Failure> {
     log::start(arguments.log.as_deref())?;

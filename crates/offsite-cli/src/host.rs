@@ -12,6 +12,7 @@ use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Tra
 use offsite_backends::{EjectedMedium, Medium};
 
 use crate::config::{Config, JobConfig};
+use crate::error_text::one_line;
 use crate::media::Inserted;
 use crate::post_job::ScriptInput;
 use crate::status::Failure;
@@ -304,19 +305,4 @@ pub(crate) async fn transforms(
     }
     let transforms = job.transforms().map_err(Failure::WrongUse)?;
     Ok((transforms.elsewhere(elsewhere), untold))
-}
-
-/// A line of a log is a line.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for part in text.lines().map(str::trim) {
-        let between = match line.chars().next_back() {
-            None => "",
-            Some(':') => " ",
-            Some(_) => "; ",
-        };
-        line.push_str(between);
-        line.push_str(part);
-    }
-    line
 }

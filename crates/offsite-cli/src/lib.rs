@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod daemon;
 mod demo;
+mod error_text;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -24,10 +25,12 @@ mod policy;
 mod post_job;
 mod print;
 mod progress;
+mod recover;
 mod render;
 mod signals;
 mod state;
 mod status;
+mod stop_signal;
 mod stoppable;
 mod when;
 mod words;
@@ -35,9 +38,8 @@ pub mod workload;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Arguments, Command};
+use clap::Parser;
 use status::{Failure, Status};
 
 /// As many as the engine's pipeline and a writer keep busy. Each has buffers of its own, and the allocator an arena for it, so
@@ -55,11 +57,11 @@ pub fn main() -> ExitCode {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build() {
         Ok(runtime) => runtime,
-        Err(error) => return status::report(&Failure::from(format!("no runtime: {error}"))),
+        Err(error) => return print::failure(&Failure::from(format!("no runtime: {error}"))),
     };
     match runtime.block_on(run(arguments)) {
         Ok(status) => print::exit(status.code()),
-        Err(failure) => status::report(&failure),
+        Err(failure) => print::failure(&failure),
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::LazyLock;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use offsite::model::Timestamp;
 
-use crate::config::Config;
-
 /// The zone of this host; UTC, where it tells none.
 static HOST: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::try_system().unwrap_or(TimeZone::UTC));
 
@@ -28,10 +26,9 @@ impl LocalTime {
         HOST.iana_name().map(str::to_owned)
     }
 
-    /// That of a job; of one without a `time_zone`, and of what the config does not know, the host's.
-    pub(crate) fn of(config: &Config, job: &str) -> Self {
-        let named = config.jobs.get(job).and_then(|job| job.time_zone());
-        let zone = named.and_then(|name| TimeZoneDatabase::bundled().get(name).ok());
+    /// The zone with this IANA name. The host's without one, or if the name is not known.
+    pub(crate) fn of_zone(name: Option<&str>) -> Self {
+        let zone = name.and_then(|name| TimeZoneDatabase::bundled().get(name).ok());
         zone.map_or_else(Self::host, Self)
     }
 

@@ -13,9 +13,10 @@ use offsite_backends::{KnownMedium, MediaCatalogue, Medium, MediumId, RememberOp
 use serde_json::{Value, json};
 
 use crate::advice::text_of;
-use crate::host::one_line;
-use crate::status::{Failure, Status, chain_of};
-use crate::{place, print};
+use crate::error_text::{chain_of, one_line};
+use crate::print;
+use crate::recover::recover_at;
+use crate::status::{Failure, Status};
 
 pub(crate) use prepare::Preparation;
 
@@ -68,7 +69,7 @@ impl MediaSet {
     /// Opens the known medium that is there, even if the marker of its repository is lost or damaged. Returns whether it has a new one.
     pub(crate) async fn recover(&self, now: Timestamp) -> Result<(OpenRepository, bool), Failure> {
         let (removable, catalogue) = self.inserted().await?;
-        let (repository, is_new) = place::recover_at(Arc::new(removable.clone()), now).await?;
+        let (repository, is_new) = recover_at(Arc::new(removable.clone()), now).await?;
         let inserted = Inserted { removable, repository, catalogue };
         if is_new {
             // What is remembered stays as it is as long as its name and length do.

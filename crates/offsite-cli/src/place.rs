@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::model::Sequence;
-use offsite::model::Timestamp;
+use offsite::model::{Sequence, Timestamp};
 use offsite::repository::{Error, ErrorKind, Repository};
 use offsite::{JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{ChecksumConfig, Config, RepositoryConfig};
+use crate::error_text::chain_of;
 use crate::media::{MediaSet, Preparation, View};
+use crate::recover::recover_at;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::stoppable::Stoppable;
@@ -43,19 +44,6 @@ pub(crate) async fn is_marked(repo: &str, config: &Config) -> Result<bool, Failu
         _ => backend(repo, config).await?,
     };
     Ok(!matches!(OpenRepository::open(backend).await, Err(offsite::Error::Damaged { .. })))
-}
-
-/// Opens the repository at a place, even if its marker is lost or damaged. Returns whether it has a new one.
-pub(crate) async fn recover_at(
-    backend: Arc<dyn Repository>,
-    now: Timestamp,
-) -> Result<(OpenRepository, bool), Failure> {
-    match OpenRepository::open(Arc::clone(&backend)).await {
-        Err(offsite::Error::NotARepository { .. } | offsite::Error::Damaged { .. }) => {
-            Ok((OpenRepository::recover(backend, now).await?, true))
-        }
-        answer => Ok((answer?, false)),
-    }
 }
 
 /// Opens the place that `repo` names, whether it is an Offsite repository or not.
@@ -122,7 +110,7 @@ pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> R
 async fn open_bucket(options: S3Options) -> Result<S3, Failure> {
     let endpoint = options.endpoint.clone();
     S3::open(options).await.map_err(|error| {
-        let mut text = crate::status::chain_of(&error);
+        let mut text = chain_of(&error);
         if let Some(endpoint) = endpoint.filter(|_| error.kind() == ErrorKind::Unavailable) {
             text.push_str(&format!("\n  the endpoint is {endpoint}"));
         }
@@ -213,7 +201,7 @@ fn no_such_place(error: &Error, repo: &str, path: &Path, config: &Config) -> Fai
         (ErrorKind::NotFound, None) => format!(
             "there is no folder {path}, and no repository of that name in the config; make one with `offsite init {path}`"
         ),
-        _ => crate::status::chain_of(error),
+        _ => chain_of(error),
     })
 }
 

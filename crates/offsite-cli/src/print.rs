@@ -104,6 +104,25 @@ pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
 }
 
+/// Prints why a command could not be carried out; the exit status.
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    let status = match failure {
+        Failure::Failed(text) => {
+            problem(text);
+            1
+        }
+        Failure::WrongUse(text) => {
+            problem(text);
+            2
+        }
+        Failure::Stopped { signal, what } => {
+            problem(format_args!("stopped by {}: {what}", signal.name()));
+            signal.status()
+        }
+    };
+    exit(status)
+}
+
 /// The exit status of a command that ended with `status`: 1 if its result could not be printed, and 3 where it would be 0 but
 /// messages could not be.
 pub(crate) fn exit(status: u8) -> ExitCode {

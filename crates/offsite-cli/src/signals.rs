@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::status::Failure;
+use crate::stop_signal::StopSignal;
 
 /// How long what reads may take to end in order.
 const GRACE: Duration = Duration::from_secs(10);
@@ -23,32 +24,6 @@ pub(crate) fn file_size_is_an_error() -> Result<(), Failure> {
 
 pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}")))
-}
-
-/// What a command was told that is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopSignal {
-    /// `Ctrl-C`.
-    Interrupt,
-    /// `kill`, or the system's service manager.
-    Terminate,
-}
-
-impl StopSignal {
-    /// As a shell tells the end by that signal.
-    pub(crate) const fn status(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "Ctrl-C (SIGINT)",
-            Self::Terminate => "SIGTERM",
-        }
-    }
 }
 
 /// Whether the command is to stop. The first `Ctrl-C` or `SIGTERM` asks it to; the second ends the process at once.

@@ -1,9 +1,8 @@
 //! How a command ends.
 
-use std::process::ExitCode;
-
-use crate::print;
-use crate::signals::StopSignal;
+use crate::advice;
+use crate::error_text::chain_of;
+use crate::stop_signal::StopSignal;
 
 /// A command that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +70,7 @@ impl Failure {
 
 impl From<offsite::Error> for Failure {
     fn from(error: offsite::Error) -> Self {
-        Self::Failed(crate::advice::text_of(&error))
+        Self::Failed(advice::text_of(&error))
     }
 }
 
@@ -85,35 +84,4 @@ impl From<String> for Failure {
     fn from(text: String) -> Self {
         Self::Failed(text)
     }
-}
-
-/// An error and what caused it, a line each.
-pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str("\n  because: ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// Prints why a command could not be carried out; the exit status.
-pub(crate) fn report(failure: &Failure) -> ExitCode {
-    let status = match failure {
-        Failure::Failed(text) => {
-            print::problem(text);
-            1
-        }
-        Failure::WrongUse(text) => {
-            print::problem(text);
-            2
-        }
-        Failure::Stopped { signal, what } => {
-            print::problem(format_args!("stopped by {}: {what}", signal.name()));
-            signal.status()
-        }
-    };
-    print::exit(status)
 }

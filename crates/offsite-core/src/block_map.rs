@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Coverage, DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
+use crate::{DiskMap, DiskNumber, MachineName, ObjectId, StoredBlock, Timestamp};
 
 /// The disks of one machine, as a state or as a step between two states.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,24 +167,6 @@ impl BlockMap {
     pub fn project(&self, mut keep: impl FnMut(&MachineName) -> bool) -> Self {
         let kept = self.machines.iter().filter(|(name, _)| keep(name));
         Self { machines: kept.map(|(name, machine)| (name.clone(), machine.clone())).collect() }
-    }
-
-    /// The part of this map that lies in `coverage`.
-    ///
-    /// Parts combine like whole maps: the part of `a ⊕ b` is the part of `a` ⊕ the part of `b`.
-    #[must_use]
-    pub fn restricted(&self, coverage: &Coverage) -> Self {
-        let machines = self.machines.iter().filter(|(name, _)| coverage.names(name)).map(|(name, machine)| {
-            let disks = machine.disks.iter().map(|(number, disk)| {
-                let part = match coverage.ranges(name, *number) {
-                    Some(ranges) => disk.restricted(ranges),
-                    None => disk.clone(),
-                };
-                (*number, part)
-            });
-            (name.clone(), MachineMap { captured: machine.captured, disks: disks.collect() })
-        });
-        Self { machines: machines.collect() }
     }
 
     /// The step that undoes `step` after this state.

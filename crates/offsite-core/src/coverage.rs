@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::{BlockMap, DiskMap, DiskNumber, MachineName, Run};
+use crate::{BlockMap, DiskMap, DiskNumber, MachineMap, MachineName, Run};
 
 /// The number of blocks in a piece of a disk. A page of an index describes about as many.
 const PIECE_BLOCKS: u32 = 4096;
@@ -110,7 +110,7 @@ impl Coverage {
     }
 
     /// The covered ranges of a disk, ascending. `None` means that the whole disk is covered. The machine must be named.
-    pub(crate) fn ranges(&self, machine: &MachineName, disk: DiskNumber) -> Option<&[Range<u32>]> {
+    fn ranges(&self, machine: &MachineName, disk: DiskNumber) -> Option<&[Range<u32>]> {
         let disks = self.machines.get(machine)?;
         match disks.ranges.get(&disk) {
             Some(ranges) => Some(ranges),
@@ -141,6 +141,25 @@ fn numbered(disk: &DiskMap) -> impl Iterator<Item = Numbered<'_>> {
         (counted, end) = (counted + fresh, pieces.end);
         Numbered { run, pieces, position, fresh }
     })
+}
+
+impl BlockMap {
+    /// The part of this map that lies in `coverage`.
+    ///
+    /// Parts combine like whole maps: the part of `a ⊕ b` is the part of `a` ⊕ the part of `b`.
+    #[must_use]
+    pub fn restricted(&self, coverage: &Coverage) -> Self {
+        let mut part = Self::empty();
+        for (name, machine) in self.machines().iter().filter(|(name, _)| coverage.names(name)) {
+            let disks = machine.disks.iter().map(|(number, disk)| {
+                let disk =
+                    coverage.ranges(name, *number).map_or_else(|| disk.clone(), |ranges| disk.restricted(ranges));
+                (*number, disk)
+            });
+            part.insert(name.clone(), MachineMap::new(machine.captured, disks.collect()));
+        }
+        part
+    }
 }
 
 /// What a step of a disk replaces, and what it lets go of because the disk was shorter meanwhile.

@@ -117,7 +117,7 @@ async fn show(
         }
         json::print(&value)?;
     } else {
-        let local = LocalTime::of(config, arguments.job.as_str());
+        let local = config.local_time(arguments.job.as_str());
         medium.iter().for_each(|medium| print::line(local.text(&medium.words())));
         print::text(draw(folder, &known, verdicts.as_deref(), departures.as_deref(), &local));
     }

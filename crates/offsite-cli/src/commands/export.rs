@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
     let text = if arguments.json {
         format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)
     } else {
-        let local = LocalTime::of(&config, arguments.job.as_str());
+        let local = config.local_time(arguments.job.as_str());
         summary(arguments.job.as_str(), &report, to, &local)
     };
     // Standard output may be the export.

@@ -6,7 +6,6 @@ use offsite::Import as ImportJob;
 
 use crate::args::Import;
 use crate::config::Config;
-use crate::local_time::LocalTime;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
@@ -27,7 +26,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         return Ok(Status::Done);
     }
     let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();
-    let time = LocalTime::of(&config, arguments.job.as_str()).time(report.time);
+    let time = config.local_time(arguments.job.as_str()).time(report.time);
     print::line(format_args!(
         "{}: restore point #{} of {time}, exported from {}",
         arguments.job, report.sequence, report.job

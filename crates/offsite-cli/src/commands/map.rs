@@ -8,8 +8,8 @@ use offsite_backends::Local;
 
 use crate::args::Map;
 use crate::config::Config;
-use crate::local_time::LocalTime;
-use crate::status::{Failure, Status, chain_of};
+use crate::error_text::chain_of;
+use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failure> {
@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
         render::count(usize::try_from(report.points).unwrap_or(usize::MAX), "restore point", "restore points"),
         seed.location(),
         report.sequence,
-        LocalTime::of(&config, arguments.job.as_str()).time(report.time),
+        config.local_time(arguments.job.as_str()).time(report.time),
     ));
     print::line(format_args!(
         "  mapped    {}, every block compared with its digest, in {}{}, {}",

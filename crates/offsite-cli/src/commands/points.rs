@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use offsite::model::Sequence;
-use offsite::model::Status as MachineStatus;
+use offsite::model::{Sequence, Status as MachineStatus};
 use offsite::{JobFolder, KnownDamage};
 use serde_json::{Value, json};
 
 use crate::args::Points;
 use crate::commands::{UNREADABLE, failed, jobs};
 use crate::config::Config;
-use crate::local_time::LocalTime;
 use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{advice, json, place, print, render};
@@ -57,7 +55,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
         if !known.is_empty() {
             status = status.and(Status::Warnings);
         }
-        let local = LocalTime::of(config, job.as_str());
+        let local = config.local_time(job.as_str());
         for point in folder.chain().all() {
             let mut value = json::point(point, &known, None);
             if arguments.json {

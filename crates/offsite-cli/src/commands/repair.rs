@@ -8,7 +8,6 @@ use serde_json::json;
 use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
-use crate::local_time::LocalTime;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
 use crate::{clock, json, place, print, progress, render, words};
@@ -37,7 +36,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
         value["new_marker"] = has_new_marker.into();
         json::print(&value)?;
     } else {
-        let local = LocalTime::of(&config, arguments.job.as_str());
+        let local = config.local_time(arguments.job.as_str());
         print::text(local.text(&summary(arguments, &report)));
     }
     if let Some(copy) = config.copy_job_of(&arguments.repo, &arguments.job).filter(|_| !arguments.dry_run) {

@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let text = if arguments.json {
         format!("{}\n", json::text(&json::restore(arguments.machine.as_str(), &report))?)
     } else {
-        summary(arguments.machine.as_str(), &report, &LocalTime::of(&config, arguments.job.as_str()))
+        summary(arguments.machine.as_str(), &report, &config.local_time(arguments.job.as_str()))
     };
     // Standard output may be the disk.
     if is_piped {

@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure>
             Ok(done) => done,
             Err(stopped @ Failure::Stopped { .. }) => return Err(stopped),
             Err(failure) => {
-                print::problem(LocalTime::of(&config, name.as_str()).text(&format!("job {name}: {}", failure.text())));
+                print::problem(config.local_time(name.as_str()).text(&format!("job {name}: {}", failure.text())));
                 if matches!(failure, Failure::WrongUse(_)) { Status::WrongUse } else { Status::Failed }
             }
         };
@@ -83,7 +83,7 @@ impl<'a> One<'a> {
     }
 
     fn local(&self) -> LocalTime {
-        LocalTime::of(&self.host.config, self.host.name.as_str())
+        self.host.config.local_time(self.host.name.as_str())
     }
 
     fn now(&self) -> Timestamp {

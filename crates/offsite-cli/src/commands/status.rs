@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use offsite::model::MachineName;
-use offsite::model::Timestamp;
+use check::Check;
+use offsite::model::{MachineName, Timestamp};
 use offsite::runner::{DaemonStatus, FolderStore, JobStatus, Overdue, Wait};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
@@ -15,13 +15,11 @@ use serde_json::{Value, json};
 use crate::args::Status as Arguments;
 use crate::commands::UNREADABLE;
 use crate::config::{self, Config};
-use crate::host::one_line;
+use crate::error_text::{chain_of, one_line};
 use crate::local_time::LocalTime;
 use crate::state::{LastResult, Verified};
-use crate::status::{Failure, Status, chain_of};
+use crate::status::{Failure, Status};
 use crate::{clock, json, print, render};
-
-use check::Check;
 
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure> {
     match (Found::look(path), arguments.check) {
@@ -97,7 +95,7 @@ impl Found {
                 Some(job) => job.max_age().ok().flatten(),
                 None => last.as_ref().and_then(|last| last.max_age_secs).map(Duration::from_secs),
             };
-            let local = known.as_ref().map(|config| LocalTime::of(config, &name));
+            let local = known.as_ref().map(|config| config.local_time(&name));
             (name.clone(), Job { status: statuses.remove(&name), last, max_age, local })
         };
         let jobs = names.into_iter().map(job).collect();

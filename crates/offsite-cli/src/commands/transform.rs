@@ -61,7 +61,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
         if arguments.json {
             json::print(&json!({ "job": name.as_str(), "operations": json::operations(&planned), "notes": notes }))?;
         } else {
-            told(name, planned.iter().map(planned_line).collect(), &notes, &LocalTime::of(config, name.as_str()));
+            told(name, planned.iter().map(planned_line).collect(), &notes, &config.local_time(name.as_str()));
         }
         return Ok(status);
     }
@@ -70,7 +70,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
         let transform = json::transform(&report);
         json::print(&json!({ "job": name.as_str(), "transform": transform, "notes": notes }))?;
     } else {
-        told(name, transform_lines(&report), &notes, &LocalTime::of(config, name.as_str()));
+        told(name, transform_lines(&report), &notes, &config.local_time(name.as_str()));
     }
     host.let_go().await?;
     for ejected in around.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {

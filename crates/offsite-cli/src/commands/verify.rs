@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::args::Verify;
 use crate::commands::{failed, jobs, left};
 use crate::config::Config;
-use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
@@ -42,7 +41,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             json::print(&json::verify(job.as_str(), &report))?;
         } else {
             let has_read = arguments.read_data || arguments.budget_mib.is_some();
-            print::text(LocalTime::of(&config, job.as_str()).text(&summary(
+            print::text(config.local_time(job.as_str()).text(&summary(
                 &arguments.repo,
                 job.as_str(),
                 &report,

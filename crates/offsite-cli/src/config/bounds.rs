@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::timing::{Fault, fault};
+use super::fault::{Fault, fault};
 
 /// A duration like `90 seconds`, `10 minutes`, `26 hours`, `2 days` or `1 week`.
 pub(super) fn duration(text: &str) -> Option<Duration> {

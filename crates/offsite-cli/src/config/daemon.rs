@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::timing::Fault;
+use super::fault::Fault;
 
 /// How many jobs work at once if nothing is said.
 const JOBS_AT_ONCE: usize = 2;

@@ -1,21 +1,16 @@
 //! When a job works, and what is done after it: the keys `every` to `after` of `[jobs.NAME]`.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offsite::retention::Zone;
 use offsite::runner::Settings;
-use offsite::schedule::Every;
-use offsite::schedule::Lookup;
-use offsite::schedule::Period;
-use offsite::schedule::Schedule;
-use offsite::schedule::TimeOfDay;
-use offsite::schedule::Window;
+use offsite::schedule::{Every, Lookup, Period, Schedule, TimeOfDay, Window};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::bounds::duration;
+use super::fault::{Fault, fault};
 use crate::post_job::Script;
 
 /// How long a script may take if nothing is said.
@@ -47,19 +42,6 @@ pub(super) enum WindowConfig {
 pub(super) struct AfterConfig {
     script: Spanned<PathBuf>,
     time_limit: Option<Spanned<String>>,
-}
-
-/// A key whose value makes no sense.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) why: String,
-    /// Where the value stands in the file.
-    pub(super) span: Range<usize>,
-}
-
-/// Names the key and the place of a value that is wrong.
-pub(super) fn fault<T>(key: &str, value: &Spanned<T>, why: impl ToString) -> Fault {
-    Fault { why: format!("{key}: {}", why.to_string()), span: value.span() }
 }
 
 impl Timing<'_> {

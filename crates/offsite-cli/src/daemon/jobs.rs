@@ -8,7 +8,6 @@ use offsite::runner::{Clock, ScheduledJob};
 use super::events::{Listener, Notes};
 use crate::config::Config;
 use crate::host::Host;
-use crate::local_time::LocalTime;
 
 /// The jobs of `config`. A config with a fault is not in force, so none is left out.
 pub(super) fn scheduled(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Vec<ScheduledJob> {
@@ -16,7 +15,7 @@ pub(super) fn scheduled(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Vec<Sch
         let (job_name, settings) = (JobName::new(name).ok()?, job.settings().ok()?);
         let notes = Arc::new(Notes { job: job_name.clone() });
         let host = Arc::new(Host::new(job_name.clone(), config.clone(), clock.clone(), notes.clone(), notes));
-        let listener = Listener { clock: clock.clone(), local: LocalTime::of(config, name) };
+        let listener = Listener { clock: clock.clone(), local: config.local_time(name) };
         let scheduled = ScheduledJob::copy(&job.target, job_name, settings, host.clone())
             .after(host)
             .events(Arc::new(listener))

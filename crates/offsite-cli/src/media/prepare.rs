@@ -1,17 +1,16 @@
 //! A new medium for a set.
 
-use offsite::model::FolderId;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::model::Timestamp;
+use offsite::model::{FolderId, Timestamp};
 use offsite::repository::ErrorKind;
 use offsite::{JobFolder, OpenRepository};
 use offsite_backends::{EjectedMedium, KnownMedium, Local, MediaCatalogue, Medium, Removable};
 
 use super::{Inserted, MediaSet};
-use crate::place;
+use crate::recover::recover_at;
 use crate::status::Failure;
 
 /// What was made of a medium.
@@ -59,7 +58,7 @@ impl MediaSet {
                     continue;
                 }
                 Found::Unmarked(local) => {
-                    let (repository, _) = place::recover_at(Arc::new(local), now).await?;
+                    let (repository, _) = recover_at(Arc::new(local), now).await?;
                     let medium = same(&repository, &catalogue, &known).await;
                     match (medium, label) {
                         (Some(medium), Some(label)) if medium.label != label => {

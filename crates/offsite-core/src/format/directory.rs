@@ -1,21 +1,18 @@
 //! The directory of an index: what it says but for the blocks, and where the pages of those lie.
 
-use crate::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::columns::{PageRecord, decode_disk, decode_page};
 use super::error::{FormatError, Result};
-use super::index::{
-    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, check_base, decode_kind, decode_time,
+use super::index_record::{
+    DirectoryRecord, INDEX_BYTES_MAX, IndexReferenceRecord, MachineRecord, WHAT, check_base, decode_kind, decode_time,
 };
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
-    BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, IndexReference, MachineMap, MachineName,
-    MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
+    BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, FolderId, IndexReference, MachineMap,
+    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
 };
-
-const WHAT: &str = "index";
 
 /// The directory of an index: everything but the blocks.
 #[derive(Debug, Clone)]
@@ -257,7 +254,7 @@ impl Directory {
 mod tests {
     use super::*;
     use crate::format::columns::DiskRecord;
-    use crate::format::index::CopyRecord;
+    use crate::format::index_record::CopyRecord;
 
     /// The directory of an index whose one page claims so many rows.
     fn claiming(name: &str, zero_rows: u32, stored_rows: u32) -> Vec<u8> {

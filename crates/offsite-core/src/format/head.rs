@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::error::{FormatError, Result};
-use super::index::{CopyRecord, IndexReferenceRecord, decode_kind, decode_time, encode_kind, encode_status};
+use super::index_record::{CopyRecord, IndexReferenceRecord, decode_kind, decode_time, encode_kind, encode_status};
 use super::{Kind, WireFormat, decode_record, encode_record};
 use crate::retention::Flags;
 use crate::{

@@ -16,6 +16,7 @@ mod error;
 pub mod frame;
 pub mod head;
 pub mod index;
+mod index_record;
 pub mod records;
 
 pub use envelope::{ENVELOPE_BYTES, Envelope, Kind, Protection, decode_record, encode_record};

@@ -2,14 +2,7 @@
 
 use std::fmt;
 
-use super::interval::Schedule;
 use crate::Timestamp;
-
-/// The number of intervals that the clock may have advanced since the last run.
-const INTERVALS_MAX: i64 = 10;
-const DAY_SECS: i64 = 86_400;
-/// The bound for a job without intervals. It is more than a quarter of a year, so a run by hand in each quarter is enough.
-const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS;
 
 /// How a job reads the clock.
 ///
@@ -49,12 +42,6 @@ pub enum ClockReading {
         /// The mark after this reading.
         mark: Timestamp,
     },
-}
-
-/// How far the clock may be ahead of the mark, in seconds.
-pub(super) fn ahead_max_secs(schedule: &Schedule) -> i64 {
-    let of_interval = |secs: i64| secs.saturating_mul(INTERVALS_MAX).max(DAY_SECS);
-    schedule.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
 }
 
 impl ClockReading {

@@ -2,13 +2,16 @@
 
 use jiff::civil::Date;
 
-use super::clock;
 use super::every::{DAY_SECS, Every, Period, TimeOfDay, Unit};
 use crate::Timestamp;
 use crate::retention::Zone;
 
 /// The day from which days are counted. It is a Monday, so that an interval of 7 days starts on Mondays.
 const FIRST_DAY: Date = Date::constant(1969, 12, 29);
+/// The number of intervals that the clock may have advanced since the last run.
+const AHEAD_INTERVALS_MAX: i64 = 10;
+/// The bound for a job without intervals. It is more than a quarter of a year, so a run by hand in each quarter is enough.
+const AHEAD_MAX_SECS: i64 = 100 * DAY_SECS as i64;
 
 /// When a job copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +52,8 @@ impl Schedule {
     /// at least a day. Without intervals it is a hundred days.
     #[must_use]
     pub fn ahead_max_secs(&self) -> i64 {
-        clock::ahead_max_secs(self)
+        let of_interval = |secs: i64| secs.saturating_mul(AHEAD_INTERVALS_MAX).max(DAY_SECS.into());
+        self.interval().map_or(AHEAD_MAX_SECS, |interval| of_interval(interval.period().nominal_secs()))
     }
 
     /// The span that contains `now`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Found, Job};
-use crate::host::one_line;
+use crate::error_text::one_line;
 use crate::status::{Failure, Status};
 use crate::{json, print, render};
 

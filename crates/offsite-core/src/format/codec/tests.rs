@@ -11,7 +11,7 @@ use wincode::config::{Configuration, Deserialize as _, Serialize as _};
 use super::{decode, encode};
 use crate::format::backup_file::BackupFileHeader;
 use crate::format::head::HeadRecord;
-use crate::format::index::DirectoryRecord;
+use crate::format::index_record::DirectoryRecord;
 use crate::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker};
 use crate::format::{ENVELOPE_BYTES, Envelope, Kind};
 

@@ -93,7 +93,7 @@ pub fn cases() -> Vec<&'static str> {
 /// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
 /// let report = check(Arc::new(Memory::new()), &Options::quick()).await;
 /// assert!(report.nothing_failed(), "{report}");
-/// The suite does not know how to start another process, and says so.
+/// // The suite does not know how to start another process, and says so.
 /// assert!(matches!(report.outcome("race_processes"), Some(Outcome::LeftOut(_))));
 /// # });
 /// ```

@@ -1,4 +1,4 @@
-//! What is damaged: found by a verification, or known from earlier ones.
+//! Damage: found by a verification, or known from earlier ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,72 +7,76 @@ use offsite_core::{MachineName, Sequence};
 
 use crate::report::Note;
 
-/// Something that is not what was stored.
+/// An object, or a part of one, that differs from what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The object's key.
+    /// The key of the object.
     pub object: String,
-    /// What is wrong with it.
+    /// What is wrong with it, in words.
     pub what: String,
-    /// The machines and restore points that cannot be restored because of it. Empty if it touches no restore point.
+    /// The machines and restore points that cannot be restored because of it. Empty if no restore point needs what is damaged.
     pub touches: Vec<Touched>,
 }
 
-/// A restore point that damage touches.
+/// A restore point that cannot be restored because of damage, or one machine of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Touched {
-    /// The point.
+    /// The number of the restore point.
     pub sequence: Sequence,
-    /// The machine. `None` stands for all of the point's.
+    /// The machine. `None` means all machines of the point.
     pub machine: Option<MachineName>,
 }
 
-/// What a verification found.
+/// The report of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Restore points looked at.
+    /// The number of restore points that were checked.
     pub points: u64,
-    /// Backup files looked at.
+    /// The number of backup files that were checked.
     pub files: u64,
-    /// Blocks that the points refer to.
+    /// The number of blocks that the restore points refer to.
     pub blocks: u64,
-    /// Bytes of them that were read and compared.
+    /// The bytes of these blocks that were read and compared with their digests.
     pub bytes_read: u64,
-    /// What is damaged. Empty if everything restores.
+    /// The damage that was found. Empty if everything restores.
     pub damage: Vec<Damage>,
-    /// Bytes of blocks that the budget left for the next verification; 0: the pass over all of them has come to its end.
+    /// The bytes of blocks that the budget left for the next verification. 0 means that a pass over all blocks is complete.
     pub bytes_left: u64,
-    /// Whether the gate has ended it. The next one goes on from there.
+    /// `true` if the gate ended the verification. The next one continues from there.
     pub is_stopped: bool,
-    /// What else should be known.
+    /// Further remarks.
     pub notes: Vec<Note>,
-    /// How long it took.
+    /// How long the verification took.
     pub duration: Duration,
 }
 
-/// The machines of restore points that have blocks which a verification found missing, short or wrong, and how many blocks of each. A
-/// run that finds the same bytes intact somewhere puts them back; until then they are told here.
+/// Damage that verifications have found, and that nothing has repaired yet.
+///
+/// It counts blocks that were missing, short or wrong, for each machine and restore point. A later run that finds the same bytes
+/// intact somewhere puts the blocks back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct KnownDamage {
-    /// By restore point, and by machine.
+    /// The number of damaged blocks, by restore point and machine.
     pub points: BTreeMap<Sequence, BTreeMap<MachineName, u64>>,
-    /// Restore points of which nothing tells where their blocks lie: an index that they stand on was found damaged, and still is.
-    /// [`Repair`](crate::Repair) puts it back from its second copy, or makes it again of the backup files.
+    /// Restore points with a damaged index, so that it is unknown where their blocks lie. [`Repair`](crate::Repair) restores the
+    /// index from its second copy, or rebuilds it from the backup files.
     pub unreadable: BTreeSet<Sequence>,
 }
 
 impl KnownDamage {
-    /// Whether nothing is known to be damaged. It may be that nobody has verified.
+    /// Returns `true` if no damage is known.
+    ///
+    /// It may be that nobody has verified.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.points.is_empty() && self.unreadable.is_empty()
     }
 
-    /// How many blocks of a machine in a restore point are damaged.
+    /// The number of damaged blocks of a machine in a restore point.
     #[must_use]
     pub fn blocks(&self, point: Sequence, machine: &MachineName) -> u64 {
         self.points.get(&point).and_then(|machines| machines.get(machine)).copied().unwrap_or(0)

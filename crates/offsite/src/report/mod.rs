@@ -1,4 +1,18 @@
-//! What a run did.
+//! Reports: what a run did, planned and counted.
+//!
+//! Each kind of run returns a report of its own:
+//!
+//! | run | report |
+//! |---|---|
+//! | [`BackupJob`](crate::BackupJob) | [`BackupReport`] |
+//! | [`CopyJob`](crate::CopyJob) | [`CopyReport`], or [`SyncOutcome`] for the sync alone |
+//! | transforms of either job | [`TransformReport`] with an [`OperationReport`] for each [`Operation`] |
+//! | [`Restore`](crate::Restore) | [`RestoreReport`] |
+//! | [`Verify`](crate::Verify) | [`VerifyReport`] |
+//! | [`Export`](crate::Export), [`Import`](crate::Import), [`MapSeed`](crate::MapSeed) | [`ExportReport`], [`ImportReport`], [`MapReport`] |
+//!
+//! A [`Tally`] has the planned cost beside the counted one. A [`Note`], a [`Doubt`] or a [`Reason`] is data; its `Display` is the
+//! sentence that users read.
 
 mod backup;
 mod copy;

@@ -81,12 +81,7 @@ impl Partial {
     /// Makes `PATH.partial`, in place of one that an earlier run left. Refuses if `PATH` is there, or if it is to be replaced and is no
     /// file, or is in use; and a place in a job folder of a repository.
     pub(crate) fn create(path: &Path, content: Content, replace: Replace) -> Result<(Self, File)> {
-        refuse_repository(path)?;
-        let old = match (path.symlink_metadata(), replace) {
-            (Err(_), _) => None,
-            (Ok(_), Replace::Never) => return Err(content.taken(path)),
-            (Ok(_), Replace::WhenWhole) => Some(Old::look(path)?),
-        };
+        let old = Self::look(path, content, replace)?;
         // Behind a link, the file that it leads to is replaced, and the link stays.
         let path = old.as_ref().map_or(path, |old| &old.path);
         let mut partial = path.as_os_str().to_owned();
@@ -104,6 +99,21 @@ impl Partial {
             old.pass_on_to(&file)?;
         }
         Ok((new, file))
+    }
+
+    /// Refuses what [`Partial::create`] refuses before it makes anything.
+    pub(crate) fn examine(path: &Path, content: Content, replace: Replace) -> Result<()> {
+        Self::look(path, content, replace).map(drop)
+    }
+
+    /// The file that is to be replaced, if one is there.
+    fn look(path: &Path, content: Content, replace: Replace) -> Result<Option<Old>> {
+        refuse_repository(path)?;
+        match (path.symlink_metadata(), replace) {
+            (Err(_), _) => Ok(None),
+            (Ok(_), Replace::Never) => Err(content.taken(path)),
+            (Ok(_), Replace::WhenWhole) => Old::look(path).map(Some),
+        }
     }
 
     fn open_locked(path: &Path, partial: &Path, content: Content) -> Result<File> {

@@ -4,7 +4,6 @@ mod dry_run;
 mod guard;
 mod offer;
 mod request;
-mod room;
 mod selection;
 mod source;
 mod sync;
@@ -30,7 +29,6 @@ use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progr
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
-pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
 

@@ -14,9 +14,7 @@ use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHea
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
 use offsite_core::plan::{Address, Cost, Placement, Placer, Plan, sync};
 use offsite_core::retention::Flags;
-use offsite_core::{
-    BlockMap, Head, Index, MachineName, MachineNumber, ObjectId, PointKind, Role, Status, Timestamp,
-};
+use offsite_core::{BlockMap, Head, Index, MachineName, MachineNumber, ObjectId, PointKind, Role, Status, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{PointIndex, number_machines};

@@ -50,11 +50,7 @@ impl Import {
     ///
     /// # Errors
     /// As for [`Import::run`], but for reading blocks and for writing. Whether there is room is in [`ImportPlan::room`], and no error.
-    pub fn plan(
-        &self,
-        reader: impl Read + Seek + Send + 'static,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<ImportPlan>> {
+    pub fn plan(&self, reader: impl Read + Seek + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportPlan>> {
         let reader = Shared(Arc::new(Mutex::new(reader)));
         within(|error| self.tell(error), async move {
             let mut source = Source::new(reader.clone());

@@ -8,16 +8,16 @@ use futures::future::BoxFuture;
 use offsite_core::plan::batches;
 use offsite_core::{DiskMap, DiskName, DiskNumber, Sequence, Timestamp};
 
+use super::Restore;
 use super::disk_target::{DiskTarget, Place};
 use super::intact::KnownLosses;
 use super::target::Prospect;
 use super::work::{Chosen, Order};
-use super::Restore;
+use crate::Result;
 use crate::error::within;
 use crate::reader::job_folder::JobFolder;
 use crate::report::BlockTraffic;
 use crate::seams::blocking;
-use crate::Result;
 
 /// What a restore will take, read and write.
 #[derive(Debug, Clone, PartialEq, Eq)]

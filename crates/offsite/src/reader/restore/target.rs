@@ -15,6 +15,8 @@ use crate::image::{DiskSink, ImageFormat, ImageSink, create, examine, failed};
 use crate::reader::disk_selector::DiskSelector;
 use crate::{Error, Result};
 
+const NO_FOLDER: &str = "the folder cannot be made";
+
 /// What is to be made.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -73,7 +75,7 @@ impl Target {
         match std::fs::create_dir(folder) {
             Ok(()) => self.folders.push(folder.to_owned()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
-            Err(error) => return Err(Error::image(folder, "the folder cannot be made", Some(error))),
+            Err(error) => return Err(Error::image(folder, NO_FOLDER, Some(error))),
         }
         Ok(())
     }
@@ -152,25 +154,31 @@ impl Prospect {
             let device_bytes = examine(&path, request.format, *size_bytes, request.overwrites)?;
             prospect.images.insert(disk, (path, device_bytes));
         }
-        if prospect.images.values().any(|(_, device_bytes)| device_bytes.is_none()) {
-            prospect.free_bytes = free_bytes(&folder)?;
+        let new = prospect.images.values().find(|(_, device_bytes)| device_bytes.is_none());
+        if let Some((path, _)) = new {
+            prospect.free_bytes = free_bytes(&folder, path)?;
         }
         Ok(prospect)
     }
 }
 
-/// What is free in the file system of a folder, which may be yet to be made. `None` where it does not tell.
+/// What is free in the file system of a folder, which may be yet to be made, for the image `path` in it. `None` where it does not tell.
 ///
 /// # Errors
-/// [`Error::Image`] if the folder cannot be made.
-fn free_bytes(folder: &Path) -> Result<Option<u64>> {
-    let not_made = |error: Errno| Error::image(folder, "the folder cannot be made", Some(error.into()));
+/// [`Error::Image`] if the folder cannot be made, or the image in it.
+fn free_bytes(folder: &Path, path: &Path) -> Result<Option<u64>> {
     let existing = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
     let existing = existing.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !existing.is_dir() {
-        return Err(not_made(Errno::NOTDIR));
+        return Err(Error::image(existing, NO_FOLDER, Some(Errno::EXIST.into())));
     }
-    access(existing, Access::WRITE_OK).map_err(not_made)?;
+    if let Err(error) = access(existing, Access::WRITE_OK) {
+        let (path, detail) = match folder.is_dir() {
+            true => (path, "no permission to write in its folder"),
+            false => (folder, NO_FOLDER),
+        };
+        return Err(Error::image(path, detail, Some(error.into())));
+    }
     Ok(statvfs(existing).ok().map(|free| free.f_bavail.saturating_mul(free.f_frsize)))
 }
 

@@ -135,7 +135,7 @@ impl Story {
             ),
         );
         let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?;
-        let copy = copy.retention(policy()?);
+        let copy = copy.transforms(policy()?);
         let mut account = Account::default();
         let mut rows = vec![["day", "backup", "copy", "transform"].map(str::to_owned).to_vec()];
         for day in 0..DAYS {

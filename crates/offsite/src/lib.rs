@@ -44,9 +44,10 @@ mod teller;
 
 pub use bytes::Bytes;
 pub use commit::remove_job::RemovedJob;
+pub use commit::room::Room;
 pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
 pub use exchange::export::{Export, ExportPlan};
-pub use exchange::import::Import;
+pub use exchange::import::{Import, ImportPlan};
 pub use exchange::map::{MapPlan, MapSeed};
 pub use file_user::FileUser;
 pub use folder::disks::DiskSummary;
@@ -58,7 +59,7 @@ pub use image::testing;
 pub use image::{DiskImage, DiskSink, ImageSource};
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
-pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
+pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
 pub use now::Now;
@@ -71,7 +72,7 @@ pub use reader::disk_reader::{DiskExtent, DiskReader};
 pub use reader::disk_selector::DiskSelector;
 pub use reader::disk_stream::DiskStream;
 pub use reader::job_folder::{JobFolder, PointSelector};
-pub use reader::restore::{DiskTarget, Restore};
+pub use reader::restore::{DiskTarget, PlannedDisk, Restore, RestorePlan};
 pub use reader::snapshot::{MachineSnapshot, Snapshot};
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use recovery::verify::Verify;
@@ -115,7 +116,10 @@ pub mod selection {
 pub mod plan {
     pub use offsite_core::plan::Cost;
 
-    pub use crate::{BackupPlan, ExportPlan, MapPlan, PlannedBackup, PlannedOperation, PlannedSync, RunPlan};
+    pub use crate::{
+        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedSync,
+        RestorePlan, RunPlan,
+    };
 }
 
 /// How long another host waits for a sign of life of a writer.

@@ -4,7 +4,6 @@ mod dry_run;
 mod guard;
 mod offer;
 mod request;
-mod room;
 mod selection;
 mod source;
 mod sync;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::retention::{Policy, Simple};
+use offsite_core::retention::Policy;
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
@@ -24,13 +23,12 @@ use crate::folder::verification_notes::VerificationNotes;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
+use crate::report::{CopyReport, Doubt, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
-pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
 
@@ -138,30 +136,11 @@ impl CopyJob {
         self
     }
 
-    /// How many restore points the chain keeps: a policy that only counts.
+    /// What the transform phase does: retention, merging and all else that can be chosen. A policy, or a count of restore points, stands
+    /// for [`Transforms::keeping`] it.
     #[must_use]
-    pub fn keep(self, policy: Simple) -> Self {
-        self.retention(Policy::new(policy))
-    }
-
-    /// Which restore points are kept, in the chain and as archives beside it.
-    #[must_use]
-    pub fn retention(mut self, policy: Policy) -> Self {
-        self.transforms.retention = Some(policy);
-        self
-    }
-
-    /// How the oldest increments are merged into the full.
-    #[must_use]
-    pub fn merge(mut self, method: MergeMethod) -> Self {
-        self.transforms.merge = method;
-        self
-    }
-
-    /// What the transform phase does: retention, merging and all else that can be chosen.
-    #[must_use]
-    pub fn transforms(mut self, transforms: Transforms) -> Self {
-        self.transforms = transforms;
+    pub fn transforms(mut self, transforms: impl Into<Transforms>) -> Self {
+        self.transforms = transforms.into();
         self
     }
 

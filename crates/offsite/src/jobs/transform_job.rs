@@ -42,10 +42,11 @@ impl TransformJob {
         }
     }
 
-    /// What is done: retention, merging and all else that can be chosen.
+    /// What is done: retention, merging and all else that can be chosen. A policy, or a count of restore points, stands for
+    /// [`Transforms::keeping`] it.
     #[must_use]
-    pub fn transforms(mut self, transforms: Transforms) -> Self {
-        self.transforms = transforms;
+    pub fn transforms(mut self, transforms: impl Into<Transforms>) -> Self {
+        self.transforms = transforms.into();
         self
     }
 

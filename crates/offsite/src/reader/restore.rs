@@ -2,6 +2,7 @@
 
 mod disk_target;
 mod intact;
+mod plan;
 mod target;
 mod work;
 
@@ -24,6 +25,7 @@ use crate::teller::{Control, Teller};
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use disk_target::DiskTarget;
+pub use plan::{PlannedDisk, RestorePlan};
 
 /// A restore of one machine.
 ///

@@ -206,12 +206,13 @@ impl Repair {
         let is_mended = target.is_new || !report.is_intact();
         let known = self.known_damage(&survey, &target, is_mended, writes).await?;
         if target.is_new {
-            let mut next = self.successor(&survey, target.head.clone())?;
+            let mut next = self.successor(&survey, &target.head)?;
             let since = next.number;
             next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement::new(since, what, bytes)));
             report.head = Some(next.number);
             if writes {
-                prove(&survey, &target).await?;
+                // As every writer, it commits no chain but one that was opened as a reader opens it.
+                (next.chain, next.files) = prove(&survey, &target).await?.into_parts();
                 survey.refuse_newer_heads().await?;
                 // First, as every writer does: a chain that is committed has a second copy.
                 put_head_copy(&self.repository, &layout, &next).await?;
@@ -299,8 +300,9 @@ impl Repair {
         Ok(damaged)
     }
 
-    /// The repaired head: no writer that was at work can commit after it.
-    fn successor(&self, survey: &Survey, mut head: Head) -> Result<Head> {
+    /// The repaired head, whose chain is yet to be proven: no writer that was at work can commit after it.
+    fn successor(&self, survey: &Survey, head: &Head) -> Result<Head> {
+        let mut head = head.clone();
         let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
         let number = number.ok_or_else(|| used_up(&self.job, "numbers of heads"))?;
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);

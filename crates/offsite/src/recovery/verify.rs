@@ -48,14 +48,14 @@ impl Verify {
         }
     }
 
-    /// Also reads every block and compares it with its digest.
+    /// Also reads blocks and compares them with their digests: every one, or as many as the [budget](Verify::budget_bytes) allows.
     #[must_use]
     pub fn read_data(mut self, read_data: bool) -> Self {
         self.read_data = read_data;
         self
     }
 
-    /// Reads blocks, and no more than about so many bytes of them: it goes on where the verification before it ended, and starts
+    /// Reads blocks as well, but no more than about so many bytes of them, with [`Verify::read_data`] or without: it goes on where the verification before it ended, and starts
     /// over when it has read all. Blocks that come to be written meanwhile are read in this pass or in the next one.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {

@@ -40,7 +40,11 @@ impl Scene {
             }
             truth.record(&machines, &NAMES, day(number));
             machines.backup(&primary, &NAMES).keep(keep(9)).run(day(number)).await.unwrap();
-            copy_job(&primary, &second).keep(keep(points)).merge(method).run(day(number)).await.unwrap();
+            copy_job(&primary, &second)
+                .transforms(offsite::Transforms::keeping(keep(points)).merge(method))
+                .run(day(number))
+                .await
+                .unwrap();
         }
         Self { target: (*target).clone(), truth }
     }

@@ -5,12 +5,12 @@ use offsite_core::plan::Cost;
 use offsite_core::{MachineName, PointKind, Role, Timestamp};
 
 use super::offer::{Offer, Settled};
-use super::room::Room;
 use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
+use crate::commit::room::Room;
 use crate::commit::writer::WriterSettings;
 use crate::error::within;
 use crate::folder::layout::Layout;
@@ -104,7 +104,7 @@ impl CopyJob {
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let copies = stored.machines.clone();
-            let room = self.room(&stored.plan).await?;
+            let room = Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?;
             let predecessor_flags = stored.predecessor;
             let Settled { point, plan, spare_before, .. } = stored.settle(&dry_run.head, &self.target, None)?;
             let full = point.kind == PointKind::Full;

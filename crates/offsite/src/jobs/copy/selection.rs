@@ -38,26 +38,31 @@ impl Selection {
         Self { include: named(&machines), exclude: MachineFilter::default() }
     }
 
-    /// Machines by name, tag or container; all, if there are none.
+    /// Machines by name, tag or container, beside those that were named before. As long as none are named, all are taken.
     #[must_use]
     pub fn include(mut self, filter: MachineFilter) -> Self {
-        self.include = filter;
+        extend(&mut self.include, filter);
         self
     }
 
-    /// Those of them that are left out.
+    /// Leaves these out, beside those that were left out before.
     #[must_use]
     pub fn exclude(mut self, filter: MachineFilter) -> Self {
-        self.exclude = filter;
+        extend(&mut self.exclude, filter);
         self
     }
 
-    /// Leaves these machines out as well.
+    /// Leaves these machines out, beside those that were left out before.
     #[must_use]
-    pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
-        self.exclude.machines.extend(named(&exclude).machines);
-        self
+    pub fn without(self, exclude: Vec<MachineName>) -> Self {
+        self.exclude(named(&exclude))
     }
+}
+
+fn extend(filter: &mut MachineFilter, other: MachineFilter) {
+    filter.machines.extend(other.machines);
+    filter.containers.extend(other.containers);
+    filter.tags.extend(other.tags);
 }
 
 fn named(machines: &[MachineName]) -> MachineFilter {
@@ -362,5 +367,21 @@ fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
         Decision::InTarget => MachineOutcome::Absent { why: Reason::InTarget },
         Decision::Incomplete => MachineOutcome::Absent { why: Reason::NoWholePoint },
         _ => MachineOutcome::Absent { why: Reason::Missing },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_and_what_is_left_out_adds_up_in_any_order() {
+        let name = |name: &str| MachineName::new(name).unwrap();
+        let tag = MachineFilter::default().with_tags([Pattern::new("gold")]);
+        let both = Selection::machines(vec![name("a")]).exclude(tag.clone()).without(vec![name("b")]);
+        assert_eq!(both.exclude, Selection::all().without(vec![name("b")]).exclude(tag.clone()).exclude);
+        assert_eq!((both.exclude.machines.len(), both.exclude.tags.len()), (1, 1));
+        let included = both.include(tag).include;
+        assert_eq!((included.machines.len(), included.tags.len()), (1, 1));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
-use offsite_core::retention::{Ageing, DeletedMachines, Policy};
+use offsite_core::retention::{Ageing, DeletedMachines, Policy, Simple};
 use offsite_core::schedule::Schedule;
 use offsite_core::{RestorePoint, Timestamp};
 
@@ -41,10 +41,10 @@ pub struct Transforms {
 }
 
 impl Transforms {
-    /// Keeps what `policy` says.
+    /// Keeps what `policy` says: a [`Policy`], or a [`Simple`] that counts the newest restore points.
     #[must_use]
-    pub fn keeping(policy: Policy) -> Self {
-        Self { retention: Some(policy), ..Self::default() }
+    pub fn keeping(policy: impl Into<Policy>) -> Self {
+        Self { retention: Some(policy.into()), ..Self::default() }
     }
 
     /// What is kept. `None` keeps everything, for ever.
@@ -122,6 +122,18 @@ impl Transforms {
         let ahead_max_secs = self.clock_ahead_max_secs.unwrap_or_else(|| Schedule::Immediate.ahead_max_secs());
         let known = self.elsewhere.iter().map(|point| point.time).max();
         ClockRule { ahead_max_secs, known, is_trusted: self.trusts_clock }
+    }
+}
+
+impl From<Policy> for Transforms {
+    fn from(policy: Policy) -> Self {
+        Self::keeping(policy)
+    }
+}
+
+impl From<Simple> for Transforms {
+    fn from(policy: Simple) -> Self {
+        Self::keeping(policy)
     }
 }
 

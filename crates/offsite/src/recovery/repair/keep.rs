@@ -12,10 +12,11 @@ use offsite_core::{
 };
 
 use super::LeftOut;
-use super::known::{Known, paths};
+use super::known::Known;
 use super::reading::is_whole;
 use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
+use crate::commit::read_back::paths;
 use crate::commit::writer::used_up;
 use crate::folder::verification_notes::Place;
 use crate::{Error, Result};

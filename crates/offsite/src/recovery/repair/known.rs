@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, RestorePoint, Sequence};
 
 use super::reading::{Reading, Readings, is_whole};
+use crate::commit::read_back::paths;
 
 /// What is known of a chain.
 #[derive(Debug, Default)]
@@ -76,25 +77,9 @@ impl Known {
     }
 }
 
-/// The ways on which states are overlaid: each archive alone, from each full onwards, and from it back.
-pub(super) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
-    let mut paths: Vec<Vec<&RestorePoint>> = chain.archives().iter().map(|archive| vec![archive]).collect();
-    let points = chain.points();
-    for (position, full) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full) {
-        let of = |kind: PointKind| move |point: &&RestorePoint| point.kind == kind;
-        let forward = points[position + 1..].iter().take_while(of(PointKind::Increment));
-        paths.push(std::iter::once(full).chain(forward).collect());
-        let back: Vec<_> = points[..position].iter().rev().take_while(of(PointKind::Rollback)).collect();
-        if !back.is_empty() {
-            paths.push(std::iter::once(full).chain(back).collect());
-        }
-    }
-    paths
-}
-
 #[cfg(test)]
 mod tests {
-    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, Status, Timestamp};
+    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, PointKind, Status, Timestamp};
 
     use super::*;
 

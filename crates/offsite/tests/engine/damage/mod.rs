@@ -79,7 +79,7 @@ struct Scene {
 /// So many points, and the newest week's.
 fn copy(primary: &OpenRepository, second: &OpenRepository, points: u32) -> CopyJob {
     let gfs = Gfs::new(1, 0, 0, 0).unwrap();
-    copy_job(primary, second).retention(Policy::new(keep(points)).with_gfs(gfs))
+    copy_job(primary, second).transforms(Policy::new(keep(points)).with_gfs(gfs))
 }
 
 impl Scene {

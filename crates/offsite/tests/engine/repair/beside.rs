@@ -100,7 +100,7 @@ async fn a_backup_file_that_goes_after_it_was_listed_proves_no_index() {
     for number in 0..2 {
         machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
-        copy_job(&primary, &second).keep(keep(9)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(9)).run(day(number)).await.unwrap();
     }
     let head = newest_head(&target, COPY);
     let newest = head.chain.latest().unwrap();

@@ -50,7 +50,8 @@ impl Scene {
             machines.backup(&primary, &NAMES).keep(keep(9)).run(day(number)).await.unwrap();
             // No merge before the last evening but one.
             let points = if number < 4 { 9 } else { points_in_the_end };
-            let copy = copy_job(&primary, &second).keep(keep(points)).merge(MergeMethod::Adopt);
+            let copy = copy_job(&primary, &second)
+                .transforms(offsite::Transforms::keeping(keep(points)).merge(MergeMethod::Adopt));
             copy.run(day(number)).await.unwrap();
             for key in keys(&target, &format!("{COPY}/index")) {
                 if !indexes.iter().any(|(known, _)| *known == key) {

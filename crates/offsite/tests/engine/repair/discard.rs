@@ -61,7 +61,7 @@ async fn what_arrived_of_an_incomplete_machine_is_not_let_go() {
     scene.machines.fill_with_noise("app01");
     scene.truth.record(&scene.machines, &["app01"], day(8));
     scene.machines.backup(&primary, &["app01"]).run(day(8)).await.unwrap();
-    let copy = copy_job(&primary, &repository).keep(keep(9));
+    let copy = copy_job(&primary, &repository).transforms(keep(9));
     let only = Some(std::iter::once(MachineName::new("app01").unwrap()).collect());
     let request = SyncRequest::at(day(8)).machines(only);
     let gate = StopAfter::new(4 * BLOCK);

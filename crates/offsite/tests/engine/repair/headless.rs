@@ -67,7 +67,7 @@ async fn a_second_copy_that_is_damaged_and_newer_than_any_head_lets_the_indexes_
     scene.machines.change("web01", 1);
     scene.truth.record(&scene.machines, &names, day(8));
     scene.machines.backup(&primary, &names).keep(keep(4)).run(day(8)).await.unwrap();
-    copy_job(&primary, &open_memory(&memory).await).keep(keep(9)).run(day(8)).await.unwrap();
+    copy_job(&primary, &open_memory(&memory).await).transforms(keep(9)).run(day(8)).await.unwrap();
     let after = newest_head(&memory, COPY);
     let points: Vec<Sequence> = after.chain.all().map(|point| point.sequence).collect();
     assert_eq!(points.len(), before.chain.all().count() + 1);

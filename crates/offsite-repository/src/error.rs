@@ -10,6 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed. Two kinds differ only where a caller acts differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No object has that name.
@@ -71,6 +72,7 @@ impl fmt::Display for ErrorKind {
 
 /// What a caller should do about an error. The engine's errors have the same classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorClass {
     /// Run the whole operation again later: the place does not answer, or its medium is away. An operation that wrote reads back

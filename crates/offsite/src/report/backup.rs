@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use crate::report::{Reason, Tally, TransformReport};
+use crate::report::{ImageWarning, Reason, Tally, TransformReport};
 
 /// A machine of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineBackup {
     /// Which.
@@ -19,11 +20,12 @@ pub struct MachineBackup {
     /// Plain bytes of the blocks that were stored.
     pub changed_bytes: u64,
     /// What there is to say of its images: that one was written to while it was read, or looks like another format by now.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<ImageWarning>,
 }
 
 /// A machine that a backup has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineFailure {
     /// Which.
@@ -34,6 +36,7 @@ pub struct MachineFailure {
 
 /// A backup job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BackupReport {
     /// The number of the new restore point.

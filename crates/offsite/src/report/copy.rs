@@ -7,6 +7,7 @@ use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
 /// A machine of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineCopy {
     /// Which.
@@ -23,6 +24,7 @@ pub struct MachineCopy {
 
 /// What became of a machine that a copy job selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineReport {
     /// Which.
@@ -76,6 +78,7 @@ impl MachineOutcome {
 
 /// A sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncOutcome {
     /// The restore point; none if nothing was new, or nothing arrived.
@@ -98,6 +101,7 @@ impl SyncOutcome {
 
 /// The sync of a copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncReport {
     /// The number of the new restore point in the target.
@@ -116,6 +120,7 @@ pub struct SyncReport {
 
 /// A copy job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CopyReport {
     /// The restore point; none if nothing was new, or nothing arrived.

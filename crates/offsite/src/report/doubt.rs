@@ -8,6 +8,7 @@ use crate::JobName;
 
 /// What nobody is likely to have meant, though nothing has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Doubt {
     /// A pattern matches nothing in the sources.
@@ -39,6 +40,7 @@ pub enum Doubt {
 
 /// Where a pattern stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternPlace {
     /// Among what the selection includes.
@@ -51,6 +53,7 @@ pub enum PatternPlace {
 
 /// What a pattern is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternKind {
     /// The names of machines.

@@ -6,6 +6,7 @@ use crate::report::Tally;
 
 /// A seed that was mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MapReport {
     /// Restore points taken over.
@@ -20,6 +21,7 @@ pub struct MapReport {
 
 /// A machine in an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportedMachine {
     /// Which.
@@ -32,6 +34,7 @@ pub struct ExportedMachine {
 
 /// Machines that were exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportReport {
     /// The newest of the restore points that their states are taken from.
@@ -48,6 +51,7 @@ pub struct ExportReport {
 
 /// An export that was imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ImportReport {
     /// The job that it was exported from, as it says itself.

@@ -5,11 +5,12 @@ use std::fmt;
 use offsite_core::schedule::ClockReading;
 use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp};
 
-use crate::report::{ErrorSummary, Reason};
+use crate::report::{DamagedHead, ErrorSummary, IndexLoss, Reason};
 use crate::{Bytes, JobName};
 
 /// Something that a job was to look at, and could not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Unseen {
     /// A repository that was not opened.
@@ -37,10 +38,8 @@ pub enum Unseen {
     Heads {
         /// The job.
         job: JobName,
-        /// The repository.
-        location: String,
-        /// What is damaged.
-        what: String,
+        /// One of these heads.
+        head: DamagedHead,
     },
     /// Another place that the job writes to in turn: retention does not count the restore points there.
     Elsewhere {
@@ -53,6 +52,7 @@ pub enum Unseen {
 
 /// What a report has to say beside its results.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
     /// Something that the job was to look at was not seen. What is not seen does not count as gone.
@@ -236,8 +236,8 @@ pub enum Note {
     },
     /// A repair found an index, and not which restore point it was for.
     IndexUnassigned {
-        /// The index, and what is wrong with it.
-        what: String,
+        /// What is wrong with it.
+        why: IndexLoss,
     },
 }
 
@@ -255,7 +255,7 @@ impl fmt::Display for Unseen {
             Self::Folder { name, location, why } => {
                 write!(formatter, "not looked at: the folder {name} of {location}: {why}")
             }
-            Self::Heads { what, .. } => formatter.write_str(what),
+            Self::Heads { head, .. } => head.fmt(formatter),
             Self::Elsewhere { name, why } => write!(formatter, "retention does not count what is on {name}: {why}"),
         }
     }
@@ -373,7 +373,7 @@ impl fmt::Display for Note {
                 "there is a second copy of head {copy}, and the newest head is {newest}: heads are lost, or a run was cut off as it \
                  committed"
             ),
-            Self::IndexUnassigned { what } => formatter.write_str(what),
+            Self::IndexUnassigned { why } => why.fmt(formatter),
         }
     }
 }

@@ -7,6 +7,7 @@ use offsite_core::{MachineName, Sequence};
 
 /// What a transform does to a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Operation {
     /// Blocks that were known to be damaged are put back, for every point that needs them.
@@ -91,6 +92,7 @@ pub enum Operation {
 
 /// How blocks get from one backup file of a repository to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Carriage {
     /// Each is read, checked and written.
     Moved {
@@ -103,6 +105,7 @@ pub enum Carriage {
 
 /// Where blocks were found that are damaged elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HealedFrom {
     /// In another block of the chain itself.
     Chain,
@@ -112,6 +115,7 @@ pub enum HealedFrom {
 
 /// Where the blocks of a point come from that becomes a full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FullFrom {
     /// They are read whole from the source.
     Source,
@@ -121,6 +125,7 @@ pub enum FullFrom {
 
 /// How the oldest increments go into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MergeMethod {
     /// As the repository can: adopting where holes can be punched, folding where files can be written into, and else
     /// adopting.
@@ -134,6 +139,7 @@ pub enum MergeMethod {
 
 /// Why a merge was done by one method and not by the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MergeReason {
     /// The job asks for that method.
@@ -160,6 +166,7 @@ pub enum MergeReason {
 
 /// Why a repository does not clone blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MoveReason {
     /// It cannot clone.

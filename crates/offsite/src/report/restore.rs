@@ -9,13 +9,15 @@ use crate::report::BlockTraffic;
 
 /// A restored disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestoredDisk {
     /// The disk's number in its machine.
     pub number: DiskNumber,
     /// What the disk is called.
     pub name: DiskName,
-    /// The image or the block device. A stream has no path.
+    /// The image or the block device. A stream has no path. In what the feature `serde` writes, U+FFFD stands for what is no text.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub path: Option<std::path::PathBuf>,
     /// The disk's size.
     pub size_bytes: u64,
@@ -29,6 +31,7 @@ pub struct RestoredDisk {
 
 /// A restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestoreReport {
     /// The restore point.
@@ -41,4 +44,10 @@ pub struct RestoreReport {
     pub traffic: BlockTraffic,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// A path that is no text is no reason to lose a report.
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(path: &Option<std::path::PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&path.as_ref().map(|path| path.to_string_lossy()), serializer)
 }

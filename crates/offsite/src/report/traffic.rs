@@ -7,6 +7,7 @@ use offsite_repository::Counts;
 
 /// What was done to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BlockTraffic {
     /// Bytes read from backup files.
@@ -27,6 +28,7 @@ impl BlockTraffic {
 
 /// An operation's plan beside what was counted while it ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Tally {
     /// What the plan said.

@@ -6,6 +6,7 @@ use crate::report::{KnownDamage, Note, Operation, Tally, VerifyReport};
 
 /// A transform, with its plan and count.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct OperationReport {
     /// What it did.
@@ -16,6 +17,7 @@ pub struct OperationReport {
 
 /// What retention, transforms and release did to a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TransformReport {
     /// What was done to the chain, in that order.
@@ -44,6 +46,7 @@ impl TransformReport {
 
 /// What a release gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Released {
     /// Bytes of storage that came back, as the indexes tell.

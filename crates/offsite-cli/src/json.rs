@@ -15,6 +15,7 @@ use offsite::report::{
     BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, MachineOutcome, MachineReport, MapReport,
     Operation, RestoreReport, Tally, TransformReport,
 };
+use offsite::repository::Key;
 use offsite::retention::Verdict;
 use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, Room, RunPlan, VerifyReport};
 use offsite_backends::EjectedMedium;
@@ -114,7 +115,7 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
                 "disk_bytes": machine.disk_bytes,
                 "read_bytes": machine.read_bytes,
                 "changed_bytes": machine.changed_bytes,
-                "warnings": machine.warnings,
+                "warnings": machine.warnings.iter().map(words::image).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -349,10 +350,10 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
         json!({
             "sequence": left.sequence.0,
             "machine": left.machine.as_ref().map(|machine| machine.as_str()),
-            "why": left.why,
+            "why": left.reason(),
         })
     });
-    let unneeded = report.unneeded.iter().map(|file| json!({ "object": file.object, "bytes": file.bytes }));
+    let unneeded = report.unneeded.iter().map(|file| json!({ "object": file.object.as_str(), "bytes": file.bytes }));
     json!({
         "job": job,
         "basis": match report.basis {
@@ -360,10 +361,10 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
             Basis::HeadCopy => "head copy",
             Basis::Indexes => "indexes",
         },
-        "damaged_heads": report.damaged_heads,
-        "restored": report.restored,
-        "salvaged": report.salvaged,
-        "rewritten": report.rewritten,
+        "damaged_heads": keys(&report.damaged_heads),
+        "restored": keys(&report.restored),
+        "salvaged": keys(&report.salvaged),
+        "rewritten": keys(&report.rewritten),
         "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "left_out": left_out.collect::<Vec<_>>(),
         "unneeded": unneeded.collect::<Vec<_>>(),
@@ -390,7 +391,11 @@ fn damage(damage: &Damage) -> Value {
             })
         })
         .collect();
-    json!({ "object": damage.object, "what": damage.what, "touches": touches })
+    json!({ "object": damage.object.as_str(), "what": words::damage(&damage.what), "touches": touches })
+}
+
+fn keys(keys: &[Key]) -> Vec<&str> {
+    keys.iter().map(Key::as_str).collect()
 }
 
 fn verification(report: &VerifyReport) -> Value {

@@ -12,6 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Two kinds differ only if a caller acts differently on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// There is no object with that name.
@@ -75,6 +76,7 @@ impl fmt::Display for ErrorKind {
 ///
 /// The errors of the engine have the same classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorClass {
     /// Run the whole operation again later. The place does not answer, or its medium is away. If the operation has written

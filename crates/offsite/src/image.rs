@@ -33,6 +33,7 @@ pub(crate) use io_error::failed;
 pub(crate) use names::disk_names;
 
 use crate::files::partial::{Content, Partial, Replace};
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// A disk to back up: an image's file, a block device, or a [`DiskImage`] of your own.
@@ -68,7 +69,7 @@ pub(crate) struct OpenImage {
     pub(crate) image: Arc<dyn DiskImage>,
     pub(crate) format: ImageFormat,
     /// What there is to say of that format.
-    pub(crate) warning: Option<String>,
+    pub(crate) warning: Option<ImageWarning>,
 }
 
 impl ImageSource {

@@ -37,6 +37,9 @@ pub mod runner;
 #[cfg(test)]
 mod sample;
 mod seams;
+#[cfg(test)]
+#[cfg(feature = "serde")]
+mod serialized;
 #[cfg(offsite_simulation)]
 #[doc(hidden)]
 pub mod simulation;

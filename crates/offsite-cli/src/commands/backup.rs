@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         print::problem(format_args!("machine {} was not backed up: {why}", machine.name));
     }
     for warning in report.machines.iter().flat_map(|machine| &machine.warnings) {
-        print::warning(warning);
+        print::warning(words::image(warning));
     }
     let is_clean = report.transform.is_well()
         && report.failed.is_empty()

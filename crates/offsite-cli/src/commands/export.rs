@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
         if arguments.json {
             json::print(&json::planned::export(arguments.job.as_str(), &plan))?;
         } else {
-            let local = LocalTime::of(&config, arguments.job.as_str());
+            let local = config.local_time(arguments.job.as_str());
             print::text(planned::export(arguments.job.as_str(), &plan, to, &local));
         }
         return Ok(Status::Done);

@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         if arguments.json {
             json::print(&json::planned::import(arguments.job.as_str(), &plan))?;
         } else {
-            let local = LocalTime::of(&config, arguments.job.as_str());
+            let local = config.local_time(arguments.job.as_str());
             print::text(planned::import(arguments.job.as_str(), &plan, &local));
         }
         return Ok(if plan.room.is_enough() { Status::Done } else { Status::Warnings });

@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
         if arguments.json {
             json::print(&json::planned::map(arguments.job.as_str(), seed_job.as_str(), &plan))?;
         } else {
-            let local = LocalTime::of(&config, arguments.job.as_str());
+            let local = config.local_time(arguments.job.as_str());
             print::text(planned::map(arguments.job.as_str(), seed_job.as_str(), &seed.location(), &plan, &local));
         }
         return Ok(Status::Done);

@@ -66,7 +66,7 @@ async fn plan(arguments: &Restore, restore: &RestoreJob, config: &Config, stop: 
     if arguments.json {
         json::print(&json::planned::restore(arguments.machine.as_str(), &plan))?;
     } else {
-        let local = LocalTime::of(config, arguments.job.as_str());
+        let local = config.local_time(arguments.job.as_str());
         print::text(planned::restore(arguments.machine.as_str(), &plan, &local));
     }
     Ok(if plan.is_whole() && plan.fits() { Status::Done } else { Status::Warnings })

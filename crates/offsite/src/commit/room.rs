@@ -11,6 +11,7 @@ const ROOT_BYTES: u64 = 64 << 10;
 
 /// The room that an operation needs, and that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Room {
     /// What is taken at the peak, before anything comes back.

@@ -10,6 +10,7 @@ use crate::JobName;
 
 /// A side of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Side {
     /// What is read from: the source of a copy, the repository of a restore, an export that is imported.
@@ -22,9 +23,11 @@ pub enum Side {
 
 /// Where an error happened, as far as its variant does not say and as far as it is known. The accessors of [`Error`] read it.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ErrorPlace(Option<Box<Known>>);
 
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Known {
     side: Option<Side>,
     location: Option<String>,

@@ -4,6 +4,7 @@ use offsite_core::{DiskNumber, MachineName, Sequence};
 
 /// What is damaged. It decides what is lost by that, and what can bring it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DamagedPart {
     /// The marker of a repository. [`OpenRepository::recover`](crate::OpenRepository::recover) makes it anew.

@@ -274,6 +274,7 @@ impl Export {
 
 /// What an export would have and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportPlan {
     /// The newest of the restore points that the machines' states are taken from.

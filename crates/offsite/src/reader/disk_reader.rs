@@ -41,6 +41,7 @@ struct Disk {
 
 /// A range of a disk that is stored, or that is zero throughout.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DiskExtent {
     /// The bytes.
     pub range: Range<u64>,

@@ -14,10 +14,11 @@ use crate::claims::lease::{Hold, is_held};
 use crate::claims::pin::Pin;
 use crate::error::within;
 use crate::folder::disks::DiskSummary;
-use crate::folder::heads::Heads;
+use crate::folder::heads::{Heads, Newest};
 use crate::folder::job_folders;
 use crate::folder::layout::Layout;
 use crate::reader::indexes::Indexes;
+use crate::report::DamagedHead;
 use crate::{DamagedPart, Error, ErrorPlace, JobName, OpenRepository, Progress, Result};
 
 /// A job's restore points as they are at one moment, for reading.
@@ -26,7 +27,7 @@ pub struct JobFolder {
     repository: OpenRepository,
     layout: Layout,
     head: Head,
-    damaged_heads: Vec<String>,
+    damaged_heads: Vec<DamagedHead>,
 }
 
 /// Which restore point.
@@ -60,8 +61,8 @@ impl JobFolder {
                 let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
                 return Err(Error::unknown_job(job, repository.location(), known));
             };
-            let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
-            Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+            let Newest { head, damaged: damaged_heads } = newest;
+            Ok(Self { repository: repository.clone(), layout, head, damaged_heads })
         })
     }
 
@@ -153,9 +154,9 @@ impl JobFolder {
         self.head.files.len()
     }
 
-    /// Heads newer than the one that was opened, which cannot be read, each with the reason. What they committed is not seen.
+    /// Heads newer than the one that was opened, which cannot be read, the newest first. What they committed is not seen.
     #[must_use]
-    pub fn damaged_heads(&self) -> &[String] {
+    pub fn damaged_heads(&self) -> &[DamagedHead] {
         &self.damaged_heads
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use crate::report::{Reason, Tally, TransformReport};
+use crate::report::{ImageWarning, Reason, Tally, TransformReport};
 
 /// The part of a backup report about one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineBackup {
     /// The name of the machine.
@@ -18,13 +19,14 @@ pub struct MachineBackup {
     pub read_bytes: u64,
     /// The number of bytes of the blocks that were stored, before compression.
     pub changed_bytes: u64,
-    /// Warnings about its images, in words. For example, something wrote to an image during the backup, or an image looks like
-    /// another format now.
-    pub warnings: Vec<String>,
+    /// Warnings about its images. For example, something wrote to an image during the backup, or an image looks like another format
+    /// now.
+    pub warnings: Vec<ImageWarning>,
 }
 
 /// A machine that a backup has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineFailure {
     /// The name of the machine.
@@ -35,6 +37,7 @@ pub struct MachineFailure {
 
 /// The report of a backup job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BackupReport {
     /// The number of the new restore point.

@@ -7,6 +7,7 @@ use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
 /// A machine that a sync has copied completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineCopy {
     /// The name of the machine.
@@ -23,6 +24,7 @@ pub struct MachineCopy {
 
 /// The outcome of one machine that a copy job selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineReport {
     /// The name of the machine.
@@ -76,6 +78,7 @@ impl MachineOutcome {
 
 /// The result of a sync, with or without a new restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncOutcome {
     /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.
@@ -101,6 +104,7 @@ impl SyncOutcome {
 
 /// A restore point that a sync has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncReport {
     /// The number of the new restore point in the target.
@@ -119,6 +123,7 @@ pub struct SyncReport {
 
 /// The report of a copy job's run: one sync, then the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CopyReport {
     /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.

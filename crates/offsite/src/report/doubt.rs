@@ -10,6 +10,7 @@ use crate::JobName;
 ///
 /// Nothing has failed. `Display` explains the doubt in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Doubt {
     /// A pattern matches nothing in the sources.
@@ -41,6 +42,7 @@ pub enum Doubt {
 
 /// The setting that has a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternPlace {
     /// The filter of included machines.
@@ -53,6 +55,7 @@ pub enum PatternPlace {
 
 /// What a pattern is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternKind {
     /// The names of machines.

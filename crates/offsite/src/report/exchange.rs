@@ -6,6 +6,7 @@ use crate::report::Tally;
 
 /// The report of a seed that was mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MapReport {
     /// The number of restore points that were taken over.
@@ -20,6 +21,7 @@ pub struct MapReport {
 
 /// A machine in an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportedMachine {
     /// The name of the machine.
@@ -32,6 +34,7 @@ pub struct ExportedMachine {
 
 /// The report of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportReport {
     /// The number of the newest restore point that a machine's state is taken from.
@@ -48,6 +51,7 @@ pub struct ExportReport {
 
 /// The report of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ImportReport {
     /// The name of the job from which it was exported, as the export says.

@@ -5,11 +5,12 @@ use std::fmt;
 use offsite_core::schedule::ClockReading;
 use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp};
 
-use crate::report::{ErrorSummary, Reason};
+use crate::report::{DamagedHead, ErrorSummary, IndexLoss, Reason};
 use crate::{Bytes, JobName};
 
 /// Something that a job should have read, and could not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Unseen {
     /// A repository that could not be opened.
@@ -37,10 +38,8 @@ pub enum Unseen {
     Heads {
         /// The name of the job.
         job: JobName,
-        /// The repository, in words.
-        location: String,
-        /// What is damaged, in words.
-        what: String,
+        /// One of these heads.
+        head: DamagedHead,
     },
     /// Another place that the job writes to in turn. Retention does not count the restore points there.
     Elsewhere {
@@ -55,6 +54,7 @@ pub enum Unseen {
 ///
 /// `Display` prints it as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
     /// The job could not read something. Nothing counts as gone because of that.
@@ -240,8 +240,8 @@ pub enum Note {
     },
     /// A repair found an index, and could not tell which restore point it belongs to.
     IndexUnassigned {
-        /// The index, and what is wrong with it, in words.
-        what: String,
+        /// What is wrong with the index.
+        why: IndexLoss,
     },
 }
 
@@ -259,7 +259,7 @@ impl fmt::Display for Unseen {
             Self::Folder { name, location, why } => {
                 write!(formatter, "not looked at: the folder {name} of {location}: {why}")
             }
-            Self::Heads { what, .. } => formatter.write_str(what),
+            Self::Heads { head, .. } => head.fmt(formatter),
             Self::Elsewhere { name, why } => write!(formatter, "retention does not count what is on {name}: {why}"),
         }
     }
@@ -377,7 +377,7 @@ impl fmt::Display for Note {
                 "there is a second copy of head {copy}, and the newest head is {newest}: heads are lost, or a run was cut off as it \
                  committed"
             ),
-            Self::IndexUnassigned { what } => formatter.write_str(what),
+            Self::IndexUnassigned { why } => why.fmt(formatter),
         }
     }
 }

@@ -7,6 +7,7 @@ use offsite_core::{MachineName, Sequence};
 
 /// One operation of a transform phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Operation {
     /// Damaged blocks are put back, for every restore point that needs them.
@@ -92,6 +93,7 @@ pub enum Operation {
 
 /// How blocks get from one backup file of a repository to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Carriage {
     /// The engine reads, checks and writes each block.
     Moved {
@@ -104,6 +106,7 @@ pub enum Carriage {
 
 /// Where intact copies of damaged blocks were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HealedFrom {
     /// In other blocks of the chain itself.
     Chain,
@@ -113,6 +116,7 @@ pub enum HealedFrom {
 
 /// Where the blocks of a point come from that becomes a full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FullFrom {
     /// The job read them whole from the source.
     Source,
@@ -122,6 +126,7 @@ pub enum FullFrom {
 
 /// How the oldest increments are merged into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MergeMethod {
     /// The method that suits the repository: adopt if it can punch holes, else fold if it can write into files, else adopt.
     #[default]
@@ -134,6 +139,7 @@ pub enum MergeMethod {
 
 /// Why a merge used its method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MergeReason {
     /// The job asks for this method.
@@ -160,6 +166,7 @@ pub enum MergeReason {
 
 /// Why a repository did not clone blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MoveReason {
     /// The repository cannot clone.

@@ -9,13 +9,16 @@ use crate::report::BlockTraffic;
 
 /// A disk that was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestoredDisk {
     /// The number of the disk within its machine.
     pub number: DiskNumber,
     /// The name of the disk.
     pub name: DiskName,
-    /// The path of the image or block device. `None` for a stream or a sink.
+    /// The path of the image or block device. `None` for a stream or a sink. With the feature `serde`, U+FFFD stands for bytes that are
+    /// no text.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub path: Option<std::path::PathBuf>,
     /// The size of the disk in bytes.
     pub size_bytes: u64,
@@ -29,6 +32,7 @@ pub struct RestoredDisk {
 
 /// The report of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RestoreReport {
     /// The number of the restore point.
@@ -41,4 +45,10 @@ pub struct RestoreReport {
     pub traffic: BlockTraffic,
     /// How long the restore took.
     pub duration: Duration,
+}
+
+/// A path that is no text is no reason to lose a report.
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(path: &Option<std::path::PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&path.as_ref().map(|path| path.to_string_lossy()), serializer)
 }

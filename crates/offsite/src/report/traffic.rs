@@ -7,6 +7,7 @@ use offsite_repository::Counts;
 
 /// Counted accesses to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BlockTraffic {
     /// Bytes read from backup files.
@@ -27,6 +28,7 @@ impl BlockTraffic {
 
 /// The planned cost of an operation beside the counted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Tally {
     /// The cost according to the plan.

@@ -6,6 +6,7 @@ use crate::report::{KnownDamage, Note, Operation, Tally, VerifyReport};
 
 /// The report of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct OperationReport {
     /// What the operation did.
@@ -16,6 +17,7 @@ pub struct OperationReport {
 
 /// The report of a transform phase: what retention, transforms and release did to a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TransformReport {
     /// The operations on the chain, in the order in which they were done.
@@ -44,6 +46,7 @@ impl TransformReport {
 
 /// What a release gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Released {
     /// The bytes of storage that came back, according to the indexes.

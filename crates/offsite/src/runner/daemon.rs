@@ -60,6 +60,7 @@ pub struct NotScheduled(pub JobName);
 
 /// What [`Daemon::replace`] has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Replaced {
     /// Jobs that are new, or have changed.
     pub started: BTreeSet<JobName>,

@@ -19,6 +19,7 @@ pub trait RunnerEvents: Send + Sync {
 
 /// What happened.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RunnerEvent<'a> {
     /// A runner of the job has begun.

@@ -1,28 +1,34 @@
 //! Why something could not be done, and whether it may work later.
 
 use crate::Error;
-use crate::error::causes;
 use crate::report::ErrorSummary;
 
 /// Why a job cannot be opened. Errors of the engine and of repositories become one by `?`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{why}")]
 pub struct OpenFailure {
-    /// In words, with the way out.
-    pub why: String,
-    /// Whether it may be opened later, without anybody changing its settings.
-    pub is_retryable: bool,
+    /// In words, with the way out, and whether it may be opened later, without anybody changing its settings.
+    pub why: ErrorSummary,
+}
+
+impl OpenFailure {
+    /// A failure of this text, which may pass by itself or not.
+    #[must_use]
+    pub fn new(text: impl Into<String>, is_retryable: bool) -> Self {
+        Self { why: ErrorSummary::new(text, is_retryable) }
+    }
 }
 
 impl From<Error> for OpenFailure {
     fn from(error: Error) -> Self {
-        Self { why: causes(&error), is_retryable: error.is_retryable() }
+        Self { why: (&error).into() }
     }
 }
 
 impl From<offsite_repository::Error> for OpenFailure {
     fn from(error: offsite_repository::Error) -> Self {
-        Self { why: causes(&error), is_retryable: error.is_retryable() }
+        Self { why: ErrorSummary::of_repository(&error) }
     }
 }
 
@@ -36,6 +42,6 @@ pub(super) struct Failure {
 
 impl From<OpenFailure> for Failure {
     fn from(failure: OpenFailure) -> Self {
-        Self { why: ErrorSummary::new(failure.why, failure.is_retryable), is_busy: false }
+        Self { why: failure.why, is_busy: false }
     }
 }

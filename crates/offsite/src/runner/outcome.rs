@@ -10,6 +10,7 @@ use crate::report::{ErrorSummary, MachineOutcome, Reason};
 
 /// What came of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunResult {
     /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
@@ -24,6 +25,7 @@ pub struct RunResult {
 
 /// Something that happened in an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Incident {
     /// Something failed; what follows tells whether it was made good.

@@ -16,6 +16,7 @@ pub use interval_run::{BackupRun, IntervalRun, VerifyRun};
 
 /// What came of an interval of a scheduled job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunReport {
     /// Of a copy job.
     Copy(CopyRun),
@@ -146,6 +147,7 @@ impl RunReport {
 
 /// How a run of one interval ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunEnd {
     /// All of it was done, well or not.
     Done(Box<RunReport>),
@@ -164,6 +166,7 @@ impl RunEnd {
 
 /// How an interval ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunStatus {
     /// Every machine is complete and none is overdue, and the transforms are done.
     Success,

@@ -11,6 +11,7 @@ use crate::JobName;
 
 /// Which job something is told of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Subject {
     /// The repository that it works on, as whoever scheduled it calls it.
     pub repository: String,
@@ -20,6 +21,7 @@ pub struct Subject {
 
 /// What a scheduled job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WorkKind {
     /// It copies.
     Copy,
@@ -43,6 +45,7 @@ impl WorkKind {
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Phase {
     /// Its runner has just begun, and looks what there is.
     #[default]
@@ -106,6 +109,7 @@ impl From<phase::Phase> for Phase {
 
 /// What a job waits for, while nothing of it is at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Wait {
     /// The next interval.
@@ -142,6 +146,7 @@ impl Wait {
 
 /// Something that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastFailure {
     /// When.
     pub at: Timestamp,
@@ -153,6 +158,7 @@ pub struct LastFailure {
 
 /// What came of the interval that ended last.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastEnd {
     /// When it ended.
     pub at: Timestamp,
@@ -166,6 +172,7 @@ pub struct LastEnd {
 
 /// How it is with a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobStatus {
     /// Which job.
     pub subject: Subject,

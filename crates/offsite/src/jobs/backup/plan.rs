@@ -23,6 +23,7 @@ use crate::{Error, Result};
 
 /// What the next run of a backup job will do. Which blocks have changed only reading the images tells, so this has bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BackupPlan {
     /// The number of the new restore point.
@@ -39,6 +40,7 @@ pub struct BackupPlan {
 
 /// The backup of a machine that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PlannedBackup {
     /// The machine.

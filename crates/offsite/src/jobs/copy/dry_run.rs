@@ -22,6 +22,7 @@ use crate::{Error, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunPlan {
     /// The copy, if anything is new.
@@ -38,6 +39,7 @@ pub struct RunPlan {
 
 /// A copy that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PlannedSync {
     /// The machines, with the states that will be copied.

@@ -278,11 +278,7 @@ impl Sources {
 
 /// The newest heads of a folder that cannot be read.
 fn lost_heads(folder: &JobFolder) -> impl Iterator<Item = Unseen> {
-    folder.damaged_heads().iter().map(|what| Unseen::Heads {
-        job: folder.job().clone(),
-        location: folder.repository().location(),
-        what: what.clone(),
-    })
+    folder.damaged_heads().iter().map(|head| Unseen::Heads { job: folder.job().clone(), head: head.clone() })
 }
 
 fn words(unseen: &[Unseen]) -> String {

@@ -139,6 +139,7 @@ impl From<Simple> for Transforms {
 
 /// An operation that is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PlannedOperation {
     /// What it does.

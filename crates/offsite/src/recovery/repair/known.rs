@@ -7,6 +7,7 @@ use offsite_core::{BlockMap, Chain, MachineName, MachineState, RestorePoint, Seq
 
 use super::reading::{Reading, Readings, is_whole};
 use crate::commit::read_back::paths;
+use crate::report::{IndexLoss, Loss};
 
 /// What is known of a chain.
 #[derive(Debug, Default)]
@@ -40,16 +41,12 @@ impl Known {
                 for reference in point.indexes() {
                     match readings.get(reference) {
                         Some(reading) => step.follow(reading),
-                        None => step.follow(&Reading::nothing(format!(
-                            "index {} is lost, or another is in its place",
-                            reference.id
-                        ))),
+                        None => step.follow(&Reading::nothing(IndexLoss::NotThere { index: reference.id })),
                     }
                 }
                 let mut step = step.of_point(point);
                 if !stands_on(before, point, step.base) {
-                    let why = "the restore point that it stands on is not known: the index of that is lost";
-                    state.follow(&Reading::nothing(why.to_owned()));
+                    state.follow(&Reading::nothing(Loss::BaseIndex));
                     // Its index does not say that it stands alone.
                     step.is_accepted &= before.is_some();
                 }

@@ -12,6 +12,7 @@ use crate::runner::outcome::{Incident, RunResult};
 
 /// An interval of a copy job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CopyRun {
     /// The job.
     pub job: JobName,
@@ -42,6 +43,7 @@ pub struct CopyRun {
 
 /// A machine whose newest copy is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Overdue {
     /// The machine.
     pub machine: MachineName,

@@ -12,6 +12,7 @@ use crate::runner::outcome::Incident;
 
 /// An interval of work that is done in one go, and what that reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct IntervalRun<Report> {
     /// The job, by the name of its schedule.
     pub job: JobName,

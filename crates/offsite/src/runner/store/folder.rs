@@ -43,6 +43,7 @@ struct Shared {
 
 /// What a daemon has shown of itself last.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DaemonStatus {
     /// Which daemon.
     pub holder: Holder,

@@ -200,7 +200,7 @@ impl Scene {
         let report = self.look(look).await;
         let names: BTreeSet<&str> = report.damage.iter().map(|damage| damage.object.as_str()).collect();
         assert_eq!(names, objects.iter().map(|object| object.as_str()).collect(), "{what}: {:?}", report.damage);
-        assert!(report.damage.iter().all(|damage| !damage.what.is_empty()), "{what}: {:?}", report.damage);
+        assert!(report.damage.iter().all(|damage| !damage.what.to_string().is_empty()), "{what}: {:?}", report.damage);
         assert_eq!(self.touched(&report), *expected, "{what}: {:?}", report.damage);
         if look == Look::Restore {
             assert_eq!(self.failing().await, *expected, "{what}");

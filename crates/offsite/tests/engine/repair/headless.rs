@@ -1,7 +1,7 @@
 //! Without heads: what the indexes tell, what is not believed of them, and folders in which nothing tells anything.
 
 use offsite::model::{MachineNumber, ObjectId, Sequence};
-use offsite::report::Note;
+use offsite::report::{IndexLoss, Note};
 use offsite::{Basis, ErrorClass, Repair};
 use offsite_core::Index;
 use offsite_core::format::WireFormat;
@@ -127,8 +127,8 @@ async fn an_index_under_the_name_of_another_is_not_taken_for_that_one() {
     replace_both(&memory, lost, &first).await;
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, &report.left_out[..]), (Basis::Indexes, &[][..]), "{report:?}");
-    let what = format!("index {BACKUP}/index/{lost} is lost, and so is the second copy");
-    assert_eq!(report.notes, [Note::IndexUnassigned { what }]);
+    let why = IndexLoss::WithCopy { index: key(&format!("{BACKUP}/index/{lost}")) };
+    assert_eq!(report.notes, [Note::IndexUnassigned { why }]);
     assert_eq!(report.points, [points[0].sequence, points[1].sequence]);
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await.len(), 2);
 }

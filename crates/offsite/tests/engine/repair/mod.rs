@@ -199,7 +199,7 @@ async fn a_damaged_newest_head_is_the_way_out_of_a_refused_run() {
     let refused = copy_job(&primary, &open_memory(&memory).await).run(day(7)).await;
     assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
     let report = repair(&memory).await;
-    assert_eq!(report.damaged_heads, [newest.to_string()]);
+    assert_eq!(report.damaged_heads, [newest]);
     scene.goes_on(&memory).await;
 }
 
@@ -371,7 +371,7 @@ async fn a_file_that_is_lost_with_the_head_takes_its_points_along_and_no_others(
     let memory = scene.without(|key| is_in("head")(key) || key.name() == file).await;
     let report = repair(&memory).await;
     assert_eq!(report.left_out.len(), 1, "{report:?}");
-    assert!(report.left_out[0].why.contains(&file));
+    assert!(report.left_out[0].reason().contains(&file));
     let repository = open_memory(&memory).await;
     assert_eq!(scene.truth.check(&repository, COPY).await.len(), head.chain.all().count() - 1);
 }
@@ -415,8 +415,8 @@ async fn known_damage_is_told_once() {
     assert!(memory.truncate(&file, last.offset + u64::from(last.length) - 1));
     let report = repair_job(&memory, BACKUP).await;
     let [of_file, of_block] = &report.damage[..] else { panic!("{report:?}") };
-    assert!(of_file.what.contains("instead of"), "{of_file:?}");
-    assert!(of_block.what.contains("a verification found it damaged"), "{of_block:?}");
+    assert!(of_file.what.to_string().contains("instead of"), "{of_file:?}");
+    assert!(of_block.what.to_string().contains("a verification found it damaged"), "{of_block:?}");
 }
 
 /// Cut off after each call that changes something, and run again.

@@ -24,9 +24,7 @@ impl ErrorSummary {
     pub fn new(text: impl Into<String>, is_retryable: bool) -> Self {
         Self { text: text.into(), is_retryable }
     }
-}
 
-impl ErrorSummary {
     /// The summary of an error of a repository, where nothing more is known of what was being done.
     pub(crate) fn of_repository(error: &offsite_repository::Error) -> Self {
         Self { text: causes(error), is_retryable: error.is_retryable() }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 /// Who uses a file or a block device, so that it must not be written over.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FileUser {
     /// It, or a partition of it, is mounted there.

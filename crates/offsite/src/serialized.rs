@@ -22,8 +22,9 @@ use crate::folder::disks::DiskSummary;
 use crate::report::*;
 use crate::runner::*;
 use crate::{
-    BackupPlan, Basis, ClosedFolder, DamagedPart, Error, ErrorPlace, ExportPlan, JobFolders, JobName, LeftOut, MapPlan,
-    PlannedBackup, PlannedOperation, PlannedSync, RemovedJob, RepairReport, Room, RunPlan, Side, Step, Task, Unneeded,
+    BackupPlan, Basis, ClosedFolder, DamagedPart, DiskExtent, Error, ErrorPlace, ExportPlan, JobFolders, JobName,
+    LeftOut, MapPlan, PlannedBackup, PlannedOperation, PlannedSync, RemovedJob, RepairReport, Room, RunPlan, Side,
+    Step, Task, Unneeded,
 };
 
 fn time(minutes: i64) -> Timestamp {
@@ -434,6 +435,7 @@ fn write_reports(written: &mut Written) {
     written.both_ways("removed_job", &RemovedJob { points: 3, released: Released::default(), is_gone: true });
     let closed = vec![ClosedFolder { name: text("foreign"), why: away() }];
     written.both_ways("job_folders", &JobFolders { jobs: vec![job()], headless: vec![job()], closed });
+    written.both_ways("disk_extent", &DiskExtent { range: 0..5, is_data: true });
     let identity = DiskIdentity::new(DiskName::new("vda").unwrap(), ImageFormat::Raw);
     written.both_ways("disk_summary", &DiskSummary { number: DiskNumber(0), identity, size_bytes: 30 });
 }

@@ -6,7 +6,7 @@ use offsite_repository::testing::Memory;
 
 use super::{COPY, Scene, repair};
 use crate::support::gates::StopAfter;
-use crate::support::objects::{Living, bytes_of, key, keys, newest_head, pin, stray};
+use crate::support::objects::{Living, bytes_of, keys, newest_head, pin, stray};
 use crate::support::{BLOCK, copy_job, day, job, keep, open_memory};
 
 /// A repair has left out the third point, a block of which became zero, and those that stand on it. Which files it kept for that.

@@ -1,4 +1,4 @@
-//! Which restore point has a machine intact, as far as that is known without reading its blocks.
+//! The newest restore point in which a machine is intact, as far as that is known without reading its blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::reader::disk_selector::DiskSelector;
 use crate::reader::job_folder::JobFolder;
 use crate::{PointSelector, Result};
 
-/// The newest point in which nothing of the machine, or of that disk of it, is known to be damaged: by `lost`, by what verification
-/// found, or as a file is missing or cut off.
+/// The newest point in which no damage of the machine, or of that disk, is known. Known are the `lost` blocks, the findings of
+/// verifications, and files that are missing or cut off.
 pub(super) async fn newest_intact(
     folder: &JobFolder,
     machine: &MachineName,

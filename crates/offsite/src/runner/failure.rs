@@ -1,16 +1,18 @@
-//! Why something could not be done, and whether it may work later.
+//! Failures of activities, and whether a retry may succeed.
 
 use crate::Error;
 use crate::error::causes;
 use crate::report::ErrorSummary;
 
-/// Why a job cannot be opened. Errors of the engine and of repositories become one by `?`.
+/// Why a job cannot be opened.
+///
+/// Errors of the engine and of repositories convert into it with `?`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct OpenFailure {
-    /// In words, with the way out.
+    /// The failure in words, with the way out.
     pub why: String,
-    /// Whether it may be opened later, without anybody changing its settings.
+    /// `true` if it may be opened later, without anybody changing its settings.
     pub is_retryable: bool,
 }
 
@@ -30,7 +32,7 @@ impl From<offsite_repository::Error> for OpenFailure {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) why: ErrorSummary,
-    /// Whether another run of the job is at work.
+    /// `true` if another run of the job is at work.
     pub(super) is_busy: bool,
 }
 

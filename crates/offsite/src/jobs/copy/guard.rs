@@ -1,5 +1,7 @@
-//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
-//! chain that is begun anew. Each becomes a doubt of the report; what was lost, a note.
+//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match
+//! nothing, a chain that is begun anew.
+//!
+//! Each becomes a doubt of the report; what was lost, a note.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +59,9 @@ impl SelectionInput<'_> {
         if is_in_doubt { names(head).into_iter().cloned().collect() } else { Vec::new() }
     }
 
-    /// The patterns of sources that select none of `found`. A machine that is named in full is missed as a machine.
+    /// The patterns of sources that select none of `found`.
+    ///
+    /// A machine that is named in full is missed as a machine.
     fn idle_of_sources<'a>(&'a self, found: &'a [Described]) -> impl Iterator<Item = &'a Pattern> {
         self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
             pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
@@ -100,7 +104,9 @@ impl SelectionInput<'_> {
     }
 }
 
-/// The patterns that select none of `found`, each with its kind. A machine that is named in full is missed as a machine.
+/// The patterns that select none of `found`, each with its kind.
+///
+/// A machine that is named in full is missed as a machine.
 fn idle_included<'a>(include: &'a MachineFilter, found: &[Described]) -> Vec<(PatternKind, &'a Pattern)> {
     let is_missed = |kind, pattern: &Pattern| kind == PatternKind::Machines && pattern.as_name().is_some();
     let idle = single(include)
@@ -203,8 +209,10 @@ impl<'a> Traces<'a> {
         self.made.get(machine)?.last().copied()
     }
 
-    /// Whether points go on without a machine. Several may be backed up one after the other into one folder, or some of them more rarely
-    /// than others: so it is missed once there are more points without it than there were between two with it.
+    /// Whether points go on without a machine.
+    ///
+    /// Several may be backed up one after the other into one folder, or some of them more rarely than others: so it is missed
+    /// once there are more points without it than there were between two with it.
     fn has_left_behind(&self, machine: &MachineName) -> bool {
         // It is carried along only.
         let Some(last) = self.last(machine) else { return true };
@@ -251,8 +259,10 @@ fn data_blocks(disk: &DiskMap) -> u64 {
 }
 
 impl CopyJob {
-    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this job's,
-    /// perhaps, under a former name. A full is made where the chain could go on.
+    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this
+    /// job's, perhaps, under a former name.
+    ///
+    /// A full is made where the chain could go on.
     ///
     /// # Errors
     /// Those of the repositories.

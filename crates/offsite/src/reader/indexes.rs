@@ -88,6 +88,7 @@ impl Indexes {
     ///
     /// Spare blocks of older points may be gone, as the next copy's commit releases what it does not use. So they count only
     /// while no point was made after theirs, not even one that no longer exists.
+    ///
     /// # Errors
     /// As for [`Indexes::step`].
     pub(crate) async fn live_spare(&mut self, head: &Head) -> Result<BlockMap> {

@@ -1,7 +1,7 @@
-//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match
-//! nothing, a chain that is begun anew.
+//! Results of a copy that are probably not meant, although nothing has failed.
 //!
-//! Each becomes a doubt of the report; what was lost, a note.
+//! For example, machines no longer appear, disks are lost, patterns match nothing, or a new chain begins although there is one.
+//! Each becomes a doubt of the report. A loss becomes a note.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -259,13 +259,13 @@ fn data_blocks(disk: &DiskMap) -> u64 {
 }
 
 impl CopyJob {
-    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this
-    /// job's, perhaps, under a former name.
+    /// Job folders in the target that may be this job's, under a former name.
     ///
-    /// A full is made where the chain could go on.
+    /// If the target has no folder of this job yet, these are the folders with copies from this job's sources. A run would start
+    /// with a new full, although one of those chains could be continued. Otherwise the result is empty.
     ///
     /// # Errors
-    /// Those of the repositories.
+    /// The errors of the repositories.
     pub fn forerunners(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
         Box::pin(async move {
             match JobFolder::open(&self.target, &self.name).await {

@@ -134,9 +134,10 @@ impl Restore {
 
     /// Restores to the path `to`.
     ///
-    /// - If `to` is a folder, each disk becomes an image in it, named `MACHINE-disk0.raw` and so on. A missing folder is created
-    ///   if there are several disks, or if `to` ends with `/`.
+    /// - `to` is a folder if it exists as one. If it does not exist, it is a folder if it ends with `/`, or if there are several
+    ///   disks. Each disk then becomes an image in it, named `MACHINE-disk0.raw` and so on.
     /// - Otherwise, `to` is the image or the block device of the only disk.
+    /// - Missing folders are created.
     /// - On a device, all of the disk is written, zeros included. What lies beyond the disk stays.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl WorkKind {
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Its runner has just started, and looks at the target.
+    /// Its runner has just started, and looks what there is.
     #[default]
     Starting,
     /// The job waits for the next interval, or for the next restore point.

@@ -2,15 +2,22 @@
 //!
 //! ## Where to start in these pages
 //!
-//! - [`OpenRepository`] opens a place.
-//! - [`BackupJob`] fills a first chain from disk images. [`CopyJob`] copies it to a second one.
-//! - [`Restore`], [`Snapshot`] and [`Verify`] read either chain.
-//! - [`runner`] runs jobs on their schedules.
-//! - The types in [`report`] tell what a run did.
-//! - [`model`] has machines, restore points and block maps, [`plan`] the cost of an operation, [`retention`] the policies.
-//! - The crate [`repository`] says what a storage must do.
+//! | you want to | use |
+//! |---|---|
+//! | open a place, and list its jobs | [`OpenRepository`], [`JobFolder`] |
+//! | write a chain from disk images | [`BackupJob`] |
+//! | copy a chain to another repository | [`CopyJob`] |
+//! | restore disks, or read them without a restore | [`Restore`], [`Snapshot`] |
+//! | check what is stored, and repair it | [`Verify`], [`Repair`] |
+//! | carry a chain by other ways | [`Export`], [`Import`], [`MapSeed`] |
+//! | run jobs on their schedules | [`runner`] |
+//! | know what a run did | [`report`] |
+//! | act on an error | [`Error`] |
+//! | name machines, restore points and times | [`model`] |
+//! | set retention, schedules and selections | [`mod@retention`], [`mod@schedule`], [`mod@selection`] |
+//! | store elsewhere than in `offsite-backends` | [`repository`] |
 //!
-//! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run clears up.
+//! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run cleans up.
 
 mod bytes;
 mod claims;

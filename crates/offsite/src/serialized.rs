@@ -294,7 +294,7 @@ fn restore() -> RestoreReport {
             path: Some("/restored/vda.raw".into()),
             size_bytes: 30,
             data_bytes: 20,
-            lost: vec![0..4],
+            lost: std::iter::once(0..4).collect(),
             device_bytes: Some(32),
         }],
         traffic: BlockTraffic { bytes_read: 4096, read_requests: 2, bytes_written: 0 },

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 use offsite_core::{DiskNumber, MachineName, Sequence};
 use offsite_repository::Key;
 
-use crate::report::{ErrorSummary, Note};
+use crate::report::ErrorSummary;
 
 /// An object, or a part of one, that differs from what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,31 +127,6 @@ pub struct Touched {
     pub sequence: Sequence,
     /// The machine. `None` means all machines of the point.
     pub machine: Option<MachineName>,
-}
-
-/// The report of a verification.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// The number of restore points that were checked.
-    pub points: u64,
-    /// The number of backup files that were checked.
-    pub files: u64,
-    /// The number of blocks that the restore points refer to.
-    pub blocks: u64,
-    /// The bytes of these blocks that were read and compared with their digests.
-    pub bytes_read: u64,
-    /// The damage that was found. Empty if everything restores.
-    pub damage: Vec<Damage>,
-    /// The bytes of blocks that the budget left for the next verification. 0 means that a pass over all blocks is complete.
-    pub bytes_left: u64,
-    /// `true` if the gate ended the verification. The next one continues from there.
-    pub is_stopped: bool,
-    /// Further remarks.
-    pub notes: Vec<Note>,
-    /// How long the verification took.
-    pub duration: Duration,
 }
 
 /// Damage that verifications have found, and that nothing has repaired yet.

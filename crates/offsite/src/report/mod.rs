@@ -27,11 +27,12 @@ mod reason;
 mod restore;
 mod traffic;
 mod transform;
+mod verify;
 
 pub use backup::{BackupReport, MachineBackup, MachineFailure};
 pub(crate) use copy::absent;
 pub use copy::{CopyReport, MachineCopy, MachineOutcome, MachineReport, SyncOutcome, SyncReport};
-pub use damage::{Damage, DamageKind, DamagedHead, Fault, KnownDamage, Touched, VerifyReport};
+pub use damage::{Damage, DamageKind, DamagedHead, Fault, KnownDamage, Touched};
 pub use doubt::{Doubt, PatternKind, PatternPlace};
 pub use exchange::{ExportReport, ExportedMachine, ImportReport, MapReport};
 pub use image_warning::ImageWarning;
@@ -42,3 +43,4 @@ pub use reason::{ErrorSummary, Reason};
 pub use restore::{RestoreReport, RestoredDisk};
 pub use traffic::{BlockTraffic, Tally};
 pub use transform::{OperationReport, Released, TransformReport};
+pub use verify::VerifyReport;

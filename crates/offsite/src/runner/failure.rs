@@ -1,9 +1,11 @@
-//! Why something could not be done, and whether it may work later.
+//! Failures of activities, and whether a retry may succeed.
 
 use crate::Error;
 use crate::report::ErrorSummary;
 
-/// Why a job cannot be opened. Errors of the engine and of repositories become one by `?`.
+/// Why a job cannot be opened.
+///
+/// Errors of the engine and of repositories convert into it with `?`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("{why}")]
@@ -36,7 +38,7 @@ impl From<offsite_repository::Error> for OpenFailure {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) why: ErrorSummary,
-    /// Whether another run of the job is at work.
+    /// `true` if another run of the job is at work.
     pub(super) is_busy: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which restore point has a machine intact, as far as that is known without reading its blocks.
+//! The newest restore point in which a machine is intact, as far as that is known without reading its blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 

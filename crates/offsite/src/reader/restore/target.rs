@@ -1,4 +1,4 @@
-//! Where a restore writes to.
+//! The images of a restore.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ pub(super) struct Request {
     pub(super) machine: MachineName,
     pub(super) format: ImageFormat,
     pub(super) overwrites: bool,
-    /// The sizes of the disks.
+    /// The sizes of the disks in bytes.
     pub(super) disks: BTreeMap<DiskNumber, u64>,
 }
 
@@ -38,12 +38,12 @@ pub(super) struct Image {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) images: BTreeMap<DiskNumber, Image>,
-    /// Folders that were made for them, the outer ones first.
+    /// The folders that were created for them, outer ones first.
     folders: Vec<PathBuf>,
 }
 
 impl Target {
-    /// Makes the images of `request` at `to`. Blocks. After an error nothing is left of them.
+    /// Creates the images of `request` at `to`. It blocks. After an error nothing is left of them.
     pub(super) fn create(request: &Request, to: &Path) -> Result<Self> {
         let mut target = Self { images: BTreeMap::new(), folders: Vec::new() };
         match target.fill(request, to) {
@@ -86,7 +86,7 @@ impl Target {
         self.sinks().try_for_each(|sink| sink.keep())
     }
 
-    /// Removes all that is new: images, whether they have their names already or not, and folders.
+    /// Removes everything that was created: the images, with or without their final names, and the folders.
     pub(super) fn discard(&self) {
         self.sinks().for_each(|sink| sink.discard());
         for folder in self.folders.iter().rev() {
@@ -95,7 +95,7 @@ impl Target {
         }
     }
 
-    /// The block device that something was written to.
+    /// The block device that was written to. `None` if there is none.
     pub(super) fn torn(&self) -> Option<PathBuf> {
         self.sinks().filter_map(|sink| sink.write_over()).find(|device| device.is_begun).map(|device| device.path)
     }

@@ -1,4 +1,4 @@
-//! What a restore does, once it is told what and where to.
+//! The work of a restore.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::seams::blocking;
 use crate::{Error, Result};
 
-/// So much of a disk is made zero at once.
+/// The number of bytes that are set to zero at once.
 const ZERO_BYTES: u64 = 64 << 20;
 
 /// What is restored.
@@ -56,7 +56,7 @@ impl Chosen {
     }
 }
 
-/// When a restore began, and what had been read before.
+/// The start of a restore, and what had been read before it.
 struct Began {
     at: Instant,
     before: Counts,
@@ -211,19 +211,21 @@ impl Restore {
         Ok(Chosen { sequence, block_size, machine, wanted: Arc::new(wanted) })
     }
 
-    /// The blocks that are lost, if they may be.
+    /// The lost blocks.
+    ///
+    /// They are an error, unless this is a salvage.
     async fn judge(&self, folder: &JobFolder, chosen: &Chosen, lost: Lost) -> Result<Vec<Wanted>> {
         let Lost { blocks, error } = lost;
         match error {
             None => Ok(blocks),
             Some(error) if !self.salvages => Err(self.damaged(folder, chosen.sequence, &blocks, error).await),
-            // What was let go meanwhile is no damage, and an outage none either.
+            // Neither a released object nor an outage is damage.
             Some(_) if folder.is_expired().await? => Err(Error::expired(&self.job)),
             Some(_) => Ok(blocks),
         }
     }
 
-    /// The error for a machine of which something is lost: these blocks, or an index if there are none.
+    /// The error for a machine with losses: these blocks, or an index if there are none.
     async fn damaged(&self, folder: &JobFolder, sequence: Sequence, lost: &[Wanted], error: Error) -> Error {
         let intact = async {
             let known = KnownLosses::load(folder, lost).await?;
@@ -233,7 +235,7 @@ impl Restore {
         Error::MachineDamaged {
             machine: self.machine.to_string(),
             sequence,
-            // Whoever cannot look knows of none.
+            // If that cannot be found out, no such point is known.
             intact: intact.unwrap_or_default(),
             is_salvageable: !lost.is_empty(),
             source: Box::new(error),
@@ -264,17 +266,21 @@ impl Restore {
         }
     }
 
-    /// Makes the images whole, and gives them their names; the blocks that are lost.
+    /// Completes the images, and gives them their names.
+    ///
+    /// Returns the lost blocks.
     async fn make(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<Vec<Wanted>> {
         let sinks = target.images.iter().map(|(number, image)| (*number, Arc::clone(&image.sink) as Arc<dyn DiskSink>));
         let lost = self.fill(folder, chosen, &sinks.collect()).await?;
         let target = Arc::clone(target);
-        // All of them are whole before one has its name.
+        // All images are complete before one gets its name.
         blocking(move || target.keep()).await??;
         Ok(lost)
     }
 
-    /// Writes all of the disks; the blocks that are lost.
+    /// Writes all disks.
+    ///
+    /// Returns the lost blocks.
     async fn fill(
         &self,
         folder: &JobFolder,
@@ -297,7 +303,7 @@ impl Restore {
         self.judge(folder, chosen, lost).await
     }
 
-    /// Gets a sink ready for its disk: makes zero what no block is stored of, where something else was before.
+    /// Prepares a sink for its disk: ranges without stored blocks become zero, if something else was there before.
     async fn begin(
         &self,
         sink: Arc<dyn DiskSink>,
@@ -330,7 +336,9 @@ impl Restore {
     }
 }
 
-/// The bytes of a disk that no block is stored of, which are zero.
+/// The byte ranges of a disk without stored blocks.
+///
+/// They are zero.
 fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     let mut position = 0;
@@ -343,7 +351,9 @@ fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
     gaps
 }
 
-/// Ascending ranges, those that touch as one.
+/// Joins ranges that touch.
+///
+/// They must ascend.
 fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {

@@ -1,4 +1,6 @@
-//! The beginning of each activity. It is at work from when it is asked first, after what is to be remembered was stored.
+//! The beginning of each activity.
+//!
+//! It is at work from when it is asked first, after what is to be remembered was stored.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

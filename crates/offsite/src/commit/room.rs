@@ -9,16 +9,12 @@ use crate::{Error, ErrorPlace, OpenRepository, Result};
 const INDEX_BYTES: u64 = 2 * 64;
 const ROOT_BYTES: u64 = 64 << 10;
 
-<<<<<<< HEAD:crates/offsite/src/commit/room.rs
-/// The room that an operation needs, and that there is.
-=======
-/// The space that a copy needs, and the space that there is.
->>>>>>> hd:crates/offsite/src/jobs/copy/room.rs
+/// The space that an operation needs, and the space that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Room {
-    /// The bytes that the copy takes at its peak, before anything is given back.
+    /// The bytes that the operation takes at its peak, before anything is given back.
     pub needed_bytes: u64,
     /// The free bytes in the target. `None` if the target does not tell.
     pub free_bytes: Option<u64>,
@@ -34,19 +30,12 @@ impl Room {
     }
 }
 
-<<<<<<< HEAD:crates/offsite/src/commit/room.rs
 impl Room {
-    /// The room that an operation of this cost needs, and that `target` has.
+    /// The space that an operation of this cost needs, and the free space of `target`.
     ///
     /// # Errors
     /// Those of the repository.
     pub(crate) async fn of(target: &OpenRepository, cost: &Cost, min_free_bytes: u64) -> Result<Self> {
-=======
-impl CopyJob {
-    /// The space that `plan` needs, and the space in the target.
-    pub(super) async fn room(&self, plan: &Plan) -> Result<Room> {
-        let cost = plan.cost();
->>>>>>> hd:crates/offsite/src/jobs/copy/room.rs
         let beside = cost.blocks.saturating_mul(INDEX_BYTES).saturating_add(ROOT_BYTES);
         let free = target.free_bytes().await;
         let free_bytes = free.while_doing(|| format!("looking how much is free in {}", target.location()))?;
@@ -54,8 +43,8 @@ impl CopyJob {
         Ok(Self { needed_bytes, free_bytes, min_free_bytes })
     }
 
-<<<<<<< HEAD:crates/offsite/src/commit/room.rs
-    /// Holds that it is enough. What would fill its target is not begun: it would be cut off, and leave no room for what gives space back.
+    /// Checks that there is enough. An operation that would fill its target does not begin: it would be cut off, and leave no space for
+    /// what gives space back.
     ///
     /// # Errors
     /// [`Error::NoRoom`].
@@ -64,19 +53,6 @@ impl CopyJob {
             Some(free_bytes) if !self.is_enough() => Err(Error::NoRoom {
                 location: target.location(),
                 needed_bytes: self.needed_bytes,
-=======
-    /// Checks that what `plan` brings fits. A copy that would fill its target does not begin. It would be cut off, and leave no
-    /// space for what gives space back.
-    ///
-    /// # Errors
-    /// [`Error::NoRoom`] if it does not fit.
-    pub(super) async fn check_room(&self, plan: &Plan) -> Result<()> {
-        let room = self.room(plan).await?;
-        match room.free_bytes {
-            Some(free_bytes) if !room.is_enough() => Err(Error::NoRoom {
-                location: self.target.location(),
-                needed_bytes: room.needed_bytes,
->>>>>>> hd:crates/offsite/src/jobs/copy/room.rs
                 free_bytes,
                 min_free_bytes: self.min_free_bytes,
                 at: ErrorPlace::default(),

@@ -55,7 +55,7 @@ pub enum FormatError {
         /// The newest version that this library knows.
         known: u16,
     },
-    /// A reader must know this feature to read correctly, and this library does not know it.
+    /// A reader must know these features to read correctly, and this library does not. The value is their bit mask.
     #[error("the object uses features {0:#x} that this Offsite does not know: use a newer one")]
     Feature(u32),
     /// This library does not know this encryption suite.

@@ -75,7 +75,7 @@ impl Error {
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         let told = match self {
-            Self::NoSource { .. } | Self::Stranger { .. } => Some(Side::Source),
+            Self::NoSource { .. } | Self::OtherOrigin { .. } => Some(Side::Source),
             Self::NoRoom { .. } | Self::JobHasPoints { .. } | Self::WrongKindOfJob { .. } | Self::NameTaken { .. } => {
                 Some(Side::Target)
             }
@@ -105,7 +105,7 @@ impl Error {
             | Self::SameRepository { target_location: location, .. }
             | Self::NoRoom { location, .. }
             | Self::UnknownJob { location, .. }
-            | Self::Stranger { location, .. }
+            | Self::OtherOrigin { location, .. }
             | Self::Busy { location, .. }
             | Self::JobHasPoints { location, .. }
             | Self::WrongKindOfJob { location, .. }
@@ -143,7 +143,7 @@ impl Error {
         let told = match self {
             Self::UnknownJob { job, .. } => Some(job.as_str()),
             Self::UnknownPoint { job, .. }
-            | Self::Stranger { job, .. }
+            | Self::OtherOrigin { job, .. }
             | Self::Busy { job, .. }
             | Self::Fenced { job, .. }
             | Self::CommitUnknown { job, .. }
@@ -166,7 +166,7 @@ impl Error {
     pub fn machine(&self) -> Option<&str> {
         let told = match self {
             Self::UnknownMachine { machine, .. }
-            | Self::Stranger { machine, .. }
+            | Self::OtherOrigin { machine, .. }
             | Self::MachineDamaged { machine, .. }
             | Self::UnknownDisk { machine, .. }
             | Self::Incomplete { machine, .. } => Some(machine.as_str()),
@@ -280,7 +280,7 @@ impl Error {
             | Self::AlreadyARepository { .. }
             | Self::NamesNotExclusive { .. }
             | Self::SameRepository { .. }
-            | Self::Stranger { .. }
+            | Self::OtherOrigin { .. }
             | Self::JobHasPoints { .. }
             | Self::WrongKindOfJob { .. }
             | Self::NameTaken { .. } => None,
@@ -320,7 +320,7 @@ impl Error {
             | Self::AlreadyARepository { .. }
             | Self::NamesNotExclusive { .. }
             | Self::SameRepository { .. }
-            | Self::Stranger { .. }
+            | Self::OtherOrigin { .. }
             | Self::JobHasPoints { .. }
             | Self::WrongKindOfJob { .. }
             | Self::NameTaken { .. } => None,

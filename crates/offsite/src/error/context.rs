@@ -68,6 +68,49 @@ impl ErrorPlace {
     }
 }
 
+/// The place in an error, borrowed as `$error` is. An error that has none of its own has that of its cause.
+macro_rules! place_in {
+    ($error:expr, $deeper:ident) => {
+        match $error {
+            Error::Repository { at, .. }
+            | Error::Damaged { at, .. }
+            | Error::NoRoom { at, .. }
+            | Error::UnknownJob { at, .. }
+            | Error::UnknownMachine { at, .. }
+            | Error::UnknownPoint { at, .. }
+            | Error::UnknownDisk { at, .. }
+            | Error::NothingYet { at, .. }
+            | Error::Incomplete { at, .. }
+            | Error::Busy { at, .. }
+            | Error::Fenced { at, .. }
+            | Error::CommitUnknown { at, .. }
+            | Error::SnapshotExpired { at, .. }
+            | Error::Stopped { at, .. }
+            | Error::Image { at, .. }
+            | Error::ExportFile { at, .. }
+            | Error::PathTaken { at, .. }
+            | Error::InRepository { at, .. }
+            | Error::InUse { at, .. }
+            | Error::DeviceTooSmall { at, .. }
+            | Error::NoMachine { at, .. }
+            | Error::NoSource { at, .. }
+            | Error::Io { at, .. }
+            | Error::InvalidSetting { at, .. }
+            | Error::Defect { at, .. } => Some(at),
+            Error::MachineDamaged { source, .. } | Error::Torn { source, .. } => source.$deeper(),
+            Error::NotARepository { .. }
+            | Error::NotEmpty { .. }
+            | Error::AlreadyARepository { .. }
+            | Error::NamesNotExclusive { .. }
+            | Error::SameRepository { .. }
+            | Error::OtherOrigin { .. }
+            | Error::JobHasPoints { .. }
+            | Error::WrongKindOfJob { .. }
+            | Error::NameTaken { .. } => None,
+        }
+    };
+}
+
 impl Error {
     /// The side of the operation on which the error happened.
     ///
@@ -248,83 +291,11 @@ impl Error {
     }
 
     fn place(&self) -> Option<&ErrorPlace> {
-        match self {
-            Self::Repository { at, .. }
-            | Self::Damaged { at, .. }
-            | Self::NoRoom { at, .. }
-            | Self::UnknownJob { at, .. }
-            | Self::UnknownMachine { at, .. }
-            | Self::UnknownPoint { at, .. }
-            | Self::UnknownDisk { at, .. }
-            | Self::NothingYet { at, .. }
-            | Self::Incomplete { at, .. }
-            | Self::Busy { at, .. }
-            | Self::Fenced { at, .. }
-            | Self::CommitUnknown { at, .. }
-            | Self::SnapshotExpired { at, .. }
-            | Self::Stopped { at, .. }
-            | Self::Image { at, .. }
-            | Self::ExportFile { at, .. }
-            | Self::PathTaken { at, .. }
-            | Self::InRepository { at, .. }
-            | Self::InUse { at, .. }
-            | Self::DeviceTooSmall { at, .. }
-            | Self::NoMachine { at, .. }
-            | Self::NoSource { at, .. }
-            | Self::Io { at, .. }
-            | Self::InvalidSetting { at, .. }
-            | Self::Defect { at, .. } => Some(at),
-            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place(),
-            Self::NotARepository { .. }
-            | Self::NotEmpty { .. }
-            | Self::AlreadyARepository { .. }
-            | Self::NamesNotExclusive { .. }
-            | Self::SameRepository { .. }
-            | Self::OtherOrigin { .. }
-            | Self::JobHasPoints { .. }
-            | Self::WrongKindOfJob { .. }
-            | Self::NameTaken { .. } => None,
-        }
+        place_in!(self, place)
     }
 
     fn place_mut(&mut self) -> Option<&mut ErrorPlace> {
-        match self {
-            Self::Repository { at, .. }
-            | Self::Damaged { at, .. }
-            | Self::NoRoom { at, .. }
-            | Self::UnknownJob { at, .. }
-            | Self::UnknownMachine { at, .. }
-            | Self::UnknownPoint { at, .. }
-            | Self::UnknownDisk { at, .. }
-            | Self::NothingYet { at, .. }
-            | Self::Incomplete { at, .. }
-            | Self::Busy { at, .. }
-            | Self::Fenced { at, .. }
-            | Self::CommitUnknown { at, .. }
-            | Self::SnapshotExpired { at, .. }
-            | Self::Stopped { at, .. }
-            | Self::Image { at, .. }
-            | Self::ExportFile { at, .. }
-            | Self::PathTaken { at, .. }
-            | Self::InRepository { at, .. }
-            | Self::InUse { at, .. }
-            | Self::DeviceTooSmall { at, .. }
-            | Self::NoMachine { at, .. }
-            | Self::NoSource { at, .. }
-            | Self::Io { at, .. }
-            | Self::InvalidSetting { at, .. }
-            | Self::Defect { at, .. } => Some(at),
-            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place_mut(),
-            Self::NotARepository { .. }
-            | Self::NotEmpty { .. }
-            | Self::AlreadyARepository { .. }
-            | Self::NamesNotExclusive { .. }
-            | Self::SameRepository { .. }
-            | Self::OtherOrigin { .. }
-            | Self::JobHasPoints { .. }
-            | Self::WrongKindOfJob { .. }
-            | Self::NameTaken { .. } => None,
-        }
+        place_in!(self, place_mut)
     }
 }
 

@@ -9,8 +9,8 @@ use super::ImageSource;
 
 /// Returns the names of disks, each different from the others.
 ///
-/// A disk has the name that was given to it, or that of its image's file. If files of the same name need it, the names of their
-/// folders come before.
+/// A disk has the name that was given to it, or that of its image's file. Files of the same name get the names of their folders
+/// before it, or a number.
 ///
 /// # Errors
 /// The name that was given to two disks.

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line.
 
 mod carry;
 mod images;
@@ -378,7 +378,7 @@ fn job_name(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|error| error.to_string())
 }
 
-/// A path of something to be written. One that a shell would have replaced is refused.
+/// Parses the path of a file to write. Refuses a path with `~` or variables that a shell should have replaced.
 fn new_path(text: &str) -> Result<PathBuf, String> {
     match crate::config::path::fault(Path::new(text)) {
         Some(why) => Err(why),

@@ -1,4 +1,4 @@
-//! Restoring a machine: what can be typed.
+//! The arguments of a restore.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Makes a head from the indexes alone.
 //!
 //! For each number of a restore point, the newest index counts. The indexes do not say which points the chain still had. So every
-//! point that they describe is taken, with the machines that have all their blocks. A point that was let go comes back if it is
-//! whole, until retention lets it go again.
+//! point that they describe is taken, with the machines that have all their blocks. A point that retention removed
+//! comes back if it is whole, until retention removes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -85,7 +85,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty one is mounted.
+    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty
+    /// one is mounted.
     pub(crate) repo: String,
     /// What is on the drive's sticker (default: the repository's name and a number).
     #[arg(long, value_name = "TEXT")]
@@ -150,8 +151,8 @@ pub(crate) struct Backup {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its image's
-    /// file is called).
+    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its
+    /// image's file is called).
     #[arg(required = true, value_name = "MACHINE=[NAME=]IMAGE[,...]", value_parser = images::machine_images)]
     pub(crate) machines: Vec<(MachineName, Vec<Disk>)>,
 }

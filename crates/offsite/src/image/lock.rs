@@ -43,9 +43,9 @@ fn is_locked(file: &File, byte: libc::off_t) -> bool {
         l_len: 1,
         l_pid: 0,
     };
-    // SAFETY: the descriptor is open, as `file` lives until after the call. F_OFD_GETLK takes a pointer to a `struct flock` with 64-bit
-    // offsets (asserted above), which `lock` is; it is initialised, borrowed by nobody else, and outlives the call. The kernel
-    // writes the same struct back and keeps no pointer to it. Every bit pattern is a valid `libc::flock`.
+    // SAFETY: the descriptor is open, as `file` lives until after the call. F_OFD_GETLK takes a pointer to a `struct flock` with
+    // 64-bit offsets (asserted above), which `lock` is; it is initialised, borrowed by nobody else, and outlives the call. The
+    // kernel writes the same struct back and keeps no pointer to it. Every bit pattern is a valid `libc::flock`.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
     answer == 0 && lock.l_type != short(libc::F_UNLCK)
 }

@@ -32,7 +32,7 @@ pub(crate) struct MediaSet {
     pub(crate) places: Vec<PathBuf>,
     /// The folder of the catalogue.
     pub(crate) catalogue: PathBuf,
-    /// The greatest length of a file on the drives, in bytes. `None` if there is no limit.
+    /// The greatest length of a file on the drives, in bytes. `None` if the config does not set it.
     pub(crate) file_bytes_max: Option<u64>,
 }
 

@@ -8,13 +8,14 @@ use crate::{assert_none, files, read};
 
 const ENGINE: &str = "crates/offsite/src/";
 
-/// The sources of what is published.
-const SOURCES: [&str; 5] = [
+/// The sources of what is published, and of the benches.
+const SOURCES: [&str; 6] = [
     "crates/offsite-core/src/",
     "crates/offsite-repository/src/",
     "crates/offsite-backends/src/",
     ENGINE,
     "crates/offsite-cli/src/",
+    "benches/src/",
 ];
 
 /// The rooms of the engine, from the ground up: a room uses those before it and the files that lie in no room.

@@ -9,6 +9,7 @@ pub(super) mod read_back;
 pub(super) mod restore;
 pub(super) mod s3;
 pub(super) mod s3_once;
+mod s3_options;
 mod s3_upload;
 
 use std::os::unix::fs::MetadataExt;

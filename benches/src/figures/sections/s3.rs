@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use offsite::OpenRepository;
-use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
-use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Operation, SECRET_ACCESS_KEY};
+use offsite_backends::S3;
+use offsite_s3_server::Operation;
 
 use super::s3_once::{Work, in_process};
+use super::s3_options::{IN_FLIGHT, KEEP, options};
 use super::{Bench, remove};
 use crate::figures::pages::Pages;
 use crate::figures::s3_server::{Process, count_of};
@@ -14,10 +15,7 @@ use crate::figures::sample::Samples;
 use crate::figures::table::Table;
 use crate::jobs::{self, Failure};
 
-/// What the target keeps.
-pub(super) const KEEP: u32 = 2;
 const LATENCIES_MILLIS: [u64; 2] = [0, 50];
-pub(super) const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const RSS_MB_MAX: f64 = 268.4;
 /// What the mover reads at once.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -85,12 +83,4 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
     pages.check("Content restored from a bucket", equal.to_owned(), "equal to the disk".to_owned(), same);
     pages.bar("Peak RSS with a bucket", peak_mb, RSS_MB_MAX, |mb| format!("{mb:.0} MB"));
     Ok(())
-}
-
-pub(super) fn options(endpoint: &str, in_flight: usize) -> Result<S3Options, Failure> {
-    let credentials = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
-    let mut options = S3Options::new(S3Location::parse(&format!("s3://{BUCKET}/dr"))?, credentials);
-    options.endpoint = Some(endpoint.to_owned());
-    options.parts_in_flight = in_flight;
-    Ok(options)
 }

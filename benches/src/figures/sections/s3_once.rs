@@ -8,7 +8,7 @@ use std::sync::Arc;
 use offsite::OpenRepository;
 use offsite_backends::S3;
 
-use super::s3::{KEEP, options};
+use super::s3_options::{KEEP, options};
 use crate::figures::s3_server::Process;
 use crate::figures::sample::{Caches, Sample, measure as sample};
 use crate::jobs::{self, Failure};

@@ -7,7 +7,7 @@ use offsite_backends::{S3, S3Checksum};
 use offsite_repository::{Key, Repository};
 
 use super::Bench;
-use super::s3::{IN_FLIGHT, options};
+use super::s3_options::{IN_FLIGHT, options};
 use crate::figures::pages::Pages;
 use crate::figures::s3_server::Process;
 use crate::figures::sample::{Samples, Spread, measure as sample};

@@ -168,6 +168,10 @@ async fn a_point_that_cannot_be_read_is_told() {
     let copy = CopyJob::of(job(COPY), vec![offsite::Source::infrastructure(&primary)], &second).unwrap();
     let report = copy.run(day(0)).await.unwrap();
     assert!(report.absent().eq([&machine("db01")]), "{:?}", report.machines);
-    assert!(report.notes.iter().any(|note| note.to_string().contains(index.as_str())), "{:?}", report.notes);
+    let why = report.machines.iter().find_map(|machine| match &machine.outcome {
+        MachineOutcome::Absent { why } => Some(why.to_string()),
+        _ => None,
+    });
+    assert!(why.is_some_and(|why| why.contains(index.as_str())), "{:?}", report.machines);
     assert_eq!(restored(&second, COPY, "web01", None).await, machines.content("web01"));
 }

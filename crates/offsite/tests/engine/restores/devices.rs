@@ -24,7 +24,7 @@ async fn a_device_holds_the_disk_and_beyond_it_what_it_held() {
         let size = disk.len().next_multiple_of(SECTOR) + beyond * SECTOR;
         let Some(device) = LoopDevice::new_or_say(size, 0xaa) else { return };
         let refused = restore(&repository).disk("0").run(device.path()).await.unwrap_err().to_string();
-        assert!(refused.contains("over what is on it") && !refused.contains("remove"), "{refused}");
+        assert!(refused.contains("overwrite the device") && !refused.contains("remove"), "{refused}");
         assert_eq!(device.content(), vec![0xaa; size]);
         // By another name, too; and again, over what the first left.
         let to = scratch();

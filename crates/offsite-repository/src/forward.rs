@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
+    CloneRange, Endpoint, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
     Retain, RootFolder,
 };
 
@@ -18,6 +18,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        (**self).endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

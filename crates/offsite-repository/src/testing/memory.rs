@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use crate::{
+use crate::{Endpoint, 
     CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, ReadRequest,
     Reclaim, Repository, Result, Retain,
 };
@@ -36,6 +36,8 @@ pub struct MemoryOptions {
     pub object_bytes_max: u64,
     /// Whether each call first returns to the scheduler once, so that other tasks and cancellation get in between.
     pub yields: bool,
+    /// Where it says that it is.
+    pub endpoint: Endpoint,
 }
 
 impl Default for MemoryOptions {
@@ -51,6 +53,7 @@ impl Default for MemoryOptions {
             capacity_bytes: u64::MAX,
             object_bytes_max: u64::MAX,
             yields: false,
+            endpoint: Endpoint::Unknown,
         }
     }
 }
@@ -116,6 +119,13 @@ impl MemoryOptions {
     #[must_use]
     pub fn with_yields(mut self, yields: bool) -> Self {
         self.yields = yields;
+        self
+    }
+
+    /// Sets [`MemoryOptions::endpoint`].
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = endpoint;
         self
     }
 }
@@ -346,6 +356,10 @@ impl Repository for Memory {
 
     fn limits(&self) -> Limits {
         Limits::new(self.shared.options.object_bytes_max)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.options.endpoint
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

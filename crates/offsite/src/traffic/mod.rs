@@ -1,0 +1,13 @@
+//! How much block data may cross the network, and who may send it when.
+
+mod flow;
+pub(crate) mod metered;
+mod registry;
+mod route;
+mod rule;
+mod scheduler;
+mod share;
+
+pub use flow::{Direction, Flow, FlowName};
+pub use registry::Traffic;
+pub use rule::{TrafficRule, TrafficRuleError};

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::records::{
-    ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, Verification,
+    ExportEnd, ExportHeader, LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord,
 };
 use offsite_core::format::{Envelope, Kind, decode_record, encode_record};
 use offsite_fuzz::{kind, mended, object};
@@ -25,7 +25,7 @@ fn read(bytes: &[u8]) {
     same!(LeaseRenewal, LeaseRenewal, bytes);
     same!(ExportHeader, Export, bytes);
     same!(ExportEnd, ExportEnd, bytes);
-    same!(Verification, Verification, bytes);
+    same!(VerificationRecord, VerificationNotes, bytes);
     for kind in Kind::ALL {
         if let Ok(envelope) = Envelope::decode(kind, bytes) {
             assert_eq!(envelope.encode(), bytes[..64]);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use offsite::{Error, JobFolder, OpenRepository, Restore, TransformJob, Verify};
 use offsite_core::{Head, Lease, RetiredObject, Retirement};
-use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, Verification};
+use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, VerificationRecord};
 use offsite_core::format::{Kind, encode_record};
 use offsite_core::{CommitId, FolderId, MachineName, ObjectId};
 use offsite_fuzz::export::{Built, import, job};
@@ -32,7 +32,7 @@ enum Thing {
         count: u64,
         is_ours: bool,
     },
-    Verification {
+    VerificationNotes {
         number: u64,
         next: Option<(u64, u64)>,
         damaged: Vec<(u64, u64, [u8; 32])>,
@@ -116,14 +116,14 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             let record = encode_record(Kind::LeaseRenewal, &record).expect("a short record");
             put(memory, &format!("lease/{epoch:010}-{count:020}"), record).await;
         }
-        Thing::Verification { number, next, mut damaged, mut cut, indexes, frames } => {
+        Thing::VerificationNotes { number, next, mut damaged, mut cut, indexes, frames } => {
             // Places of frames that are there, too.
             let files = newest(memory).map(|head| head.files).unwrap_or_default();
             for (file, state) in files.iter().take(frames.into()) {
                 damaged.push((file.stored(), state.length / 2, [0; 32]));
                 cut.push((file.stored(), state.length / 2));
             }
-            let record = Verification { folder: ours, next, damaged, cut, indexes };
+            let record = VerificationRecord { folder: ours, next, damaged, cut, indexes };
             let Ok(record) = encode_record(Kind::VerificationNotes, &record) else { return };
             put(memory, &format!("verify/{number:020}"), record).await;
         }

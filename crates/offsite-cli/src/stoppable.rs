@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite::repository::{
-    CloneRange, Endpoint, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Endpoint, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use crate::signals::Stop;

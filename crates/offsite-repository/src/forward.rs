@@ -1,12 +1,12 @@
-//! A shared repository is a repository.
+//! An `Arc` of a repository is a repository.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Endpoint, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
-    Retain, RootFolder,
+    CloneRange, Endpoint, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository,
+    Result, Retain, RootFolder,
 };
 
 #[deny(clippy::missing_trait_methods)]

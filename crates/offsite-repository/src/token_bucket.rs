@@ -1,11 +1,11 @@
-//! Tokens that come at a rate.
+//! A token bucket.
 
 use tokio::time::{Duration, Instant};
 
 /// Parts of a token: with nanoseconds as the unit of time, what comes in is a product of integers, and nothing is rounded.
 const PARTS: i128 = 1_000_000_000;
 
-/// A bucket into which tokens come at a rate, up to its capacity. It can owe. The caller hands the time in.
+/// A token bucket. Its level can be negative. The caller hands the time in.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,7 +20,7 @@ const PARTS: i128 = 1_000_000_000;
 /// ```
 #[derive(Debug)]
 pub struct TokenBucket {
-    /// Tokens a second; none for as many as are asked for.
+    /// Tokens per second. `None` means no limit.
     rate: Option<u64>,
     capacity: u64,
     level_parts: i128,
@@ -44,7 +44,7 @@ impl TokenBucket {
         (self.rate, self.capacity) = (rate, capacity);
     }
 
-    /// How long until `tokens` are there, or as many as the bucket holds. `None` for never, at this rate.
+    /// How long until there are `tokens` tokens, or as many as the bucket holds. `None` means never, at this rate.
     pub fn wait(&mut self, tokens: u64, now: Instant) -> Option<Duration> {
         self.fill(now);
         let Some(rate) = self.rate else { return Some(Duration::ZERO) };
@@ -64,7 +64,7 @@ impl TokenBucket {
         i64::try_from(tokens).unwrap_or(if tokens < 0 { i64::MIN } else { i64::MAX })
     }
 
-    /// Takes tokens, those too that are not there yet.
+    /// Takes tokens, even if they are not there yet.
     pub fn take(&mut self, tokens: u64, now: Instant) {
         self.fill(now);
         if self.rate.is_some() {

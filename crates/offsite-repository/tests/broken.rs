@@ -11,8 +11,8 @@ use bytes::Bytes;
 use offsite_repository::testing::Memory;
 use offsite_repository::testing::conformance::{self, Linker, Options};
 use offsite_repository::{
-    CloneRange, Endpoint, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest,
-    Reclaim, Repository, RepositoryExt, Result, Retain,
+    CloneRange, Endpoint, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    ReadRequest, Reclaim, Repository, RepositoryExt, Result, Retain,
 };
 
 /// What is wrong with a repository; all else is right.

@@ -18,18 +18,8 @@ const LOOKUP: Duration = Duration::from_secs(5);
 const NFS: [&str; 2] = ["nfs", "nfs4"];
 const SMB: [&str; 4] = ["cifs", "smb2", "smb3", "smbfs"];
 const SSH: [&str; 1] = ["fuse.sshfs"];
-const OTHERS: [&str; 10] = [
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "davfs",
-    "fuse.davfs2",
-    "fuse.glusterfs",
-    "fuse.rclone",
-    "fuse.s3fs",
-    "lustre",
-];
+const OTHERS: [&str; 10] =
+    ["9p", "afs", "beegfs", "ceph", "davfs", "fuse.davfs2", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "lustre"];
 
 /// What the kernel tells of the mount that a folder lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +77,8 @@ fn read_line(line: &[u8]) -> Option<(PathBuf, Mount)> {
 
 /// The host of `[USER@]HOST:PATH`. An IPv6 address stands in brackets.
 fn before_colon(source: &str) -> Option<String> {
-    let source = source.rsplit_once('@').filter(|(user, _)| !user.contains([':', '/'])).map_or(source, |(_, rest)| rest);
+    let source =
+        source.rsplit_once('@').filter(|(user, _)| !user.contains([':', '/'])).map_or(source, |(_, rest)| rest);
     let host = match source.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?.0,
         None => source.split_once(':')?.0,

@@ -1,7 +1,6 @@
 //! How much block data may cross the network, and who may send it when.
 
 mod flow;
-pub(crate) mod metered;
 mod registry;
 mod route;
 mod rule;

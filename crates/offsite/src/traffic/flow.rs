@@ -1,90 +1,15 @@
 //! The handle of whoever reads or writes block data.
 
-use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite_repository::Endpoint;
 use tokio::time::{Duration, Instant};
 
-use super::registry::Shared;
-use super::route::local_towards;
-use crate::JobName;
+use super::route::{Direction, path};
+use super::shared::Shared;
 
 /// A route may change while a job runs; it is looked up again after this time.
 const ROUTE: Duration = Duration::from_secs(1);
-
-/// Whose flow it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlowName {
-    repository: String,
-    job: Option<JobName>,
-    weight: NonZeroU32,
-    restore: bool,
-}
-
-impl FlowName {
-    /// A flow from or to the repository of this name, which is the name that rules know it by.
-    #[must_use]
-    pub fn new(repository: impl Into<String>) -> Self {
-        Self { repository: repository.into(), job: None, weight: NonZeroU32::MIN, restore: false }
-    }
-
-    /// The job that it is for.
-    #[must_use]
-    pub fn in_job(mut self, job: JobName) -> Self {
-        self.job = Some(job);
-        self
-    }
-
-    /// Its part beside other flows of a rule: one of weight 2 gets twice what one of weight 1 gets. Without, it is 1.
-    #[must_use]
-    pub fn weight(mut self, weight: NonZeroU32) -> Self {
-        self.weight = weight;
-        self
-    }
-
-    /// The flow of a restore, which passes all rules but those for restores.
-    #[must_use]
-    pub fn restoring(mut self) -> Self {
-        self.restore = true;
-        self
-    }
-
-    pub(super) fn repository(&self) -> &str {
-        &self.repository
-    }
-
-    pub(super) fn job(&self) -> Option<&JobName> {
-        self.job.as_ref()
-    }
-
-    pub(super) fn is_restore(&self) -> bool {
-        self.restore
-    }
-
-    pub(super) fn share(&self) -> f64 {
-        self.weight.get().into()
-    }
-}
-
-/// Which way the data goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the repository to this host.
-    Reading,
-    /// From this host to the repository.
-    Writing,
-}
-
-/// Where a flow runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
-    /// On this host: under no rule.
-    Inside,
-    /// Through a network, with its source and its target as far as they are known.
-    Across(Option<(IpAddr, IpAddr)>),
-}
 
 /// A flow of block data. [`Traffic::flow`](super::Traffic::flow) makes it.
 ///
@@ -136,18 +61,4 @@ impl Drop for Flow {
     fn drop(&mut self) {
         self.shared.remove(self.id);
     }
-}
-
-/// The way to and from a repository that is at `endpoint`.
-fn path(endpoint: Endpoint, direction: Direction) -> Path {
-    let peer = match endpoint {
-        Endpoint::ThisHost => return Path::Inside,
-        Endpoint::Address(peer) => peer.to_canonical(),
-        Endpoint::Unknown => return Path::Across(None),
-    };
-    let ends = local_towards(peer).map(|local| match direction {
-        Direction::Reading => (peer, local),
-        Direction::Writing => (local, peer),
-    });
-    Path::Across(ends)
 }

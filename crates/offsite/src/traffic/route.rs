@@ -1,12 +1,46 @@
-//! The address of this host towards another.
+//! Where a flow runs: between which two addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+
+use offsite_repository::Endpoint;
 
 /// Any port will do: nothing is sent.
 const PORT: u16 = 9;
 
+/// Which way the data goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the repository to this host.
+    Reading,
+    /// From this host to the repository.
+    Writing,
+}
+
+/// Where a flow runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// On this host: under no rule.
+    Inside,
+    /// Through a network, with its source and its target as far as they are known.
+    Across(Option<(IpAddr, IpAddr)>),
+}
+
+/// The way to and from a repository that is at `endpoint`.
+pub(super) fn path(endpoint: Endpoint, direction: Direction) -> Path {
+    let peer = match endpoint {
+        Endpoint::ThisHost => return Path::Inside,
+        Endpoint::Address(peer) => peer.to_canonical(),
+        Endpoint::Unknown => return Path::Across(None),
+    };
+    let ends = local_towards(peer).map(|local| match direction {
+        Direction::Reading => (peer, local),
+        Direction::Writing => (local, peer),
+    });
+    Path::Across(ends)
+}
+
 /// The address that this host has for connections to `peer`; none if there is no way to it.
-pub(super) fn local_towards(peer: IpAddr) -> Option<IpAddr> {
+fn local_towards(peer: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match peer {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use offsite_core::Timestamp;
 use offsite_core::schedule::Window;
 
-use super::flow::FlowName;
+use super::name::FlowName;
 use crate::JobName;
 
 /// A year from here, in which hours are compared: 2026-01-01, 00:00 UTC.
@@ -172,8 +172,14 @@ impl TrafficRule {
         self.scope == other.scope
     }
 
-    /// The first two rules that are for the same at the same time.
-    pub(super) fn overlap(rules: &[Self]) -> Result<(), TrafficRuleError> {
+    /// Checks that rules make sense together, as [`Traffic::set_rules`](crate::Traffic::set_rules) does.
+    ///
+    /// Ranges may lie in each other, as all rules that match hold. Two rules for the very same ranges, repository or job may not hold at
+    /// the same hours.
+    ///
+    /// # Errors
+    /// [`TrafficRuleError::Overlap`] with the numbers of the first two that do.
+    pub fn check(rules: &[Self]) -> Result<(), TrafficRuleError> {
         for (second, rule) in rules.iter().enumerate() {
             let clashes = |other: &Self| rule.is_for_the_same(other) && overlap(&rule.hours, &other.hours);
             if let Some(first) = rules[..second].iter().position(clashes) {
@@ -248,14 +254,14 @@ mod tests {
         let rule = rule("10.1.0.0/16", "10.2.0.0/16");
         let other = TrafficRule::of_repository("dr", 5).unwrap();
         let always = [rule.clone(), other.clone(), rule.clone()];
-        let error = TrafficRule::overlap(&always).unwrap_err();
+        let error = TrafficRule::check(&always).unwrap_err();
         assert!(matches!(error, TrafficRuleError::Overlap { first: 0, second: 2, .. }), "{error}");
         assert!(error.to_string().contains("from 10.1.0.0/16 to 10.2.0.0/16"), "{error}");
         let day = rule.clone().hours(hours("08:00-18:00", "Europe/Berlin"));
         let night = rule.clone().hours(hours("18:00-08:00", "Europe/Berlin"));
-        assert_eq!(TrafficRule::overlap(&[day.clone(), other, night.clone()]), Ok(()));
+        assert_eq!(TrafficRule::check(&[day.clone(), other, night.clone()]), Ok(()));
         // The hours of another zone are others.
-        assert!(TrafficRule::overlap(&[day, rule.hours(hours("18:00-08:00", "America/New_York"))]).is_err());
+        assert!(TrafficRule::check(&[day, rule.hours(hours("18:00-08:00", "America/New_York"))]).is_err());
     }
 
     #[test]

@@ -15,20 +15,20 @@ use tokio::time::{Duration, Instant};
 
 use super::share::{Claim, max_min};
 
-/// A grant has as many bytes as a rule lets through in a tenth of a second, or this many: a block of the usual size.
+/// A rule saves up as many bytes as it lets through in a tenth of a second, or this many: a block of the usual size.
 const BLOCK_BYTES: u64 = 1 << 20;
 
 /// A flow in the model is done if it has less than this left.
 const NOTHING: f64 = 0.5;
 
-/// The largest grant under a limit.
-pub(super) fn grant_bytes(limit_bytes_per_sec: u64) -> u64 {
+/// What a rule saves up while nothing is asked. It may be sent at once.
+pub(super) fn capacity(limit_bytes_per_sec: u64) -> u64 {
     (limit_bytes_per_sec / 10).max(BLOCK_BYTES)
 }
 
-/// What a rule may save up: a grant, and what comes while a timer is late.
-fn capacity(limit: u64) -> u64 {
-    grant_bytes(limit).saturating_add(limit / 50)
+/// The largest grant under a limit. It leaves room for what comes while a timer is late, for a hundredth of a second.
+pub(super) fn grant_bytes(limit_bytes_per_sec: u64) -> u64 {
+    capacity(limit_bytes_per_sec) - limit_bytes_per_sec / 100
 }
 
 /// A rule that a scheduler keeps.
@@ -217,10 +217,12 @@ impl Scheduler {
         let mut wake: Option<Duration> = None;
         for (_, id, bytes) in order {
             let Some(flow) = self.flows.get(&id) else { continue };
-            let waits = flow.rules.iter().map(|rule| self.rules[*rule].bucket.wait(bytes, now).unwrap_or(Duration::MAX));
+            let waits =
+                flow.rules.iter().map(|rule| self.rules[*rule].bucket.wait(bytes, now).unwrap_or(Duration::MAX));
             let wait = waits.max().unwrap_or_default();
             let size = bytes as f64;
-            let is_free = flow.rules.iter().all(|rule| kept[*rule].leaves(size, levels[*rule], self.rules[*rule].limit as f64));
+            let is_free =
+                flow.rules.iter().all(|rule| kept[*rule].leaves(size, levels[*rule], self.rules[*rule].limit as f64));
             if is_free && wait.is_zero() {
                 return Next::Grant { flow: id, bytes };
             }
@@ -303,7 +305,10 @@ impl Scheduler {
 }
 
 enum Next {
-    Grant { flow: u64, bytes: u64 },
+    Grant {
+        flow: u64,
+        bytes: u64,
+    },
     /// None before that time; `None` if nothing waits.
     At(Option<Instant>),
 }

@@ -16,14 +16,16 @@ pub(super) struct Claim<'a> {
 /// others go on. So no rule is exceeded, and what a flow cannot use, as another of its rules is tighter, goes to the others.
 pub(super) fn max_min(limits: &[f64], claims: &[Claim<'_>]) -> Vec<f64> {
     let mut left = limits.to_vec();
-    let mut rates: Vec<Option<f64>> = claims.iter().map(|claim| claim.rules.is_empty().then_some(f64::INFINITY)).collect();
+    let mut rates: Vec<Option<f64>> =
+        claims.iter().map(|claim| claim.rules.is_empty().then_some(f64::INFINITY)).collect();
     loop {
         // What each rule has for a weight of 1 of those that still get more.
         let mut weights = vec![0.0; limits.len()];
         for (claim, _) in claims.iter().zip(&rates).filter(|(_, rate)| rate.is_none()) {
             claim.rules.iter().for_each(|rule| weights[*rule] += claim.weight);
         }
-        let levels = (0..limits.len()).filter(|rule| weights[*rule] > 0.0).map(|rule| (rule, left[rule] / weights[rule]));
+        let levels =
+            (0..limits.len()).filter(|rule| weights[*rule] > 0.0).map(|rule| (rule, left[rule] / weights[rule]));
         let Some((tightest, level)) = levels.min_by(|one, other| one.1.total_cmp(&other.1)) else { break };
         for (claim, rate) in claims.iter().zip(&mut rates) {
             if rate.is_none() && claim.rules.contains(&tightest) {
@@ -53,13 +55,20 @@ mod tests {
         let mut rates = vec![0.0; flows.len()];
         let mut grows = vec![true; flows.len()];
         while grows.contains(&true) {
-            for (rate, (weight, _)) in rates.iter_mut().zip(flows).zip(&grows).filter(|(_, grows)| **grows).map(|(at, _)| at) {
+            for (rate, (weight, _)) in
+                rates.iter_mut().zip(flows).zip(&grows).filter(|(_, grows)| **grows).map(|(at, _)| at)
+            {
                 *rate += weight * STEP;
             }
             for (rule, limit) in limits.iter().enumerate() {
-                let used: f64 = rates.iter().zip(flows).filter(|(_, flow)| flow.1.contains(&rule)).map(|(rate, _)| rate).sum();
+                let used: f64 =
+                    rates.iter().zip(flows).filter(|(_, flow)| flow.1.contains(&rule)).map(|(rate, _)| rate).sum();
                 if used >= *limit {
-                    flows.iter().zip(&mut grows).filter(|(flow, _)| flow.1.contains(&rule)).for_each(|(_, grows)| *grows = false);
+                    flows
+                        .iter()
+                        .zip(&mut grows)
+                        .filter(|(flow, _)| flow.1.contains(&rule))
+                        .for_each(|(_, grows)| *grows = false);
                 }
             }
         }

@@ -6,6 +6,7 @@ mod fault;
 pub(crate) mod path;
 mod sources;
 mod timing;
+mod traffic;
 mod transform;
 mod zone;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use daemon::DaemonConfig;
 use fault::Fault;
 use offsite::runner::Settings;
-use offsite::{JobName, Selection, Transforms};
+use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -28,6 +29,7 @@ use crate::status::Failure;
 pub(crate) use sources::SourceConfig;
 use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
 use timing::{AfterConfig, Timing, WindowConfig};
+use traffic::{BandwidthConfig, TrafficRuleConfig};
 use transform::TransformConfig;
 
 /// `offsite.toml`. A key that this version does not know is refused, never ignored.
@@ -40,8 +42,13 @@ pub(crate) struct Config {
     pub(crate) jobs: BTreeMap<String, JobConfig>,
     #[serde(default)]
     pub(crate) daemon: DaemonConfig,
+    #[serde(default)]
+    traffic_rules: Vec<TrafficRuleConfig>,
     /// The folder for what the host keeps. The default is `.offsite` beside the file.
     state_dir: Option<PathBuf>,
+    /// What the rules of the file are kept by: one for all jobs of this process.
+    #[serde(skip)]
+    pub(crate) traffic: Traffic,
     /// Its tables as they are in the file, to see what has changed.
     #[serde(skip)]
     tables: toml::Table,
@@ -155,6 +162,8 @@ pub(crate) struct JobConfig {
     max_age: Option<Spanned<String>>,
     /// What stays free in the target: a copy that would take of it is not begun.
     min_free: Option<Spanned<String>>,
+    /// How much of its block data may cross the network.
+    bandwidth: Option<Spanned<BandwidthConfig>>,
     /// The name that the job had when its chain began: that is the name of its folder in the target.
     renamed_from: Option<String>,
 }
@@ -236,7 +245,26 @@ impl Config {
                 }
             }
         }
+        let rules = config.rules().map_err(|fault| wrong_at("", fault))?;
+        config.traffic.set_rules(rules).map_err(|error| wrong(error.to_string()))?;
         Ok(config)
+    }
+
+    /// Puts the rules about traffic in force in `traffic`, for jobs that run as well, and keeps to them there.
+    pub(crate) fn keep_traffic(&mut self, traffic: &Traffic) {
+        // They were checked when the file was read.
+        if traffic.set_rules(self.traffic.rules()).is_ok() {
+            self.traffic = traffic.clone();
+        }
+    }
+
+    /// The name of the repository that `repo` names, be it by the name or by its location; a location that the file does not have as it
+    /// is.
+    pub(crate) fn repository_name<'a>(&'a self, repo: &'a str) -> &'a str {
+        if self.repositories.contains_key(repo) {
+            return repo;
+        }
+        self.repositories.keys().find(|name| self.is_place(name, repo)).map_or(repo, String::as_str)
     }
 
     /// What is wrong with a job's former name.
@@ -317,10 +345,13 @@ impl Config {
         self.state_dir = Some(std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned()));
     }
 
-    /// What tells whether the job `name` is the same in another config: its table, and those of its repositories.
+    /// What tells whether the job `name` is the same in another config: its table, and those of its repositories. Limits of traffic do
+    /// not count, as they change while the job goes on.
     pub(crate) fn revision(&self, name: &str) -> String {
         let table = |kind: &str, name: &str| self.tables.get(kind).and_then(|tables| tables.get(name));
-        let mut revision = format!("{:?}", table("jobs", name));
+        let mut job = table("jobs", name).and_then(toml::Value::as_table).cloned();
+        job.iter_mut().for_each(|job| drop(job.remove("bandwidth")));
+        let mut revision = format!("{job:?}");
         if let Some(job) = self.jobs.get(name) {
             let repositories = job.sources().iter().map(|source| &source.repository).chain([&job.target]);
             for repository in repositories {

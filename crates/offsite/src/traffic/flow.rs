@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::BoxFuture;
 use offsite_repository::Endpoint;
 use tokio::time::{Duration, Instant};
 
@@ -41,8 +42,8 @@ impl Flow {
 
     /// Waits until bytes may be sent, and returns how many: all that are wanted, or fewer, as a grant is for a tenth of a second or a
     /// block. At least one byte, unless none is wanted. Dropped before it returns, it has taken nothing.
-    pub async fn grant(&self, wanted_bytes: u64) -> u64 {
-        self.shared.grant(self.id, wanted_bytes).await
+    pub fn grant(&self, wanted_bytes: u64) -> BoxFuture<'_, u64> {
+        Box::pin(self.shared.grant(self.id, wanted_bytes))
     }
 
     /// Whether a rule is for this flow now.

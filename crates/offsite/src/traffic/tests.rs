@@ -170,6 +170,7 @@ fn flows_of_a_rule_share_evenly_whatever_they_ask_for() {
         let flows: Vec<_> = (0..count).map(|number| (0.0, secs, size(number))).collect();
         let (_, log) = on_paused_clock(async { run(&limited(rate), &flows).await });
         let shares: Vec<f64> = (0..count).map(|flow| sum(&log, |_, number| number == flow) as f64).collect();
+        println!("{count} flows at {rate} bytes a second: Jain's index {:.5}", jain(&shares));
         assert!(jain(&shares) >= 0.99, "{rate}: {} of {shares:?}", jain(&shares));
     }
 }

@@ -1,16 +1,16 @@
-//! What reports have to say, in an operator's words: with the keys of the config and the commands that help.
+//! Notes of reports in an operator's words, with keys of the config and commands that help.
 
 use offsite::report::{DamageKind, Doubt, ImageWarning, Note, PatternPlace, Reason, Unseen};
 use offsite::schedule::ClockReading;
 
 use crate::advice;
 
-/// What is not as it was to be, each in a line.
+/// Returns notes and doubts, one per line.
 pub(crate) fn notes(notes: &[Note], doubts: &[Doubt]) -> Vec<String> {
     notes.iter().map(note).chain(doubts.iter().map(doubt)).collect()
 }
 
-/// A note of a report.
+/// Returns a note of a report in words.
 pub(crate) fn note(note: &Note) -> String {
     match note {
         Note::NotSeen(what) => unseen(what),
@@ -31,7 +31,7 @@ pub(crate) fn note(note: &Note) -> String {
     }
 }
 
-/// What was not looked at.
+/// Says what was not looked at.
 pub(crate) fn unseen(unseen: &Unseen) -> String {
     match unseen {
         Unseen::Heads { .. } => format!("{unseen}; {}", advice::OF_DAMAGED_HEAD),
@@ -40,7 +40,7 @@ pub(crate) fn unseen(unseen: &Unseen) -> String {
     }
 }
 
-/// What is damaged.
+/// Says what is damaged.
 pub(crate) fn damage(kind: &DamageKind) -> String {
     match kind {
         DamageKind::IndexCopy { fault } => format!("{fault}; `offsite repair` makes it again from the index"),
@@ -48,7 +48,7 @@ pub(crate) fn damage(kind: &DamageKind) -> String {
     }
 }
 
-/// What there is to say of an image.
+/// Returns a warning about an image in words.
 pub(crate) fn image(warning: &ImageWarning) -> String {
     match warning {
         ImageWarning::LooksLike { .. } => format!(
@@ -59,7 +59,7 @@ pub(crate) fn image(warning: &ImageWarning) -> String {
     }
 }
 
-/// What nobody is likely to have meant.
+/// Says which setting probably does not do what it was meant to.
 pub(crate) fn doubt(doubt: &Doubt) -> String {
     match doubt {
         Doubt::IdlePattern { place, pattern } => {
@@ -78,13 +78,19 @@ pub(crate) fn doubt(doubt: &Doubt) -> String {
     }
 }
 
-/// Why a machine is not as it was to be.
+/// Says why a machine is not as it should be.
 pub(crate) fn reason(reason: &Reason) -> String {
     advised(reason.to_string(), advice_of(reason))
 }
 
 fn advice_of(reason: &Reason) -> Option<&'static str> {
-    matches!(reason, Reason::OtherBlockSize { .. }).then_some("copy it under another job name")
+    match reason {
+        Reason::OtherBlockSize { .. } => Some("copy it under another job name"),
+        Reason::OtherOrigin { .. } => Some(
+            "copy it under another job name; or, if it is the same machine, take it over once: `offsite run --adopt`",
+        ),
+        _ => None,
+    }
 }
 
 fn advised(text: String, advice: Option<&str>) -> String {
@@ -94,7 +100,7 @@ fn advised(text: String, advice: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use offsite::JobName;
-    use offsite::model::{BlockSize, MachineName};
+    use offsite::model::{BlockSize, FolderId, MachineName};
     use offsite::report::PatternKind;
 
     use super::*;
@@ -117,6 +123,9 @@ mod tests {
         assert!(note(&Note::DamageFound { places: 2 }).contains("`offsite verify`"));
         let copy = Note::NewerHeadCopy { job: job.clone(), copy: 9, newest: 7 };
         assert!(note(&copy).ends_with("`offsite repair REPO \"nightly\"`"));
+        let (known, found) = (FolderId::new([1; 16]), FolderId::new([2; 16]));
+        let origin = Reason::OtherOrigin { job: job.clone(), known, found };
+        assert!(reason(&origin).ends_with("take it over once: `offsite run --adopt`"));
         let other = Reason::OtherBlockSize { job, source: BlockSize::KiB256, copy: BlockSize::MiB1 };
         assert!(reason(&other).ends_with("; copy it under another job name"));
     }

@@ -55,7 +55,9 @@ impl<R: Repository> Recording<R> {
         Self { inner: Arc::new(Inner { repository, ledger }) }
     }
 
-    /// Another repository whose calls count here, too: another way to the same place, say.
+    /// A recording of `repository` whose calls count here, too.
+    ///
+    /// It is for another way to the same place.
     #[must_use]
     pub fn over<S: Repository>(&self, repository: S) -> Recording<S> {
         Recording { inner: Arc::new(Inner { repository, ledger: Arc::clone(&self.inner.ledger) }) }

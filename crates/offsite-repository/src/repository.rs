@@ -134,7 +134,9 @@ pub trait Repository: fmt::Debug + Send + Sync {
     /// The limits of the place.
     fn limits(&self) -> Limits;
 
-    /// Where the place is, for rules about traffic. It may change while the place is open: a name may get another address.
+    /// Where the place is, for rules about traffic.
+    ///
+    /// It may change while the place is open: a name may get another address.
     fn endpoint(&self) -> Endpoint {
         Endpoint::Unknown
     }

@@ -28,13 +28,13 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket into which `rate` tokens come a second. `None` never runs out.
+    /// A full bucket of `capacity` tokens, into which `rate` tokens per second come. `None` means no limit.
     #[must_use]
     pub fn new(rate: Option<u64>, capacity: u64, now: Instant) -> Self {
         Self { rate, capacity, level_parts: parts(capacity), filled_at: now }
     }
 
-    /// From now on `rate` tokens come a second, up to `capacity`. What is owed stays owed.
+    /// Changes the rate to `rate` tokens per second, and the capacity. A negative level stays as it is.
     pub fn set_rate(&mut self, rate: Option<u64>, capacity: u64, now: Instant) {
         self.fill(now);
         self.level_parts = match self.rate {
@@ -57,7 +57,7 @@ impl TokenBucket {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// How many tokens are there, rounded down; negative for what is owed.
+    /// The number of tokens in the bucket, rounded down. It is negative if more were taken than had come.
     pub fn level(&mut self, now: Instant) -> i64 {
         self.fill(now);
         let tokens = self.level_parts.div_euclid(PARTS);
@@ -72,7 +72,7 @@ impl TokenBucket {
         }
     }
 
-    /// Puts tokens back that were taken and not used.
+    /// Returns tokens that were taken and not used.
     pub fn give_back(&mut self, tokens: u64) {
         self.level_parts = (self.level_parts + parts(tokens)).min(parts(self.capacity));
     }

@@ -10,8 +10,8 @@ use offsite_core::plan::Cost;
 use offsite_core::retention::Tier;
 use offsite_core::schedule::{ClockReading, Span};
 use offsite_core::{
-    BlockSize, DiskIdentity, DiskName, DiskNumber, ImageFormat, MachineName, ObjectId, RepositoryId, Sequence,
-    Timestamp, Transferred,
+    BlockSize, DiskIdentity, DiskName, DiskNumber, FolderId, ImageFormat, MachineName, ObjectId, RepositoryId,
+    Sequence, Timestamp, Transferred,
 };
 use offsite_repository::{ErrorClass, Key};
 use serde::Serialize;
@@ -85,6 +85,9 @@ fn outcomes() -> Vec<MachineOutcome> {
         MachineOutcome::Absent {
             why: Reason::OtherBlockSize { job: job(), source: BlockSize::MiB1, copy: BlockSize::KiB256 },
         },
+        MachineOutcome::Absent {
+            why: Reason::OtherOrigin { job: job(), known: FolderId::new([1; 16]), found: FolderId::new([2; 16]) },
+        },
         MachineOutcome::Absent { why: Reason::NoWholePoint },
     ]
 }
@@ -134,7 +137,6 @@ fn notes() -> Vec<Note> {
         Note::PostJob { text: text("the script failed") },
         Note::Stopped,
         Note::EndUnknown,
-        Note::NotCopied { why: away() },
         Note::FutureDated { machine: machine(), earliest: time(9) },
         Note::ClockWentBack { machine: machine(), job: job(), sequence: Sequence(2), captured, copied: time(5) },
         Note::KeptFromChain { machine: machine(), why: Reason::Missing },

@@ -1,18 +1,18 @@
-//! `[daemon]`: what concerns all jobs.
+//! The table `[daemon]`: settings for all jobs.
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::Fault;
 
-/// How many jobs work at once if nothing is said.
+/// The default number of jobs that work at once.
 const JOBS_AT_ONCE: usize = 2;
 
-/// The keys.
+/// The keys of the table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DaemonConfig {
-    /// How many jobs transfer or transform at once.
+    /// The number of jobs that transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,
 }
 

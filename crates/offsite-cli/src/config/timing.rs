@@ -1,4 +1,4 @@
-//! When a job works, and what is done after it: the keys `every` to `after` of `[jobs.NAME]`.
+//! When a job works, and what follows its intervals: the keys `every` to `after` of `[jobs.NAME]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::bounds::duration;
 use super::fault::{Fault, fault};
 use crate::post_job::Script;
 
-/// How long a script may take if nothing is said.
+/// The default time limit of a script.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The keys, as they are in the file. `JobConfig` has them beside its own, as a table cannot be two.
+/// The keys as they are in the file. `JobConfig` has them beside its own keys, as they are in one table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing<'a> {
     pub(super) every: Option<&'a Spanned<String>>,
@@ -45,7 +45,7 @@ impl WindowConfig {
     }
 }
 
-/// What is done after each interval.
+/// What follows each interval.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AfterConfig {
@@ -54,14 +54,14 @@ pub(super) struct AfterConfig {
 }
 
 impl Timing<'_> {
-    /// Where the job's days and hours are reckoned; UTC unless it is said.
+    /// Returns the zone in which the job's days and hours are meant. The default is UTC.
     pub(super) fn zone(&self) -> Result<Zone, Fault> {
         let named =
             |name: &Spanned<String>| Zone::named(name.get_ref()).map_err(|error| fault("time_zone", name, error));
         self.time_zone.map_or_else(|| Ok(Zone::utc()), named)
     }
 
-    /// When the job works.
+    /// Returns when the job works.
     pub(super) fn settings(&self) -> Result<Settings, Fault> {
         let zone = self.zone()?;
         let is_immediate = match self.mode {
@@ -107,7 +107,7 @@ impl Timing<'_> {
 }
 
 impl AfterConfig {
-    /// The script; a relative path starts in `folder`, where it is run.
+    /// Returns the script. A relative path starts in `folder`, where the script runs.
     pub(super) fn script(&self, folder: &Path) -> Result<Script, Fault> {
         if self.script.get_ref().as_os_str().is_empty() {
             return Err(fault("after.script", &self.script, "it is empty: name a program, or leave after out"));
@@ -119,13 +119,13 @@ impl AfterConfig {
             None => TIME_LIMIT,
             Some(limit) => time_limit(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,
         };
-        // The script is started in that folder, so its path must not depend on where this process is.
+        // The script starts in that folder. So its path must not depend on the folder of this process.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
         Ok(Script { path: folder.join(self.script.get_ref()), folder, time_limit })
     }
 }
 
-/// How long a script may take.
+/// Parses how long a script may take.
 fn time_limit(text: &str) -> Result<Duration, String> {
     let limit = duration(text).filter(|limit| !limit.is_zero() && *limit <= TIME_LIMIT_MAX);
     limit.ok_or_else(|| {

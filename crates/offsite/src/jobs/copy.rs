@@ -46,7 +46,7 @@ use source::Sources;
 ///
 /// async fn copy(source: &OpenRepository, target: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
 ///     let job = CopyJob::new(JobName::new("Offsite Copy")?, source, JobName::new("nightly")?, target)?
-///         .keep(Simple::new(7)?);
+///         .transforms(Simple::new(7)?);
 ///     let report = job.run(Timestamp::parse("2026-11-22T22:00:00Z")?).await?;
 ///     for machine in &report.machines {
 ///         println!("{}: {:?}", machine.name, machine.outcome);
@@ -191,7 +191,7 @@ impl CopyJob {
     /// Sets whether to take a machine from a source although its copy came from another job folder that is no source (default:
     /// no).
     ///
-    /// Such a machine is otherwise refused with [`Error::Stranger`]. It may be another machine of the same name, from another
+    /// Such a machine is otherwise refused with [`Error::OtherOrigin`]. It may be another machine of the same name, from another
     /// host that writes to the same place. After the copy, the new folder is the recorded one.
     #[must_use]
     pub fn adopt(mut self, adopts: bool) -> Self {

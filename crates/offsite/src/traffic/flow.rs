@@ -12,10 +12,10 @@ use super::shared::Shared;
 /// A route may change while a job runs; it is looked up again after this time.
 const ROUTE: Duration = Duration::from_secs(1);
 
-/// A flow of block data. [`Traffic::flow`](super::Traffic::flow) makes it.
+/// A flow of block data, from [`Traffic::flow`](super::Traffic::flow).
 ///
-/// Whoever sends asks for a grant before each request, and sends what was granted. The requests of a flow get their grants in the order
-/// in which they ask.
+/// Ask for a grant before each request, and send what was granted. The requests of a flow get their grants in the order in which they
+/// ask.
 #[derive(Debug)]
 pub struct Flow {
     shared: Arc<Shared>,
@@ -29,7 +29,9 @@ impl Flow {
         Self { shared, id, direction, seen: Mutex::default() }
     }
 
-    /// Says where the repository is. It counts for the next grants, those that are waited for included.
+    /// Says where the repository is.
+    ///
+    /// It counts for the next grants, also for those that somebody waits for.
     pub fn set_endpoint(&self, endpoint: Endpoint) {
         let now = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,19 +42,21 @@ impl Flow {
         }
     }
 
-    /// Waits until bytes may be sent, and returns how many: all that are wanted, or fewer, as a grant is for a tenth of a second or a
-    /// block. At least one byte, unless none is wanted. Dropped before it returns, it has taken nothing.
+    /// Waits until the flow may carry some of `wanted_bytes` bytes, and returns how many.
+    ///
+    /// A grant is for at most the bytes of a tenth of a second, or for 1 MiB if that is more. It is for at least one byte, unless the
+    /// caller wants none. If the future is dropped before it is ready, nothing was taken.
     pub fn grant(&self, wanted_bytes: u64) -> BoxFuture<'_, u64> {
         Box::pin(self.shared.grant(self.id, wanted_bytes))
     }
 
-    /// Whether a rule is for this flow now.
+    /// Returns `true` if a rule applies to the flow now.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.shared.is_bound(self.id)
     }
 
-    /// Counts bytes that were sent without a grant. Later requests wait for them.
+    /// Counts bytes that were sent without a grant. Later requests make up for them.
     pub fn owe(&self, bytes: u64) {
         self.shared.owe(self.id, bytes);
     }

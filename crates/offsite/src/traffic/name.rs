@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::JobName;
 
-/// Whose flow it is.
+/// Says whose a flow is. Rules go by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowName {
     repository: String,
@@ -14,27 +14,27 @@ pub struct FlowName {
 }
 
 impl FlowName {
-    /// A flow from or to the repository of this name, which is the name that rules know it by.
+    /// A flow from or to the repository that rules know as `repository`.
     #[must_use]
     pub fn new(repository: impl Into<String>) -> Self {
         Self { repository: repository.into(), job: None, weight: NonZeroU32::MIN, restore: false }
     }
 
-    /// The job that it is for.
+    /// Sets the job of the flow (default: none).
     #[must_use]
     pub fn in_job(mut self, job: JobName) -> Self {
         self.job = Some(job);
         self
     }
 
-    /// Its part beside other flows of a rule: one of weight 2 gets twice what one of weight 1 gets. Without, it is 1.
+    /// Sets the weight of the flow (default: 1). A flow of weight 2 gets twice what a flow of weight 1 gets.
     #[must_use]
     pub fn weight(mut self, weight: NonZeroU32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// The flow of a restore, which passes all rules but those for restores.
+    /// Says that the flow is that of a restore. Only rules for restores apply to it.
     #[must_use]
     pub fn restoring(mut self) -> Self {
         self.restore = true;

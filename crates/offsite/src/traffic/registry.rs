@@ -12,13 +12,17 @@ use super::rule::{TrafficRule, TrafficRuleError};
 use super::shared::Shared;
 use crate::now::Now;
 
-/// The rules about traffic, and all flows that they are for. A process has one, and hands it to everything that opens repositories.
-/// Clones are handles of the same one. It needs a tokio runtime with its clock enabled.
+/// The rules about traffic, and all flows that they apply to.
 ///
-/// - All flows of a rule together keep to its limit. They share it evenly, by their weights: none gets more because it asks more
-///   often or for more at a time. What a flow does not use, the others get at once.
-/// - If several rules match a flow, all of them hold, so the tightest one counts.
-/// - [`Traffic::set_rules`], and the beginning and the end of a rule's hours, count within a second, also for a request that waits.
+/// A process has one registry, and puts all its repositories under it. Clones are handles of the same registry. It needs a tokio
+/// runtime with its clock enabled.
+///
+/// - All flows of a rule together keep to its limit. Over any 10 seconds, the error is at most 2 % or 1 MiB, whichever is more.
+/// - The flows share the limit evenly, by their weights, whatever the sizes of their requests. What one flow does not use, the others
+///   get at once.
+/// - If several rules apply to a flow, all of them hold. So the tightest one counts.
+/// - [`Traffic::set_rules`], and the beginning and the end of a rule's hours, take effect within a second, also for a request that
+///   waits.
 ///
 /// [`OpenRepository::with_traffic`](crate::OpenRepository::with_traffic) puts a repository under the rules.
 ///
@@ -66,22 +70,25 @@ impl Traffic {
         Self { shared: Arc::new(Shared::new(Box::new(clock))) }
     }
 
-    /// Puts these rules in force, in place of those before. What a rule has let through counts on in one for the same. If they make no
-    /// sense, those before stay.
+    /// Puts `rules` in force, in place of the former rules.
+    ///
+    /// A rule for the same flows as a former one counts on from what that one has let through. After an error, the former rules stay.
     ///
     /// # Errors
-    /// [`TrafficRuleError::Overlap`] if two rules are for the same at the same hours.
+    /// [`TrafficRuleError::Overlap`] if two rules apply to the same flows at the same hours.
     pub fn set_rules(&self, rules: Vec<TrafficRule>) -> Result<(), TrafficRuleError> {
         self.shared.set_rules(rules)
     }
 
-    /// The rules.
+    /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Vec<TrafficRule> {
         self.shared.rules()
     }
 
-    /// A flow from or to a repository. Until [`Flow::set_endpoint`] says more, its place is [`Endpoint::Unknown`].
+    /// A new flow from or to a repository.
+    ///
+    /// Its endpoint is [`Endpoint::Unknown`] until [`Flow::set_endpoint`] says more.
     #[must_use]
     pub fn flow(&self, name: FlowName, direction: Direction) -> Flow {
         let flow = Flow::new(Arc::clone(&self.shared), self.shared.add(name), direction);

@@ -17,12 +17,13 @@ const YEAR_SECS: i64 = 366 * 86_400;
 
 /// A limit for the block data that crosses the network.
 ///
-/// It is for the flows between two ranges of addresses, of one repository, or of one job. All of them together send at most as many
-/// bytes a second as it says, in both directions. They share evenly. If several rules match a flow, all of them hold.
+/// A rule applies to the flows between two ranges of addresses, of one repository, or of one job. All its flows together carry at
+/// most `limit_bytes_per_sec` bytes per second, both directions counted, and share them evenly. If several rules apply to a flow, all
+/// of them hold.
 ///
-/// A range matches the address of the end that the data comes from, or goes to. If a repository is on this host, its data crosses no
-/// network, and no rule is for it. The other end of what this host reads or writes is the address that this host has towards the
-/// repository.
+/// A source range matches the address that the data comes from, and a target range the address that it goes to. One end is the
+/// [endpoint](crate::repository::Repository::endpoint) of the repository. The other end is the address that this host has towards it.
+/// No rule applies to a repository on this host, as its data crosses no network.
 ///
 /// ```
 /// use offsite::{TrafficRule, TrafficRuleError};
@@ -48,44 +49,45 @@ enum Scope {
     Job(JobName),
 }
 
-/// Why a rule, or a set of rules, makes no sense.
+/// The error for a rule, or a set of rules, that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrafficRuleError {
-    /// A limit of nothing.
+    /// The limit is 0.
     #[error("a limit of 0 would stop all of it; give at least 1 byte a second, or leave the rule out")]
     NoLimit,
-    /// A range whose address has bits behind the prefix.
+    /// The address of a range has bits behind the prefix.
     #[error("{range} has bits behind its prefix: write {meant} for the range, or {single} for the one address")]
     HostBits {
-        /// As it was given.
+        /// The range, as it was given.
         range: IpNet,
-        /// The range that it lies in.
+        /// The range without those bits.
         meant: IpNet,
-        /// The one address.
+        /// The range that has only this address.
         single: IpNet,
     },
-    /// A rule that is for nothing in particular.
+    /// The rule names no range.
     #[error("it names neither a range nor a repository: give source, target or both, or repository")]
     NoScope,
-    /// Two rules for the same, of which it is open which one is meant.
+    /// Two rules apply to the same flows at the same hours, so it is open which of them is meant.
     #[error("two rules are for {scope} at the same hours: keep one of them, or give them hours that do not overlap")]
     Overlap {
-        /// What both are for.
+        /// What both rules apply to, in words.
         scope: String,
-        /// The number of the first, from 0.
+        /// The number of the first rule in the list, counted from 0.
         first: usize,
-        /// The number of the second.
+        /// The number of the second rule.
         second: usize,
     },
 }
 
 impl TrafficRule {
-    /// A rule for what comes from addresses of `source` and goes to addresses of `target`. `None` stands for any address; one of the two
-    /// is a range.
+    /// A rule for data that comes from addresses in `source` and goes to addresses in `target`.
+    ///
+    /// `None` means any address.
     ///
     /// # Errors
-    /// [`TrafficRuleError`] for a limit of 0, two times `None`, and a range with bits behind its prefix.
+    /// [`TrafficRuleError`] for a limit of 0, for a range with bits behind its prefix, and if both ranges are `None`.
     pub fn between(
         source: Option<IpNet>,
         target: Option<IpNet>,
@@ -106,18 +108,22 @@ impl TrafficRule {
         Self::of(Scope::Between { source, target }, limit_bytes_per_sec)
     }
 
-    /// A rule for what is read from the repository of this name, and written to it.
+    /// A rule for what is read from the repository `name`, and written to it.
+    ///
+    /// The name is that of [`FlowName::new`].
     ///
     /// # Errors
-    /// [`TrafficRuleError::NoLimit`].
+    /// [`TrafficRuleError::NoLimit`] for a limit of 0.
     pub fn of_repository(name: impl Into<String>, limit_bytes_per_sec: u64) -> Result<Self, TrafficRuleError> {
         Self::of(Scope::Repository(name.into()), limit_bytes_per_sec)
     }
 
     /// A rule for what one job reads and writes.
     ///
+    /// The job is that of [`FlowName::in_job`].
+    ///
     /// # Errors
-    /// [`TrafficRuleError::NoLimit`].
+    /// [`TrafficRuleError::NoLimit`] for a limit of 0.
     pub fn of_job(job: JobName, limit_bytes_per_sec: u64) -> Result<Self, TrafficRuleError> {
         Self::of(Scope::Job(job), limit_bytes_per_sec)
     }
@@ -127,27 +133,27 @@ impl TrafficRule {
         Ok(Self { scope, limit_bytes_per_sec, hours: Window::always(), restores: false })
     }
 
-    /// The hours of the week in which the rule holds. Without, it always does.
+    /// Sets the hours of the week in which the rule holds (default: always).
     #[must_use]
     pub fn hours(mut self, hours: Window) -> Self {
         self.hours = hours;
         self
     }
 
-    /// Whether the rule is for restores, too. Without, it is not.
+    /// Sets whether the rule applies to restores, too (default: no).
     #[must_use]
     pub fn restores(mut self, restores: bool) -> Self {
         self.restores = restores;
         self
     }
 
-    /// The limit.
+    /// The limit, in bytes per second.
     #[must_use]
     pub fn limit_bytes_per_sec(&self) -> u64 {
         self.limit_bytes_per_sec.get()
     }
 
-    /// Whether the rule holds at `time`.
+    /// Returns `true` if `time` is in the hours of the rule.
     #[must_use]
     pub fn is_in_force(&self, time: Timestamp) -> bool {
         self.hours.is_open(time)
@@ -174,8 +180,8 @@ impl TrafficRule {
 
     /// Checks that rules make sense together, as [`Traffic::set_rules`](crate::Traffic::set_rules) does.
     ///
-    /// Ranges may lie in each other, as all rules that match hold. Two rules for the very same ranges, repository or job may not hold at
-    /// the same hours.
+    /// A range may lie in the range of another rule: both rules hold. Two rules for the same ranges, repository or job must not hold
+    /// at the same hours.
     ///
     /// # Errors
     /// [`TrafficRuleError::Overlap`] with the numbers of the first two that do.

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use offsite_backends::{CreateMethod, Local, LocalOptions};
-use offsite_repository::{ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
+use offsite_repository::{Endpoint, ErrorKind, Extent, Key, Prefix, Repository, RepositoryExt};
 use tempfile::TempDir;
 
 const WAYS: [CreateMethod; 4] = [
@@ -77,6 +77,13 @@ async fn a_folder_that_is_missing_is_told_and_made_on_demand() {
     assert_eq!(Local::create(folder.path().join("no/parent")).await.unwrap_err().kind(), ErrorKind::NotFound);
     fs::write(folder.path().join("file"), "").unwrap();
     Local::open(folder.path().join("file")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_folder_of_this_host_is_at_this_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Local::open(folder.path()).await.unwrap();
+    assert_eq!(local.endpoint(), Endpoint::ThisHost);
 }
 
 #[tokio::test]

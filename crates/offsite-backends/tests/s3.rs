@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_backends::{S3, S3Checksum, S3CredentialProvider, S3CredentialSource, S3Credentials, S3Location};
-use offsite_repository::{ErrorKind, Key, Piece, Prefix, ReadRequest, Repository, RepositoryExt};
+use offsite_repository::{Endpoint, ErrorKind, Key, Piece, Prefix, ReadRequest, Repository, RepositoryExt};
 use offsite_s3_server::{
     BUCKET, Behaviour, Conditions, Effect, Fault, Operation, READER_KEY_ID, SECRET_ACCESS_KEY, Server,
 };
@@ -31,6 +31,17 @@ fn content(length: usize) -> Bytes {
 
 async fn plain() -> (Server, S3) {
     support::open(Behaviour::default()).await
+}
+
+/// The address behind the endpoint's name, once it has answered.
+#[tokio::test]
+async fn a_bucket_is_at_the_address_that_answers() {
+    let server = Server::start().await;
+    let mut options = support::options(&server, "");
+    options.endpoint = Some(server.endpoint().replace("127.0.0.1", "localhost"));
+    let s3 = S3::open(options).await.unwrap();
+    s3.put(&key("object"), content(10)).await.unwrap();
+    assert_eq!(s3.endpoint(), Endpoint::Address([127, 0, 0, 1].into()));
 }
 
 #[tokio::test]

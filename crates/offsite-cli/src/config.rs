@@ -6,6 +6,7 @@ mod fault;
 pub(crate) mod path;
 mod sources;
 mod timing;
+mod traffic;
 mod transform;
 mod zone;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use daemon::DaemonConfig;
 use fault::Fault;
 use offsite::runner::Settings;
-use offsite::{JobName, Selection, Transforms};
+use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -28,6 +29,7 @@ use crate::status::Failure;
 pub(crate) use sources::SourceConfig;
 use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
 use timing::{AfterConfig, Timing, WindowConfig};
+use traffic::{BandwidthConfig, TrafficRuleConfig};
 use transform::TransformConfig;
 
 /// The file `offsite.toml`. A key that this version does not know is an error.
@@ -40,8 +42,13 @@ pub(crate) struct Config {
     pub(crate) jobs: BTreeMap<String, JobConfig>,
     #[serde(default)]
     pub(crate) daemon: DaemonConfig,
+    #[serde(default)]
+    traffic_rules: Vec<TrafficRuleConfig>,
     /// The folder for what the host keeps. `None` stands for `.offsite` beside the file.
     state_dir: Option<PathBuf>,
+    /// The registry of the rules about traffic. All jobs of this process share it.
+    #[serde(skip)]
+    pub(crate) traffic: Traffic,
     /// The tables as they are in the file. They tell what has changed.
     #[serde(skip)]
     tables: toml::Table,
@@ -156,6 +163,8 @@ pub(crate) struct JobConfig {
     max_age: Option<Spanned<String>>,
     /// The space that stays free in the target. A copy that would use it does not begin.
     min_free: Option<Spanned<String>>,
+    /// The limit of the block data that the job carries over the network.
+    bandwidth: Option<Spanned<BandwidthConfig>>,
     /// The name that the job had when its chain began. Its folder in the target has that name.
     renamed_from: Option<String>,
 }
@@ -237,7 +246,25 @@ impl Config {
                 }
             }
         }
+        let rules = config.rules().map_err(|fault| wrong_at("", fault))?;
+        config.traffic.set_rules(rules).map_err(|error| wrong(error.to_string()))?;
         Ok(config)
+    }
+
+    /// Puts the rules about traffic in force in `traffic`, also for jobs that run, and uses `traffic` from now on.
+    pub(crate) fn keep_traffic(&mut self, traffic: &Traffic) {
+        // They were checked when the file was read.
+        if traffic.set_rules(self.traffic.rules()).is_ok() {
+            self.traffic = traffic.clone();
+        }
+    }
+
+    /// Returns the name of the repository that `repo` names or locates. A location that the file does not have stays as it is.
+    pub(crate) fn repository_name<'a>(&'a self, repo: &'a str) -> &'a str {
+        if self.repositories.contains_key(repo) {
+            return repo;
+        }
+        self.repositories.keys().find(|name| self.is_place(name, repo)).map_or(repo, String::as_str)
     }
 
     /// Says what is wrong with the former name of a job.
@@ -319,9 +346,13 @@ impl Config {
     }
 
     /// Returns a text that changes with the job `name`: it has its table, and those of its repositories.
+    ///
+    /// `bandwidth` is left out, as it can change while the job goes on.
     pub(crate) fn revision(&self, name: &str) -> String {
         let table = |kind: &str, name: &str| self.tables.get(kind).and_then(|tables| tables.get(name));
-        let mut revision = format!("{:?}", table("jobs", name));
+        let mut job = table("jobs", name).and_then(toml::Value::as_table).cloned();
+        job.iter_mut().for_each(|job| drop(job.remove("bandwidth")));
+        let mut revision = format!("{job:?}");
         if let Some(job) = self.jobs.get(name) {
             let repositories = job.sources().iter().map(|source| &source.repository).chain([&job.target]);
             for repository in repositories {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jobs::scheduled;
+use offsite::Traffic;
 use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
 use store::DaemonStore;
 use tokio::signal::unix::{Signal, SignalKind};
@@ -38,11 +39,16 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     let slots = Slots::new(1);
     let store = DaemonStore { files: files.clone(), results: state.clone() };
     let daemon = Daemon::new(Arc::new(store)).clock(clock.clone()).slots(slots.clone());
-    apply(&daemon, config, &slots, &clock).await;
+    // One for the life of the process: jobs go on under it when the config is read anew.
+    let traffic = Traffic::with_clock({
+        let clock = clock.clone();
+        move || clock.now()
+    });
+    apply(&daemon, config, &slots, &clock, &traffic).await;
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                apply(&daemon, stay(config, &state), &slots, &clock).await;
+                apply(&daemon, stay(config, &state), &slots, &clock, &traffic).await;
                 info!("the config {} is in force", path.display());
             }
             Err(failure) => error!("the config is wrong, the old one stays in force: {}", words(&failure)),
@@ -62,7 +68,8 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
 }
 
 /// Puts a config in force. Jobs that it does not have end. New and changed jobs start. All others go on.
-async fn apply(daemon: &Daemon, config: Config, slots: &Slots, clock: &Arc<dyn Clock>) {
+async fn apply(daemon: &Daemon, mut config: Config, slots: &Slots, clock: &Arc<dyn Clock>, traffic: &Traffic) {
+    config.keep_traffic(traffic);
     // A config with a fault is not in force.
     slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
     if let Err(error) = daemon.replace(scheduled(&Arc::new(config), clock)).await {

@@ -84,13 +84,13 @@ impl Host {
     async fn repository(&self, repo: &str) -> Result<OpenRepository, Failure> {
         let is_bucket = self.config.location(repo).is_some_and(|location| location.starts_with("s3://"));
         if !is_bucket {
-            return place::open(repo, &self.config).await;
+            return place::open_in_job(repo, &self.config, &self.name).await;
         }
         let known = self.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(repo).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let opened = place::open(repo, &self.config).await?;
+        let opened = place::open_in_job(repo, &self.config, &self.name).await?;
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner).insert(repo.to_owned(), opened.clone());
         Ok(opened)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use offsite::model::{Sequence, Timestamp};
 use offsite::repository::{Error, ErrorKind, Repository};
-use offsite::{JobName, OpenRepository, PointSelector};
+use offsite::{FlowName, JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
 use crate::config::{ChecksumConfig, Config, RepositoryConfig};
@@ -26,7 +26,20 @@ enum Place {
 
 /// Opens the repository `repo`: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
-    Ok(OpenRepository::open(backend(repo, config).await?).await?)
+    let repository = OpenRepository::open(backend(repo, config).await?).await?;
+    Ok(under_rules(&repository, repo, config))
+}
+
+/// Opens the repository that `repo` names for a job of the config.
+pub(crate) async fn open_in_job(repo: &str, config: &Config, job: &JobName) -> Result<OpenRepository, Failure> {
+    let repository = OpenRepository::open(backend(repo, config).await?).await?;
+    let name = FlowName::new(config.repository_name(repo)).in_job(job.clone());
+    Ok(repository.with_traffic(&config.traffic, name))
+}
+
+/// The repository that `repo` names, under the rules of the config about traffic.
+fn under_rules(repository: &OpenRepository, repo: &str, config: &Config) -> OpenRepository {
+    repository.with_traffic(&config.traffic, FlowName::new(config.repository_name(repo)))
 }
 
 /// Opens the repository `repo`, even if its marker is lost or damaged. It gets a new marker then. Returns whether it did.
@@ -86,7 +99,8 @@ pub(crate) async fn views(repo: &str, config: &Config) -> Result<(Vec<View>, Sta
 /// Opens the repository `repo` to read from it, until the command is told to stop.
 pub(crate) async fn open_until(repo: &str, config: &Config, stop: &Stop) -> Result<OpenRepository, Failure> {
     let repository = backend(repo, config).await?;
-    Ok(OpenRepository::open(Arc::new(Stoppable { repository, stop: stop.clone() })).await?)
+    let repository = OpenRepository::open(Arc::new(Stoppable { repository, stop: stop.clone() })).await?;
+    Ok(under_rules(&repository, repo, config))
 }
 
 /// Makes the repository `repo`, with its folder and the folders above it.

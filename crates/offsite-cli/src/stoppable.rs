@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite::repository::{
-    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Endpoint, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use crate::signals::Stop;
@@ -27,6 +27,10 @@ impl Repository for Stoppable {
 
     fn limits(&self) -> Limits {
         self.repository.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.repository.endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
-    Retain, RootFolder,
+    CloneRange, Endpoint, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository,
+    Result, Retain, RootFolder,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -18,6 +18,10 @@ impl<R: Repository + ?Sized> Repository for Arc<R> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        (**self).endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -51,6 +51,7 @@
 
 mod capability;
 mod counts;
+mod endpoint;
 mod error;
 mod forward;
 mod key;
@@ -65,11 +66,14 @@ mod retry;
 pub mod testing;
 #[cfg(feature = "decorators")]
 mod throttle;
+#[cfg(feature = "decorators")]
+mod token_bucket;
 
 pub use async_trait::async_trait;
 pub use bytes;
 pub use capability::{CloneRange, Extent, Links, Patch, Piece, Reclaim, Retain};
 pub use counts::{Call, Counts, Verb};
+pub use endpoint::Endpoint;
 pub use error::{Error, ErrorClass, ErrorKind, Result};
 pub use key::{Key, KeyError, Prefix};
 pub use probe::{CreateIfAbsent, CreateProbe, PROBED_NAMES, probe_create, probe_create_by};
@@ -79,3 +83,5 @@ pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, ReadRequest, Re
 pub use retry::{Retry, RetryOptions};
 #[cfg(feature = "decorators")]
 pub use throttle::{Throttle, ThrottleRates};
+#[cfg(feature = "decorators")]
+pub use token_bucket::TokenBucket;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::counts::{Call, Counts, Verb};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    CloneRange, Endpoint, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
@@ -53,6 +53,14 @@ impl<R: Repository> Recording<R> {
     pub fn classified(repository: R, class_of: impl Fn(&Key) -> &'static str + Send + Sync + 'static) -> Self {
         let ledger = Arc::new(Ledger { class_of: Box::new(class_of), pages: Mutex::default() });
         Self { inner: Arc::new(Inner { repository, ledger }) }
+    }
+
+    /// A recording of `repository` whose calls count here, too.
+    ///
+    /// It is for another way to the same place.
+    #[must_use]
+    pub fn over<S: Repository>(&self, repository: S) -> Recording<S> {
+        Recording { inner: Arc::new(Inner { repository, ledger: Arc::clone(&self.inner.ledger) }) }
     }
 
     /// The counts so far, over all calls.
@@ -138,6 +146,10 @@ impl<R: Repository> Repository for Recording<R> {
 
     fn limits(&self) -> Limits {
         self.inner.repository.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.inner.repository.endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{CloneRange, Error, ErrorKind, Key, Links, Patch, Prefix, Reclaim, Result, Retain};
+use crate::{CloneRange, Endpoint, Error, ErrorKind, Key, Links, Patch, Prefix, Reclaim, Result, Retain};
 
 /// The limits of a place, for planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,13 @@ pub trait Repository: fmt::Debug + Send + Sync {
 
     /// The limits of the place.
     fn limits(&self) -> Limits;
+
+    /// Where the place is, for rules about traffic.
+    ///
+    /// It may change while the place is open: a name may get another address.
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Unknown
+    }
 
     /// Starts a new object.
     ///

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    CloneRange, Endpoint, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
@@ -173,6 +173,10 @@ impl<R: Repository + 'static> Repository for Retry<R> {
 
     fn limits(&self) -> Limits {
         self.inner.repository.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.inner.repository.endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

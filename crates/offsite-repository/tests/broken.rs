@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use offsite_repository::testing::Memory;
 use offsite_repository::testing::conformance::{self, Linker, Options};
 use offsite_repository::{
-    CloneRange, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest,
-    Reclaim, Repository, RepositoryExt, Result, Retain,
+    CloneRange, Endpoint, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    ReadRequest, Reclaim, Repository, RepositoryExt, Result, Retain,
 };
 
 /// What is wrong with a repository; all else is right.
@@ -60,6 +61,7 @@ enum Flaw {
     LinksUntold,
     PunchesWhatIsLinked,
     PatchesWhatIsLinked,
+    EndpointIsNowhere,
 }
 
 /// The largest object of those whose flaw is about it.
@@ -118,6 +120,13 @@ impl Repository for Broken {
         match self.flaw {
             Flaw::LimitIsNone | Flaw::DeadWriterFinishes => Limits::new(LIMIT as u64),
             _ => self.inner.limits(),
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match self.flaw {
+            Flaw::EndpointIsNowhere => Endpoint::Address(Ipv4Addr::UNSPECIFIED.into()),
+            _ => self.inner.endpoint(),
         }
     }
 
@@ -529,6 +538,7 @@ caught! {
     patch_rewrites_all: PatchRewritesAll by "cancelled_capabilities";
     retain_never_extends: RetainNeverExtends by "retain";
     links_untold: LinksUntold by "linked";
+    endpoint_is_nowhere: EndpointIsNowhere by "endpoint";
     punches_what_is_linked: PunchesWhatIsLinked by "linked";
     patches_what_is_linked: PatchesWhatIsLinked by "linked";
 }

@@ -11,6 +11,7 @@
 //! | check what is stored, and repair it | [`Verify`], [`Repair`] |
 //! | carry a chain by other ways | [`Export`], [`Import`], [`MapSeed`] |
 //! | run jobs on their schedules | [`runner`] |
+//! | limit what crosses the network | [`Traffic`], [`TrafficRule`] |
 //! | know what a run did | [`report`] |
 //! | act on an error | [`Error`] |
 //! | name machines, restore points and times | [`model`] |
@@ -51,6 +52,7 @@ mod serialized;
 #[doc(hidden)]
 pub mod simulation;
 mod teller;
+mod traffic;
 
 pub use bytes::Bytes;
 pub use commit::remove_job::RemovedJob;
@@ -67,6 +69,7 @@ pub use gate::{Gate, OpenGate, Passage};
 #[cfg(feature = "testing")]
 pub use image::testing;
 pub use image::{DiskImage, DiskSink, ImageSource};
+pub use ipnet::IpNet;
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
@@ -87,6 +90,7 @@ pub use reader::snapshot::{MachineSnapshot, Snapshot};
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use recovery::verify::Verify;
 pub use report::{Damage, KnownDamage, MergeMethod, Released, Touched, VerifyReport};
+pub use traffic::{Direction, Flow, FlowName, Traffic, TrafficRule, TrafficRuleError};
 
 /// What a backup chain is: machines, disks, blocks, restore points, and the folder that they lie in.
 pub mod model {

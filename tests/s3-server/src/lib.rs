@@ -83,6 +83,14 @@ impl Server {
     /// # Panics
     /// If there is no free port.
     pub async fn start_with(behaviour: Behaviour) -> Self {
+        Self::start_at(behaviour, "127.0.0.1:0").await
+    }
+
+    /// Starts a server that listens at `address`, which other hosts may reach.
+    ///
+    /// # Panics
+    /// If it cannot listen there.
+    pub async fn start_at(behaviour: Behaviour, address: &str) -> Self {
         let forgets_content = behaviour.forgets_content;
         let store = Arc::new(Store::new(BUCKET.to_owned(), behaviour));
         let inner = Arc::new(Inner {
@@ -97,7 +105,8 @@ impl Server {
         auth.register(READER_KEY_ID.to_owned(), SECRET_ACCESS_KEY.into());
         let mut builder = S3ServiceBuilder::new(protocol::Protocol { store, forgets_content });
         builder.set_auth(auth);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no free port: {error}"));
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.unwrap_or_else(|error| panic!("cannot listen at {address}: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
         let listening = tokio::spawn(listen(listener, Arc::clone(&inner), builder.build()));
         Self { inner, address, listening }

@@ -49,7 +49,7 @@ impl Local {
 
     /// Makes a file at the root, atomic, durable and only if it is not there, as an object is made.
     pub(crate) fn put_hidden(&self, name: &str, content: &[u8]) -> Result<()> {
-        let Shared { root, abilities } = &*self.shared;
+        let Shared { root, abilities, .. } = &*self.shared;
         let failed = |errno| fault("make", name, errno);
         let by = abilities.create_method.ok_or_else(|| failed(Errno::OPNOTSUPP))?;
         let folder = root.open_folder("").map_err(failed)?;

@@ -11,6 +11,7 @@ mod flush;
 mod hidden;
 mod links;
 mod list;
+mod mount;
 mod options;
 mod patch;
 mod probe;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository, Result,
-    RootFolder,
+    CloneRange, Endpoint, Key, Limits, Links, ListPage, ObjectWriter, Patch, Prefix, ReadRequest, Reclaim, Repository,
+    Result, RootFolder,
 };
 
 use super::blocking::blocking;
 use super::errors::fault;
+use super::mount::{endpoint_of, mount_of};
 use super::options::{CreateMethod, LocalOptions};
 use super::probe::Abilities;
 use super::root::Root;
@@ -70,9 +71,13 @@ impl Local {
             let mut root = Root::open(path, &options)?;
             let abilities = Abilities::probe(&root, &options);
             root.spelling = abilities.folds_case.then(Spelling::default);
-            Ok(Self { shared: Arc::new(Shared { root, abilities }) })
+            let mount = mount_of(&root.path);
+            Ok((root, abilities, mount))
         };
-        blocking("open", work).await.map_err(|error| error.with_location(location))
+        let opened = blocking("open", work).await.map_err(|error| error.with_location(location));
+        let (root, abilities, mount) = opened?;
+        let endpoint = endpoint_of(mount).await;
+        Ok(Self { shared: Arc::new(Shared { root, abilities, endpoint }) })
     }
 
     /// The path of the folder.
@@ -128,6 +133,10 @@ impl Repository for Local {
 
     fn limits(&self) -> Limits {
         Limits::new(self.shared.abilities.object_bytes_max)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.endpoint
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

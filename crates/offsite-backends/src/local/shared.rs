@@ -1,5 +1,7 @@
 //! What all handles of a folder have in common.
 
+use offsite_repository::Endpoint;
+
 use super::probe::Abilities;
 use super::root::Root;
 
@@ -7,6 +9,7 @@ use super::root::Root;
 pub(super) struct Shared {
     pub(super) root: Root,
     pub(super) abilities: Abilities,
+    pub(super) endpoint: Endpoint,
 }
 
 impl Shared {

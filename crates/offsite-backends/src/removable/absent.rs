@@ -5,8 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Piece, Prefix,
-    ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
+    CloneRange, Endpoint, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch,
+    Piece, Prefix, ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 use super::known::KnownMedium;
@@ -62,6 +62,10 @@ impl Repository for AbsentMedium {
 
     fn limits(&self) -> Limits {
         Limits::new(self.known.object_bytes_max)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::ThisHost
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

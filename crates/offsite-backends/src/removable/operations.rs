@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use offsite_repository::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    CloneRange, Endpoint, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
@@ -60,6 +60,10 @@ impl Repository for Removable {
 
     fn limits(&self) -> Limits {
         self.can.limits
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::ThisHost
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

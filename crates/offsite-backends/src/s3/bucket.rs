@@ -20,7 +20,7 @@ use super::credentials::ProviderAdapter;
 use super::errors;
 use super::options::{S3Checksum, S3Options};
 use super::settings;
-use super::wire::{Answer, Connected, Pace, Trace, Wire};
+use super::wire::{Answer, Connected, Pace, Peer, Trace, Wire};
 
 /// The folder of what is no object of the repository's: no key has a component that starts with a dot.
 pub(super) const HIDDEN: &str = ".offsite";
@@ -38,6 +38,7 @@ pub(super) struct Bucket {
     pub(super) store: AmazonS3,
     pub(super) client: HttpClient,
     pub(super) options: S3Options,
+    pub(super) peer: Peer,
 }
 
 /// An object's description.
@@ -82,7 +83,8 @@ impl Bucket {
             least_rate_bytes_per_sec: options.least_rate_bytes_per_sec,
             in_flight: options.parts_in_flight as u64,
         };
-        let client = HttpClient::new(Wire { client, pace });
+        let peer = Peer::default();
+        let client = HttpClient::new(Wire { client, pace, peer: peer.clone() });
         let retry = RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: options.first_pause,
@@ -111,7 +113,7 @@ impl Bucket {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
         }
         let store = builder.build().map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { store, client, options })
+        Ok(Self { store, client, options, peer })
     }
 
     /// The full name of an object, or of a hidden one.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use offsite_repository::{
-    CloneRange, Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository, Result, Retain,
+    CloneRange, Endpoint, Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository, Result, Retain,
 };
 use tokio::sync::Semaphore;
 
@@ -87,6 +87,10 @@ impl Repository for S3 {
 
     fn limits(&self) -> Limits {
         self.shared.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.bucket.peer.address().map_or(Endpoint::Unknown, Endpoint::Address)
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -1,6 +1,7 @@
 //! What every request passes through: how long it may take, and what was answered to each of its tries.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::connect::HttpInfo;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -74,11 +76,29 @@ impl Trace {
     }
 }
 
+/// The address that the newest answer came from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer(Arc<Mutex<Option<IpAddr>>>);
+
+impl Peer {
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, answer: &HttpResponse) {
+        // Clients of other kinds do not tell.
+        if let Some(info) = answer.extensions().get::<HttpInfo>() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(info.remote_addr().ip().to_canonical());
+        }
+    }
+}
+
 /// The client under object_store and under the requests of our own.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) client: HttpClient,
     pub(super) pace: Pace,
+    pub(super) peer: Peer,
 }
 
 #[async_trait]
@@ -90,6 +110,9 @@ impl HttpService for Wire {
             Ok(answer) => answer,
             Err(_) => Err(late(within)),
         };
+        if let Ok(answer) = &answer {
+            self.peer.note(answer);
+        }
         if let Some(trace) = trace {
             trace.note(answer.as_ref().map_or(Answer::None, |answer| Answer::Status(answer.status().as_u16())));
         }

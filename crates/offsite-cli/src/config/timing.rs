@@ -36,6 +36,15 @@ pub(super) enum WindowConfig {
     Several(Vec<String>),
 }
 
+impl WindowConfig {
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Several(texts) => texts,
+        }
+    }
+}
+
 /// What follows each interval.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,11 +99,8 @@ impl Timing<'_> {
             settings.lookup = Lookup::parse(lookup.get_ref()).map_err(|error| fault("lookup", lookup, error))?;
         }
         if let Some(window) = self.window {
-            let texts = match window.get_ref() {
-                WindowConfig::One(text) => std::slice::from_ref(text),
-                WindowConfig::Several(texts) => texts,
-            };
-            settings.window = Window::parse(texts, zone).map_err(|error| fault("window", window, error))?;
+            settings.window =
+                Window::parse(window.get_ref().texts(), zone).map_err(|error| fault("window", window, error))?;
         }
         Ok(settings)
     }

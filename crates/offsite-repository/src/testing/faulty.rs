@@ -11,7 +11,7 @@ use super::gate::Gate;
 use crate::numbers::Numbers;
 use crate::recording::lost;
 use crate::{
-    CloneRange, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
+    CloneRange, Endpoint, Error, ErrorKind, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix,
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder, Verb,
 };
 
@@ -309,6 +309,10 @@ impl<R: Repository> Repository for Faulty<R> {
 
     fn limits(&self) -> Limits {
         self.inner.repository.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.inner.repository.endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    CloneRange, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix, ReadRequest,
-    Reclaim, Repository, Result, Retain,
+    CloneRange, Endpoint, Error, ErrorKind, Key, Limits, Links, ListPage, ObjectInfo, ObjectWriter, Patch, Prefix,
+    ReadRequest, Reclaim, Repository, Result, Retain,
 };
 
 const LOCATION: &str = "memory";
@@ -36,6 +36,8 @@ pub struct MemoryOptions {
     pub object_bytes_max: u64,
     /// `true` if each call first yields to the scheduler once, so that other tasks and cancellation can come in between.
     pub yields: bool,
+    /// Where it says that it is.
+    pub endpoint: Endpoint,
 }
 
 impl Default for MemoryOptions {
@@ -51,6 +53,7 @@ impl Default for MemoryOptions {
             capacity_bytes: u64::MAX,
             object_bytes_max: u64::MAX,
             yields: false,
+            endpoint: Endpoint::Unknown,
         }
     }
 }
@@ -116,6 +119,13 @@ impl MemoryOptions {
     #[must_use]
     pub fn with_yields(mut self, yields: bool) -> Self {
         self.yields = yields;
+        self
+    }
+
+    /// Sets [`MemoryOptions::endpoint`].
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = endpoint;
         self
     }
 }
@@ -360,6 +370,10 @@ impl Repository for Memory {
 
     fn limits(&self) -> Limits {
         Limits::new(self.shared.options.object_bytes_max)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.options.endpoint
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

@@ -1,6 +1,5 @@
 //! A decorator that limits rates.
 
-mod bucket;
 mod rates;
 mod valve;
 
@@ -14,8 +13,8 @@ pub use self::rates::ThrottleRates;
 use self::valve::Valve;
 use crate::recording::{bytes_of, lost};
 use crate::{
-    CloneRange, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest, Reclaim,
-    Repository, Result, Retain, RootFolder,
+    CloneRange, Endpoint, Extent, Key, Limits, Links, ListPage, ObjectWriter, Patch, Piece, Prefix, ReadRequest,
+    Reclaim, Repository, Result, Retain, RootFolder,
 };
 
 /// A repository that limits the rate of calls and bytes.
@@ -82,6 +81,10 @@ impl<R: Repository> Repository for Throttle<R> {
 
     fn limits(&self) -> Limits {
         self.inner.repository.limits()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.inner.repository.endpoint()
     }
 
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {

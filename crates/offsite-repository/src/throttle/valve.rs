@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::bucket::Bucket;
 use super::rates::ThrottleRates;
+use crate::TokenBucket;
 
 /// Lets calls through one after the other, in the order in which they came.
 #[derive(Debug)]
@@ -20,15 +20,15 @@ pub(super) struct Valve {
 #[derive(Debug)]
 struct Levels {
     rates: ThrottleRates,
-    bytes: Bucket,
-    requests: Bucket,
+    bytes: TokenBucket,
+    requests: TokenBucket,
 }
 
 impl Valve {
     pub(super) fn new(rates: ThrottleRates) -> Self {
         let now = Instant::now();
-        let bytes = Bucket::new(rates.bytes_per_sec, now);
-        let requests = Bucket::new(rates.requests_per_sec, now);
+        let bucket = |rate: Option<u64>| TokenBucket::new(rate, rate.unwrap_or(0), now);
+        let (bytes, requests) = (bucket(rates.bytes_per_sec), bucket(rates.requests_per_sec));
         let levels = Mutex::new(Levels { rates, bytes, requests });
         Self { turn: tokio::sync::Mutex::default(), levels, changed: Notify::new() }
     }
@@ -40,8 +40,8 @@ impl Valve {
     pub(super) fn set_rates(&self, rates: ThrottleRates) {
         let now = Instant::now();
         let mut levels = self.lock();
-        levels.bytes.set_rate(rates.bytes_per_sec, now);
-        levels.requests.set_rate(rates.requests_per_sec, now);
+        levels.bytes.set_rate(rates.bytes_per_sec, rates.bytes_per_sec.unwrap_or(0), now);
+        levels.requests.set_rate(rates.requests_per_sec, rates.requests_per_sec.unwrap_or(0), now);
         levels.rates = rates;
         drop(levels);
         // Only the one whose turn it is waits for this, and if it looks first, the notice is kept for it.

@@ -9,6 +9,9 @@ use crate::{Error, JobName, Result};
 /// The name of the folder of backup files in a job folder.
 pub(crate) const BLOCKS: &str = "blocks";
 
+/// The name of the folder of indexes in a job folder.
+const INDEX: &str = "index";
+
 /// The end of the name of an index's second copy, after the id of the index. It tells the copy from a backup file.
 const TWIN: &str = ".index";
 /// The end of the name of a head's second copy, after the epoch and the number.
@@ -51,7 +54,7 @@ impl Layout {
     }
 
     pub(crate) fn index(&self, id: ObjectId) -> Result<Key> {
-        self.key("index", &id.to_string())
+        self.key(INDEX, &id.to_string())
     }
 
     /// The second copy of an index. It lies among the backup files, so the folder of backup files alone says what they hold.
@@ -95,7 +98,7 @@ impl Layout {
     }
 
     pub(crate) fn indexes(&self) -> Result<Prefix> {
-        self.folder("index")
+        self.folder(INDEX)
     }
 
     pub(crate) fn release_lists(&self) -> Result<Prefix> {
@@ -168,6 +171,14 @@ pub(crate) fn index_second_copy_id(key: &Key) -> Option<ObjectId> {
 pub(crate) fn class_of(key: &Key) -> &'static str {
     let is_file = key.as_str().split('/').nth(1) == Some(BLOCKS) && ObjectId::parse(key.name()).is_some();
     if is_file { BLOCKS } else { "" }
+}
+
+/// Whether the key is that of a backup file or an index. These objects may be long. All others are short.
+pub(crate) fn may_be_long(key: &Key) -> bool {
+    match key.as_str().split('/').nth(1) {
+        Some(BLOCKS) => head_second_copy_number(key).is_none(),
+        folder => folder == Some(INDEX),
+    }
 }
 
 /// A generated key is valid for every valid job name, so this is a defect.

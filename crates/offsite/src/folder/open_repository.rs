@@ -8,7 +8,9 @@ use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, Re
 
 use crate::Result;
 use crate::error::{Context, Located, Within};
-use crate::folder::layout::{BLOCKS, class_of};
+use crate::folder::layout::{BLOCKS, class_of, may_be_long};
+use crate::traffic::metered::Metered;
+use crate::{FlowName, Traffic};
 
 /// An open repository: a place that stores objects and has the marker of Offsite.
 ///
@@ -16,12 +18,43 @@ use crate::folder::layout::{BLOCKS, class_of};
 #[derive(Debug, Clone)]
 pub struct OpenRepository {
     id: RepositoryId,
+    /// The place itself, under no rules about traffic.
+    place: Arc<dyn Repository>,
     backend: Recording<Arc<dyn Repository>>,
+    rules: Option<(Traffic, FlowName)>,
 }
 
 impl OpenRepository {
-    pub(crate) fn new(id: RepositoryId, backend: Arc<dyn Repository>) -> Self {
-        Self { id, backend: Recording::classified(backend, class_of) }
+    pub(crate) fn new(id: RepositoryId, place: Arc<dyn Repository>) -> Self {
+        let backend = Recording::classified(Arc::clone(&place), class_of);
+        Self { id, place, backend, rules: None }
+    }
+
+    /// The repository under the rules of `traffic`.
+    ///
+    /// What is read from it and written to it through the result, and through clones of the result, is a flow of the name `name` in
+    /// each direction. Operations that restore ([`Restore`](crate::Restore), [`Snapshot`](crate::Snapshot)) have flows of their own,
+    /// which pass rules that are not for restores.
+    ///
+    /// - Backup files and indexes are read and written in pieces as large as the grants.
+    /// - All other objects are small, and pass at once: a lease does not wait for block data. Later requests make up for them.
+    /// - Requests wait before they begin. So the repository's time-outs do not count the wait.
+    ///
+    /// The counts are those of this repository.
+    #[must_use]
+    pub fn with_traffic(&self, traffic: &Traffic, name: FlowName) -> Self {
+        let metered = Metered::new(Arc::clone(&self.place), traffic, name.clone(), may_be_long);
+        let (id, place) = (self.id, Arc::clone(&self.place));
+        let backend = self.backend.over(Arc::new(metered) as Arc<dyn Repository>);
+        Self { id, place, backend, rules: Some((traffic.clone(), name)) }
+    }
+
+    /// The same repository, to restore from.
+    pub(crate) fn for_restores(&self) -> Self {
+        match &self.rules {
+            Some((traffic, name)) => self.with_traffic(traffic, name.clone().restoring()),
+            None => self.clone(),
+        }
     }
 
     /// Returns the id of the repository. No other repository has the same id.

@@ -66,7 +66,7 @@ impl Restore {
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName, machine: MachineName) -> Self {
         Self {
-            repository: repository.clone(),
+            repository: repository.for_restores(),
             job,
             machine,
             point: PointSelector::Latest,

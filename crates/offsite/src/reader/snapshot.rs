@@ -100,6 +100,7 @@ impl Snapshot {
         job: &JobName,
         choose: impl for<'f> FnOnce(&'f JobFolder) -> Result<Vec<(&'f MachineState, &'f RestorePoint)>>,
     ) -> Result<Self> {
+        let repository = &repository.for_restores();
         let (folder, pin) = JobFolder::pinned(repository, job).await?;
         let mut indexes = folder.indexes();
         let machines = match choose(&folder) {

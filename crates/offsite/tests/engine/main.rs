@@ -40,6 +40,7 @@ mod snapshots;
 mod sources;
 mod spare;
 mod stopped;
+mod traffic;
 mod transform_job;
 mod transforms;
 mod verification;

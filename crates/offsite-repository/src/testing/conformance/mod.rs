@@ -28,6 +28,7 @@ mod capabilities;
 mod content;
 mod context;
 mod create;
+mod endpoint;
 mod factory;
 mod large;
 mod late;
@@ -54,6 +55,7 @@ use self::context::Context;
 use self::create::{
     abort_and_drop, atomic_finish, create_if_absent, many_at_once, odd_keys, race_one_name, sizes, sweep_spares_writers,
 };
+use self::endpoint::endpoint;
 pub use self::factory::{Factory, factory};
 use self::large::{
     large_abort_and_drop, large_atomic_finish, large_content, large_create_if_absent, large_delete, large_past_end,
@@ -203,7 +205,7 @@ macro_rules! conformance_tests {
             missing_objects sizes size_limit odd_keys many_at_once list_order list_prefix list_pages list_long delete
             late_delete recreated_content recreated_length large_content large_ranges large_past_end large_delete
             large_create_if_absent large_atomic_finish large_abort_and_drop cancelled_calls cancelled_others
-            sweep_spares_writers linked punch clone_range patch retain cancelled_capabilities
+            sweep_spares_writers linked punch clone_range patch retain cancelled_capabilities endpoint
         }
     };
     (@table [] $($case:ident)*) => {

@@ -1,5 +1,8 @@
 //! `offsite daemon`: all jobs of the config on their schedules, until it is stopped.
 
+mod digest;
+mod digest_facts;
+mod digest_memory;
 mod events;
 mod jobs;
 mod store;
@@ -11,6 +14,7 @@ use jobs::scheduled;
 use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
 use store::DaemonStore;
 use tokio::signal::unix::{Signal, SignalKind};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::clock::clock;
@@ -38,17 +42,24 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     let slots = Slots::new(1);
     let store = DaemonStore { files: files.clone(), results: state.clone() };
     let daemon = Daemon::new(Arc::new(store)).clock(clock.clone()).slots(slots.clone());
-    apply(&daemon, config, &slots, &clock).await;
+    let config = Arc::new(config);
+    let (configs, seen) = watch::channel(config.clone());
+    apply(&daemon, &config, &slots, &clock).await;
+    let digests = tokio::spawn(digest::run(seen, clock.clone(), state.clone()));
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                apply(&daemon, stay(config, &state), &slots, &clock).await;
+                let config = Arc::new(stay(config, &state));
+                apply(&daemon, &config, &slots, &clock).await;
+                configs.send_replace(config);
                 info!("the config {} is in force", path.display());
             }
             Err(failure) => error!("the config is wrong, the old one stays in force: {}", words(&failure)),
         }
     }
     info!("stopping");
+    // What it has written is kept, and comes with the next mail.
+    digests.abort();
     tokio::select! {
         _ = daemon.stop() => {}
         // Whoever asks twice does not want to wait; the next start goes on all the same.
@@ -62,10 +73,10 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
 }
 
 /// Puts a config in force: jobs that are not in it end, those that are new or have changed start, all others go on.
-async fn apply(daemon: &Daemon, config: Config, slots: &Slots, clock: &Arc<dyn Clock>) {
+async fn apply(daemon: &Daemon, config: &Arc<Config>, slots: &Slots, clock: &Arc<dyn Clock>) {
     // A config with a fault is not in force.
     slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
-    if let Err(error) = daemon.replace(scheduled(&Arc::new(config), clock)).await {
+    if let Err(error) = daemon.replace(scheduled(config, clock)).await {
         error!("{error}");
     }
 }

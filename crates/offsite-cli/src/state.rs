@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json;
+use crate::totals::Totals;
 
 /// The version that is written. A file of another one is not understood.
 const VERSION: u32 = 1;
@@ -39,6 +40,9 @@ pub(crate) struct LastResult {
     /// What a verification or a repair found since, and what an earlier one found that no run mends or tells of.
     #[serde(default)]
     pub(crate) verified: Option<Verified>,
+    /// What its runs have done.
+    #[serde(default)]
+    pub(crate) totals: Totals,
 }
 
 /// What a verification of a job's copies found.
@@ -91,6 +95,11 @@ impl StateDir {
         self.0.join("media").join(name)
     }
 
+    /// The mails that no server has taken yet.
+    pub(crate) fn outbox(&self) -> PathBuf {
+        self.0.join("mail")
+    }
+
     fn results(&self) -> PathBuf {
         self.0.join(RESULTS)
     }
@@ -107,12 +116,13 @@ impl StateDir {
         let job = report.job.as_str();
         let mut newest: BTreeMap<String, Option<String>> =
             report.newest.iter().map(|(name, time)| (name.to_string(), time.map(|time| time.to_string()))).collect();
-        let mut verified = None;
+        let (mut verified, mut totals) = (None, Totals::default());
         if let Ok(Some(before)) = read(&self.result(job)) {
             if newest.is_empty() {
                 // Copies grow older, too, while the target is away.
                 newest = before.newest;
             }
+            totals = before.totals;
             let lasting = before.verified.filter(|verified| !verified.others.is_empty());
             verified = lasting.map(|verified| Verified { files: Vec::new(), ..verified });
         }
@@ -122,6 +132,7 @@ impl StateDir {
             max_age_secs: report.max_age.map(|max_age| max_age.as_secs()),
             newest,
             verified,
+            totals: totals.with(report),
         };
         self.write(job, &last)
     }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::Fault;
+use super::mail::DigestConfig;
 
 /// How many jobs work at once if nothing is said.
 const JOBS_AT_ONCE: usize = 2;
@@ -14,6 +15,8 @@ const JOBS_AT_ONCE: usize = 2;
 pub(crate) struct DaemonConfig {
     /// How many jobs transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,
+    /// One mail a day about all jobs.
+    pub(super) digest: Option<DigestConfig>,
 }
 
 impl DaemonConfig {

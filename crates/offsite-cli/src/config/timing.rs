@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::bounds::duration;
 use super::fault::{Fault, fault};
+use super::mail::{AfterMailConfig, JobMail, MailConfig};
 use crate::post_job::Script;
 
 /// How long a script may take if nothing is said.
@@ -40,8 +41,9 @@ pub(super) enum WindowConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AfterConfig {
-    script: Spanned<PathBuf>,
+    script: Option<Spanned<PathBuf>>,
     time_limit: Option<Spanned<String>>,
+    mail: Option<Spanned<AfterMailConfig>>,
 }
 
 impl Timing<'_> {
@@ -101,13 +103,21 @@ impl Timing<'_> {
 }
 
 impl AfterConfig {
-    /// The script; a relative path starts in `folder`, where it is run.
-    pub(super) fn script(&self, folder: &Path) -> Result<Script, Fault> {
-        if self.script.get_ref().as_os_str().is_empty() {
-            return Err(fault("after.script", &self.script, "it is empty: name a program, or leave after out"));
+    /// The script, if there is one; a relative path starts in `folder`, where it is run.
+    pub(super) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
+        let Some(script) = &self.script else {
+            return match &self.time_limit {
+                None => Ok(None),
+                Some(limit) => {
+                    Err(fault("after.time_limit", limit, "it is a script's: name one with script, or leave it out"))
+                }
+            };
+        };
+        if script.get_ref().as_os_str().is_empty() {
+            return Err(fault("after.script", script, "it is empty: name a program, or leave script out"));
         }
-        if let Some(why) = super::path::fault(self.script.get_ref()) {
-            return Err(fault("after.script", &self.script, why));
+        if let Some(why) = super::path::fault(script.get_ref()) {
+            return Err(fault("after.script", script, why));
         }
         let time_limit = match &self.time_limit {
             None => TIME_LIMIT,
@@ -115,7 +125,17 @@ impl AfterConfig {
         };
         // The script is started in that folder, so its path must not depend on where this process is.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
-        Ok(Script { path: folder.join(self.script.get_ref()), folder, time_limit })
+        Ok(Some(Script { path: folder.join(script.get_ref()), folder, time_limit }))
+    }
+
+    /// Whether it says nothing.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.script.is_none() && self.time_limit.is_none() && self.mail.is_none()
+    }
+
+    /// The mail, if there is one; what it leaves out is in `base`.
+    pub(super) fn mail(&self, base: &MailConfig, folder: &Path) -> Result<Option<JobMail>, Fault> {
+        self.mail.as_ref().map(|mail| mail.get_ref().mail(mail.span(), base, folder)).transpose()
     }
 }
 

@@ -35,8 +35,7 @@ impl CopyJob {
     pub(super) async fn room(&self, plan: &Plan) -> Result<Room> {
         let cost = plan.cost();
         let beside = cost.blocks.saturating_mul(INDEX_BYTES).saturating_add(ROOT_BYTES);
-        let free = self.target.free_bytes().await;
-        let free_bytes = free.while_doing(|| format!("looking how much is free in {}", self.target.location()))?;
+        let free_bytes = self.target.free_bytes().await?;
         let needed_bytes = cost.peak_extra_bytes.saturating_add(beside);
         Ok(Room { needed_bytes, free_bytes, min_free_bytes: self.min_free_bytes })
     }

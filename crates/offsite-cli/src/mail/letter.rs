@@ -1,0 +1,128 @@
+//! What a mail says, before anybody draws it: the same for text and HTML.
+
+/// How it is, in a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tone {
+    Well,
+    Warning,
+    Failed,
+}
+
+/// A letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) subject: String,
+    pub(crate) tone: Tone,
+    pub(crate) title: String,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// A part with a heading; without one, what it says comes first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Section {
+    pub(crate) heading: String,
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// A sentence.
+    Line(String),
+    /// A sentence that nobody should miss.
+    Alert(Tone, String),
+    /// What is to be known, by name.
+    Facts(Vec<(&'static str, String)>),
+    Table(Table),
+}
+
+/// Rows below a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) head: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    /// How many rows were left out.
+    pub(crate) more: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Text(String),
+    /// Flush right.
+    Number(String),
+    Bar(Bar),
+}
+
+/// A share of a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bar {
+    pub(crate) tone: Tone,
+    /// 0 to 1000.
+    pub(crate) permille: u16,
+}
+
+impl Bar {
+    /// The share of `part` in `whole`, at most all of it.
+    pub(crate) fn of(tone: Tone, part: u64, whole: u64) -> Self {
+        let permille = match whole {
+            0 => 0,
+            whole => (u128::from(part.min(whole)) * 1000).div_ceil(u128::from(whole)),
+        };
+        Self { tone, permille: u16::try_from(permille).unwrap_or(1000) }
+    }
+}
+
+impl Table {
+    /// More rows make no mail that anybody reads.
+    const ROWS_MAX: usize = 200;
+
+    /// A table of the first rows.
+    pub(crate) fn of(head: &[&'static str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
+        let mut rows = rows.into_iter();
+        let shown = rows.by_ref().take(Self::ROWS_MAX).collect();
+        Self { head: head.to_vec(), rows: shown, more: rows.count() }
+    }
+}
+
+/// A text on one line: what comes from outside (names, errors) has no say over the shape of a mail.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// Holds that text and HTML of a letter are what the golden files have; `OFFSITE_UPDATE_GOLDENS=1` writes them anew.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn golden(letter: &Letter, name: &str) {
+    use super::{html::html, text::text};
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/mail");
+    for (ending, actual) in [("txt", text(letter)), ("html", html(letter))] {
+        let path = folder.join(format!("{name}.{ending}"));
+        if std::env::var_os("OFFSITE_UPDATE_GOLDENS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &actual).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(actual, expected, "{}: OFFSITE_UPDATE_GOLDENS=1 rewrites it", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_never_longer_than_the_whole_nor_empty_where_there_is_something() {
+        let permille = |part, whole| Bar::of(Tone::Well, part, whole).permille;
+        assert_eq!(
+            [permille(0, 0), permille(5, 0), permille(0, 9), permille(9, 9), permille(20, 9)],
+            [0, 0, 0, 1000, 1000]
+        );
+        assert_eq!([permille(1, u64::MAX), permille(u64::MAX - 1, u64::MAX), permille(1, 2)], [1, 1000, 500]);
+    }
+
+    #[test]
+    fn long_tables_say_how_many_rows_are_left_out() {
+        let rows = (0..Table::ROWS_MAX + 3).map(|number| vec![Cell::Number(number.to_string())]);
+        let table = Table::of(&["number"], rows);
+        assert_eq!((table.rows.len(), table.more), (Table::ROWS_MAX, 3));
+    }
+}

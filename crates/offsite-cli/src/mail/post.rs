@@ -1,0 +1,209 @@
+//! Sends a mail, and with it those that were kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::letter::{Letter, Tone};
+use super::outbox::{Claim, Mail, MailName, Origin, Outbox, Put};
+use super::smtp::{Session, message};
+use crate::render;
+
+/// How long sending may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Each step: connection, encryption, login, a mail.
+    pub(crate) step: Duration,
+    /// All of it.
+    pub(crate) all: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { step: Duration::from_secs(30), all: Duration::from_secs(60) }
+    }
+}
+
+/// Who sends.
+pub(crate) struct Post<'a> {
+    pub(crate) outbox: Outbox,
+    /// The addresses of a mail, by the config of now; none, if it names none any more.
+    pub(crate) account: Box<dyn Fn(&Origin) -> Option<Account> + Send + Sync + 'a>,
+    /// What this host calls itself.
+    pub(crate) host: String,
+    pub(crate) limits: Limits,
+}
+
+/// A mail that was put into the outbox, if it could be.
+pub(crate) struct Kept {
+    name: Option<MailName>,
+    /// What should be known of that.
+    note: Option<String>,
+}
+
+/// What one round of sending has found.
+#[derive(Default)]
+struct Round {
+    /// Servers that take no mail now, and why; each is asked once.
+    closed: BTreeMap<String, String>,
+    sessions: Vec<(Account, Session)>,
+    /// What went wrong, and with how many mails.
+    faults: BTreeMap<String, usize>,
+    /// What was dropped, and other things that should be known.
+    notes: Vec<String>,
+}
+
+impl Post<'_> {
+    /// Puts a mail into the outbox, sends it, and then those that were kept. What should be known, a sentence each: none, if all were sent.
+    pub(crate) async fn send(&self, mail: &Mail) -> Vec<String> {
+        self.send_kept(self.keep(mail), mail).await
+    }
+
+    /// Puts a mail into the outbox.
+    pub(crate) fn keep(&self, mail: &Mail) -> Kept {
+        match self.outbox.put(mail) {
+            Ok(Put { name, dropped: 0 }) => Kept { name: Some(name), note: None },
+            Ok(Put { name, dropped }) => {
+                let mails = render::count(dropped, "mail that was", "mails that were");
+                Kept {
+                    name: Some(name),
+                    note: Some(format!("mail: {mails} never sent had to make room, and will not come")),
+                }
+            }
+            Err(why) => {
+                let note = format!("mail: it {why}; choose another folder with state_dir in the config");
+                Kept { name: None, note: Some(note) }
+            }
+        }
+    }
+
+    /// Sends a mail that was kept, and then the others. What should be known, a sentence each: none, if all were sent.
+    pub(crate) async fn send_kept(&self, Kept { name: first, note }: Kept, mail: &Mail) -> Vec<String> {
+        let mut round = Round { notes: note.into_iter().collect(), ..Round::default() };
+        let sending = async {
+            if first.is_none() {
+                // Now or never.
+                if let Some(account) = (self.account)(&mail.origin) {
+                    let sent = self.hand_over(&mut round, mail, &account).await;
+                    sent.unwrap_or_else(|why| *round.faults.entry(why).or_default() += 1);
+                }
+            }
+            let kept = self.outbox.names().into_iter().filter(|name| first.as_ref() != Some(name));
+            for name in first.clone().into_iter().chain(kept) {
+                match self.outbox.claim(&name) {
+                    Ok(Some(claim)) => self.send_claimed(&mut round, claim).await,
+                    // Another run sends it.
+                    Ok(None) => {}
+                    Err(why) => round.notes.push(format!("mail: {why}")),
+                }
+            }
+            for (_, session) in std::mem::take(&mut round.sessions) {
+                session.close().await;
+            }
+        };
+        if timeout(self.limits.all, sending).await.is_err() {
+            let why = format!("mail: not all could be sent within {} s", self.limits.all.as_secs());
+            round.notes.push(why);
+        }
+        let mut warnings: Vec<String> = round
+            .faults
+            .into_iter()
+            .map(|(why, count)| match count {
+                1 => format!("mail was not sent: {why}"),
+                count => format!("{count} mails were not sent: {why}"),
+            })
+            .collect();
+        let kept = self.outbox.names().len();
+        if kept > 0 && !warnings.is_empty() {
+            let mails = render::count(kept, "mail is", "mails are");
+            let folder = self.outbox.path().display();
+            warnings.push(format!("{mails} kept in {folder} until the next is sent"));
+        }
+        warnings.extend(round.notes);
+        warnings
+    }
+
+    async fn send_claimed(&self, round: &mut Round, claim: Claim) {
+        let Some(account) = (self.account)(&claim.mail.origin) else {
+            let about = match &claim.mail.origin {
+                Origin::Job(job) => format!("of job {job}"),
+                Origin::Digest => "with a digest".to_owned(),
+            };
+            round
+                .notes
+                .push(format!("mail: a kept mail {about} was dropped, as the config no longer says where it goes"));
+            round.notes.extend(claim.remove().err());
+            return;
+        };
+        match self.hand_over(round, &claim.mail, &account).await {
+            Ok(()) => {
+                round.notes.extend(claim.remove().err().map(|why| format!("mail: sent, and may come again: {why}")))
+            }
+            Err(why) => {
+                claim.keep(&why);
+                *round.faults.entry(why).or_default() += 1;
+            }
+        }
+    }
+
+    async fn hand_over(&self, round: &mut Round, mail: &Mail, account: &Account) -> Result<(), String> {
+        let told = |why: String| format!("to {} by {}: {why}", account.recipients(), account.server);
+        let message = message(mail, account).map_err(told)?;
+        let door = |account: &Account| (account.server.clone(), account.credentials.clone());
+        round.sessions.retain(|(_, session)| session.is_usable());
+        let open = round.sessions.iter().position(|(other, _)| door(other) == door(account));
+        let session = match open {
+            Some(at) => &mut round.sessions[at].1,
+            None => {
+                let key = format!("{:?}", door(account));
+                if let Some(why) = round.closed.get(&key) {
+                    return Err(told(why.clone()));
+                }
+                match Session::open(account, &self.host, self.limits.step).await {
+                    Ok(session) => {
+                        round.sessions.push((account.clone(), session));
+                        let last = round.sessions.len() - 1;
+                        &mut round.sessions[last].1
+                    }
+                    Err(why) => {
+                        round.closed.insert(key, why.clone());
+                        return Err(told(why));
+                    }
+                }
+            }
+        };
+        session.send(&message).await.map_err(told)
+    }
+}
+
+/// Sends a mail that is for nothing but to see whether mail arrives. It is not kept.
+///
+/// # Errors
+/// Why it was not sent, and the way out.
+pub(crate) async fn try_account(account: &Account, mail: &Mail, host: &str, limits: Limits) -> Result<(), String> {
+    let message = message(mail, account)?;
+    let sending = async {
+        let mut session = Session::open(account, host, limits.step).await?;
+        session.send(&message).await?;
+        session.close().await;
+        Ok(())
+    };
+    let sent = timeout(limits.all, sending).await;
+    sent.unwrap_or_else(|_| Err(format!("it could not be sent within {} s", limits.all.as_secs())))
+}
+
+/// The letter of a trial.
+pub(crate) fn trial(about: &str, host: &str) -> Letter {
+    use super::letter::{Part, Section};
+    Letter {
+        subject: format!("[offsite] TEST: {about} ({host})"),
+        tone: Tone::Well,
+        title: format!("TEST: {about}"),
+        sections: vec![Section {
+            heading: String::new(),
+            parts: vec![Part::Line("Somebody typed `offsite mail test`. Mail of Offsite arrives here.".to_owned())],
+        }],
+    }
+}

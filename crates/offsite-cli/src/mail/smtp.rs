@@ -1,0 +1,157 @@
+//! Handing mails to a server, each step in bounded time.
+
+use std::time::{Duration, SystemTime};
+
+use lettre::Message;
+use lettre::message::MultiPart;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use offsite::model::Timestamp;
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::credentials::Login;
+use super::letter::clean;
+use super::outbox::Mail;
+
+/// Longer answers of a server are cut off.
+const ANSWER_CHARS_MAX: usize = 300;
+
+/// A server that takes mails.
+pub(super) struct Session {
+    connection: AsyncSmtpConnection,
+    step: Duration,
+}
+
+impl Session {
+    /// Connects and logs in. Each step may take as long as `step`.
+    ///
+    /// With credentials, or by `smtps://`, the server must prove by its certificate who it is. Else the connection is encrypted if the server
+    /// offers it, whoever the server is: that is no worse than plain text.
+    ///
+    /// # Errors
+    /// What went wrong, and the way out.
+    pub(super) async fn open(account: &Account, host: &str, step: Duration) -> Result<Self, String> {
+        let server = &account.server;
+        let login = account.credentials.as_ref().map(|source| source.read()).transpose()?;
+        let hello = hello(host);
+        let tls = |is_proven: bool| {
+            let parameters = TlsParameters::builder(server.host.clone());
+            let parameters =
+                parameters.dangerous_accept_invalid_certs(!is_proven).dangerous_accept_invalid_hostnames(!is_proven);
+            parameters.build().map_err(|error| format!("no TLS: {}", words(&error)))
+        };
+        let wrapper = if server.is_tls { Some(tls(true)?) } else { None };
+        let address = (server.host.as_str(), server.port);
+        let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(step), &hello, wrapper, None);
+        let connection = bounded(step, "the connection", connecting).await?;
+        let mut session = Self { connection, step };
+        if !server.is_tls && session.connection.can_starttls() {
+            let parameters = tls(login.is_some())?;
+            bounded(step, "STARTTLS", session.connection.starttls(parameters, &hello)).await?;
+        }
+        if let Some(login) = login {
+            session.log_in(login).await?;
+        }
+        Ok(session)
+    }
+
+    async fn log_in(&mut self, Login { user, password }: Login) -> Result<(), String> {
+        const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+        if !self.connection.is_encrypted() {
+            self.connection.abort().await;
+            return Err("credentials are sent over TLS only, and the server offers no STARTTLS: write smtps:// in server, have the \
+                        server offer STARTTLS, or leave credentials out"
+                .to_owned());
+        }
+        if self.connection.server_info().get_auth_mechanism(&MECHANISMS).is_none() {
+            self.connection.abort().await;
+            return Err(
+                "the server takes no user and password (no AUTH PLAIN or LOGIN): leave credentials out".to_owned()
+            );
+        }
+        let credentials = Credentials::new(user, password);
+        match timeout(self.step, self.connection.auth(&MECHANISMS, &credentials)).await {
+            Ok(Ok(_)) => Ok(()),
+            // The server's words are left out: they may repeat what was sent.
+            Ok(Err(error)) => Err(match error.status() {
+                Some(code) => format!("the server refused user and password of credentials ({code})"),
+                None => "the connection broke while logging in".to_owned(),
+            }),
+            Err(_) => Err(silence("the login", self.step)),
+        }
+    }
+
+    /// Hands over a message. If this returns without an error, the server has taken it.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub(super) async fn send(&mut self, message: &Message) -> Result<(), String> {
+        let bytes = message.formatted();
+        let sending = self.connection.send(message.envelope(), &bytes);
+        bounded(self.step, "the mail", sending).await.map(drop)
+    }
+
+    /// Whether another message can be handed over.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.connection.has_broken()
+    }
+
+    /// Takes leave. What has been taken stays taken, whatever the server says to this.
+    pub(super) async fn close(mut self) {
+        if self.is_usable() {
+            let _ = timeout(self.step, self.connection.quit()).await;
+        }
+    }
+}
+
+async fn bounded<T>(step: Duration, what: &str, doing: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+    match timeout(step, doing).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.is_timeout() => Err(silence(what, step)),
+        Ok(Err(error)) => Err(format!("{what} failed: {}", words(&error))),
+        Err(_) => Err(silence(what, step)),
+    }
+}
+
+fn silence(what: &str, step: Duration) -> String {
+    format!("{what} had no answer within {} s", step.as_secs())
+}
+
+fn words(error: &Error) -> String {
+    let text = clean(&error.to_string());
+    match text.char_indices().nth(ANSWER_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// How this host greets: by its name if that is one of DNS.
+fn hello(host: &str) -> ClientId {
+    let is_name =
+        !host.is_empty() && host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-".contains(letter));
+    if is_name { ClientId::Domain(host.to_owned()) } else { ClientId::default() }
+}
+
+/// A mail with the addresses of an account.
+///
+/// # Errors
+/// Why there is no such message.
+pub(super) fn message(mail: &Mail, account: &Account) -> Result<Message, String> {
+    let written = Timestamp::parse(&mail.written).map_or(0, |time| time.unix_secs());
+    let date = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(written).unwrap_or(0));
+    let mut builder = Message::builder().from(account.from.clone()).date(date).subject(mail.subject.as_str());
+    for to in &account.to {
+        builder = builder.to(to.clone());
+    }
+    // No replies by machines.
+    let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+    builder
+        .message_id(Some(mail.message_id.clone()))
+        .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+        .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
+        .map_err(|error| format!("it makes no message: {error}"))
+}

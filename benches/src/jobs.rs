@@ -82,7 +82,7 @@ pub async fn copy(
     keep: u32,
 ) -> Result<CopyReport, Failure> {
     let job = CopyJob::new(JobName::new(COPY_JOB)?, source, JobName::new(BACKUP_JOB)?, target)?;
-    Ok(job.keep(Simple::new(keep)?).run(evening(version)?).await?)
+    Ok(job.transforms(Simple::new(keep)?).run(evening(version)?).await?)
 }
 
 /// Restores the newest restore point of the copy job to a raw image at `to`.

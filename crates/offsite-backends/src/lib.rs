@@ -1,11 +1,32 @@
-//! Repositories for Offsite.
+//! Repositories for Offsite: folders, removable media and S3 buckets.
 //!
-//! - [`Local`] keeps objects as files in a folder of this machine or of a mounted share.
-//! - [`Removable`] keeps them on media that come and go.
-//! - [`S3`] (feature `s3`) keeps them in a bucket of S3, or of a store that speaks its protocol.
+//! Each backend implements [`Repository`](offsite_repository::Repository). It knows nothing about backups. The crate `offsite`
+//! stores its chains in any of them, and other programs can use them alone.
 //!
-//! The documentation of each says what makes it safe. A backend knows [`Repository`](offsite_repository::Repository) and nothing of
-//! backups.
+//! | to store in | use | notes |
+//! |---|---|---|
+//! | a folder of this machine, or of a mounted share | [`Local`] | Linux |
+//! | media that are taken away and come back | [`Removable`], with a [`MediaCatalogue`] | Linux |
+//! | a bucket of S3, or of a store with its protocol | [`S3`] | feature `s3` |
+//!
+//! The documentation of each type says how it keeps the contract of a repository, and what it needs.
+//!
+//! # Example
+//!
+//! ```
+//! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! use offsite_backends::Local;
+//! use offsite_repository::{Key, RepositoryExt};
+//!
+//! let repository = Local::create(folder.join("backup")).await?;
+//! let key = Key::new("folder/object")?;
+//! repository.put(&key, "content".into()).await?;
+//! assert_eq!(repository.get(&key, 1_000).await?, "content");
+//! # Ok(())
+//! # }
+//! # let folder = tempfile::tempdir().unwrap();
+//! # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(example(folder.path())).unwrap();
+//! ```
 
 #[cfg(target_os = "linux")]
 mod local;

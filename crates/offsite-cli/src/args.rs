@@ -148,6 +148,9 @@ pub(crate) struct Backup {
     /// Say in which folder or host a machine of this run is, perhaps as a path, by which copy jobs select.
     #[arg(long = "container", value_name = "MACHINE:PATH")]
     pub(crate) containers: Vec<String>,
+    /// Print what would be done and what it costs; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

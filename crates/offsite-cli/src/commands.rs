@@ -1,4 +1,4 @@
-//! One file a command.
+//! One file a command, and one for what they would do.
 
 pub(crate) mod backup;
 pub(crate) mod chain;
@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod mail;
 pub(crate) mod map;
 pub(crate) mod media;
+pub(crate) mod planned;
 pub(crate) mod points;
 pub(crate) mod repair;
 pub(crate) mod restore;

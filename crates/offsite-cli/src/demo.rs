@@ -22,9 +22,9 @@ use crate::commands::chain::draw;
 use crate::commands::freed;
 use crate::config::Config;
 use crate::local_time::LocalTime;
-use crate::print;
 use crate::render::{bytes, count, duration, table};
 use crate::status::{Failure, Status};
+use crate::{print, words};
 use account::Account;
 use machines::{Machine, fleet};
 
@@ -135,7 +135,7 @@ impl Story {
             ),
         );
         let copy = CopyJob::new(self.copy.clone(), &self.primary, self.nightly.clone(), &self.second)?;
-        let copy = copy.retention(policy()?);
+        let copy = copy.transforms(policy()?);
         let mut account = Account::default();
         let mut rows = vec![["day", "backup", "copy", "transform"].map(str::to_owned).to_vec()];
         for day in 0..DAYS {
@@ -180,7 +180,7 @@ impl Story {
     async fn verify(&self) -> Result<(), Failure> {
         let report = Verify::new(&self.second, self.copy.clone()).read_data(true).run().await?;
         if let Some(damage) = report.damage.first() {
-            return Err(Failure::Failed(format!("{} is damaged: {}", damage.object, damage.what)));
+            return Err(Failure::Failed(format!("{} is damaged: {}", damage.object, words::damage(&damage.what))));
         }
         print::line(format_args!(
             "   Every block read and compared with its digest: {} in {}, intact.",

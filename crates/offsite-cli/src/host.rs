@@ -278,7 +278,7 @@ impl OpenJob<CopyJob> for Host {
         self.open_job().await.map_err(|failure| {
             let is_wrong_use = matches!(failure, Failure::WrongUse(_));
             self.is_wrong_use.store(is_wrong_use, Ordering::Relaxed);
-            OpenFailure { why: one_line(failure.text()), is_retryable: !is_wrong_use }
+            OpenFailure::new(one_line(failure.text()), !is_wrong_use)
         })
     }
 

@@ -1,8 +1,10 @@
 //! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
 
 mod interval;
+pub(crate) mod planned;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use offsite::model::MachineName;
 use offsite::model::PointKind;
@@ -10,11 +12,12 @@ use offsite::model::RestorePoint;
 use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{
-    BackupReport, BlockTraffic, ExportReport, ImportReport, MachineOutcome, MachineReport, MapReport, Operation,
-    RestoreReport, Tally, TransformReport,
+    BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, MachineOutcome, MachineReport, MapReport,
+    Operation, RestoreReport, Tally, TransformReport,
 };
+use offsite::repository::Key;
 use offsite::retention::Verdict;
-use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, RunPlan, VerifyReport};
+use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, Room, RunPlan, VerifyReport};
 use offsite_backends::EjectedMedium;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -112,7 +115,7 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
                 "disk_bytes": machine.disk_bytes,
                 "read_bytes": machine.read_bytes,
                 "changed_bytes": machine.changed_bytes,
-                "warnings": machine.warnings,
+                "warnings": machine.warnings.iter().map(words::image).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -142,12 +145,7 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "kind": if sync.full { "full" } else { "increment" },
             "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
             "planned": cost(&sync.cost),
-            "room": {
-                "needed_bytes": sync.room.needed_bytes,
-                "free_bytes": sync.room.free_bytes,
-                "min_free_bytes": sync.room.min_free_bytes,
-                "is_enough": sync.room.is_enough(),
-            },
+            "room": room(&sync.room),
         })
     });
     json!({
@@ -157,6 +155,15 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),
         "notes": words::notes(&plan.notes, &plan.doubts),
+    })
+}
+
+fn room(room: &Room) -> Value {
+    json!({
+        "needed_bytes": room.needed_bytes,
+        "free_bytes": room.free_bytes,
+        "min_free_bytes": room.min_free_bytes,
+        "is_enough": room.is_enough(),
     })
 }
 
@@ -264,20 +271,21 @@ fn traffic(traffic: &BlockTraffic) -> Value {
 }
 
 pub(crate) fn export(job: &str, report: &ExportReport) -> Value {
-    let machines = report.machines.iter().map(|machine| {
-        json!({
-            "name": machine.name.as_str(),
-            "sequence": machine.sequence.0,
-            "captured": machine.captured.to_string(),
-        })
-    });
     json!({
         "job": job,
         "sequence": report.sequence.0,
         "time": report.time.to_string(),
-        "machines": machines.collect::<Vec<_>>(),
+        "machines": report.machines.iter().map(exported).collect::<Vec<_>>(),
         "bytes": report.bytes,
         "io": tally(&report.tally),
+    })
+}
+
+fn exported(machine: &ExportedMachine) -> Value {
+    json!({
+        "name": machine.name.as_str(),
+        "sequence": machine.sequence.0,
+        "captured": machine.captured.to_string(),
     })
 }
 
@@ -312,14 +320,13 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
         .disks
         .iter()
         .map(|disk| {
-            let lost = disk.lost.iter().map(|range| json!({ "start_bytes": range.start, "end_bytes": range.end }));
             json!({
                 "disk": disk.number.0,
                 "name": disk.name.as_str(),
                 "path": disk.path.as_ref().map(|path| path.to_string_lossy()),
                 "size_bytes": disk.size_bytes,
                 "data_bytes": disk.data_bytes,
-                "lost": lost.collect::<Vec<_>>(),
+                "lost": ranges(&disk.lost),
                 "device_bytes": disk.device_bytes,
             })
         })
@@ -334,15 +341,19 @@ pub(crate) fn restore(machine: &str, report: &RestoreReport) -> Value {
     })
 }
 
+fn ranges(ranges: &[Range<u64>]) -> Vec<Value> {
+    ranges.iter().map(|range| json!({ "start_bytes": range.start, "end_bytes": range.end })).collect()
+}
+
 pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
     let left_out = report.left_out.iter().map(|left| {
         json!({
             "sequence": left.sequence.0,
             "machine": left.machine.as_ref().map(|machine| machine.as_str()),
-            "why": left.why,
+            "why": left.reason(),
         })
     });
-    let unneeded = report.unneeded.iter().map(|file| json!({ "object": file.object, "bytes": file.bytes }));
+    let unneeded = report.unneeded.iter().map(|file| json!({ "object": file.object.as_str(), "bytes": file.bytes }));
     json!({
         "job": job,
         "basis": match report.basis {
@@ -350,10 +361,10 @@ pub(crate) fn repair(job: &str, report: &RepairReport) -> Value {
             Basis::HeadCopy => "head copy",
             Basis::Indexes => "indexes",
         },
-        "damaged_heads": report.damaged_heads,
-        "restored": report.restored,
-        "salvaged": report.salvaged,
-        "rewritten": report.rewritten,
+        "damaged_heads": keys(&report.damaged_heads),
+        "restored": keys(&report.restored),
+        "salvaged": keys(&report.salvaged),
+        "rewritten": keys(&report.rewritten),
         "points": report.points.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "left_out": left_out.collect::<Vec<_>>(),
         "unneeded": unneeded.collect::<Vec<_>>(),
@@ -380,7 +391,11 @@ fn damage(damage: &Damage) -> Value {
             })
         })
         .collect();
-    json!({ "object": damage.object, "what": damage.what, "touches": touches })
+    json!({ "object": damage.object.as_str(), "what": words::damage(&damage.what), "touches": touches })
+}
+
+fn keys(keys: &[Key]) -> Vec<&str> {
+    keys.iter().map(Key::as_str).collect()
 }
 
 fn verification(report: &VerifyReport) -> Value {

@@ -3,7 +3,7 @@
 //! Laws:
 //! - A letter is made of facts alone, and text and HTML of a letter alone: no clock, no file, no network.
 //! - A mail is in the outbox before a server is asked, and leaves it only when a server has taken it, or when the outbox is full.
-//! - A mail goes to all of its recipients, or to none.
+//! - A mail goes to each recipient whom the server takes. The others are named in a warning. If the server takes nobody, it is kept.
 //! - Sending ends in bounded time, and no failure of it fails anything else.
 
 mod account;

@@ -13,8 +13,8 @@ use offsite::{Damage, JobName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::json;
 use crate::totals::Totals;
+use crate::{json, words};
 
 /// The version that is written. A file of another one is not understood.
 const VERSION: u32 = 1;
@@ -61,11 +61,11 @@ impl Verified {
     pub(crate) fn of(at: String, damage: &[Damage]) -> Self {
         let mut found = Self { at, files: Vec::new(), others: Vec::new() };
         for damage in damage {
-            let mut parts = damage.object.rsplit('/');
+            let mut parts = damage.object.as_str().rsplit('/');
             let name = parts.next().unwrap_or_default();
             let is_file = parts.next() == Some("blocks") && !name.contains('.');
             let list = if is_file { &mut found.files } else { &mut found.others };
-            list.push(format!("{}: {}", damage.object, damage.what));
+            list.push(format!("{}: {}", damage.object, words::damage(&damage.what)));
         }
         found
     }

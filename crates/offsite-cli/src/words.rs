@@ -1,6 +1,6 @@
 //! What reports have to say, in an operator's words: with the keys of the config and the commands that help.
 
-use offsite::report::{Doubt, Note, PatternPlace, Reason, Unseen};
+use offsite::report::{DamageKind, Doubt, ImageWarning, Note, PatternPlace, Reason, Unseen};
 use offsite::schedule::ClockReading;
 
 use crate::advice;
@@ -26,7 +26,7 @@ pub(crate) fn note(note: &Note) -> String {
         Note::NewerHeadCopy { job, .. } => format!(
             "{note}. What only the copy tells comes back with the next run of the job, or with `offsite repair REPO \"{job}\"`"
         ),
-        Note::IndexUnassigned { what } => format!("{what}; which restore point it was for is not known"),
+        Note::IndexUnassigned { .. } => format!("{note}; which restore point it was for is not known"),
         _ => note.to_string(),
     }
 }
@@ -37,6 +37,25 @@ pub(crate) fn unseen(unseen: &Unseen) -> String {
         Unseen::Heads { .. } => format!("{unseen}; {}", advice::OF_DAMAGED_HEAD),
         Unseen::Elsewhere { .. } => format!("{unseen}; the next run on it mends that"),
         _ => unseen.to_string(),
+    }
+}
+
+/// What is damaged.
+pub(crate) fn damage(kind: &DamageKind) -> String {
+    match kind {
+        DamageKind::IndexCopy { fault } => format!("{fault}; `offsite repair` makes it again from the index"),
+        _ => kind.to_string(),
+    }
+}
+
+/// What there is to say of an image.
+pub(crate) fn image(warning: &ImageWarning) -> String {
+    match warning {
+        ImageWarning::LooksLike { .. } => format!(
+            "{warning}. If you converted it, say so once (--format MACHINE:DISK:FORMAT); if its bytes are the disk, --format raw ends this \
+             warning"
+        ),
+        _ => warning.to_string(),
     }
 }
 

@@ -352,7 +352,8 @@ impl World {
                     backup.run(now).await.map(drop)
                 }
                 Command::Copy => {
-                    let copy = CopyJob::new(job(COPY), &self.primary, job(NIGHTLY), &self.second).unwrap().keep(keep);
+                    let copy =
+                        CopyJob::new(job(COPY), &self.primary, job(NIGHTLY), &self.second).unwrap().transforms(keep);
                     copy.run(now).await.map(drop)
                 }
             }

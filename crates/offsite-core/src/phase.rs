@@ -50,7 +50,6 @@
 //!   ([`Span::intervals`]). It does the same after an outage of the runner, and after a long transform.
 //! - *The clock.* If the clock goes back by at most one interval, the job waits until the clock has caught up. If it goes back
 //!   further, the job goes on by the new clock. A clock that jumps ahead has the same effect as an outage.
-//!   back further, the job goes on by the new clock. A clock that goes ahead is like an outage.
 
 mod attempts;
 mod event;

@@ -2,6 +2,7 @@
 //!
 //! A caller lists the source repositories, and makes a [`Candidate`] for each machine of each restore point. [`decide`] then
 //! decides about each selected machine, and says why:
+//!
 //! ```
 //! # use std::collections::BTreeMap;
 //! # use offsite_core::selection::*;

@@ -1,7 +1,7 @@
-//! How the values that have an own form are written and read, with the feature `serde`.
+//! The serialized form of values, with the feature `serde`.
 //!
-//! Names, times and ids are texts, and what is read is checked as where it is made. All other types derive: their fields and
-//! variants are named in snake_case, and a variant with fields is a map with its name as the only key.
+//! Names, times and ids are texts. Reading checks them like their constructors do. All other types derive their form: fields and
+//! variants are named in snake_case, and a variant with fields is a map whose only key is its name.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! What some repositories can do beyond the four verbs.
+//! What some repositories can do besides the four verbs.
 //!
-//! A capability is an accessor of [`Repository`](crate::Repository) that returns a sub-trait. So a backend cannot claim what it
-//! does not implement. It returns one only where a probe of the live place found that it works.
+//! A capability is an accessor of [`Repository`](crate::Repository) that returns a trait. So a backend cannot claim what it does
+//! not implement. A backend returns a capability only if a probe of the live place has shown that it works.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,35 +11,40 @@ use bytes::Bytes;
 
 use crate::{Key, Result};
 
-/// Tells which objects have another name outside of the place, as a hard link is: a copy by `cp -al` shares them.
+/// Tells which objects have another name outside of the place.
 ///
-/// Creating and deleting an object touches its name alone. Where objects can have other names, [`Reclaim`] and [`Patch`] look
-/// themselves before they write, and refuse with `Linked`. `Links` is for planning.
+/// A hard link is such a name: a copy made with `cp -al` shares the objects. Creating and deleting an object affects only its own
+/// name. [`Reclaim`] and [`Patch`] would change the shared bytes. So they check for other names themselves, and refuse with
+/// `Linked`. This trait is for planning.
 #[async_trait]
 pub trait Links: fmt::Debug + Send + Sync {
-    /// Whether the object has another name, where a write into it would be seen.
+    /// Returns `true` if the object has another name, where a write into it would be seen.
     ///
     /// # Errors
     /// `NotFound` if there is no such object.
     async fn is_linked(&self, key: &Key) -> Result<bool>;
 }
 
-/// Gives the space of parts of an object back without moving the rest (a punched hole).
+/// Gives the space of parts of an object back (punched holes).
 #[async_trait]
 pub trait Reclaim: fmt::Debug + Send + Sync {
-    /// Space comes back only in whole, aligned pieces of this many bytes.
+    /// The granularity in bytes.
+    ///
+    /// Space comes back only in whole, aligned pieces of this length.
     fn punch_granularity_bytes(&self) -> u64;
 
-    /// Gives back the whole granules inside `ranges` (ascending, disjoint). The object's length and every byte outside
-    /// the ranges stay. Bytes inside read as zeros afterwards or, at a range's ragged ends, as before.
-    /// Repeating the call is harmless.
+    /// Gives the space of the whole granules inside `ranges` back.
+    ///
+    /// `ranges` must ascend and must not overlap. The length of the object and every byte outside the ranges stay. Bytes inside
+    /// the ranges read as zeros afterwards. At the unaligned ends of a range they may stay as before. A repeated call is
+    /// harmless.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object. `Corrupt` if a range goes past its end. `Linked`, with nothing changed, if it has
-    /// another name ([`Links`]).
+    /// `NotFound` if there is no such object. `Corrupt` if a range goes past its end. `Linked` if the object has another name
+    /// ([`Links`]); nothing has changed then.
     async fn punch(&self, key: &Key, ranges: &[Range<u64>]) -> Result<()>;
 
-    /// The bytes of storage that the object takes now.
+    /// The number of bytes of storage that the object occupies now.
     ///
     /// # Errors
     /// `NotFound` if there is no such object.
@@ -50,81 +55,93 @@ pub trait Reclaim: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Piece {
-    /// The object.
+    /// The name of the object.
     pub key: Key,
-    /// The bytes of it.
+    /// The range, in bytes of the object.
     pub range: Range<u64>,
 }
 
 impl Piece {
-    /// The bytes `range` of the object `key`.
+    /// The range `range` of the object `key`.
     #[must_use]
     pub fn new(key: Key, range: Range<u64>) -> Self {
         Self { key, range }
     }
 }
 
-/// Makes a new object from ranges of existing ones without moving bytes through the caller (reflink, multipart copy).
+/// Makes a new object from ranges of existing ones (reflink, multipart copy).
+///
+/// No block data passes through the caller.
 #[async_trait]
 pub trait CloneRange: fmt::Debug + Send + Sync {
-    /// The pieces start and end at multiples of this many bytes, but for the end of the last one.
+    /// The granularity in bytes.
+    ///
+    /// Each piece starts and ends at a multiple of it, except the end of the last piece.
     fn clone_granularity_bytes(&self) -> u64;
 
-    /// Creates `key` as the pieces one after the other. It is as atomic, durable and exclusive as
-    /// [`create`](crate::Repository::create) and `finish`.
+    /// Creates `key` from the pieces, one after the other.
+    ///
+    /// It is as atomic, durable and exclusive as [`create`](crate::Repository::create) and `finish`.
     ///
     /// # Errors
-    /// As for `create`; `NotFound` or `Corrupt` for a piece that is not there.
+    /// The same as `create` and `finish`. `NotFound` or `Corrupt` if a piece does not exist.
     async fn create_from(&self, key: &Key, pieces: &[Piece]) -> Result<()>;
 }
 
-/// Bytes and where they go in an existing object.
+/// Bytes to write into an existing object, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Extent {
-    /// Where the first of them goes.
+    /// The position of the first byte in the object.
     pub offset: u64,
     /// The bytes, one chunk after the other.
     pub chunks: Vec<Bytes>,
 }
 
 impl Extent {
-    /// Bytes that go to `offset` and on from there.
+    /// The bytes of `chunks`, from position `offset` on.
     #[must_use]
     pub fn new(offset: u64, chunks: Vec<Bytes>) -> Self {
         Self { offset, chunks }
     }
 
-    /// The offset after the last byte.
+    /// The position after the last byte.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.chunks.iter().fold(self.offset, |end, chunk| end.saturating_add(chunk.len() as u64))
     }
 }
 
-/// Writes into an existing object. The caller makes sure that nobody needs what stood there.
+/// Writes into existing objects.
+///
+/// The caller makes sure that nobody needs the bytes that it overwrites.
 #[async_trait]
 pub trait Patch: fmt::Debug + Send + Sync {
-    /// Writes each of `extents` (ascending, apart from each other). An extent that goes past the object's end makes the object
-    /// longer. On return all of it is durable, and nothing outside has changed. After an error or a dropped call, any part of the
-    /// extents may have changed.
+    /// Writes each of `extents`, which must ascend and must not overlap.
+    ///
+    /// An extent that goes past the end of the object makes the object longer. When the call returns, everything is durable, and
+    /// nothing outside the extents has changed. After an error or a dropped call, any part of the extents may have changed.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object. `Corrupt` if an extent begins past its end, where earlier extents have moved that
-    /// end. `Linked`, with nothing changed, if it has another name ([`Links`]).
+    /// `NotFound` if there is no such object. `Corrupt` if an extent begins past the end of the object, as far as earlier extents
+    /// have moved it. `Linked` if the object has another name ([`Links`]); nothing has changed then.
     async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()>;
 }
 
-/// Makes objects undeletable for a time (object lock).
+/// Protects objects from deletion until a date (object lock).
 #[async_trait]
 pub trait Retain: fmt::Debug + Send + Sync {
-    /// Denies deletion of `key` until `until_unix_secs`. The date only ever moves forward.
+    /// Protects `key` from deletion until `until_unix_secs`, in seconds since 1970-01-01T00:00:00Z.
+    ///
+    /// A date can only be moved forward.
     ///
     /// # Errors
-    /// `NotFound` if there is no such object; `PermissionDenied` for a date before the present one.
+    /// `NotFound` if there is no such object. `PermissionDenied` for a date before the one that is set.
     async fn retain_until(&self, key: &Key, until_unix_secs: i64) -> Result<()>;
 
-    /// The date until which nobody can delete `key`. `None` says that it has no such date.
+    /// The date until which nobody can delete `key`, in seconds since 1970-01-01T00:00:00Z.
+    ///
+    /// `None` if it has no such date.
     ///
     /// # Errors
     /// `NotFound` if there is no such object.

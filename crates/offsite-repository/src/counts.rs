@@ -1,11 +1,11 @@
-//! What a repository was asked to do, in numbers.
+//! Counts of the calls that reached a repository.
 
 use std::fmt;
 use std::ops::{AddAssign, Sub};
 
 use crate::Key;
 
-/// A call that reaches a repository.
+/// A method of a repository, of its writers or of its capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Verb {
@@ -63,19 +63,21 @@ impl fmt::Display for Verb {
     }
 }
 
-/// One call, as the log of a [`Recording`](crate::Recording) keeps it.
+/// One call in the log of a [`Recording`](crate::Recording).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// What was called.
+    /// The method that was called.
     pub verb: Verb,
-    /// The object. `None` stands for the place as a whole (`list`, `sweep`).
+    /// The object of the call. `None` for calls about the place as a whole (`list`, `sweep`).
     pub key: Option<Key>,
-    /// The bytes that the caller passed or, for a read, that the repository returned.
+    /// The number of bytes that the caller passed. For a read, the number of bytes that the repository returned.
     pub bytes: u64,
 }
 
-/// Numbers of calls and bytes. A failed call counts, too.
+/// Numbers of calls and bytes.
+///
+/// Failed calls count, too. [`Recording`](crate::Recording) collects them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -115,12 +117,12 @@ pub struct Counts {
     pub bytes_written: u64,
     /// Bytes passed to `punch`.
     pub bytes_punched: u64,
-    /// Bytes that the place was told to clone. None of them passed through the caller.
+    /// Bytes that the place cloned. They did not pass through the caller.
     pub bytes_cloned: u64,
 }
 
 impl Counts {
-    /// All calls together.
+    /// The number of all calls.
     #[must_use]
     pub fn calls(&self) -> u64 {
         let writing = self.creates + self.writes + self.finishes + self.aborts + self.clones + self.patches;
@@ -181,7 +183,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// What came on top of an earlier snapshot; zero where the earlier one has more.
+/// The difference to an earlier snapshot. A number is zero if the earlier one is greater.
 impl Sub for Counts {
     type Output = Self;
 

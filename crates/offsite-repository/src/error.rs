@@ -1,43 +1,46 @@
-//! What can go wrong in a repository.
+//! The errors of a repository.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::Key;
 
-/// The result of a repository's call.
+/// The result of a call of a repository.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. Two kinds differ only where a caller acts differently.
+/// The kind of a failure.
+///
+/// Two kinds differ only if a caller acts differently on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No object has that name.
+    /// There is no object with that name.
     NotFound,
-    /// An object of that name exists. It may be this caller's own, from an earlier try.
+    /// An object with that name exists. The caller itself may have stored it in an earlier try.
     AlreadyExists,
-    /// The write may have happened, or not. Read back before you decide; never clean up.
+    /// The write may have happened or not. Read back before you decide. Do not clean up.
     Indeterminate,
-    /// The place does not answer, or it answers with a fault of its own. The same call may succeed later.
+    /// The place does not answer, or answers with a fault of its own. The same call may succeed later.
     Unavailable,
     /// The place is full.
     NoSpace,
-    /// The place refuses this user.
+    /// The place denies access to this user.
     PermissionDenied,
-    /// A removable medium is not there.
+    /// A removable medium is absent.
     MediaAbsent,
-    /// Another medium than the expected one is there.
+    /// A medium is present, but it is not the expected one.
     WrongMedia,
-    /// An object is not what was stored: shorter than a range asked for, longer than a limit, unreadable.
+    /// The stored object is not what it should be: shorter than a requested range, longer than a limit, or unreadable.
     Corrupt,
     /// The object has another name outside of the place, where a write would be seen. Nothing was written.
     Linked,
-    /// The place cannot do this at all.
+    /// The place does not support the call.
     Unsupported,
 }
 
 impl ErrorKind {
-    /// What the caller should do.
+    /// The class of the kind: what the caller should do.
     #[must_use]
     pub fn class(self) -> ErrorClass {
         match self {
@@ -69,35 +72,49 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What a caller should do about an error. The engine's errors have the same classes.
+/// What a caller should do about an error.
+///
+/// The errors of the engine have the same classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// Run the whole operation again later: the place does not answer, or its medium is away. An operation that wrote reads back
-    /// first what it may have stored.
+    /// Run the whole operation again later. The place does not answer, or its medium is away. If the operation has written
+    /// something, it first reads back what it may have stored.
     RetryLater,
-    /// Make room at the place, or keep less there. Then run the operation again.
+    /// Free some space at the place, or keep less there. Then run the operation again.
     FreeSpace,
-    /// What is stored is not what was written. Go on without it, or get it again from elsewhere; trying again does not help.
+    /// The stored bytes are not what was written. Continue without them, or get them from elsewhere. A retry does not help.
     Damaged,
-    /// Somebody else has the name, or works on the same thing. Look again at what is there, then wait, or leave it to them.
+    /// Somebody else has the name, or works on the same thing. Look again, then wait or leave it to them.
     Busy,
-    /// What was asked for is not there, and may come. Ask for something that is there, or wait until it comes.
+    /// What was asked for is not there, but may come. Ask for something that is there, or wait.
     NotThere,
-    /// Change what the operation was given: a name, a setting, a permission, the medium. Trying again does not help.
+    /// Change what the operation was given: a name, a setting, a permission, the medium. A retry does not help.
     WrongInput,
-    /// A program is wrong, not its input. Stop, and report it. No [`ErrorKind`] is of this class.
+    /// A program has a bug. Stop, and report it. No [`ErrorKind`] has this class.
     Defect,
 }
 
-/// A failed call: its kind, what was being done, to which object of which repository, and the cause beneath.
+/// The error of a failed call.
 ///
-/// Act on [`kind`](Error::kind), [`class`](Error::class), [`key`](Error::key) and [`location`](Error::location). The text is for
-/// people and may change.
+/// It has the kind of the failure, what was being done, the object, the place, and the cause. Base decisions on
+/// [`kind`](Error::kind), [`class`](Error::class), [`key`](Error::key) and [`location`](Error::location). The text is for people
+/// and may change.
 ///
-/// Each layer adds what it knows. What a layer closer to the cause has named stays: a second [`with_key`](Error::with_key),
+/// Each layer adds what it knows, and the layer closest to the cause wins: a second [`with_key`](Error::with_key),
 /// [`with_subject`](Error::with_subject), [`with_location`](Error::with_location) or [`with_source`](Error::with_source) changes
 /// nothing.
+///
+/// ```
+/// use offsite_repository::{Error, ErrorClass, ErrorKind, Key};
+///
+/// let key = Key::new("folder/object")?;
+/// let error = Error::new(ErrorKind::NoSpace, "create").with_key(&key).with_location("/mnt/dr");
+/// assert_eq!(error.class(), ErrorClass::FreeSpace);
+/// assert_eq!(error.key(), Some(&key));
+/// # Ok::<(), offsite_repository::KeyError>(())
+/// ```
 #[derive(Debug)]
 pub struct Error {
     // In a box, as a result that is mostly `Ok` should be small.
@@ -116,42 +133,48 @@ struct Parts {
 }
 
 impl Error {
-    /// An error of `kind` while doing `action` ("create", "read", ...).
+    /// An error of this kind.
+    ///
+    /// `action` says what was being done, as a verb such as `"create"` or `"read"`.
     #[must_use]
     pub fn new(kind: ErrorKind, action: &'static str) -> Self {
         let (key, subject, location, detail, source) = (None, None, None, None, None);
         Self { parts: Box::new(Parts { kind, action, key, subject, location, detail, source }) }
     }
 
-    /// Names the object.
+    /// Adds the object.
     #[must_use]
     pub fn with_key(mut self, key: &Key) -> Self {
         self.parts.key.get_or_insert_with(|| key.clone());
         self
     }
 
-    /// Says in words what the call was for, where a key does not say it: a folder, a medium. The text shows it in place of the key.
+    /// Says in words what the call was for, if no key does: a folder, a medium.
+    ///
+    /// The text of the error shows it instead of the key.
     #[must_use]
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.parts.subject.get_or_insert_with(|| subject.into());
         self
     }
 
-    /// Names the repository, as [`Repository::location`](crate::Repository::location) does.
+    /// Adds the place, in the words of [`Repository::location`](crate::Repository::location).
     #[must_use]
     pub fn with_location(mut self, location: impl Into<String>) -> Self {
         self.parts.location.get_or_insert_with(|| location.into());
         self
     }
 
-    /// Names the repository anew: for one that keeps its objects in another.
+    /// Replaces the place. It is for a repository that keeps its objects in another one.
     #[cfg(feature = "testing")]
     pub(crate) fn moved_to(mut self, location: String) -> Self {
         self.parts.location = Some(location);
         self
     }
 
-    /// Adds what a person should know, the way out included. A second detail follows the first.
+    /// Adds what a person should know, such as the way out.
+    ///
+    /// A second detail follows the first.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         let detail = detail.into();
@@ -162,14 +185,14 @@ impl Error {
         self
     }
 
-    /// Keeps the cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.parts.source.get_or_insert_with(|| source.into());
         self
     }
 
-    /// Why the call failed.
+    /// The kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.parts.kind
@@ -181,29 +204,35 @@ impl Error {
         self.kind().class()
     }
 
-    /// Whether the same call may succeed if it is made again unchanged, and stored nothing so far.
+    /// Returns `true` if the same call may succeed when it is repeated unchanged, and has stored nothing so far.
     ///
-    /// False for [`ErrorKind::Indeterminate`], which a caller reads back first, and for [`ErrorKind::MediaAbsent`], where a
-    /// handle stays dead: both are of the class [`ErrorClass::RetryLater`], which is about the whole operation.
+    /// Two kinds return `false` although their class is [`ErrorClass::RetryLater`], as the class is about the whole operation.
+    /// After [`ErrorKind::Indeterminate`] the caller has to read back first. After [`ErrorKind::MediaAbsent`] the handle stays
+    /// dead.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// The object; `None` where the call was for none.
+    /// The object of the call.
+    ///
+    /// `None` if the call was about none.
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         self.parts.key.as_ref()
     }
 
-    /// The repository, as its [`location`](crate::Repository::location) says; `None` where no layer has named it.
+    /// The place, in the words of [`location`](crate::Repository::location).
+    ///
+    /// `None` if no layer has added it.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.parts.location.as_deref()
     }
 }
 
-/// The text names the repository only where it names nothing in it: whoever has several says which, in front of the text.
+/// The text names the place only if it names no object or subject. A caller with several places puts the place in front of the
+/// text.
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { kind, action, key, subject, location, detail, .. } = &*self.parts;

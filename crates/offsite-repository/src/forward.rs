@@ -1,4 +1,4 @@
-//! A shared repository is a repository.
+//! An `Arc` of a repository is a repository.
 
 use std::sync::Arc;
 

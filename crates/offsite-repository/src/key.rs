@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The longest key, in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 900;
-/// The longest component between two slashes, in bytes; FAT and ext4 stop at 255, staged names need some of it.
+/// The longest component of a key, in bytes. FAT and ext4 allow 255; the names of unfinished objects need some of them.
 const COMPONENT_BYTES_MAX: usize = 200;
 /// Names that Windows keeps for devices, whatever their extension.
 const RESERVED: [&str; 22] = [
@@ -12,15 +12,30 @@ const RESERVED: [&str; 22] = [
     "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
-/// The name of an object: components joined by `/`, each of which is a portable file name.
+/// The name of an object: one or more components, joined by `/`.
 ///
-/// A portable component has 1 to 200 printable ASCII bytes, none of `< > : " / \ | ? *`, no dot at either end, no blank
-/// at either end, and is no device name of Windows. So each key is a path on ext4, XFS, NTFS, FAT and exFAT, and an S3
-/// key, as it stands. Keys are ordered by their bytes.
+/// Each component is a portable file name:
+///
+/// - It has 1 to 200 printable ASCII characters, none of them `< > : " / \ | ? *`.
+/// - It neither starts nor ends with a dot or a blank.
+/// - It is not a device name of Windows, such as `nul` or `com1`.
+///
+/// The whole key has at most 900 bytes. So each key is a valid path on ext4, XFS, NTFS, FAT and exFAT, and a valid S3 key. Keys
+/// are ordered by their bytes.
+///
+/// ```
+/// use offsite_repository::Key;
+///
+/// let key = Key::new("nightly/head/00000001")?;
+/// assert_eq!(key.name(), "00000001");
+/// assert_eq!(key.folder().as_str(), "nightly/head");
+/// assert!(Key::new("what?").is_err());
+/// # Ok::<(), offsite_repository::KeyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
-/// Why a text is no key.
+/// The error for a text that is no [`Key`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -30,14 +45,14 @@ pub enum KeyError {
     /// The text or one of its components is too long.
     #[error("{name:?} has {bytes} bytes, at most {limit_bytes} are portable")]
     TooLong {
-        /// What is too long.
+        /// The key or component.
         name: String,
-        /// Its length.
+        /// The length of it, in bytes.
         bytes: usize,
-        /// The limit.
+        /// The largest length that is allowed, in bytes.
         limit_bytes: usize,
     },
-    /// A character that some file system refuses.
+    /// A component contains a character that some file system refuses.
     #[error("{name:?} has {character:?}: use letters, digits, blanks and . _ - ( ) + @ and the like")]
     ForbiddenCharacter {
         /// The component.
@@ -45,10 +60,10 @@ pub enum KeyError {
         /// The offending character.
         character: char,
     },
-    /// A dot or blank at an end.
+    /// This component starts or ends with a dot or a blank.
     #[error("{0:?} starts or ends with a dot or a blank")]
     DotOrBlankAtEnd(String),
-    /// A device name of Windows.
+    /// This component is a device name of Windows.
     #[error("{0:?} is a device name on Windows")]
     ReservedName(String),
 }
@@ -57,7 +72,7 @@ impl Key {
     /// Parses a key.
     ///
     /// # Errors
-    /// [`KeyError`] tells which component is not portable, and why.
+    /// [`KeyError`] with the component that is not portable, and the reason.
     pub fn new(text: impl Into<String>) -> std::result::Result<Self, KeyError> {
         let text = text.into();
         if text.len() > KEY_BYTES_MAX {
@@ -79,7 +94,9 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The components before the last; the root if there are none.
+    /// The folder of the key: all components but the last.
+    ///
+    /// It is the root if there is only one.
     #[must_use]
     pub fn folder(&self) -> Prefix {
         match self.0.rfind('/') {
@@ -95,41 +112,62 @@ impl fmt::Display for Key {
     }
 }
 
-/// A folder of keys: the root, or all keys that start with some components and a slash.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        Self::new(text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A folder of keys.
+///
+/// It is the root, or all keys that begin with the same components and a slash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prefix(String);
 
 impl Prefix {
-    /// All keys.
+    /// The root: all keys.
     #[must_use]
     pub fn root() -> Self {
         Self(String::new())
     }
 
-    /// The keys below `folder`.
+    /// The folder with this path.
+    ///
+    /// All keys below it have the prefix `folder/`.
     ///
     /// # Errors
-    /// As for [`Key::new`].
+    /// The same as [`Key::new`].
     pub fn new(folder: impl Into<String>) -> std::result::Result<Self, KeyError> {
         Key::new(folder).map(|key| Self(key.0))
     }
 
-    /// The folder's path without a slash at its end; empty for the root.
+    /// The path of the folder, without a slash at its end.
+    ///
+    /// It is empty for the root.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether `key` lies below this folder.
+    /// Returns `true` if `key` lies below this folder.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
         self.0.is_empty() || key.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// The key `name` in this folder.
+    /// The key with this name in this folder.
     ///
     /// # Errors
-    /// As for [`Key::new`].
+    /// The same as [`Key::new`].
     pub fn key(&self, name: &str) -> std::result::Result<Key, KeyError> {
         if self.0.is_empty() { Key::new(name) } else { Key::new(format!("{}/{name}", self.0)) }
     }

@@ -1,17 +1,53 @@
-//! A repository is a place that stores immutable objects: a local disk, a bucket, a removable drive.
+//! The contract between Offsite and a storage: the [`Repository`] trait.
 //!
-//! An integrator implements [`Repository`]: four verbs ([`create`](Repository::create), [`read`](Repository::read),
-//! [`list`](Repository::list), [`delete`](Repository::delete)) and, where the place can do more, capabilities as
-//! accessors. The engine builds everything that must be atomic on one promise: *create fails if the name is taken*.
+//! A repository is a place that stores immutable objects: a folder on a local disk, a bucket, a removable drive. This crate knows
+//! nothing about backups.
 //!
-//! This crate knows nothing of backups. It has:
-//! - the contract ([`Repository`]), the names ([`Key`]) and the errors ([`Error`], [`ErrorKind`], [`ErrorClass`]);
-//! - a decorator that counts ([`Recording`]);
-//! - a probe that tells whether a place keeps that promise ([`probe_create`]);
-//! - behind the feature `decorators`, one that slows down and one that tries again;
-//! - behind the feature `testing`, fakes, and the conformance suite. It tells whether an implementation keeps the contract.
+//! # Who it is for
 //!
-//! The traits need [`bytes`] and [`macro@async_trait`]. Implementors find both here.
+//! - *Integrators* who connect their own storage implement [`Repository`]. It has four verbs: [`create`](Repository::create),
+//!   [`read`](Repository::read), [`list`](Repository::list) and [`delete`](Repository::delete). A place that can do more returns
+//!   capabilities from accessors, for example [`reclaim`](Repository::reclaim).
+//! - *Users* of a repository call the trait, and the helpers of [`RepositoryExt`].
+//!
+//! The engine builds everything that must be atomic on one promise: *create fails if the name is taken*.
+//!
+//! # Example
+//!
+//! ```
+//! use offsite_repository::{ErrorKind, Key, Prefix, RepositoryExt, Repository};
+//! # #[cfg(feature = "testing")]
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # use offsite_repository::testing::Memory;
+//! let repository = Memory::new();
+//! let key = Key::new("folder/object")?;
+//!
+//! repository.put(&key, "content".into()).await?;
+//! assert_eq!(repository.get(&key, 1_000).await?, "content");
+//!
+//! // The name is taken now.
+//! let error = repository.put(&key, "other".into()).await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+//!
+//! repository.delete(&key).await?;
+//! assert!(repository.list_all(&Prefix::root()).await?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What is in this crate
+//!
+//! | you want to | use |
+//! |---|---|
+//! | implement a storage | [`Repository`], [`ObjectWriter`], [`Key`], [`Error`] and [`ErrorKind`] |
+//! | offer more than the four verbs | [`Links`], [`Reclaim`], [`CloneRange`], [`Patch`], [`Retain`] |
+//! | act on an error | [`Error::class`], [`Error::is_retryable`] |
+//! | find out whether a live place keeps the promise | [`probe_create`] |
+//! | count calls and bytes | [`Recording`] |
+//! | limit rates, or retry calls | `Throttle`, `Retry` (feature `decorators`) |
+//! | test an implementation, or a user of one | `testing`: the conformance suite and fakes (feature `testing`) |
+//!
+//! The traits need [`bytes`] and [`macro@async_trait`]. This crate re-exports both.
 
 mod capability;
 mod counts;

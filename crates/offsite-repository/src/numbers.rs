@@ -1,6 +1,8 @@
-//! Numbers that look random and are the same for a seed, on every machine.
+//! Pseudo-random numbers.
+//!
+//! A seed gives the same numbers on every machine.
 
-/// SplitMix64: tests need to be replayed, and nobody to be kept from guessing.
+/// SplitMix64. Tests need numbers that can be replayed, not numbers that nobody can guess.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbers(u64);
 
@@ -17,7 +19,7 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `bound`; zero for a bound of zero. The small bias towards low numbers is of no matter here.
+    /// A number less than `bound`, or zero if `bound` is zero. Its small bias towards low numbers does not matter here.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }

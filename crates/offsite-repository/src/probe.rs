@@ -1,4 +1,6 @@
-//! Whether a place keeps *create if absent*, found out on the place itself: in turn, and in a race.
+//! A probe that finds out whether a place keeps *create if absent*.
+//!
+//! It tries names in turn and in a race.
 
 use std::fmt;
 
@@ -11,22 +13,24 @@ use crate::{ErrorKind, Key, Prefix, Repository, RepositoryExt, Result};
 /// The names that [`probe_create_by`] creates.
 pub const PROBED_NAMES: &[&str] = &[IN_TURN, "race-1", "race-2"];
 const IN_TURN: &str = "in-turn";
-/// The name that [`probe_create`] creates besides: of two writers at work the later one finishes it.
+/// The name that only [`probe_create`] creates. Two writers start it, and the later one finishes it.
 const LATE: &str = "late";
-/// How many writers race for each of the other names.
+/// The number of writers that race for each of the other names.
 const RACERS: usize = 4;
 
-/// What a place makes of *create if absent*, as far as a probe saw. `Display` says what the probe saw.
+/// What a probe has seen of *create if absent*.
+///
+/// `Display` says it in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateIfAbsent {
-    /// Of several writers of a name one won, and its content stayed. The place told the others that they lost.
+    /// The place keeps it. Of several writers of a name one won, its content stayed, and the others were told that they lost.
     Kept,
-    /// The place created a name again that was taken.
+    /// The place created a name that was taken.
     IgnoredInTurn,
-    /// The place told several writers that created one name at once that they won.
+    /// Several writers created a name at the same time, and the place told more than one that it won.
     IgnoredInRace,
-    /// The content of the one winner is gone.
+    /// One writer won, but its content is gone.
     WinnerReplaced,
 }
 
@@ -41,33 +45,38 @@ impl fmt::Display for CreateIfAbsent {
     }
 }
 
-/// What a probe does to a place.
+/// The calls that a probe makes.
 ///
-/// A backend that is still finding out what its store keeps implements it by the store's bare calls. A finished repository needs
-/// none of this: [`probe_create`] probes it.
+/// A backend implements this trait with bare calls of its store, while it finds out what the store supports. For a finished
+/// repository, use [`probe_create`] instead.
 #[async_trait]
 pub trait CreateProbe: Send + Sync {
-    /// Creates `name`, one of [`PROBED_NAMES`], if it is free.
+    /// Creates `name`, if it is free.
+    ///
+    /// The name is one of [`PROBED_NAMES`].
     ///
     /// # Errors
-    /// `AlreadyExists` if it is taken.
+    /// `AlreadyExists` if the name is taken.
     async fn create(&self, name: &str, content: Bytes) -> Result<()>;
 
-    /// The content that `name` has now. `None` says that the store does not tell.
+    /// The current content of `name`.
+    ///
+    /// `None` means that the store cannot tell.
     ///
     /// # Errors
-    /// `NotFound` if nothing has the name.
+    /// `NotFound` if the name is free.
     async fn content(&self, name: &str) -> Result<Option<Bytes>>;
 }
 
-/// Finds out whether `place` keeps *create if absent*. The names of [`PROBED_NAMES`] must be free. The caller deletes them
-/// afterwards.
+/// Finds out whether `place` keeps *create if absent*.
 ///
-/// The racers are futures of one task, so they do not race where the place's calls never wait. A racer whose call fails otherwise
-/// counts neither as a winner nor as a loser.
+/// All names of [`PROBED_NAMES`] must be free. The caller deletes them afterwards.
+///
+/// What a probe cannot see: the racing writers are futures of one task, so they do not race if the calls of the place never wait.
+/// A writer whose call fails with another error counts neither as a winner nor as a loser.
 ///
 /// # Errors
-/// Those of the place, but for the racers'.
+/// The errors of the place, except those of the racing writers.
 pub async fn probe_create_by(place: &dyn CreateProbe) -> Result<CreateIfAbsent> {
     let races = join_all(PROBED_NAMES[1..].iter().map(|name| race(place, name)));
     let (in_turn, raced) = futures::join!(in_turn(place), races);
@@ -89,7 +98,9 @@ async fn in_turn(place: &dyn CreateProbe) -> Result<CreateIfAbsent> {
     stays(place, IN_TURN, b"first").await
 }
 
-/// Takes a free name. Whose it is if it is taken already is told by its content: a try that was repeated finds its own object.
+/// Creates a free name.
+///
+/// If the name is taken, its content tells by whom: a repeated try finds its own object.
 async fn take(place: &dyn CreateProbe, name: &str) -> Result<()> {
     told_that_it_won(place.create(name, Bytes::from_static(b"first")).await).map(drop)
 }
@@ -120,14 +131,13 @@ fn told_that_it_won(answer: Result<()>) -> Result<bool> {
     }
 }
 
-/// Finds out whether `repository` keeps *create if absent*, by a few small objects below `folder`. Nothing else may use that
-/// folder.
+/// Finds out whether `repository` keeps *create if absent*, with a few small objects below `folder`.
 ///
-/// It deletes the objects afterwards. They stay where the place retains all that is written, and where the caller drops the probe.
-/// [`probe_create_by`] says what a probe cannot see.
+/// Nothing else may use that folder. The probe deletes its objects afterwards. They stay if the place retains everything, or if
+/// the caller drops the future. [`probe_create_by`] says what a probe cannot see.
 ///
 /// # Errors
-/// Those of the repository: `PermissionDenied` where it may only be read.
+/// The errors of the repository, for example `PermissionDenied` if it is read-only.
 pub async fn probe_create(repository: &dyn Repository, folder: &Prefix) -> Result<CreateIfAbsent> {
     let place = Folder { repository, folder };
     let seen = match late(&place).await {
@@ -142,7 +152,7 @@ pub async fn probe_create(repository: &dyn Repository, folder: &Prefix) -> Resul
     }
 }
 
-/// A writer that has begun before its name was taken, and finishes afterwards.
+/// Tries a writer that starts before its name is taken, and finishes afterwards.
 async fn late(place: &Folder<'_>) -> Result<CreateIfAbsent> {
     let mut late = place.repository.create(&place.key(LATE)?).await?;
     late.write(vec![Bytes::from_static(b"second")]).await?;

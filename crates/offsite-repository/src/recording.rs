@@ -1,4 +1,4 @@
-//! A decorator that counts.
+//! A decorator that counts calls.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,43 +14,64 @@ use crate::{
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-/// A repository that counts its calls, so that a test can assert "each block is read once".
+/// A repository that counts its calls.
 ///
-/// A call counts when it begins, whether it then fails or not. A `read` counts when it returns, with the bytes that it
-/// returned. Beside the sum over all calls there are counts by class of key: [`Recording::classified`] takes the function
-/// that tells the class. Calls without a key (`list`, `sweep`) count in the sum alone.
+/// With it, a test can assert "each block is read once". A call counts when it begins, whether it fails or not. A `read` counts
+/// when it returns, with the bytes that it returned.
 ///
-/// Clones share their counts. So a caller can keep one and hand another on as `Arc<dyn Repository>`.
+/// Besides the sum over all calls, there are counts for each class of keys. [`Recording::classified`] takes the function that
+/// returns the class of a key. Calls without a key (`list`, `sweep`) count only in the sum.
+///
+/// Clones share their counts. So a caller can keep one, and pass another one on as `Arc<dyn Repository>`.
+///
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use offsite_repository::testing::Memory;
+/// use offsite_repository::{Key, Recording, RepositoryExt};
+///
+/// let recording = Recording::new(Memory::new());
+/// recording.put(&Key::new("object").unwrap(), "content".into()).await.unwrap();
+/// assert_eq!(recording.counts().creates, 1);
+/// assert_eq!(recording.counts().bytes_written, 7);
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct Recording<R> {
     inner: Arc<Inner<R>>,
 }
 
 impl<R: Repository> Recording<R> {
-    /// Counts the calls of `repository`, all in one class.
+    /// Counts the calls of `repository`, without classes.
     pub fn new(repository: R) -> Self {
         Self::classified(repository, |_| "")
     }
 
-    /// Counts the calls of `repository`, and those of each class apart. `class_of` tells the class of a key.
+    /// Counts the calls of `repository`, altogether and by class.
+    ///
+    /// `class_of` returns the class of a key.
     pub fn classified(repository: R, class_of: impl Fn(&Key) -> &'static str + Send + Sync + 'static) -> Self {
         let ledger = Arc::new(Ledger { class_of: Box::new(class_of), pages: Mutex::default() });
         Self { inner: Arc::new(Inner { repository, ledger }) }
     }
 
-    /// The counts so far.
+    /// The counts so far, over all calls.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner.ledger.lock().sum
     }
 
-    /// The counts so far of calls for keys of one class.
+    /// The counts so far of calls for keys of this class.
     #[must_use]
     pub fn counts_of(&self, class: &str) -> Counts {
         self.inner.ledger.lock().by_class.get(class).copied().unwrap_or_default()
     }
 
-    /// Starts a log of calls, empty again if there was one. It grows with every call, so it is for tests.
+    /// Starts an empty log of calls.
+    ///
+    /// It replaces an earlier one.
+    ///
+    /// The log grows with every call, so it is for tests.
     pub fn start_log(&self) {
         self.inner.ledger.lock().log = Some(Vec::new());
     }
@@ -62,8 +83,7 @@ impl<R: Repository> Recording<R> {
     }
 }
 
-/// Holds the counts, and is what the capabilities are implemented on, out of sight: whether there are any is for
-/// `repository` to say.
+/// Holds the counts, and implements the capabilities. It is private, as `repository` decides which capabilities there are.
 #[derive(Debug)]
 struct Inner<R> {
     repository: R,
@@ -289,7 +309,7 @@ pub(crate) fn bytes_of(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
-/// The accessor said that there is the capability, and now there is not: for a backend that changes its mind.
+/// The error of a backend that returned a capability, and no longer does.
 pub(crate) fn lost(action: &'static str, key: &Key, repository: &impl Repository) -> Error {
     let error = Error::new(ErrorKind::Unsupported, action).with_key(key).with_location(repository.location());
     error.with_detail("the repository no longer offers it")

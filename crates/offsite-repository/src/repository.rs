@@ -1,4 +1,4 @@
-//! The contract.
+//! The contract of a repository.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,14 +8,14 @@ use bytes::Bytes;
 
 use crate::{CloneRange, Error, ErrorKind, Key, Links, Patch, Prefix, Reclaim, Result, Retain};
 
-/// Bounds of a place, for planning.
+/// The limits of a place, for planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest object that the place takes.
+    /// The length of the largest object that the place stores, in bytes.
     pub object_bytes_max: u64,
-    /// The place stores or sends longer objects in parts of this length. `None` says that it does not cut objects, or does not
-    /// tell. The conformance suite tries objects of more than two parts.
+    /// The length of the parts in which the place stores or sends longer objects, in bytes. `None` means that it does not cut
+    /// objects, or that the length is unknown. The conformance suite tries objects of more than two parts.
     pub part_bytes: Option<u64>,
 }
 
@@ -34,13 +34,13 @@ impl Limits {
     }
 }
 
-/// An object, as a listing shows it.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectInfo {
-    /// Its name.
+    /// The name of the object.
     pub key: Key,
-    /// Its length in bytes.
+    /// The length of the object in bytes.
     pub length: u64,
 }
 
@@ -52,18 +52,18 @@ impl ObjectInfo {
     }
 }
 
-/// A part of a listing.
+/// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListPage {
-    /// Objects in ascending order of their keys.
+    /// The objects, in ascending order of their keys.
     pub objects: Vec<ObjectInfo>,
-    /// Whether there may be more after the last of them. A page with `more` is not empty.
+    /// `true` if there may be more objects after the last one. Such a page is not empty.
     pub more: bool,
 }
 
 impl ListPage {
-    /// A page of `objects`, in ascending order.
+    /// A page of `objects`, which must be in ascending order.
     #[must_use]
     pub fn new(objects: Vec<ObjectInfo>, more: bool) -> Self {
         Self { objects, more }
@@ -74,21 +74,21 @@ impl ListPage {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RootFolder {
-    /// Its name, which can be the first component of a key.
+    /// The name of the folder. It can be the first component of a key.
     pub name: String,
-    /// Why no listing goes into it: it is a link, or on another file system, or this user may not read it. `None` says that
-    /// listings do.
+    /// Why listings do not enter the folder: it is a link, it is on another file system, or this user may not read it. `None`
+    /// means that listings enter it.
     pub closed: Option<Error>,
 }
 
 impl RootFolder {
-    /// A folder that listings go into.
+    /// A folder that listings enter.
     #[must_use]
     pub fn open(name: impl Into<String>) -> Self {
         Self { name: name.into(), closed: None }
     }
 
-    /// A folder that no listing goes into, and why.
+    /// A folder that listings do not enter, for the reason `why`.
     #[must_use]
     pub fn closed(name: impl Into<String>, why: Error) -> Self {
         Self { name: name.into(), closed: Some(why) }
@@ -99,152 +99,181 @@ impl RootFolder {
 // Closed on purpose: a repository must carry out each of them, so a new one is a new promise of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadRequest<'a> {
-    /// All of it, as one buffer. An object longer than the limit is `Corrupt`, and is not read.
+    /// The whole object, as one buffer. If the object is longer than the limit, the read fails with `Corrupt` and reads nothing.
     Whole {
-        /// The largest length that the caller is ready to hold.
+        /// The largest length that the caller accepts, in bytes.
         limit_bytes: u64,
     },
-    /// These ranges, one buffer each, in this order. They may touch or overlap.
+    /// These ranges of bytes, as one buffer each, in this order. They may touch or overlap.
     Ranges(&'a [Range<u64>]),
 }
 
 /// A place that stores immutable objects.
 ///
 /// # Contract
-/// - **Create if absent.** Of any number of writers of one key, in any number of processes, at most one `finish` succeeds.
-/// - **Atomic.** Nothing of an object is visible, to any verb, before its `finish`; all of it is afterwards.
-/// - **Durable.** What `finish`, `delete` or a capability's call returned survives a power cut.
-/// - **Read your writes.** Once `finish` has returned, each `read` and `list`, by anyone, sees the object.
-/// - **Cancellation.** A caller may drop a future at any await. A create that it dropped is visible whole or not at all.
+/// - **Create if absent.** Any number of writers, in any number of processes, may write the same key. At most one `finish`
+///   succeeds.
+/// - **Atomic.** Before `finish`, no verb sees anything of an object. Afterwards every verb sees all of it.
+/// - **Durable.** When `finish`, `delete` or a call of a capability has returned, its effect survives a power cut.
+/// - **Read your writes.** When `finish` has returned, each `read` and `list`, by anyone, sees the object.
+/// - **Cancellation.** A caller may drop a future at any await. A create that is dropped becomes visible as a whole or not at
+///   all.
 ///
 /// # Errors
-/// Each call may also fail with `Unavailable`, `PermissionDenied`, `MediaAbsent`, `WrongMedia` or `Unsupported`. An error names the
-/// object ([`Error::with_key`]) and the place ([`Error::with_location`]).
+/// Each call may fail with `Unavailable`, `PermissionDenied`, `MediaAbsent`, `WrongMedia` or `Unsupported`, besides the kinds
+/// that it lists. An error names the object ([`Error::with_key`]) and the place ([`Error::with_location`]).
 ///
 /// # Decorators
-/// A decorator forwards every method, the accessors too. `#[deny(clippy::missing_trait_methods)]` on the `impl` makes sure of it.
+/// A decorator forwards every method, accessors included. Put `#[deny(clippy::missing_trait_methods)]` on its `impl`, so that
+/// none is forgotten.
 #[async_trait]
 pub trait Repository: fmt::Debug + Send + Sync {
-    /// The place in words, for messages: a path, a URL without secrets.
+    /// The place in words, for messages: a path, or a URL without secrets.
     fn location(&self) -> String;
 
-    /// Bounds of the place.
+    /// The limits of the place.
     fn limits(&self) -> Limits;
 
     /// Starts a new object.
     ///
+    /// Nothing is visible before [`ObjectWriter::finish`].
+    ///
     /// # Errors
-    /// `AlreadyExists` if the key is taken, `NoSpace`. A backend may find out only at `finish` that the key is taken.
+    /// `AlreadyExists` if the key is taken; `NoSpace`. A backend may also report a taken key later, at `finish`.
     async fn create(&self, key: &Key) -> Result<Box<dyn ObjectWriter>>;
 
-    /// Reads exactly what the caller asks for. Buffers of ranges that touch may share their memory.
+    /// Reads exactly what the caller asks for.
+    ///
+    /// Buffers of touching ranges may share their memory.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` if the object is shorter than a range, or longer than the limit of [`ReadRequest::Whole`].
+    /// `NotFound`. `Corrupt` if the object is shorter than a range, or longer than the limit of [`ReadRequest::Whole`].
     async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>>;
 
-    /// Lists objects below `prefix` in ascending order, from the first key that is greater than `after`. `None` starts at the first
-    /// of all. A page has at most `limit` objects, and at least one if there is one. No page shows unfinished objects.
+    /// Lists objects below `prefix`, in ascending order.
+    ///
+    /// The page begins with the first key that is greater than `after`. `None` begins with the first of all. The page has at most
+    /// `limit` objects, and at least one if there is one. It does not show unfinished objects.
     ///
     /// # Errors
-    /// Those of every call, and no others. A prefix without objects gives an empty page.
+    /// Only those of every call. A prefix without objects gives an empty page.
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<ListPage>;
 
-    /// Removes an object. An object that is not there counts as removed.
+    /// Deletes an object.
+    ///
+    /// It succeeds if there is no such object.
     ///
     /// # Errors
-    /// `PermissionDenied` for a retained object.
+    /// `PermissionDenied` if the object is retained.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// The folders at the root, ascending, with those that no listing goes into. `None` says that a listing shows all that there
-    /// is: the place has no folders but those in keys.
+    /// The folders at the root of the place, in ascending order.
+    ///
+    /// The list includes folders that listings do not enter. `None` means that a listing shows all there is: the place has no
+    /// folders other than those in keys.
     ///
     /// # Errors
-    /// Those of every call, and no others.
+    /// Only those of every call.
     async fn root_folders(&self) -> Result<Option<Vec<RootFolder>>> {
         Ok(None)
     }
 
-    /// Removes the unfinished objects of writers that are gone. It spares writers at work.
+    /// Deletes the unfinished objects of writers that are gone.
+    ///
+    /// It keeps those of writers at work.
     ///
     /// # Errors
-    /// Those of every call, and no others.
+    /// Only those of every call.
     async fn sweep(&self) -> Result<()> {
         Ok(())
     }
 
-    /// How many bytes the place can still store. `None` says that it does not tell, or has no known end.
+    /// The number of bytes that the place can still store.
+    ///
+    /// `None` means that the number is unknown, or that there is no known limit.
     ///
     /// # Errors
-    /// Those of every call, and no others.
+    /// Only those of every call.
     async fn free_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 
-    /// Telling which objects have another name. `None` says that the place has no such objects, or cannot tell.
+    /// The capability to tell which objects have another name.
+    ///
+    /// `None` means that the place has no such objects, or cannot tell.
     fn links(&self) -> Option<&dyn Links> {
         None
     }
 
-    /// Punching holes. `None` says that the place cannot.
+    /// The capability to punch holes into objects.
+    ///
+    /// `None` if the place cannot.
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         None
     }
 
-    /// Making objects from parts of others. `None` says that the place cannot.
+    /// The capability to make objects from parts of others.
+    ///
+    /// `None` if the place cannot.
     fn clone_range(&self) -> Option<&dyn CloneRange> {
         None
     }
 
-    /// Writing into existing objects. `None` says that the place cannot.
+    /// The capability to write into existing objects.
+    ///
+    /// `None` if the place cannot.
     fn patch(&self) -> Option<&dyn Patch> {
         None
     }
 
-    /// Keeping objects undeletable until a date. `None` says that the place cannot.
+    /// The capability to protect objects from deletion until a date.
+    ///
+    /// `None` if the place cannot.
     fn retain(&self) -> Option<&dyn Retain> {
         None
     }
 }
 
-/// An object being written, from its start to its end.
+/// A new object while it is written.
 ///
-/// Dropped without `finish`, it leaves no object. [`abort`](ObjectWriter::abort) also gives its space back at once.
+/// If a writer is dropped without `finish`, no object appears. [`abort`](ObjectWriter::abort) also gives its space back at once.
 ///
-/// After a failed call the writer is dead: every later call fails, and the caller writes the object anew. After a dropped call it
-/// may be dead. If it is not, the call took effect as a whole or not at all.
+/// After a failed call, the writer is dead: every later call fails, and the caller has to write the object again. After a dropped
+/// call it may be dead. If it is not, the dropped call took effect as a whole or not at all.
 #[async_trait]
 pub trait ObjectWriter: Send {
-    /// Appends the chunks one after the other.
+    /// Appends the chunks, one after the other.
     ///
     /// # Errors
-    /// `NoSpace`; `Unsupported` past [`Limits::object_bytes_max`].
+    /// `NoSpace`. `Unsupported` if the object would be longer than [`Limits::object_bytes_max`].
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()>;
 
-    /// Makes the object durable and visible if its key is still free.
+    /// Makes the object durable and visible, if its key is still free.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NoSpace`, `Indeterminate`. The object that exists may be of this writer's own earlier try: read back and
-    /// compare.
+    /// `AlreadyExists`, `NoSpace`, `Indeterminate`. After `AlreadyExists`, the object that exists may come from an earlier try of
+    /// the same caller: read it back and compare.
     async fn finish(self: Box<Self>) -> Result<()>;
 
-    /// Gives up. Nothing becomes visible, and the space comes back. What others made of the name stays.
+    /// Gives the object up.
+    ///
+    /// Nothing becomes visible, and its space comes back. An object that others have stored under the key stays.
     ///
     /// # Errors
-    /// Those of every call, and no others. There is no object in any case.
+    /// Only those of every call. The object does not exist in any case.
     async fn abort(self: Box<Self>) -> Result<()>;
 }
 
-/// How many objects a full listing asks for at a time.
+/// The number of objects that a full listing asks for at a time.
 const LIST_PAGE: usize = 1_000;
 
-/// Calls that every repository has without writing them.
+/// Helpers that every [`Repository`] has.
 #[async_trait]
 pub trait RepositoryExt: Repository {
     /// Stores `bytes` as one new object.
     ///
     /// # Errors
-    /// As for [`Repository::create`] and [`ObjectWriter::finish`].
+    /// The same as [`Repository::create`] and [`ObjectWriter::finish`].
     async fn put(&self, key: &Key, bytes: Bytes) -> Result<()> {
         let mut writer = self.create(key).await?;
         match writer.write(vec![bytes]).await {
@@ -257,28 +286,30 @@ pub trait RepositoryExt: Repository {
         }
     }
 
-    /// An object as a whole.
+    /// Reads an object as a whole.
+    ///
+    /// It may have at most `limit_bytes` bytes.
     ///
     /// # Errors
-    /// As for [`Repository::read`].
+    /// The same as [`Repository::read`].
     async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes> {
         let buffers = self.read(key, ReadRequest::Whole { limit_bytes }).await?;
         buffers.into_iter().next().ok_or_else(|| no_buffer(key, self.location()))
     }
 
-    /// One range of an object.
+    /// Reads one range of an object, in bytes.
     ///
     /// # Errors
-    /// As for [`Repository::read`].
+    /// The same as [`Repository::read`].
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
         let buffers = self.read(key, ReadRequest::Ranges(std::slice::from_ref(&range))).await?;
         buffers.into_iter().next().ok_or_else(|| no_buffer(key, self.location()))
     }
 
-    /// Every object below `prefix`.
+    /// Lists all objects below `prefix`, in ascending order.
     ///
     /// # Errors
-    /// As for [`Repository::list`].
+    /// The same as [`Repository::list`].
     async fn list_all(&self, prefix: &Prefix) -> Result<Vec<ObjectInfo>> {
         let mut objects: Vec<ObjectInfo> = Vec::new();
         loop {

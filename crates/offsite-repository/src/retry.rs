@@ -1,4 +1,4 @@
-//! A decorator that tries again.
+//! A decorator that retries failed calls.
 
 use std::fmt;
 use std::future::Future;
@@ -15,22 +15,22 @@ use crate::{
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-/// How often and how patiently a [`Retry`] tries.
+/// How often a [`Retry`] tries a call, and how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryOptions {
-    /// The most times that it makes a call, the first included. Zero counts as one.
+    /// The largest number of tries of a call, the first included. Zero counts as one.
     pub tries: u32,
     /// The pause before the second try. Each further pause is twice as long.
     pub first_pause: Duration,
     /// The longest pause.
     pub pause_max: Duration,
-    /// It keeps an object of up to so many bytes in memory while it writes it, so that it can write it anew.
+    /// The largest object, in bytes, that is kept in memory while it is written, so that it can be written again.
     pub replay_bytes_max: u64,
 }
 
 impl Default for RetryOptions {
-    /// Five tries within some three seconds, and objects of up to 8 MiB.
+    /// Five tries within about three seconds, and objects of up to 8 MiB.
     fn default() -> Self {
         Self {
             tries: 5,
@@ -71,15 +71,17 @@ impl RetryOptions {
     }
 }
 
-/// A repository that makes a call again if its error [is retryable](crate::Error::is_retryable). All other errors come through at
-/// once.
+/// A repository that retries calls.
 ///
-/// - It repeats reads, lists, deletes, sweeps and whatever else is harmless to repeat.
-/// - It writes a small object ([`RetryOptions::replay_bytes_max`]) anew, from its beginning, as long as `finish` was not called:
-///   nothing can be stored then.
-/// - It makes `finish` and [`CloneRange::create_from`] once. A failed one may have stored something: the caller reads back.
+/// It repeats a call if its error [is retryable](crate::Error::is_retryable). It returns all other errors at once.
 ///
-/// Pauses grow up to a bound. It needs a tokio runtime with its clock enabled.
+/// - It repeats reads, listings, deletions, sweeps, and all other calls that are harmless to repeat.
+/// - It writes a small object ([`RetryOptions::replay_bytes_max`]) again from its beginning, as long as `finish` was not called.
+///   Nothing can be stored before that.
+/// - It calls `finish` and [`CloneRange::create_from`] once. If they fail, they may have stored something, so the caller reads
+///   back.
+///
+/// The pauses grow up to [`RetryOptions::pause_max`]. It needs a tokio runtime with its clock enabled.
 ///
 /// ```
 /// use offsite_repository::testing::{Fault, Faulty, Memory};
@@ -104,14 +106,14 @@ struct Inner<R> {
 }
 
 impl<R: Repository> Retry<R> {
-    /// Tries calls of `repository` again.
+    /// Retries calls of `repository`.
     pub fn new(repository: R, options: RetryOptions) -> Self {
         Self { inner: Arc::new(Inner { repository, options }) }
     }
 }
 
 impl<R> Inner<R> {
-    /// Makes a call until it does not fail as `Unavailable`, or often enough.
+    /// Makes a call until it does not fail with a retryable error, or until the tries are used up.
     async fn again<T, F: Future<Output = Result<T>>>(&self, mut call: impl FnMut() -> F) -> Result<T> {
         let mut pauses = Pauses::new(self.options);
         loop {
@@ -124,7 +126,7 @@ impl<R> Inner<R> {
 }
 
 impl<R: Repository> Inner<R> {
-    /// Starts the object again, with all that was written so far.
+    /// Starts the object again, and writes all that was written so far.
     async fn replay(&self, key: &Key, written: &[Bytes]) -> Result<Box<dyn ObjectWriter>> {
         let mut writer = self.repository.create(key).await?;
         match writer.write(written.to_vec()).await {
@@ -150,7 +152,9 @@ impl Pauses {
         Self { left: options.tries.saturating_sub(1), next: options.first_pause, max: options.pause_max }
     }
 
-    /// Waits before the next try; false if there is none.
+    /// Waits before the next try.
+    ///
+    /// Returns `false` if there is none left.
     async fn pause(&mut self) -> bool {
         let Some(left) = self.left.checked_sub(1) else { return false };
         self.left = left;
@@ -229,9 +233,9 @@ impl<R: Repository + 'static> Repository for Retry<R> {
 struct RetryWriter<R> {
     inner: Arc<Inner<R>>,
     key: Key,
-    /// None during a call and after a failed one.
+    /// `None` during a call, and after a failed one.
     writer: Option<Box<dyn ObjectWriter>>,
-    /// The contents so far; none once they are too long to be kept.
+    /// The content so far. `None` if it is too long to be kept.
     written: Option<Vec<Bytes>>,
 }
 
@@ -341,7 +345,7 @@ impl<R: Repository> CloneRange for Inner<R> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Repository> Patch for Inner<R> {
-    /// The same bytes at the same places: to write them twice is to write them once.
+    /// It writes the same bytes to the same places, so a repetition changes nothing.
     async fn write_extents(&self, key: &Key, extents: Vec<Extent>) -> Result<()> {
         let patch = self.repository.patch().ok_or_else(|| lost("patch", key, &self.repository))?;
         self.again(|| patch.write_extents(key, extents.clone())).await

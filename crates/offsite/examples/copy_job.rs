@@ -12,8 +12,8 @@ use support::{Fallible, Scratch, backup, day};
 async fn main() -> Fallible {
     let scratch = Scratch::new()?;
     let (primary, second) = (scratch.repository("primary").await?, scratch.repository("second").await?);
-    let copy =
-        CopyJob::new(JobName::new("Offsite Copy")?, &primary, JobName::new("nightly")?, &second)?.keep(Simple::new(3)?);
+    let copy = CopyJob::new(JobName::new("Offsite Copy")?, &primary, JobName::new("nightly")?, &second)?
+        .transforms(Simple::new(3)?);
     for number in 0..5 {
         // A seventh of the disk changes each day, and so does a seventh of what is copied.
         let disk = scratch.disk("web01.raw", 7, u8::try_from(number)?)?;

@@ -32,7 +32,8 @@ pub(crate) use disk_sink::{ImageSink, WriteOver};
 pub(crate) use io_error::failed;
 pub(crate) use names::disk_names;
 
-use crate::files::partial::Replace;
+use crate::files::partial::{Content, Partial, Replace};
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// A disk to back up: an image's file, a block device, or a [`DiskImage`] of your own.
@@ -68,7 +69,7 @@ pub(crate) struct OpenImage {
     pub(crate) image: Arc<dyn DiskImage>,
     pub(crate) format: ImageFormat,
     /// What there is to say of that format.
-    pub(crate) warning: Option<String>,
+    pub(crate) warning: Option<ImageWarning>,
 }
 
 impl ImageSource {
@@ -223,23 +224,46 @@ pub(crate) fn create(
     size_bytes: u64,
     overwrites: bool,
 ) -> Result<Arc<dyn ImageSink>> {
-    if device::is_device(path) {
-        return match (overwrites, format) {
-            (true, ImageFormat::Raw) => Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?)),
-            (true, _) => Err(Error::image(
-                path,
-                "it is a block device, to which disks are restored raw: leave the format out",
-                None,
-            )),
-            (false, _) => Err(Error::path_taken(path, true)),
-        };
+    if is_device_for(path, format, overwrites)? {
+        return Ok(Arc::new(raw_sink::RawSink::open_device(path, size_bytes)?));
     }
-    let replace = if overwrites { Replace::WhenWhole } else { Replace::Never };
+    let replace = replacing(overwrites);
     Ok(match format {
         ImageFormat::Raw => Arc::new(raw_sink::RawSink::create(path, size_bytes, replace)?),
         ImageFormat::Qcow2 => Arc::new(qcow2::Qcow2Sink::create(path, size_bytes, replace)?),
         _ => return Err(unknown(path, format)),
     })
+}
+
+/// Looks whether [`create`] could make an image of `size_bytes` at `path`, and makes nothing; the size of the block device that it would
+/// write over. Blocks.
+pub(crate) fn examine(path: &Path, format: ImageFormat, size_bytes: u64, overwrites: bool) -> Result<Option<u64>> {
+    if is_device_for(path, format, overwrites)? {
+        let (device, _) = device::Device::claim(path, size_bytes)?;
+        return Ok(Some(device.size_bytes()));
+    }
+    match format {
+        ImageFormat::Raw | ImageFormat::Qcow2 => Partial::examine(path, Content::Image, replacing(overwrites))?,
+        _ => return Err(unknown(path, format)),
+    }
+    Ok(None)
+}
+
+/// Whether a block device is at `path`; one on which no such image may be made is refused.
+fn is_device_for(path: &Path, format: ImageFormat, overwrites: bool) -> Result<bool> {
+    match (device::is_device(path), overwrites, format) {
+        (false, _, _) => Ok(false),
+        (true, true, ImageFormat::Raw) => Ok(true),
+        (true, true, _) => {
+            let why = "it is a block device, to which disks are restored raw: leave the format out";
+            Err(Error::image(path, why, None))
+        }
+        (true, false, _) => Err(Error::path_taken(path, true)),
+    }
+}
+
+fn replacing(overwrites: bool) -> Replace {
+    if overwrites { Replace::WhenWhole } else { Replace::Never }
 }
 
 fn unknown(path: &Path, format: ImageFormat) -> Error {

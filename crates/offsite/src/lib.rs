@@ -2,15 +2,22 @@
 //!
 //! ## Where to start in these pages
 //!
-//! - [`OpenRepository`] opens a place.
-//! - [`BackupJob`] fills a first chain from disk images. [`CopyJob`] copies it to a second one.
-//! - [`Restore`], [`Snapshot`] and [`Verify`] read either chain.
-//! - [`runner`] runs jobs on their schedules.
-//! - The types in [`report`] tell what a run did.
-//! - [`model`] has machines, restore points and block maps, [`plan`] the cost of an operation, [`retention`] the policies.
-//! - The crate [`repository`] says what a storage must do.
+//! | you want to | use |
+//! |---|---|
+//! | open a place, and list its jobs | [`OpenRepository`], [`JobFolder`] |
+//! | write a chain from disk images | [`BackupJob`] |
+//! | copy a chain to another repository | [`CopyJob`] |
+//! | restore disks, or read them without a restore | [`Restore`], [`Snapshot`] |
+//! | check what is stored, and repair it | [`Verify`], [`Repair`] |
+//! | carry a chain by other ways | [`Export`], [`Import`], [`MapSeed`] |
+//! | run jobs on their schedules | [`runner`] |
+//! | know what a run did | [`report`] |
+//! | act on an error | [`Error`] |
+//! | name machines, restore points and times | [`model`] |
+//! | set retention, schedules and selections | [`mod@retention`], [`mod@schedule`], [`mod@selection`] |
+//! | store elsewhere than in `offsite-backends` | [`repository`] |
 //!
-//! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run clears up.
+//! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run cleans up.
 
 mod bytes;
 mod claims;
@@ -37,6 +44,9 @@ pub mod runner;
 #[cfg(test)]
 mod sample;
 mod seams;
+#[cfg(test)]
+#[cfg(feature = "serde")]
+mod serialized;
 #[cfg(offsite_simulation)]
 #[doc(hidden)]
 pub mod simulation;
@@ -44,9 +54,10 @@ mod teller;
 
 pub use bytes::Bytes;
 pub use commit::remove_job::RemovedJob;
+pub use commit::room::Room;
 pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
 pub use exchange::export::{Export, ExportPlan};
-pub use exchange::import::Import;
+pub use exchange::import::{Import, ImportPlan};
 pub use exchange::map::{MapPlan, MapSeed};
 pub use file_user::FileUser;
 pub use folder::disks::DiskSummary;
@@ -58,7 +69,7 @@ pub use image::testing;
 pub use image::{DiskImage, DiskSink, ImageSource};
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
-pub use jobs::copy::{CopyJob, Look, PlannedSync, Room, RunPlan, Selection, Source, SyncRequest};
+pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::TransformJob;
 pub use now::Now;
@@ -71,7 +82,7 @@ pub use reader::disk_reader::{DiskExtent, DiskReader};
 pub use reader::disk_selector::DiskSelector;
 pub use reader::disk_stream::DiskStream;
 pub use reader::job_folder::{JobFolder, PointSelector};
-pub use reader::restore::{DiskTarget, Restore};
+pub use reader::restore::{DiskTarget, PlannedDisk, Restore, RestorePlan};
 pub use reader::snapshot::{MachineSnapshot, Snapshot};
 pub use recovery::repair::{Basis, LeftOut, Repair, RepairReport, Unneeded};
 pub use recovery::verify::Verify;
@@ -115,7 +126,10 @@ pub mod selection {
 pub mod plan {
     pub use offsite_core::plan::Cost;
 
-    pub use crate::{BackupPlan, ExportPlan, MapPlan, PlannedBackup, PlannedOperation, PlannedSync, RunPlan};
+    pub use crate::{
+        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedSync,
+        RestorePlan, RunPlan,
+    };
 }
 
 /// How long another host waits for a sign of life of a writer.

@@ -52,6 +52,7 @@ pub struct Activity<'a> {
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Task {
     /// Disk images become a restore point.
@@ -86,6 +87,7 @@ pub enum Task {
 
 /// A part of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Step {
     /// Blocks are read, and written where they belong.

@@ -1,7 +1,10 @@
 //! Jobs on their schedules: copies, backups and verifications, until they are stopped.
 //!
-//! A [`ScheduledJob`] says what runs, when, and how it is opened. A [`JobRunner`] runs one; a [`Daemon`] runs several, and takes changes
-//! while they run. Both remember in a [`Store`], tell [`RunnerEvents`] what happens, and are told by a [`RunnerHandle`] what to do.
+//! - A [`ScheduledJob`] says what runs, when, and how it is opened.
+//! - A [`JobRunner`] runs one job. A [`Daemon`] runs several, and takes changes while they run.
+//! - A [`Store`] keeps what runners remember: [`FolderStore`] in a folder, [`MemoryStore`] in memory.
+//! - [`RunnerEvents`] receive what happens. A [`RunReport`] says what came of an interval.
+//! - A [`RunnerHandle`] controls a running job: run now, pause, resume, stop, status.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -17,7 +20,7 @@
 //! use offsite::{BackupJob, CopyJob, ImageSource, JobName, OpenRepository, Verify};
 //! use offsite_backends::Local;
 //!
-//! /// Drives change and places come back: a runner opens its job for each activity anew.
+//! /// Drives change and places come back. So a runner opens its job anew for each activity.
 //! async fn open(folder: &str) -> Result<OpenRepository, OpenFailure> {
 //!     Ok(OpenRepository::open(Arc::new(Local::open(folder).await?)).await?)
 //! }
@@ -66,7 +69,7 @@
 //! let daily = Interval::new(Period::days(1)?, evening, Zone::utc());
 //! let schedule = Schedule::new(Every::parse("1 day")?, evening, Zone::utc());
 //! let settings = Settings::new(schedule).with_window(Window::parse(&["mon-fri 20:00-06:00", "sat-sun"], Zone::utc())?);
-//! // A job with a revision goes on over a reload that does not change it.
+//! // A job whose revision is unchanged continues over a reload.
 //! let jobs = || {
 //!     vec![
 //!         ScheduledJob::backup("primary", name("nightly"), Timing::new(daily.clone()), Arc::new(back_up)).revision("1"),
@@ -88,7 +91,7 @@
 //! reload.await;
 //! println!("{:?}", daemon.replace(jobs()).await?);
 //!
-//! // What has arrived of a copy is committed; the next daemon goes on from there.
+//! // What has arrived of a copy is committed. The next daemon continues from there.
 //! stop.await;
 //! daemon.stop().await;
 //! store.stopped(offsite::runner::Clock::now(&SystemClock))?;
@@ -96,11 +99,12 @@
 //! # }
 //! ```
 //!
-//! What a copy job does when is decided by a state machine without I/O in the core; a runner carries it out. Backups and verifications are
-//! done in one go: once in each interval, begun inside the window, tried again after failures that may pass.
+//! A state machine without I/O decides what a copy job does when ([`offsite_core::phase`]). A runner carries it out.
+//! Backups and verifications are done in one go: once in each interval, begun inside the window, and retried after failures that
+//! may pass.
 //!
-//! A runner that is stopped, killed or cut off leaves a state from which the next one goes on: what was committed stays, what
-//! arrived of a machine is kept, and the chain itself tells which machines the open interval has copied.
+//! A runner that is stopped or killed leaves a state from which the next one continues. What was committed stays, and what has
+//! arrived of a machine is kept. The chain itself tells which machines the open interval has copied.
 
 mod clock;
 mod control;

@@ -160,7 +160,7 @@ fn target(modules: &BTreeMap<Path, Module>, from: &Path, path: &[String]) -> Opt
 
 /// Whether the engine as it ships has no such file.
 fn is_for_tests_alone(name: &Path) -> bool {
-    ["fuzzing", "sample", "simulation"].iter().any(|test| name[..] == [test.to_string()])
+    ["fuzzing", "sample", "serialized", "simulation"].iter().any(|test| name[..] == [test.to_string()])
 }
 
 /// Each file with the files that it uses; that a module declares another is no use of it.

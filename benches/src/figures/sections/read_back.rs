@@ -85,5 +85,5 @@ async fn copy(
 ) -> Result<CopyReport, Failure> {
     let job = CopyJob::new(JobName::new(jobs::COPY_JOB)?, source, JobName::new(jobs::BACKUP_JOB)?, target)?;
     let evening = Timestamp::from_unix_secs(jobs::evening(version)?.unix_secs())?;
-    Ok(job.keep(Simple::new(keep)?).run(evening).await?)
+    Ok(job.transforms(Simple::new(keep)?).run(evening).await?)
 }

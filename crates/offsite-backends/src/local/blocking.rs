@@ -2,7 +2,7 @@
 
 use offsite_repository::{Error, ErrorKind, Result};
 
-/// Runs `work` on a thread that may block. It is carried out as a whole, even if this future is dropped meanwhile.
+/// Runs `work` on a thread that may block. The work is completed even if this future is dropped.
 pub(crate) async fn blocking<T: Send + 'static>(
     action: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -13,11 +13,11 @@ pub(super) const CLAIM: &str = ".claim-";
 /// Each try that fails means that another writer has come and gone.
 const TRIES: usize = 1_000;
 
-/// The right to make one name in a folder, which one writer at a time has. Given back when dropped.
+/// The right to create one name in a folder. One writer at a time has it. Dropping it gives the right back.
 ///
-/// It is a file, made on condition that it is not there, and locked as long as it is open. The lock ends with its process,
-/// however that ends; so a claim that can be locked is a dead writer's, and goes over to who locked it. Where there are no
-/// locks, nobody can tell, and a dead writer's claim stays until a person removes it.
+/// It is a file that is created only if it does not exist, and locked as long as it is open. The lock ends with its process,
+/// however the process ends. So a claim that can be locked belongs to a dead writer, and passes to whoever locks it. Without
+/// locks nobody can tell, and the claim of a dead writer stays until a person removes it.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     folder: &'a OwnedFd,
@@ -26,7 +26,7 @@ pub(super) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// Claims `name`, when whoever has it is done. `BUSY` if that cannot be told.
+    /// Claims `name`, after its current holder is done. Fails with `BUSY` if there are no locks to tell that.
     pub(super) fn take(folder: &'a OwnedFd, name: &str) -> Result<Self, Errno> {
         // Where names that differ in case are one, their claims are too.
         let claim = format!("{CLAIM}{}", name.to_ascii_lowercase());

@@ -24,8 +24,9 @@ fn has_waiter(path: &Path) -> Option<bool> {
     Some(locks.lines().any(waits))
 }
 
-/// Lets `late` run against a claim that is held, until it waits or has ended, and `meanwhile` before that claim is given
-/// back. Returns what `late` does, or none where the kernel does not tell who waits.
+/// Lets `late` run against a claim that is held, until it waits or has ended, and `meanwhile` before that claim is given back.
+///
+/// Returns what `late` does, or none where the kernel does not tell who waits.
 fn against_a_claim<T: Send>(folder: &Path, meanwhile: impl FnOnce(), late: impl FnOnce() -> T + Send) -> Option<T> {
     let (held, path) = (open(folder), folder.join(".claim-object"));
     let claim = Claim::take(&held, "object").expect("a free name");

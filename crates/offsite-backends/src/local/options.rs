@@ -1,14 +1,16 @@
-//! How to open a folder.
+//! The options for opening a folder.
 
-/// How to open a folder. Only tests and odd places need other values than the defaults.
+/// How to open a folder.
+///
+/// The defaults suit almost every place. Other values are for tests and unusual file systems.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LocalOptions {
-    /// Whether to make the folder itself (not its parents) if it is missing.
+    /// `true` to create the folder itself if it is missing. Its parents must exist.
     pub make_folder: bool,
-    /// How objects come into being. `None` takes the best way that the place turns out to have.
+    /// How objects are created. `None` takes the best method that works at the place.
     pub create_method: Option<CreateMethod>,
-    /// Whether to go through folders one by one even where the kernel can resolve a path safely at once.
+    /// `true` to resolve paths folder by folder, even if the kernel can resolve them safely at once (openat2(2)).
     pub walk_folders: bool,
 }
 
@@ -36,18 +38,21 @@ impl LocalOptions {
 }
 
 /// How a finished file gets its name without replacing another.
+///
+/// [`Local::create_method`](super::Local::create_method) says which one a place uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateMethod {
-    /// It links an unnamed file in. A power cut or a killed process leaves nothing behind. For ext4, XFS, Btrfs, tmpfs.
+    /// Links an unnamed file under its name. A power cut or a killed process leaves nothing behind. For ext4, XFS, Btrfs and
+    /// tmpfs.
     LinkingUnnamed,
-    /// It renames a hidden file, on condition that the name is free. For NTFS, FAT, exFAT, many shares.
+    /// Renames a hidden file, on the condition that the name is free. For NTFS, FAT, exFAT and many shares.
     RenamingStaged,
-    /// It links a hidden file under its name, and removes the hidden name. For NFS and others without that condition.
+    /// Links a hidden file under its name, then removes the hidden name. For NFS and others that cannot rename on a condition.
     LinkingStaged,
-    /// It claims the name by a second hidden file, which one writer at a time can make and lock. The writer that has the claim
-    /// looks whether the name is free, and renames. For FAT and exFAT through FUSE drivers. All writers of a folder must do it
-    /// this way, on machines that see each other's locks: a drive has one machine at a time.
+    /// Claims the name with a second hidden file, which one writer at a time can create and lock. The holder of the claim checks
+    /// that the name is free, and renames. For FAT and exFAT with FUSE drivers. All writers of a folder must use this method, on
+    /// machines that see each other's locks. A drive fulfils that, as it is attached to one machine at a time.
     RenamingClaimed,
 }
 

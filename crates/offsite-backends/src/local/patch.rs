@@ -75,7 +75,9 @@ fn parts(extent: &Extent) -> Vec<Part<'_>> {
 }
 
 /// Sets the device to work on what was just written, without waiting for it (posix_fadvise(2): what is not needed any more is
-/// written back first). Where that does not happen, the flush has it all to do.
+/// written back first).
+///
+/// Where that does not happen, the flush has it all to do.
 fn start_write_back(file: impl AsFd, part: &Part<'_>) {
     let _ = fs::fadvise(file, part.offset, NonZeroU64::new(part.length), Advice::DontNeed);
 }

@@ -1,4 +1,6 @@
-//! What a place can do, found out on opening it. A probe leaves nothing behind.
+//! What a place can do, found out on opening it.
+//!
+//! A probe leaves nothing behind.
 
 use std::os::unix::fs::FileExt;
 

@@ -104,8 +104,10 @@ fn exact(file: &OwnedFd, key: &Key, range: Range<u64>) -> Result<Bytes> {
     Ok(Bytes::from(buffer))
 }
 
-/// What a read means that failed twice. A device that is gone cannot flush either; one that can has lost what lies there, and
-/// that is damage like any other: what is stored twice is read from elsewhere.
+/// What a read means that failed twice.
+///
+/// A device that is gone cannot flush either; one that can has lost what lies there, and that is damage like any other: what is
+/// stored twice is read from elsewhere.
 fn unreadable(file: &OwnedFd, key: &Key, errno: Errno) -> Error {
     if errno != Errno::IO || fs::syncfs(file).is_err() {
         return fault("read", key, errno);

@@ -55,7 +55,9 @@ fn punch(root: &Root, key: &Key, ranges: &[Range<u64>], granule: u64) -> Result<
     retry_on_intr(|| fs::fdatasync(&file)).map_err(|errno| doubt("punch", key, errno, "punch it again"))
 }
 
-/// The whole granules inside the ranges. The last granule of an object is whole even where the object ends inside it.
+/// The whole granules inside the ranges.
+///
+/// The last granule of an object is whole even where the object ends inside it.
 fn holes(ranges: &[Range<u64>], length: u64, granule: u64) -> Vec<Range<u64>> {
     let mut holes: Vec<Range<u64>> = Vec::new();
     for range in ranges {

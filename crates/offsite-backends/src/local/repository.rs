@@ -1,4 +1,4 @@
-//! The folder, and what is asked of it.
+//! The folder as a repository.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,18 +23,18 @@ use super::{list, read, sweep};
 
 /// A repository in a folder: each key is the path of a file below it.
 ///
-/// - It makes a file without a name or under a hidden one, and flushes it. Then it gives the file its name, by a call that fails if
-///   the name is taken ([`CreateMethod`]). It flushes the folder last.
-/// - It follows no symbolic link below the folder, and enters no mount. So a drive that is not mounted does not fill the disk
-///   beneath, and a user who may write into the repository cannot write elsewhere by it.
-/// - Owner and group may read files, and the owner may write them (0640, folders 0750, less the umask): a group may restore, one
-///   user writes. The owner of a file is its writer.
-/// - Some file systems take names that differ in case for one. There an object is only found as its key is spelt, and a second key
-///   that differs only in case is `Unsupported`.
-/// - It neither lists nor touches names that are no keys (hidden files, `lost+found`).
-/// - It punches holes, shares ranges and writes into objects where a probe on opening found that this works. A place that
-///   this user cannot write to still opens for reading.
-/// - Everything that may block runs on the runtime's blocking threads. Clones share one open folder.
+/// - *Creating.* It writes a file without a name or with a hidden one, and flushes it. Then it gives the file its name, with a
+///   call that fails if the name is taken ([`CreateMethod`]). It flushes the folder last.
+/// - *Paths.* It follows no symbolic link below the folder, and enters no mount. So a drive that is not mounted does not fill the
+///   disk below its mount point. A user who may write into the repository cannot use it to write elsewhere.
+/// - *Permissions.* The owner may read and write files, the group may read them (0640, folders 0750, less the umask). So one user
+///   writes, and a group may restore. The writer of a file owns it.
+/// - *Case.* Some file systems ignore the case of names. There, an object is found only by its exact key, and a second key that
+///   differs only in case is `Unsupported`.
+/// - *Other files.* It neither lists nor touches names that are not keys (hidden files, `lost+found`).
+/// - *Capabilities.* It punches holes, shares ranges and writes into objects if a probe on opening has shown that this works. A
+///   place that this user cannot write to still opens for reading.
+/// - *Threads.* Whatever may block runs on the blocking threads of the runtime. Clones share one open folder.
 #[derive(Debug, Clone)]
 pub struct Local {
     pub(super) shared: Arc<Shared>,
@@ -44,23 +44,25 @@ impl Local {
     /// Opens an existing folder.
     ///
     /// # Errors
-    /// `NotFound` if there is no such folder; whatever hinders reading it.
+    /// `NotFound` if there is no such folder, and any error that prevents reading it.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(path, LocalOptions::default()).await
     }
 
-    /// Opens a folder. If only its parent is there, makes it first.
+    /// Opens a folder, and creates it if it is missing.
+    ///
+    /// Its parent must exist.
     ///
     /// # Errors
-    /// As for [`Local::open`].
+    /// The same as [`Local::open`].
     pub async fn create(path: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(path, LocalOptions::default().with_make_folder(true)).await
     }
 
-    /// Opens a folder as `options` say.
+    /// Opens a folder with these options.
     ///
     /// # Errors
-    /// As for [`Local::open`].
+    /// The same as [`Local::open`].
     pub async fn open_with(path: impl Into<PathBuf>, options: LocalOptions) -> Result<Self> {
         let path = path.into();
         let location = path.display().to_string();
@@ -73,13 +75,15 @@ impl Local {
         blocking("open", work).await.map_err(|error| error.with_location(location))
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.root.path
     }
 
-    /// How objects come into being here. `None` says that the place has no safe way.
+    /// How this place creates objects.
+    ///
+    /// `None` if it has no safe method.
     #[must_use]
     pub fn create_method(&self) -> Option<CreateMethod> {
         self.shared.abilities.create_method

@@ -109,8 +109,9 @@ impl LocalWriter {
         Ok(())
     }
 
-    /// Sets the device to work on what was written so far, without waiting for it. One such task at a time: if the
-    /// device is slower than the writer, the next one gets more to do.
+    /// Sets the device to work on what was written so far, without waiting for it.
+    ///
+    /// One such task at a time: if the device is slower than the writer, the next one gets more to do.
     async fn start_write_back(&mut self) -> Result<()> {
         if self.written_bytes - self.write_back_from < WRITE_BACK_BYTES {
             return Ok(());
@@ -125,7 +126,9 @@ impl LocalWriter {
         Ok(())
     }
 
-    /// Learns how the task ended. The kernel reports a lost page once, and here is who was told.
+    /// Learns how the task ended.
+    ///
+    /// The kernel reports a lost page once, and here is who was told.
     async fn await_write_back(&mut self) -> Result<()> {
         let Some(task) = self.write_back.take() else { return Ok(()) };
         match task.await {

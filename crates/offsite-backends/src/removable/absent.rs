@@ -12,11 +12,13 @@ use offsite_repository::{
 use super::known::KnownMedium;
 use crate::Local;
 
-/// A read-only repository of what a medium held when it was last seen.
+/// A read-only repository with what a medium held when it was last seen.
+///
 /// [`MediaCatalogue::absent_medium`](super::MediaCatalogue::absent_medium) makes it.
 ///
-/// It lists all objects, and reads those that the catalogue has kept. Everything else fails with `MediaAbsent`, and the error
-/// names the medium to insert. It has the limits and the capabilities of the medium, for planning a run.
+/// It lists all objects of the medium, and reads those of which the catalogue has a copy. Every other call fails with
+/// `MediaAbsent`, and the error names the medium to insert. It has the limits and the capabilities of the medium, so that a run
+/// can be planned.
 #[derive(Debug, Clone)]
 pub struct AbsentMedium {
     known: KnownMedium,
@@ -28,19 +30,19 @@ impl AbsentMedium {
         Self { known, copies }
     }
 
-    /// What is known of the medium.
+    /// What the catalogue knows of the medium.
     #[must_use]
     pub fn known(&self) -> &KnownMedium {
         &self.known
     }
 
-    /// Why a call for the medium as a whole failed.
+    /// The error of a call about the medium as a whole.
     fn away(&self, action: &'static str) -> Error {
         let error = Error::new(ErrorKind::MediaAbsent, action).with_location(self.location());
         error.with_detail(format!("insert medium {}", self.known.medium))
     }
 
-    /// Why a call for an object failed.
+    /// The error of a call about an object.
     fn error(&self, action: &'static str, key: &Key) -> Error {
         self.away(action).with_key(key)
     }

@@ -1,4 +1,4 @@
-//! What the host knows of media, wherever they are.
+//! The catalogue of media on the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -22,8 +22,10 @@ const VERSION: u32 = 1;
 /// The end of the name of a medium's entry.
 const ENTRY: &str = ".medium";
 
-/// A folder on the host that knows media. For each it has a small file that lists the objects, and a folder with copies of those
-/// that [`Removable::remember`](super::Removable::remember) was asked to keep. Clones are the same catalogue.
+/// A folder on the host that remembers media while they are away.
+///
+/// For each medium it has a small file that lists the objects. It also has copies of those objects that
+/// [`Removable::remember`](super::Removable::remember) was told to keep. Clones are the same catalogue.
 #[derive(Debug, Clone)]
 pub struct MediaCatalogue {
     folder: PathBuf,
@@ -43,21 +45,25 @@ struct Entry {
 }
 
 impl MediaCatalogue {
-    /// Opens the catalogue in `folder`, and makes that folder (not its parents) if it is missing.
+    /// Opens the catalogue in `folder`, and creates that folder if it is missing.
+    ///
+    /// Its parent must exist.
     ///
     /// # Errors
-    /// Whatever hinders making it.
+    /// Any error that prevents creating the folder.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         // As a repository's, whose folders lie in it: made, and durable.
         let local = Local::create(folder).await?;
         Ok(Self { folder: local.path().to_owned() })
     }
 
-    /// All media that it knows, in the order of their labels. Of a medium whose entry is damaged it knows the id alone, which is
-    /// the label then. The next visit of the medium tells what is on it.
+    /// All known media, in the order of their labels.
+    ///
+    /// If the entry of a medium is damaged, only its id is known, and the label is the id. The next
+    /// [`remember`](super::Removable::remember) of the medium writes a new entry.
     ///
     /// # Errors
-    /// `Unsupported` for an entry of a later version; whatever hinders reading the folder.
+    /// `Unsupported` for an entry of a later version, and any error that prevents reading the folder.
     pub async fn media(&self) -> Result<Vec<KnownMedium>> {
         let this = self.clone();
         self.run("list", move || {
@@ -81,19 +87,23 @@ impl MediaCatalogue {
         .await
     }
 
-    /// One medium. `None` says that the catalogue has never seen it.
+    /// What is known of one medium.
+    ///
+    /// `None` if the catalogue has never seen it.
     ///
     /// # Errors
-    /// `Corrupt` if its entry is damaged.
+    /// `Corrupt` if the entry of the medium is damaged.
     pub async fn medium(&self, id: MediumId) -> Result<Option<KnownMedium>> {
         let this = self.clone();
         self.run("read", move || this.load(id)).await
     }
 
-    /// A medium as a repository. It lists what was on the medium, and reads what the catalogue has kept.
+    /// A read-only repository for a medium that is away.
+    ///
+    /// It lists what was on the medium, and reads what the catalogue has copied.
     ///
     /// # Errors
-    /// `NotFound` if the catalogue has never seen it; `Corrupt` if its entry is damaged.
+    /// `NotFound` if the catalogue has never seen the medium. `Corrupt` if its entry is damaged.
     pub async fn absent_medium(&self, id: MediumId) -> Result<AbsentMedium> {
         let Some(known) = self.medium(id).await? else {
             let error = Error::new(ErrorKind::NotFound, "find").with_subject(format!("medium {id}"));
@@ -107,10 +117,10 @@ impl MediaCatalogue {
         Ok(AbsentMedium::new(known, copies))
     }
 
-    /// Forgets a medium, and removes what it has kept of it.
+    /// Forgets a medium, and deletes the copies of its objects.
     ///
     /// # Errors
-    /// Whatever hinders removing it.
+    /// Any error that prevents deleting them.
     pub async fn forget(&self, id: MediumId) -> Result<()> {
         let this = self.clone();
         self.run("forget", move || {

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use super::marker::Medium;
 
-/// A medium that a person can take out now. `Display` says so.
+/// A medium that a person can unmount and take out now.
+///
+/// `Display` says so in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EjectedMedium {
     /// The medium.
     pub medium: Medium,
-    /// Where it is mounted.
+    /// The folder at which it is mounted.
     pub path: PathBuf,
 }
 

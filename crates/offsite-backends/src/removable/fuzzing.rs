@@ -1,4 +1,6 @@
-//! What the fuzz targets reach into. No part of the stable interface.
+//! What the fuzz targets reach into.
+//!
+//! No part of the stable interface.
 
 use offsite_repository::Result;
 

@@ -88,7 +88,9 @@ impl Guard {
         }
     }
 
-    /// What became of the medium, if it is not as it was. An error, if it cannot be told: that is no reason to give it up.
+    /// What became of the medium, if it is not as it was.
+    ///
+    /// An error, if it cannot be told: that is no reason to give it up.
     fn look(&self, action: &'static str, local: &Local, mut look: Look) -> Result<Option<Loss>> {
         let failed = |errno| fault(action, self.path.display(), errno);
         let there = match rustix::fs::stat(&self.path) {
@@ -140,7 +142,9 @@ impl Guard {
         }
     }
 
-    /// Gives up for ever. What was seen first counts.
+    /// Gives up for ever.
+    ///
+    /// What was seen first counts.
     fn lose(&self, action: &'static str, loss: Loss) -> Error {
         let mut state = self.lock();
         if matches!(&*state, State::Present(_)) {
@@ -215,7 +219,9 @@ impl Guard {
         }
     }
 
-    /// Whether the kernel has no such device any more. Not told of file systems that have no device of their own.
+    /// Whether the kernel has no such device any more.
+    ///
+    /// Not told of file systems that have no device of their own.
     fn is_device_gone(&self) -> bool {
         let (device, _) = self.identity;
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));

@@ -1,4 +1,4 @@
-//! What a medium is known by.
+//! The marker of a medium.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed::{Unsealed, hex, seal, unseal};
 
-/// The file at a medium's root. A key never starts with a dot.
+/// The name of the marker file at a medium's root. A key never starts with a dot.
 pub(super) const MARKER: &str = ".offsite-medium";
 /// A marker is far shorter.
 pub(super) const MARKER_BYTES_MAX: usize = 4_096;
@@ -20,7 +20,7 @@ const LABEL_CHARACTERS_MAX: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediumId([u8; 16]);
 
-/// Why a text is no [`MediumId`].
+/// The error for a text that is no [`MediumId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MediumIdError;
@@ -57,11 +57,11 @@ impl FromStr for MediumId {
     }
 }
 
-/// A medium: its identity, and what people call it.
+/// A medium: its identity and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Medium {
-    /// Its identity, which no other medium has.
+    /// The identity. No other medium has the same.
     pub id: MediumId,
     /// The text on its sticker. Two media may have the same.
     pub label: String,
@@ -73,11 +73,11 @@ impl fmt::Display for Medium {
     }
 }
 
-/// What the marker at a medium's root says.
+/// The content of the marker at a medium's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marked {
     pub(super) medium: Medium,
-    /// Whether it is a plain folder that stands for a drive, so that nothing need be mounted there.
+    /// `true` if it is a plain folder that stands for a drive, so that nothing need be mounted there.
     pub(super) is_folder: bool,
 }
 
@@ -108,7 +108,7 @@ impl Marked {
         seal(KIND, VERSION, &marker).map_err(|error| Error::new(ErrorKind::Unsupported, "prepare").with_source(error))
     }
 
-    /// What a marker at `place` says.
+    /// Reads the content of a marker. `place` is for errors.
     pub(super) fn from_marker(place: &str, file: &[u8]) -> Result<Self> {
         let damaged = || {
             let detail = format!(
@@ -128,7 +128,7 @@ impl Marked {
     }
 }
 
-/// Holds that a label can be told from others at a glance.
+/// Checks that people can tell a label from others at a glance.
 pub(super) fn check_label(label: &str) -> std::result::Result<(), &'static str> {
     if label.trim() != label || label.is_empty() {
         return Err("a label has at least one character, and no blank at either end");

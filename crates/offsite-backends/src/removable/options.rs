@@ -1,24 +1,25 @@
-//! Where to look for a medium.
+//! The options for finding a medium.
 
 use std::path::PathBuf;
 
 use super::catalogue::MediaCatalogue;
 use super::marker::MediumId;
 
-/// Where to look for a medium, and which.
+/// Which medium to look for, and where.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RemovableOptions {
-    /// Folders where a medium is mounted.
+    /// Folders at which a medium may be mounted.
     pub places: Vec<PathBuf>,
-    /// Folders in which media are mounted, each at a folder of its own there.
+    /// Folders that contain mount points, such as `/media`. A medium may be mounted at each folder inside.
     pub parents: Vec<PathBuf>,
-    /// The media that will do. If it is empty, any will.
+    /// The accepted media. An empty list accepts any.
     pub expected: Vec<MediumId>,
-    /// Knows the labels of media that are away, for messages. `None` lets messages name those by their ids.
+    /// The catalogue that knows the labels of media that are away, for messages. `None` lets messages name such media by their
+    /// ids.
     pub catalogue: Option<MediaCatalogue>,
-    /// The largest object, where the medium would take larger ones. Larger backups are in more files then. `None` leaves it to
-    /// the medium.
+    /// A bound for the length of an object in bytes, below that of the medium. Larger backups are then stored in more files.
+    /// `None` sets no further bound.
     pub object_bytes_max: Option<u64>,
 }
 

@@ -1,23 +1,27 @@
-//! What stays on the host when a medium goes.
+//! What the host keeps of a medium.
 
 use offsite_repository::{Key, Prefix};
 
 /// What to keep of a medium on the host, for the time when it is away.
+///
+/// [`Removable::remember`](super::Removable::remember) takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RememberOptions {
-    /// It copies the objects below these.
+    /// Copy all objects below these folders.
     pub prefixes: Vec<Prefix>,
-    /// It copies these, too.
+    /// Copy these objects, too.
     pub keys: Vec<Key>,
-    /// It copies no longer ones.
+    /// Copy no object that is longer than this, in bytes.
     pub object_bytes_max: u64,
-    /// The present time, in seconds since 1970.
+    /// The present, in seconds since 1970-01-01T00:00:00Z.
     pub seen_unix_secs: i64,
 }
 
 impl RememberOptions {
-    /// Keeps the list of objects that are on the medium now (in seconds since 1970), and copies none.
+    /// Keeps only the list of objects, and copies none.
+    ///
+    /// `seen_unix_secs` is the present, in seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn new(seen_unix_secs: i64) -> Self {
         Self { prefixes: Vec::new(), keys: Vec::new(), object_bytes_max: u64::MAX, seen_unix_secs }

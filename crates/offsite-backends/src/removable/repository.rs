@@ -1,4 +1,4 @@
-//! The medium as a repository: how it is made, opened and ejected.
+//! A medium as a repository: how to prepare, open and eject it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,27 +16,29 @@ use super::search::{find, is_mounted, medium_at};
 use crate::Local;
 use crate::local::{blocking, fault};
 
-/// Where holes cannot be punched, space comes back with whole objects only, so these should be small; and FAT ends at 4 GiB.
+/// The bound for objects where holes cannot be punched: space comes back only with whole objects, so they should be small. FAT
+/// also ends at 4 GiB.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// A repository on a medium that can be taken away: a [`Local`] folder whose medium has an identity.
+/// A repository on a removable medium: a [`Local`] folder whose medium has an identity.
 ///
-/// - The identity is a small file at the medium's root. [`Removable::prepare`] makes it. A folder without it is no medium, so an
-///   empty mount point is none. A folder with it is no medium either, if nothing is mounted there.
-/// - Before each call, and before an object becomes visible, it looks whether the medium is still there: by its path, its device
-///   and its identity. Once the medium was away, all clones and writers fail for ever, also when it is back: with `WrongMedia` if
-///   another medium took its place, else with `MediaAbsent`. It never writes to another medium, as all goes through the folder
-///   that it opened.
-/// - Errors name the medium by its label, and the way out.
-/// - FAT and exFAT will do. Where it cannot punch holes, objects have at most 1 GiB.
-/// - A [`MediaCatalogue`] tells what is on media that are away.
+/// - *Identity.* [`Removable::prepare`] writes a small marker file at the root of the medium. A folder without the marker is not
+///   a medium, so an empty mount point is not taken for one. A folder with the marker is not a medium either if nothing is
+///   mounted there.
+/// - *Removal.* Before each call, and before an object becomes visible, it checks that the medium is still there, by its path,
+///   its device and its identity. After the medium was away, all clones and writers fail for ever, even when it is back: with
+///   `WrongMedia` if another medium took its place, otherwise with `MediaAbsent`. It never writes to another medium, as it uses
+///   only the folder that it has opened.
+/// - *Errors* name the medium by its label, and the way out.
+/// - *File systems.* FAT and exFAT work. If the medium cannot punch holes, objects have at most 1 GiB.
+/// - *Absence.* A [`MediaCatalogue`] knows what is on media that are away.
 #[derive(Debug, Clone)]
 pub struct Removable {
     pub(super) guard: Arc<Guard>,
     pub(super) can: Abilities,
 }
 
-/// What the medium's file system can do; it does not change while it is mounted.
+/// What the file system of the medium can do. It does not change while the medium is mounted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Abilities {
     pub(super) limits: Limits,
@@ -44,35 +46,41 @@ pub(super) struct Abilities {
 }
 
 impl Removable {
-    /// Gives the drive that is mounted at `path` an identity. What else is on it stays.
+    /// Gives the drive that is mounted at `path` an identity.
+    ///
+    /// Its content stays.
     ///
     /// # Errors
-    /// `MediaAbsent` if nothing is mounted there; `AlreadyExists` if it has an identity already; `NotFound` if nothing is at
-    /// `path`; `Unsupported` for a label that nobody can read from a sticker; whatever hinders writing.
+    /// `MediaAbsent` if nothing is mounted there. `AlreadyExists` if it already has an identity. `NotFound` if nothing exists at
+    /// `path`. `Unsupported` for a label that cannot be read from a sticker. Any error that prevents writing.
     pub async fn prepare(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
         Self::mark(path.into(), Medium::new(label)?, false).await
     }
 
-    /// Gives the folder at `path` an identity, so that it stands for a drive. Nobody asks whether anything is mounted there, now or
-    /// later. For tests.
+    /// Gives the folder at `path` an identity, so that it stands for a drive.
+    ///
+    /// Nothing need be mounted there, now or later. It is for tests.
     ///
     /// # Errors
-    /// As for [`Removable::prepare`], but for `MediaAbsent`.
+    /// The same as [`Removable::prepare`], except `MediaAbsent`.
     pub async fn prepare_folder(path: impl Into<PathBuf>, label: &str) -> Result<Medium> {
         Self::mark(path.into(), Medium::new(label)?, true).await
     }
 
-    /// Gives the medium at `path` back the identity that it has lost. What else is on it stays.
+    /// Gives the medium at `path` the identity back that it has lost.
+    ///
+    /// Its content stays.
     ///
     /// # Errors
-    /// As for [`Removable::prepare`], but for `MediaAbsent`: if nothing is mounted there, it is a folder that stands for a drive.
+    /// The same as [`Removable::prepare`], except `MediaAbsent`: if nothing is mounted there, it is taken for a folder that
+    /// stands for a drive.
     pub async fn mark_again(path: impl Into<PathBuf>, medium: Medium) -> Result<Medium> {
         let path = path.into();
         let is_folder = !is_mounted(&path);
         Self::mark(path, medium, is_folder).await
     }
 
-    /// Whether something is mounted at `path`: it is on another device than the folder above it.
+    /// Returns `true` if something is mounted at `path`: it is on another device than its parent folder.
     #[must_use]
     pub fn is_mounted(path: &Path) -> bool {
         is_mounted(path)
@@ -100,16 +108,16 @@ impl Removable {
     /// Opens the medium at `path`.
     ///
     /// # Errors
-    /// `MediaAbsent` if none is.
+    /// `MediaAbsent` if there is no medium.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(RemovableOptions::default().with_places(vec![path.into()])).await
     }
 
-    /// Looks for a medium, and opens the first that is expected.
+    /// Looks for the expected media, and opens the first that it finds.
     ///
     /// # Errors
-    /// `MediaAbsent` if there is no medium. `WrongMedia` if there are only others, or if two have one identity. `Corrupt`
-    /// if the identity of the only one is damaged.
+    /// `MediaAbsent` if there is no medium. `WrongMedia` if there are only others, or if two have the same identity. `Corrupt` if
+    /// the identity of the only one is damaged.
     pub async fn open_with(options: RemovableOptions) -> Result<Self> {
         let bound = options.object_bytes_max;
         let (path, medium) = blocking("open", move || find(&options)).await?;
@@ -132,22 +140,22 @@ impl Removable {
         Ok(Self { guard: Arc::new(guard), can })
     }
 
-    /// The medium.
+    /// The opened medium.
     #[must_use]
     pub fn medium(&self) -> &Medium {
         &self.guard.medium
     }
 
-    /// Where it is mounted.
+    /// The folder at which it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.guard.path
     }
 
-    /// Writes down in `catalogue` what is on the medium now, and copies the objects that `what` names.
+    /// Writes into `catalogue` what is on the medium now, and copies the objects that `what` names.
     ///
     /// # Errors
-    /// Whatever hinders reading the medium or writing the catalogue. What the catalogue knew before stays then.
+    /// Any error that prevents reading the medium or writing the catalogue. The catalogue is then unchanged.
     pub async fn remember(&self, catalogue: &MediaCatalogue, what: &RememberOptions) -> Result<()> {
         let mut objects = self.list_all(&Prefix::root()).await?;
         objects.sort_by(|left, right| left.key.cmp(&right.key));
@@ -161,11 +169,14 @@ impl Removable {
         catalogue.keep(self, known, what).await
     }
 
-    /// Makes everything on the medium durable and lets go of it. Then a person can unmount it and take it out. All clones fail
-    /// from then on.
+    /// Makes everything on the medium durable, and closes it.
+    ///
+    /// A person can then unmount it and take it out.
+    ///
+    /// All clones fail from then on.
     ///
     /// # Errors
-    /// `Unavailable` while a writer is at work; whatever hinders flushing. Then it is not safe to take the medium out.
+    /// `Unavailable` while a writer is at work, and any error of the flush. It is then not safe to take the medium out.
     pub async fn eject(&self) -> Result<EjectedMedium> {
         let guard = Arc::clone(&self.guard);
         let work = move || {

@@ -1,4 +1,6 @@
-//! Who asks: keys from the environment, from a file, or from the caller. They are in no config and in no message.
+//! Access keys: from the environment, from a file, or from the caller.
+//!
+//! They never occur in a config or a message.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,26 +16,28 @@ use tokio::time::Instant;
 
 use super::plain_text::odd;
 
-/// A file is read anew after so long, so that keys may be changed while a run is at work.
+/// The time for which the content of a file is kept. Then the file is read again, so keys can be changed during a run.
 const FILE_KEPT: Duration = Duration::from_secs(60);
 
-/// Longer than any that a store gives.
+/// The longest part of an access key, in bytes. It is longer than any that a store gives.
 const KEY_BYTES_MAX: usize = 16 << 10;
 
-/// An access key. `Debug` shows nothing of it.
+/// An access key.
+///
+/// Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct S3Credentials {
-    /// The key's id.
+    /// The id of the key.
     pub access_key_id: String,
-    /// The key.
+    /// The secret key.
     pub secret_access_key: String,
-    /// The token of a key that is valid for a time only. `None` stands for a key without one.
+    /// The session token of a temporary key. `None` for a key without one.
     pub session_token: Option<String>,
 }
 
 impl S3Credentials {
-    /// A key that stays valid until its owner revokes it.
+    /// A key that is valid until its owner revokes it.
     pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
         let (access_key_id, secret_access_key) = (access_key_id.into(), secret_access_key.into());
         Self { access_key_id, secret_access_key, session_token: None }
@@ -53,17 +57,19 @@ impl fmt::Debug for S3Credentials {
     }
 }
 
-/// Provides the access key. The backend asks before each request, so a provider should remember its answer.
+/// Provides the access key.
+///
+/// The backend asks before each request. So a provider should cache its answer.
 #[async_trait]
 pub trait S3CredentialProvider: fmt::Debug + Send + Sync {
     /// The key to use now.
     ///
     /// # Errors
-    /// `PermissionDenied` if there is none. The message says where the provider looked.
+    /// `PermissionDenied` if there is no key. The message says where the provider looked.
     async fn credentials(&self) -> Result<S3Credentials>;
 }
 
-/// A key that stays the same.
+/// A provider of this one key.
 #[async_trait]
 impl S3CredentialProvider for S3Credentials {
     async fn credentials(&self) -> Result<S3Credentials> {
@@ -71,7 +77,10 @@ impl S3CredentialProvider for S3Credentials {
     }
 }
 
-/// A key from where the tools of AWS look for one.
+/// A provider that looks for a key where AWS's tools do.
+///
+/// [`standard`](Self::standard) describes the places. The file has the format of AWS's [credentials
+/// file](https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html).
 #[derive(Debug, Default)]
 pub struct S3CredentialSource {
     file: Option<PathBuf>,
@@ -80,21 +89,28 @@ pub struct S3CredentialSource {
 }
 
 impl S3CredentialSource {
-    /// Looks at `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` first. Without them it reads the file that
-    /// `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`, and there the profile `AWS_PROFILE`, or `default`.
+    /// Looks at the environment first, then at the credentials file.
+    ///
+    /// - The environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    /// - The file: the one that `AWS_SHARED_CREDENTIALS_FILE` names, or `~/.aws/credentials`. There, the profile that
+    ///   `AWS_PROFILE` names, or `default`.
     #[must_use]
     pub fn standard() -> Self {
         Self::default()
     }
 
-    /// Reads this credentials file, and no longer looks at the environment. `None` names no file.
+    /// Reads this credentials file, and ignores the environment.
+    ///
+    /// `None` changes nothing.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<Option<PathBuf>>) -> Self {
         self.file = path.into();
         self
     }
 
-    /// Takes this profile of the file, and no longer looks at the environment. `None` names no profile.
+    /// Uses this profile of the file, and ignores the environment.
+    ///
+    /// `None` changes nothing.
     #[must_use]
     pub fn with_profile(mut self, profile: impl Into<Option<String>>) -> Self {
         self.profile = profile.into();
@@ -155,7 +171,9 @@ fn standard_file() -> Option<PathBuf> {
     named.or_else(|| Some(Path::new(&variable("HOME")?).join(".aws/credentials")))
 }
 
-/// Reads one profile of a credentials file. What is wrong is told without a word of the file's content.
+/// Reads one profile of a credentials file.
+///
+/// An error says nothing of the file's content.
 fn parse(text: &str, profile: &str) -> Result<S3Credentials, String> {
     let mut in_profile = false;
     let mut found = false;
@@ -183,7 +201,9 @@ fn parse(text: &str, profile: &str) -> Result<S3Credentials, String> {
     })
 }
 
-/// What is wrong with an access key, by the name of its part; without a word of its content.
+/// Says which part of an access key is wrong, and how.
+///
+/// It says nothing of the key's content.
 fn key_flaw(credentials: &S3Credentials) -> Option<String> {
     let parts = [
         ("aws_access_key_id", Some(&credentials.access_key_id)),

@@ -1,10 +1,10 @@
-//! Where a repository lies in a store.
+//! The location of a repository in a store.
 
 use std::fmt;
 
 use offsite_repository::{Error, ErrorKind, Prefix, Result};
 
-/// A bucket, and a folder of it: `s3://bucket/prefix`.
+/// A bucket and a folder in it, written `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Location {
     bucket: String,
@@ -15,7 +15,7 @@ impl S3Location {
     /// Parses `s3://bucket` or `s3://bucket/prefix`.
     ///
     /// # Errors
-    /// `Unsupported` if it is neither, or if the prefix is no folder of portable names ([`Key`](offsite_repository::Key)).
+    /// `Unsupported` for any other text, and for a prefix that is no folder of portable names ([`Key`](offsite_repository::Key)).
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
             Error::new(ErrorKind::Unsupported, "use the location").with_subject(text).with_detail(why.to_owned())
@@ -38,13 +38,15 @@ impl S3Location {
         Ok(Self { bucket: bucket.to_owned(), prefix })
     }
 
-    /// The bucket's name.
+    /// The name of the bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The folder in it.
+    /// The folder in the bucket.
+    ///
+    /// It is the root if the text has no prefix.
     #[must_use]
     pub fn prefix(&self) -> &Prefix {
         &self.prefix

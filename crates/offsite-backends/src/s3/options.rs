@@ -1,4 +1,4 @@
-//! How to use a store.
+//! The options for opening a bucket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +6,22 @@ use std::time::Duration;
 use super::credentials::S3CredentialProvider;
 use super::location::S3Location;
 
-/// S3 allows no part below this but the last.
+/// The smallest part that S3 allows, except the last.
 pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
-/// S3 allows no object of more parts.
+/// The largest number of parts of an object that S3 allows.
 pub(super) const PARTS_MAX: u64 = 10_000;
-/// S3 allows no larger object.
+/// The largest object that S3 allows, in bytes.
 const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
-/// How strictly the store enforces the dates of object lock.
+/// How strictly the store enforces dates of object lock.
+///
+/// The modes are those of [S3 Object Lock](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum S3RetentionMode {
-    /// Users with a special permission may lift a lock, with other tools.
+    /// Users with a special permission can lift a lock, with other tools.
     Governance,
-    /// Nobody can lift a lock, the owner of the account included.
+    /// Nobody can lift a lock, not even the owner of the account.
     Compliance,
 }
 
@@ -27,17 +29,17 @@ pub enum S3RetentionMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum S3Checksum {
-    /// The body's SHA-256, as a part of the request's signature. Without the key nobody can change a body on its way, even without
-    /// TLS. Every store checks it. Without SHA instructions a core hashes some 400 MB/s.
+    /// The SHA-256 of the body, as a part of the request's signature. Nobody without the key can change a body on its way, even
+    /// without TLS. Every store checks it. On a CPU without SHA instructions, a core hashes about 400 MB/s.
     Sha256,
-    /// The body's CRC-64/NVME, at many times the speed. The signature does not cover the body: TLS keeps others from changing it on
-    /// its way, as with AWS's own tools. Use it over plain HTTP only on links that you trust. Opening refuses a store that does not
-    /// check it.
+    /// The CRC-64/NVME of the body. It is many times faster. The signature does not cover the body, so only TLS keeps others from
+    /// changing it on its way, as with AWS's own tools. Use it over plain HTTP only on links that you trust. Opening fails if the
+    /// store does not check it.
     Crc64Nvme,
 }
 
 impl S3Checksum {
-    /// S3's name of it.
+    /// The name that S3 uses for it.
     pub(super) fn algorithm(self) -> &'static str {
         match self {
             Self::Sha256 => "SHA256",
@@ -46,36 +48,38 @@ impl S3Checksum {
     }
 }
 
-/// How to open a bucket. [`S3Options::new`] has values that are right for most.
+/// How to open a bucket.
+///
+/// [`S3Options::new`] has values that suit most stores.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct S3Options {
-    /// The bucket and the folder in it.
+    /// The bucket, and the folder in it.
     pub location: S3Location,
-    /// Provides the access key.
+    /// The provider of the access key.
     pub credentials: Arc<dyn S3CredentialProvider>,
-    /// The store's URL, `https://host:port`. `None` stands for AWS.
+    /// The URL of the store, such as `https://host:port`. `None` means AWS.
     pub endpoint: Option<String>,
-    /// The bucket's region. Stores other than AWS mostly take any.
+    /// The region of the bucket. Most stores other than AWS accept any.
     pub region: String,
-    /// Asserts that at most one process writes to the repository at a time. This allows stores that ignore conditions on writes.
-    /// Where the store honours them, it changes nothing.
+    /// `true` asserts that at most one process writes to the repository at a time. It allows stores that ignore conditions on
+    /// writes. It has no effect if the store honours them.
     pub single_writer: bool,
-    /// The length of the parts of an upload, at least 5 MiB. One request stores an object of up to this length. No object has more
-    /// than 10,000 parts.
+    /// The length of the parts of an upload in bytes, from 5 MiB to 1 GiB. An object of up to this length is stored with one
+    /// request. No object has more than 10,000 parts.
     pub part_bytes: u64,
-    /// How many parts travel up, or ranges down, at once. All writers together hold this many parts in memory, and each
-    /// writer the one that it fills.
+    /// The number of parts, or of ranges to read, that are transferred at once. All writers together hold this many parts in
+    /// memory. Each writer also holds the part that it fills.
     pub parts_in_flight: usize,
-    /// The least throughput of the link. A request may take as long as it takes at this rate with all others in flight
-    /// beside it, and half a minute more.
+    /// The slowest link to expect, in bytes per second. A request may take half a minute, plus the time that it needs at this
+    /// rate with all others in flight beside it.
     pub least_rate_bytes_per_sec: u64,
-    /// How often it repeats a request that had no answer, or an answer that blames the server.
+    /// The number of repetitions of a request without an answer, or with an answer that blames the server.
     pub retries: u32,
     /// The pause before the first repetition. Each later pause is twice as long, up to ten seconds.
     pub first_pause: Duration,
-    /// A sweep may remove what a writer left unfinished when the writer has given no sign of life for so long, by the store's
-    /// clock. A writer at work gives four signs in that time.
+    /// The time without a sign of life, by the clock of the store, after which a sweep may remove what a writer left unfinished.
+    /// A writer at work gives four signs in that time.
     pub abandoned_after: Duration,
     /// How the store checks the bodies of requests.
     pub checksum: S3Checksum,
@@ -84,8 +88,7 @@ pub struct S3Options {
 }
 
 impl S3Options {
-    /// The defaults: AWS's endpoint in `us-east-1`, parts of 8 MiB, 16 in flight, 64 KiB a second at least,
-    /// SHA-256.
+    /// The defaults: AWS in `us-east-1`, parts of 8 MiB, 16 of them in flight, a link of at least 64 KiB/s, and SHA-256.
     pub fn new(location: S3Location, credentials: impl S3CredentialProvider + 'static) -> Self {
         Self {
             location,
@@ -181,7 +184,7 @@ impl S3Options {
         self
     }
 
-    /// The largest object of parts of this length.
+    /// The length of the largest object with parts of this length, in bytes.
     pub(super) fn object_bytes_max(&self) -> u64 {
         self.part_bytes.saturating_mul(PARTS_MAX).min(OBJECT_BYTES_MAX)
     }

@@ -100,8 +100,10 @@ async fn examine(bucket: &Bucket, folder: &str, name: &str, locks: bool) -> Resu
     })
 }
 
-/// Tries to create a name; whether the store says that it did. A store that tells of a conflict with another request has done
-/// nothing, and has not said whether the name is taken: it is asked again.
+/// Tries to create a name; whether the store says that it did.
+///
+/// A store that tells of a conflict with another request has done nothing, and has not said whether the name is taken: it is
+/// asked again.
 async fn create(bucket: &Bucket, name: &str, writer: &str) -> Result<bool> {
     let payload = PutPayload::from(writer.to_owned());
     let metadata = [(WRITER, writer), (CHECKSUM, "0")];

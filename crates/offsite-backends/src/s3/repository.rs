@@ -1,4 +1,4 @@
-//! The bucket, and what is asked of it.
+//! The bucket as a repository.
 
 use std::sync::Arc;
 
@@ -18,32 +18,37 @@ use super::{list, probe, read, sweep};
 
 /// A repository in a folder of a bucket: each key is the name of an object below it.
 ///
-/// - **Create if absent** is S3's `If-None-Match: *`. Opening tries what the store makes of it, and refuses a store that ignores
-///   it, unless [`S3Options::single_writer`] asserts that there is one writer. Some stores honour it on storing an object and not
-///   on completing an upload. There each upload gets a claim object.
-/// - **The truth about a create.** Each object says who wrote it. Where an answer leaves a doubt, the writer reads that back.
-/// - It uploads objects longer than [`S3Options::part_bytes`] in parts, several at once. A [`sweep`](Repository::sweep) ends what a
-///   dead writer left of that, by its record below `.offsite/`, a folder that no key reaches.
-/// - The store checks a checksum of each body ([`S3Checksum`](super::S3Checksum)). A whole read of an object that one request
-///   stored is compared with the CRC-64/NVME in its metadata.
-/// - It repeats a request a bounded number of times. Each may take as long as its bytes need on a slow link.
-/// - In a bucket that keeps versions, it deletes for good.
-/// - It copies ranges of objects where the store can, and locks objects where the bucket can.
+/// - *Create if absent* is S3's `If-None-Match: *`. Opening tests whether the store honours it, and refuses a store that does
+///   not, unless [`S3Options::single_writer`] asserts that there is one writer. Some stores honour it for storing an object, but
+///   not for completing an upload. There, each upload gets a claim object.
+/// - *Lost answers.* Each object says who wrote it. If an answer leaves a doubt, the writer reads that back.
+/// - *Large objects.* It uploads objects longer than [`S3Options::part_bytes`] in parts, several at once. Each upload has a
+///   record below `.offsite/`, a folder that no key can name. [`sweep`](Repository::sweep) uses the records to end the uploads of
+///   dead writers.
+/// - *Checksums.* The store checks a checksum of each body ([`S3Checksum`](super::S3Checksum)). A whole read of an object that
+///   was stored with one request is compared with the CRC-64/NVME in its metadata.
+/// - *Retries.* It repeats a request a limited number of times. Each may take as long as its bytes need on a slow link.
+/// - *Versions.* In a bucket that keeps versions, it deletes for good.
+/// - *Capabilities.* It copies ranges of objects if the store can, and locks objects if the bucket can.
 ///
-/// It needs the permissions to get, put, delete and list objects, and to abort uploads. With versions, it needs that to delete
-/// them. With only those for reading it opens for reading.
+/// # Permissions
+///
+/// It needs permission to get, put, delete and list objects, and to abort uploads. For a bucket with versions, it also needs
+/// permission to delete versions. With permission to read only, it opens for reading.
 #[derive(Debug, Clone)]
 pub struct S3 {
     pub(super) shared: Arc<Shared>,
 }
 
 impl S3 {
-    /// Opens a bucket. Some thirty requests below a hidden folder find out what the store can do.
+    /// Opens a bucket.
+    ///
+    /// About thirty requests below a hidden folder find out what the store can do.
     ///
     /// # Errors
-    /// `NotFound` if there is no such bucket. `PermissionDenied` if the key does not fit or may not read.
-    /// `Unsupported` if the store ignores conditions on writes and [`S3Options::single_writer`] is not set, or if an option
-    /// makes no sense.
+    /// `NotFound` if there is no such bucket. `PermissionDenied` if the store rejects the key, or the key may not read.
+    /// `Unsupported` if the store ignores conditions on writes and [`S3Options::single_writer`] is not set, or if an option makes
+    /// no sense.
     pub fn open(options: S3Options) -> BoxFuture<'static, Result<Self>> {
         Box::pin(async move {
             let bucket = Bucket::new(options)?;
@@ -53,17 +58,21 @@ impl S3 {
         })
     }
 
-    /// Whether the store keeps several writers apart by itself. If not, [`S3Options::single_writer`] was needed to open it.
+    /// Returns `true` if the store itself keeps several writers apart.
+    ///
+    /// If not, [`S3Options::single_writer`] was needed to open it.
     #[must_use]
     pub fn keeps_writers_apart(&self) -> bool {
         self.shared.abilities.conditions != Conditions::Nowhere
     }
 
-    /// The keys of uploads that are under way or that writers left unfinished, each as often as there are uploads of it. The store
-    /// charges for their parts. [`sweep`](Repository::sweep) ends those of writers that are gone.
+    /// The keys of unfinished uploads, whether their writers are at work or gone.
+    ///
+    /// A key occurs once for each upload of it. The store charges for their parts. [`sweep`](Repository::sweep) ends the uploads
+    /// of writers that are gone.
     ///
     /// # Errors
-    /// `Unsupported` where the store cannot list them; `PermissionDenied` where this user may not.
+    /// `Unsupported` if the store cannot list uploads. `PermissionDenied` if this user may not.
     pub async fn unfinished_uploads(&self) -> Result<Vec<Key>> {
         let uploads = self.shared.named(None, self.shared.bucket.uploads().await)?;
         Ok(uploads.into_iter().filter_map(|upload| Key::new(upload.name).ok()).collect())

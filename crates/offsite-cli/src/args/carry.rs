@@ -28,6 +28,9 @@ pub(crate) struct Export {
     /// A file that does not exist yet, or `-` for standard output; what the command says then goes to standard error.
     #[arg(long, value_name = "FILE", value_parser = new_path)]
     pub(crate) to: PathBuf,
+    /// Print what would be done and what it costs; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -62,6 +65,9 @@ pub(crate) struct Import {
     /// An exported restore point, or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
+    /// Print what would be done and what it costs; write nothing. Needs a file, as what was read of standard input is gone.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -77,6 +83,9 @@ pub(crate) struct Map {
     /// The seed: a repository with one job, or the folder of a job in a repository.
     #[arg(value_name = "FOLDER")]
     pub(crate) seed: PathBuf,
+    /// Print what would be done and what it costs; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

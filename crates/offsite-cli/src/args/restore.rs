@@ -44,6 +44,9 @@ pub(crate) struct Restore {
     /// The format of the images.
     #[arg(long, value_name = "FORMAT", default_value = "raw")]
     pub(crate) format: Format,
+    /// Print what would be read and written, and what is known to be damaged; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

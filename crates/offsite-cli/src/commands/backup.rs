@@ -10,7 +10,7 @@ use offsite::retention::Simple;
 use offsite::{BackupJob, FullKind, ImageSource};
 
 use crate::args::{Backup, FormatOf};
-use crate::commands::transform_lines;
+use crate::commands::{planned, transform_lines};
 use crate::config::Config;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
@@ -47,6 +47,9 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         job = job.keep(keep);
     }
     job = job.trust_clock(arguments.trust_clock);
+    if arguments.dry_run {
+        return plan(arguments, &job).await;
+    }
     let backed_up = async { Ok(job.run(arguments.at.unwrap_or_else(place::now)).await?) };
     let what = "no restore point was made; the next backup clears away what had been written";
     let report = Stop::listen()?.cut_off(backed_up, what).await?;
@@ -60,12 +63,28 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
         print::problem(format_args!("machine {} was not backed up: {why}", machine.name));
     }
     for warning in report.machines.iter().flat_map(|machine| &machine.warnings) {
-        print::warning(warning);
+        print::warning(words::image(warning));
     }
     let is_clean = report.transform.is_well()
         && report.failed.is_empty()
         && report.machines.iter().all(|machine| machine.warnings.is_empty());
     Ok(if is_clean { Status::Done } else { Status::Warnings })
+}
+
+/// Tells what the backup would do.
+async fn plan(arguments: &Backup, job: &BackupJob) -> Result<Status, Failure> {
+    let planned = async { Ok(job.plan(arguments.at.unwrap_or_else(place::now)).await?) };
+    let plan = Stop::listen()?.cut_off(planned, planned::NOTHING_WRITTEN).await?;
+    if arguments.json {
+        json::print(&json::planned::backup(arguments.job.as_str(), &plan))?;
+    } else {
+        print::text(planned::backup(arguments.job.as_str(), &plan));
+    }
+    for machine in &plan.failed {
+        let why = words::reason(&machine.why);
+        print::problem(format_args!("machine {} would not be backed up: {why}", machine.name));
+    }
+    Ok(if plan.failed.is_empty() { Status::Done } else { Status::Warnings })
 }
 
 /// The images of each machine, as they are to be read.

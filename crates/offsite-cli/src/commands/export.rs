@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use offsite::Export as ExportJob;
-use offsite::report::{ExportReport, ExportedMachine};
+use offsite::report::ExportReport;
 
 use crate::args::Export;
+use crate::commands::planned;
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
@@ -23,6 +24,17 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
         .progress(progress::bars());
     let to = &arguments.to;
     let is_piped = to.as_os_str() == "-";
+    if arguments.dry_run {
+        let planned = async { Ok(if is_piped { export.plan().await? } else { export.plan_save(to).await? }) };
+        let plan = stop.cut_off(planned, planned::NOTHING_WRITTEN).await?;
+        if arguments.json {
+            json::print(&json::planned::export(arguments.job.as_str(), &plan))?;
+        } else {
+            let local = config.local_time(arguments.job.as_str());
+            print::text(planned::export(arguments.job.as_str(), &plan, to, &local));
+        }
+        return Ok(Status::Done);
+    }
     let report = if is_piped {
         let output = print::raw()?;
         stop.end(async { Ok(export.run(output).await?) }, "what was written is no whole export").await?
@@ -46,17 +58,12 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
 }
 
 fn summary(job: &str, report: &ExportReport, to: &Path, local: &LocalTime) -> String {
-    let machine = |machine: &ExportedMachine| match machine.sequence == report.sequence {
-        true => machine.name.to_string(),
-        false => format!("{} (of #{}, as of {})", machine.name, machine.sequence, local.time(machine.captured)),
-    };
-    let machines: Vec<String> = report.machines.iter().map(machine).collect();
     format!(
         "{job}: restore point #{} of {} to {}\n  machines  {}\n  exported  {}, {} of blocks read, in {}{}, {}\n",
         report.sequence,
         local.time(report.time),
         to.display(),
-        machines.join(", "),
+        planned::exported(&report.machines, report.sequence.0, local),
         render::bytes(report.bytes),
         render::bytes(report.tally.source.bytes_read),
         render::duration(report.tally.duration),

@@ -1,25 +1,42 @@
 //! `offsite import`
 
+use std::fs::File;
 use std::path::Path;
 
 use offsite::Import as ImportJob;
 
 use crate::args::Import;
+use crate::commands::planned;
 use crate::config::Config;
 use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
+    let from = &arguments.from;
+    if arguments.dry_run && from.as_os_str() == "-" {
+        return Err(Failure::WrongUse(
+            "--dry-run needs a file: what it reads of standard input is gone for the import; save the export first"
+                .to_owned(),
+        ));
+    }
     let repository = place::open(&arguments.repo, &config).await?;
     let import =
         ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
-    let from = &arguments.from;
+    if arguments.dry_run {
+        let plan = import.plan(open(from)?, place::now()).await?;
+        if arguments.json {
+            json::print(&json::planned::import(arguments.job.as_str(), &plan))?;
+        } else {
+            let local = config.local_time(arguments.job.as_str());
+            print::text(planned::import(arguments.job.as_str(), &plan, &local));
+        }
+        return Ok(if plan.room.is_enough() { Status::Done } else { Status::Warnings });
+    }
     let report = if from.as_os_str() == "-" {
         import.run(std::io::stdin(), place::now()).await?
     } else {
-        let file = std::fs::File::open(from).map_err(|error| format!("cannot read {}: {error}", from.display()))?;
-        import.run(file, place::now()).await?
+        import.run(open(from)?, place::now()).await?
     };
     if arguments.json {
         json::print(&json::import(arguments.job.as_str(), &report))?;
@@ -40,4 +57,8 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         render::kept(&report.tally),
     ));
     Ok(Status::Done)
+}
+
+fn open(from: &Path) -> Result<File, Failure> {
+    Ok(File::open(from).map_err(|error| format!("cannot read {}: {error}", from.display()))?)
 }

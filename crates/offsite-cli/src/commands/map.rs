@@ -7,6 +7,7 @@ use offsite::{Error, JobName, MapSeed, OpenRepository};
 use offsite_backends::Local;
 
 use crate::args::Map;
+use crate::commands::planned;
 use crate::config::Config;
 use crate::error_text::chain_of;
 use crate::status::{Failure, Status};
@@ -18,6 +19,16 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
     let (seed, seed_job) = seed(&arguments.seed).await?;
     let map = MapSeed::new(&repository, config.folder_of(&arguments.repo, &arguments.job), &seed, seed_job.clone())?
         .progress(progress::bars());
+    if arguments.dry_run {
+        let plan = map.plan(place::now()).await?;
+        if arguments.json {
+            json::print(&json::planned::map(arguments.job.as_str(), seed_job.as_str(), &plan))?;
+        } else {
+            let local = config.local_time(arguments.job.as_str());
+            print::text(planned::map(arguments.job.as_str(), seed_job.as_str(), &seed.location(), &plan, &local));
+        }
+        return Ok(Status::Done);
+    }
     let report = map.run(place::now()).await?;
     if arguments.json {
         json::print(&json::map(arguments.job.as_str(), seed_job.as_str(), &report))?;

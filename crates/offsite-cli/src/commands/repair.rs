@@ -90,13 +90,13 @@ fn summary(arguments: &Repair, report: &RepairReport) -> String {
     }
     for left in &report.left_out {
         let machine = left.machine.as_ref().map_or_else(String::new, |machine| format!(" {machine}"));
-        text.push_str(&format!("  LEFT OUT  #{}{machine}: {}\n", left.sequence, left.why));
+        text.push_str(&format!("  LEFT OUT  #{}{machine}: {}\n", left.sequence, left.reason()));
     }
     for note in &report.notes {
         text.push_str(&format!("  warning   {}\n", words::note(note)));
     }
     for damage in &report.damage {
-        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));
+        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, words::damage(&damage.what)));
         text.push_str(&format!("            {}\n", touches(damage)));
     }
     if let Some(number) = report.head {

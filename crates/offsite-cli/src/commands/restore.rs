@@ -7,6 +7,7 @@ use offsite::report::{RestoreReport, RestoredDisk};
 use offsite::{DiskTarget, Restore as RestoreJob};
 
 use crate::args::Restore;
+use crate::commands::planned;
 use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
@@ -17,7 +18,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     let config = Config::load(config)?;
     let stop = Stop::listen()?;
     let is_piped = arguments.to.as_os_str() == "-";
-    let output = is_piped.then(print::raw).transpose()?;
+    let output = (is_piped && !arguments.dry_run).then(print::raw).transpose()?;
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
     let restore =
@@ -28,6 +29,9 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
             .format(arguments.format.into())
             .progress(progress::bars());
     let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
+    if arguments.dry_run {
+        return plan(arguments, &restore, &config, &stop).await;
+    }
     let restored = async {
         Ok(match output {
             Some(output) => restore.disk_to(DiskTarget::writer(output)).await?,
@@ -48,6 +52,24 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     }
     let is_whole = report.disks.iter().all(|disk| disk.lost.is_empty());
     Ok(if is_whole { Status::Done } else { Status::Warnings })
+}
+
+/// Tells what the restore would do.
+async fn plan(arguments: &Restore, restore: &RestoreJob, config: &Config, stop: &Stop) -> Result<Status, Failure> {
+    let planned = async {
+        Ok(match arguments.to.as_os_str() == "-" {
+            true => restore.plan_disk_to(&DiskTarget::writer(std::io::sink())).await?,
+            false => restore.plan(&arguments.to).await?,
+        })
+    };
+    let plan = stop.cut_off(planned, planned::NOTHING_WRITTEN).await?;
+    if arguments.json {
+        json::print(&json::planned::restore(arguments.machine.as_str(), &plan))?;
+    } else {
+        let local = config.local_time(arguments.job.as_str());
+        print::text(planned::restore(arguments.machine.as_str(), &plan, &local));
+    }
+    Ok(if plan.is_whole() && plan.fits() { Status::Done } else { Status::Warnings })
 }
 
 /// What it means that the command was stopped.

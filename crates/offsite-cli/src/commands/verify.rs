@@ -100,10 +100,10 @@ fn summary(repo: &str, job: &str, report: &VerifyReport, read_data: bool) -> Str
         text.push_str(&format!("  warning   {}\n", words::note(note)));
     }
     for damage in &report.damage {
-        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, damage.what));
+        text.push_str(&format!("  DAMAGED   {}: {}\n", damage.object, words::damage(&damage.what)));
         text.push_str(&format!("            {}\n", touches(damage)));
     }
-    let tells = |damage: &Damage| ["/head/", "/index/"].iter().any(|folder| damage.object.contains(folder));
+    let tells = |damage: &Damage| ["/head/", "/index/"].iter().any(|folder| damage.object.as_str().contains(folder));
     if report.damage.iter().any(tells) {
         text.push_str(&format!(
             "  `offsite repair {repo} \"{job}\"` makes heads and indexes again from their second copies\n"

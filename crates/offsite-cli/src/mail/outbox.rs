@@ -164,9 +164,9 @@ impl Outbox {
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
         // It may have been sent between the two.
-        let is_same = |there: fs::Metadata, here: fs::Metadata| (there.dev(), there.ino()) == (here.dev(), here.ino());
-        match (fs::metadata(&path), file.metadata()) {
-            (Ok(there), Ok(here)) if is_same(there, here) => {}
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        match (fs::metadata(&path).map(identity), file.metadata().map(identity)) {
+            (Ok(there), Ok(here)) if there == here => {}
             _ => return Ok(None),
         }
         let mut bytes = Vec::new();

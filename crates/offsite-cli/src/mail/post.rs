@@ -148,6 +148,7 @@ impl Post<'_> {
         }
     }
 
+    /// Hands a mail to the server of an account.
     async fn hand_over(&self, round: &mut Round, mail: &Mail, account: &Account) -> Result<(), String> {
         let told = |why: String| format!("to {} by {}: {why}", account.recipients(), account.server);
         let message = message(mail, account).map_err(told)?;
@@ -174,21 +175,26 @@ impl Post<'_> {
                 }
             }
         };
-        session.send(&message).await.map_err(told)
+        let refused = session.send(&message).await.map_err(told)?;
+        round.notes.extend(refused.iter().map(|why| format!("mail: {} has refused {why}", account.server)));
+        Ok(())
     }
 }
 
 /// Sends a mail that is for nothing but to see whether mail arrives. It is not kept.
 ///
 /// # Errors
-/// Why it was not sent, and the way out.
+/// Why it was not sent to all recipients, and the way out.
 pub(crate) async fn try_account(account: &Account, mail: &Mail, host: &str, limits: Limits) -> Result<(), String> {
     let message = message(mail, account)?;
     let sending = async {
         let mut session = Session::open(account, host, limits.step).await?;
-        session.send(&message).await?;
+        let refused = session.send(&message).await?;
         session.close().await;
-        Ok(())
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(format!("the server has refused {}", refused.join("; "))),
+        }
     };
     let sent = timeout(limits.all, sending).await;
     sent.unwrap_or_else(|_| Err(format!("it could not be sent within {} s", limits.all.as_secs())))

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use lettre::Message;
 use lettre::message::MultiPart;
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::{Error, commands};
+use lettre::{Address, Message};
 use offsite::model::Timestamp;
 use tokio::time::timeout;
 
@@ -17,6 +17,8 @@ use super::credentials::Login;
 use super::letter::clean;
 use super::outbox::Mail;
 
+/// How long a server's answer to `QUIT` is waited for. Nothing depends on it.
+const LEAVE: Duration = Duration::from_secs(5);
 /// Longer answers of a server are cut off.
 const ANSWER_CHARS_MAX: usize = 300;
 
@@ -24,6 +26,8 @@ const ANSWER_CHARS_MAX: usize = 300;
 pub(super) struct Session {
     connection: AsyncSmtpConnection,
     step: Duration,
+    /// Whether a command may still be without its answer. The next answer would be taken for that of another command.
+    is_broken: bool,
 }
 
 impl Session {
@@ -48,13 +52,16 @@ impl Session {
         let address = (server.host.as_str(), server.port);
         let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(step), &hello, wrapper, None);
         let connection = bounded(step, "the connection", connecting).await?;
-        let mut session = Self { connection, step };
+        let mut session = Self { connection, step, is_broken: false };
         if !server.is_tls && session.connection.can_starttls() {
             let parameters = tls(login.is_some())?;
             bounded(step, "STARTTLS", session.connection.starttls(parameters, &hello)).await?;
         }
-        if let Some(login) = login {
-            session.log_in(login).await?;
+        if let Some(login) = login
+            && let Err(why) = session.log_in(login).await
+        {
+            session.close().await;
+            return Err(why);
         }
         Ok(session)
     }
@@ -62,20 +69,22 @@ impl Session {
     async fn log_in(&mut self, Login { user, password }: Login) -> Result<(), String> {
         const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
         if !self.connection.is_encrypted() {
-            self.connection.abort().await;
             return Err("credentials are sent over TLS only, and the server offers no STARTTLS: write smtps:// in server, have the \
                         server offer STARTTLS, or leave credentials out"
                 .to_owned());
         }
         if self.connection.server_info().get_auth_mechanism(&MECHANISMS).is_none() {
-            self.connection.abort().await;
             return Err(
                 "the server takes no user and password (no AUTH PLAIN or LOGIN): leave credentials out".to_owned()
             );
         }
         let credentials = Credentials::new(user, password);
+        self.is_broken = true;
         match timeout(self.step, self.connection.auth(&MECHANISMS, &credentials)).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => {
+                self.is_broken = false;
+                Ok(())
+            }
             // The server's words are left out: they may repeat what was sent.
             Ok(Err(error)) => Err(match error.status() {
                 Some(code) => format!("the server refused user and password of credentials ({code})"),
@@ -85,27 +94,63 @@ impl Session {
         }
     }
 
-    /// Hands over a message. If this returns without an error, the server has taken it.
+    /// Hands over a message. If this returns without an error, the server has taken it for at least one recipient. Returns the recipients
+    /// whom the server has refused, and why.
     ///
     /// # Errors
-    /// What went wrong.
-    pub(super) async fn send(&mut self, message: &Message) -> Result<(), String> {
-        let bytes = message.formatted();
-        let sending = self.connection.send(message.envelope(), &bytes);
-        bounded(self.step, "the mail", sending).await.map(drop)
+    /// What went wrong. Nobody gets the message.
+    pub(super) async fn send(&mut self, message: &Message) -> Result<Vec<String>, String> {
+        self.is_broken = true;
+        let refused = bounded(self.step, "the mail", hand_over(&mut self.connection, message)).await?;
+        self.is_broken = false;
+        Ok(refused)
     }
 
     /// Whether another message can be handed over.
     pub(super) fn is_usable(&self) -> bool {
-        !self.connection.has_broken()
+        !self.is_broken && !self.connection.has_broken()
     }
 
     /// Takes leave. What has been taken stays taken, whatever the server says to this.
     pub(super) async fn close(mut self) {
         if self.is_usable() {
-            let _ = timeout(self.step, self.connection.quit()).await;
+            let _ = timeout(self.step.min(LEAVE), self.connection.quit()).await;
         }
     }
+}
+
+/// As lettre hands a message over, but that a refused recipient keeps it from no other.
+async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<Vec<String>, Error> {
+    let envelope = message.envelope();
+    let bytes = message.formatted();
+    let mut parameters = Vec::new();
+    let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+    if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !bytes.is_ascii() {
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    connection.command(commands::Mail::new(envelope.from().cloned(), parameters)).await?;
+    let mut refused = Vec::new();
+    let mut last = None;
+    for to in envelope.to() {
+        if let Err(error) = connection.command(commands::Rcpt::new(to.clone(), Vec::new())).await {
+            // Without an answer, the connection is of no use for the others either.
+            if error.status().is_none() {
+                return Err(error);
+            }
+            refused.push(format!("{to}: {}", words(&error)));
+            last = Some(error);
+        }
+    }
+    match last {
+        Some(error) if refused.len() == envelope.to().len() => return Err(error),
+        _ => {}
+    }
+    connection.command(commands::Data).await?;
+    connection.message(&bytes).await?;
+    Ok(refused)
 }
 
 async fn bounded<T>(step: Duration, what: &str, doing: impl Future<Output = Result<T, Error>>) -> Result<T, String> {

@@ -294,6 +294,18 @@ pub struct Policy {
     pub zone: Zone,
 }
 
+impl From<Simple> for Policy {
+    fn from(simple: Simple) -> Self {
+        Self::new(simple)
+    }
+}
+
+impl From<Days> for Policy {
+    fn from(days: Days) -> Self {
+        Self::new(days)
+    }
+}
+
 impl Policy {
     /// A policy that keeps what `regular` says ([`Simple`] or [`Days`]), without long-term retention, in UTC.
     #[must_use]

@@ -1,4 +1,4 @@
-//! A decorator that fails, and waits, on purpose.
+//! A decorator that makes calls fail or wait.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +15,16 @@ use crate::{
     ReadRequest, Reclaim, Repository, Result, Retain, RootFolder, Verb,
 };
 
-/// On which side of a call it fails.
+/// When a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moment {
-    /// Nothing happens, and the call fails.
+    /// Before it does anything.
     Before,
-    /// The call is carried out, and its answer is lost.
+    /// After it is carried out. Its answer is lost.
     After,
 }
 
-/// How long a call waits, on its side of [`Moment`].
+/// How a call waits.
 #[derive(Debug, Clone)]
 enum Wait {
     /// On tokio's clock, which a test may pause.
@@ -32,27 +32,37 @@ enum Wait {
     At(Gate),
 }
 
-/// A failure or delay to come.
+/// A planned failure or delay of calls.
+///
+/// [`Faulty::inject`] applies it. Constructors say what happens, and the other methods say to which calls:
+///
+/// ```
+/// use offsite_repository::testing::Fault;
+/// use offsite_repository::{ErrorKind, Verb};
+///
+/// // The third `finish` from now stores its object, and reports that it does not know.
+/// let fault = Fault::after_calls(2, ErrorKind::Indeterminate).on(Verb::Finish).losing_the_answer();
+/// # let _ = fault;
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// How many calls that match are spared before it.
+    /// The number of matching calls that are spared before it.
     spare: u64,
-    /// The calls that match: this verb, or all.
+    /// The verb that matches. `None` means all verbs.
     verb: Option<Verb>,
-    /// The calls that match: those of objects below this folder, or all. A `list` is of its prefix's folder; a `sweep` is
-    /// of none.
+    /// The folder whose objects match; the root means all. A `list` belongs to the folder of its prefix, a `sweep` to none.
     folder: Prefix,
-    /// The failure; none for a call that is late and succeeds.
+    /// The kind of the failure. `None` for a call that is late and succeeds.
     kind: Option<ErrorKind>,
-    /// On which side of the call.
+    /// When the call fails.
     moment: Moment,
-    /// Whether every matching call from then on fails (the place is gone) or one alone.
+    /// `true` if every later matching call fails as well (the place is gone).
     for_ever: bool,
     wait: Option<Wait>,
     chance: Option<Chance>,
 }
 
-/// Strikes one in so many.
+/// Strikes one call in `one_in`.
 #[derive(Debug, Clone)]
 struct Chance {
     numbers: Numbers,
@@ -60,20 +70,23 @@ struct Chance {
 }
 
 impl Fault {
-    /// The call after the next `spare` ones, of any verb, fails once with `kind`, before anything happens.
+    /// Spares `spare` calls, then fails the next one with `kind`, before it does anything.
     #[must_use]
     pub fn after_calls(spare: u64, kind: ErrorKind) -> Self {
         Self { kind: Some(kind), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones waits for so long on tokio's clock, then succeeds. Where the test has paused that
-    /// clock, no real time passes.
+    /// Spares `spare` calls, then delays the next one, which succeeds.
+    ///
+    /// The delay is on tokio's clock. If the test has paused that clock, no real time passes.
     #[must_use]
     pub fn delaying(spare: u64, delay: Duration) -> Self {
         Self { wait: Some(Wait::For(delay)), ..Self::harmless(spare) }
     }
 
-    /// The call after the next `spare` ones waits until `gate` lets it go on, then succeeds.
+    /// Spares `spare` calls, then holds the next one until `gate` releases it.
+    ///
+    /// The call then succeeds.
     #[must_use]
     pub fn holding(spare: u64, gate: &Gate) -> Self {
         Self { wait: Some(Wait::At(gate.clone())), ..Self::harmless(spare) }
@@ -84,35 +97,37 @@ impl Fault {
         Self { spare, verb, folder: Prefix::root(), kind, moment: Moment::Before, for_ever: false, wait, chance }
     }
 
-    /// Only calls of `verb` match.
+    /// Restricts the fault to calls of `verb`.
     #[must_use]
     pub fn on(mut self, verb: Verb) -> Self {
         self.verb = Some(verb);
         self
     }
 
-    /// Only calls for objects below `folder` match.
+    /// Restricts the fault to calls for objects below `folder`.
     #[must_use]
     pub fn below(mut self, folder: Prefix) -> Self {
         self.folder = folder;
         self
     }
 
-    /// The call does its work before it fails, or waits.
+    /// Lets the call do its work before it fails or waits.
     #[must_use]
     pub fn losing_the_answer(mut self) -> Self {
         self.moment = Moment::After;
         self
     }
 
-    /// Every matching call from then on fails, or waits.
+    /// Applies the fault to every later matching call, too.
     #[must_use]
     pub fn for_ever(mut self) -> Self {
         self.for_ever = true;
         self
     }
 
-    /// Of all matching calls from then on, about one in `one_in` fails, or waits. `seed` tells which.
+    /// Applies the fault to about one in `one_in` of all later matching calls.
+    ///
+    /// `seed` decides which.
     #[must_use]
     pub fn at_random(mut self, seed: u64, one_in: u64) -> Self {
         self.for_ever = true;
@@ -120,7 +135,7 @@ impl Fault {
         self
     }
 
-    /// Whether the fault strikes a call that matches.
+    /// Returns `true` if the fault strikes this matching call.
     fn strikes(&mut self) -> bool {
         if self.spare > 0 {
             self.spare -= 1;
@@ -130,50 +145,57 @@ impl Fault {
     }
 }
 
-/// A repository whose chosen calls fail or are late. They are the same ones each time: chance comes from a seed.
+/// A repository whose chosen calls fail or wait.
 ///
-/// Clones share their faults and their counter. A writer whose call failed is dead, as the contract says.
+/// The same calls fail in each run, as chance comes from a seed. Clones share their faults and their counter. A writer whose call
+/// failed is dead, as the contract says.
 #[derive(Debug, Clone)]
 pub struct Faulty<R> {
     inner: Arc<Inner<R>>,
 }
 
 impl<R: Repository> Faulty<R> {
-    /// A repository without faults so far.
+    /// Wraps `repository`, without faults so far.
     pub fn new(repository: R) -> Self {
         let script = Script { location: repository.location(), scene: Mutex::default() };
         Self { inner: Arc::new(Inner { repository, script: Arc::new(script) }) }
     }
 
-    /// Adds a fault to come. Where several match a call, the one that was added first strikes.
+    /// Adds a fault.
+    ///
+    /// If several faults match a call, the one that was added first strikes.
     pub fn inject(&self, fault: Fault) {
         self.inner.script.lock().faults.push(fault);
     }
 
-    /// Removes all faults to come.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.inner.script.lock().faults.clear();
     }
 
-    /// Says from now on that so many bytes are free. `None` says again what the repository says.
+    /// Reports this many free bytes from now on.
+    ///
+    /// `None` reports again what the repository says.
     pub fn tell_free_bytes(&self, bytes: Option<u64>) {
         self.inner.script.lock().free_bytes = bytes;
     }
 
-    /// How many calls there were, failed ones included: a test learns from it how many places there are to fail at.
+    /// The number of calls so far, failed ones included.
+    ///
+    /// It tells a test at how many places an operation can fail.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.inner.script.lock().calls
     }
 
-    /// How many calls failed on purpose.
+    /// The number of calls that failed on purpose.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.inner.script.lock().failures
     }
 }
 
-/// Out of sight, as which capabilities there are is for `repository` to say.
+/// Implements the capabilities. It is private, as `repository` decides which capabilities there are.
 #[derive(Debug)]
 struct Inner<R> {
     repository: R,
@@ -182,7 +204,7 @@ struct Inner<R> {
 
 #[derive(Debug)]
 struct Script {
-    /// The repository's, for errors.
+    /// The location of the repository, for errors.
     location: String,
     scene: Mutex<Scene>,
 }
@@ -192,7 +214,7 @@ struct Scene {
     faults: Vec<Fault>,
     calls: u64,
     failures: u64,
-    /// What is told to be free, whatever there is.
+    /// The number of free bytes to report, whatever there is.
     free_bytes: Option<u64>,
 }
 
@@ -201,8 +223,9 @@ impl Script {
         self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call for `key`, and waits or fails if it is to before anything happens. Otherwise the answer is to be passed
-    /// through [`Turn::answer`].
+    /// Counts a call for `key`.
+    ///
+    /// It waits or fails if a fault strikes before the call. Otherwise the answer must pass through [`Turn::answer`].
     async fn turn(&self, verb: Verb, key: Option<&Key>) -> Result<Turn> {
         let turn = self.meet(verb, key, |fault| match key {
             Some(key) => fault.folder.contains(key),
@@ -248,12 +271,12 @@ impl Script {
     }
 }
 
-/// What a call meets.
+/// The fault that a call meets.
 #[derive(Debug, Default)]
 struct Turn {
     error: Option<Error>,
     wait: Option<Wait>,
-    /// Whether it meets it after it was carried out.
+    /// `true` if the fault strikes after the call was carried out.
     after: bool,
 }
 

@@ -1,10 +1,14 @@
-//! A call that waits until a test lets it go on.
+//! A gate that holds calls until a test releases them.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Holds calls until a test lets them go, by no clock. Clones are the same gate.
+/// Holds calls until a test releases them.
+///
+/// No clock is involved.
+///
+/// Clones are the same gate. [`Fault::holding`](super::Fault::holding) puts a call behind it.
 ///
 /// ```
 /// use offsite_repository::testing::{Fault, Faulty, Gate, Memory};
@@ -35,18 +39,20 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A gate that is shut.
+    /// A gate that is closed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns when a call has come to the gate; once for each call that does.
+    /// Waits until a call has reached the gate.
+    ///
+    /// It returns once for each such call.
     pub async fn reached(&self) {
         take(&self.sides[0]).await;
     }
 
-    /// Lets one call go on: one that waits, or the next that comes.
+    /// Releases one call: one that waits, or the next that comes.
     pub fn release(&self) {
         self.sides[1].add_permits(1);
     }

@@ -14,32 +14,32 @@ use crate::{
 
 const LOCATION: &str = "memory";
 
-/// What a [`Memory`] can do.
+/// The capabilities and limits of a [`Memory`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// Whether it has [`Links`].
+    /// `true` if it has [`Links`].
     pub links: bool,
-    /// Whether it has [`Reclaim`].
+    /// `true` if it has [`Reclaim`].
     pub reclaim: bool,
-    /// Whether it has [`CloneRange`].
+    /// `true` if it has [`CloneRange`].
     pub clone_range: bool,
-    /// Whether it has [`Patch`].
+    /// `true` if it has [`Patch`].
     pub patch: bool,
-    /// Whether it has [`Retain`].
+    /// `true` if it has [`Retain`].
     pub retain: bool,
-    /// The granularity of punching and cloning.
+    /// The granularity of punching and cloning, in bytes.
     pub granularity_bytes: u64,
-    /// The space for all objects, unfinished ones included. A write beyond it fails with `NoSpace`.
+    /// The space for all objects in bytes, unfinished ones included. A write beyond it fails with `NoSpace`.
     pub capacity_bytes: u64,
-    /// The largest object.
+    /// The length of the largest object, in bytes.
     pub object_bytes_max: u64,
-    /// Whether each call first returns to the scheduler once, so that other tasks and cancellation get in between.
+    /// `true` if each call first yields to the scheduler once, so that other tasks and cancellation can come in between.
     pub yields: bool,
 }
 
 impl Default for MemoryOptions {
-    /// Everything it can do, in 4 KiB granules, without bounds.
+    /// Every capability, in granules of 4 KiB, without limits.
     fn default() -> Self {
         Self {
             links: true,
@@ -120,9 +120,9 @@ impl MemoryOptions {
     }
 }
 
-/// A repository in memory, for tests. Clones are handles of the same store.
+/// A repository in memory, for tests.
 ///
-/// Beside the verbs it has ways to look at what it stores, and to damage that, behind the back of whoever uses it.
+/// Clones are handles of the same store. Besides the verbs, it has methods that inspect or damage what it stores.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub(super) shared: Arc<Shared>,
@@ -138,7 +138,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     // By text and not by `Key`: a folder's first possible key, "folder/", is none.
     pub(super) objects: BTreeMap<String, Object>,
-    /// Bytes that writers at work hold.
+    /// Bytes that unfinished objects take.
     staged_bytes: u64,
     capacity_bytes: Option<u64>,
     clock_unix_secs: Option<i64>,
@@ -150,41 +150,47 @@ pub(super) struct Object {
     /// Numbers of the granules that were punched.
     pub(super) holes: BTreeSet<u64>,
     pub(super) retained_until: Option<i64>,
-    /// Whether it has another name outside.
+    /// `true` if the object has another name outside.
     pub(super) is_linked: bool,
 }
 
 impl Memory {
-    /// An empty store that can do everything.
+    /// An empty store with every capability.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty store.
+    /// An empty store with these options.
     #[must_use]
     pub fn with_options(options: MemoryOptions) -> Self {
         assert!(options.granularity_bytes > 0, "a granule has at least one byte");
         Self { shared: Arc::new(Shared { options, state: Mutex::default() }) }
     }
 
-    /// Changes the space for all objects from now on.
+    /// Changes the space for all objects, in bytes.
     pub fn set_capacity_bytes(&self, capacity_bytes: u64) {
         self.lock().capacity_bytes = Some(capacity_bytes);
     }
 
-    /// Stops the clock of retention at this date. Before, retention goes by the system's clock.
+    /// Sets the clock of retention to this date, and stops it there.
+    ///
+    /// Until then, retention uses the system's clock. The date is in seconds since 1970-01-01T00:00:00Z.
     pub fn set_clock(&self, now_unix_secs: i64) {
         self.lock().clock_unix_secs = Some(now_unix_secs);
     }
 
-    /// The bytes that all objects take, unfinished ones included, holes not.
+    /// The bytes that all objects take.
+    ///
+    /// Unfinished objects count, holes do not.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.lock().used_bytes(self.granule())
     }
 
-    /// Another store with the same objects: what would be left if everybody who uses this one stopped now.
+    /// Another store with the same objects.
+    ///
+    /// It has what would be left if all users of this store stopped now.
     #[must_use]
     pub fn fork(&self) -> Self {
         let state = self.lock();
@@ -197,26 +203,28 @@ impl Memory {
         Self { shared: Arc::new(Shared { options: self.shared.options.clone(), state: Mutex::new(forked) }) }
     }
 
-    /// Another store of the same kind, with these objects.
+    /// Another store with the same options and these objects.
     pub(super) fn with_objects(&self, objects: BTreeMap<String, Object>) -> Self {
         let fork = self.fork();
         fork.replace_objects(objects);
         fork
     }
 
-    /// These objects, in place of those that are there.
+    /// Replaces all objects.
     pub(super) fn replace_objects(&self, objects: BTreeMap<String, Object>) {
         self.lock().objects = objects;
     }
 
-    /// Every object with its content, as it stands.
+    /// Every object with its content.
     #[must_use]
     pub fn contents(&self) -> Vec<(Key, Bytes)> {
         let state = self.lock();
         state.objects.iter().filter_map(|(key, object)| Some((Key::new(key).ok()?, object.bytes.clone()))).collect()
     }
 
-    /// Damages one byte of an object. Returns false if there is no such byte.
+    /// Damages one byte of an object: the byte at `offset` is XORed with `xor`.
+    ///
+    /// Returns `false` if there is no such byte.
     pub fn corrupt(&self, key: &Key, offset: u64, xor: u8) -> bool {
         self.change(key, |bytes| {
             let byte = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset));
@@ -224,7 +232,9 @@ impl Memory {
         })
     }
 
-    /// Cuts an object off. Returns false if it is not that long.
+    /// Cuts an object to `length` bytes.
+    ///
+    /// Returns `false` if it is not that long.
     pub fn truncate(&self, key: &Key, length: u64) -> bool {
         self.change(key, |bytes| match usize::try_from(length) {
             Ok(length) if length <= bytes.len() => {
@@ -235,12 +245,16 @@ impl Memory {
         })
     }
 
-    /// Makes an object vanish, retained or not. Returns false if there is none.
+    /// Deletes an object, even if it is retained.
+    ///
+    /// Returns `false` if there is no such object.
     pub fn remove(&self, key: &Key) -> bool {
         self.lock().objects.remove(key.as_str()).is_some()
     }
 
-    /// Gives an object another name outside of the store, or takes that away. Returns false if there is no such object.
+    /// Gives an object another name outside of the store, or removes that name.
+    ///
+    /// Returns `false` if there is no such object.
     pub fn link(&self, key: &Key, is_linked: bool) -> bool {
         let mut state = self.lock();
         state.objects.get_mut(key.as_str()).map(|object| object.is_linked = is_linked).is_some()
@@ -314,7 +328,7 @@ impl Object {
         answer
     }
 
-    /// Holds that what is written is seen nowhere else.
+    /// Fails if the object has another name, where a write would be seen.
     pub(super) fn refuse_linked(&self, key: &Key, action: &'static str) -> Result<()> {
         if self.is_linked { Err(failed(ErrorKind::Linked, action, key)) } else { Ok(()) }
     }
@@ -333,7 +347,7 @@ impl Object {
     }
 }
 
-/// Why a call for an object failed.
+/// The error of a failed call for an object.
 pub(super) fn failed(kind: ErrorKind, action: &'static str, key: &Key) -> Error {
     Error::new(kind, action).with_key(key).with_location(LOCATION)
 }

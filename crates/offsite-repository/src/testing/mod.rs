@@ -1,9 +1,21 @@
-//! Fakes to test users of a repository with, and the suite that tests implementations.
+//! Test support: the conformance suite for implementations, and fakes for users of a repository.
 //!
-//! - [`Memory`] keeps objects in memory, with every capability, and can be damaged.
-//! - [`Faulty`] makes chosen calls of another repository fail, or late; a [`Gate`] holds them until the test lets them go.
-//! - [`CrashImage`] has its power cut, and shows what may be left.
-//! - [`conformance`] tells whether a repository keeps the contract.
+//! - [`conformance`] checks whether a repository keeps the contract.
+//! - [`Memory`] keeps objects in memory. It has every capability, and tests can damage its objects.
+//! - [`Faulty`] makes chosen calls of another repository fail or come late. A [`Gate`] holds calls until the test releases them.
+//! - [`CrashImage`] simulates power cuts, and shows what they may leave.
+//!
+//! ```
+//! use offsite_repository::testing::{Fault, Faulty, Memory};
+//! use offsite_repository::{ErrorKind, Key, RepositoryExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let repository = Faulty::new(Memory::new());
+//! repository.inject(Fault::after_calls(0, ErrorKind::NoSpace));
+//! let error = repository.put(&Key::new("object").unwrap(), "content".into()).await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::NoSpace);
+//! # });
+//! ```
 
 pub mod conformance;
 mod crash;

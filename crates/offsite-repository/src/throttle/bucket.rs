@@ -1,14 +1,14 @@
-//! Tokens that come at a rate.
+//! A token bucket.
 
 use tokio::time::{Duration, Instant};
 
 /// Parts of a token: with nanoseconds as the unit of time, what comes in is a product of integers, and nothing is rounded.
 const PARTS: i128 = 1_000_000_000;
 
-/// A token bucket that holds what comes in a second. It can owe.
+/// A token bucket that holds the tokens of one second. Its level can be negative.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Tokens a second; none for as many as are asked for.
+    /// Tokens per second. `None` means no limit.
     rate: Option<u64>,
     level_parts: i128,
     filled_at: Instant,
@@ -30,7 +30,7 @@ impl Bucket {
         self.rate = rate;
     }
 
-    /// How long until `tokens` are there, or as many as the bucket holds; none for never, at this rate.
+    /// How long until there are `tokens` tokens, or as many as the bucket holds. `None` means never, at this rate.
     pub(super) fn wait(&mut self, tokens: u64, now: Instant) -> Option<Duration> {
         self.fill(now);
         let Some(rate) = self.rate else { return Some(Duration::ZERO) };
@@ -44,7 +44,7 @@ impl Bucket {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Takes tokens, those too that are not there yet.
+    /// Takes tokens, even if they are not there yet.
     pub(super) fn take(&mut self, tokens: u64, now: Instant) {
         self.fill(now);
         if self.rate.is_some() {

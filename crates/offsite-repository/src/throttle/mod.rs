@@ -1,4 +1,4 @@
-//! A decorator that slows down.
+//! A decorator that limits rates.
 
 mod bucket;
 mod rates;
@@ -18,16 +18,16 @@ use crate::{
     Repository, Result, Retain, RootFolder,
 };
 
-/// A repository that lets calls through at given rates.
+/// A repository that limits the rate of calls and bytes.
 ///
-/// - Calls wait for their turn in the order in which they come. What a second allows may come at once. A call for more than that
-///   waits until a second's worth is there, and the calls after it wait for the rest.
-/// - Ranges, writes and extents pay before the call. A whole read pays after it, as its length is not known before. A failed read
-///   costs a call only.
-/// - What a repository does by itself (clones, punched holes) costs a call and no bytes.
+/// - Calls wait for their turn in the order in which they come. What one second allows may come at once. A larger call waits
+///   until one second's worth is there, and the calls after it wait for the rest.
+/// - Reads of ranges, writes and extents pay before the call. A whole read pays after it, as its length is not known before. A
+///   failed read pays for the call only.
+/// - What the repository does by itself (clones, punched holes) pays for the call, and for no bytes.
 ///
-/// Clones share their rates. A caller can change them at any time, and calls that wait go on at the new rate. It needs a tokio
-/// runtime with its clock enabled.
+/// Clones share their rates. A caller can change the rates at any time, and waiting calls continue at the new rate. It needs a
+/// tokio runtime with its clock enabled.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -56,18 +56,18 @@ struct Inner<R> {
 }
 
 impl<R: Repository> Throttle<R> {
-    /// Slows `repository` down to `rates`.
+    /// Limits the calls of `repository` to `rates`.
     pub fn new(repository: R, rates: ThrottleRates) -> Self {
         Self { inner: Arc::new(Inner { repository, valve: Arc::new(Valve::new(rates)) }) }
     }
 
-    /// The rates now.
+    /// The current rates.
     #[must_use]
     pub fn rates(&self) -> ThrottleRates {
         self.inner.valve.rates()
     }
 
-    /// Changes the rates, for calls that wait too.
+    /// Changes the rates, also for calls that wait.
     pub fn set_rates(&self, rates: ThrottleRates) {
         self.inner.valve.set_rates(rates);
     }

@@ -1,13 +1,14 @@
-//! How fast is too fast.
+//! The rates of a throttle.
 
-/// How fast a [`Throttle`](super::Throttle) lets calls through. A rate of zero stops them until somebody changes it. The default
-/// sets no bounds.
+/// The rates at which a [`Throttle`](super::Throttle) lets calls through.
+///
+/// A rate of zero stops calls until somebody changes it. The default sets no limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleRates {
-    /// Bytes of contents a second, read and written together. `None` sets no bound.
+    /// Bytes of content per second, read and written together. `None` sets no limit.
     pub bytes_per_sec: Option<u64>,
-    /// Calls a second. `None` sets no bound.
+    /// Calls per second. `None` sets no limit.
     pub requests_per_sec: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What calls wait at.
+//! The queue in which calls wait.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -48,7 +48,7 @@ impl Valve {
         self.changed.notify_one();
     }
 
-    /// Returns when a request with so many bytes may be made. Dropped before, it has taken nothing.
+    /// Returns when a request with this many bytes may be made. If the future is dropped before, it has taken nothing.
     pub(super) async fn pass(&self, bytes: u64) {
         let _turn = self.turn.lock().await;
         loop {
@@ -63,7 +63,7 @@ impl Valve {
         }
     }
 
-    /// Takes what a call turned out to have cost; later calls wait for it.
+    /// Takes what a call has cost afterwards. Later calls wait for it.
     pub(super) fn owe(&self, bytes: u64) {
         self.lock().bytes.take(bytes, Instant::now());
     }

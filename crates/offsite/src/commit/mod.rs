@@ -11,6 +11,7 @@ pub(crate) mod point;
 pub(crate) mod read_back;
 pub(crate) mod release;
 pub(crate) mod remove_job;
+pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod selected;
 pub(crate) mod stack;

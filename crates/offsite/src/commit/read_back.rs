@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::plan::{Files, Retired, references};
 use offsite_core::{
-    BlockMap, Chain, Coverage, Head, IndexReference, MachineState, ObjectId, PointKind, RestorePoint, Stored,
+    BlockMap, Chain, Coverage, Head, IndexReference, MachineMap, MachineName, MachineState, ObjectId, PointKind,
+    RestorePoint, Sequence, Stored,
 };
 
 use crate::commit::new_index::NewIndex;
@@ -86,6 +87,65 @@ pub(crate) async fn prove(indexes: &mut Indexes, change: Change<'_>) -> Result<P
     }
     check_live_bytes(head, &files, &before, &after)?;
     Ok(Proven { chain, files })
+}
+
+/// Holds that a reader comes to these states by `chain`, which follows no chain that was proven before: nothing is taken on trust.
+/// `indexes` knows none, so that all are read from the repository.
+///
+/// # Errors
+/// [`Error::Defect`] names the point and the machine; [`Error::Damaged`] if an index cannot be read.
+pub(crate) async fn prove_states(
+    indexes: &mut Indexes,
+    chain: Chain,
+    files: Files,
+    states: &BTreeMap<Sequence, BlockMap>,
+) -> Result<Proven> {
+    steps_to(indexes, &chain, states).await?;
+    Ok(Proven { chain, files })
+}
+
+/// The step of each point, by which `chain` leads to these states.
+///
+/// # Errors
+/// As for [`prove_states`].
+pub(crate) async fn steps_to(
+    indexes: &mut Indexes,
+    chain: &Chain,
+    states: &BTreeMap<Sequence, BlockMap>,
+) -> Result<BTreeMap<Sequence, BlockMap>> {
+    let mut steps = BTreeMap::new();
+    for path in paths(chain) {
+        let mut state = BlockMap::empty();
+        for point in path {
+            let step = indexes.step(point).await?;
+            state = state.overlay(&step);
+            let is_right = |name: &MachineName, machine: &MachineMap| {
+                state.machine(name).is_some_and(|found| found.disks == machine.disks)
+            };
+            let expected = states.get(&point.sequence).into_iter().flat_map(BlockMap::machines);
+            if let Some((name, _)) = expected.clone().find(|(name, machine)| !is_right(name, machine)) {
+                return differs(point, &format!("its state of {name} is another than was found"));
+            }
+            steps.insert(point.sequence, step);
+        }
+    }
+    Ok(steps)
+}
+
+/// The ways on which states are overlaid: each archive alone, from each full onwards, and from it back.
+pub(crate) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
+    let mut paths: Vec<Vec<&RestorePoint>> = chain.archives().iter().map(|archive| vec![archive]).collect();
+    let points = chain.points();
+    for (position, full) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full) {
+        let of = |kind: PointKind| move |point: &&RestorePoint| point.kind == kind;
+        let forward = points[position + 1..].iter().take_while(of(PointKind::Increment));
+        paths.push(std::iter::once(full).chain(forward).collect());
+        let back: Vec<_> = points[..position].iter().rev().take_while(of(PointKind::Rollback)).collect();
+        if !back.is_empty() {
+            paths.push(std::iter::once(full).chain(back).collect());
+        }
+    }
+    paths
 }
 
 /// Lets those files of `retired` live on that a point of `chain` refers to (release rule 4).
@@ -222,7 +282,6 @@ fn differs<T>(point: &RestorePoint, what: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use offsite_core::Sequence;
     use offsite_core::retention::Flags;
 
     use super::*;

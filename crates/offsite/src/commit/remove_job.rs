@@ -24,6 +24,7 @@ use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result};
 
 /// A job that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RemovedJob {
     /// How many restore points it had, archives included.

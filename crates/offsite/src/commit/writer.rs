@@ -429,7 +429,11 @@ pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Hea
     Err(Error::WrongKindOfJob { job: job.clone(), location, role })
 }
 
-async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
+/// Holds that a new folder is not taken for that of another job where names differ by case alone.
+///
+/// # Errors
+/// [`Error::NameTaken`].
+pub(crate) async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
     let jobs = crate::folder::job_folders::names(repository).await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
         Some(other) => {

@@ -6,7 +6,7 @@ use offsite_repository::{ErrorClass, ErrorKind};
 use super::{DamagedPart, Error};
 
 impl Error {
-    /// What the caller can do about it.
+    /// The class of the error: what the caller can do about it.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later, though nobody changes what was asked for and nobody repairs anything.
+    /// Returns `true` if the same call may succeed later, without anybody changing its input or repairing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.class() {
@@ -59,7 +59,7 @@ impl Error {
         }
     }
 
-    /// Whether something was not there as it was stored: it is damaged, or it was let go meanwhile.
+    /// Returns `true` if something was not there as it was stored: it is damaged, or it was released meanwhile.
     pub(crate) fn is_loss(&self) -> bool {
         match self.innermost() {
             // It is no part of a repository.
@@ -70,7 +70,9 @@ impl Error {
         }
     }
 
-    /// What went wrong, where this error is about what that means for a restore.
+    /// The error at the root of this one.
+    ///
+    /// If this error describes the consequence for a restore, it is the error behind that.
     #[must_use]
     pub fn innermost(&self) -> &Self {
         match self {
@@ -79,7 +81,9 @@ impl Error {
         }
     }
 
-    /// The kind of the repository's error behind this one, if one is.
+    /// The kind of the repository's error behind this one.
+    ///
+    /// `None` if there is none.
     #[must_use]
     pub fn repository_kind(&self) -> Option<ErrorKind> {
         match self.innermost() {
@@ -91,7 +95,7 @@ impl Error {
         }
     }
 
-    /// Whether what could not be read is intact, and of a version that this library does not know.
+    /// Returns `true` if what could not be read is intact, but has a version that this library does not know.
     #[must_use]
     pub fn is_of_newer_version(&self) -> bool {
         let Self::Damaged { source: Some(source), .. } = self.innermost() else { return false };
@@ -111,7 +115,9 @@ fn of_kind(kind: ErrorKind) -> ErrorClass {
     }
 }
 
-/// The class of a failed call of the operating system: `other`, unless the place is full.
+/// The class of a failed call of the operating system.
+///
+/// It is `other`, unless the place is full.
 fn of_file(source: Option<&std::io::Error>, other: ErrorClass) -> ErrorClass {
     match source.map(std::io::Error::kind) {
         Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => ErrorClass::FreeSpace,

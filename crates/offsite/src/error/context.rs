@@ -1,4 +1,4 @@
-//! Where an error happened, and how it comes to know.
+//! Where an error happened.
 
 use std::future::Future;
 
@@ -10,21 +10,26 @@ use crate::JobName;
 
 /// A side of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Side {
-    /// What is read from: the source of a copy, the repository of a restore, an export that is imported.
+    /// The side that is read: the source of a copy, the repository of a restore, an export that is imported.
     Source,
-    /// What is written to: the target of a copy, the repository of a backup, the file of an export.
+    /// The side that is written: the target of a copy, the repository of a backup, the file of an export.
     Target,
-    /// A disk image outside of the repositories: what a backup reads, and what a restore writes.
+    /// A disk image outside of the repositories: the input of a backup, or the output of a restore.
     Image,
 }
 
-/// Where an error happened, as far as its variant does not say and as far as it is known. The accessors of [`Error`] read it.
+/// Where an error happened, as far as it is known and the variant does not say it.
+///
+/// The accessors of [`Error`] read it, for example [`Error::side`].
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ErrorPlace(Option<Box<Known>>);
 
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Known {
     side: Option<Side>,
     location: Option<String>,
@@ -34,7 +39,7 @@ struct Known {
     machine: Option<MachineName>,
 }
 
-/// A repository, by which the sides of an operation are told apart: two may be called the same.
+/// A repository. Its id tells the sides of an operation apart, as two repositories may have the same words.
 #[derive(Debug, Clone)]
 pub(crate) struct Located {
     pub(crate) location: String,
@@ -48,7 +53,7 @@ impl From<String> for Located {
 }
 
 impl ErrorPlace {
-    /// A repository, of which nothing more is known.
+    /// A repository of which only this is known.
     pub(crate) fn of(repository: impl Into<Located>) -> Self {
         let Located { location, id } = repository.into();
         Self(Some(Box::new(Known { location: Some(location), repository: id, ..Known::default() })))
@@ -64,7 +69,9 @@ impl ErrorPlace {
 }
 
 impl Error {
-    /// On which side of the operation it happened, if that is known.
+    /// The side of the operation on which the error happened.
+    ///
+    /// `None` if it is unknown.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         let told = match self {
@@ -85,7 +92,9 @@ impl Error {
         told.or_else(|| self.place()?.0.as_ref()?.side)
     }
 
-    /// The repository in words, or the path, if one is known.
+    /// The repository in words, or the path of a file.
+    ///
+    /// `None` if it is unknown.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         let told = match self {
@@ -114,7 +123,9 @@ impl Error {
         told.or_else(|| self.place()?.location())
     }
 
-    /// The key of the object, if it happened at one.
+    /// The key of the object at which the error happened.
+    ///
+    /// `None` if there is none.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -124,7 +135,9 @@ impl Error {
         }
     }
 
-    /// The job, if it happened in one.
+    /// The name of the job in which the error happened.
+    ///
+    /// `None` if it is unknown.
     #[must_use]
     pub fn job(&self) -> Option<&str> {
         let told = match self {
@@ -146,7 +159,9 @@ impl Error {
         told.or_else(|| Some(self.place()?.0.as_ref()?.job.as_ref()?.as_str()))
     }
 
-    /// The machine, if it is about one.
+    /// The name of the machine that the error is about.
+    ///
+    /// `None` if there is none.
     #[must_use]
     pub fn machine(&self) -> Option<&str> {
         let told = match self {
@@ -162,7 +177,7 @@ impl Error {
         told.or_else(|| Some(self.place()?.0.as_ref()?.machine.as_ref()?.as_str()))
     }
 
-    /// Notes the side, unless it is known already.
+    /// Sets the side, unless it is known already.
     pub(crate) fn on(mut self, side: Side) -> Self {
         if self.side().is_none()
             && let Some(place) = self.place_mut()
@@ -172,7 +187,7 @@ impl Error {
         self
     }
 
-    /// Notes the repository, unless a place is known already.
+    /// Sets the repository, unless a place is known already.
     pub(crate) fn at<L: Into<Located>>(mut self, repository: impl FnOnce() -> L) -> Self {
         let Located { location, id } = repository().into();
         let is_it = self.location().is_none_or(|known| known == location);
@@ -184,7 +199,7 @@ impl Error {
         self
     }
 
-    /// Notes the object, unless one is known already.
+    /// Sets the object, unless one is known already.
     pub(crate) fn of_object(mut self, key: &offsite_repository::Key) -> Self {
         if self.key().is_none()
             && let Some(place) = self.place_mut()
@@ -194,7 +209,7 @@ impl Error {
         self
     }
 
-    /// Notes the job, unless one is known already.
+    /// Sets the job, unless one is known already.
     pub(crate) fn in_job(mut self, job: &JobName) -> Self {
         if self.job().is_none()
             && let Some(place) = self.place_mut()
@@ -204,7 +219,7 @@ impl Error {
         self
     }
 
-    /// Notes the machine, unless one is known already.
+    /// Sets the machine, unless one is known already.
     pub(crate) fn of_machine(mut self, machine: &MachineName) -> Self {
         if self.machine().is_none()
             && let Some(place) = self.place_mut()
@@ -214,8 +229,8 @@ impl Error {
         self
     }
 
-    /// Notes the side of an operation that reads from `sources` and writes to `target`, by the repository in which it happened. What
-    /// happened nowhere else has happened at the target.
+    /// Sets the side of an operation that reads from `sources` and writes to `target`, by the repository in which the error
+    /// happened. An error without a place belongs to the target.
     pub(crate) fn between(self, sources: impl IntoIterator<Item = Located>, target: &Located) -> Self {
         let own = self.place().and_then(|place| place.0.as_ref()?.repository);
         let is_there = |there: &Located| match (own, there.id) {
@@ -313,7 +328,7 @@ impl Error {
     }
 }
 
-/// An operation whose errors know where they happened: `tell` adds what the operation knows of that.
+/// An operation whose errors say where they happened. `tell` adds what the operation knows about that.
 pub(crate) fn within<'a, T>(
     tell: impl FnOnce(Error) -> Error + Send + 'a,
     operation: impl Future<Output = Result<T>> + Send + 'a,
@@ -321,7 +336,7 @@ pub(crate) fn within<'a, T>(
     Box::pin(async move { operation.await.map_err(tell) })
 }
 
-/// Adds to an error of the engine where it happened. What is nearer to the fault knows better, so that nothing is written over.
+/// Adds to an error of the engine where it happened. It does not replace what a layer closer to the fault has set.
 pub(crate) trait Within<T> {
     fn on(self, side: Side) -> Result<T>;
     fn at<L: Into<Located>>(self, repository: impl FnOnce() -> L) -> Result<T>;
@@ -347,7 +362,7 @@ impl<T> Within<T> for Result<T> {
     }
 }
 
-/// Adds what was being done to a repository's error.
+/// Adds to an error of a repository what was being done.
 pub(crate) trait Context<T> {
     fn while_doing(self, text: impl FnOnce() -> String) -> Result<T>;
 }

@@ -1,4 +1,4 @@
-//! How errors are made.
+//! Constructors of errors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,18 +13,18 @@ impl Error {
         Self::Repository { while_doing, at: ErrorPlace::default(), source: Box::new(source) }
     }
 
-    /// That an object is damaged, of which nothing more is known.
+    /// The error for a damaged object of which nothing more is known.
     pub(crate) fn damaged(part: DamagedPart, object: impl ToString, repository: impl Into<Located>) -> Self {
         Self::Damaged { part, object: object.to_string(), at: ErrorPlace::of(repository), source: None }
     }
 
-    /// That an export is damaged.
+    /// The error for a damaged export.
     pub(crate) fn bad_export(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let (part, object) = (DamagedPart::Export, "the export".to_owned());
         Self::Damaged { part, object, at: ErrorPlace::default(), source: Some(source.into()) }
     }
 
-    /// Says what is wrong with what is damaged.
+    /// Adds what is wrong with the damaged part.
     pub(crate) fn because(self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         match self {
             Self::Damaged { part, object, at, .. } => Self::Damaged { part, object, at, source: Some(why.into()) },
@@ -82,7 +82,7 @@ impl Error {
         Self::Defect { what: what.to_string(), at: ErrorPlace::default() }
     }
 
-    /// That no machine of a run could be backed up.
+    /// The error for a run in which no machine could be backed up.
     pub(crate) fn no_machine(job: &JobName, mut failed: BTreeMap<MachineName, Self>) -> Self {
         match failed.pop_first() {
             Some((machine, error)) if failed.is_empty() => error.of_machine(&machine),
@@ -95,7 +95,9 @@ impl Error {
     }
 }
 
-/// What is wrong with a file: a limit of this process, where that is the cause, and no fault of the file.
+/// What is wrong with a file.
+///
+/// If a limit of this process is the cause, it says so instead of blaming the file.
 fn detail_of(detail: String, source: Option<&std::io::Error>) -> String {
     let errno = source.and_then(rustix::io::Errno::from_io_error);
     match errno {

@@ -1,4 +1,4 @@
-//! What can go wrong in a job.
+//! The errors of the engine.
 
 mod class;
 mod context;
@@ -23,195 +23,214 @@ pub(crate) use text::causes;
 
 use text::{damaged, each, held_by, kind_of, list, staying, taken, what_is_left, whole_in};
 
-/// The result of an engine's call.
+/// The result of a call of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation failed. The text names the thing; what can be done is told by [`Error::class`], and where it happened by
-/// [`Error::side`] and the other accessors.
+/// The error of a failed operation.
 ///
-/// An error that has a cause does not repeat its text: [`std::error::Error::source`] leads to it.
+/// Act on its accessors, not on its text:
+///
+/// - [`class`](Self::class) says what the caller can do, [`is_retryable`](Self::is_retryable) whether the same call may succeed
+///   later.
+/// - [`side`](Self::side), [`location`](Self::location), [`job`](Self::job), [`machine`](Self::machine) and [`key`](Self::key)
+///   say where it happened.
+///
+/// The text names the thing that failed. It does not repeat the text of its cause, which [`std::error::Error::source`] returns.
+///
+/// ```
+/// use offsite::{Error, ErrorClass};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.class() {
+///         ErrorClass::RetryLater | ErrorClass::Busy => "run it again later",
+///         ErrorClass::FreeSpace => "make room",
+///         ErrorClass::Damaged => "repair, or restore from another point",
+///         _ => "see the message",
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A repository's call failed.
+    /// A call of a repository failed.
     #[error("{while_doing}")]
     #[non_exhaustive]
     Repository {
-        /// What was being done, to which job.
+        /// What was being done, and to which job.
         while_doing: String,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
-        /// The repository's error.
+        /// The error of the repository.
         #[source]
         source: Box<offsite_repository::Error>,
     },
-    /// Something is not what was stored, or not what was exported.
+    /// Something differs from what was stored or exported.
     #[error("{}", damaged(.part, .object, .at))]
     #[non_exhaustive]
     Damaged {
-        /// What of it is damaged, which decides what can be done.
+        /// The damaged part. It decides what can be done.
         part: DamagedPart,
-        /// The object's key; words for what is no object.
+        /// The key of the object, or words for what is no object.
         object: String,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
-        /// What is wrong with it: a format's error, a repository's error, or words.
+        /// What is wrong with it: the error of a format or a repository, or words.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// A place that is no repository.
+    /// The place is not a repository.
     #[error(
         "{location} is no Offsite repository: nothing of one is there. If a drive or share belongs there, it is not mounted"
     )]
     #[non_exhaustive]
     NotARepository {
-        /// The place.
+        /// The place, in words.
         location: String,
     },
-    /// A place with something in it that is no repository.
+    /// The place is not a repository, but is not empty either.
     #[error("{location} is not empty and no Offsite repository (it has {found:?}); choose an empty place")]
     #[non_exhaustive]
     NotEmpty {
-        /// The place.
+        /// The place, in words.
         location: String,
         /// Something that is there.
         found: String,
     },
-    /// A repository where an empty place was expected.
+    /// The place is a repository already, and should have been empty.
     #[error("{location} is a repository already")]
     #[non_exhaustive]
     AlreadyARepository {
-        /// The place.
+        /// The place, in words.
         location: String,
     },
-    /// A place on which two writers would destroy each other's work.
+    /// The place does not keep *create if absent*, so two writers would destroy each other's work.
     #[error(
         "{location} must not hold backups: {seen}, so that two runs would destroy each other's work; choose another place, or, if its \
          backend is your own, let finishing an object fail with AlreadyExists where its name is taken"
     )]
     #[non_exhaustive]
     NamesNotExclusive {
-        /// The place.
+        /// The place, in words.
         location: String,
-        /// What a probe saw there.
+        /// What the probe saw there.
         seen: CreateIfAbsent,
     },
-    /// A copy needs two repositories.
+    /// The source and the target of a copy are the same repository.
     #[error(
         "{source_location} and {target_location} are the same repository; a copy beside its original is no copy: name another target"
     )]
     #[non_exhaustive]
     SameRepository {
-        /// The place read from.
+        /// The place to read from, in words.
         source_location: String,
-        /// The place written to.
+        /// The place to write to, in words.
         target_location: String,
     },
-    /// A copy that would not fit into its target.
+    /// The copy does not fit into its target.
     #[error(
         "the copy was not begun: it would take {} of {location}, and {} are free there{}; make room, or keep fewer restore points",
         Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
     )]
     #[non_exhaustive]
     NoRoom {
-        /// The target.
+        /// The target, in words.
         location: String,
-        /// What the copy would take at its peak.
+        /// The bytes that the copy needs at its peak.
         needed_bytes: u64,
-        /// What is free.
+        /// The bytes that are free.
         free_bytes: u64,
-        /// What is to stay free.
+        /// The bytes that must stay free.
         min_free_bytes: u64,
-        /// In which job.
+        /// The job of the copy.
         at: ErrorPlace,
     },
-    /// None of a copy job's sources can be looked at now.
+    /// None of the sources of a copy job can be read now.
     #[error("no source can be looked at: {why}")]
     #[non_exhaustive]
     NoSource {
-        /// Why, for each of them.
+        /// The reasons, for each source.
         why: String,
-        /// In which job.
+        /// The job of the copy.
         at: ErrorPlace,
     },
-    /// No job of that name has restore points there.
+    /// The repository has no job of that name with restore points.
     #[error("{location} has no job {job:?}{}", list(.known))]
     #[non_exhaustive]
     UnknownJob {
-        /// The name asked for.
+        /// The requested name.
         job: String,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// The jobs that are there.
+        /// The names of the jobs that exist.
         known: Vec<String>,
-        /// On which side.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// No such machine in the job, or in that restore point.
+    /// The job, or the restore point, does not have the machine.
     #[error("{place} has no machine {machine:?}{}", list(.known))]
     #[non_exhaustive]
     UnknownMachine {
-        /// The name asked for.
+        /// The requested name.
         machine: String,
-        /// Where it was looked for.
+        /// Where it was looked for, in words.
         place: String,
-        /// The machines that are there.
+        /// The names of the machines that exist.
         known: Vec<String>,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// No such restore point.
+    /// The job does not have the restore point.
     #[error("job {job} has no restore point {wanted}{}", list(.known))]
     #[non_exhaustive]
     UnknownPoint {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// What was asked for.
+        /// The request, in words.
         wanted: String,
-        /// The restore points that are there.
+        /// The restore points that exist, in words.
         known: Vec<String>,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// The machine has no such disk.
+    /// The machine does not have the disk.
     #[error("machine {machine} has no disk {disk:?}{}", list(.known))]
     #[non_exhaustive]
     UnknownDisk {
-        /// The machine.
+        /// The name of the machine.
         machine: String,
-        /// What was asked for.
+        /// The request, in words.
         disk: String,
-        /// The disks that it has.
+        /// The disks that exist, in words.
         known: Vec<String>,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// Nothing is there yet of which there is to be at least one.
+    /// There is nothing yet of which at least one is needed.
     #[error("there is no {what} yet in {place}")]
     #[non_exhaustive]
     NothingYet {
-        /// What is missing.
+        /// What is missing, in words.
         what: &'static str,
-        /// Where it was looked for.
+        /// Where it was looked for, in words.
         place: String,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// The restore point has only a part of the machine, as a copy was ended before all of it had come.
+    /// The restore point has only a part of the machine, as its copy was cut off.
     #[error("machine {machine} is incomplete in restore point {sequence}; {}", whole_in(.whole))]
     #[non_exhaustive]
     Incomplete {
-        /// The machine.
+        /// The name of the machine.
         machine: String,
-        /// The restore point.
+        /// The number of the restore point.
         sequence: Sequence,
-        /// The newest older restore point that has it whole, with its time.
+        /// The newest older restore point that has the machine complete, with its time. `None` if there is none.
         whole: Option<(Sequence, Timestamp)>,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// A machine of the copy came from a job folder that is none of the job's sources. [`CopyJob::adopt`](crate::CopyJob::adopt) takes
-    /// it over.
+    /// A machine of the copy came from a job folder that is not a source of the job. [`CopyJob::adopt`](crate::CopyJob::adopt)
+    /// takes the machine over.
     #[error(
         "machine {machine:?} of this copy came from a job folder with the id {known}, which is none of the job's sources; the machine of \
          that name in job {job} in {location} is in the folder {found} and may be another one. Copy it under another job name; or, if it \
@@ -219,11 +238,11 @@ pub enum Error {
     )]
     #[non_exhaustive]
     Stranger {
-        /// The machine.
+        /// The name of the machine.
         machine: String,
-        /// The job that has it now.
+        /// The job that has the machine now.
         job: JobName,
-        /// The repository of that job.
+        /// The repository of that job, in words.
         location: String,
         /// The id of the folder that the copy came from.
         known: String,
@@ -234,113 +253,113 @@ pub enum Error {
     #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]
     #[non_exhaustive]
     Busy {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// Who works on it.
+        /// The holder of the job's lease.
         holder: String,
-        /// On which side.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// Another writer took the job over; what this run had not committed is void.
+    /// Another writer has taken the job over. What this run had not committed is void.
     #[error("job {job} was taken over by another writer; nothing of this run's last step was committed")]
     #[non_exhaustive]
     Fenced {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// Whether a commit happened could not be found out.
+    /// A commit may have happened or not, and the engine could not find out.
     #[error("whether job {job} committed head {number} is unknown; run it again: it goes on from what was committed")]
     #[non_exhaustive]
     CommitUnknown {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The head's number.
+        /// The number of the head.
         number: u64,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
-        /// The last error.
+        /// The last error of the repository.
         #[source]
         source: Box<offsite_repository::Error>,
     },
-    /// The caller's gate has ended the operation. Nothing of it is visible.
+    /// The caller's [`Gate`](crate::Gate) ended the operation. Nothing of it is visible.
     #[error("the {task} of job {job} was stopped")]
     #[non_exhaustive]
     Stopped {
         /// The operation.
         task: Task,
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// What a reader needed was released while it read; its pin had been lost.
+    /// A reader lost its pin, and what it needed was released.
     #[error("job {job} has released what this run was reading; start again from a newer restore point")]
     #[non_exhaustive]
     SnapshotExpired {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
     /// A disk image cannot be used.
     #[error("disk image {}: {detail}", .path.display())]
     #[non_exhaustive]
     Image {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// What is wrong, and the way out.
+        /// What is wrong, and the way out, in words.
         detail: String,
-        /// Of which machine, in which job.
+        /// Where it happened.
         at: ErrorPlace,
-        /// The cause.
+        /// The cause. `None` if it is no error of the operating system.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The file of an export cannot be made. There is none of that name, unless it was there before.
+    /// The file of an export cannot be created. No file with that name exists, unless it was there before.
     #[error("export {}: {detail}", .path.display())]
     #[non_exhaustive]
     ExportFile {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong, and the way out.
+        /// What is wrong, and the way out, in words.
         detail: String,
-        /// Of which job.
+        /// Where it happened.
         at: ErrorPlace,
-        /// The cause.
+        /// The cause. `None` if it is no error of the operating system.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// A restore would write over what is there, which was not asked for: [`Restore::overwrite`](crate::Restore::overwrite). Nothing of it
-    /// was changed.
+    /// A restore would overwrite something, and [`Restore::overwrite`](crate::Restore::overwrite) does not allow it. Nothing was
+    /// changed.
     #[error("{}", taken(.path, *.is_device))]
     #[non_exhaustive]
     PathTaken {
         /// The file or block device.
         path: PathBuf,
-        /// Whether it is a block device.
+        /// `true` if it is a block device.
         is_device: bool,
-        /// Of which machine, in which job.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// A file that is to be made, or written over, lies among a repository's own. Nothing was changed there.
+    /// A file to create or to overwrite lies inside a repository. Nothing was changed there.
     #[error(
         "{} lies in the Offsite repository {}, among its own files, and is not written; choose another target",
         .path.display(), .repository.display()
     )]
     #[non_exhaustive]
     InRepository {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The folder of the repository.
         repository: PathBuf,
-        /// Of which machine, in which job.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// What is to be written over is in use. Nothing of it was changed.
+    /// Something to overwrite is in use. Nothing was changed.
     #[error(
         "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
     )]
@@ -348,127 +367,128 @@ pub enum Error {
     InUse {
         /// The file or block device.
         path: PathBuf,
-        /// Who uses it; nobody who could be seen from here, if it is empty.
+        /// The users of it. Empty if none of them can be seen from here.
         holders: Vec<FileUser>,
-        /// Of which machine, in which job.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// A block device cannot hold the disk. Nothing of it was changed.
+    /// A block device is too small for the disk. Nothing was changed.
     #[error(
         "{} has {device_bytes} bytes, and the disk has {disk_bytes}: name a device that is as large, or restore to a file",
         .path.display()
     )]
     #[non_exhaustive]
     DeviceTooSmall {
-        /// The device.
+        /// The path of the device.
         path: PathBuf,
-        /// Its size.
+        /// The size of the device, in bytes.
         device_bytes: u64,
-        /// The size of the disk that was to be restored to it.
+        /// The size of the disk to restore, in bytes.
         disk_bytes: u64,
-        /// Of which machine, in which job.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// A machine's state is damaged where it is stored, and was not restored.
+    /// The stored state of a machine is damaged, and was not restored.
     #[error("machine {machine} is damaged in restore point {sequence}; {}", what_is_left(.intact, *.is_salvageable))]
     #[non_exhaustive]
     MachineDamaged {
-        /// The machine.
+        /// The name of the machine.
         machine: String,
-        /// The restore point.
+        /// The number of the restore point.
         sequence: Sequence,
-        /// The newest restore point in which nothing of it is known to be damaged, with its time. Its blocks were not read.
+        /// The newest restore point in which no damage of the machine is known, with its time. Its blocks were not read.
         intact: Option<(Sequence, Timestamp)>,
-        /// Whether [`Restore::salvage`](crate::Restore::salvage) would restore the rest of it: not without its index.
+        /// `true` if [`Restore::salvage`](crate::Restore::salvage) would restore the rest. It cannot do so without the index.
         is_salvageable: bool,
-        /// What is damaged.
+        /// The damage.
         #[source]
         source: Box<Error>,
     },
-    /// A restore to a block device ended before the device held the disk.
+    /// A restore to a block device ended before all of the disk was written. The device holds a part of it.
     #[error(
         "{} is not restored: it holds a part of the disk now, and elsewhere what was on it before; restore to it again", .path.display()
     )]
     #[non_exhaustive]
     Torn {
-        /// The device.
+        /// The path of the device.
         path: PathBuf,
         /// Why the restore ended.
         #[source]
         source: Box<Error>,
     },
-    /// Of none of a run's machines could all images be read.
+    /// No machine of the run could be backed up, as images could not be read.
     #[error("no machine of job {job} could be backed up{}", each(.failed))]
     #[non_exhaustive]
     NoMachine {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// Its machines, and why each could not.
+        /// Its machines, each with the reason.
         failed: Vec<(MachineName, Error)>,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
-    /// A call of the operating system failed: on a stream that an export or a disk goes through, or for random numbers.
+    /// A call of the operating system failed, on a stream or for random numbers.
     #[error("{while_doing} failed")]
     #[non_exhaustive]
     Io {
         /// What was being done.
         while_doing: &'static str,
-        /// In which job.
+        /// Where it happened.
         at: ErrorPlace,
         /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A job has restore points, where only one without can be filled.
+    /// The job has restore points, and the operation needs a job without any.
     #[error("job {job} in {location} has restore points already; choose another name")]
     #[non_exhaustive]
     JobHasPoints {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The repository.
+        /// The repository, in words.
         location: String,
     },
-    /// A job of that name is of the other kind.
+    /// The existing job with that name is of the other kind.
     #[error("job {job} in {location} is a {} job's folder; choose another name", kind_of(*.role))]
     #[non_exhaustive]
     WrongKindOfJob {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// What the job there is.
+        /// The kind of the existing job.
         role: Role,
     },
-    /// A job's name differs only in case from that of another one, which some file systems and buckets do not tell apart.
+    /// The name of the job differs only in case from that of another job. Some file systems and buckets cannot tell the two
+    /// apart.
     #[error("{location} has a job {other}, and {job} differs from it only in case; choose another name")]
     #[non_exhaustive]
     NameTaken {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// The job that is there.
+        /// The name of the existing job.
         other: JobName,
     },
-    /// A setting that contradicts another one, or the state of the job.
+    /// A setting contradicts another one, or the state of the job.
     #[error("{why}")]
     #[non_exhaustive]
     InvalidSetting {
-        /// Which setting, by the name of the method that takes it.
+        /// The name of the method that takes the setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with it, in words.
         why: String,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
     /// An invariant of this library does not hold. Nothing was changed.
     #[error("defect in Offsite, nothing was changed: {what}; please report it")]
     #[non_exhaustive]
     Defect {
-        /// What does not hold.
+        /// The invariant, in words.
         what: String,
-        /// Where.
+        /// Where it happened.
         at: ErrorPlace,
     },
 }

@@ -1,48 +1,51 @@
-//! What of a repository can be damaged.
+//! The parts of a repository that can be damaged.
 
 use offsite_core::{DiskNumber, MachineName, Sequence};
 
-/// What is damaged. It decides what is lost by that, and what can bring it back.
+/// The damaged part of a repository.
+///
+/// It decides what is lost, and what can repair it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DamagedPart {
-    /// The marker of a repository. [`OpenRepository::recover`](crate::OpenRepository::recover) makes it anew.
+    /// The marker of a repository. [`OpenRepository::recover`](crate::OpenRepository::recover) writes it again.
     Marker,
-    /// A head: what its commit changed. Readers use the head before it; [`Repair`](crate::Repair) makes the folder one that can be
-    /// written again.
+    /// A head, and so what its commit changed. Readers use the head before it. [`Repair`](crate::Repair) makes the folder
+    /// writable again.
     Head,
-    /// All heads of a job folder. [`Repair`](crate::Repair) brings them back from their second copies.
+    /// All heads of a job folder. [`Repair`](crate::Repair) restores them from their second copies.
     Heads,
-    /// An index. [`Repair`](crate::Repair) makes it again from its second copy, or from the backup files.
+    /// An index. [`Repair`](crate::Repair) restores it from its second copy, or rebuilds it from the backup files.
     #[non_exhaustive]
     Index {
-        /// The restore point that needs it.
+        /// The number of a restore point that needs it.
         sequence: Sequence,
     },
-    /// What the indexes of a restore point say together. Another restore point may be intact.
+    /// The state that the indexes of a restore point give together. Another restore point may be intact.
     Point,
-    /// A backup file. [`Verify`](crate::Verify) tells which restore points it touches.
+    /// A backup file. [`Verify`](crate::Verify) lists the restore points that need it.
     File,
-    /// A block in a backup file. [`Verify`](crate::Verify) tells which restore points it touches.
+    /// A block in a backup file. [`Verify`](crate::Verify) lists the restore points that need it.
     #[non_exhaustive]
     Block {
-        /// The machine.
+        /// The machine of the block.
         machine: MachineName,
-        /// The disk.
+        /// The disk of the block.
         disk: DiskNumber,
-        /// The block's number.
+        /// The number of the block on the disk.
         block: u32,
     },
-    /// A seed that was to be taken over. It has to be carried again.
+    /// A seed that should be taken over. It must be carried again.
     Seed,
-    /// An export that was to be imported. It has to be exported again.
+    /// An export that should be imported. It must be exported again.
     Export,
-    /// All of a job folder that could prove a restore point.
+    /// Everything in a job folder that could prove a restore point.
     Folder,
 }
 
 impl DamagedPart {
-    /// Whether it is one object, or has its place in one.
+    /// Returns `true` if the part is an object, or lies in one.
     pub(super) fn is_object(&self) -> bool {
         match self {
             Self::Marker | Self::Head | Self::Heads | Self::Index { .. } | Self::File | Self::Block { .. } => true,

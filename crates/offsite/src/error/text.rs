@@ -1,4 +1,4 @@
-//! The words of errors that need more than a line of format.
+//! Texts of errors that need more than a line of format.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use offsite_core::{MachineName, Role, Sequence, Timestamp};
 use super::{DamagedPart, Error, ErrorPlace};
 use crate::{Bytes, FileUser};
 
-/// An error with what caused it, on one line.
+/// The texts of an error and of its causes, on one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -18,7 +18,7 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// That an object is damaged, and what that means.
+/// The text for a damaged object, and what the damage means.
 pub(super) fn damaged(part: &DamagedPart, object: &str, at: &ErrorPlace) -> String {
     let object = match part {
         DamagedPart::Block { machine, disk, block } => {
@@ -49,7 +49,7 @@ pub(super) fn held_by(holders: &[FileUser]) -> String {
     }
 }
 
-/// What is left of a damaged machine.
+/// The text for what is left of a damaged machine.
 pub(super) fn what_is_left(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> String {
     let other = match intact {
         Some((sequence, time)) => {
@@ -64,7 +64,7 @@ pub(super) fn what_is_left(intact: &Option<(Sequence, Timestamp)>, is_salvageabl
     format!("{other}; {rest}")
 }
 
-/// What a restore would write over.
+/// The text for what a restore would overwrite.
 pub(super) fn taken(path: &Path, is_device: bool) -> String {
     let path = path.display();
     match is_device {
@@ -77,7 +77,7 @@ pub(super) fn taken(path: &Path, is_device: bool) -> String {
     }
 }
 
-/// What a job is.
+/// The name of a job's kind.
 pub(super) fn kind_of(role: Role) -> &'static str {
     match role {
         Role::Backup => "backup",
@@ -85,7 +85,7 @@ pub(super) fn kind_of(role: Role) -> &'static str {
     }
 }
 
-/// Which older restore point has a machine whole.
+/// The text for the older restore point that has a machine complete.
 pub(super) fn whole_in(whole: &Option<(Sequence, Timestamp)>) -> String {
     match whole {
         Some((sequence, time)) => format!("restore point {sequence}, of {time}, has it whole"),
@@ -93,15 +93,15 @@ pub(super) fn whole_in(whole: &Option<(Sequence, Timestamp)>) -> String {
     }
 }
 
-/// How many names an error lists.
+/// The number of names that an error lists at most.
 const KNOWN_MAX: usize = 12;
 
-/// What is to stay free, in words.
+/// The text for how much must stay free.
 pub(super) fn staying(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { format!(", of which {} are to stay free", Bytes(bytes)) }
 }
 
-/// A line each.
+/// One line for each machine.
 pub(super) fn each(failed: &[(MachineName, Error)]) -> String {
     let lines = failed.iter().take(KNOWN_MAX).map(|(name, error)| format!("\n  {name}: {}", causes(error)));
     let more = failed.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0);

@@ -155,6 +155,21 @@ impl Export {
         })
     }
 
+    /// What [`Export::save`] to `to` would write, as [`Export::plan`] tells it, if there can be such a file.
+    ///
+    /// # Errors
+    /// As for [`Export::save`], but for reading blocks and for writing.
+    pub fn plan_save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportPlan>> {
+        let examined = || {
+            let path = to.to_owned();
+            blocking(move || Partial::examine_in_folder(&path, Content::Export, Replace::Never))
+        };
+        within(|error| self.tell(error), async move {
+            examined().await??;
+            self.plan().await
+        })
+    }
+
     fn tell(&self, error: Error) -> Error {
         let error = match error {
             Error::Io { .. } | Error::InRepository { .. } => error.on(Side::Target),
@@ -259,6 +274,7 @@ impl Export {
 
 /// What an export would have and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportPlan {
     /// The newest of the restore points that the machines' states are taken from.

@@ -1,5 +1,7 @@
 //! Imports: an exported restore point becomes the first of a chain.
 
+mod plan;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -10,14 +12,15 @@ use offsite_core::format::backup_file::{BackupFileHeader, region_bytes};
 use offsite_core::format::index::INDEX_BYTES_MAX;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, FormatError, Kind, WireFormat, decode_record};
-use offsite_core::plan::{Address, Placement, Placer, sync};
+use offsite_core::plan::{Address, Cost, Placement, Placer, Plan, sync};
 use offsite_core::retention::Flags;
-use offsite_core::{BlockMap, Index, PointKind, Role, Status, Timestamp};
+use offsite_core::{BlockMap, Head, Index, MachineName, MachineNumber, ObjectId, PointKind, Role, Status, Timestamp};
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::new_index::{PointIndex, number_machines};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::read_back::check_step;
+use crate::commit::room::Room;
 use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::disks::disks_of;
@@ -28,6 +31,8 @@ use crate::reader::job_folder::JobFolder;
 use crate::report::{BlockTraffic, ImportReport, Tally};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
+
+pub use plan::ImportPlan;
 
 /// An import of an exported restore point.
 ///
@@ -74,7 +79,8 @@ impl Import {
     ///
     /// # Errors
     /// [`Error::Damaged`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Io`] if
-    /// `reader` fails; [`Error::JobHasPoints`] if the job has restore points; those of the repository.
+    /// `reader` fails; [`Error::JobHasPoints`] if the job has restore points; [`Error::NoRoom`] if the repository tells that it has no
+    /// room for the export; those of the repository.
     pub fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
         self.run_from(Source::new(reader), now)
     }
@@ -82,19 +88,29 @@ impl Import {
     fn run_from(&self, mut source: Source, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
         within(|error| self.tell(error), async move {
             let (header, index) = start(&mut source).await?;
-            match JobFolder::open(&self.repository, &self.job).await {
-                Ok(folder) => self.refuse_points(folder.chain().latest().is_some())?,
-                Err(Error::UnknownJob { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let block_size = index.block_size;
-            let clock = ClockRule::default();
-            let settings =
-                WriterSettings { role: Role::Copy, block_size, lease_duration: self.lease_duration, now, clock };
+            self.folder().await?;
+            let settings = self.settings(&index, now);
             let mut writer = Writer::open(self.repository.clone(), &self.job, settings, self.progress.as_ref()).await?;
             let result = self.run_with(&mut writer, &mut source, header, index).await;
             writer.close(result).await
         })
+    }
+
+    /// The folder that is there already, if it may be imported to.
+    async fn folder(&self) -> Result<Option<JobFolder>> {
+        match JobFolder::open(&self.repository, &self.job).await {
+            Ok(folder) => {
+                self.refuse_points(folder.chain().latest().is_some())?;
+                Ok(Some(folder))
+            }
+            Err(Error::UnknownJob { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn settings(&self, index: &Index, now: Timestamp) -> WriterSettings {
+        let (block_size, lease_duration) = (index.block_size, self.lease_duration);
+        WriterSettings { role: Role::Copy, block_size, lease_duration, now, clock: ClockRule::default() }
     }
 
     fn tell(&self, error: Error) -> Error {
@@ -114,22 +130,13 @@ impl Import {
     ) -> Result<ImportReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
-        let head = writer.head();
+        let head = writer.head().clone();
         self.refuse_points(head.chain.latest().is_some())?;
         let block_size = index.block_size;
+        let Prepared { header: output_header, mut plan, cost, numbers } =
+            self.prepare(&head, &header, &index, || writer.mint());
+        Room::of(&self.repository, &cost, 0).await?.require(&self.repository)?;
         let names: Vec<_> = index.machines.iter().map(|(state, _)| state.name.clone()).collect();
-        let (_, numbers) = number_machines(&head.machines, names.iter());
-        let output_header = OutputHeader {
-            folder: head.folder,
-            sequence: head.next_sequence,
-            time: index.time,
-            block_size,
-            alignment_bytes: head.alignment_bytes,
-            machines: names.iter().map(|name| (name.clone(), numbers[name])).collect(),
-            disks: disks_of(&index.map),
-        };
-        let placement = output_header.placement(&self.repository);
-        let mut plan = sync(&BlockMap::empty(), &index.map, placement, || writer.mint());
         let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
         let file_start = source.bytes();
         let layout = writer.layout().clone();
@@ -173,9 +180,7 @@ impl Import {
         };
         check_step(&BlockMap::empty(), &plan.index, &index.map)?;
         let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);
-        let moves = std::mem::take(&mut plan.moves).len() as u64;
-        let mut planned = plan.cost();
-        (planned.blocks, planned.bytes_read) = (moves, header.file_bytes);
+        plan.moves = Vec::new();
         let addition = Addition {
             rollback: None,
             point,
@@ -187,8 +192,28 @@ impl Import {
         let point = commit_point(writer, &mut indexes, addition).await?;
         let source = BlockTraffic { bytes_read: file_bytes, ..BlockTraffic::default() };
         let target = BlockTraffic::between(before, self.repository.block_counts());
-        let tally = Tally { planned, source, target, duration: start.elapsed() };
+        let tally = Tally { planned: cost, source, target, duration: start.elapsed() };
         Ok(ImportReport { job: header.job, sequence: point.sequence, time: point.time, machines: names, tally })
+    }
+
+    /// What an export brings to the folder of this head.
+    fn prepare(&self, head: &Head, header: &ExportHeader, index: &Index, mint: impl FnMut() -> ObjectId) -> Prepared {
+        let names = index.machines.iter().map(|(state, _)| &state.name);
+        let (_, numbers) = number_machines(&head.machines, names.clone());
+        let output_header = OutputHeader {
+            folder: head.folder,
+            sequence: head.next_sequence,
+            time: index.time,
+            block_size: index.block_size,
+            alignment_bytes: head.alignment_bytes,
+            machines: names.map(|name| (name.clone(), numbers[name])).collect(),
+            disks: disks_of(&index.map),
+        };
+        let plan = sync(&BlockMap::empty(), &index.map, output_header.placement(&self.repository), mint);
+        let mut cost = plan.cost();
+        // The export is read as a whole, in one pass.
+        (cost.bytes_read, cost.read_requests) = (header.file_bytes, 0);
+        Prepared { header: output_header, plan, cost, numbers }
     }
 
     fn refuse_points(&self, has_points: bool) -> Result<()> {
@@ -204,6 +229,15 @@ impl std::fmt::Debug for Import {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Import").field("job", &self.job).finish_non_exhaustive()
     }
+}
+
+/// What an export brings, before any of it is.
+struct Prepared {
+    header: OutputHeader,
+    plan: Plan,
+    cost: Cost,
+    /// The number of each machine here.
+    numbers: BTreeMap<MachineName, MachineNumber>,
 }
 
 /// Reads header and index.
@@ -262,12 +296,15 @@ async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> 
 /// Reads the end, and holds that it is that of what was read, and that nothing comes after it.
 async fn end(source: &mut Source, header: &ExportHeader, frames: u64) -> Result<()> {
     let expected = ExportEnd { id: header.id, frames, bytes: source.bytes(), checksum: source.checksum() };
-    let found = record(source, Kind::ExportEnd).await?;
-    let found: ExportEnd = decode_record(Kind::ExportEnd, &found).map_err(Error::bad_export)?;
-    if found != expected {
+    if read_end(source).await? != expected {
         return Err(Error::bad_export(FormatError::Checksum("export")));
     }
     source.end().await
+}
+
+async fn read_end(source: &mut Source) -> Result<ExportEnd> {
+    let found = record(source, Kind::ExportEnd).await?;
+    decode_record(Kind::ExportEnd, &found).map_err(Error::bad_export)
 }
 
 /// The bytes of one record in its envelope.

@@ -43,6 +43,7 @@ pub struct MapSeed {
 
 /// What mapping a seed would cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MapPlan {
     /// Restore points that are taken over.
@@ -153,8 +154,8 @@ impl MapSeed {
     /// What the seed has, if it can be taken over.
     async fn contents(&self, seed: &JobFolder) -> Result<Contents> {
         seed.point(PointSelector::Latest)?;
-        if let Some(why) = seed.damaged_heads().first() {
-            return Err(damaged_seed(seed).because(format!("what it committed last is lost: {why}")));
+        if let Some(head) = seed.damaged_heads().first() {
+            return Err(damaged_seed(seed).because(format!("what it committed last is lost: {head}")));
         }
         match JobFolder::open(&self.repository, &self.job).await {
             Ok(folder) => refuse_points(&folder.chain().clone(), &self.job, &self.repository)?,

@@ -13,6 +13,8 @@ use crate::files::in_use::refuse_file as refuse_file_in_use;
 use crate::job_name::MARKER;
 use crate::{Error, ErrorPlace, Result};
 
+const NO_FOLDER: &str = "its folder does not exist";
+
 /// What a file is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -81,12 +83,7 @@ impl Partial {
     /// Makes `PATH.partial`, in place of one that an earlier run left. Refuses if `PATH` is there, or if it is to be replaced and is no
     /// file, or is in use; and a place in a job folder of a repository.
     pub(crate) fn create(path: &Path, content: Content, replace: Replace) -> Result<(Self, File)> {
-        refuse_repository(path)?;
-        let old = match (path.symlink_metadata(), replace) {
-            (Err(_), _) => None,
-            (Ok(_), Replace::Never) => return Err(content.taken(path)),
-            (Ok(_), Replace::WhenWhole) => Some(Old::look(path)?),
-        };
+        let old = Self::look(path, content, replace)?;
         // Behind a link, the file that it leads to is replaced, and the link stays.
         let path = old.as_ref().map_or(path, |old| &old.path);
         let mut partial = path.as_os_str().to_owned();
@@ -106,6 +103,32 @@ impl Partial {
         Ok((new, file))
     }
 
+    /// Refuses what [`Partial::create`] refuses before it makes anything. Whether the folder is there is for the caller: it may be made.
+    pub(crate) fn examine(path: &Path, content: Content, replace: Replace) -> Result<()> {
+        Self::look(path, content, replace).map(drop)
+    }
+
+    /// As [`Partial::examine`], and refuses a path in no folder.
+    pub(crate) fn examine_in_folder(path: &Path, content: Content, replace: Replace) -> Result<()> {
+        Self::examine(path, content, replace)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match folder.metadata() {
+            Ok(folder) if folder.is_dir() => Ok(()),
+            Ok(_) => Err(content.error(path, "it cannot be created", Some(ErrorKind::NotADirectory.into()))),
+            Err(error) => Err(content.error(path, NO_FOLDER, Some(error))),
+        }
+    }
+
+    /// The file that is to be replaced, if one is there.
+    fn look(path: &Path, content: Content, replace: Replace) -> Result<Option<Old>> {
+        refuse_repository(path)?;
+        match (path.symlink_metadata(), replace) {
+            (Err(_), _) => Ok(None),
+            (Ok(_), Replace::Never) => Err(content.taken(path)),
+            (Ok(_), Replace::WhenWhole) => Old::look(path).map(Some),
+        }
+    }
+
     fn open_locked(path: &Path, partial: &Path, content: Content) -> Result<File> {
         loop {
             let mut options = OpenOptions::new();
@@ -114,7 +137,7 @@ impl Partial {
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(partial).map_err(|error| {
                 let detail = match error.kind() {
-                    ErrorKind::NotFound => "its folder does not exist",
+                    ErrorKind::NotFound => NO_FOLDER,
                     ErrorKind::PermissionDenied => "no permission to write in its folder",
                     _ => "it cannot be created",
                 };

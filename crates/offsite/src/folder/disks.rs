@@ -6,6 +6,7 @@ use offsite_core::{BlockMap, DiskIdentity, DiskMap, DiskNumber, MachineMap, Mach
 
 /// A disk of a restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DiskSummary {
     /// Its number in its machine.

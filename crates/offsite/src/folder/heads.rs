@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::error::Context;
 use crate::folder::layout::{Layout, head_number, head_second_copy_number};
+use crate::report::DamagedHead;
 use crate::seams::is_broken;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
@@ -35,8 +36,8 @@ pub(crate) struct Heads {
 #[derive(Debug, Clone)]
 pub(crate) struct Newest {
     pub(crate) head: Head,
-    /// Heads with greater numbers that are damaged.
-    pub(crate) damaged: Vec<(u64, String)>,
+    /// Heads with greater numbers that are damaged. The highest comes first.
+    pub(crate) damaged: Vec<DamagedHead>,
 }
 
 impl Heads {
@@ -51,9 +52,14 @@ impl Heads {
         Ok(heads.iter().filter_map(|object| head_number(&object.key)).collect())
     }
 
+    /// The key of a head.
+    pub(crate) fn key(&self, number: u64) -> Result<Key> {
+        self.layout.head(number)
+    }
+
     /// One head.
     pub(crate) async fn load(&self, number: u64) -> Result<Head> {
-        let key = self.layout.head(number)?;
+        let key = self.key(number)?;
         let invalid = |why: String| FormatError::Invalid { what: "head", why };
         let head = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
             // Longer than any head, or unreadable where it lies.
@@ -81,7 +87,12 @@ impl Heads {
                 match self.load(number).await {
                     Ok(head) => return Ok(Some(Newest { head, damaged })),
                     Err(error @ Error::Damaged { .. }) => {
-                        damaged.push((number, error.to_string()));
+                        damaged.push(DamagedHead {
+                            number,
+                            key: self.key(number)?,
+                            location: self.repository.location(),
+                            why: (&error).into(),
+                        });
                         last.get_or_insert(error);
                     }
                     // Someone trimmed old heads meanwhile; a newer one is there.
@@ -104,9 +115,8 @@ impl Heads {
     /// The newest head, if none after it is damaged: what a writer must build on.
     pub(crate) async fn newest_intact(&self) -> Result<Option<Head>> {
         match self.newest().await? {
-            // The highest comes first. What a device reads wrong once and right the next time is what was stored: its checksum
-            // says so.
-            Some(Newest { damaged, .. }) if !damaged.is_empty() => self.load(damaged[0].0).await.map(Some),
+            // What a device reads wrong once and right the next time is what was stored: its checksum says so.
+            Some(Newest { damaged, .. }) if !damaged.is_empty() => self.load(damaged[0].number).await.map(Some),
             newest => Ok(newest.map(|newest| newest.head)),
         }
     }

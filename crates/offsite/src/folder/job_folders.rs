@@ -16,6 +16,7 @@ const LOOKED_AT: usize = 16;
 
 /// The folders at the root of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct JobFolders {
     /// The jobs, by name.
@@ -29,6 +30,7 @@ pub struct JobFolders {
 
 /// A folder that cannot be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ClosedFolder {
     /// Its name.

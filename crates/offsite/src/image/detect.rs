@@ -8,6 +8,7 @@ use std::path::Path;
 use offsite_core::ImageFormat;
 
 use super::signature::{Signature, signature};
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// Guesses the format of an image of which nothing is known yet.
@@ -34,18 +35,13 @@ pub(super) fn guess(path: &Path, file: &File) -> Result<ImageFormat> {
 ///
 /// Whoever runs in the machine can have written that to the disk, so it is no reason to read it otherwise. Archives are not told of:
 /// they lie on disks for good reasons.
-pub(super) fn contradiction(path: &Path, file: &File) -> Result<Option<String>> {
+pub(super) fn contradiction(path: &Path, file: &File) -> Result<Option<ImageWarning>> {
     let name = match looks_like(path, file)? {
         Some(Signature::Qcow2) => "qcow2",
         Some(Signature::Image(name)) => name,
         Some(Signature::Packed(_)) | None => return Ok(None),
     };
-    Ok(Some(format!(
-        "disk image {} begins like a {name} image, and was a raw disk until now; it was backed up as the raw disk that it was, as its \
-         machine can write such a beginning. If you converted it, say so once (--format MACHINE:DISK:FORMAT); if its bytes are \
-         the disk, --format raw ends this warning",
-        path.display()
-    )))
+    Ok(Some(ImageWarning::LooksLike { location: path.display().to_string(), format: name.to_owned() }))
 }
 
 fn looks_like(path: &Path, file: &File) -> Result<Option<Signature>> {

@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::report::ImageWarning;
+
 /// A disk to read, for a backup job.
 ///
 /// Offsite has images of its own, for files and block devices ([`ImageSource::new`](crate::ImageSource::new)). Implement this trait
@@ -71,11 +73,12 @@ pub trait DiskImage: fmt::Debug + Send + Sync {
     /// Whatever keeps the image from reading all of them. What `buffer` holds then does not matter.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Looks, when all has been read, whether what was read is one state of the disk. A text is a warning in the report of the run.
+    /// Looks, when all has been read, whether what was read is one state of the disk. A warning is in the report of
+    /// the run.
     ///
     /// # Errors
     /// That what was read is no state of the disk, as the image has another length, or is another one by now.
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         Ok(None)
     }
 }
@@ -97,7 +100,7 @@ impl<T: DiskImage + ?Sized> DiskImage for Arc<T> {
         (**self).read_at(offset, buffer)
     }
 
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         (**self).settle()
     }
 }

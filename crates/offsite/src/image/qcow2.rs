@@ -15,6 +15,7 @@ use imago::{
 use super::watch::Watch;
 use super::{DiskImage, DiskSink, EMPTY, ImageSink, Trust, check_size, qcow2_bounds};
 use crate::files::partial::{Content, Partial, Replace};
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// A qcow2 image to read.
@@ -81,7 +82,7 @@ impl DiskImage for Qcow2Image {
         Ok(self.watches.iter().try_for_each(Watch::check_length)?)
     }
 
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         let mut note = None;
         for watch in &self.watches {
             note = note.or(watch.settle()?);

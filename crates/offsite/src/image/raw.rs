@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::watch::Watch;
 use super::{DiskImage, EMPTY};
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// A raw image to read.
@@ -67,7 +68,7 @@ impl DiskImage for RawImage {
         })?)
     }
 
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         Ok(self.watch.settle()?)
     }
 }

@@ -164,9 +164,9 @@ impl DiskImage for Broken {
         Ok(())
     }
 
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        Ok((self.fault == Fault::Warning).then(|| "it was written to".to_owned()))
+        Ok((self.fault == Fault::Warning).then(|| ImageWarning::Custom { text: "it was written to".to_owned() }))
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::detect::length;
+use crate::report::ImageWarning;
 use crate::{Error, Result};
 
 /// One file of an image, and what it was like when it was opened.
@@ -75,11 +76,11 @@ impl Watch {
         Err(Error::image(&self.path, detail, None))
     }
 
-    /// Looks at the file again when all of it has been read: in words, that it was written to meanwhile, if it was.
+    /// Looks at the file again when all of it has been read: it may have been written to meanwhile.
     ///
     /// # Errors
     /// [`Error::Image`] if it has another length, or if its path leads to another file.
-    pub(super) fn settle(&self) -> Result<Option<String>> {
+    pub(super) fn settle(&self) -> Result<Option<ImageWarning>> {
         self.check_length()?;
         let replaced = |error| {
             let detail = "it was replaced or removed while it was read; run the backup again when nothing changes it";
@@ -93,12 +94,6 @@ impl Watch {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|error| Error::image(&self.path, "it cannot be examined", Some(error)))?;
         let is_written = metadata.is_file() && (metadata.mtime(), metadata.mtime_nsec()) != self.modified;
-        Ok(is_written.then(|| {
-            format!(
-                "disk image {} was written to while it was read, so the restore point may hold parts of two moments; back up a \
-                 snapshot of it",
-                self.path.display()
-            )
-        }))
+        Ok(is_written.then(|| ImageWarning::WrittenTo { location: self.path.display().to_string() }))
     }
 }

@@ -31,10 +31,24 @@ use method::Making;
 use points::{Place, Points};
 use store::{Before, Images, StoredStep, store_blocks};
 
-/// A primary backup job: each run makes one restore point of its machines from their disk images.
+/// A backup job: each run makes one restore point of its machines from their disk images.
 ///
-/// The first is a full; later ones store the blocks that changed, and are what the [`BackupMethod`] makes of them. The images must not change while they are read: back up
-/// snapshots of machines that run.
+/// The first point is a full. Later runs store the blocks that changed, and the [`BackupMethod`] decides what they make of them.
+/// An image must not change while it is read, so back up snapshots of running machines.
+///
+/// ```
+/// use offsite::retention::Simple;
+/// use offsite::{BackupJob, ImageSource, JobName, MachineName, OpenRepository, Timestamp};
+///
+/// async fn back_up(repository: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
+///     let job = BackupJob::new(repository, JobName::new("nightly")?)
+///         .machine(MachineName::new("web01")?, vec![ImageSource::new("/var/lib/vm/web01.qcow2")])
+///         .keep(Simple::new(14)?);
+///     let report = job.run(Timestamp::parse("2026-11-22T20:00:00Z")?).await?;
+///     println!("restore point {}: {} bytes stored", report.sequence, report.stored_bytes);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct BackupJob {
     repository: OpenRepository,
@@ -51,7 +65,9 @@ pub struct BackupJob {
 }
 
 impl BackupJob {
-    /// A job that writes to the folder of its name in `repository`. It keeps every restore point, unless told otherwise.
+    /// A job that writes to the folder `job` in `repository`.
+    ///
+    /// By default it keeps every restore point.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self {
@@ -69,85 +85,93 @@ impl BackupJob {
         }
     }
 
-    /// Adds a machine with its disks, in order.
+    /// Adds a machine with its disk images, in the order of its disks.
     #[must_use]
     pub fn machine(mut self, name: MachineName, disks: Vec<ImageSource>) -> Self {
         self.machines.push((name, disks));
         self
     }
 
-    /// The tags of a machine and the containers that it is in, by which copy jobs select. They are in place of what is known of it;
-    /// of a machine that is not named here that stays.
+    /// Sets the tags of a machine, and the containers that it is in.
+    ///
+    /// Copy jobs select machines by them. They replace what is known of the machine. Machines without a call keep their labels.
     #[must_use]
     pub fn labels(mut self, name: MachineName, labels: Labels) -> Self {
         self.labels.insert(name, labels);
         self
     }
 
-    /// Whether the clock is right, whatever the job has known before. See [`Transforms::trusts_clock`].
+    /// Sets whether to trust the clock, whatever the job has known before.
+    ///
+    /// See [`Transforms::trusts_clock`].
     #[must_use]
     pub fn trust_clock(mut self, trusts_clock: bool) -> Self {
         self.transforms.trusts_clock = trusts_clock;
         self
     }
 
-    /// The size of the blocks, for a job that has no restore point yet.
+    /// Sets the block size of a job that has no restore point yet.
     #[must_use]
     pub fn block_size(mut self, block_size: BlockSize) -> Self {
         self.block_size = Some(block_size);
         self
     }
 
-    /// How the chain grows and ages, from the next run on.
+    /// Sets how the chain grows and ages, from the next run on.
     #[must_use]
     pub fn method(mut self, method: BackupMethod) -> Self {
         self.method = method;
         self
     }
 
-    /// Makes the point of the next run a full. A job's first point is one in any case, and read as a whole.
+    /// Makes the point of the next run a full.
+    ///
+    /// The first point of a job is a full in any case. It is read as a whole.
     #[must_use]
     pub fn full(mut self, full: FullKind) -> Self {
         self.full = Some(full);
         self
     }
 
-    /// Keeps the newest restore points only.
+    /// Keeps only the newest restore points.
     #[must_use]
     pub fn keep(mut self, policy: Simple) -> Self {
         self.transforms.retention = Some(Policy::new(policy));
         self
     }
 
-    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    /// Sets how long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
         self
     }
 
-    /// Tells `progress` how far a run is.
+    /// Reports the progress of a run to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the backup through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the backup through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the backup.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Makes one restore point, of the time `now`.
+    /// Makes one restore point with the time `now`.
     ///
-    /// A machine with an image that cannot be read, or that changes while it is read, is left out and reported.
+    /// The run leaves out a machine if one of its images cannot be read, or changes while it is read. The report lists such
+    /// machines.
     ///
     /// # Errors
-    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read; [`Error::InvalidSetting`] for settings that do not fit the
-    /// chain, as a reverse-incremental run after an increment; [`Error::Busy`] if the job is running already;
-    /// those of the repository. What was committed before the error stays; the next run needs no repair.
+    /// [`Error::Image`] or [`Error::NoMachine`] if no machine could be read. [`Error::InvalidSetting`] for settings that do not
+    /// fit the chain, for example a reverse-incremental run after an increment. [`Error::Busy`] if the job is running already.
+    /// Errors of the repository. What was committed before the error stays, and the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupReport>> {
         within(|error| self.tell(error), async move {
             let images = self.images().await?;
@@ -230,7 +254,9 @@ impl BackupJob {
         }
     }
 
-    /// The images, each of which was looked at; they are opened one after the other as they are read.
+    /// The images.
+    ///
+    /// Each was looked at. They are opened one after the other as they are read.
     async fn images(&self) -> Result<Images> {
         if self.machines.is_empty() {
             return Err(Error::setting("machine", format!("job {} has no machine to back up", self.job)));

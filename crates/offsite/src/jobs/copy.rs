@@ -4,7 +4,6 @@ mod dry_run;
 mod guard;
 mod offer;
 mod request;
-mod room;
 mod selection;
 mod source;
 mod sync;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use offsite_core::retention::{Policy, Simple};
+use offsite_core::retention::Policy;
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
@@ -24,24 +23,37 @@ use crate::folder::verification_notes::VerificationNotes;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{CopyReport, Doubt, MergeMethod, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
+use crate::report::{CopyReport, Doubt, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
-pub use room::Room;
 pub use selection::Selection;
 pub use source::Source;
 
 use selection::SelectionInput;
 use source::Sources;
 
-/// A copy job: each run copies the newest restore points of the selected machines into its own chain, and merges what its
-/// retention no longer asks for.
+/// A copy job: each run copies the newest restore points of the selected machines into its own chain.
 ///
-/// The chain in the target depends on nothing of the source. Only blocks that differ from the chain's newest state are
-/// carried; which ones, the indexes tell.
+/// Then it merges what its retention no longer keeps. The chain in the target depends on nothing of the source. The job transfers
+/// only blocks that differ from the chain's newest state. The indexes tell which blocks these are.
+///
+/// ```
+/// use offsite::retention::Simple;
+/// use offsite::{CopyJob, JobName, OpenRepository, Timestamp};
+///
+/// async fn copy(source: &OpenRepository, target: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
+///     let job = CopyJob::new(JobName::new("Offsite Copy")?, source, JobName::new("nightly")?, target)?
+///         .keep(Simple::new(7)?);
+///     let report = job.run(Timestamp::parse("2026-11-22T22:00:00Z")?).await?;
+///     for machine in &report.machines {
+///         println!("{}: {:?}", machine.name, machine.outcome);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct CopyJob {
     name: JobName,
@@ -59,33 +71,37 @@ pub struct CopyJob {
     gate: Arc<dyn Gate>,
 }
 
-/// What a look at the sources of a copy job found.
+/// What a look at the sources of a copy job has found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Look {
-    /// Each machine of the selection.
+    /// The decision about each selected machine.
     pub choices: Vec<Choice>,
-    /// What could not be looked at.
+    /// Remarks about what could not be read.
     pub notes: Vec<Note>,
-    /// What nobody is likely to have meant, as it is at this moment: machines that come no more, patterns that match nothing.
+    /// Settings that probably do not do what they were meant to, as of now: machines that no longer appear, and patterns that
+    /// match nothing.
     pub doubts: Vec<Doubt>,
 }
 
 impl CopyJob {
-    /// A job that copies the restore points of `source_job` in `source` to the folder `name` in `target`. It takes all
-    /// machines and keeps 7 restore points, unless told otherwise.
+    /// A job that copies the restore points of `source_job` in `source` to the folder `name` in `target`.
+    ///
+    /// By default it copies all machines, and keeps 7 restore points.
     ///
     /// # Errors
-    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    /// [`Error::SameRepository`] if source and target are the same repository: such a copy would not be independent.
     pub fn new(name: JobName, source: &OpenRepository, source_job: JobName, target: &OpenRepository) -> Result<Self> {
         Self::of(name, vec![Source::job(source, source_job)], target)
     }
 
-    /// A job that copies the newest state of each machine that any of `sources` has. Without one, which may be as all are
-    /// [unseen](CopyJob::unseen), there are only transforms to do, and all else is [`Error::NoSource`].
+    /// A job that copies the newest state of each machine that any of `sources` has.
+    ///
+    /// `sources` may be empty, for example if all are [unseen](CopyJob::unseen). Then only the transforms work, and everything
+    /// else fails with [`Error::NoSource`].
     ///
     /// # Errors
-    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    /// [`Error::SameRepository`] if a source and the target are the same repository: such a copy would not be independent.
     pub fn of(name: JobName, sources: Vec<Source>, target: &OpenRepository) -> Result<Self> {
         if let Some(source) = sources.iter().find(|source| source.repository().id() == target.id()) {
             let (source_location, target_location) = (source.repository().location(), target.location());
@@ -108,95 +124,82 @@ impl CopyJob {
         })
     }
 
-    /// Sources that cannot be opened now, each with the reason. The others are copied; the reports say what was not looked
-    /// at, and no machine counts as gone that is not seen meanwhile.
+    /// Sets the sources that cannot be opened now, each with the reason.
+    ///
+    /// The job copies from the others. Its reports list what could not be read. A machine that is not seen meanwhile does not
+    /// count as gone.
     #[must_use]
     pub fn unseen(mut self, unseen: Vec<Unseen>) -> Self {
         self.unseen = unseen;
         self
     }
 
-    /// What the reports are to say beside what is found; in words of the caller, as [`Note::Custom`].
+    /// Adds notes to the reports, in the words of the caller, for example as [`Note::Custom`].
     #[must_use]
     pub fn notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;
         self
     }
 
-    /// So many bytes stay free in the target: a copy that would take of them is not begun ([`Error::NoRoom`]), where the target tells
-    /// how much is free.
+    /// Sets how many bytes must stay free in the target.
+    ///
+    /// A copy that would leave less is refused ([`Error::NoRoom`]). It has no effect if the target does not tell its free space.
     #[must_use]
     pub fn min_free_bytes(mut self, bytes: u64) -> Self {
         self.min_free_bytes = bytes;
         self
     }
 
-    /// Which machines are copied.
+    /// Sets which machines to copy.
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// How many restore points the chain keeps: a policy that only counts.
+    /// What the transform phase does: retention, merging and all else that can be chosen. A policy, or a count of restore points, stands
+    /// for [`Transforms::keeping`] it.
     #[must_use]
-    pub fn keep(self, policy: Simple) -> Self {
-        self.retention(Policy::new(policy))
-    }
-
-    /// Which restore points are kept, in the chain and as archives beside it.
-    #[must_use]
-    pub fn retention(mut self, policy: Policy) -> Self {
-        self.transforms.retention = Some(policy);
+    pub fn transforms(mut self, transforms: impl Into<Transforms>) -> Self {
+        self.transforms = transforms.into();
         self
     }
 
-    /// How the oldest increments are merged into the full.
-    #[must_use]
-    pub fn merge(mut self, method: MergeMethod) -> Self {
-        self.transforms.merge = method;
-        self
-    }
-
-    /// What the transform phase does: retention, merging and all else that can be chosen.
-    #[must_use]
-    pub fn transforms(mut self, transforms: Transforms) -> Self {
-        self.transforms = transforms;
-        self
-    }
-
-    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    /// Sets how long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
         self
     }
 
-    /// Tells `progress` how far a run is.
+    /// Reports the progress of a run to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the copy through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the copy through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the copy.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Takes each machine from where it is found, though its copy came from a job folder that is none of the sources.
+    /// Sets whether to take a machine from a source although its copy came from another job folder that is no source (default:
+    /// no).
     ///
-    /// A machine whose recorded folder is no source is refused otherwise ([`Error::Stranger`]): it may be another machine of that name, of
-    /// another host that writes to the same place. Once it is copied, the new folder is the recorded one.
+    /// Such a machine is otherwise refused with [`Error::Stranger`]. It may be another machine of the same name, from another
+    /// host that writes to the same place. After the copy, the new folder is the recorded one.
     #[must_use]
     pub fn adopt(mut self, adopts: bool) -> Self {
         self.adopts = adopts;
         self
     }
 
-    /// Job folders, by their ids, that are sources too and away at the moment: those of drives that are used in turn.
+    /// Sets job folders that are sources as well, and are away now: those on drives that are used in turn.
     #[must_use]
     pub fn known_origins(mut self, folders: impl IntoIterator<Item = FolderId>) -> Self {
         self.known_origins.extend(folders);
@@ -208,7 +211,7 @@ impl CopyJob {
         SelectionInput { sources, selection, target, request, known_origins, adopts: *adopts }
     }
 
-    /// Adds to an error of this job where it happened.
+    /// Adds to an error where it happened in this job.
     fn tell(&self, error: Error) -> Error {
         let sources = self.sources.iter().map(|source| source.repository().located());
         error.between(sources, &self.target.located()).in_job(&self.name)
@@ -227,12 +230,13 @@ impl CopyJob {
         &self.target
     }
 
-    /// Copies what is new at `now`, then merges what retention no longer asks for, then gives its space back.
+    /// Copies what is new at `now`, then merges what retention no longer keeps, then gives space back.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`] or [`Error::UnknownMachine`] for a source without what was selected; [`Error::Busy`] if the job is
-    /// running already; [`Error::Damaged`] if no machine can be copied because of damage at the source; those of the repositories.
-    /// What was committed before the error stays, and of what was being copied what had arrived; the next run needs no repair.
+    /// [`Error::UnknownJob`] or [`Error::UnknownMachine`] if a source does not have what is selected. [`Error::Busy`] if the job
+    /// is running already. [`Error::Damaged`] if no machine can be copied because of damage at the source. Errors of the
+    /// repositories. What was committed before the error stays, and so does what had arrived of a copy. The next run needs no
+    /// repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
@@ -257,10 +261,12 @@ impl CopyJob {
         Ok(CopyReport { sync, machines, transform, notes, doubts })
     }
 
-    /// What becomes of each machine of the selection, if a sync is made now, and what could not be looked at. Nothing is written.
+    /// Looks what a sync would do now with each selected machine.
+    ///
+    /// It writes nothing.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`] if no source is there; those of the repositories.
+    /// [`Error::UnknownJob`] if no source is there. Errors of the repositories.
     pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
@@ -288,10 +294,12 @@ impl CopyJob {
         Ok(Look { choices, notes, doubts })
     }
 
-    /// The first phase of a run: what is new becomes a restore point. The other is [`CopyJob::transform`].
+    /// The first phase of a run: makes a restore point of what is new.
+    ///
+    /// The second phase is [`CopyJob::transform`].
     ///
     /// # Errors
-    /// As for [`CopyJob::run`].
+    /// The same as [`CopyJob::run`].
     pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
@@ -307,11 +315,13 @@ impl CopyJob {
         writer.close(result).await
     }
 
-    /// The second phase of a run: merges what retention no longer asks for, and gives its space back. `added` is how many restore
-    /// points the chain got since the last time. Nothing is done where nothing was ever copied.
+    /// The second phase of a run: merges what retention no longer keeps, and gives space back.
+    ///
+    /// `added` is the number of restore points that were added to the chain since the last call. It does nothing if nothing was
+    /// ever copied.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the job is running already; those of the repositories.
+    /// [`Error::Busy`] if the job is running already. Errors of the repositories.
     pub fn transform(&self, now: Timestamp, added: u32) -> BoxFuture<'_, Result<TransformReport>> {
         within(|error| self.tell(error), async move {
             let block_size = match JobFolder::open(&self.target, &self.name).await {
@@ -358,7 +368,7 @@ impl CopyJob {
         }
     }
 
-    /// Looks which machines are selected, before one goes that was not, and though there may have been nothing to copy.
+    /// Notes which machines are selected: before one of them is removed, and even if there was nothing to copy.
     fn note_selection(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) {
         let request = SyncRequest::at(now);
         let asked = self.selection_input(&request);
@@ -395,7 +405,9 @@ impl CopyJob {
         Writer::open(self.target.clone(), &self.name, settings, self.progress.as_ref()).await
     }
 
-    /// Makes fulls of the flagged increments that are to be read whole; what was done, and what could not be done as asked.
+    /// Makes fulls of the flagged increments that must be read whole.
+    ///
+    /// Returns what was done, and what could not be done as asked.
     async fn make_fulls(
         &self,
         writer: &mut Writer,
@@ -420,7 +432,7 @@ impl CopyJob {
                     notes.push(Note::FullNotRead { sequence, why: (&error).into() });
                     sources = &[];
                 }
-                // What is left, the transforms that follow would be stopped at as well.
+                // The transforms that follow would be stopped at the rest as well.
                 Err(Error::Stopped { .. }) => break,
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! Transforms by themselves: retention, merges and release in a job's folder, without a new restore point.
+//! Transforms alone: retention, merges and release in a job folder, without a new restore point.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use crate::report::TransformReport;
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
-/// The transform phase of a backup job or a copy job, run alone: what its settings ask for is done to the folder's chain, then
-/// space is given back. No source is needed, and no restore point is made.
+/// The transform phase of a backup job or a copy job, without a new restore point.
+///
+/// A run does to the folder's chain what its [`Transforms`] ask for. Then it gives space back. It needs no source.
 #[derive(Clone)]
 pub struct TransformJob {
     name: JobName,
@@ -28,8 +29,9 @@ pub struct TransformJob {
 }
 
 impl TransformJob {
-    /// Transforms of the folder `name` in `repository`. Everything is kept, unless told otherwise, and only what earlier runs
-    /// retired is released.
+    /// Transforms the folder `name` in `repository`.
+    ///
+    /// By default everything is kept. A run then only releases what earlier runs have retired.
     #[must_use]
     pub fn new(repository: &OpenRepository, name: JobName) -> Self {
         Self {
@@ -42,39 +44,41 @@ impl TransformJob {
         }
     }
 
-    /// What is done: retention, merging and all else that can be chosen.
+    /// Sets what is done: retention, merging and so on.
     #[must_use]
-    pub fn transforms(mut self, transforms: Transforms) -> Self {
-        self.transforms = transforms;
+    pub fn transforms(mut self, transforms: impl Into<Transforms>) -> Self {
+        self.transforms = transforms.into();
         self
     }
 
-    /// How long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
+    /// Sets how long another host waits for a sign of life before it takes the job over (default: a minute; at most an hour).
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
         self
     }
 
-    /// Tells `progress` how far a run is.
+    /// Reports the progress of a run to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the transforms through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the transforms through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends them.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Does what is due at `now`, then gives its space back.
+    /// Does the transforms that are due at `now`, then gives space back.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder; [`Error::Busy`](crate::Error::Busy) if the job is
-    /// running; those of the repository. What was committed before the error stays; the next run needs no repair.
+    /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such folder. [`Error::Busy`](crate::Error::Busy) if the job
+    /// is running. Errors of the repository. What was committed before the error stays, and the next run needs no repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformReport>> {
         within(|error| self.tell(error), async move {
             let (role, block_size) = self.known().await?;
@@ -97,16 +101,20 @@ impl TransformJob {
         heal_and_transform(writer, &mut indexes, &self.transforms, now, 0, control).await
     }
 
-    /// What the folder is, so that the run changes nothing of it: opening it as a writer would make a folder that is not there.
+    /// The kind and the block size of the folder, so that the run keeps them.
+    ///
+    /// Opening it as a writer would create a folder that does not exist.
     async fn known(&self) -> Result<(Role, BlockSize)> {
         let folder = JobFolder::open(&self.repository, &self.name).await?;
         Ok((folder.head().role, folder.chain().block_size()))
     }
 
-    /// What a run at `now` would do. Nothing is written.
+    /// Plans a run at `now`.
+    ///
+    /// It writes nothing.
     ///
     /// # Errors
-    /// As for [`TransformJob::run`], but for writing.
+    /// The same as [`TransformJob::run`], except errors of writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
         within(|error| self.tell(error), async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;

@@ -17,6 +17,7 @@ use super::output::Output;
 use super::{BATCH_BYTES, IN_FLIGHT, blocking};
 use crate::Passage;
 use crate::image::{DiskImage, ImageSource, OpenImage, failed};
+use crate::report::ImageWarning;
 use crate::teller::Running;
 use crate::{Error, Result};
 
@@ -48,7 +49,7 @@ pub(crate) struct Ingested {
     /// Plain bytes of blocks that were stored.
     pub(crate) changed_bytes: u64,
     /// What there is to say of its image.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<ImageWarning>,
 }
 
 /// What came of all disks.
@@ -81,7 +82,7 @@ enum Step {
 enum Done {
     Opened(Arc<OpenDisk>),
     Blocks(Range<u32>, Vec<Outcome>),
-    Settled(Option<String>),
+    Settled(Option<ImageWarning>),
     /// The machine had failed by then.
     Skipped,
 }
@@ -285,7 +286,7 @@ struct State {
     runs: Vec<Run>,
     read_bytes: u64,
     changed_bytes: u64,
-    warnings: Vec<String>,
+    warnings: Vec<ImageWarning>,
 }
 
 impl State {

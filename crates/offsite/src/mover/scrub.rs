@@ -13,6 +13,7 @@ use offsite_repository::ErrorKind;
 use super::codec::{is_another, is_zero, unseal};
 use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
 use crate::progress::Step;
+use crate::report::Fault;
 use crate::teller::Teller;
 use crate::{DamagedPart, Error, Result};
 
@@ -20,7 +21,7 @@ use crate::{DamagedPart, Error, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Flaw {
     pub(crate) block: Wanted,
-    pub(crate) why: String,
+    pub(crate) fault: Fault,
     /// Whether nothing of it is there: there are zeros, another frame, or no file. A block that was let go looks the same.
     pub(crate) is_gone: bool,
 }
@@ -81,7 +82,7 @@ async fn examine(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, batch: Batch) 
             let frame = frame_in(&bytes, &batch, block.at)?;
             if let Err(error) = unseal(&frame, block, number, &mut plain) {
                 let is_gone = is_zero(&frame) || is_another(&frame, block, number);
-                flaws.push(Flaw { block: block.clone(), why: error.to_string(), is_gone });
+                flaws.push(Flaw { block: block.clone(), fault: Fault::unreadable(&error), is_gone });
             }
         }
         Ok(flaws)
@@ -103,13 +104,13 @@ async fn one_by_one(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, items: Rang
 }
 
 fn all_flawed(blocks: &[Wanted], error: &Error) -> Vec<Flaw> {
-    let why = match error {
-        Error::Damaged { part: DamagedPart::File, source: Some(source), .. } => source.to_string(),
-        Error::Repository { source, .. } => source.to_string(),
-        other => FormatError::Invalid { what: "backup file", why: other.to_string() }.to_string(),
+    let fault = match error {
+        Error::Damaged { part: DamagedPart::File, source: Some(source), .. } => Fault::unreadable(source),
+        Error::Repository { source, .. } => Fault::unreadable(source),
+        other => Fault::unreadable(&FormatError::Invalid { what: "backup file", why: other.to_string() }),
     };
     let is_gone = error.repository_kind() == Some(ErrorKind::NotFound);
-    blocks.iter().map(|block| Flaw { block: block.clone(), why: why.clone(), is_gone }).collect()
+    blocks.iter().map(|block| Flaw { block: block.clone(), fault: fault.clone(), is_gone }).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A disk of a snapshot, to read here and there.
+//! Random access to a disk of a snapshot.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,19 +14,19 @@ use crate::mover::Wanted;
 use crate::reader::snapshot::shared::Shared;
 use crate::{Error, Result};
 
-/// So many blocks are read at once for one call.
+/// The number of blocks that one call reads at a time.
 const READS_AT_ONCE: usize = 4;
-/// Zeros are handed out in pieces of this.
+/// The largest piece of zeros that is returned at once, in bytes.
 const ZEROS_BYTES: usize = 256 << 10;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
-/// A disk of a [`Snapshot`](crate::Snapshot), to read here and there.
+/// Random access to a disk of a [`Snapshot`](crate::Snapshot).
 ///
-/// Each block is compared with its digest before a byte of it is handed out. A damaged block fails the reads that touch it, and no
-/// others; the error names machine, disk and block. Readers of a snapshot share its cache of decoded blocks, and a block that several
-/// want at once is read once.
+/// Each block is compared with its digest before any byte of it is returned. A damaged block fails only the reads that touch it,
+/// and the error names machine, disk and block. The readers of a snapshot share its cache of decoded blocks. If several want the
+/// same block at once, it is read once.
 ///
-/// Cloning is cheap. A reader keeps its snapshot's pin alive.
+/// A clone is cheap. A reader keeps the pin of its snapshot alive. [`stream`](Self::stream) reads the disk like a file.
 #[derive(Clone)]
 pub struct DiskReader {
     shared: Arc<Shared>,
@@ -39,19 +39,20 @@ struct Disk {
     map: DiskMap,
 }
 
-/// A range of a disk that is stored, or that is zero throughout.
+/// A range of a disk with stored data, or with zeros only.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DiskExtent {
-    /// The bytes.
+    /// The range, in bytes of the disk.
     pub range: Range<u64>,
-    /// Whether something else than zeros may be there. If not, no block is stored of it.
+    /// `true` if blocks of the range are stored. `false` if it contains only zeros.
     pub is_data: bool,
 }
 
 /// A part of a block.
 struct Piece {
     block: u32,
-    /// Where in the block.
+    /// The part, in bytes of the block.
     range: Range<usize>,
 }
 
@@ -60,14 +61,15 @@ impl DiskReader {
         Self { shared, disk: Arc::new(Disk { machine, number, map }) }
     }
 
-    /// The disk's size.
+    /// The size of the disk in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.disk.map.size_bytes()
     }
 
-    /// Where data is stored, and where zeros are: ascending, without gaps, and each of the other kind than the one before it. Reads
-    /// nothing.
+    /// The ranges of stored data and of zeros, in ascending order.
+    ///
+    /// They have no gaps, and data and zeros alternate. It reads nothing.
     pub fn extents(&self) -> impl Iterator<Item = DiskExtent> {
         let (size_bytes, block_size) = (self.size_bytes(), self.shared.block_size());
         let mut runs = self.disk.map.runs().iter().peekable();
@@ -83,12 +85,15 @@ impl DiskReader {
         })
     }
 
-    /// Fills `buffer` from `offset` on: all of it, or as much as there is up to the disk's end. Tells how many bytes that are; none
-    /// past the end.
+    /// Reads from `offset` into `buffer`.
+    ///
+    /// Returns the number of bytes read.
+    ///
+    /// It fills all of `buffer`, or as much as there is up to the end of the disk. Past the end it returns 0.
     ///
     /// # Errors
-    /// [`Error::Damaged`] names the machine, disk and block that is not what was stored; [`Error::SnapshotExpired`] if the pin was lost
-    /// and the block was freed; those of the repository. What `buffer` holds then does not matter.
+    /// [`Error::Damaged`] names the machine, disk and block that differs from what was stored. [`Error::SnapshotExpired`] if the
+    /// pin was lost and the block was freed. Errors of the repository. After an error, the content of `buffer` is undefined.
     pub fn read_at<'a>(&'a self, offset: u64, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize>> {
         Box::pin(async move {
             let left = usize::try_from(self.size_bytes().saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -108,11 +113,13 @@ impl DiskReader {
         })
     }
 
-    /// The bytes from `offset` on, without a copy: at least one and at most those up to the end of the block that `offset` lies in;
-    /// none past the disk's end.
+    /// The bytes from `offset` on, without a copy.
+    ///
+    /// It returns at least one byte, and at most those up to the end of the block at `offset`. Past the end of the disk it
+    /// returns none.
     ///
     /// # Errors
-    /// As for [`DiskReader::read_at`].
+    /// The same as [`DiskReader::read_at`].
     pub fn bytes_at(&self, offset: u64) -> BoxFuture<'static, Result<Bytes>> {
         let reader = self.clone();
         Box::pin(async move {
@@ -138,7 +145,9 @@ impl DiskReader {
         Ok(())
     }
 
-    /// What lies in the block of `offset`, which is on the disk, from there on: at most `length` bytes.
+    /// The part of the block at `offset` that begins there and has at most `length` bytes.
+    ///
+    /// `offset` must be on the disk.
     fn piece(&self, offset: u64, length: usize) -> Piece {
         let block_size = self.shared.block_size();
         let block = u32::try_from(offset / u64::from(block_size.bytes())).unwrap_or(u32::MAX);
@@ -152,7 +161,9 @@ impl DiskReader {
         part.ok_or_else(|| Error::defect(format!("block {} of {self:?} has {} bytes", piece.block, plain.len())))
     }
 
-    /// The bytes of a block; none if they are zeros.
+    /// The bytes of a block.
+    ///
+    /// `None` if they are zeros.
     async fn block(&self, block: u32) -> Result<Option<Bytes>> {
         let Disk { machine, number, map } = self.disk.as_ref();
         match map.get(block) {

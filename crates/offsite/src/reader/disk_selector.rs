@@ -1,15 +1,24 @@
-//! Which disk of a machine.
+//! The choice of a disk.
 
 use offsite_core::{DiskName, DiskNumber, MachineName};
 
 use crate::{Error, ErrorPlace, Result};
 
-/// Which disk of a machine.
+/// Selects a disk of a machine, by number or name.
+///
+/// Names, numbers and texts convert into it:
+///
+/// ```
+/// use offsite::{DiskSelector, model::DiskNumber};
+///
+/// assert_eq!(DiskSelector::from(DiskNumber(1)), DiskSelector::Number(DiskNumber(1)));
+/// assert_eq!(DiskSelector::from("vda"), DiskSelector::Text("vda".to_owned()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskSelector {
-    /// The disk of this number.
+    /// The disk with this number.
     Number(DiskNumber),
-    /// The disk of this name. If none is called so and the text is a number, the disk of that number.
+    /// The disk with this name. If no disk has the name and the text is a number, the disk with that number.
     Text(String),
 }
 
@@ -44,10 +53,10 @@ impl From<String> for DiskSelector {
 }
 
 impl DiskSelector {
-    /// The disk that is meant, of those of a machine.
+    /// Finds the selected disk among those of a machine.
     ///
     /// # Errors
-    /// [`Error::UnknownDisk`] with the disks that there are.
+    /// [`Error::UnknownDisk`] with the disks that exist.
     pub(crate) fn find<'a>(
         &self,
         machine: &MachineName,

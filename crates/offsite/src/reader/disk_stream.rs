@@ -1,4 +1,4 @@
-//! A disk as a file of tokio: read on and seek.
+//! A disk as a stream of tokio.
 
 use std::fmt;
 use std::io::{self, ErrorKind, SeekFrom};
@@ -12,10 +12,11 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use crate::Result;
 use crate::reader::disk_reader::DiskReader;
 
-/// A disk of a [`Snapshot`](crate::Snapshot) as a file of tokio, with a position of its own.
+/// A disk of a [`Snapshot`](crate::Snapshot) as a stream of tokio, with its own position.
 ///
-/// It ends at the disk's end. Seeking past that is no error, and reads give nothing there. An error of a read has the engine's
-/// [`Error`](crate::Error) inside ([`downcast`](io::Error::downcast)); the position stays, and the next read tries again.
+/// It implements [`AsyncRead`] and [`AsyncSeek`]. It ends at the end of the disk. A position past the end is no error, and a read
+/// there returns nothing. If a read fails, the [`io::Error`] contains the engine's [`Error`](crate::Error)
+/// ([`downcast`](io::Error::downcast)). The position stays, and the next read tries again.
 ///
 /// ```
 /// use std::io::SeekFrom;
@@ -34,13 +35,15 @@ use crate::reader::disk_reader::DiskReader;
 pub struct DiskStream {
     reader: DiskReader,
     position: u64,
-    /// What was read at the position and not handed out yet.
+    /// Bytes that were read at the position and not returned yet.
     chunk: Bytes,
     reading: Option<BoxFuture<'static, Result<Bytes>>>,
 }
 
 impl DiskReader {
-    /// The disk as a stream that starts at its first byte.
+    /// Opens the disk as a stream.
+    ///
+    /// It starts at the first byte.
     #[must_use]
     pub fn stream(&self) -> DiskStream {
         DiskStream { reader: self.clone(), position: 0, chunk: Bytes::new(), reading: None }

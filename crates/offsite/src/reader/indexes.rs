@@ -1,5 +1,6 @@
-//! What the restore points of a job folder say, read from their indexes: each at most once, and only the pages that are
-//! asked for where a few blocks are enough.
+//! The maps of restore points, read from their indexes.
+//!
+//! Each index is read at most once. If an operation needs only a few blocks, only their pages are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,11 +20,11 @@ use crate::folder::disks::{DiskSummary, Disks, disks_of};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
-/// An index that is not longer than this is read whole rather than in pages.
+/// The longest index that is read whole, in bytes. Of longer ones, pages are read.
 const WHOLE_BYTES_MAX: u64 = 1 << 20;
-/// Pages that are apart by less are read as one range.
+/// The largest gap between two pages that are read as one range, in bytes.
 const GAP_BYTES_MAX: u64 = 64 << 10;
-/// So many bytes of pages are remembered, give or take one look-up.
+/// The number of bytes of pages that are kept, about.
 const PAGES_BYTES_MAX: u64 = 32 << 20;
 
 /// The indexes of one job folder.
@@ -56,25 +57,25 @@ impl Indexes {
         }
     }
 
-    /// Takes note of an index that was decoded already.
+    /// Remembers an index that was decoded already.
     pub(crate) fn insert(&mut self, id: ObjectId, map: BlockMap) {
         self.maps.insert(id, Arc::new(map));
     }
 
-    /// Takes note of a release list that nobody stores, as what retires it is only planned.
+    /// Remembers a release list that nobody stores, as the operation that retires the ranges is only planned.
     pub(crate) fn imagine_list(&mut self, id: ObjectId, ranges: BTreeMap<ObjectId, Vec<Range<u64>>>) {
         self.lists.insert(id, ranges);
     }
 
-    /// A release list that is only imagined.
+    /// A release list of [`imagine_list`](Self::imagine_list).
     pub(crate) fn imagined_list(&self, id: ObjectId) -> Option<&BTreeMap<ObjectId, Vec<Range<u64>>>> {
         self.lists.get(&id)
     }
 
-    /// Opens the own index of `point` from its bytes, as if they had been read: it is about to be stored, or only imagined.
+    /// Opens the own index of `point` from its bytes, as if they had been read. The index is about to be stored, or only planned.
     ///
     /// # Errors
-    /// As for [`Indexes::step`]: whoever reads it once it is stored has the same answer.
+    /// The same as [`Indexes::step`]: a reader of the stored index gets the same answer.
     pub(crate) fn open(&mut self, point: &RestorePoint, bytes: &[u8]) -> Result<Index> {
         let (directory, index) = self.decode(bytes, &point.index, point)?;
         self.directories.insert(point.index.id, Arc::new(directory));
@@ -83,10 +84,10 @@ impl Indexes {
         Ok(index)
     }
 
-    /// What arrived of the incomplete machines of the newest point, for the next copy to take.
+    /// The spare blocks of the newest point, for the next copy.
     ///
-    /// Of older points it may be gone: what the next copy does not take is let go with its commit. So it counts only while no
-    /// point was made after it, be it one that is no more.
+    /// Spare blocks of older points may be gone, as the next copy's commit releases what it does not use. So they count only
+    /// while no point was made after theirs, not even one that no longer exists.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -103,7 +104,7 @@ impl Indexes {
         Ok(spare.project(|name| point.machine(name).is_some_and(|machine| !machine.is_whole())))
     }
 
-    /// What a point says: the state of a full, the step of another.
+    /// The map of a point: the state of a full, or the step of any other point.
     ///
     /// # Errors
     /// [`Error::Damaged`] if an index is missing, damaged, or not the one that the head refers to.
@@ -116,7 +117,7 @@ impl Indexes {
         Ok(of_machines(step, point))
     }
 
-    /// What a point says of the blocks of `coverage`.
+    /// The part of a point's map that lies in `coverage`.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -125,7 +126,7 @@ impl Indexes {
         self.part_of_stack(&stack, point, coverage).await
     }
 
-    /// What these indexes of a point, one above the other, say of the blocks of `coverage`.
+    /// The part of these indexes' map that lies in `coverage`. They are indexes of a point, one above the other.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -142,7 +143,7 @@ impl Indexes {
         Ok(of_machines(part, point))
     }
 
-    /// The state at the end of these steps.
+    /// The state after these steps.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -155,7 +156,7 @@ impl Indexes {
         Ok(state)
     }
 
-    /// The state of one machine at the end of these steps. Of long indexes only its pages are read.
+    /// The state of one machine after these steps. Of long indexes, only the pages of the machine are read.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -171,7 +172,7 @@ impl Indexes {
         Ok(state)
     }
 
-    /// The rows of these indexes of a point, one above the other.
+    /// The map of these indexes of a point, one above the other.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -195,7 +196,8 @@ impl Indexes {
         Ok(self.directory(reference, point).await?.files().collect())
     }
 
-    /// Where the rows of an index of a point end in a backup file, at the latest: the file's length when the index was written.
+    /// The largest position at which rows of an index can end in a backup file: the length of the file when the index was
+    /// written.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -212,7 +214,7 @@ impl Indexes {
         Ok(self.directory(reference, point).await?.file_bytes(file).unwrap_or(0))
     }
 
-    /// The machines that the point had for which an index was written; none, if that cannot be known.
+    /// The machines of the point for which an index was written. `None` if that cannot be known.
     pub(crate) async fn machines_then(
         &mut self,
         reference: &IndexReference,
@@ -223,7 +225,7 @@ impl Indexes {
         Some(whole.map(|(state, _)| state.name.clone()).collect())
     }
 
-    /// The disks of each machine of a point, as far as its own indexes tell. Reads their directories.
+    /// The disks of each machine of a point, as far as its own indexes know. It reads their directories.
     pub(crate) async fn disks(&mut self, point: &RestorePoint) -> Result<Disks> {
         let mut all = Disks::new();
         for reference in point.indexes() {
@@ -243,7 +245,7 @@ impl Indexes {
         Ok(all)
     }
 
-    /// The disks of each machine in the state at the end of these steps. Reads the directories of their indexes.
+    /// The disks of each machine in the state after these steps. It reads the directories of their indexes.
     ///
     /// # Errors
     /// As for [`Indexes::step`].
@@ -347,7 +349,7 @@ impl Indexes {
         Ok(map)
     }
 
-    /// The index that these bytes are, if it is the one that the point refers to.
+    /// Decodes an index, and checks that it is the one that the point refers to.
     fn decode(&self, bytes: &[u8], reference: &IndexReference, point: &RestorePoint) -> Result<(Directory, Index)> {
         let damaged = |error| self.damaged(reference, point, Some(error));
         let directory = Directory::decode(bytes).map_err(damaged)?;
@@ -357,7 +359,7 @@ impl Indexes {
         Ok((directory, index))
     }
 
-    /// Whether an index is the one that the head refers to.
+    /// Checks that an index is the one that the head refers to.
     fn check(
         &self,
         directory: &Directory,
@@ -401,7 +403,9 @@ impl Indexes {
     }
 }
 
-/// The machines that the point has whole; an index may still know others that have been removed from the chain.
+/// The machines that the point has complete.
+///
+/// An index may still contain others, which were removed from the chain.
 fn of_machines(map: BlockMap, point: &RestorePoint) -> BlockMap {
     let has = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.status != Status::Incomplete);
     let is_known = map.machines().keys().all(has);

@@ -1,4 +1,4 @@
-//! Reading a job folder: its newest head, its indexes, the states that they add up to.
+//! Reading a job folder: its newest head, its indexes, and the states that they give.
 
 use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,30 +14,45 @@ use crate::claims::lease::{Hold, is_held};
 use crate::claims::pin::Pin;
 use crate::error::within;
 use crate::folder::disks::DiskSummary;
-use crate::folder::heads::Heads;
+use crate::folder::heads::{Heads, Newest};
 use crate::folder::job_folders;
 use crate::folder::layout::Layout;
 use crate::reader::indexes::Indexes;
+use crate::report::DamagedHead;
 use crate::{DamagedPart, Error, ErrorPlace, JobName, OpenRepository, Progress, Result};
 
-/// A job's restore points as they are at one moment, for reading.
+/// The restore points of a job, as they are at one moment.
+///
+/// It is for reading. To read blocks, open a [`Snapshot`](crate::Snapshot) or run a [`Restore`](crate::Restore).
+///
+/// ```
+/// use offsite::{JobFolder, JobName, OpenRepository};
+///
+/// async fn list(repository: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
+///     let folder = JobFolder::open(repository, &JobName::new("Offsite Copy")?).await?;
+///     for point in folder.chain().all() {
+///         println!("#{} {} with {} machines", point.sequence, point.time, point.machines.len());
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct JobFolder {
     repository: OpenRepository,
     layout: Layout,
     head: Head,
-    damaged_heads: Vec<String>,
+    damaged_heads: Vec<DamagedHead>,
 }
 
-/// Which restore point.
+/// Selects a restore point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PointSelector {
-    /// The newest.
+    /// The newest point.
     #[default]
     Latest,
-    /// The newest that is not newer than this.
+    /// The newest point whose time is not after this.
     At(Timestamp),
-    /// The one of this number.
+    /// The point with this number.
     Sequence(Sequence),
 }
 
@@ -45,7 +60,7 @@ impl JobFolder {
     /// Opens the folder of `job`.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read, or none is left.
+    /// [`Error::UnknownJob`] if there is no such job. [`Error::Damaged`] if no head can be read, or none is left.
     pub fn open<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
         let tell = |error: Error| error.at(|| repository.located()).in_job(job);
         within(tell, async move {
@@ -60,12 +75,12 @@ impl JobFolder {
                 let known = repository.jobs().await?.iter().map(ToString::to_string).collect();
                 return Err(Error::unknown_job(job, repository.location(), known));
             };
-            let damaged_heads = newest.damaged.into_iter().map(|(_, why)| why).collect();
-            Ok(Self { repository: repository.clone(), layout, head: newest.head, damaged_heads })
+            let Newest { head, damaged: damaged_heads } = newest;
+            Ok(Self { repository: repository.clone(), layout, head, damaged_heads })
         })
     }
 
-    /// Opens the folder of `job` so that nothing in it is released until the pin is given back.
+    /// Opens the folder of `job` with a pin. Nothing in it is released until the pin is given back.
     pub(crate) async fn pinned(repository: &OpenRepository, job: &JobName) -> Result<(Self, Option<Pin>)> {
         let mut folder = Self::open(repository, job).await?;
         loop {
@@ -85,13 +100,13 @@ impl JobFolder {
         }
     }
 
-    /// Ends a reading that came to `result`: gives the pin back, and tells what was let go from what is damaged.
+    /// Ends a reading with this `result`. It gives the pin back, and tells released objects from damaged ones.
     pub(crate) async fn unpin<T>(&self, pin: Option<Pin>, result: Result<T>) -> Result<T> {
         let result = match result {
             Err(error) if error.is_loss() => match self.is_expired().await {
                 Ok(true) => Err(Error::expired(self.job())),
                 Ok(false) => Err(error),
-                // Nobody knows whether it is damage; that one cannot look is certain.
+                // It is unknown whether it is damage. It is certain that the repository cannot be read.
                 Err(outage) => Err(outage),
             },
             result => result,
@@ -103,17 +118,17 @@ impl JobFolder {
         result
     }
 
-    /// Whether a writer is at work in the folder. Of one on another host only waiting for a sign of its life tells.
+    /// Returns `true` if a writer is at work in the folder. For a writer on another host, it waits for a sign of its life.
     pub(crate) async fn is_being_written(&self, progress: &dyn Progress) -> Result<bool> {
         let heads = Heads::new(self.repository.clone(), self.layout.clone());
         let held = is_held(&self.repository, &self.layout, &heads, &self.head, progress).await?;
         Ok(held == Hold::Held)
     }
 
-    /// Whether a restore point of this snapshot is no more, so that its objects may have been released.
+    /// Returns `true` if a restore point that was opened no longer exists, so that its objects may have been released.
     ///
     /// # Errors
-    /// Those of the repository, if one cannot look.
+    /// The errors of the repository, if that cannot be found out.
     pub(crate) async fn is_expired(&self) -> Result<bool> {
         let newest = match Self::open(&self.repository, self.job()).await {
             Err(error) if error.is_loss() || matches!(error, Error::UnknownJob { .. }) => return Ok(false),
@@ -123,39 +138,45 @@ impl JobFolder {
         Ok(!self.chain().all().all(|point| is_kept(point.index.id)))
     }
 
-    /// The job's name.
+    /// The name of the job.
     #[must_use]
     pub fn job(&self) -> &JobName {
         self.layout.job()
     }
 
-    /// The restore points.
+    /// The restore points of the job.
     #[must_use]
     pub fn chain(&self) -> &Chain {
         &self.head.chain
     }
 
-    /// The folder's identity, which stays the same wherever the repository is carried.
+    /// The identity of the folder.
+    ///
+    /// It stays the same wherever the repository is moved.
     #[must_use]
     pub fn id(&self) -> FolderId {
         self.head.folder
     }
 
-    /// The bytes of backup files that the restore points refer to, each counted once however many share it.
+    /// The bytes of backup files that the restore points refer to.
+    ///
+    /// Bytes that several points share count once.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
         self.head.files.values().map(|file| file.live_bytes).sum()
     }
 
-    /// How many backup files the chain refers to.
+    /// The number of backup files that the chain refers to.
     #[must_use]
     pub fn file_count(&self) -> usize {
         self.head.files.len()
     }
 
-    /// Heads newer than the one that was opened, which cannot be read, each with the reason. What they committed is not seen.
+    /// Newer heads that cannot be read, each with the reason.
+    ///
+    /// What they committed is not visible.
     #[must_use]
-    pub fn damaged_heads(&self) -> &[String] {
+    pub fn damaged_heads(&self) -> &[DamagedHead] {
         &self.damaged_heads
     }
 
@@ -163,7 +184,8 @@ impl JobFolder {
         &self.head
     }
 
-    /// The head that the next run goes on from: the one that the last run was cut off before, if that counts, else the newest.
+    /// The head that the next run continues from. It is the second copy of a head that an interrupted run was about to create, if
+    /// that counts, and otherwise the newest head.
     pub(crate) async fn head_for_next_run(&self) -> Result<Head> {
         let unfinished = Heads::new(self.repository.clone(), self.layout.clone()).unfinished(&self.head).await?;
         Ok(unfinished.unwrap_or_else(|| self.head.clone()))
@@ -177,10 +199,10 @@ impl JobFolder {
         &self.repository
     }
 
-    /// The restore point that `selector` names.
+    /// The restore point that `selector` selects.
     ///
     /// # Errors
-    /// [`Error::UnknownPoint`] with the points that there are.
+    /// [`Error::UnknownPoint`] with the points that exist.
     pub fn point(&self, selector: PointSelector) -> Result<&RestorePoint> {
         let points = self.head.chain.all();
         let (found, wanted) = match selector {
@@ -198,11 +220,12 @@ impl JobFolder {
         })
     }
 
-    /// The disks of each machine of a restore point. A machine of which the point has nothing new is not told of. Reads the
-    /// directories of the point's indexes.
+    /// The disks of each machine of a restore point.
+    ///
+    /// Machines of which the point has nothing new are not included. It reads the directories of the point's indexes.
     ///
     /// # Errors
-    /// [`Error::Damaged`] names an index that cannot be used.
+    /// [`Error::Damaged`] with an index that cannot be used.
     pub fn disks<'a>(
         &'a self,
         point: &'a RestorePoint,
@@ -210,24 +233,24 @@ impl JobFolder {
         Box::pin(async move { self.indexes().disks(point).await })
     }
 
-    /// Where the blocks of the machines of a restore point lie.
+    /// Where the blocks of a restore point's machines lie.
     ///
     /// # Errors
-    /// [`Error::Damaged`] names an index that cannot be used.
+    /// [`Error::Damaged`] with an index that cannot be used.
     pub(crate) async fn state_at(&self, sequence: Sequence) -> Result<BlockMap> {
         self.indexes().state(&self.head.chain.steps_to(sequence).unwrap_or_default()).await
     }
 
-    /// The indexes of this folder, none of them read yet.
+    /// The indexes of this folder. None of them has been read yet.
     pub(crate) fn indexes(&self) -> Indexes {
         Indexes::new(&self.repository, &self.layout, self.head.folder)
     }
 
-    /// The restore point that a machine is taken from: the one that `selector` numbers, or the newest that has the machine whole, which
-    /// may be older than the newest point.
+    /// The restore point that a machine is taken from: the one that `selector` selects by number, or else the newest that has the
+    /// machine complete. That may be older than the newest point.
     ///
     /// # Errors
-    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::Incomplete`] for a machine that is nowhere whole.
+    /// [`Error::UnknownPoint`], [`Error::UnknownMachine`]. [`Error::Incomplete`] if no point has the machine complete.
     pub(crate) fn point_of(&self, machine: &MachineName, selector: PointSelector) -> Result<&RestorePoint> {
         let point = self.point(selector)?;
         let found = match selector {
@@ -242,10 +265,10 @@ impl JobFolder {
         })
     }
 
-    /// The state of a machine at a point. Of long indexes only the machine's pages are read.
+    /// The state of a machine at a point. Of long indexes, only the pages of the machine are read.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is not there, or not all of it.
+    /// [`Error::Damaged`] if the state is not there, or not all of it.
     pub(crate) async fn machine_at(
         &self,
         indexes: &mut Indexes,
@@ -257,10 +280,10 @@ impl JobFolder {
         self.machine_in(&state, machine, point)
     }
 
-    /// The state of a machine in that of a point.
+    /// The state of a machine within the state of a point.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is not there, or not all of it.
+    /// [`Error::Damaged`] if the state is not there, or not all of it.
     pub(crate) fn machine_in(
         &self,
         state: &BlockMap,
@@ -275,14 +298,15 @@ impl JobFolder {
         })
     }
 
-    /// The machines that a reading of all of them takes: those of the point that `selector` numbers, or all that some point has whole.
+    /// The machines that a reading of all machines takes: those of the point that `selector` selects by number, or else all that
+    /// some point has complete.
     pub(crate) fn whole_machines(&self, selector: PointSelector) -> BTreeSet<&MachineName> {
         let meant = self.head.chain.all().filter(|point| is_meant(point, selector));
         let machines = meant.flat_map(|point| &point.machines);
         machines.filter(|state| state.is_whole()).map(|state| &state.name).collect()
     }
 
-    /// The newest point not newer than `now` that has a machine whole.
+    /// The newest point that has a machine complete and whose time is not after `now`.
     fn newest_whole(&self, machine: &MachineName, now: Timestamp) -> Option<&RestorePoint> {
         self.head.chain.all().rev().find(|point| point.time <= now && has_whole(point, machine))
     }
@@ -321,12 +345,14 @@ fn has_whole(point: &RestorePoint, machine: &MachineName) -> bool {
     point.machine(machine).is_some_and(MachineState::is_whole)
 }
 
-/// The error for a folder whose heads are gone. Nothing is written there: a new chain would be begun over the old one.
+/// The error for a folder whose heads are gone. Nothing is written there, as a new chain would overwrite the old one.
 pub(crate) fn headless(job: &JobName, location: &str) -> Error {
     Error::damaged(DamagedPart::Heads, format!("{job}/head"), location.to_owned()).in_job(job)
 }
 
-/// Whether a repository takes no new object now: it is read-only, or full, which is when restores are wanted.
+/// Returns `true` if a repository cannot store a new object now: it is read-only or full.
+///
+/// Restores must work then, too.
 fn cannot_write(error: &Error) -> bool {
     matches!(error.repository_kind(), Some(ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::NoSpace))
 }

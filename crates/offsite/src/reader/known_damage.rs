@@ -1,4 +1,4 @@
-//! What is known to be damaged, told from what verifications have noted.
+//! Known damage, from what verifications have noted.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::reader::job_folder::JobFolder;
 use crate::report::KnownDamage;
 
 impl KnownDamage {
-    /// As [`JobFolder::known_damage`], of a chain whose indexes may be known already.
+    /// The same as [`JobFolder::known_damage`], for a chain whose indexes may be known already.
     pub(crate) async fn of<'a>(
         points: impl Iterator<Item = &'a RestorePoint>,
         steps_to: impl Fn(Sequence) -> Vec<&'a RestorePoint>,
@@ -31,7 +31,7 @@ impl KnownDamage {
                 for reference in step.indexes() {
                     is_touched |= noted.indexes.contains(&reference.id);
                     is_touched |= match indexes.files(reference, step).await {
-                        // An index that cannot be read is damage of another kind, which opening the point tells.
+                        // An index that cannot be read is damage of another kind. Opening the point reports it.
                         Err(error) if error.is_loss() => false,
                         listed => listed?.iter().any(|file| files.contains(file)),
                     };
@@ -41,7 +41,7 @@ impl KnownDamage {
                 continue;
             }
             let state = match indexes.state(&steps).await {
-                // What was noted may have been put back since; what was not is told where the point is opened.
+                // The noted blocks may have been put back since. If not, opening the point reports it.
                 Err(error) if error.is_loss() => {
                     let is_noted = |step: &&RestorePoint| step.indexes().any(|index| noted.indexes.contains(&index.id));
                     known.unreadable.extend(steps.iter().any(is_noted).then_some(point.sequence));
@@ -61,11 +61,12 @@ impl KnownDamage {
 }
 
 impl JobFolder {
-    /// What verifications have found damaged and nothing has put back since. Blocks are not read; while nothing is known to be damaged,
-    /// neither are indexes.
+    /// The damage that verifications have found, and that nothing has repaired since.
+    ///
+    /// It reads no blocks. If no damage is known, it reads no indexes either.
     ///
     /// # Errors
-    /// Those of the repository.
+    /// The errors of the repository.
     pub fn known_damage(&self) -> BoxFuture<'_, Result<KnownDamage>> {
         Box::pin(async move {
             let noted = VerificationNotes::load(self.repository(), self.layout(), self.id()).await?;

@@ -1,4 +1,4 @@
-//! Reading a chain: its indexes, what is known to be damaged, reading disks here and there, restoring.
+//! Reading a chain: its indexes, its known damage, single disks, restores.
 
 pub(crate) mod disk_reader;
 pub(crate) mod disk_selector;

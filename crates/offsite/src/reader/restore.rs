@@ -1,7 +1,8 @@
-//! Restores: a machine's state into disk images, block devices, streams and whatever else takes a disk.
+//! Restores: a machine's state into disk images, block devices, streams and sinks.
 
 mod disk_target;
 mod intact;
+mod plan;
 mod target;
 mod work;
 
@@ -24,12 +25,28 @@ use crate::teller::{Control, Teller};
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 pub use disk_target::DiskTarget;
+pub use plan::{PlannedDisk, RestorePlan};
 
-/// A restore of one machine.
+/// Restores one machine.
 ///
-/// Each block is compared with its digest before it is written; an image has its name only once it is whole and durable. So what
-/// a restore delivers in files is right to the last bit, or it delivers nothing, unless a salvage is asked for. Of a block device and a
-/// stream, an error tells that they hold a part of the disk.
+/// Each block is compared with its digest before it is written. An image gets its name only when it is complete and durable. So a
+/// restore to files delivers images that are right to the last bit, or none, unless [`salvage`](Self::salvage) is on. After an
+/// error, a block device or a stream may have got a part of a disk; the error says so.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use offsite::{JobName, MachineName, OpenRepository, PointSelector, Restore, Sequence};
+///
+/// async fn restore(repository: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
+///     let restore = Restore::new(repository, JobName::new("Offsite Copy")?, MachineName::new("web01")?);
+///     // The newest state, one image per disk.
+///     restore.run(Path::new("/var/tmp/web01/")).await?;
+///     // An older state of one disk.
+///     restore.point(PointSelector::Sequence(Sequence(7))).disk("vda").run(Path::new("/var/tmp/vda.raw")).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Restore {
     repository: OpenRepository,
@@ -45,7 +62,7 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// The newest state of `machine` that `job` holds, as raw images.
+    /// Restores the newest state of `machine` that `job` has, as raw images.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName, machine: MachineName) -> Self {
         Self {
@@ -62,75 +79,87 @@ impl Restore {
         }
     }
 
-    /// The state at this restore point.
+    /// Sets the restore point (default: the newest that has the machine complete).
     #[must_use]
     pub fn point(mut self, point: PointSelector) -> Self {
         self.point = point;
         self
     }
 
-    /// Only this of its disks, by number or name.
+    /// Restores only this disk (default: all disks).
     #[must_use]
     pub fn disk(mut self, disk: impl Into<DiskSelector>) -> Self {
         self.disk = Some(disk.into());
         self
     }
 
-    /// Whether to write over what is there: a file is replaced once the new image is whole, a block device is written to. Neither may be
-    /// in use. Without it both are refused.
+    /// Sets whether to overwrite existing files and devices (default: no).
+    ///
+    /// A file is replaced when the new image is complete. A block device is written in place. Neither may be in use.
     #[must_use]
     pub fn overwrite(mut self, overwrites: bool) -> Self {
         self.overwrites = overwrites;
         self
     }
 
-    /// Whether to restore what is left of damaged disks: zeros take the place of blocks that are lost, and the report lists them. Without
-    /// it they are an error.
+    /// Sets whether to restore what is left of damaged disks (default: no).
+    ///
+    /// Zeros replace lost blocks, and the report lists them. Without it, lost blocks are an error.
     #[must_use]
     pub fn salvage(mut self, salvages: bool) -> Self {
         self.salvages = salvages;
         self
     }
 
-    /// The format of the images.
+    /// Sets the format of the images (default: raw).
     #[must_use]
     pub fn format(mut self, format: ImageFormat) -> Self {
         self.format = format;
         self
     }
 
-    /// Tells `progress` how far the restore is.
+    /// Reports the progress of the restore to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the restore through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the restore through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the restore.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Restores to `to`: an image per disk if it is a folder, the only disk's image or block device if not.
+    /// Restores to the path `to`.
     ///
-    /// In a folder the images are called `MACHINE-disk0.raw` and so on. A folder that is missing is made: for several disks, or if
-    /// `to` ends with `/`, `to` itself. On a device, all of the disk is written, zeros included; what the device has beyond it stays.
+    /// - `to` is a folder if it exists as one. If it does not exist, it is a folder if it ends with `/`, or if there are several
+    ///   disks. Each disk then becomes an image in it, named `MACHINE-disk0.raw` and so on.
+    /// - Otherwise, `to` is the image or the block device of the only disk.
+    /// - Missing folders are created.
+    /// - On a device, all of the disk is written, zeros included. What lies beyond the disk stays.
     ///
     /// # Errors
-    /// [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`]; [`Error::Image`] for a path that is taken or cannot be
-    /// written, [`Error::InRepository`] for one among a repository's own files, [`Error::InUse`] and [`Error::DeviceTooSmall`] for what
-    /// cannot be written over; [`Error::MachineDamaged`] for blocks or indexes that are not what was stored. After an error no image has
-    /// its name. [`Error::Torn`] tells of a device that was written to, with the cause.
+    /// - [`Error::UnknownMachine`], [`Error::UnknownPoint`], [`Error::UnknownDisk`] for what the job does not have.
+    /// - [`Error::PathTaken`] for a path that exists and must not be overwritten; [`Error::Image`] for a path that cannot be
+    ///   written.
+    /// - [`Error::InRepository`] for a path among a repository's own files.
+    /// - [`Error::InUse`] and [`Error::DeviceTooSmall`] for what cannot be overwritten.
+    /// - [`Error::MachineDamaged`] for blocks or indexes that differ from what was stored.
+    /// - [`Error::Torn`] if a device was partly written, with the cause.
+    ///
+    /// After an error, no image has its name.
     pub fn run<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<RestoreReport>> {
         within(|error| self.tell(error), async move { self.run_to(to, false).await })
     }
 
-    /// Restores one disk to `target`: the machine's only one, or that which [`Restore::disk`] names.
+    /// Restores one disk to `target`.
     ///
-    /// Each block is compared with its digest before it goes to the target. What a stream or a sink got before an error is no whole
-    /// disk.
+    /// It is the only disk of the machine, or the one that [`Restore::disk`] selects. Each block is compared with its digest
+    /// before it goes to the target. After an error, what a stream or a sink has got is not a complete disk.
     ///
     /// ```
     /// use offsite::{DiskTarget, Restore};
@@ -148,8 +177,8 @@ impl Restore {
     /// ```
     ///
     /// # Errors
-    /// As [`Restore::run`]; [`Error::InvalidSetting`] if there are several disks, or if a stream or a sink is to be written in another format
-    /// than raw; [`Error::Io`] if a stream fails; [`Error::Image`] if a sink fails.
+    /// The same as [`Restore::run`]. [`Error::InvalidSetting`] if there are several disks, or if a stream or sink is to get
+    /// another format than raw. [`Error::Io`] if a stream fails. [`Error::Image`] if a sink fails.
     pub fn disk_to<'a>(&'a self, target: DiskTarget<'a>) -> BoxFuture<'a, Result<RestoreReport>> {
         within(|error| self.tell(error), async move {
             match target.0 {

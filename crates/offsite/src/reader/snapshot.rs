@@ -1,4 +1,4 @@
-//! Restore points that are open for reading.
+//! Snapshots: restore points that are open for reading.
 
 mod cache;
 pub(super) mod shared;
@@ -22,18 +22,19 @@ use shared::Shared;
 
 pub use shared::MachineSnapshot;
 
-/// So many bytes of decoded blocks are kept, unless told otherwise.
+/// The default size of the cache of decoded blocks, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Machines in the states that a job holds of them, open for reading.
+/// The states of machines that a job has, open for reading.
 ///
-/// A snapshot pins what it reads: while it lives, or one of its [`DiskReader`]s, runs of the job free nothing that it needs. It may be
-/// held for hours; the pin renews itself. [`close`](Self::close) gives the pin back. If the snapshot is dropped instead, the next
-/// run of the job finds that nobody holds the pin any more, and removes it; a run on another host waits a minute for that.
+/// A snapshot pins what it reads. As long as it or one of its [`DiskReader`]s lives, runs of the job free nothing that it needs.
+/// It may be held for hours, as the pin renews itself. [`close`](Self::close) gives the pin back. If the snapshot is dropped
+/// instead, the next run of the job finds that nobody holds the pin any more, and removes it. A run on another host waits a
+/// minute for that.
 ///
-/// A repository that takes no new objects, as it is read-only or full, is read without a pin. The same is true for a host that
-/// slept, and lost its pin to a run that took it for dead. In both cases the bytes that a reader hands out are right, as each block is
-/// compared with its digest. A block that was freed meanwhile is [`Error::SnapshotExpired`].
+/// In two cases there is no pin: the repository takes no new objects (it is read-only or full), or the host slept and a run took
+/// the reader for dead. The returned bytes are right even then, as each block is compared with its digest. A block that was freed
+/// meanwhile is [`Error::SnapshotExpired`].
 ///
 /// ```
 /// use offsite::{JobName, OpenRepository, PointSelector, Snapshot};
@@ -58,12 +59,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// One restore point of `job`, with the machines that it has whole.
+    /// Opens one restore point of `job`, with the machines that it has complete.
     ///
-    /// A machine that this point has in part, or not at all, may be whole in an older one; [`Snapshot::newest`] finds it there.
+    /// Other machines may be complete in an older point. [`Snapshot::newest`] finds them there.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`], [`Error::UnknownPoint`]; [`Error::Damaged`] names a head or an index that cannot be used.
+    /// [`Error::UnknownJob`], [`Error::UnknownPoint`]. [`Error::Damaged`] with a head or an index that cannot be used.
     pub fn open<'a>(
         repository: &'a OpenRepository,
         job: &'a JobName,
@@ -76,10 +77,12 @@ impl Snapshot {
         }))
     }
 
-    /// The newest whole state of each machine that `job` holds, which may be of different restore points.
+    /// Opens the newest complete state of each machine that `job` has.
+    ///
+    /// The states may come from different restore points.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`]; [`Error::Damaged`] names a head or an index that cannot be used.
+    /// [`Error::UnknownJob`]. [`Error::Damaged`] with a head or an index that cannot be used.
     pub fn newest<'a>(repository: &'a OpenRepository, job: &'a JobName) -> BoxFuture<'a, Result<Self>> {
         Box::pin(Self::of(repository, job, |folder| {
             let names = folder.whole_machines(PointSelector::Latest).into_iter();
@@ -91,7 +94,7 @@ impl Snapshot {
         }))
     }
 
-    /// The states that `choose` picks of the folder, each with its point.
+    /// Opens the states that `choose` picks from the folder, each with its point.
     async fn of(
         repository: &OpenRepository,
         job: &JobName,
@@ -113,21 +116,21 @@ impl Snapshot {
         Ok(Self { shared: Arc::new(Shared { folder, frames, machines, indexes, cache, pin }) })
     }
 
-    /// The job.
+    /// The name of the job.
     #[must_use]
     pub fn job(&self) -> &JobName {
         self.shared.folder.job()
     }
 
-    /// The machines, by name.
+    /// The machines in the snapshot, sorted by name.
     pub fn machines(&self) -> impl Iterator<Item = &MachineSnapshot> {
         self.shared.machines.values()
     }
 
-    /// The machine of that name.
+    /// The machine with this name.
     ///
     /// # Errors
-    /// [`Error::UnknownMachine`] with the machines that there are.
+    /// [`Error::UnknownMachine`] with the machines that exist.
     pub fn machine(&self, name: &MachineName) -> Result<&MachineSnapshot> {
         let known = &self.shared.machines;
         known.get(name).ok_or_else(|| Error::UnknownMachine {
@@ -138,10 +141,12 @@ impl Snapshot {
         })
     }
 
-    /// Opens a disk of a machine: by number, by name, or by a text that is either. Reads where its blocks lie, and no block.
+    /// Opens a disk of a machine, by number, by name, or by a text that is either.
+    ///
+    /// It reads where the blocks of the disk lie. It reads no block.
     ///
     /// # Errors
-    /// [`Error::UnknownMachine`], [`Error::UnknownDisk`]; [`Error::Damaged`] names an index that cannot be used;
+    /// [`Error::UnknownMachine`], [`Error::UnknownDisk`]. [`Error::Damaged`] with an index that cannot be used.
     /// [`Error::SnapshotExpired`] if the pin was lost and the restore point is gone.
     pub fn disk<'a>(
         &'a self,
@@ -167,17 +172,20 @@ impl Snapshot {
         })
     }
 
-    /// How many bytes of decoded blocks all readers of the snapshot keep together (default: 64 MiB). A block that is being read is kept
-    /// beyond that.
+    /// Sets the size of the cache that all readers of the snapshot share, in bytes of decoded blocks (default: 64 MiB).
+    ///
+    /// A block that is being read may exceed it.
     pub fn set_cache_bytes(&self, bytes: u64) {
         self.shared.cache.resize(bytes);
     }
 
-    /// Gives the pin back. Readers that are left go on without one: what they hand out is right, and what was freed meanwhile is
+    /// Gives the pin back.
+    ///
+    /// Readers that are left continue without a pin. What they return is right. A block that was freed meanwhile is
     /// [`Error::SnapshotExpired`].
     ///
     /// # Errors
-    /// Those of the repository. The pin ends as if the snapshot had been dropped.
+    /// The errors of the repository. The pin then ends as if the snapshot had been dropped.
     pub fn close(self) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
             match self.shared.pin.lock().await.take() {
@@ -195,7 +203,7 @@ impl Snapshot {
     }
 }
 
-/// What there is to say of these states.
+/// The summaries of machines in these states.
 async fn machines_of(
     folder: &JobFolder,
     indexes: &mut Indexes,

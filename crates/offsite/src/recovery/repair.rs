@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use known::{Elsewhere, Known};
 use mend::{Mended, mend, mend_copies, put_new};
 use offsite_core::{CommitId, Head, IndexReference, MachineName, ObjectId, Retirement, Sequence};
+use offsite_repository::Key;
 use rebuild::{nothing_whole, rebuild};
 use settle::{Target, place, prove, settle};
 use survey::Survey;
@@ -40,7 +41,7 @@ use crate::mover::{Flaw, Wanted};
 use crate::progress::Wait;
 use crate::reader::restore::wanted;
 use crate::recovery::verify::objects;
-use crate::report::Note;
+use crate::report::{Fault, Loss, Note};
 use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
 /// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
@@ -59,6 +60,7 @@ pub struct Repair {
 
 /// What a repaired folder's restore points are told by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Basis {
     /// The newest head, which is intact.
     Head,
@@ -70,41 +72,44 @@ pub enum Basis {
 
 /// A restore point that a repair could not keep, or a machine of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LeftOut {
     /// The point's number.
     pub sequence: Sequence,
     /// The machine. `None` if the point has no machine left, and is no more.
     pub machine: Option<MachineName>,
-    /// What of it is lost.
-    pub why: String,
+    /// What of it is lost, one thing at least. Of a point that is no more, these are the different losses of its machines.
+    pub why: Vec<Loss>,
 }
 
 /// A backup file that no restore point needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Unneeded {
     /// Its key.
-    pub object: String,
+    pub object: Key,
     /// Its length.
     pub bytes: u64,
 }
 
 /// What a repair found and did; or would do, if it was only planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RepairReport {
     /// What tells the restore points.
     pub basis: Basis,
     /// The newest heads that cannot be read.
-    pub damaged_heads: Vec<String>,
+    pub damaged_heads: Vec<Key>,
     /// Objects that were put back from their second copies, or the other way round.
-    pub restored: Vec<String>,
+    pub restored: Vec<Key>,
     /// Indexes that were lost with their second copies and made again from the headers of frames. Each is what it was, to the last byte: the
     /// head knows its checksum.
-    pub salvaged: Vec<String>,
+    pub salvaged: Vec<Key>,
     /// Indexes that were written because what restore points stood on is lost: each says what one point says by itself.
-    pub rewritten: Vec<String>,
+    pub rewritten: Vec<Key>,
     /// The restore points that the folder has now.
     pub points: Vec<Sequence>,
     /// Those that it had, and machines of those that it has, that nothing proves any more. Their backup files stay where they are.
@@ -118,6 +123,14 @@ pub struct RepairReport {
     pub notes: Vec<Note>,
     /// The number of the head that was written. `None` if the newest is right.
     pub head: Option<u64>,
+}
+
+impl LeftOut {
+    /// What of it is lost, in words.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
 }
 
 impl RepairReport {
@@ -198,7 +211,7 @@ impl Repair {
             head: None,
         };
         for NewIndex { point, bytes, .. } in &target.new_indexes {
-            report.rewritten.push(layout.index(point.index.id)?.to_string());
+            report.rewritten.push(layout.index(point.index.id)?);
             if writes {
                 put_new(&survey, point.index.id, bytes.clone()).await?;
             }
@@ -206,19 +219,20 @@ impl Repair {
         let is_mended = target.is_new || !report.is_intact();
         let known = self.known_damage(&survey, &target, is_mended, writes).await?;
         if target.is_new {
-            let mut next = self.successor(&survey, target.head.clone())?;
+            let mut next = self.successor(&survey, &target.head)?;
             let since = next.number;
             next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement::new(since, what, bytes)));
             report.head = Some(next.number);
             if writes {
-                prove(&survey, &target).await?;
+                // As every writer, it commits no chain but one that was opened as a reader opens it.
+                (next.chain, next.files) = prove(&survey, &target).await?.into_parts();
                 survey.refuse_newer_heads().await?;
                 // First, as every writer does: a chain that is committed has a second copy.
                 put_head_copy(&self.repository, &layout, &next).await?;
                 survey.heads.commit(&next).await?;
             }
         } else if !survey.has_copy_of(&target.head) {
-            report.restored.push(layout.head_second_copy(target.head.epoch, target.head.number)?.to_string());
+            report.restored.push(layout.head_second_copy(target.head.epoch, target.head.number)?);
             if writes {
                 put_head_copy(&self.repository, &layout, &target.head).await?;
             }
@@ -231,7 +245,7 @@ impl Repair {
             cut.get(&at.file).is_none_or(|end| at.offset + u64::from(at.length) <= *end)
         };
         let known: Vec<Flaw> = known.into_iter().filter(is_there).collect();
-        report.damage.extend(objects::blocks(&layout, &target.head.chain, &known, &target.states));
+        report.damage.extend(objects::blocks(&layout, &target.head.chain, &known, &target.states)?);
         Ok(report)
     }
 
@@ -262,7 +276,7 @@ impl Repair {
         let is_new = |reference: &&IndexReference| target.new_indexes.iter().any(|new| new.point.index == **reference);
         let there = target.head.chain.indexes().filter(|reference| !is_new(reference));
         mend_copies(survey, there, target.head.folder, writes, mended).await?;
-        Ok((target, rebuilt.unreadable.into_iter().map(|what| Note::IndexUnassigned { what }).collect()))
+        Ok((target, rebuilt.unreadable.into_iter().map(|why| Note::IndexUnassigned { why }).collect()))
     }
 
     /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
@@ -288,19 +302,16 @@ impl Repair {
             let machines = target.states.iter().flat_map(|(_, state)| state.machines());
             let blocks = machines.flat_map(|(name, machine)| wanted(name, machine.disks.iter()));
             let is_known = |block: &Wanted| before.names(&block.at) && seen.insert(place(block));
-            let known = blocks.filter(is_known).map(|block| Flaw {
-                block,
-                why: "a verification found it damaged".to_owned(),
-                is_gone: false,
-            });
-            damaged.extend(known);
+            let known = blocks.filter(is_known);
+            damaged.extend(known.map(|block| Flaw { block, fault: Fault::FoundBefore, is_gone: false }));
             damaged.sort_by_key(|flaw| place(&flaw.block));
         }
         Ok(damaged)
     }
 
-    /// The repaired head: no writer that was at work can commit after it.
-    fn successor(&self, survey: &Survey, mut head: Head) -> Result<Head> {
+    /// The repaired head, whose chain is yet to be proven: no writer that was at work can commit after it.
+    fn successor(&self, survey: &Survey, head: &Head) -> Result<Head> {
+        let mut head = head.clone();
         let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
         let number = number.ok_or_else(|| used_up(&self.job, "numbers of heads"))?;
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);
@@ -334,8 +345,7 @@ impl Repair {
 }
 
 fn unneeded(layout: &Layout, target: &Target) -> Result<Vec<Unneeded>> {
-    let told =
-        |(id, bytes): (&ObjectId, &u64)| Ok(Unneeded { object: layout.backup_file(*id)?.to_string(), bytes: *bytes });
+    let told = |(id, bytes): (&ObjectId, &u64)| Ok(Unneeded { object: layout.backup_file(*id)?, bytes: *bytes });
     target.unneeded.iter().map(told).collect()
 }
 

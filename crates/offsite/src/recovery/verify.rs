@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use offsite_core::format::{Envelope, Kind, WireFormat};
 use offsite_core::{BlockMap, DiskMap, Index, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
-use offsite_repository::{ErrorKind, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, RepositoryExt};
 
 use crate::error::{Context, within};
 use crate::folder::heads::Heads;
@@ -18,7 +18,7 @@ use crate::mover::{FrameSource, Scrubbed, Wanted, scrub};
 use crate::progress::Task;
 use crate::reader::job_folder::JobFolder;
 use crate::reader::restore::wanted;
-use crate::report::{Damage, Note, Touched, VerifyReport};
+use crate::report::{Damage, DamageKind, Fault, Note, Touched, VerifyReport};
 use crate::teller::Control;
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
@@ -48,14 +48,14 @@ impl Verify {
         }
     }
 
-    /// Also reads every block and compares it with its digest.
+    /// Also reads blocks and compares them with their digests: every one, or as many as the [budget](Verify::budget_bytes) allows.
     #[must_use]
     pub fn read_data(mut self, read_data: bool) -> Self {
         self.read_data = read_data;
         self
     }
 
-    /// Reads blocks, and no more than about so many bytes of them: it goes on where the verification before it ended, and starts
+    /// Reads blocks as well, but no more than about so many bytes of them, with [`Verify::read_data`] or without: it goes on where the verification before it ended, and starts
     /// over when it has read all. Blocks that come to be written meanwhile are read in this pass or in the next one.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
@@ -177,7 +177,7 @@ impl Verify {
         // The next verification goes on with the first block that was not read.
         let next = not_read.first().map_or(next, |block| Some(place(block)));
         left.splice(0..0, not_read.iter().cloned());
-        report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states));
+        report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states)?);
         let unread: Vec<&Wanted> = read_before.iter().chain(&left).filter(|block| before.names(&block.at)).collect();
         if !unread.is_empty() {
             report.notes.push(Note::NotReadAgain { blocks: unread.len() as u64 });
@@ -208,14 +208,11 @@ impl Verify {
             match indexes.step(point).await {
                 Ok(step) => drop(steps.insert(point.sequence, step)),
                 Err(Error::Damaged { object, source, .. }) => {
-                    if !reported.insert(object.clone()) {
+                    let key = Key::new(object).map_err(Error::defect)?;
+                    if !reported.insert(key.clone()) {
                         continue;
                     }
-                    let what =
-                        source.map_or_else(|| "it is missing or has another length".to_owned(), |why| why.to_string());
-                    let is_it = |index: &&IndexReference| {
-                        folder.layout().index(index.id).is_ok_and(|key| key.as_str() == object)
-                    };
+                    let is_it = |index: &&IndexReference| folder.layout().index(index.id).is_ok_and(|own| own == key);
                     unread.extend(point.indexes().find(is_it).map(|index| index.id));
                     let stands_on_it = |other: &&RestorePoint| {
                         let steps = chain.steps_to(other.sequence).unwrap_or_default();
@@ -223,7 +220,8 @@ impl Verify {
                     };
                     let touched = chain.all().filter(stands_on_it);
                     let touches = touched.map(|point| Touched { sequence: point.sequence, machine: None }).collect();
-                    report.damage.push(Damage { object, what, touches });
+                    let what = DamageKind::Index { fault: Fault::of(source) };
+                    report.damage.push(Damage { object: key.clone(), what, touches });
                 }
                 Err(error) => return Err(error),
             }
@@ -248,8 +246,8 @@ impl Verify {
             };
             for machine in point.machines.iter().filter(|machine| machine.is_whole() && !is_told(&machine.name)) {
                 report.damage.push(Damage {
-                    object: folder.layout().index(point.index.id)?.to_string(),
-                    what: format!("it does not say, with those below it, where all blocks of {} lie", machine.name),
+                    object: folder.layout().index(point.index.id)?,
+                    what: DamageKind::IndexGap { machine: machine.name.clone() },
                     touches: vec![Touched { sequence: point.sequence, machine: Some(machine.name.clone()) }],
                 });
             }
@@ -261,21 +259,20 @@ impl Verify {
     async fn verify_copies(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
         for reference in folder.chain().indexes() {
             let key = folder.layout().index_second_copy(reference.id)?;
-            let what = match self.repository.backend().get(&key, reference.length).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
-                Err(error) if error.kind() == ErrorKind::Corrupt => "it has another length".to_owned(),
+            let fault = match self.repository.backend().get(&key, reference.length).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Fault::Missing,
+                Err(error) if error.kind() == ErrorKind::Corrupt => Fault::OtherLength,
                 answer => {
                     let bytes = answer.while_doing(|| format!("reading {key}"))?;
                     let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
                     match Index::decode(&bytes) {
-                        Err(error) => error.to_string(),
+                        Err(error) => Fault::unreadable(&error),
                         Ok(_) if checksum == Ok(reference.directory_checksum) => continue,
-                        Ok(_) => "it is another index".to_owned(),
+                        Ok(_) => Fault::OtherIndex,
                     }
                 }
             };
-            let what = format!("{what}; `offsite repair` makes it again from the index");
-            report.damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+            report.damage.push(Damage { object: key, what: DamageKind::IndexCopy { fault }, touches: Vec::new() });
         }
         Ok(())
     }

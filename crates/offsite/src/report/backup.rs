@@ -1,61 +1,66 @@
-//! What came of a backup.
+//! The report of a backup.
 
 use std::time::Duration;
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use crate::report::{Reason, Tally, TransformReport};
+use crate::report::{ImageWarning, Reason, Tally, TransformReport};
 
-/// A machine of a backup.
+/// The part of a backup report about one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineBackup {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// The sizes of its disks.
+    /// The size of its disks altogether, in bytes.
     pub disk_bytes: u64,
-    /// Bytes that were read: the disks without their holes.
+    /// The number of bytes that were read: the disks without the holes of their images.
     pub read_bytes: u64,
-    /// Plain bytes of the blocks that were stored.
+    /// The number of bytes of the blocks that were stored, before compression.
     pub changed_bytes: u64,
-    /// What there is to say of its images: that one was written to while it was read, or looks like another format by now.
-    pub warnings: Vec<String>,
+    /// Warnings about its images. For example, something wrote to an image during the backup, or an image looks like another format
+    /// now.
+    pub warnings: Vec<ImageWarning>,
 }
 
 /// A machine that a backup has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineFailure {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// Why, with the image.
+    /// Why it was left out, with the image.
     pub why: Reason,
 }
 
-/// A backup job's run.
+/// The report of a backup job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BackupReport {
     /// The number of the new restore point.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the new restore point.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// `true` if the new restore point is a full.
     pub full: bool,
-    /// The full before it, if that is a rollback now, the step back from the new one.
+    /// The full before the new one, if it is now a rollback: the step back from the new full. `None` in other chains.
     pub rolled_back: Option<Sequence>,
-    /// Its machines.
+    /// The machines that were backed up.
     pub machines: Vec<MachineBackup>,
-    /// Machines with an image that could not be read, or that changed while it was; the point has no new state of these.
+    /// The machines that were left out, as an image could not be read or changed during the backup. The restore point has no new
+    /// state of them.
     pub failed: Vec<MachineFailure>,
-    /// Blocks stored.
+    /// The number of blocks that were stored.
     pub stored_blocks: u64,
-    /// Bytes written to backup files.
+    /// The number of bytes written to backup files.
     pub stored_bytes: u64,
-    /// What the step costs, as its index says, and what was counted.
+    /// The planned cost, as the index of the point tells it, and the counted one.
     pub tally: Tally,
-    /// How long it took, to the commit.
+    /// How long the backup took, up to the commit.
     pub duration: Duration,
-    /// What came after.
+    /// What the transforms did afterwards.
     pub transform: TransformReport,
 }

@@ -1,137 +1,145 @@
-//! What came of a copy.
+//! The reports of a copy.
 
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
 use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
 
-/// A machine of a copy.
+/// A machine that a sync has copied completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineCopy {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// When it was in the state that was copied.
+    /// The time at which the machine was in the copied state.
     pub captured: Timestamp,
-    /// The restore point of the source that it is read from.
+    /// The number of the restore point in the source that it was read from.
     pub source: Sequence,
-    /// The job that made that.
+    /// The job that made that restore point.
     pub job: JobName,
-    /// The repository that it is in.
+    /// The repository that has that restore point, in words.
     pub location: String,
 }
 
-/// What became of a machine that a copy job selects.
+/// The outcome of one machine that a copy job selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MachineReport {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// What became of it.
+    /// What the sync did about it.
     pub outcome: MachineOutcome,
 }
 
-/// What became of a machine in a sync.
+/// What a sync did about a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MachineOutcome {
-    /// It was copied.
+    /// The machine was copied completely.
     Complete {
-        /// When it was in the state that was copied.
+        /// The time at which the machine was in the copied state.
         captured: Timestamp,
     },
-    /// It was copied in part. What arrived is kept for the next sync.
+    /// The machine was copied in part. The next sync uses what has arrived.
     Incomplete {
-        /// When it was in the state that was to be copied, where that is known.
+        /// The time at which the machine was in the state to copy. `None` if that is unknown.
         captured: Option<Timestamp>,
-        /// How far it came.
+        /// How much has been copied.
         transferred: Transferred,
-        /// Why no farther.
+        /// Why the copy stopped there.
         why: Reason,
     },
-    /// The copy has its newest state.
+    /// The copy already has the newest state of the machine.
     Unchanged {
-        /// When it was in that state.
+        /// The time at which the machine was in that state.
         captured: Timestamp,
     },
-    /// A backup is at work that may bring its newest state. The next sync takes it.
+    /// A backup is at work that may bring a newer state. The next sync takes it.
     Waiting {
-        /// The job that is at work, where that is known.
+        /// The job of that backup. `None` if it is unknown.
         job: Option<JobName>,
     },
-    /// There is nothing of it to copy.
+    /// The sources have nothing of the machine to copy.
     Absent {
-        /// Why.
+        /// The reason.
         why: Reason,
     },
 }
 
 impl MachineOutcome {
-    /// Whether the copy has what the sources had when it ended.
+    /// Returns `true` if the copy has everything that the sources had when it ended.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Complete { .. } | Self::Unchanged { .. })
     }
 }
 
-/// A sync.
+/// The result of a sync, with or without a new restore point.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncOutcome {
-    /// The restore point; none if nothing was new, or nothing arrived.
+    /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.
     pub sync: Option<SyncReport>,
-    /// Each machine that the job selects.
+    /// The outcome of each machine that the job selects.
     pub machines: Vec<MachineReport>,
-    /// What else should be known: sources that could not be looked at.
+    /// Further remarks, for example about sources that could not be read.
     pub notes: Vec<Note>,
-    /// What nobody is likely to have meant, as it was when the sync began: machines that come no more, patterns that match nothing.
+    /// Settings that probably do not do what they were meant to, as of the start of the sync: machines that no longer appear, and
+    /// patterns that match nothing.
     pub doubts: Vec<Doubt>,
 }
 
 impl SyncOutcome {
-    /// How many restore points the chain has more than before, for [`CopyJob::transform`](crate::CopyJob::transform).
+    /// The number of restore points that the sync added to the chain.
+    ///
+    /// [`CopyJob::transform`](crate::CopyJob::transform) takes it.
     #[must_use]
     pub fn added(&self) -> u32 {
         u32::from(self.sync.as_ref().is_some_and(|sync| !sync.joined))
     }
 }
 
-/// The sync of a copy job's run.
+/// A restore point that a sync has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncReport {
     /// The number of the new restore point in the target.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the new restore point.
     pub time: Timestamp,
-    /// Whether it stands alone.
+    /// `true` if it is a full.
     pub full: bool,
-    /// Whether it joined a point of the same interval.
+    /// `true` if the sync joined a restore point that the same interval had made before.
     pub joined: bool,
-    /// The machines that are whole.
+    /// The machines that were copied completely.
     pub machines: Vec<MachineCopy>,
-    /// Plan and count.
+    /// The planned and the counted cost.
     pub tally: Tally,
 }
 
-/// A copy job's run.
+/// The report of a copy job's run: one sync, then the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CopyReport {
-    /// The restore point; none if nothing was new, or nothing arrived.
+    /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.
     pub sync: Option<SyncReport>,
-    /// Each machine that the job selects.
+    /// The outcome of each machine that the job selects.
     pub machines: Vec<MachineReport>,
-    /// What came after.
+    /// What the transforms did afterwards.
     pub transform: TransformReport,
-    /// What else should be known: sources that could not be looked at.
+    /// Further remarks, for example about sources that could not be read.
     pub notes: Vec<Note>,
-    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    /// Settings that probably do not do what they were meant to: machines that no longer appear, and patterns that match nothing.
     pub doubts: Vec<Doubt>,
 }
 
 impl CopyReport {
-    /// Machines that the job selects and the sources have nothing of to copy.
+    /// The selected machines of which the sources have nothing to copy.
     pub fn absent(&self) -> impl Iterator<Item = &MachineName> {
         absent(&self.machines)
     }

@@ -1,4 +1,4 @@
-//! What nobody is likely to have meant, as data.
+//! Doubts: settings that probably do not do what they were meant to.
 
 use std::fmt;
 
@@ -6,51 +6,56 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::JobName;
 
-/// What nobody is likely to have meant, though nothing has failed.
+/// A setting that probably does not do what it was meant to.
+///
+/// Nothing has failed. `Display` explains the doubt in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Doubt {
     /// A pattern matches nothing in the sources.
     IdlePattern {
-        /// Where the pattern stands.
+        /// The setting that has the pattern.
         place: PatternPlace,
-        /// The pattern.
+        /// The text of the pattern.
         pattern: String,
     },
-    /// The newer restore points of a job are without a machine that it had.
+    /// The newer restore points of a job lack a machine that earlier ones have.
     LeftBehind {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The job.
+        /// The job that has lost the machine.
         job: JobName,
-        /// Its repository.
+        /// The repository of the job, in words.
         location: String,
-        /// The number and the time of the last point that was made with the machine; none, if none of these is still there.
+        /// The number and the time of the last restore point that was made with the machine. `None` if no such point is left.
         last: Option<(Sequence, Timestamp)>,
     },
-    /// A machine that was copied before is in no source any more.
+    /// The copy has the machine, and no source has it any more.
     Vanished {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
     },
-    /// The sources have machines, and the selection leaves out all of them.
+    /// The sources have machines, but the selection leaves out all of them.
     NothingSelected,
 }
 
-/// Where a pattern stands.
+/// The setting that has a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternPlace {
-    /// Among what the selection includes.
+    /// The filter of included machines.
     Include(PatternKind),
-    /// Among what the selection excludes.
+    /// The filter of excluded machines.
     Exclude(PatternKind),
-    /// Among the machines of a source.
+    /// The machines of a source.
     Source,
 }
 
 /// What a pattern is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PatternKind {
     /// The names of machines.
@@ -62,7 +67,7 @@ pub enum PatternKind {
 }
 
 impl PatternKind {
-    /// `machines`, `containers` or `tags`.
+    /// The word for it: `machines`, `containers` or `tags`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

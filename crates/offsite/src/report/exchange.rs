@@ -1,63 +1,67 @@
-//! What came of exports, imports and carried copies.
+//! The reports of exports, imports and mapped seeds.
 
 use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::report::Tally;
 
-/// A seed that was mapped.
+/// The report of a seed that was mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MapReport {
-    /// Restore points taken over.
+    /// The number of restore points that were taken over.
     pub points: u64,
-    /// The newest of them.
+    /// The number of the newest of them.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the newest of them.
     pub time: Timestamp,
-    /// Plan and count: the source is the seed.
+    /// The planned and the counted cost. The source is the seed.
     pub tally: Tally,
 }
 
 /// A machine in an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportedMachine {
-    /// Which.
+    /// The name of the machine.
     pub name: MachineName,
-    /// The restore point that its state is taken from.
+    /// The number of the restore point that its state is taken from.
     pub sequence: Sequence,
-    /// When it was in that state.
+    /// The time at which the machine was in that state.
     pub captured: Timestamp,
 }
 
-/// Machines that were exported.
+/// The report of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportReport {
-    /// The newest of the restore points that their states are taken from.
+    /// The number of the newest restore point that a machine's state is taken from.
     pub sequence: Sequence,
-    /// Its time, which is the time of the export.
+    /// The time of that point. It is the time of the export.
     pub time: Timestamp,
-    /// The machines, by name.
+    /// The exported machines, sorted by name.
     pub machines: Vec<ExportedMachine>,
-    /// The length of the export.
+    /// The length of the export in bytes.
     pub bytes: u64,
-    /// Plan and count; the target is the backup file in the export.
+    /// The planned and the counted cost. The target is the backup file inside the export.
     pub tally: Tally,
 }
 
-/// An export that was imported.
+/// The report of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// The job that it was exported from, as it says itself.
+    /// The name of the job from which it was exported, as the export says.
     pub job: String,
-    /// The number of the restore point here.
+    /// The number of the new restore point.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the new restore point.
     pub time: Timestamp,
-    /// The machines in it.
+    /// The machines in the new restore point.
     pub machines: Vec<MachineName>,
-    /// Plan and count; the source is the backup file in the export.
+    /// The planned and the counted cost. The source is the backup file inside the export.
     pub tally: Tally,
 }

@@ -1,243 +1,247 @@
-//! What a report has to say beside its results, as data.
+//! Notes: remarks of a report besides its results.
 
 use std::fmt;
 
 use offsite_core::schedule::ClockReading;
 use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp};
 
-use crate::report::{ErrorSummary, Reason};
+use crate::report::{DamagedHead, ErrorSummary, IndexLoss, Reason};
 use crate::{Bytes, JobName};
 
-/// Something that a job was to look at, and could not.
+/// Something that a job should have read, and could not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Unseen {
-    /// A repository that was not opened.
+    /// A repository that could not be opened.
     Repository {
-        /// What whoever opens it calls it.
+        /// The caller's name for the repository.
         name: String,
-        /// Why not.
+        /// Why it could not be opened.
         why: ErrorSummary,
     },
-    /// A source, which the error names.
+    /// A source. The error names it.
     Source {
-        /// Why not.
+        /// Why it could not be read.
         why: ErrorSummary,
     },
-    /// A folder of a repository that may be of a job.
+    /// A folder of a repository that may belong to a job.
     Folder {
-        /// Its name.
+        /// The name of the folder.
         name: String,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// Why not.
+        /// Why the folder could not be read.
         why: ErrorSummary,
     },
-    /// The newest heads of a job's folder: newer restore points may be there than those that were seen.
+    /// The newest heads of a job folder. There may be newer restore points than those that were seen.
     Heads {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The repository.
-        location: String,
-        /// What is damaged.
-        what: String,
+        /// One of these heads.
+        head: DamagedHead,
     },
-    /// Another place that the job writes to in turn: retention does not count the restore points there.
+    /// Another place that the job writes to in turn. Retention does not count the restore points there.
     Elsewhere {
-        /// What whoever opens it calls it.
+        /// The caller's name for the place.
         name: String,
-        /// Why not.
+        /// Why it could not be read.
         why: ErrorSummary,
     },
 }
 
-/// What a report has to say beside its results.
+/// A remark of a report, besides its results.
+///
+/// `Display` prints it as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {
-    /// Something that the job was to look at was not seen. What is not seen does not count as gone.
+    /// The job could not read something. Nothing counts as gone because of that.
     NotSeen(Unseen),
-    /// What the caller of the job handed over to be said.
+    /// A text that the caller of the job has added.
     Custom {
-        /// In the caller's words.
+        /// The words of the caller.
         text: String,
     },
-    /// A post-job activity went wrong.
+    /// A post-job activity failed.
     PostJob {
-        /// In the host's words.
+        /// The words of the activity.
         text: String,
     },
-    /// The run was stopped before its interval was done.
+    /// The run was stopped before its interval was done. The next run goes on from there.
     Stopped,
-    /// What an interval did is not known: its runner ended before what comes after the interval was done.
+    /// It is unknown what an interval did. Its runner ended before the post-job activities were done.
     EndUnknown,
-    /// A machine that was chosen could not be copied.
+    /// A chosen machine could not be copied.
     NotCopied {
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// A machine has restore points that are dated after the present. They are not copied until then.
+    /// A machine has restore points with a date after the present. They are not copied before that date.
     FutureDated {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The earliest of their times.
+        /// The earliest of these dates.
         earliest: Timestamp,
     },
-    /// The clock has gone back by which restore points of a machine are made.
+    /// The restore point that was copied has an earlier time than the one before. The clock of the backups has gone back.
     ClockWentBack {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The job that makes them.
+        /// The job that makes the restore points.
         job: JobName,
-        /// The restore point that was copied now.
+        /// The number of the restore point that was copied now.
         sequence: Sequence,
-        /// Its time.
+        /// The time of that restore point.
         captured: Timestamp,
-        /// The time of the one that was copied before.
+        /// The time of the restore point that was copied before.
         copied: Timestamp,
     },
-    /// A new full has the blocks that the chain had of a machine, as the source could not be read.
+    /// A new full took a machine's blocks from the chain, as they could not be read from the source.
     KeptFromChain {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// Why the source could not be read.
+        /// Why the blocks could not be read from the source.
         why: Reason,
     },
-    /// A disk that the copy has is not in the new state of its machine.
+    /// The new state of a machine lacks a disk that the copy has.
     DiskGone {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The disk.
+        /// The number of the disk.
         disk: DiskNumber,
-        /// Its size before.
+        /// The size of the disk before, in bytes.
         size_bytes: u64,
-        /// When the machine was in the new state.
+        /// The time at which the machine was in the new state.
         captured: Timestamp,
     },
     /// A disk has shrunk to less than half of its size.
     DiskShrunk {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The disk.
+        /// The number of the disk.
         disk: DiskNumber,
-        /// Its size before.
+        /// The size of the disk before, in bytes.
         before_bytes: u64,
-        /// Its size in the new state.
+        /// The size of the disk in the new state, in bytes.
         now_bytes: u64,
-        /// When the machine was in the new state.
+        /// The time at which the machine was in the new state.
         captured: Timestamp,
     },
     /// A disk has lost more than half of its data.
     DiskEmptied {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// The disk.
+        /// The number of the disk.
         disk: DiskNumber,
-        /// How many blocks had data before.
+        /// The number of blocks with data before.
         before_blocks: u64,
-        /// How many blocks have data in the new state.
+        /// The number of blocks with data in the new state.
         now_blocks: u64,
-        /// When the machine was in the new state.
+        /// The time at which the machine was in the new state.
         captured: Timestamp,
     },
-    /// The policy has changed. This run let go of one generation; the next ones let go of the rest.
+    /// The retention policy has changed. This run deleted one generation. The next runs delete the rest.
     PolicyChanged,
-    /// Nothing was pruned, as the clock is in doubt.
+    /// Nothing was deleted, as the clock is in doubt.
     ClockInDoubt {
-        /// What was made of the clock.
+        /// The reading of the clock.
         clock: ClockReading,
     },
-    /// Machines that are no longer selected keep their copies for now: the sources could not be looked at, and may select them again.
+    /// Machines that are no longer selected keep their copies for now. The sources could not be read, and may select them again.
     DeselectedKept {
-        /// Why the sources could not be looked at.
+        /// Why the sources could not be read.
         why: ErrorSummary,
     },
-    /// A restore point was to be read whole from the source, which has it no more. It is a copy of the chain's own blocks.
+    /// A restore point should have been read whole from the source, which no longer has it. It was made from the chain's own
+    /// blocks.
     FullFromChain {
-        /// The point.
+        /// The number of the point.
         sequence: Sequence,
     },
     /// A restore point could not be read whole from the source.
     FullNotRead {
-        /// The point.
+        /// The number of the point.
         sequence: Sequence,
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// An archive has damaged blocks, which could not be copied to files of its own. Once intact again, they are.
+    /// An archive has damaged blocks, so they could not be copied to files of its own. They are copied as soon as they are intact
+    /// again.
     ArchiveShares {
-        /// The archive.
+        /// The number of the archive.
         sequence: Sequence,
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// How many blocks are damaged.
+        /// The number of damaged blocks.
         blocks: u64,
     },
     /// Damaged blocks could not be put back from the source.
     NotHealedFromSource {
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// Damaged blocks were not looked for in any source.
+    /// No source was searched for intact copies of damaged blocks.
     SourcesNotSearched {
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// Damaged blocks were not looked for in one source.
+    /// One source was not searched for intact copies of damaged blocks.
     SourceNotSearched {
         /// The job that is the source.
         job: JobName,
-        /// The repository.
+        /// The repository, in words.
         location: String,
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// Damaged blocks are not put back while the index of a restore point cannot be read.
+    /// Damaged blocks are not put back as long as the index of a restore point cannot be read.
     HealingWaits,
     /// Damaged blocks of a machine were not put back.
     NotHealed {
-        /// The machine.
+        /// The name of the machine.
         machine: MachineName,
-        /// How many blocks.
+        /// The number of damaged blocks.
         blocks: u64,
-        /// The restore points that they are stored with.
+        /// The restore points with which they are stored.
         points: Vec<Sequence>,
-        /// Whether every source was searched: then nothing else has the same bytes intact.
+        /// `true` if every source was searched. Then nothing else has the same bytes intact.
         is_searched: bool,
     },
     /// The chain was not verified.
     NotVerified {
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
     /// A verification found damage.
     DamageFound {
-        /// In how many places.
+        /// The number of damaged places.
         places: u64,
     },
     /// Blocks that were found damaged before were not read again.
     NotReadAgain {
-        /// How many.
+        /// The number of such blocks.
         blocks: u64,
     },
-    /// What a verification has found could not be noted down for the next verification and the next run.
+    /// The findings of a verification could not be stored. The next verification and the next run do not know them.
     FindingsNotStored {
-        /// Why not.
+        /// The reason.
         why: ErrorSummary,
     },
-    /// A head has a second copy, and is not there itself: heads are lost, or a run was cut off as it committed.
+    /// A head exists only as a second copy. Either heads are lost, or a run was cut off as it committed.
     NewerHeadCopy {
-        /// The job.
+        /// The name of the job.
         job: JobName,
-        /// The number of the head that has only the copy.
+        /// The number of the head that exists only as a copy.
         copy: u64,
         /// The number of the newest head.
         newest: u64,
     },
-    /// A repair found an index, and not which restore point it was for.
+    /// A repair found an index, and could not tell which restore point it belongs to.
     IndexUnassigned {
-        /// The index, and what is wrong with it.
-        what: String,
+        /// What is wrong with the index.
+        why: IndexLoss,
     },
 }
 
@@ -255,7 +259,7 @@ impl fmt::Display for Unseen {
             Self::Folder { name, location, why } => {
                 write!(formatter, "not looked at: the folder {name} of {location}: {why}")
             }
-            Self::Heads { what, .. } => formatter.write_str(what),
+            Self::Heads { head, .. } => head.fmt(formatter),
             Self::Elsewhere { name, why } => write!(formatter, "retention does not count what is on {name}: {why}"),
         }
     }
@@ -373,7 +377,7 @@ impl fmt::Display for Note {
                 "there is a second copy of head {copy}, and the newest head is {newest}: heads are lost, or a run was cut off as it \
                  committed"
             ),
-            Self::IndexUnassigned { what } => formatter.write_str(what),
+            Self::IndexUnassigned { why } => why.fmt(formatter),
         }
     }
 }

@@ -1,110 +1,114 @@
-//! What transforms do to a chain.
+//! Operations: what transforms do to a chain.
 
 use std::fmt;
 
 use offsite_core::retention::Tier;
 use offsite_core::{MachineName, Sequence};
 
-/// What a transform does to a chain.
+/// One operation of a transform phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Operation {
-    /// Blocks that were known to be damaged are put back, for every point that needs them.
+    /// Damaged blocks are put back, for every restore point that needs them.
     Heal {
-        /// How many.
+        /// The number of blocks.
         blocks: u64,
-        /// The points that need them.
+        /// The restore points that need them.
         points: Vec<Sequence>,
-        /// Where the same bytes were found intact.
+        /// Where intact copies of the same bytes were found.
         from: HealedFrom,
     },
-    /// The oldest increments go into the full.
+    /// The oldest increments are merged into the full.
     Merge {
-        /// The points that are no more, the full's old state first; the last increment's state lives on in the full.
+        /// The restore points that no longer exist, beginning with the full's old state. The state of the last increment is that
+        /// of the full now.
         absorbed: Vec<Sequence>,
-        /// The number of the full now.
+        /// The number of the full after the merge.
         full: Sequence,
-        /// How its blocks were taken over: [`MergeMethod::Adopt`] or [`MergeMethod::Fold`].
+        /// How the blocks were merged: [`MergeMethod::Adopt`] or [`MergeMethod::Fold`].
         method: MergeMethod,
-        /// Why in that way.
+        /// Why this method was used.
         why: MergeReason,
-        /// The old full, where it stays beside the chain as an archive.
+        /// The old full, if it stays beside the chain as an archive.
         archived: Option<Sequence>,
     },
-    /// An archive goes.
+    /// An archive is removed.
     RemoveArchive {
-        /// Its number.
+        /// The number of the archive.
         sequence: Sequence,
     },
-    /// Archives get flags again that were lost with the heads, and so do the points that are to become archives.
+    /// Archives get back flags that were lost with the heads. So do the points that are to become archives.
     MarkAgain {
-        /// The numbers of those that got some.
+        /// The numbers of the points that got flags.
         points: Vec<Sequence>,
     },
-    /// A point takes over the flag of a damaged one, to be the archive of that tier in its place.
+    /// An intact point takes over the flag of a damaged one. It becomes the archive of that tier instead.
     StandIn {
-        /// The tier.
+        /// The tier of the flag.
         tier: Tier,
-        /// The damaged point.
+        /// The number of the damaged point.
         damaged: Sequence,
-        /// The intact point.
+        /// The number of the intact point.
         sequence: Sequence,
     },
-    /// An archive gets blocks of its own, so that it shares no stored byte with any other point.
+    /// An archive gets its own blocks, so that it shares no stored byte with any other point.
     MakeIndependent {
-        /// Its number.
+        /// The number of the archive.
         sequence: Sequence,
-        /// How the blocks get there.
+        /// How the blocks get into its files.
         carriage: Carriage,
     },
-    /// An increment becomes a full, with blocks of its own.
+    /// An increment becomes a full with its own blocks.
     MakeFull {
-        /// Its number.
+        /// The number of the point.
         sequence: Sequence,
         /// Where the blocks come from.
         from: FullFrom,
     },
-    /// Machines go from all points, archives included.
+    /// Machines are removed from all points, archives included.
     RemoveMachines {
-        /// Which.
+        /// The names of the machines.
         machines: Vec<MachineName>,
-        /// Points that held no other machine; they are no more.
+        /// Points that had no other machine. They no longer exist.
         points: Vec<Sequence>,
-        /// Points that stood on one of these, and are fulls now.
+        /// Points that needed one of those, and are fulls now.
         fulls: Vec<Sequence>,
     },
-    /// A piece of compaction: live blocks leave files that are mostly superseded.
+    /// A piece of compaction: live blocks are moved out of files that are mostly superseded.
     Compact {
-        /// How many files they leave, in whole or in part.
+        /// The number of files that they leave, in whole or in part.
         files: u64,
-        /// How the blocks get to their new file.
+        /// How the blocks get into their new file.
         carriage: Carriage,
     },
-    /// The oldest points go: rollbacks, or a full with all that stands on it.
+    /// The oldest points are removed: rollbacks, or a full with all points that need it.
     RemovePoints {
-        /// Their numbers.
+        /// The numbers of the points.
         points: Vec<Sequence>,
-        /// Those of them that stay beside the chain as archives.
+        /// The points among them that stay beside the chain as archives.
         archived: Vec<Sequence>,
     },
 }
 
 /// How blocks get from one backup file of a repository to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Carriage {
-    /// Each is read, checked and written.
+    /// The engine reads, checks and writes each block.
     Moved {
-        /// Why the repository does not clone them.
+        /// Why the repository did not clone them.
         why: MoveReason,
     },
-    /// The repository makes the new file of parts of the old ones; no block passes through the network.
+    /// The repository made the new file from parts of the old ones. No block data passed through the engine.
     Cloned,
 }
 
-/// Where blocks were found that are damaged elsewhere.
+/// Where intact copies of damaged blocks were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HealedFrom {
-    /// In another block of the chain itself.
+    /// In other blocks of the chain itself.
     Chain,
     /// In a restore point of a source.
     Source,
@@ -112,61 +116,64 @@ pub enum HealedFrom {
 
 /// Where the blocks of a point come from that becomes a full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FullFrom {
-    /// They are read whole from the source.
+    /// The job read them whole from the source.
     Source,
-    /// The source has the point no more, so they come from the chain itself.
+    /// The source no longer has the point, so they come from the chain itself.
     Chain(Carriage),
 }
 
-/// How the oldest increments go into the full.
+/// How the oldest increments are merged into the full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MergeMethod {
-    /// As the repository can: adopting where holes can be punched, folding where files can be written into, and else
-    /// adopting.
+    /// The method that suits the repository: adopt if it can punch holes, else fold if it can write into files, else adopt.
     #[default]
     Auto,
-    /// The full takes over the increments' files; no block moves.
+    /// The full takes over the files of the increments. No block moves.
     Adopt,
-    /// The increments' blocks are written into the full's own file, so that it stays one file.
+    /// The blocks of the increments are written into the full's own file. So the full stays one file.
     Fold,
 }
 
-/// Why a merge was done by one method and not by the other.
+/// Why a merge used its method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MergeReason {
-    /// The job asks for that method.
+    /// The job asks for this method.
     AsAsked,
-    /// Adopting, as the repository punches holes, which give the space back.
+    /// Adopt, as the repository can punch holes, which give the space back.
     HolesGiveBack,
-    /// Folding, as the repository cannot punch holes, and can write into files.
+    /// Fold, as the repository cannot punch holes, but can write into files.
     CannotPunch,
-    /// Adopting, though folding was asked for: the repository cannot write into files that are there.
+    /// Adopt instead of the requested fold, as the repository cannot write into existing files.
     CannotPatch,
-    /// Adopting: the repository can neither punch holes nor write into files.
+    /// Adopt, as the repository can neither punch holes nor write into files.
     CannotPunchOrPatch,
-    /// Adopting: a block of the increments is damaged and cannot be moved.
+    /// Adopt, as a block of the increments is damaged and cannot be moved.
     DamagedBlock,
-    /// Adopting: others share the full's file by a hard link.
+    /// Adopt, as hard links share the full's file.
     Linked,
-    /// Adopting: the full's file is lost or cut off.
+    /// Adopt, as the full's file is lost or cut off.
     FileCutOff,
-    /// Adopting: the full's file would become longer than is allowed.
+    /// Adopt, as the full's file would become longer than is allowed.
     FileTooLong,
-    /// Adopting: the full has no file that can be written into.
+    /// Adopt, as the full has no file that can be written into.
     NoFile,
 }
 
-/// Why a repository does not clone blocks.
+/// Why a repository did not clone blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum MoveReason {
-    /// It cannot clone.
+    /// The repository cannot clone.
     CannotClone,
-    /// It clones in larger pieces than blocks are aligned to.
+    /// The granularity of clones is larger than the alignment of blocks.
     LargerPieces,
-    /// A backup file ends inside a block's padding.
+    /// A backup file ends inside the padding of a block.
     EndsInPadding,
 }
 

@@ -1,4 +1,4 @@
-//! Why something is not as it was to be, as data.
+//! Reasons: why a machine is not whole in a restore point.
 
 use std::fmt;
 
@@ -12,21 +12,19 @@ use crate::{Error, JobName};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ErrorSummary {
-    /// What went wrong, with its causes, on one line.
+    /// The error with its causes, on one line.
     pub text: String,
-    /// Whether it may work later, without anybody doing something about it.
+    /// `true` if the same may succeed later, without anybody doing something about it.
     pub is_retryable: bool,
 }
 
 impl ErrorSummary {
-    /// The summary of an error that is not the engine's.
+    /// A summary for an error that is not the engine's.
     #[must_use]
     pub fn new(text: impl Into<String>, is_retryable: bool) -> Self {
         Self { text: text.into(), is_retryable }
     }
-}
 
-impl ErrorSummary {
     /// The summary of an error of a repository, where nothing more is known of what was being done.
     pub(crate) fn of_repository(error: &offsite_repository::Error) -> Self {
         Self { text: causes(error), is_retryable: error.is_retryable() }
@@ -46,53 +44,55 @@ impl fmt::Display for ErrorSummary {
 }
 
 /// Why a machine is not whole in a restore point, or not in it at all.
+///
+/// `Display` prints it in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
-    /// No new restore point of it came.
+    /// No new restore point of the machine appeared.
     NoNewPoint,
-    /// Its newest restore point is too old to count.
+    /// The newest restore point is too old to count.
     TooOld {
-        /// When the machine was in that state.
+        /// The time at which the machine was in that state.
         captured: Timestamp,
     },
-    /// Its restore points are dated after the present.
+    /// All restore points of the machine have a date after the present.
     FutureDated {
-        /// The earliest of their times, where it is known.
+        /// The earliest of these dates. `None` if it is unknown.
         earliest: Option<Timestamp>,
     },
-    /// A backup was still at work that may have brought its newest state.
+    /// A backup was still at work that may have brought the newest state.
     BackupAtWork {
-        /// The job of that backup, where it is known.
+        /// The job of that backup. `None` if it is unknown.
         job: Option<JobName>,
     },
-    /// Another run of the job, perhaps on another host, was copying it.
+    /// Another run of the job, perhaps on another host, was copying the machine.
     RunAtWork,
-    /// There was a restore point, and its copy had not begun to transfer.
+    /// There was a restore point, but its transfer had not begun.
     NotStarted,
-    /// The transfer was ended before it was done: it was stopped, or its window closed.
+    /// The transfer ended early: it was stopped, or its window closed.
     TransferEnded,
-    /// What was copied could not be committed.
+    /// The machine was copied, but the commit failed.
     NotCommitted,
-    /// No restore point has it whole.
+    /// No restore point has the machine complete.
     NoWholePoint,
-    /// It has restore points in the target repository only.
+    /// Only the target repository has restore points of the machine.
     InTarget,
-    /// No source has it.
+    /// No source has the machine.
     Missing,
-    /// It left the selection, or its sources.
+    /// The machine left the selection or its sources.
     NotSelected,
-    /// Its source has blocks of another size than the copy.
+    /// The block size of the source differs from that of the copy.
     OtherBlockSize {
-        /// The job that has it.
+        /// The job that has the machine in the source.
         job: JobName,
-        /// The size of the blocks there.
+        /// The block size of the source.
         source: BlockSize,
-        /// The size of the blocks of the copy.
+        /// The block size of the copy.
         copy: BlockSize,
     },
-    /// Something failed.
+    /// Something failed. The summary says what.
     Failed(ErrorSummary),
 }
 

@@ -1,17 +1,18 @@
-//! Bytes and requests: planned, and counted.
+//! Bytes and requests, planned and counted.
 
 use std::time::Duration;
 
 use offsite_core::plan::Cost;
 use offsite_repository::Counts;
 
-/// What was done to backup files: bytes and requests.
+/// Counted accesses to backup files: bytes and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BlockTraffic {
     /// Bytes read from backup files.
     pub bytes_read: u64,
-    /// Requests that read them.
+    /// The number of requests that read them.
     pub read_requests: u64,
     /// Bytes written to backup files.
     pub bytes_written: u64,
@@ -25,22 +26,25 @@ impl BlockTraffic {
     }
 }
 
-/// An operation's plan beside what was counted while it ran.
+/// The planned cost of an operation beside the counted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Tally {
-    /// What the plan said.
+    /// The cost according to the plan.
     pub planned: Cost,
     /// What was read from the source's backup files.
     pub source: BlockTraffic,
     /// What was read from and written to the target's backup files.
     pub target: BlockTraffic,
-    /// How long it took, to the commit.
+    /// How long the operation took, up to the commit.
     pub duration: Duration,
 }
 
 impl Tally {
-    /// Whether exactly the planned bytes were read and written. If not, that is a defect.
+    /// Returns `true` if exactly the planned bytes were read and written.
+    ///
+    /// Anything else is a defect of this library.
     #[must_use]
     pub fn kept_to_plan(&self) -> bool {
         self.source.bytes_read + self.target.bytes_read == self.planned.bytes_read

@@ -1,41 +1,43 @@
-//! What came of a transform phase.
+//! The report of a transform phase.
 
 use std::time::Duration;
 
 use crate::report::{KnownDamage, Note, Operation, Tally, VerifyReport};
 
-/// A transform, with its plan and count.
+/// The report of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct OperationReport {
-    /// What it did.
+    /// What the operation did.
     pub operation: Operation,
-    /// Plan and count.
+    /// The planned and the counted cost.
     pub tally: Tally,
 }
 
-/// What retention, transforms and release did to a chain.
+/// The report of a transform phase: what retention, transforms and release did to a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TransformReport {
-    /// What was done to the chain, in that order.
+    /// The operations on the chain, in the order in which they were done.
     pub operations: Vec<OperationReport>,
     /// The space that came back.
     pub released: Released,
     /// How long the release took.
     pub release_duration: Duration,
-    /// What the verification at the end of the phase found, if one was asked for.
+    /// The report of the verification at the end of the phase. `None` if none was asked for.
     pub verification: Option<VerifyReport>,
-    /// Whether the gate has ended the phase. The next run does what is left.
+    /// `true` if the gate ended the phase. The next run does what is left.
     pub is_stopped: bool,
-    /// What is known to be damaged in the chain after all that.
+    /// The damage that is known in the chain at the end of the phase.
     pub damage: KnownDamage,
-    /// Why less was pruned than the policy asks for, if so, and what could not be put back.
+    /// Why less was deleted than the policy asks for, and which damage could not be repaired.
     pub notes: Vec<Note>,
 }
 
 impl TransformReport {
-    /// Whether nothing needs a look.
+    /// Returns `true` if nothing needs attention.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.notes.is_empty() && self.damage.is_empty()
@@ -44,17 +46,19 @@ impl TransformReport {
 
 /// What a release gave back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Released {
-    /// Bytes of storage that came back, as the indexes tell.
+    /// The bytes of storage that came back, according to the indexes.
     pub bytes: u64,
-    /// Holes punched.
+    /// The number of holes that were punched.
     pub ranges: u64,
-    /// Objects deleted.
+    /// The number of objects that were deleted.
     pub objects: u64,
-    /// Bytes that wait for readers to end.
+    /// The bytes that are held until readers end.
     pub held_bytes: u64,
-    /// Bytes that were not given back, as others share their files. They come back with the files, once nobody does.
+    /// The bytes that did not come back, as others share their files. They come back with the files, when nobody shares them any
+    /// more.
     pub linked_bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a runner takes the time from.
+//! The clock of a runner.
 
 use std::time::Duration;
 
@@ -7,16 +7,20 @@ use offsite_core::Timestamp;
 
 use crate::now::Now;
 
-/// The longest wait in one go: a clock that is set meanwhile, or a host that slept, is noticed by then.
+/// The longest wait in one go, in seconds. After it, a runner notices that the clock was set or that the host slept.
 const WAIT_MAX_SECS: i64 = 60;
 
-/// The wall clock, and waiting by it.
+/// A wall clock that can be waited for.
+///
+/// A test can bring its own.
 #[async_trait]
 pub trait Clock: Send + Sync {
     /// The present.
     fn now(&self) -> Timestamp;
 
-    /// Returns when it is `time`, or earlier: whoever waits looks at the clock again.
+    /// Returns when it is `time`, or earlier.
+    ///
+    /// The caller looks at the clock again.
     async fn wait_until(&self, time: Timestamp);
 }
 

@@ -1,4 +1,4 @@
-//! Telling a runner what it is to do, from outside.
+//! The control of a runner from outside.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,9 @@ use super::clock::Clock;
 use super::report::{RunEnd, RunReport};
 use super::status::JobStatus;
 
-/// Asks a runner for things, and how it is with its job. Clones are of the same runner.
+/// Controls a runner, and shows the status of its job.
+///
+/// Clones control the same runner.
 #[derive(Clone)]
 pub struct RunnerHandle {
     requests: Arc<Requests>,
@@ -21,7 +23,7 @@ pub struct RunnerHandle {
     clock: Arc<dyn Clock>,
 }
 
-/// What came of the interval that was open when a runner ended.
+/// The report of the interval that was open when a runner ended.
 type Ended = Option<Box<RunReport>>;
 
 #[derive(Default)]
@@ -34,7 +36,7 @@ struct Requests {
 struct Wishes {
     is_stopped: bool,
     is_held: bool,
-    /// Those who want it to run now, until it begins.
+    /// The callers that want it to run now, until the run begins.
     runs: Vec<oneshot::Sender<RunEnd>>,
 }
 
@@ -63,7 +65,7 @@ impl Control {
         (Self { requests, end: sender }, handle)
     }
 
-    /// `stop`, as one of those who ask this runner to stop.
+    /// Combines `stop` with the handles that ask this runner to stop.
     pub(super) fn stop_after<'a>(&self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
         let requests = self.requests.clone();
         let stop = async move {
@@ -82,23 +84,23 @@ impl Control {
         self.requests.wishes().is_held
     }
 
-    /// Those who want it to run now; from now on they are the caller's to answer. None, while it is paused.
+    /// Takes the callers that want it to run now. The caller must answer them. Empty while the job is paused.
     pub(super) fn take_runs(&self) -> Vec<oneshot::Sender<RunEnd>> {
         let mut wishes = self.requests.wishes();
         if wishes.is_held { Vec::new() } else { std::mem::take(&mut wishes.runs) }
     }
 
-    /// Whether somebody wants it to run now.
+    /// Returns `true` if somebody wants it to run now.
     pub(super) fn has_runs(&self) -> bool {
         !self.requests.wishes().runs.is_empty()
     }
 
-    /// Returns when somebody may have asked for something since the last time.
+    /// Returns when somebody may have asked for something since the last call.
     pub(super) async fn changed(&self) {
         self.requests.change.notified().await;
     }
 
-    /// Returns when the runner is to stop; what else is asked for waits.
+    /// Returns when the runner is to stop. Other requests wait.
     pub(super) async fn stopped(&self) {
         while !self.is_stopped() {
             self.changed().await;
@@ -107,7 +109,7 @@ impl Control {
         self.requests.change.notify_one();
     }
 
-    /// The runner has ended, and this has come of the interval that was open.
+    /// Notes that the runner has ended, with the report of the interval that was open.
     pub(super) fn ended(&self, report: Option<&RunReport>) {
         self.end.send_replace(Some(report.map(|report| Box::new(report.clone()))));
     }
@@ -122,11 +124,14 @@ impl Drop for Control {
 }
 
 impl RunnerHandle {
-    /// Asks for one interval's work at once, as by [`JobRunner::run_once`](super::JobRunner::run_once): neither the window nor what is yet to come is waited for, and
-    /// nothing is tried twice. A transfer that waits for its window goes on, and answers this. If the job transforms or does what comes after, the
-    /// work is begun when that is done; if it is paused, when it is resumed.
+    /// Asks for the work of one interval at once.
     ///
-    /// The call itself asks for it; the future tells how it ended. `None` if the runner ended without doing it.
+    /// The run is like [`JobRunner::run_once`](super::JobRunner::run_once): it waits neither for the window nor for what is yet
+    /// to come, and retries nothing. A transfer that waits for its window continues, and its result is the answer. If the job
+    /// transforms or does its post-job activities, the run begins when they are done. If the job is paused, it begins when the
+    /// job is resumed.
+    ///
+    /// The call itself makes the request. The future returns how the run ended, or `None` if the runner ended without doing it.
     pub fn run_now(&self) -> BoxFuture<'static, Option<RunEnd>> {
         let (answer, answered) = oneshot::channel();
         if self.is_over() {
@@ -145,17 +150,18 @@ impl RunnerHandle {
         })
     }
 
-    /// Asks the runner to stop: what has arrived is committed, and what cannot end soon is cut off, as by
-    /// [`JobRunner::run`](super::JobRunner::run).
+    /// Asks the runner to stop, as by [`JobRunner::run`](super::JobRunner::run).
     ///
-    /// The call itself asks for it; the future returns when the runner has ended, with what has come of the interval that was open, if one
-    /// was.
+    /// What has arrived is committed. An activity that does not end soon is cut off. The call itself makes the request. The
+    /// future returns when the runner has ended, with the report of the interval that was open, if there was one.
     pub fn stop(&self) -> BoxFuture<'static, Option<RunReport>> {
         self.requests.change(|wishes| wishes.is_stopped = true);
         self.end()
     }
 
-    /// Returns when the runner has ended, with what has come of the interval that was open, if one was.
+    /// Waits until the runner has ended.
+    ///
+    /// Returns the report of the interval that was open, if there was one.
     pub fn end(&self) -> BoxFuture<'static, Option<RunReport>> {
         let mut end = self.end.clone();
         Box::pin(async move {
@@ -164,18 +170,20 @@ impl RunnerHandle {
         })
     }
 
-    /// From now on nothing new is begun, and a transfer waits, until the job is resumed. What does not transfer comes to its end. Time
-    /// that passes meanwhile is as an outage.
+    /// Pauses the job until [`resume`](Self::resume).
+    ///
+    /// Nothing new begins, and a transfer waits. An activity that does not transfer comes to its end. The time that passes counts
+    /// like an outage.
     pub fn pause(&self) {
         self.requests.change(|wishes| wishes.is_held = true);
     }
 
-    /// A job that was paused goes on.
+    /// Resumes a paused job.
     pub fn resume(&self) {
         self.requests.change(|wishes| wishes.is_held = false);
     }
 
-    /// How it is with the job now.
+    /// The status of the job now.
     #[must_use]
     pub fn status(&self) -> JobStatus {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -183,7 +191,7 @@ impl RunnerHandle {
         status
     }
 
-    /// Whether the runner has ended.
+    /// Returns `true` if the runner has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.end.borrow().is_some() || self.end.has_changed().is_err()
@@ -196,7 +204,7 @@ impl std::fmt::Debug for RunnerHandle {
     }
 }
 
-/// Whether `stop` is ready or the runner was asked to stop before `work` was done.
+/// Returns `true` if `stop` is ready, or the runner was asked to stop, before `work` is done.
 pub(super) async fn until<T>(
     work: impl Future<Output = T>,
     stop: &mut (impl Future<Output = ()> + Unpin),

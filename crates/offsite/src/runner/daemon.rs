@@ -1,4 +1,4 @@
-//! Several jobs on their schedules.
+//! A daemon: several jobs on their schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -18,17 +18,17 @@ use super::status::{JobStatus, WorkKind};
 use super::store::Store;
 use crate::JobName;
 
-/// Runs jobs on their schedules, each in a task of its own on the runtime of whoever adds it.
+/// Runs several jobs on their schedules.
 ///
-/// [`Daemon::stop`] ends them in order. If it is dropped, they end as by a power cut: what was committed stays, and the next daemon
-/// goes on from there.
+/// Each job runs in a task of its own, on the runtime of the caller that adds it. [`Daemon::stop`] ends all jobs in order. If the
+/// daemon is dropped, they end as by a power cut: what was committed stays, and the next daemon continues from there.
 pub struct Daemon {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     events: Arc<dyn RunnerEvents>,
     slots: Slots,
     jobs: Mutex<BTreeMap<JobName, Running>>,
-    /// One change at a time.
+    /// Makes changes wait for each other.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -39,7 +39,7 @@ struct Running {
     task: Task,
 }
 
-/// A task that ends when nobody wants it any more.
+/// A task that is cut off when it is dropped.
 struct Task(JoinHandle<()>);
 
 impl Drop for Task {
@@ -48,30 +48,32 @@ impl Drop for Task {
     }
 }
 
-/// A job of that name is there already.
+/// The error for a name that a job of the daemon has already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a job {0} is scheduled already; give each schedule a name of its own")]
 pub struct NameTaken(pub JobName);
 
-/// There is no job of that name.
+/// The error for a name that no job of the daemon has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no job {0} is scheduled")]
 pub struct NotScheduled(pub JobName);
 
 /// What [`Daemon::replace`] has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Replaced {
-    /// Jobs that are new, or have changed.
+    /// Jobs that are new or have changed. They were started.
     pub started: BTreeSet<JobName>,
-    /// Jobs that are the same, and have gone on.
+    /// Jobs that are unchanged. They continued.
     pub kept: BTreeSet<JobName>,
-    /// Jobs that are there no more.
+    /// Jobs that are gone. They were stopped.
     pub removed: BTreeSet<JobName>,
 }
 
 impl Daemon {
-    /// A daemon without jobs, which remembers in `store`. It goes by the clock of this host, lets one job work at a time, and tells nobody,
-    /// unless told otherwise.
+    /// A daemon without jobs, which remembers in `store`.
+    ///
+    /// By default it uses the clock of this host, lets one job work at a time, and has no listener.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
@@ -84,21 +86,23 @@ impl Daemon {
         }
     }
 
-    /// Goes by this clock.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Tells `events` what happens to jobs that have no listener of their own.
+    /// Sets the listener for jobs that have no listener of their own.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn RunnerEvents>) -> Self {
         self.events = events;
         self
     }
 
-    /// Lets as many jobs work at a time as there are of these. A clone of them can be [resized](Slots::resize) later.
+    /// Sets the slots: how many jobs work at a time.
+    ///
+    /// A clone of `slots` can be [resized](Slots::resize) later.
     #[must_use]
     pub fn slots(mut self, slots: Slots) -> Self {
         self.slots = slots;
@@ -108,7 +112,7 @@ impl Daemon {
     /// Starts a job.
     ///
     /// # Errors
-    /// [`NameTaken`] if a job of its name runs.
+    /// [`NameTaken`] if the daemon has a job with this name.
     pub fn add(&self, job: ScheduledJob) -> BoxFuture<'_, Result<RunnerHandle, NameTaken>> {
         Box::pin(async move {
             let _changing = self.changing.lock().await;
@@ -121,10 +125,12 @@ impl Daemon {
         })
     }
 
-    /// Stops a job, and forgets it; what had come of the interval that was open, if one was.
+    /// Stops a job and forgets it.
+    ///
+    /// Returns the report of the interval that was open, if there was one.
     ///
     /// # Errors
-    /// [`NotScheduled`] if there is none of that name.
+    /// [`NotScheduled`] if the daemon has no job with this name.
     pub fn remove<'a>(&'a self, job: &'a JobName) -> BoxFuture<'a, Result<Option<RunReport>, NotScheduled>> {
         Box::pin(async move {
             let _changing = self.changing.lock().await;
@@ -135,12 +141,15 @@ impl Daemon {
         })
     }
 
-    /// From now on these are the jobs, as after a reload. Jobs that are not among them stop and are forgotten. Those that run and have the
-    /// same [revision](ScheduledJob::revision) go on. Those that have changed are stopped softly, all at the same time, and then start anew;
-    /// the others start.
+    /// Replaces all jobs, as after a reload.
+    ///
+    /// - Jobs that are not in `jobs` stop, and are forgotten.
+    /// - Running jobs with the same [revision](ScheduledJob::revision) continue.
+    /// - Jobs that have changed stop softly, all at the same time, and then start again.
+    /// - The others start.
     ///
     /// # Errors
-    /// [`NameTaken`] if two of them have one name; then nothing is changed.
+    /// [`NameTaken`] if two of `jobs` have the same name. Nothing has changed then.
     pub fn replace(&self, jobs: Vec<ScheduledJob>) -> BoxFuture<'_, Result<Replaced, NameTaken>> {
         Box::pin(async move {
             let mut names = BTreeSet::new();
@@ -171,18 +180,22 @@ impl Daemon {
     }
 
     /// The handle of a job.
+    ///
+    /// `None` if the daemon has no job with this name.
     #[must_use]
     pub fn job(&self, name: &JobName) -> Option<RunnerHandle> {
         self.jobs().get(name).map(|running| running.handle.clone())
     }
 
-    /// How it is with each job now.
+    /// The status of each job now.
     #[must_use]
     pub fn status(&self) -> BTreeMap<JobName, JobStatus> {
         self.jobs().iter().map(|(name, running)| (name.clone(), running.handle.status())).collect()
     }
 
-    /// Stops all jobs softly, at the same time; what had come of each interval that was open. The daemon has no jobs then.
+    /// Stops all jobs softly, at the same time.
+    ///
+    /// Returns the reports of the intervals that were open. The daemon has no jobs afterwards.
     pub fn stop(&self) -> BoxFuture<'_, BTreeMap<JobName, RunReport>> {
         Box::pin(async move {
             let _changing = self.changing.lock().await;
@@ -205,7 +218,7 @@ impl Daemon {
         })
     }
 
-    /// The store's failures are told by the runner, which fails there, too.
+    /// If the store fails, the runner fails there too, and reports it.
     async fn rename(&self, job: &ScheduledJob) {
         if let Some(old) = &job.renamed_from {
             let _ = self.store.rename(old, job.name()).await;

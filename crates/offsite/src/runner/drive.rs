@@ -44,50 +44,50 @@ struct Drive {
     open: Arc<dyn OpenJob<CopyJob>>,
     memory: Memory,
     job: Job,
-    /// Whether nothing is waited for.
+    /// `true` if the drive waits for nothing.
     is_single: bool,
     /// The run that somebody has asked for, while it is at work.
     requested: Option<Requested>,
-    /// Those who want a run that cannot begin yet.
+    /// The callers that want a run that cannot begin yet.
     wanted: Vec<oneshot::Sender<RunEnd>>,
-    /// Those who want the running transfer to go on outside its window.
+    /// The callers that want the running transfer to continue outside its window.
     forced: Vec<oneshot::Sender<RunEnd>>,
-    /// Whether the window is closed, as far as the running sync was told.
+    /// `true` if the running sync was told that the window is closed.
     is_shut: bool,
-    /// Whether what was done last has failed.
+    /// `true` if the last activity has failed.
     is_failing: bool,
-    /// What was told last.
+    /// The phase and interval that were reported last.
     told: Option<(Phase, Span)>,
     events: VecDeque<Event>,
     wake: Option<Timestamp>,
     look: Option<BoxFuture<'static, Result<Looked, Failure>>>,
     task: Option<BoxFuture<'static, Done>>,
-    /// Of the running sync.
+    /// The gate of the running sync.
     gate: Option<Arc<WindowGate>>,
     /// The machines of the running sync.
     ordered: BTreeSet<MachineName>,
-    /// Whether the end of the running sync closes the restore point.
+    /// `true` if the restore point closes when the running sync ends.
     is_closing: bool,
     /// The target at the last look.
     target: Option<Target>,
     syncs: Vec<SyncReport>,
-    /// The newest point of the interval, whoever made it.
+    /// The newest point of the interval, whichever run made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
     notes: Vec<Note>,
-    /// What the last look or sync found that nobody is likely to have meant.
+    /// The doubts of the last look or sync.
     doubts: Vec<Doubt>,
-    /// What is known of the interval beside what the state machine tells.
+    /// What is known of the interval besides what the state machine knows.
     known: Known,
-    /// Machines that were to be copied, and that another run had copied meanwhile.
+    /// Machines that were to be copied, and that another run has copied meanwhile.
     elsewhere: BTreeSet<MachineName>,
-    /// Machines that were told to be overdue.
+    /// Machines that were reported as overdue.
     overdue: BTreeSet<MachineName>,
-    /// The interval that is done but for its post-job activities.
+    /// The interval that is done except for its post-job activities.
     result: Option<RunResult>,
-    /// The report of the interval that ended last.
+    /// The report of the last interval.
     ended: Option<RunReport>,
-    /// What is not stored yet: a report, and whether the memory is another one.
+    /// What is not stored yet: a report, and whether the memory has changed.
     unstored: (Option<RunReport>, bool),
 }
 
@@ -101,13 +101,13 @@ enum Woken {
 
 /// How a drive ended.
 enum Ending {
-    /// With the only interval.
+    /// The only interval is done.
     Done(RunReport),
-    /// It was stopped; what has come of the interval so far, and whether one was open.
+    /// The drive was stopped: the report of the interval so far, and whether one was open.
     Stopped(RunReport, bool),
 }
 
-/// Drives the job until it is stopped; what has come of the interval that was open then.
+/// Drives the job until it is stopped. Returns the report of the interval that was open then.
 pub(super) async fn run(
     setup: Setup,
     settings: Settings,
@@ -133,7 +133,7 @@ pub(super) async fn run(
     }
 }
 
-/// Does one interval's work now.
+/// Does the work of one interval now.
 pub(super) async fn run_once(
     setup: Setup,
     settings: Settings,
@@ -188,7 +188,7 @@ impl Drive {
         }
     }
 
-    /// Goes on until it is stopped, or done with the only interval.
+    /// Drives the job until it is stopped, or until the only interval is done.
     async fn go(mut self, stop: &mut Stop<'_>) -> (Ending, Setup) {
         loop {
             if !self.setup.control.is_held() {
@@ -240,7 +240,9 @@ impl Drive {
         self.unstored.1 = true;
     }
 
-    /// Stores what is not stored yet, before anything else begins: tasks begin when they are asked first.
+    /// Stores what is not stored yet, before anything else begins.
+    ///
+    /// Tasks begin when they are polled first.
     async fn save(&mut self) {
         if let Some(report) = self.unstored.0.take() {
             self.setup.teller.report(&report).await;
@@ -251,7 +253,7 @@ impl Drive {
         self.setup.teller.show().await;
     }
 
-    /// Lets the running transfer wait or go on, and tells what is waited for.
+    /// Pauses or resumes the running transfer, and reports what it waits for.
     fn hold(&mut self) {
         let is_held = self.setup.control.is_held();
         let is_shut = self.is_shut && self.forced.is_empty();
@@ -264,7 +266,7 @@ impl Drive {
         let wait = match self.job.phase() {
             _ if is_held && (self.task.is_none() || self.gate.is_some()) => Some(Wait::Resume),
             _ if self.gate.is_some() && is_shut => Some(Wait::Window),
-            // It tells by itself whether it waits for a slot.
+            // The transfer itself reports whether it waits for a slot.
             _ if self.task.is_some() => return,
             _ if self.look.is_some() && !matches!(self.settings.schedule, Schedule::Immediate) => None,
             Phase::Idle if self.settings.schedule.interval().is_some() => Some(Wait::Interval),
@@ -275,7 +277,7 @@ impl Drive {
         self.setup.teller.waits_for(wait);
     }
 
-    /// What happens next, first what is done, then the time.
+    /// The next thing to handle: the end of an activity first, then the time.
     async fn next(&mut self, stop: &mut Stop<'_>) -> Woken {
         let clock = self.setup.clock.clone();
         let wake = self.wake.filter(|_| !self.setup.control.is_held());
@@ -284,7 +286,7 @@ impl Drive {
             Box::pin(async move {
                 match clock.now() < at {
                     true => clock.wait_until(at).await,
-                    // A time that is past already is no reason to spin.
+                    // A time in the past is no reason to spin.
                     false => sleep(PAUSE).await,
                 }
             })

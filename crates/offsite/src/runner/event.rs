@@ -1,4 +1,4 @@
-//! What a runner tells of itself.
+//! The events of runners.
 
 use std::time::Duration;
 
@@ -9,105 +9,109 @@ use super::report::{Overdue, RunReport};
 use super::status::{JobStatus, LastEnd, LastFailure, Phase, Subject};
 use crate::report::{BackupReport, ErrorSummary, MachineReport, SyncOutcome, TransformReport, VerifyReport};
 
-/// Listens to runners. Calls should return soon: the runner waits for them.
+/// Listens to runners.
+///
+/// Calls should return soon, as the runner waits for them.
 pub trait RunnerEvents: Send + Sync {
-    /// Something happened to a job.
+    /// Called when something has happened to the job `subject`.
     fn tell(&self, subject: &Subject, event: RunnerEvent<'_>) {
         let _ = (subject, event);
     }
 }
 
-/// What happened.
+/// What happened to a scheduled job.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RunnerEvent<'a> {
-    /// A runner of the job has begun.
+    /// A runner of the job has started.
     Started,
-    /// The job is in another phase, or in another interval.
+    /// The job has entered another phase or another interval.
     Phase {
         /// The phase.
         phase: Phase,
-        /// The interval that is open, or was closed last.
+        /// The open interval, or else the last one.
         span: Span,
     },
-    /// Nothing is done before then, unless something that is under way ends.
+    /// The job begins nothing before this time, unless an activity ends.
     Waiting {
-        /// Until when. `None` if it waits for what is under way.
+        /// The time. `None` if the job waits for an activity only.
         until: Option<Timestamp>,
     },
-    /// Restore points were found that can be copied.
+    /// A sync has begun.
     SyncStarted {
-        /// The machines.
+        /// The machines to copy.
         machines: &'a [MachineName],
     },
-    /// Some bytes are about to be read from a source.
+    /// The sync is about to read bytes from a source.
     Transferring {
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
-    /// The transfer waits: the window has closed, or somebody has paused the job.
+    /// The transfer waits, as the window has closed or somebody has paused the job.
     Paused,
-    /// The transfer goes on.
+    /// The transfer continues.
     Resumed,
-    /// A sync came to its end.
+    /// A sync has ended.
     SyncEnded(&'a SyncOutcome),
-    /// A backup came to its end.
+    /// A backup has ended.
     BackedUp(&'a BackupReport),
-    /// A verification came to its end. Damage that it found is in its report.
+    /// A verification has ended. Its report has the damage that it found.
     Verified(&'a VerifyReport),
     /// Something failed.
     Failed {
-        /// What.
+        /// The failure.
         why: &'a ErrorSummary,
-        /// Whether it is tried again.
+        /// `true` if the job tries it again.
         is_retryable: bool,
     },
-    /// Another run of the job is at work, perhaps on another host: what it does counts here, too.
+    /// Another run of the job is at work, perhaps on another host. What it does counts here, too.
     AtWorkElsewhere {
-        /// What this run was told.
+        /// What this run was told about it.
         why: &'a ErrorSummary,
     },
-    /// Machines have become overdue while their interval is still open; each is told once, until it was copied again.
+    /// Machines have become overdue in an open interval. Each is reported once, until it is copied again.
     Overdue {
         /// The machines.
         machines: &'a [Overdue],
-        /// How old their copies may be.
+        /// The age from which a copy is overdue.
         max_age: Duration,
     },
     /// The restore point of the interval is closed.
     Closed {
-        /// The machines of the selection.
+        /// The outcome of each selected machine.
         machines: &'a [MachineReport],
     },
     /// The transforms are done.
     Transformed(&'a TransformReport),
-    /// The interval is done, post-job activities included.
+    /// The interval is done, with its post-job activities.
     Ended(&'a RunReport),
-    /// The store failed. It is told once, until the store works again. A runner that starts now goes on from what the chain says.
+    /// The store has failed. It is reported once, until the store works again. A runner that starts now continues from what the
+    /// chain says.
     StoreFailed {
-        /// In words.
+        /// The failure in words.
         why: &'a str,
     },
     /// The runner was stopped, and has ended.
     Stopped {
-        /// What has come of the interval so far, if one was open.
+        /// The report of the interval so far, if one was open.
         report: Option<&'a RunReport>,
     },
-    /// The runner has ended by a defect in Offsite; nothing of the job runs any more.
+    /// The runner has ended because of a defect in Offsite. The job no longer runs.
     Defect {
-        /// In words.
+        /// The defect in words.
         why: &'a str,
     },
 }
 
-/// Nobody listens.
+/// A listener that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unheard;
 
 impl RunnerEvents for Unheard {}
 
 impl JobStatus {
-    /// Takes in what happened at `now`.
+    /// Updates the status after an event at `now`.
     pub(super) fn take(&mut self, event: &RunnerEvent<'_>, now: Timestamp) {
         match event {
             RunnerEvent::Phase { phase, span } => {

@@ -1,4 +1,4 @@
-//! What is to run on a schedule, and how it is opened.
+//! Scheduled jobs, and how they are opened.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,24 +17,31 @@ use crate::error::causes;
 use crate::report::ErrorSummary;
 use crate::{BackupJob, CopyJob, Error, JobName, Verify};
 
-/// Opens what is to run. A closure that returns such a future is one.
+/// Opens a job for its runner.
+///
+/// A closure that returns such a future implements it.
 #[async_trait]
 pub trait OpenJob<Job>: Send + Sync {
-    /// Opens the repositories of the job. A runner calls it for each activity anew: drives change, and a place that was away comes
-    /// back.
+    /// Opens the repositories of the job.
+    ///
+    /// A runner calls it anew for each activity, as drives change and places come back.
     ///
     /// # Errors
-    /// Why it cannot be opened now.
+    /// [`OpenFailure`] if the job cannot be opened now.
     async fn open(&self) -> Result<Job, OpenFailure>;
 
-    /// What went wrong in an activity, on one line, as events, notes and reports tell it. Who knows what the user can do adds that.
+    /// The text for the error of an activity, on one line.
+    ///
+    /// Events, notes and reports show it.
+    ///
+    /// An implementation that knows what the user can do adds that.
     fn words(&self, error: &Error) -> String {
         causes(error)
     }
 }
 
 impl Failure {
-    /// Why an activity of a job failed that `open` has opened.
+    /// The failure of an activity of a job that `open` has opened.
     pub(super) fn of<Job>(open: &dyn OpenJob<Job>, error: &Error) -> Self {
         let is_busy = matches!(error, Error::Busy { .. });
         let why = ErrorSummary::new(open.words(error), error.is_retryable());
@@ -54,13 +61,16 @@ where
     }
 }
 
-/// Something that is done after each interval of a job, also when there was nothing to do. A closure that takes a report and returns
-/// such a future is one.
+/// Something to do after each interval of a job, even if there was nothing to copy.
+///
+/// A closure that takes a report and returns such a future implements it.
 #[async_trait]
 pub trait Activity: Send + Sync {
-    /// Does it. What went wrong, in words; that becomes a warning of the report.
+    /// Does it.
     ///
-    /// After a restart it may be called again for an interval whose end was not remembered.
+    /// Returns what went wrong, in words. The report gets these as warnings.
+    ///
+    /// If the runner was killed before it stored the end of an interval, it calls this again for the interval after the restart.
     async fn after(&self, report: &RunReport) -> Vec<String>;
 }
 
@@ -77,18 +87,18 @@ where
 /// When a backup or a verification runs: once in each interval, begun inside the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// Its intervals.
+    /// The intervals of the job.
     pub interval: Interval,
-    /// When it may begin. What has begun is not held up by its end.
+    /// The hours in which the work may begin. It continues after the window has closed.
     pub window: Window,
-    /// How often what failed is tried again in an interval.
+    /// The number of retries in an interval.
     pub retries_max: u32,
-    /// How long after the first failure it is tried again, in seconds; each time it is twice as long.
+    /// The number of seconds from the first failure to its retry. Each further pause is twice as long.
     pub retry_after_secs: u32,
 }
 
 impl Timing {
-    /// The usual: begin at all times, five retries from one minute on.
+    /// The usual timing: begin at all times, and retry five times, first after one minute.
     #[must_use]
     pub fn new(interval: Interval) -> Self {
         Self { interval, window: Window::always(), retries_max: 5, retry_after_secs: 60 }
@@ -103,7 +113,9 @@ pub(super) enum Work {
     Verify(Timing, Arc<dyn OpenJob<Verify>>),
 }
 
-/// A copy job, a backup job or a verification on its schedule, for a [`JobRunner`](super::JobRunner) or a [`Daemon`](super::Daemon).
+/// A copy job, a backup job or a verification with its schedule.
+///
+/// A [`JobRunner`](super::JobRunner) or a [`Daemon`](super::Daemon) runs it.
 #[derive(Clone)]
 pub struct ScheduledJob {
     pub(super) subject: Subject,
@@ -116,9 +128,10 @@ pub struct ScheduledJob {
 }
 
 impl ScheduledJob {
-    /// Copies when `settings` say. `repository` is what you call the target; events and reports name it so.
+    /// A copy job that copies when `settings` say.
     ///
-    /// `name` is that of the schedule: what is remembered and told has this name. It need not be the name of the job's folder.
+    /// `repository` is the caller's name for the target, which events and reports use. `name` is the name of the schedule, which
+    /// the store and all reports use. It need not be the name of the job folder.
     #[must_use]
     pub fn copy(
         repository: impl Into<String>,
@@ -129,9 +142,10 @@ impl ScheduledJob {
         Self::new(repository.into(), name, Work::Copy(settings, open))
     }
 
-    /// Backs up once in each interval. `repository` is what you call the place that is written to.
+    /// A backup job that runs once in each interval.
     ///
-    /// A backup that is stopped and not done within ten seconds is cut off, and made again by the next runner.
+    /// `repository` is the caller's name for the place that is written to. A stop cuts the backup off if it is not done within
+    /// ten seconds. The next runner then makes it again.
     #[must_use]
     pub fn backup(
         repository: impl Into<String>,
@@ -142,9 +156,10 @@ impl ScheduledJob {
         Self::new(repository.into(), name, Work::Backup(timing, open))
     }
 
-    /// Verifies once in each interval. `repository` is what you call the place that is read.
+    /// A verification that runs once in each interval.
     ///
-    /// Name it otherwise than the job whose restore points it reads, if that has a schedule of its own.
+    /// `repository` is the caller's name for the place that is read. If the job whose restore points it reads has a schedule as
+    /// well, give the verification another name.
     #[must_use]
     pub fn verify(
         repository: impl Into<String>,
@@ -160,49 +175,59 @@ impl ScheduledJob {
         Self { subject, work, activities: Vec::new(), events: None, max_age: None, revision: None, renamed_from: None }
     }
 
-    /// Does this after each interval, after what was named before.
+    /// Adds an activity after each interval.
+    ///
+    /// Activities run in the order in which they were added.
     #[must_use]
     pub fn after(mut self, activity: Arc<dyn Activity>) -> Self {
         self.activities.push(activity);
         self
     }
 
-    /// Tells `events` what happens to this job, in place of those that the runner or the daemon tells.
+    /// Sets the listener for this job.
+    ///
+    /// It replaces the listener of the runner or the daemon.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn RunnerEvents>) -> Self {
         self.events = Some(events);
         self
     }
 
-    /// A machine whose newest copy is of a state older than this is overdue, which makes the report a warning (default: none ever is).
+    /// Sets the age from which a copy is overdue (default: none ever is).
+    ///
+    /// A machine is overdue if the state of its newest copy is older. The report of the interval is then a warning.
     #[must_use]
     pub fn max_age(mut self, max_age: Option<Duration>) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// What tells whether the job has changed: [`Daemon::replace`](super::Daemon::replace) lets a job go on whose revision is the one
-    /// that runs. Without a revision, it starts anew each time.
+    /// Sets a text that changes whenever the job changes.
+    ///
+    /// [`Daemon::replace`](super::Daemon::replace) lets a running job with the same revision continue. A job without a revision
+    /// starts again each time.
     #[must_use]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {
         self.revision = Some(revision.into());
         self
     }
 
-    /// The name that the schedule had before: what was remembered under it is remembered under the new one, unless that is known already.
+    /// Sets the name that the schedule had before.
+    ///
+    /// What the store knows under that name is then known under the new one, unless something is known there already.
     #[must_use]
     pub fn renamed_from(mut self, old: Option<JobName>) -> Self {
         self.renamed_from = old;
         self
     }
 
-    /// Its name.
+    /// The name of the schedule.
     #[must_use]
     pub fn name(&self) -> &JobName {
         &self.subject.job
     }
 
-    /// What it does.
+    /// The kind of work that it does.
     #[must_use]
     pub fn kind(&self) -> WorkKind {
         match self.work {

@@ -1,4 +1,4 @@
-//! Running one job.
+//! A runner of one job.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,9 @@ use super::status::JobStatus;
 use super::store::{MemoryStore, Store};
 use super::tell::Teller;
 
-/// Runs one job on its schedule, until it is stopped. A [`Daemon`](super::Daemon) runs several.
+/// Runs one job on its schedule, until it is stopped.
+///
+/// A [`Daemon`](super::Daemon) runs several.
 pub struct JobRunner {
     job: ScheduledJob,
     clock: Arc<dyn Clock>,
@@ -28,8 +30,9 @@ pub struct JobRunner {
 }
 
 impl JobRunner {
-    /// A runner of the job. It knows nothing of earlier runners, goes by the clock of this host, and shares its work with no other job,
-    /// unless told otherwise.
+    /// A runner of `job`.
+    ///
+    /// By default it knows nothing of earlier runners, uses the clock of this host, and shares its slots with no other job.
     #[must_use]
     pub fn new(job: ScheduledJob) -> Self {
         Self {
@@ -41,35 +44,43 @@ impl JobRunner {
         }
     }
 
-    /// Goes by this clock.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Tells `events` what happens, unless the job has a listener of its own.
+    /// Sets the listener, unless the job has a listener of its own.
     #[must_use]
     pub fn events(mut self, events: Arc<dyn RunnerEvents>) -> Self {
         self.events = events;
         self
     }
 
-    /// Goes on from what `store` has of the job, and keeps there what the next runner goes on from.
+    /// Sets the store.
+    ///
+    /// The runner continues from what the store has of the job, and keeps there what the next runner needs.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = store;
         self
     }
 
-    /// Works only while it has one of these places, which other jobs take as well.
+    /// Sets the slots.
+    ///
+    /// The runner works only while it has a slot, which other jobs may take as well.
     #[must_use]
     pub fn slots(mut self, slots: Slots) -> Self {
         self.slots = slots;
         self
     }
 
-    /// Begins it: a handle, and the runner's life, which goes on while the future is polled and ends as that of [`JobRunner::run`] does.
+    /// Starts the runner.
+    ///
+    /// Returns a handle, and a future that is the life of the runner.
+    ///
+    /// The runner works while the future is polled. It ends like [`JobRunner::run`].
     pub fn start<'a>(
         self,
         stop: impl Future<Output = ()> + Send + 'a,
@@ -92,20 +103,25 @@ impl JobRunner {
         (handle, Box::pin(life))
     }
 
-    /// Runs until `stop` is ready; then, what has come of the interval that was open, if one was. A transfer is ended and what has arrived
-    /// is committed; another activity that is not done within ten seconds is cut off, and done again by the next runner. What is to be
-    /// remembered is stored before.
+    /// Runs until `stop` is ready.
     ///
-    /// Dropping the future stops the job too, as a power cut would.
+    /// Returns the report of the interval that was open, if there was one.
+    ///
+    /// At the stop, a transfer ends, and what has arrived is committed. Another activity is cut off if it is not done within ten
+    /// seconds, and the next runner does it again. Before the future returns, it stores what the next runner needs.
+    ///
+    /// Dropping the future stops the job as a power cut would.
     pub fn run<'a>(self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, Option<RunReport>> {
         self.start(stop).1
     }
 
-    /// Does one interval's work now, as [`JobRunner::run`] does it on schedule, and tells how it ended. Nothing is waited for: neither the
-    /// window nor a restore point that is yet to come; and nothing is tried twice. The store is left alone: neither what an earlier runner
-    /// remembered counts, nor does this for the next.
+    /// Does the work of one interval now, and returns how it ended.
     ///
-    /// It ends when the work is done, or soon after `stop` is ready: as for [`JobRunner::run`], what has arrived is committed then.
+    /// It waits neither for the window nor for restore points that are yet to come, and it retries nothing. It does not use the
+    /// store: what earlier runners have remembered does not count, and the next runner does not know of this run.
+    ///
+    /// It ends when the work is done, or soon after `stop` is ready. At a stop, what has arrived is committed, as for
+    /// [`JobRunner::run`].
     pub fn run_once<'a>(mut self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, RunEnd> {
         self.store = Arc::new(MemoryStore::new());
         let (setup, _, work) = self.set_up();

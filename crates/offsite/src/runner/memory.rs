@@ -1,4 +1,4 @@
-//! What a runner must know of a job when it starts again.
+//! What a runner must remember of a job between two starts.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,20 @@ use super::outcome::{LastRun, past};
 use crate::reader::job_folder::JobFolder;
 use crate::report::{MachineOutcome, Reason};
 
-/// What is known of a job between two starts of its runner; by default, nothing.
+/// What a runner remembers of a job between two starts.
 ///
-/// The chain tells the rest. Without a memory, a runner takes the interval of the chain's newest restore point for the last
-/// that was closed.
+/// The default is nothing.
+///
+/// The chain tells the rest. Without a memory, a runner assumes that the interval of the chain's newest restore point was the
+/// last one that was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Memory {
-    /// The last restore point that was closed.
+    /// The restore point that was closed last. `None` if it is unknown.
     pub last: Option<LastRun>,
-    /// The interval whose restore point is open.
+    /// The interval whose restore point is open. `None` if there is none.
     pub open: Option<OpenInterval>,
-    /// How many restore points the chain got that no transform has counted yet.
+    /// The number of restore points that were added to the chain, and that no transform has counted yet.
     pub added: u32,
 }
 
@@ -29,13 +31,13 @@ pub struct Memory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OpenInterval {
-    /// When it starts.
+    /// The time at which the interval starts.
     pub start: Timestamp,
-    /// When the next one starts.
+    /// The time at which the next interval starts.
     pub end: Timestamp,
-    /// The identity of the target repository. Of drives that are used in turn, each has its own chain.
+    /// The identity of the target repository. If drives are used in turn, each has its own chain.
     pub target: RepositoryId,
-    /// The number of the chain's newest point before the first sync: later ones belong to this interval.
+    /// The number of the chain's newest point before the first sync. Later points belong to this interval.
     pub after: Sequence,
 }
 

@@ -1,4 +1,6 @@
-//! What an interval came to, in the engine's own words: the state machine's are private, and know no more than it needs.
+//! The result of an interval, in the types of the engine.
+//!
+//! The state machine has types of its own, which know no more than it needs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,65 +10,70 @@ use offsite_core::{MachineName, Timestamp, Transferred, phase};
 
 use crate::report::{ErrorSummary, MachineOutcome, Reason};
 
-/// What came of an interval.
+/// The result of an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunResult {
-    /// The interval, or the several that became one. Without a schedule: from the restore point's opening to its closing.
+    /// The interval, or the joined intervals. Without a schedule, it lasts from the opening of the restore point to its closing.
     pub span: Span,
-    /// What there is of each machine of the selection.
+    /// The outcome of each selected machine.
     pub machines: BTreeMap<MachineName, MachineOutcome>,
-    /// Why the transforms are left for the next run; none, if they are done, or there was nothing to do.
+    /// Why the next run has to do the transforms. `None` if they are done, or if there was nothing to do.
     pub transform_failure: Option<ErrorSummary>,
-    /// What happened meanwhile, in order.
+    /// What happened in the interval, in order.
     pub incidents: Vec<Incident>,
 }
 
 /// Something that happened in an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Incident {
-    /// Something failed; what follows tells whether it was made good.
+    /// Something failed. The outcomes tell whether a retry succeeded.
     Failed {
-        /// When.
+        /// The time of the failure.
         at: Timestamp,
-        /// What.
+        /// The failure.
         why: ErrorSummary,
     },
-    /// The job gave up until the end of the interval.
+    /// The job stopped retrying until the end of the interval.
     GaveUp {
-        /// When.
+        /// The time at which it stopped.
         at: Timestamp,
     },
     /// The clock was set back.
     ClockRanBack {
-        /// What it had said before.
+        /// The time before.
         from: Timestamp,
-        /// What it said then.
+        /// The time after.
         to: Timestamp,
     },
 }
 
-/// A restore point that was closed before the runner started.
+/// The restore point that was closed last, before the runner started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastRun {
-    /// Its interval, or the several that became one.
+    /// The interval of the point, or the joined intervals.
     pub span: Span,
-    /// What there is of each machine in it.
+    /// The outcome of each machine in it.
     pub machines: BTreeMap<MachineName, MachineOutcome>,
-    /// Whether transforms and post-job activities followed. If that is not known: no; transforms with nothing to do cost nothing.
+    /// `true` if transforms and post-job activities have followed. Use `false` if that is unknown, as transforms with nothing to
+    /// do cost nothing.
     pub is_finished: bool,
 }
 
 impl LastRun {
-    /// A restore point of `span` with these machines, after which transforms and post-job activities may not have followed.
+    /// The restore point of `span` with these machines.
+    ///
+    /// Transforms and post-job activities may not have followed.
     #[must_use]
     pub const fn new(span: Span, machines: BTreeMap<MachineName, MachineOutcome>) -> Self {
         Self { span, machines, is_finished: false }
     }
 
-    /// Whether transforms and post-job activities followed.
+    /// Sets whether transforms and post-job activities have followed.
     #[must_use]
     pub const fn with_finished(mut self, is_finished: bool) -> Self {
         self.is_finished = is_finished;
@@ -75,7 +82,7 @@ impl LastRun {
 }
 
 impl RunResult {
-    /// Whether every machine is there whole, and the transforms are done.
+    /// Returns `true` if every machine is complete or unchanged, and the transforms are done.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.transform_failure.is_none() && self.machines.values().all(MachineOutcome::is_whole)
@@ -92,17 +99,17 @@ impl fmt::Display for Incident {
     }
 }
 
-/// What is known of an interval beside what the state machine tells.
+/// What is known of an interval besides what the state machine knows.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// What was found of machines last, with all that is known of it.
+    /// What the last look found of each machine.
     machines: BTreeMap<MachineName, MachineOutcome>,
     /// What failed.
     failures: Vec<ErrorSummary>,
 }
 
 impl Known {
-    /// What a runner that starts knows of the interval that was closed last.
+    /// What a starting runner knows of the interval that was closed last.
     pub(super) fn of(last: Option<&LastRun>) -> Self {
         let machines = last.map(|last| last.machines.clone()).unwrap_or_default();
         Self { machines, failures: Vec::new() }
@@ -138,7 +145,7 @@ impl Known {
                 MachineOutcome::Incomplete { captured, transferred, why }
             }
             (phase::Outcome::Absent(absence), known) => MachineOutcome::Absent { why: reason(absence, known) },
-            // What a later version of the state machine would say.
+            // An outcome of a later version of the state machine.
             _ => MachineOutcome::Absent { why: Reason::NotStarted },
         }
     }
@@ -162,14 +169,14 @@ impl Known {
         })
     }
 
-    /// What failed with this text.
+    /// The failure with this text.
     fn summary(&self, text: &str) -> ErrorSummary {
         let known = self.failures.iter().rev().find(|failure| failure.text == text);
         known.cloned().unwrap_or_else(|| ErrorSummary::new(text, false))
     }
 }
 
-/// Why nothing of a machine was copied, with what was found of it before.
+/// Why nothing of a machine was copied, given what the last look found of it.
 fn reason(absence: phase::Absence, known: Option<&MachineOutcome>) -> Reason {
     match absence {
         phase::Absence::NoNewPoint => Reason::NoNewPoint,
@@ -188,12 +195,12 @@ fn reason(absence: phase::Absence, known: Option<&MachineOutcome>) -> Reason {
         phase::Absence::Missing => Reason::Missing,
         phase::Absence::NotSelected => Reason::NotSelected,
         phase::Absence::NotCommitted => Reason::NotCommitted,
-        // Also what an earlier or a later version of the state machine would say.
+        // Includes absences of other versions of the state machine.
         _ => Reason::NotStarted,
     }
 }
 
-/// The restore point that was closed last, as the state machine goes on from it.
+/// The restore point that was closed last, in the types of the state machine.
 pub(super) fn past(last: &LastRun) -> phase::LastRun {
     let machines = last.machines.iter().map(|(machine, outcome)| (machine.clone(), past_outcome(outcome))).collect();
     phase::LastRun::new(last.span, machines).with_finished(last.is_finished)

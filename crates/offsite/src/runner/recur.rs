@@ -70,7 +70,7 @@ impl Recurrent for Verify {
     }
 }
 
-/// Does it in each interval until it is stopped; what has come of the interval that was at work then.
+/// Does the work in each interval until it is stopped. Returns the report of the interval that was at work then.
 pub(super) async fn run<Job: Recurrent>(
     setup: &Setup,
     timing: Timing,
@@ -85,7 +85,7 @@ pub(super) async fn run<Job: Recurrent>(
         let is_asked = !answers.is_empty();
         let end = recur.interval(span, is_asked, stop).await;
         for answer in answers {
-            // Whoever asked need not wait.
+            // The caller may have stopped waiting.
             let _ = answer.send(end.clone());
         }
         if let RunEnd::Stopped(report) = end {
@@ -94,7 +94,7 @@ pub(super) async fn run<Job: Recurrent>(
     }
 }
 
-/// Does it now, once. What earlier runners remembered does not count.
+/// Does the work once, now. What earlier runners remembered does not count.
 pub(super) async fn run_once<Job: Recurrent>(
     setup: &Setup,
     timing: Timing,
@@ -123,7 +123,7 @@ struct Tried<Report> {
 }
 
 impl<Job: Recurrent> Recur<'_, Job> {
-    /// Does what comes after an interval whose end an earlier runner did not remember.
+    /// Runs the post-job activities of an interval whose end an earlier runner did not store.
     async fn finish_last(&mut self, stop: &mut Stop<'_>) {
         let Some(span) = self.memory.last.as_ref().filter(|last| !last.is_finished).map(|last| last.span) else {
             return;
@@ -132,7 +132,9 @@ impl<Job: Recurrent> Recur<'_, Job> {
         self.end(span, tried, vec![Note::EndUnknown], stop).await;
     }
 
-    /// Waits until it is due, or somebody asks for it: the interval, and who asked. None, if it is stopped.
+    /// Waits until the work is due, or until somebody asks for it.
+    ///
+    /// Returns the interval, and who asked. `None` if it is stopped.
     async fn wait(&mut self, stop: &mut Stop<'_>) -> Option<(Span, Vec<oneshot::Sender<RunEnd>>)> {
         let Setup { control, clock, .. } = self.setup;
         loop {
@@ -165,7 +167,9 @@ impl<Job: Recurrent> Recur<'_, Job> {
         }
     }
 
-    /// Waits for that time, or until somebody asks for something. None, if it is stopped.
+    /// Waits until this time, or until somebody asks for something.
+    ///
+    /// `None` if it is stopped.
     async fn rest(&self, at: Option<Timestamp>, wait: Wait, stop: &mut Stop<'_>) -> Option<()> {
         let Setup { control, clock, teller, .. } = self.setup;
         teller.tell(RunnerEvent::Waiting { until: at });
@@ -175,7 +179,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
             match at {
                 None => std::future::pending().await,
                 Some(at) if clock.now() < at => clock.wait_until(at).await,
-                // A time that is past already is no reason to spin.
+                // A time in the past is no reason to spin.
                 Some(_) => sleep(PAUSE).await,
             }
         });
@@ -186,7 +190,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         (!is_stopped).then_some(())
     }
 
-    /// Does the work of an interval, and what comes after it.
+    /// Does the work of an interval, and its post-job activities.
     async fn interval(&mut self, span: Span, is_asked: bool, stop: &mut Stop<'_>) -> RunEnd {
         let tried = self.tries(span, is_asked, stop).await;
         if tried.done.is_some() || !(is_asked || tried.is_stopped) {
@@ -200,7 +204,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         self.end(span, tried, Vec::new(), stop).await
     }
 
-    /// Tries it until it is done, or there is no more use in it.
+    /// Tries the work until it is done, or until a retry is useless.
     async fn tries(&mut self, span: Span, is_asked: bool, stop: &mut Stop<'_>) -> Tried<Job::Report> {
         let Setup { control, clock, teller, .. } = self.setup;
         let (mut incidents, mut count) = (Vec::new(), 0_u32);
@@ -239,7 +243,9 @@ impl<Job: Recurrent> Recur<'_, Job> {
         }
     }
 
-    /// Waits for the next try, which begins inside the window and the interval. None, if there is none.
+    /// Waits for the next try, which begins inside the window and the interval.
+    ///
+    /// `None` if there is none.
     async fn pause(&mut self, failures: u32, span: &Span, stop: &mut Stop<'_>) -> Option<()> {
         let Setup { control, clock, .. } = self.setup;
         let pause_secs = i64::from(self.timing.retry_after_secs) << failures.saturating_sub(1).min(20);
@@ -258,7 +264,9 @@ impl<Job: Recurrent> Recur<'_, Job> {
         }
     }
 
-    /// Does it once, when it has a slot, and whether it was stopped meanwhile. None, if it was cut off.
+    /// Does the work once, when it has a slot.
+    ///
+    /// Returns the result, and whether it was stopped meanwhile. `None` if it was cut off.
     async fn once(&mut self, stop: &mut Stop<'_>) -> Option<(Result<Job::Report, Failure>, bool)> {
         let Setup { control, clock, teller, slots, .. } = self.setup;
         teller.waits_for(Some(Wait::Slot));
@@ -279,7 +287,7 @@ impl<Job: Recurrent> Recur<'_, Job> {
         done
     }
 
-    /// Does what comes after an interval, and tells what came of it.
+    /// Runs the post-job activities of an interval, and reports it.
     async fn end(&mut self, span: Span, tried: Tried<Job::Report>, notes: Vec<Note>, stop: &mut Stop<'_>) -> RunEnd {
         let Setup { control, teller, activities, .. } = self.setup;
         self.tell_phase(Phase::PostJob, span);

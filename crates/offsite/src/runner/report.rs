@@ -1,4 +1,4 @@
-//! What came of an interval.
+//! The report of an interval.
 
 mod copy_run;
 mod interval_run;
@@ -14,19 +14,20 @@ use crate::report::{ErrorSummary, Note};
 pub use copy_run::{CopyRun, Overdue};
 pub use interval_run::{BackupRun, IntervalRun, VerifyRun};
 
-/// What came of an interval of a scheduled job.
+/// The report of an interval of a scheduled job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunReport {
-    /// Of a copy job.
+    /// The report of a copy job.
     Copy(CopyRun),
-    /// Of a backup job.
+    /// The report of a backup job.
     Backup(BackupRun),
-    /// Of a verification.
+    /// The report of a verification.
     Verify(VerifyRun),
 }
 
 impl RunReport {
-    /// The job, by the name of its schedule.
+    /// The name of the job's schedule.
     #[must_use]
     pub const fn job(&self) -> &JobName {
         match self {
@@ -36,7 +37,7 @@ impl RunReport {
         }
     }
 
-    /// The repository that it works on, as whoever scheduled it calls it.
+    /// The caller's name for the repository that the job works on.
     #[must_use]
     pub fn repository(&self) -> &str {
         match self {
@@ -46,7 +47,7 @@ impl RunReport {
         }
     }
 
-    /// The interval, or the several that became one.
+    /// The interval, or the joined intervals.
     #[must_use]
     pub const fn span(&self) -> Span {
         match self {
@@ -56,7 +57,7 @@ impl RunReport {
         }
     }
 
-    /// When it ended.
+    /// The time at which the interval's work ended.
     #[must_use]
     pub const fn ended(&self) -> Timestamp {
         match self {
@@ -66,7 +67,7 @@ impl RunReport {
         }
     }
 
-    /// In one word.
+    /// The status in one word.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         match self {
@@ -76,7 +77,9 @@ impl RunReport {
         }
     }
 
-    /// Why it failed; none, if it has not.
+    /// The failure.
+    ///
+    /// `None` if the interval did not fail.
     #[must_use]
     pub fn failure(&self) -> Option<&ErrorSummary> {
         match self {
@@ -86,7 +89,9 @@ impl RunReport {
         }
     }
 
-    /// The newest restore point that was made; none if none was.
+    /// The newest restore point that was made.
+    ///
+    /// `None` if none was made.
     #[must_use]
     pub fn point(&self) -> Option<Sequence> {
         match self {
@@ -96,7 +101,7 @@ impl RunReport {
         }
     }
 
-    /// What else should be known.
+    /// Further remarks.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         match self {
@@ -106,7 +111,9 @@ impl RunReport {
         }
     }
 
-    /// When each machine was in the newest state that there is of it, as far as the report tells: of a backup, the machines that it has.
+    /// The newest state of each machine, as far as the report knows: the time at which the machine was in it.
+    ///
+    /// For a backup, these are the machines of the backup.
     #[must_use]
     pub fn newest(&self) -> BTreeMap<MachineName, Option<Timestamp>> {
         match self {
@@ -116,7 +123,7 @@ impl RunReport {
         }
     }
 
-    /// It has ended at `now` only.
+    /// Sets the end of the interval to `now`.
     pub(super) fn end_at(&mut self, now: Timestamp) {
         match self {
             Self::Copy(run) => run.ended = now,
@@ -125,7 +132,7 @@ impl RunReport {
         }
     }
 
-    /// Adds what should be known, too.
+    /// Adds notes.
     pub(super) fn note(&mut self, notes: Vec<Note>) {
         match self {
             Self::Copy(run) => run.notes.extend(notes),
@@ -134,7 +141,9 @@ impl RunReport {
         }
     }
 
-    /// What came of it, if it is a copy job's.
+    /// The report of a copy job.
+    ///
+    /// `None` for other kinds of jobs.
     #[must_use]
     pub fn into_copy(self) -> Option<CopyRun> {
         match self {
@@ -146,15 +155,16 @@ impl RunReport {
 
 /// How a run of one interval ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunEnd {
-    /// All of it was done, well or not.
+    /// All of it was done, whether it succeeded or not.
     Done(Box<RunReport>),
-    /// It was stopped. The report has what was committed until then; the next run goes on from there.
+    /// The run was stopped. The report has what was committed by then. The next run continues from there.
     Stopped(Box<RunReport>),
 }
 
 impl RunEnd {
-    /// What came of it.
+    /// The report of the run.
     #[must_use]
     pub fn report(&self) -> &RunReport {
         let (Self::Done(report) | Self::Stopped(report)) = self;
@@ -162,19 +172,20 @@ impl RunEnd {
     }
 }
 
-/// How an interval ended, in one word.
+/// The status of an interval in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RunStatus {
-    /// Every machine is complete and none is overdue, and the transforms are done.
+    /// Every machine is complete, none is overdue, and the transforms are done.
     Success,
-    /// Something needs a look.
+    /// Something needs attention.
     Warning,
     /// Nothing was copied because something failed, or the transforms failed.
     Failed,
 }
 
 impl RunStatus {
-    /// `success`, `warning` or `failed`.
+    /// The word for it: `success`, `warning` or `failed`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -184,7 +195,9 @@ impl RunStatus {
         }
     }
 
-    /// The status that has this word.
+    /// The status with this word.
+    ///
+    /// `None` for any other text.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         [Self::Success, Self::Warning, Self::Failed].into_iter().find(|status| status.word() == word)

@@ -1,4 +1,4 @@
-//! What surrounds a job while it runs.
+//! The surroundings of a job while it runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,13 +11,13 @@ use super::job::Activity;
 use super::slots::Slots;
 use super::tell::Teller;
 
-/// Ready when the runner is to stop.
+/// A future that is ready when the runner is to stop.
 pub(super) type Stop<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// How long a stop waits for an activity that is not a transfer.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
-/// Between a step and the next, where the time of the next has come meanwhile.
+/// The pause between two steps if the time of the second has already come.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Setup {

@@ -1,10 +1,12 @@
-//! How many jobs work at once.
+//! Slots: how many jobs work at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Places for jobs that transfer or transform. Clones share them.
+/// Slots for jobs that transfer or transform.
+///
+/// A job works only while it has a slot. Clones share the slots.
 #[derive(Debug, Clone)]
 pub struct Slots(Arc<Shared>);
 
@@ -20,19 +22,21 @@ struct Count {
     all: usize,
 }
 
-/// A place that is taken until it is dropped.
+/// A slot that is taken until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<Shared>);
 
 impl Slots {
-    /// So many places, at least one.
+    /// Makes `all` slots, at least one.
     #[must_use]
     pub fn new(all: usize) -> Self {
         let count = Mutex::new(Count { taken: 0, all: all.max(1) });
         Self(Arc::new(Shared { count, change: Notify::new() }))
     }
 
-    /// From now on there are so many, at least one. Who has one keeps it.
+    /// Changes the number of slots to `all`, at least one.
+    ///
+    /// A job that has a slot keeps it.
     pub fn resize(&self, all: usize) {
         self.0.count().all = all.max(1);
         self.0.change.notify_waiters();
@@ -40,7 +44,7 @@ impl Slots {
 
     pub(super) async fn take(&self) -> Slot {
         loop {
-            // Made before the look, so that no change is missed.
+            // Created before the check, so that no change is missed.
             let change = self.0.change.notified();
             {
                 let mut count = self.0.count();

@@ -1,4 +1,4 @@
-//! How it is with a job now.
+//! The status of a scheduled job.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,28 +9,30 @@ use offsite_core::{MachineName, Sequence, Timestamp, phase};
 use super::report::{Overdue, RunStatus};
 use crate::JobName;
 
-/// Which job something is told of.
+/// Identifies a scheduled job in events and in its status.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Subject {
-    /// The repository that it works on, as whoever scheduled it calls it.
+    /// The caller's name for the repository that the job works on.
     pub repository: String,
-    /// The job, by the name of its schedule.
+    /// The name of the job's schedule.
     pub job: JobName,
 }
 
-/// What a scheduled job does.
+/// The kind of work of a scheduled job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WorkKind {
-    /// It copies.
+    /// A copy job.
     Copy,
-    /// It backs up.
+    /// A backup job.
     Backup,
-    /// It verifies.
+    /// A verification.
     Verify,
 }
 
 impl WorkKind {
-    /// `copy`, `backup` or `verify`.
+    /// The word for it: `copy`, `backup` or `verify`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -43,28 +45,29 @@ impl WorkKind {
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Phase {
-    /// Its runner has just begun, and looks what there is.
+    /// Its runner has just started, and looks what there is.
     #[default]
     Starting,
-    /// The next interval, or the next restore point, is waited for.
+    /// The job waits for the next interval, or for the next restore point.
     Idle,
-    /// Machines are waited for and copied.
+    /// The job waits for machines, and copies them.
     Sync,
-    /// The restore point of a copy is being committed.
+    /// The job commits the restore point of a copy.
     Closing,
-    /// Transforms.
+    /// The job transforms its chain.
     Transform,
-    /// A backup.
+    /// The job makes a backup.
     Backup,
-    /// A verification.
+    /// The job verifies a chain.
     Verify,
-    /// Post-job activities.
+    /// The post-job activities run.
     PostJob,
 }
 
 impl Phase {
-    /// All of them.
+    /// All phases.
     pub const ALL: [Self; 8] = [
         Self::Starting,
         Self::Idle,
@@ -76,7 +79,7 @@ impl Phase {
         Self::PostJob,
     ];
 
-    /// `starting`, `idle`, `sync`, `closing`, `transform`, `backup`, `verify` or `post-job`.
+    /// The word for it: `starting`, `idle`, `sync`, `closing`, `transform`, `backup`, `verify` or `post-job`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -104,21 +107,22 @@ impl From<phase::Phase> for Phase {
     }
 }
 
-/// What a job waits for, while nothing of it is at work.
+/// What a job waits for while no activity runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Wait {
     /// The next interval.
     Interval,
     /// New restore points in its sources.
     Points,
-    /// The window.
+    /// The opening of its window.
     Window,
-    /// A slot, which other jobs have.
+    /// A slot. Other jobs have them all.
     Slot,
-    /// The next try of what failed.
+    /// The retry of something that failed.
     Retry,
-    /// Somebody has paused it, and is to let it go on.
+    /// Somebody has paused the job. It waits to be resumed.
     Resume,
 }
 
@@ -126,7 +130,7 @@ impl Wait {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Interval, Self::Points, Self::Window, Self::Slot, Self::Retry, Self::Resume];
 
-    /// `interval`, `points`, `window`, `slot`, `retry` or `resume`.
+    /// The word for it: `interval`, `points`, `window`, `slot`, `retry` or `resume`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -140,58 +144,62 @@ impl Wait {
     }
 }
 
-/// Something that failed.
+/// The last failure of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastFailure {
-    /// When.
+    /// The time of the failure.
     pub at: Timestamp,
-    /// In words.
+    /// The failure in words.
     pub why: String,
-    /// Whether it was to be tried again.
+    /// `true` if the job was going to retry it.
     pub is_retryable: bool,
 }
 
-/// What came of the interval that ended last.
+/// How the last interval ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastEnd {
-    /// When it ended.
+    /// The time at which it ended.
     pub at: Timestamp,
-    /// How, in one word.
+    /// The status in one word.
     pub status: RunStatus,
-    /// The newest restore point that was made; none if none was.
+    /// The newest restore point that was made. `None` if none was made.
     pub point: Option<Sequence>,
-    /// Why it failed; none, if it has not.
+    /// The failure in words. `None` if the interval did not fail.
     pub failure: Option<String>,
 }
 
-/// How it is with a job.
+/// The status of a scheduled job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobStatus {
-    /// Which job.
+    /// The job.
     pub subject: Subject,
-    /// What it does.
+    /// The kind of work that it does.
     pub kind: WorkKind,
-    /// What it is doing.
+    /// The phase that it is in.
     pub phase: Phase,
-    /// What it waits for; nothing, while it is at work.
+    /// What it waits for. `None` while an activity runs.
     pub waits_for: Option<Wait>,
-    /// Whether a transfer waits, for its window or for somebody.
+    /// `true` if a transfer waits for its window, or was paused by somebody.
     pub is_paused: bool,
-    /// The interval that is open, or was closed last.
+    /// The open interval, or else the last one. `None` if there is none yet.
     pub interval: Option<Span>,
-    /// Whether its window is open.
+    /// `true` if its window is open.
     pub is_window_open: bool,
-    /// When the job does something next, unless something that is under way ends before.
+    /// The time at which the job does something next, unless an activity ends before. `None` if it waits for an activity only.
     pub next: Option<Timestamp>,
-    /// Bytes read from the sources in the interval that is open, or was the last.
+    /// The bytes read from the sources in the open interval, or else in the last one.
     pub transferred_bytes: u64,
-    /// When each machine was in the newest state that there is of it. A machine without a time has none. Empty, until it is known.
+    /// The newest state of each machine: the time at which the machine was in it, or `None` if it has no copy. Empty until it is
+    /// known.
     pub newest: BTreeMap<MachineName, Option<Timestamp>>,
-    /// How old that may be. Without it, no machine is overdue.
+    /// The age from which a copy is overdue. `None` means that no machine is overdue.
     pub max_age: Option<Duration>,
-    /// What came of the interval that ended last.
+    /// How the last interval ended. `None` if none has ended yet.
     pub last: Option<LastEnd>,
-    /// What failed last, until an interval ends well.
+    /// The last failure, until an interval succeeds.
     pub failure: Option<LastFailure>,
 }
 
@@ -214,7 +222,9 @@ impl JobStatus {
         }
     }
 
-    /// How old the newest state of a machine is at `now`, in seconds; none if there is none.
+    /// The age of a machine's newest state at `now`, in seconds.
+    ///
+    /// `None` if it has none.
     #[must_use]
     pub fn age_secs(&self, machine: &MachineName, now: Timestamp) -> Option<i64> {
         let captured = self.newest.get(machine).copied().flatten()?;

@@ -1,4 +1,4 @@
-//! Where runners keep what outlives them.
+//! Stores of what runners remember.
 
 mod files;
 mod folder;
@@ -21,80 +21,94 @@ pub use files::StateFolder;
 pub use folder::{DaemonStatus, FolderStore};
 pub use lock::Holder;
 
-/// Keeps what runners remember of their jobs. [`FolderStore`] keeps it in a folder, [`MemoryStore`] as long as the process lives.
+/// Keeps what runners remember of their jobs.
+///
+/// [`FolderStore`] keeps it in a folder. [`MemoryStore`] keeps it as long as the process lives.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// What was stored of the job last; by default, of a job of which nothing is known.
+    /// The memory of the job that was stored last.
+    ///
+    /// If nothing was stored, it is the default.
     ///
     /// # Errors
-    /// What is there and cannot be read. The runner tells of it, and goes on from what the chain says.
+    /// [`StoreError`] if the memory exists and cannot be read. The runner reports it, and continues from what the chain says.
     async fn load(&self, job: &JobName) -> Result<Memory, StoreError>;
 
-    /// Keeps the memory of the job in place of the one before. When it returns, it must outlive a power cut.
+    /// Stores the memory of the job in place of the one before.
+    ///
+    /// When the call returns, the memory must survive a power cut.
     ///
     /// # Errors
-    /// Why it cannot be kept. The runner tells of it, and goes on.
+    /// [`StoreError`] if it cannot be stored. The runner reports it, and continues.
     async fn store(&self, job: &JobName, memory: &Memory) -> Result<(), StoreError>;
 
-    /// Takes note of an interval that is done, post-job activities included.
+    /// Called when an interval is done, with its post-job activities.
+    ///
+    /// The default does nothing.
     ///
     /// # Errors
-    /// Why it cannot be kept. The runner tells of it, and goes on.
+    /// [`StoreError`] if the report cannot be stored. The runner reports it, and continues.
     async fn report(&self, report: &RunReport) -> Result<(), StoreError> {
         let _ = report;
         Ok(())
     }
 
-    /// Shows how it is with a job to those who ask elsewhere. It is called with each change, and about once a second with progress.
+    /// Called with each change of a job's status, and about once a second during progress.
+    ///
+    /// The default does nothing.
+    ///
+    /// A store can show the status to other processes.
     ///
     /// # Errors
-    /// Why it cannot be shown. The runner tells of it, and goes on.
+    /// [`StoreError`] if it cannot be shown. The runner reports it, and continues.
     async fn show(&self, status: &JobStatus) -> Result<(), StoreError> {
         let _ = status;
         Ok(())
     }
 
-    /// What was shown of a job last, so that the next runner shows the last result and the last failure from its start on.
+    /// The status of a job that was shown last.
+    ///
+    /// The next runner shows its last result and last failure from its start on.
     async fn shown(&self, job: &JobName) -> Option<JobStatus> {
         let _ = job;
         None
     }
 
-    /// What is known of the job `old` is known of the job `new` from now on, unless something is known of that already.
+    /// Renames a job: what is known of `old` is known of `new` afterwards, unless something is known of `new` already.
     ///
     /// # Errors
-    /// Why it cannot be renamed.
+    /// [`StoreError`] if it cannot be renamed.
     async fn rename(&self, old: &JobName, new: &JobName) -> Result<(), StoreError> {
         let _ = (old, new);
         Ok(())
     }
 
-    /// Forgets a job, which is scheduled no more.
+    /// Forgets a job that is no longer scheduled.
     ///
     /// # Errors
-    /// Why it cannot be forgotten.
+    /// [`StoreError`] if it cannot be forgotten.
     async fn forget(&self, job: &JobName) -> Result<(), StoreError> {
         let _ = job;
         Ok(())
     }
 }
 
-/// Why something cannot be kept, or is not there as it was kept.
+/// The error of a [`Store`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another daemon has the folder.
     #[error("another daemon{} has the state folder {}", .holder.as_ref().map(|holder| format!(", {holder},")).unwrap_or_default(), .folder.display())]
     InUse {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
-        /// Who has it, as far as is known.
+        /// The daemon that has it. `None` if it is unknown.
         holder: Option<Holder>,
     },
-    /// The folder cannot be made, or its lock cannot be taken.
+    /// The folder cannot be created, or its lock cannot be taken.
     #[error("the state folder {} cannot be used: {what}", .folder.display())]
     Unusable {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
         /// What was tried.
         what: &'static str,
@@ -105,31 +119,33 @@ pub enum StoreError {
     /// A file cannot be read, or is not what was written.
     #[error("{} cannot be read: {why}", .path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, in words.
         why: String,
     },
     /// A file cannot be written.
     #[error("{} cannot be written", .path.display())]
     Unwritable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// What a store of another kind says.
+    /// The error of another kind of store.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Keeps what runners remember as long as the process lives. Clones share it.
+/// Keeps what runners remember as long as the process lives.
+///
+/// Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<BTreeMap<JobName, Memory>>>);
 
 impl MemoryStore {
-    /// One that knows of no job.
+    /// A store that knows no job.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

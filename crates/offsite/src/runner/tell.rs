@@ -1,4 +1,4 @@
-//! What a runner tells and remembers: to its listener, to whoever asks for its status, and to its store.
+//! What a runner reports and remembers: events, status and memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,7 @@ impl Teller {
         self.events.tell(&self.subject, event);
     }
 
-    /// What is told by nothing but the status.
+    /// Changes only the status.
     pub(super) fn change(&self, change: impl FnOnce(&mut JobStatus)) {
         change(&mut lock(&self.status));
     }
@@ -57,7 +57,7 @@ impl Teller {
         self.change(|status| status.waits_for = wait);
     }
 
-    /// What earlier runners remembered, and what was shown of the job last.
+    /// The memory of earlier runners, and the status that was shown last.
     pub(super) async fn recall(&self) -> Memory {
         if let Some(shown) = self.store.shown(&self.subject.job).await {
             self.change(|status| {
@@ -81,7 +81,7 @@ impl Teller {
         self.note(self.store.report(report).await);
     }
 
-    /// Shows the status, if it is another one than was shown last.
+    /// Shows the status, if it differs from the one that was shown last.
     pub(super) async fn show(&self) {
         let mut status = lock(&self.status).clone();
         status.is_window_open = self.window.is_open(self.clock.now());
@@ -93,7 +93,7 @@ impl Teller {
         self.note(shown);
     }
 
-    /// Shows the status at the next occasion.
+    /// Shows progress when it is time to.
     pub(super) async fn show_progress(&self) {
         let is_recent = lock(&self.shown).as_ref().is_some_and(|(at, _)| at.elapsed() < PROGRESS_EVERY);
         if !is_recent {
@@ -101,7 +101,9 @@ impl Teller {
         }
     }
 
-    /// Tells of a failure once, not with every change: a full disk stays full for a while.
+    /// Reports a failure of the store once, not with every change.
+    ///
+    /// A full disk stays full for a while.
     fn note(&self, stored: Result<(), StoreError>) {
         let was_broken = self.is_store_broken.swap(stored.is_err(), Ordering::Relaxed);
         if let Err(error) = stored
@@ -116,7 +118,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does all that is to be done after an interval, in order; what went wrong.
+/// Runs the activities after an interval, in order. Returns what went wrong.
 pub(super) async fn after(activities: Vec<Arc<dyn Activity>>, report: RunReport) -> Vec<String> {
     let mut warnings = Vec::new();
     for activity in activities {

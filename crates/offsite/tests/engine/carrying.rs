@@ -256,7 +256,7 @@ async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
     let (source, primary, mut machines, mut truth) = chain().await;
     let (carried, seed) = memory_repository().await;
     for number in 5..8 {
-        copy_job(&primary, &seed).keep(keep(9)).run(day(number)).await.unwrap();
+        copy_job(&primary, &seed).transforms(keep(9)).run(day(number)).await.unwrap();
         machines.change("a", 1);
         truth.record(&machines, &["a", "b", "c"], day(number + 1));
         machines.backup(&primary, &["a", "b", "c"]).run(day(number + 1)).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_mapped_seed_is_a_chain_that_the_copy_job_goes_on_with() {
     );
     let origin = newest_head(&target, "Offsite Copy").chain.latest().unwrap().machines[0].origin.unwrap();
     assert_eq!(origin.folder, newest_head(&source, "nightly").folder);
-    let next = copy_job(&primary, &second).keep(keep(9)).run(day(9)).await.unwrap().sync.unwrap();
+    let next = copy_job(&primary, &second).transforms(keep(9)).run(day(9)).await.unwrap().sync.unwrap();
     assert!(!next.full && next.tally.planned.blocks <= 3, "{next:?}");
     assert_whole(&target, "Offsite Copy", &truth).await;
     let again = MapSeed::new(&second, name.clone(), &seed, name).unwrap().run(day(9)).await;

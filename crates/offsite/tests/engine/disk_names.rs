@@ -151,7 +151,11 @@ async fn what_a_disk_is_known_by_goes_with_it() {
             let backup = if method == MergeMethod::Adopt { backup } else { backup.method(BackupMethod::Reverse) };
             let backup = if number == 0 { backup.full(FullKind::Synthetic) } else { backup };
             backup.run(day(number)).await.unwrap();
-            copy_job(repository, &second).keep(keep(2)).merge(method).run(day(number)).await.unwrap();
+            copy_job(repository, &second)
+                .transforms(offsite::Transforms::keeping(keep(2)).merge(method))
+                .run(day(number))
+                .await
+                .unwrap();
         }
         let of_copy = vec![expected(["first", "q"]); 2];
         assert_eq!(known(&second, "Offsite Copy").await, of_copy, "{method:?}");

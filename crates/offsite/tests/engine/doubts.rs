@@ -49,7 +49,7 @@ async fn a_machine_that_comes_no_more_is_said_until_it_is_excluded() {
     let (_, second) = memory_repository().await;
     let mut machines = Machines::new(201);
     ["db01", "web01"].iter().for_each(|name| machines.add(name, &[3 * BLOCK]));
-    let copy = || copy_job(&primary, &second).keep(keep(2));
+    let copy = || copy_job(&primary, &second).transforms(keep(2));
     machines.backup(&primary, &["db01", "web01"]).run(day(0)).await.unwrap();
     assert_eq!(copy().run(day(0)).await.unwrap().said(), [""; 0]);
     // The source keeps two points, so that it merges what it has of db01 in the end.
@@ -261,7 +261,7 @@ async fn a_copy_that_would_not_fit_is_not_begun() {
     let mut machines = Machines::new(207);
     machines.add("web01", &[40 * BLOCK]);
     machines.fill_with_noise("web01");
-    let copy = |min_free: u64| copy_job(&primary, &second).keep(keep(2)).min_free_bytes(min_free);
+    let copy = |min_free: u64| copy_job(&primary, &second).transforms(keep(2)).min_free_bytes(min_free);
     machines.backup(&primary, &["web01"]).run(day(0)).await.unwrap();
     let plan = copy(0).plan(day(0)).await.unwrap().sync.unwrap();
     assert_eq!(plan.room.free_bytes, None, "memory does not tell");
@@ -285,10 +285,10 @@ async fn a_copy_that_would_not_fit_is_not_begun() {
         machines.change("web01", 2);
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
         target.tell_free_bytes(None);
-        copy_job(&primary, &second).keep(keep(4)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(4)).run(day(number)).await.unwrap();
     }
     // Nothing is free, and the transforms do what they must.
     target.tell_free_bytes(Some(0));
-    let report = copy_job(&primary, &second).keep(keep(2)).transform(day(4), 0).await.unwrap();
+    let report = copy_job(&primary, &second).transforms(keep(2)).transform(day(4), 0).await.unwrap();
     assert!(!report.operations.is_empty(), "{report:?}");
 }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use offsite::model::{BlockMap, Head, ObjectId, RestorePoint, Sequence};
-use offsite::report::Operation;
+use offsite::report::{DamageKind, Fault, Operation};
 use offsite::retention::{ArchiveMethod, Gfs, Policy};
 use offsite::{
     Activity, Compact, Import, MapSeed, MergeMethod, OpenRepository, PointSelector, Progress, Repair, Transforms,
@@ -116,8 +116,9 @@ async fn a_header_that_does_not_fit_into_its_file_is_told_and_costs_nothing() {
     memory.put(&file, bytes.into()).await.unwrap();
     let report = Verify::new(&primary, job("nightly")).read_data(true).run().await.unwrap();
     let [damage] = &report.damage[..] else { panic!("{report:?}") };
-    let told = (damage.object.as_str(), damage.what.as_str(), damage.touches.len());
-    assert_eq!(told, (file.as_str(), "its header does not fit into it", 0));
+    let what = DamageKind::FileHeader { fault: Fault::HeaderCutOff };
+    assert_eq!((&damage.object, &damage.what, damage.touches.len()), (&file, &what, 0));
+    assert_eq!(what.to_string(), "its header does not fit into it");
     for key in keys(&memory, "nightly") {
         let is_head = key.as_str().contains("/head/") || key.name().ends_with(".head");
         assert!(!is_head || memory.remove(&key));

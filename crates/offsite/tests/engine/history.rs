@@ -63,7 +63,7 @@ async fn history(seed: u64, options: MemoryOptions) {
             }
             _ if keys(&source, "nightly").is_empty() => continue,
             _ => {
-                let report = copy_job(&primary, &second).keep(keep(kept[1])).run(now).await.unwrap();
+                let report = copy_job(&primary, &second).transforms(keep(kept[1])).run(now).await.unwrap();
                 assert!(report.sync.is_none_or(|sync| sync.tally.kept_to_plan()));
                 assert!(report.transform.operations.iter().all(|report| report.tally.kept_to_plan()));
             }

@@ -198,7 +198,8 @@ async fn an_image_that_changes_while_it_is_read_fails_its_machine_alone() {
             let progress = Arc::new(AtFirst(Mutex::new(Some(action))));
             let report = backup(&repository, &machines).progress(progress).run(day(0)).await.unwrap();
             assert!(report.tally.kept_to_plan(), "{what}: {report:?}");
-            let warnings: Vec<&String> = report.machines.iter().flat_map(|machine| &machine.warnings).collect();
+            let warnings: Vec<String> =
+                report.machines.iter().flat_map(|machine| &machine.warnings).map(ToString::to_string).collect();
             let told = match change {
                 Change::Written => warnings[0].clone(),
                 _ => {
@@ -340,14 +341,14 @@ async fn a_guest_cannot_change_the_format_of_its_disk() {
     let image = || ImageSource::new(path("disk"));
     let (_, repository) = memory_repository().await;
     let run = async |image: ImageSource, number| backup(&repository, &[("web01", image)]).run(day(number)).await;
-    assert_eq!(run(image(), 0).await.unwrap().machines[0].warnings, [""; 0]);
+    assert_eq!(run(image(), 0).await.unwrap().machines[0].warnings, []);
     let is = async |format| disks(&repository, "nightly", "web01").await == [(0, "disk".to_owned(), format)];
     assert!(is(ImageFormat::Raw).await);
     for (start, number) in [(&inner[..], 1), (b"KDMV", 2), (b"vhdxfile", 3)] {
         disk[..start.len()].copy_from_slice(start);
         std::fs::write(path("disk"), &disk).unwrap();
         let report = run(image(), number).await.unwrap();
-        assert!(report.machines[0].warnings[0].contains("was a raw disk until now"), "{report:?}");
+        assert!(report.machines[0].warnings[0].to_string().contains("was a raw disk until now"), "{report:?}");
         assert_eq!(restored(&repository, "nightly", "web01", None).await, [disk.clone()]);
         assert!(is(ImageFormat::Raw).await);
     }
@@ -355,12 +356,12 @@ async fn a_guest_cannot_change_the_format_of_its_disk() {
     disk[..inner.len()].copy_from_slice(&inner);
     std::fs::write(path("disk-of-day-4"), &disk).unwrap();
     let report = run(ImageSource::new(path("disk-of-day-4")), 4).await.unwrap();
-    assert!(report.machines[0].warnings[0].contains("was a raw disk until now"), "{report:?}");
+    assert!(report.machines[0].warnings[0].to_string().contains("was a raw disk until now"), "{report:?}");
     assert_eq!(report.stored_blocks, 1, "what the guest wrote");
     // So it is in an active full, and no word is needed to be told no more.
     let full = backup(&repository, &[("web01", image())]).full(FullKind::Active).run(day(5)).await.unwrap();
     assert_eq!(full.machines[0].disk_bytes, disk.len() as u64);
-    assert_eq!(run(image().with_format(ImageFormat::Raw), 6).await.unwrap().machines[0].warnings, [""; 0]);
+    assert_eq!(run(image().with_format(ImageFormat::Raw), 6).await.unwrap().machines[0].warnings, []);
     // A word makes it another, which is remembered in turn.
     std::fs::write(path("disk"), &inner).unwrap();
     let report = run(image().with_format(ImageFormat::Qcow2), 7).await.unwrap();

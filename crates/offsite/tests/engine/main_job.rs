@@ -19,7 +19,7 @@ async fn every_kept_point_of_both_chains_restores() {
     let mut machines = Machines::new(1);
     machines.add("web01", &[20 * BLOCK + 777, 3 * BLOCK]);
     machines.add("db01", &[9 * BLOCK]);
-    let copy = copy_job(&primary, &second).keep(keep(3));
+    let copy = copy_job(&primary, &second).transforms(keep(3));
     let mut history = BTreeMap::new();
     for number in 0..10 {
         if number > 0 {
@@ -66,7 +66,7 @@ async fn the_oldest_increment_becomes_the_full() {
     let (_, second) = memory_repository().await;
     let mut machines = Machines::new(2);
     machines.add("web01", &[6 * BLOCK]);
-    let copy = copy_job(&primary, &second).keep(keep(3));
+    let copy = copy_job(&primary, &second).transforms(keep(3));
     for number in 0..4 {
         machines.change("web01", 2);
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
@@ -92,7 +92,7 @@ async fn the_last_state_of_a_machine_is_carried() {
     let mut machines = Machines::new(3);
     machines.add("web01", &[5 * BLOCK]);
     machines.add("old01", &[4 * BLOCK]);
-    let copy = copy_job(&primary, &second).keep(keep(2));
+    let copy = copy_job(&primary, &second).transforms(keep(2));
     machines.backup(&primary, &["web01", "old01"]).run(day(0)).await.unwrap();
     copy.run(day(0)).await.unwrap();
     for number in 1..5 {
@@ -154,7 +154,7 @@ async fn a_dry_run_tells_what_the_run_does() {
     let (target, second) = memory_repository().await;
     let mut machines = Machines::new(6);
     machines.add("web01", &[8 * BLOCK]);
-    let copy = copy_job(&primary, &second).keep(keep(2));
+    let copy = copy_job(&primary, &second).transforms(keep(2));
     for number in 0..4 {
         machines.change("web01", 3);
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();

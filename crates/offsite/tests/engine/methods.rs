@@ -176,7 +176,7 @@ async fn history(seed: u64, runs: i64, mut next: impl FnMut(&mut Random) -> (Bac
 }
 
 async fn copy(job: CopyJob, number: i64) {
-    let report = job.keep(keep(3)).run(day(number)).await.unwrap();
+    let report = job.transforms(keep(3)).run(day(number)).await.unwrap();
     assert!(report.sync.is_none_or(|sync| sync.tally.kept_to_plan()));
 }
 

@@ -391,7 +391,7 @@ async fn a_full_repository_loses_nothing() {
     source.set_capacity_bytes(u64::MAX);
     target.set_capacity_bytes(u64::MAX);
     machines.backup(&primary, &["web01"]).run(day(3)).await.unwrap();
-    copy_job(&primary, &second).keep(keep(7)).run(day(3)).await.unwrap();
+    copy_job(&primary, &second).transforms(keep(7)).run(day(3)).await.unwrap();
     assert_eq!(truth.check(&second, "Offsite Copy").await, [1, 2, 3]);
     assert_eq!(stray(&source, "nightly"), [""; 0]);
     assert_eq!(stray(&target, "Offsite Copy"), [""; 0]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offsite::model::{BlockSize, ImageFormat};
-use offsite::report::BackupReport;
+use offsite::report::{BackupReport, ImageWarning};
 use offsite::testing::{TriedSink, check_image, check_sink};
 use offsite::{BackupJob, DiskImage, DiskName, DiskSink, DiskTarget, Error, ImageSource, OpenRepository, Restore};
 use offsite_repository::testing::Memory;
@@ -89,10 +89,10 @@ impl DiskImage for InMemory {
         }
     }
 
-    fn settle(&self) -> io::Result<Option<String>> {
+    fn settle(&self) -> io::Result<Option<ImageWarning>> {
         match self.fault {
             Fault::Settle => Err(io::Error::other("the volume was rolled back")),
-            Fault::Warning => Ok(Some("the volume was written to".to_owned())),
+            Fault::Warning => Ok(Some(ImageWarning::Custom { text: "the volume was written to".to_owned() })),
             _ => Ok(None),
         }
     }
@@ -229,7 +229,7 @@ async fn an_image_that_fails_fails_its_machine_alone() {
     }
     let (_, repository) = memory_repository().await;
     let report = backup(&repository, &[("web01", InMemory::of(&disk()).with(Fault::Warning))], 0).await.unwrap();
-    assert_eq!(report.machines[0].warnings, ["the volume was written to"]);
+    assert_eq!(report.machines[0].warnings, [ImageWarning::Custom { text: "the volume was written to".to_owned() }]);
     let error = backup(&repository, &[("web01", InMemory::default())], 1).await.unwrap_err();
     assert!(error.to_string().contains("it is empty"), "{error}");
 }

@@ -47,7 +47,7 @@ impl Scene {
             machines.change("web01", 2);
             truth.record(&machines, &["web01"], day(number));
             machines.backup(&primary, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
-            copy_job(&primary, &second).keep(keep(3)).run(day(number)).await.unwrap();
+            copy_job(&primary, &second).transforms(keep(3)).run(day(number)).await.unwrap();
         }
         // For each day to come there is something that the copy has not.
         for number in 3..9 {
@@ -88,7 +88,11 @@ async fn oldest(repository: &OpenRepository) -> RestorePoint {
 
 /// The state of a day goes into the copy, which keeps three.
 async fn copy(primary: &OpenRepository, second: &OpenRepository, number: i64) -> CopyReport {
-    copy_job(primary, second).keep(keep(3)).run(day(number)).await.unwrap_or_else(|error| panic!("{}", causes(&error)))
+    copy_job(primary, second)
+        .transforms(keep(3))
+        .run(day(number))
+        .await
+        .unwrap_or_else(|error| panic!("{}", causes(&error)))
 }
 
 /// Brings a reading to its first block, and holds it there.

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use std::io::Cursor;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use offsite::{BackupJob, BackupMethod, Error, Export, FullKind, ImageSource, MapSeed, OpenRepository, PointSelector};
+use offsite::model::Sequence;
+use offsite::{
+    BackupJob, BackupMethod, DiskTarget, Error, Export, FullKind, ImageFormat, ImageSource, Import, JobFolder, MapSeed,
+    OpenRepository, PointSelector, Policy, Restore, Transforms,
+};
 use offsite_repository::Key;
-use offsite_repository::testing::Memory;
+use offsite_repository::testing::{Faulty, Memory};
 
 use crate::support::objects::{bytes_of, keys};
-use crate::support::{BLOCK, Machines, day, job, keep, machine, memory_repository};
+use crate::support::{BLOCK, Machines, day, job, keep, machine, memory_repository, scratch};
 
 /// All objects of a job folder.
 fn objects(memory: &Memory, folder: &str) -> BTreeMap<Key, Bytes> {
@@ -126,4 +133,191 @@ async fn a_seed_is_mapped_as_planned() {
     assert!(report.tally.kept_to_plan());
     // The job has restore points now.
     assert_eq!(map.plan(day(9)).await.unwrap_err().to_string(), map.run(day(9)).await.unwrap_err().to_string());
+}
+
+/// What an export of machine names holds.
+async fn exported(repository: &OpenRepository, machines: &[&str]) -> Vec<u8> {
+    let folder = scratch();
+    let file = folder.path().join("export");
+    let names = machines.iter().map(|name| machine(name)).collect();
+    Export::new(repository, job("nightly")).machines(names).save(&file).await.unwrap();
+    std::fs::read(&file).unwrap()
+}
+
+#[tokio::test]
+async fn a_restore_reads_and_writes_what_was_planned() {
+    let (memory, repository) = memory_repository().await;
+    week(&repository).await;
+    for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
+        for point in [PointSelector::Latest, PointSelector::At(day(2)), PointSelector::Sequence(Sequence(1))] {
+            let restore = Restore::new(&repository, job("nightly"), machine("a")).point(point).format(format);
+            let folder = scratch();
+            let to = folder.path().join("new/folder/");
+            let (before, counted) = (objects(&memory, "nightly"), repository.block_counts());
+            let plan = restore.plan(&to).await.unwrap();
+            assert_eq!(repository.block_counts(), counted, "a plan reads blocks");
+            assert!(!folder.path().join("new").exists(), "a plan makes a folder");
+            assert_eq!(objects(&memory, "nightly"), before, "a plan leaves something");
+            let report = restore.run(&to).await.unwrap();
+            let counts = repository.block_counts() - counted;
+            assert_eq!((plan.traffic.bytes_read, plan.traffic.read_requests), (counts.bytes_read, counts.reads));
+            assert_eq!(plan.traffic, report.traffic);
+            assert_eq!((plan.sequence, plan.captured), (report.sequence, report.captured));
+            assert_eq!(plan.disks.len(), report.disks.len());
+            for (planned, done) in plan.disks.iter().zip(&report.disks) {
+                assert_eq!((planned.number, &planned.name, &planned.path), (done.number, &done.name, &done.path));
+                assert_eq!((planned.size_bytes, planned.data_bytes), (done.size_bytes, done.data_bytes));
+                assert!(planned.stored_bytes > 0 && planned.stored_bytes <= plan.traffic.bytes_read);
+            }
+            assert!(plan.is_whole() && plan.fits() && plan.intact.is_none() && plan.free_bytes.is_some());
+            assert_eq!(plan.needed_bytes(), report.disks.iter().map(|disk| disk.data_bytes).sum::<u64>());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_streamed_is_read_as_planned() {
+    let (_, repository) = memory_repository().await;
+    week(&repository).await;
+    let restore = Restore::new(&repository, job("nightly"), machine("a")).disk("0");
+    let stream = || DiskTarget::writer(std::io::sink());
+    let plan = restore.plan_disk_to(&stream()).await.unwrap();
+    let report = restore.disk_to(stream()).await.unwrap();
+    assert_eq!((plan.traffic, plan.disks[0].path.as_ref(), plan.free_bytes), (report.traffic, None, None));
+    assert_eq!(plan.needed_bytes(), 0);
+    let folder = scratch();
+    let file = folder.path().join("disk.raw");
+    let plan = restore.plan_disk_to(&DiskTarget::path(&file)).await.unwrap();
+    assert_eq!(plan.disks[0].path.as_deref(), Some(file.as_path()));
+    assert_eq!(plan.traffic, restore.disk_to(DiskTarget::path(&file)).await.unwrap().traffic);
+    // What takes one disk takes no two, and a stream is raw.
+    let both = Restore::new(&repository, job("nightly"), machine("a"));
+    let qcow2 = restore.format(ImageFormat::Qcow2);
+    for refused in [both, qcow2] {
+        let (planned, run) = (refused.plan_disk_to(&stream()).await, refused.disk_to(stream()).await);
+        assert_eq!(planned.unwrap_err().to_string(), run.unwrap_err().to_string());
+    }
+}
+
+#[tokio::test]
+async fn the_plan_of_a_restore_refuses_what_its_run_refuses() {
+    let (_, repository) = memory_repository().await;
+    week(&repository).await;
+    let folder = scratch();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("file"), "text").unwrap();
+    std::fs::create_dir(path("folder")).unwrap();
+    std::fs::write(path("folder/a-disk1.raw"), "text").unwrap();
+    let restore = |name: &str| Restore::new(&repository, job("nightly"), machine(name));
+    let refused = [
+        (restore("nobody"), path("new")),
+        (restore("a").disk("7"), path("new")),
+        (restore("a").point(PointSelector::Sequence(Sequence(99))), path("new")),
+        (restore("b"), path("file")),
+        (restore("a"), path("file")),
+        (restore("a"), path("folder")),
+        (restore("b"), path("file/below")),
+        (restore("a"), path("file/below/")),
+        (restore("b").overwrite(true), "/dev/null".into()),
+    ];
+    for (restore, to) in refused {
+        let (planned, run) = (restore.plan(&to).await, restore.run(&to).await);
+        assert_eq!(planned.unwrap_err().to_string(), run.unwrap_err().to_string(), "{}", to.display());
+    }
+    // What may be written over is.
+    let plan = restore("b").overwrite(true).plan(&path("file")).await.unwrap();
+    assert!(plan.disks[0].path.is_some() && std::fs::read(path("file")).unwrap() == b"text");
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_damaged_is_in_the_plan_of_a_restore() {
+    let (memory, repository) = memory_repository().await;
+    week(&repository).await;
+    let folder = scratch();
+    let restore = Restore::new(&repository, job("nightly"), machine("a"));
+    let file = keys(&memory, "nightly/blocks").pop().unwrap();
+    assert!(restore.plan(folder.path()).await.unwrap().is_whole());
+    assert!(memory.truncate(&file, bytes_of(&memory, &file).len() as u64 / 2));
+    let plan = restore.plan(folder.path()).await.unwrap();
+    assert!(!plan.is_whole());
+    let Error::MachineDamaged { intact, .. } = restore.run(folder.path()).await.unwrap_err() else { panic!() };
+    assert_eq!((plan.intact, plan.intact.is_some()), (intact, true));
+    let report = restore.clone().salvage(true).run(folder.path()).await.unwrap();
+    let lost = |lost: &[std::ops::Range<u64>]| lost.to_vec();
+    let planned: Vec<_> = plan.disks.iter().map(|disk| lost(&disk.lost)).collect();
+    assert_eq!(planned, report.disks.iter().map(|disk| lost(&disk.lost)).collect::<Vec<_>>());
+    // The older points are as they were.
+    let (older, _) = plan.intact.unwrap();
+    assert!(
+        restore.point(PointSelector::Sequence(older)).plan(&folder.path().join("older/")).await.unwrap().is_whole()
+    );
+}
+
+#[tokio::test]
+async fn an_import_stores_what_was_planned() {
+    let (_, primary) = memory_repository().await;
+    week(&primary).await;
+    let length = |bytes: &[u8]| bytes.len() as u64;
+    for names in [&[][..], &["b"]] {
+        let bytes = exported(&primary, names).await;
+        let target = Faulty::new(Memory::new());
+        let second = OpenRepository::initialise(Arc::new(target.clone()), day(0)).await.unwrap();
+        let import = Import::new(&second, job("copy"));
+        let plan = import.plan(Cursor::new(bytes.clone()), day(9)).await.unwrap();
+        assert!(
+            matches!(JobFolder::open(&second, &job("copy")).await, Err(Error::UnknownJob { .. })),
+            "a plan makes a folder"
+        );
+        assert_eq!((plan.job.as_str(), plan.exported, plan.bytes), ("nightly", Sequence(5), length(&bytes)));
+        assert!(plan.room.is_enough() && plan.room.free_bytes.is_none());
+        // Without room, neither is anything written.
+        target.tell_free_bytes(Some(plan.room.needed_bytes - 1));
+        assert!(!import.plan(Cursor::new(bytes.clone()), day(9)).await.unwrap().room.is_enough());
+        let error = import.run(Cursor::new(bytes.clone()), day(9)).await.unwrap_err();
+        assert!(matches!(error, Error::NoRoom { .. }), "{error}");
+        target.tell_free_bytes(Some(plan.room.needed_bytes));
+        let plan = import.plan(Cursor::new(bytes.clone()), day(9)).await.unwrap();
+        let counted = second.block_counts();
+        let report = import.run(Cursor::new(bytes.clone()), day(9)).await.unwrap();
+        assert_eq!((second.block_counts() - counted).bytes_written, plan.cost.bytes_written);
+        assert_eq!((plan.cost, plan.sequence, plan.time), (report.tally.planned, report.sequence, report.time));
+        assert!(report.tally.kept_to_plan());
+        assert!(plan.machines.iter().map(|machine| &machine.name).eq(&report.machines));
+        // The job has a restore point now.
+        let (planned, run) =
+            (import.plan(Cursor::new(bytes.clone()), day(9)).await, import.run(Cursor::new(bytes), day(9)).await);
+        assert_eq!(planned.unwrap_err().to_string(), run.unwrap_err().to_string());
+    }
+}
+
+/// All but damaged blocks is known without reading them.
+#[tokio::test]
+async fn an_export_that_is_cut_off_cannot_be_planned() {
+    let (_, primary) = memory_repository().await;
+    week(&primary).await;
+    let bytes = exported(&primary, &[]).await;
+    let (_, second) = memory_repository().await;
+    let import = Import::new(&second, job("copy"));
+    let mut longer = bytes.clone();
+    longer.push(0);
+    let mut other = bytes.clone();
+    other[0] ^= 1;
+    let cut = [0, 3, 200, bytes.len() / 2, bytes.len() - 1].map(|length| bytes[..length].to_vec());
+    for wrong in cut.into_iter().chain([longer, other]) {
+        let planned = import.plan(Cursor::new(wrong.clone()), day(9)).await.unwrap_err();
+        let run = import.run(Cursor::new(wrong), day(9)).await.unwrap_err();
+        assert!(matches!(planned, Error::Damaged { .. }) && matches!(run, Error::Damaged { .. }), "{planned} {run}");
+    }
+}
+
+/// Each thing that a job does is set in one way, so no setting takes another back, in whatever order they come.
+#[tokio::test]
+async fn a_count_and_a_policy_are_transforms_that_keep_it() {
+    let policy = Policy::new(keep(3));
+    let transforms = Transforms::keeping(policy.clone());
+    assert_eq!(transforms, Transforms::keeping(keep(3)));
+    assert_eq!(transforms, policy.into());
+    assert_eq!(transforms, keep(3).into());
+    let merged = Transforms::default().merge(offsite::MergeMethod::Fold).retention(Policy::from(keep(3)));
+    assert_eq!(merged, Transforms::keeping(keep(3)).merge(offsite::MergeMethod::Fold));
 }

@@ -40,7 +40,11 @@ impl Scene {
             }
             truth.record(&machines, &NAMES, day(number));
             machines.backup(&primary, &NAMES).keep(keep(9)).run(day(number)).await.unwrap();
-            copy_job(&primary, &second).keep(keep(points)).merge(method).run(day(number)).await.unwrap();
+            copy_job(&primary, &second)
+                .transforms(offsite::Transforms::keeping(keep(points)).merge(method))
+                .run(day(number))
+                .await
+                .unwrap();
         }
         Self { target: (*target).clone(), truth }
     }
@@ -151,7 +155,7 @@ async fn what_only_stands_below_is_not_guessed() {
     let (memory, report) = scene.without(&[scene.points()[0].below[0].id]).await;
     assert_eq!((report.salvaged.len(), report.left_out.len()), (0, 3), "{report:?}");
     assert!(newest_head(&memory, COPY).chain.all().next().is_none());
-    assert!(report.left_out[0].why.contains("do not prove it"), "{report:?}");
+    assert!(report.left_out[0].reason().contains("do not prove it"), "{report:?}");
 }
 
 /// Of zeros there is no frame: a block that became zero looks like one that stayed.

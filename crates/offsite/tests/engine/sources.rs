@@ -50,7 +50,7 @@ async fn a_machine_in_several_backups_gets_the_newest() {
         machines.add(name, &[3 * BLOCK + 99]);
     }
     let sources = vec![Source::infrastructure(&primary), Source::infrastructure(&branch)];
-    let copy = CopyJob::of(job(COPY), sources, &second).unwrap().keep(keep(2));
+    let copy = CopyJob::of(job(COPY), sources, &second).unwrap().transforms(keep(2));
     backup(&machines, &primary, "nightly", &["db01", "web01"]).run(hours(0)).await.unwrap();
     machines.change("web01", 2);
     backup(&machines, &primary, "hourly", &["web01"]).run(hours(1)).await.unwrap();
@@ -339,8 +339,8 @@ async fn lives_of_several_sources() {
         let sources = vec![Source::infrastructure(&primary), Source::job(&branch, job("nightly"))];
         let gfs = Gfs::new(2, 1, 0, 0).unwrap();
         let policy = Policy::new(keep(3)).with_gfs(gfs);
-        let copy = CopyJob::of(job(COPY), sources, &second).unwrap().retention(policy);
-        let again = CopyJob::of(job(COPY), vec![Source::infrastructure(&second)], &third).unwrap().keep(keep(2));
+        let copy = CopyJob::of(job(COPY), sources, &second).unwrap().transforms(policy);
+        let again = CopyJob::of(job(COPY), vec![Source::infrastructure(&second)], &third).unwrap().transforms(keep(2));
         for number in 0..30 {
             let (repository, name) =
                 [(&primary, "nightly"), (&primary, "hourly"), (&branch, "nightly")][random.below(3)];

@@ -26,7 +26,7 @@ async fn only_transforms_as_planned() {
             machines.change("web01", 3);
             truth.record(&machines, &["web01"], day(number));
             machines.backup(&primary, &["web01"]).keep(keep(9)).run(day(number)).await.unwrap();
-            copy_job(&primary, &second).keep(keep(9)).run(day(number)).await.unwrap();
+            copy_job(&primary, &second).transforms(keep(9)).run(day(number)).await.unwrap();
         }
         for (memory, repository, name) in [(&source, &primary, "nightly"), (&target, &second, COPY)] {
             let before = newest_head(memory, name);

@@ -378,7 +378,7 @@ async fn what_is_given_back_is_counted() {
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
         let before = objects(&target);
         let taken = if number == 0 { 0 } else { space(&target, JOB).await.0 };
-        let job = copy_job(&primary, &second).keep(keep(2));
+        let job = copy_job(&primary, &second).transforms(keep(2));
         let report = job.sync(&offsite::SyncRequest::at(day(number))).await.unwrap();
         assert!(report.sync.is_some());
         let (with_point, (taken_with_point, _)) = (objects(&target), space(&target, JOB).await);

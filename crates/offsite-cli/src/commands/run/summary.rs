@@ -2,9 +2,9 @@
 
 use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Incident};
-use offsite::{MachineName, Room, RunPlan};
+use offsite::{MachineName, RunPlan};
 
-use crate::commands::{planned_line, requests, transform_lines};
+use crate::commands::{planned, planned_line, transform_lines};
 use crate::{render, words};
 
 /// What was done.
@@ -69,14 +69,11 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
             let machines: Vec<String> =
                 sync.machines.iter().map(|machine| format!("{} of {}", machine.name, machine.captured)).collect();
             let copy = format!(
-                "{name}: would make a restore point ({kind}): {}\n  copy      {}: {} to read in {}, {} to write\n",
+                "{name}: would make a restore point ({kind}): {}\n  copy      {}\n",
                 machines.join(", "),
-                render::count(usize::try_from(sync.cost.blocks).unwrap_or(usize::MAX), "block", "blocks"),
-                render::bytes(sync.cost.bytes_read),
-                requests(sync.cost.read_requests),
-                render::bytes(sync.cost.bytes_written),
+                planned::cost(&sync.cost),
             );
-            copy + &room(&sync.room)
+            copy + &planned::room(&sync.room, "copy")
         }
     };
     for planned in &plan.operations {
@@ -84,18 +81,6 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
     }
     text.push_str(&machine_lines(plan.machines.iter().map(|machine| (&machine.name, &machine.outcome))));
     text + &warnings(&words::notes(&plan.notes, &plan.doubts))
-}
-
-/// The room that a copy takes, and that there is.
-fn room(room: &Room) -> String {
-    let Some(free) = room.free_bytes else { return String::new() };
-    let staying = match room.min_free_bytes {
-        0 => String::new(),
-        bytes => format!(", {} of them to stay so (min_free)", render::bytes(bytes)),
-    };
-    let (needed, free) = (render::bytes(room.needed_bytes), render::bytes(free));
-    let line = format!("  room      {needed} at the peak, {free} free in the target{staying}\n");
-    if room.is_enough() { line } else { line + "  warning   that is not enough: the copy would not be begun\n" }
 }
 
 /// What is to be known of machines that are not, or would not be, as they should be, a line each.

@@ -1,4 +1,4 @@
-//! How the suite comes by handles of a place.
+//! How the suite opens handles of a place.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,19 +7,21 @@ use async_trait::async_trait;
 
 use crate::{Repository, Result};
 
-/// Opens a place, each time anew.
+/// Opens handles of a place for the suite.
 ///
-/// A shared repository (`Arc<R>`) is a factory whose handles are all one. With it, the suite leaves out the cases that take two
-/// handles of one place. [`factory()`] makes a factory of a closure.
+/// [`factory()`] makes a factory from a closure that opens the place anew. A shared repository (`Arc<R>`) is a factory, too, but
+/// all its handles are the same one. With it, the suite leaves out the cases that need two handles.
 #[async_trait]
 pub trait Factory: Send + Sync {
-    /// A handle of the place. It is the same place each time.
+    /// Opens a handle of the place.
+    ///
+    /// Each call opens the same place.
     ///
     /// # Errors
-    /// Whatever keeps it from opening the place.
+    /// Any error that keeps the place from opening.
     async fn open(&self) -> Result<Arc<dyn Repository>>;
 
-    /// Whether each call of [`open`](Factory::open) opens the place anew.
+    /// Returns `true` if each call of [`open`](Factory::open) opens the place anew.
     fn reopens(&self) -> bool {
         true
     }
@@ -37,7 +39,7 @@ impl<R: Repository + ?Sized + 'static> Factory for Arc<R> {
     }
 }
 
-/// A factory that opens by calling `open`.
+/// Makes a factory from a closure that opens the place.
 ///
 /// ```
 /// use offsite_repository::testing::Memory;

@@ -1,4 +1,4 @@
-//! Other names for objects of the tried place.
+//! Other names for objects of the tested place.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ type Link = dyn Fn(&Key) -> Result<()> + Send + Sync;
 pub struct Linker(pub(super) Arc<Link>);
 
 impl Linker {
-    /// A linker that calls `link`.
+    /// A linker that calls `link` with the key of the object.
     pub fn new(link: impl Fn(&Key) -> Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(link))
     }

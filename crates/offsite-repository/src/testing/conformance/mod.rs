@@ -1,14 +1,15 @@
-//! Whether a repository keeps the contract.
+//! The conformance suite: it checks whether a repository keeps the contract.
 //!
-//! [`check`] opens a place by a [`Factory`] (a shared repository is one), runs every case against it, and returns a [`Report`]. It
-//! works below a random top-level folder, and deletes its objects there afterwards. So it may run on a live store. (A place that has
-//! folders of its own may keep them, empty.) The suite does not panic. It has no time limits: it waits for a repository that never
-//! answers.
+//! [`check`] opens a place with a [`Factory`], runs every case against it, and returns a [`Report`]. A shared repository is a
+//! factory.
 //!
-//! A case that the suite cannot try does not pass. It is [left out](Outcome::LeftOut), with the reason. A case with several processes
-//! needs [`Options::processes`]. A case with two handles needs a factory that opens the place anew, as [`factory()`] makes one.
+//! - The suite works below a random top-level folder, and deletes its objects there afterwards. So it may run on a live store. A
+//!   place that has real folders may keep them, empty.
+//! - It does not panic. It has no time limits, so it waits for a repository that never answers.
+//! - A case that cannot be tried does not pass: it is [left out](Outcome::LeftOut), with the reason. Cases with several processes
+//!   need [`Options::processes`]. Cases with two handles need a factory that opens the place anew, see [`factory()`].
 //!
-//! In a test suite, [`conformance_tests!`](crate::conformance_tests) makes a test of each case instead:
+//! In a test suite, use [`conformance_tests!`](crate::conformance_tests). It makes a test of each case:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -80,7 +81,9 @@ pub fn cases() -> Vec<&'static str> {
     CASES.iter().map(|case| case.name).collect()
 }
 
-/// Runs every case against the place that `factory` opens. It needs a tokio runtime around it.
+/// Runs every case against the place that `factory` opens.
+///
+/// It needs a tokio runtime around it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -90,7 +93,7 @@ pub fn cases() -> Vec<&'static str> {
 /// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
 /// let report = check(Arc::new(Memory::new()), &Options::quick()).await;
 /// assert!(report.nothing_failed(), "{report}");
-/// // It is not told how to start another process, and says so.
+/// // The suite does not know how to start another process, and says so.
 /// assert!(matches!(report.outcome("race_processes"), Some(Outcome::LeftOut(_))));
 /// # });
 /// ```
@@ -98,7 +101,9 @@ pub async fn check(factory: impl Factory + 'static, options: &Options) -> Report
     check_cases(factory, options, &cases()).await
 }
 
-/// Runs the cases of these `names`, in the suite's order.
+/// Runs the cases with these `names`, in the order of the suite.
+///
+/// See [`cases`].
 pub async fn check_cases(factory: impl Factory + 'static, options: &Options, names: &[&str]) -> Report {
     check_shared(Arc::new(factory), options, names).await
 }
@@ -177,10 +182,14 @@ fn random_folder() -> Result<String, String> {
 
 /// Makes one `#[tokio::test]` of each case of the [suite](mod@crate::testing::conformance).
 ///
-/// It takes an `async fn` or closure without arguments. That returns a [`Factory`](crate::testing::conformance::Factory) (an
-/// [`Arc`](std::sync::Arc) of a repository is one), [`Options`](crate::testing::conformance::Options) and, if need be, as a third
-/// part whatever must live as long as the repository. A test can only pass or fail. The test of a case that the suite leaves out
-/// passes, and prints the reason. The caller's crate needs `tokio` with `macros` and `rt-multi-thread`.
+/// It takes an `async fn` or closure without arguments, which returns a tuple:
+///
+/// 1. a [`Factory`](crate::testing::conformance::Factory), for example an [`Arc`](std::sync::Arc) of a repository;
+/// 2. the [`Options`](crate::testing::conformance::Options);
+/// 3. optionally, whatever must live as long as the repository.
+///
+/// A test can only pass or fail. If the suite leaves a case out, its test passes, and prints the reason. The caller's crate needs
+/// `tokio` with the features `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance_tests {
     // The one list of cases.
@@ -217,7 +226,9 @@ macro_rules! conformance_tests {
     };
 }
 
-/// What a test of [`conformance_tests!`](crate::conformance_tests) opens; made from the tuples that it takes.
+/// What a test of [`conformance_tests!`](crate::conformance_tests) opens.
+///
+/// It is made from the tuples that the macro takes.
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "a detail of the macro")]
 pub struct Place {

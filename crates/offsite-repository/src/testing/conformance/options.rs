@@ -1,37 +1,40 @@
-//! How hard to try.
+//! How much the suite tries.
 
 use super::linker::Linker;
 use super::racers::RacerProcess;
 
-/// How hard to try, and with what.
+/// How much the suite tries, and what it may use.
+///
+/// [`Options::default`] is for places that answer within milliseconds, [`Options::quick`] for slow ones.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// How many writers race for one name.
+    /// The number of writers that race for one name.
     pub writers: usize,
-    /// How many races there are.
+    /// The number of races.
     pub races: usize,
-    /// The length of the largest object that the suite writes, but for the cases of parts and of the largest object.
+    /// The length of the largest object that the suite writes, in bytes. Cases about parts and about the largest object write
+    /// longer ones.
     pub large_object_bytes: usize,
-    /// The suite writes no object of more bytes. Where more than two parts of the place
-    /// ([`Limits::part_bytes`](crate::Limits::part_bytes)) or its largest object have more, it leaves their cases out.
+    /// The length that no object of the suite exceeds, in bytes. Cases that need a longer object are left out: those of more than
+    /// two parts ([`Limits::part_bytes`](crate::Limits::part_bytes)), and those of the largest object.
     pub tried_bytes_max: u64,
-    /// With how many objects the suite tries listings.
+    /// The number of objects that the cases of listings use.
     pub listed_objects: usize,
-    /// How many objects the case of the longest listing writes: more than a place lists at a time, which mostly are 1,000. Fewer
-    /// than two leave the case out.
+    /// The number of objects that the case of the longest listing writes. It should be more than the place lists at a time, which
+    /// is mostly 1,000. With fewer than two, the case is left out.
     pub long_listing_objects: usize,
-    /// For how many seconds the suite may make an object undeletable. Zero leaves [`Retain`](crate::Retain) out, as the suite
-    /// cannot clean up what it locks.
+    /// The number of seconds for which the suite may make an object undeletable. Zero leaves the cases of
+    /// [`Retain`](crate::Retain) out, as the suite cannot delete what it has locked.
     pub retain_secs: u32,
     /// How to start other processes that open the same place. `None` leaves out the cases with several processes.
     pub processes: Option<RacerProcess>,
-    /// How to give an object another name, outside of the place. `None` leaves out the case of linked objects.
+    /// How to give an object another name outside of the place. `None` leaves out the case of linked objects.
     pub linker: Option<Linker>,
 }
 
 impl Default for Options {
-    /// Enough to catch what goes wrong now and then, on a place that answers within milliseconds.
+    /// Enough to find failures that occur now and then, on a place that answers within milliseconds.
     fn default() -> Self {
         Self {
             writers: 8,
@@ -48,7 +51,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A short probe: small objects and few races, for attaching to a place over a slow link.
+    /// A short check with small objects and few races, for a place behind a slow link.
     #[must_use]
     pub fn quick() -> Self {
         Self {

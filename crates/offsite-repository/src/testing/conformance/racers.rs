@@ -1,6 +1,6 @@
-//! Processes that race for names, told over a pipe what to do.
+//! Processes that race for names.
 //!
-//! The suite writes a line, the racer answers with one:
+//! The suite sends them commands over a pipe. It writes one line, and the racer answers with one line:
 //!
 //! | line | the racer | its answer |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | `read KEY` | reads an object | `content LENGTH SUM`, or `nothing` |
 //! | `sweep` | sweeps | `done` |
 //!
-//! Anything that fails otherwise is answered with `failed` and why. The end of its input is the end of the racer.
+//! If a command fails otherwise, the answer is `failed` and the reason. The racer ends at the end of its input.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -19,25 +19,28 @@ use std::sync::Arc;
 use super::content::noise;
 use crate::{ErrorKind, Key, ObjectWriter, Repository, RepositoryExt};
 
-/// What an answer starts with, so that whatever else a process prints is not taken for one.
+/// The start of each answer. It tells answers from whatever else a process prints.
 const MARK: &str = "racer: ";
 
 /// How to start another process that opens the same place and calls [`play_racer`] with it.
 ///
-/// A test binary can be its own racer: [`RacerProcess::this_test`]. A command gives itself an argument for it.
+/// A test binary can be its own racer, see [`RacerProcess::this_test`]. A command can start itself with an argument for it.
 #[derive(Clone)]
 pub struct RacerProcess {
     command: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
 impl RacerProcess {
-    /// Starts each process with what `command` returns. Its standard input and output become the suite's.
+    /// Starts each process with the [`Command`] that `command` returns.
+    ///
+    /// The suite uses its standard input and output.
     pub fn new(command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         Self { command: Arc::new(command) }
     }
 
-    /// Starts this very test binary with its test `test` alone, and sets the environment variable `variable` to `value`. Without
-    /// that variable the test must do nothing. With it, the test opens the place and calls [`play_racer`].
+    /// Starts this test binary again, with its test `test` alone, and with the environment variable `variable` set to `value`.
+    ///
+    /// Without that variable, the test must do nothing. With it, the test opens the place and calls [`play_racer`].
     pub fn this_test(test: &str, variable: &str, value: impl Into<std::ffi::OsString>) -> Self {
         let (test, variable, value) = (test.to_owned(), variable.to_owned(), value.into());
         Self::new(move || {
@@ -64,7 +67,7 @@ impl fmt::Debug for RacerProcess {
     }
 }
 
-/// A racer at work. Dropped, it is killed.
+/// A running racer. Dropping it kills the process.
 pub(super) struct Racer {
     child: Child,
     input: Option<ChildStdin>,
@@ -78,7 +81,7 @@ impl Racer {
         told.map_err(|error| format!("another process is gone: {error}"))
     }
 
-    /// Waits for the racer's next answer; what it fails with is an error here.
+    /// Waits for the racer's next answer. If the answer is `failed`, the result is an error.
     pub(super) fn hear(&mut self) -> Result<String, String> {
         let output = self.output.as_mut().ok_or("a racer has no output")?;
         loop {
@@ -126,8 +129,9 @@ pub(super) fn described(content: &[u8]) -> String {
     format!("content {} {sum:016x}", content.len())
 }
 
-/// Plays the part of another process, on standard input and output, until the input ends. A process that [`RacerProcess`] starts
-/// calls it once it has opened the place.
+/// Plays the part of another process, on standard input and output, until the input ends.
+///
+/// A process that [`RacerProcess`] starts calls this function when it has opened the place.
 ///
 /// ```no_run
 /// # async fn open_the_same_place() -> offsite_repository::testing::Memory { unimplemented!() }

@@ -1,4 +1,4 @@
-//! What the suite found.
+//! The result of the suite.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The repository keeps this part of the contract, as far as the suite saw.
+    /// The repository keeps this part of the contract, as far as the suite can see.
     Passed,
-    /// It does not, and this is what the suite saw.
+    /// The repository breaks this part of the contract. The text says what the suite saw.
     Failed(String),
-    /// The suite did not try it, for this reason. That says nothing about the repository.
+    /// The suite did not try the case. The text says why. This says nothing about the repository.
     LeftOut(String),
 }
 
@@ -24,13 +24,13 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One case.
+/// The result of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaseReport {
-    /// Its name.
+    /// The name of the case.
     pub name: &'static str,
-    /// How it ended.
+    /// How the case ended.
     pub outcome: Outcome,
 }
 
@@ -40,20 +40,24 @@ impl fmt::Display for CaseReport {
     }
 }
 
-/// What became of all cases. `Display` makes a table of it.
+/// The results of all cases.
+///
+/// `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The place.
+    /// The location of the place.
     pub location: String,
-    /// The top-level folder that the suite wrote to. Nothing else used it, and its objects are gone.
+    /// The top-level folder that the suite used. Nothing else used it, and its objects are deleted.
     pub folder: String,
     /// The cases in the order in which they ran.
     pub cases: Vec<CaseReport>,
 }
 
 impl Report {
-    /// Whether no case failed. Cases that the suite left out do not count: they say nothing.
+    /// Returns `true` if no case failed.
+    ///
+    /// Cases that were left out do not count.
     #[must_use]
     pub fn nothing_failed(&self) -> bool {
         self.failed().next().is_none()
@@ -74,7 +78,9 @@ impl Report {
         self.cases.iter().filter(|case| matches!(case.outcome, Outcome::LeftOut(_)))
     }
 
-    /// How the case of this name ended. `None` says that it did not run.
+    /// How the case with this name ended.
+    ///
+    /// `None` if it did not run.
     #[must_use]
     pub fn outcome(&self, name: &str) -> Option<&Outcome> {
         self.cases.iter().find(|case| case.name == name).map(|case| &case.outcome)

@@ -136,7 +136,9 @@ impl Disk {
         }
     }
 
-    /// Forgets files without a name, on the disk or to come. Only when entries are flushed: a new file has no name yet.
+    /// Forgets files without a name, on the disk or to come.
+    ///
+    /// Only when entries are flushed: a new file has no name yet.
     fn forget_nameless(&mut self) {
         let Self { files, entries, seen, pending, .. } = self;
         if files.len() > entries.len() {

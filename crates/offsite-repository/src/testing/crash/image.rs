@@ -16,28 +16,35 @@ use crate::{
     Result, Retain,
 };
 
-/// A repository on a disk whose power can be cut, and that tells what may be found afterwards.
+/// A repository on a simulated disk whose power can be cut.
 ///
-/// While the power is on it behaves as [`Memory`] does. Beneath, it keeps apart what is on the disk and what is not yet:
+/// It tells which states may be found after a power cut. While the power is on, it behaves like [`Memory`]. It keeps apart what
+/// is on the disk and what is not there yet:
 ///
-/// - **Data** of files. Of a write without a flush, the disk may have nothing, all, or any subset of its 512-byte sectors, newer ones
-///   without older ones too. What is missing of a file's new part reads as zeros, or is cut off. Of a punch, the disk may have any
-///   subset of its granules.
-/// - **Entries**: names and dates of retention. Of changes without a flush, the disk may have each or not, whatever became of others
-///   and of the data behind it.
-/// - An honest repository flushes before it returns, as the contract says. So only the calls that were under way at the cut are in
-///   doubt. After a `finish` or a clone the object is there whole or not at all. After a write of extents any mix of old and new
-///   sectors is there, after a punch any part of it. A delete or a date of retention is done or not.
-/// - [`CrashOptions`] make it dishonest, so that a test of recovery can prove that it would see.
+/// - **Data** of files. A write without a flush may have put nothing, everything, or any subset of its 512-byte sectors on the
+///   disk. Newer sectors may be there without older ones. Missing sectors of a file's new part read as zeros, or are cut off. A
+///   punch without a flush may have reached any subset of its granules.
+/// - **Entries**: names and dates of retention. Each change without a flush may be on the disk or not, independently of other
+///   changes and of the data behind it.
 ///
-/// Seeds tell all of this: the same calls and seeds give the same images on every machine. Clones are handles of one image.
+/// An honest repository flushes before it returns, as the contract requires. So only the calls that were in progress at the cut
+/// are in doubt. After a `finish` or a clone, the object is there as a whole or not at all. After a write of extents, any mix of
+/// old and new sectors is there. After a punch, any part of it. A deletion or a date of retention is done or not.
+///
+/// [`CrashOptions`] make the repository dishonest. With them, a test of recovery can prove that it would detect a fault.
+///
+/// Seeds decide all of this. The same calls and seeds give the same images on every machine. Clones are handles of the same
+/// image.
 ///
 /// # Crashing at every call
 ///
-/// [`cut_after`](CrashImage::cut_after) cuts the power in the n-th of the calls that change something, from then on every
-/// call fails with `Unavailable` (that one, where it may have taken effect as a create, with `Indeterminate`). A test runs
-/// an operation once whole, asks for [`changing_calls`](CrashImage::changing_calls), and then runs it anew with a cut in each;
-/// [`power_cut`](CrashImage::power_cut) gives as many of the possible states as it has seeds for.
+/// [`cut_after`](CrashImage::cut_after) cuts the power in the n-th call that changes something. Every later call fails with
+/// `Unavailable`. So does the interrupted call, unless it is a create that may have taken effect: that fails with
+/// `Indeterminate`.
+///
+/// A test runs an operation once as a whole, and asks for [`changing_calls`](CrashImage::changing_calls). Then it runs the
+/// operation again with a cut in each of them. [`power_cut`](CrashImage::power_cut) returns one of the possible states for each
+/// seed.
 ///
 /// ```
 /// use offsite_repository::testing::CrashImage;
@@ -84,7 +91,7 @@ pub(super) struct State {
     is_on: bool,
     calls: u64,
     cut_at: Option<u64>,
-    /// How often the power came back: writers of before are dead.
+    /// The number of times that the power came back. Writers from before are dead.
     boots: u64,
     /// Data of new objects that was flushed, or was to be.
     flushes: u64,
@@ -93,13 +100,13 @@ pub(super) struct State {
 }
 
 impl CrashImage {
-    /// An empty image on an honest disk that can do everything.
+    /// An empty image on an honest disk, with every capability.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::with_options(seed, CrashOptions::default())
     }
 
-    /// An empty image.
+    /// An empty image with these options.
     #[must_use]
     pub fn with_options(seed: u64, options: CrashOptions) -> Self {
         let memory = Memory::with_options(
@@ -113,9 +120,9 @@ impl CrashImage {
         Self::on(seed, memory, Disk::new(options.clone()), options)
     }
 
-    /// An image on an honest disk whose running system is `memory`, with what it can do and what it holds.
+    /// An image on an honest disk that starts with the objects and capabilities of `memory`.
     ///
-    /// The disk learns of changes to `memory` itself, such as damage, only by [`flush_all`](CrashImage::flush_all).
+    /// Later changes made directly to `memory`, such as damage, reach the disk only by [`flush_all`](CrashImage::flush_all).
     #[must_use]
     pub fn from_memory(seed: u64, memory: &Memory) -> Self {
         let MemoryOptions { reclaim, clone_range, patch, retain, granularity_bytes, yields, .. } = *memory.options();
@@ -130,7 +137,7 @@ impl CrashImage {
         Self::on(seed, memory.clone(), disk, options)
     }
 
-    /// Flushes everything that the running system sees.
+    /// Flushes all that the running system sees.
     pub fn flush_all(&self) {
         let mut state = self.lock();
         let disk = Disk::holding(self.shared.options.clone(), &state.memory.lock().objects);
@@ -142,33 +149,39 @@ impl CrashImage {
         Self { shared: Arc::new(Shared { options, seed, state: Mutex::new(state) }) }
     }
 
-    /// How many calls there were that change something: creates, writes, finishes, aborts, deletes, sweeps, punches, clones, writes
-    /// of extents and dates of retention. Failed calls count, too.
+    /// The number of calls so far that change something.
+    ///
+    /// These are creates, writes, finishes, aborts, deletions, sweeps, punches, clones, writes of extents and dates of retention.
+    /// Failed calls count, too.
     #[must_use]
     pub fn changing_calls(&self) -> u64 {
         self.lock().calls
     }
 
-    /// Cuts the power in the `calls`-th changing call from now. Zero cuts it at once.
+    /// Cuts the power in the `calls`-th changing call from now.
+    ///
+    /// Zero cuts it at once.
     pub fn cut_after(&self, calls: u64) {
         let mut state = self.lock();
         state.cut_at = Some(state.calls.saturating_add(calls));
         state.is_on &= calls > 0;
     }
 
-    /// Takes back a cut that has not come.
+    /// Cancels a cut that has not happened yet.
     pub fn cancel_cut(&self) {
         self.lock().cut_at = None;
     }
 
-    /// Whether the power is on.
+    /// Returns `true` if the power is on.
     #[must_use]
     pub fn has_power(&self) -> bool {
         self.lock().is_on
     }
 
-    /// One of the images that a power cut now, or one before, may leave. Its power is on. This image's seed and `seed` tell which.
-    /// This image stays as it is.
+    /// One of the images that a power cut may leave.
+    ///
+    /// The cut is now, or the one that has already happened. This image's seed and `seed` decide which image it is. The power of
+    /// the result is on. This image does not change.
     #[must_use]
     pub fn power_cut(&self, seed: u64) -> Self {
         let state = self.lock();
@@ -177,8 +190,10 @@ impl CrashImage {
         Self::on(seed, memory, disk, self.shared.options.clone())
     }
 
-    /// Cuts the power now, if it was on, and turns it on again. This image and all its handles go on with what
-    /// [`power_cut`](CrashImage::power_cut) with this seed would give. Earlier writers are dead.
+    /// Turns the power on again, after a cut now if it was still on.
+    ///
+    /// This image and all its handles continue with the state that [`power_cut`](CrashImage::power_cut) would return for this
+    /// seed. Earlier writers are dead.
     pub fn power_on(&self, seed: u64) {
         let mut state = self.lock();
         state.disk = state.disk.after_cut(&mut self.numbers(seed));
@@ -187,37 +202,43 @@ impl CrashImage {
         state.boots += 1;
     }
 
-    /// An image of its own with the same content and the same in doubt. Its power is on.
+    /// An independent image with the same content, and with the same changes in doubt.
+    ///
+    /// Its power is on.
     #[must_use]
     pub fn fork(&self) -> Self {
         let state = self.lock();
         Self::on(self.shared.seed, state.memory.fork(), state.disk.clone(), self.shared.options.clone())
     }
 
-    /// The same image with another seed for what cuts leave.
+    /// The same image with another seed for the states that cuts leave.
     #[must_use]
     pub fn with_seed(&self, seed: u64) -> Self {
         let state = self.lock();
         Self::on(seed, state.memory.fork(), state.disk.clone(), self.shared.options.clone())
     }
 
-    /// Records each call from now on that changes something, as a moment at which the power could have been cut.
+    /// Starts to record moments: each call that changes something, as a moment at which the power could be cut.
     pub fn record_moments(&self) {
         self.lock().moments = Some(Vec::new());
     }
 
-    /// The moments since recording began, in order. Recording ends.
+    /// The moments since recording began, in order.
+    ///
+    /// Recording ends.
     #[must_use]
     pub fn take_moments(&self) -> Vec<CrashMoment> {
         self.lock().moments.take().unwrap_or_default()
     }
 
-    /// Stops the clock of retention at this date. Before, retention goes by the system's clock.
+    /// Sets the clock of retention to this date, and stops it there.
+    ///
+    /// Until then, retention uses the system's clock. The date is in seconds since 1970-01-01T00:00:00Z.
     pub fn set_clock(&self, now_unix_secs: i64) {
         self.lock().memory.set_clock(now_unix_secs);
     }
 
-    /// Every object with its content, as the running system sees it, power or not.
+    /// Every object with its content, as the running system sees it, whether the power is on or not.
     #[must_use]
     pub fn contents(&self) -> Vec<(Key, Bytes)> {
         self.lock().memory.contents()
@@ -238,7 +259,7 @@ impl CrashImage {
         }
     }
 
-    /// Why a call failed.
+    /// The error of a failed call.
     fn failed(&self, kind: ErrorKind, action: &'static str, key: Option<&Key>) -> Error {
         let error = Error::new(kind, action).with_location(self.location());
         match key {
@@ -251,7 +272,7 @@ impl CrashImage {
         self.failed(kind, action, key).with_detail("its power is cut")
     }
 
-    /// What memory that does not yield answers at once, as this image's answer.
+    /// The answer of the memory, which does not yield, as this image's answer.
     pub(super) fn now<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = answer.now_or_never();
         let answer = answer.unwrap_or_else(|| Err(self.failed(ErrorKind::Unavailable, "wait for memory", None)));
@@ -264,7 +285,9 @@ impl CrashImage {
         if state.is_on { Ok(state) } else { Err(self.off(ErrorKind::Unavailable, action, key)) }
     }
 
-    /// Counts a call that changes something; its state, and whether the power is cut in it.
+    /// Counts a call that changes something.
+    ///
+    /// Returns the state, and whether the power is cut in this call.
     fn begin(&self, action: &'static str, key: Option<&Key>) -> Result<(MutexGuard<'_, State>, bool)> {
         let mut state = self.look(action, key)?;
         state.calls += 1;
@@ -325,7 +348,7 @@ impl CrashImage {
         if is_cut { Err(self.off(ErrorKind::Indeterminate, action, Some(key))) } else { done }
     }
 
-    /// Changes an object, or takes it away: `log` tells the disk, `flush` has it done.
+    /// Changes or removes an object. `log` tells the disk of the change, `flush` flushes it.
     pub(super) fn change(
         &self,
         action: &'static str,
@@ -369,7 +392,9 @@ impl CrashImage {
 }
 
 impl CrashMoment {
-    /// One of the images that a cut at this moment may leave, told by `seed`; its power is on.
+    /// One of the images that a cut at this moment may leave.
+    ///
+    /// `seed` decides which. Its power is on.
     #[must_use]
     pub fn image(&self, seed: u64) -> CrashImage {
         let mut numbers = Numbers::new(Numbers::new(self.seed ^ self.call.rotate_left(32)).next() ^ seed);

@@ -1,11 +1,13 @@
-//! Moments of a run at which the power could have been cut.
+//! Moments of a run at which the power could be cut.
 
 use super::disk::Disk;
 use super::options::CrashOptions;
 use crate::Key;
 
-/// The middle of a call that changes something: what is on the disk, and what is in doubt. One run gives all its moments, so
-/// a test need not run anew for each.
+/// A moment in the middle of a call that changes something.
+///
+/// It knows what is on the disk, and what is in doubt. One run of an operation gives all its moments, so a test need not repeat
+/// the run for each. [`CrashImage::record_moments`](super::CrashImage::record_moments) records them.
 #[derive(Debug, Clone)]
 pub struct CrashMoment {
     pub(super) options: CrashOptions,
@@ -30,25 +32,25 @@ impl CrashMoment {
         Self { options, seed, call, action, key: key.clone(), disk: disk.clone(), before }
     }
 
-    /// The number of the call among those that change something.
+    /// The number of the call among those that change something, from 1.
     #[must_use]
     pub fn call(&self) -> u64 {
         self.call
     }
 
-    /// What the call does: "finish", "delete", "punch" and so on.
+    /// What the call does, as a verb such as `finish`, `delete` or `punch`.
     #[must_use]
     pub fn action(&self) -> &'static str {
         self.action
     }
 
-    /// The object that it changes.
+    /// The object that the call changes.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// The names of the objects that there were before the call, ascending.
+    /// The names of the objects that existed before the call, in ascending order.
     #[must_use]
     pub fn names_before(&self) -> &[String] {
         &self.before

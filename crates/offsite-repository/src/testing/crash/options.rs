@@ -1,39 +1,40 @@
-//! How a disk behaves whose power is cut.
+//! The behaviour of a disk whose power is cut.
 
 /// How the disk of a [`CrashImage`](super::CrashImage) behaves, and what its repository offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrashOptions {
-    /// Whether the repository flushes an object's data before a call returns. If not, a power cut at any later time may lose or
-    /// tear what it has finished, written or punched.
+    /// `true` if the repository flushes the data of an object before a call returns. If it does not, a power cut at any later
+    /// time may lose or tear what was finished, written or punched.
     pub flushes_data: bool,
-    /// Whether it flushes the entries of its folders (and dates of retention) before a call returns. If not, an object that it has
-    /// finished may be gone after a cut, and an object that it has deleted may be back.
+    /// `true` if the repository flushes the entries of folders and the dates of retention before a call returns. If it does not,
+    /// a cut may lose a finished object, or bring a deleted one back.
     pub flushes_entries: bool,
-    /// Whether data is on the disk before its entry may be. If not, a cut during `finish` may leave a torn object under
-    /// its name. What `finish` returned is durable all the same. The contract forbids that: such a repository is broken.
+    /// `true` if data reaches the disk before its entry can. If it does not, a cut during `finish` may leave a torn object under
+    /// its name, even though what a returned `finish` stored is durable. The contract forbids that, so such a repository is
+    /// broken.
     pub data_before_entry: bool,
-    /// Each so many-th flush of a new object's data fails; zero lets none fail. The data is lost then, and another flush does not
-    /// bring it back, as with real kernels. An honest repository fails the call.
+    /// The interval of failing flushes: with `n`, every n-th flush of a new object's data fails. Zero lets none fail. The data is
+    /// lost then, and another flush does not bring it back, as with real kernels. An honest repository fails the call.
     pub failing_flush_every: u64,
-    /// Whether the repository flushes again after such a failure, and believes the second answer. The contract forbids that.
+    /// `true` if the repository flushes again after such a failure, and believes the second answer. The contract forbids that.
     pub retries_failed_flush: bool,
-    /// Whether it has [`Reclaim`](crate::Reclaim).
+    /// `true` if the repository has [`Reclaim`](crate::Reclaim).
     pub reclaim: bool,
-    /// Whether it has [`CloneRange`](crate::CloneRange).
+    /// `true` if the repository has [`CloneRange`](crate::CloneRange).
     pub clone_range: bool,
-    /// Whether it has [`Patch`](crate::Patch).
+    /// `true` if the repository has [`Patch`](crate::Patch).
     pub patch: bool,
-    /// Whether it has [`Retain`](crate::Retain).
+    /// `true` if the repository has [`Retain`](crate::Retain).
     pub retain: bool,
-    /// The granularity of punching and cloning.
+    /// The granularity of punching and cloning, in bytes.
     pub granularity_bytes: u64,
-    /// Whether each call first returns to the scheduler once, so that other tasks and cancellation get in between.
+    /// `true` if each call first yields to the scheduler once, so that other tasks and cancellation can come in between.
     pub yields: bool,
 }
 
 impl Default for CrashOptions {
-    /// An honest disk that can do everything, in 4 KiB granules.
+    /// An honest disk with every capability, in granules of 4 KiB.
     fn default() -> Self {
         Self {
             flushes_data: true,

@@ -1,34 +1,35 @@
-//! Which kind of restore point a run makes.
+//! Methods of backup jobs: which kind of restore point a run makes.
 
 use offsite_core::retention::Ageing;
 use offsite_core::{Chain, PointKind};
 
 use crate::{Error, JobName, Result};
 
-/// How a backup job's chain grows, and how it lets go of its oldest points.
+/// How the chain of a backup job grows, and how it loses its oldest points.
 ///
-/// A job may change its method from run to run. One change needs a full: a reverse-incremental run goes back from a full, so after
-/// increments it is refused until a run with [`FullKind`] has made one.
+/// A job may change its method from run to run. One change needs a full: a reverse-incremental run goes back from a full. So
+/// after increments it is refused, until a run with a [`FullKind`] has made a full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum BackupMethod {
-    /// One full, then increments; retention merges the oldest increments into the full.
+    /// One full, then increments. Retention merges the oldest increments into the full.
     #[default]
     ForeverForward,
-    /// Increments, and a new full when a run is told to make one. Nothing is merged: an older full goes together with its
-    /// increments, once retention wants none of them.
+    /// Increments, and a new full when a run is told to make one. Nothing merges. An older full goes together with its
+    /// increments, when retention no longer keeps any of them.
     Forward,
-    /// The newest point is always the full; what a run replaces in it becomes a rollback, the step back to the point before.
-    /// No block moves for it. Retention lets the oldest rollbacks go.
+    /// The newest point is always the full. The blocks that a run replaces in it become a rollback: the step back to the point
+    /// before. No block moves for that. Retention removes the oldest rollbacks.
     Reverse,
 }
 
-/// How a run makes a full where its method would not.
+/// How a run makes a full although its method would not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FullKind {
-    /// Every block is read and stored anew. Machines that are not in the run are carried: their blocks stay where they are.
+    /// The run reads and stores every block. Machines that are not in the run are carried along, and their blocks stay where they
+    /// are.
     Active,
-    /// The changed blocks are stored as usual; the point's index stands on those of the points before it, so it is a full
-    /// without another block being read or written.
+    /// The run stores the changed blocks as usual. The index of the point stands on the indexes of the points before it. So the
+    /// point is a full without reading or writing another block.
     Synthetic,
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Making {
 }
 
 impl BackupMethod {
-    /// How its oldest points go.
+    /// How the job loses its oldest points.
     pub(super) fn ageing(self) -> Ageing {
         match self {
             Self::Forward => Ageing::WholeChains,
@@ -56,7 +57,7 @@ impl BackupMethod {
 }
 
 impl Making {
-    /// What the next run makes of a chain.
+    /// Decides what the next run makes of a chain.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] for a reverse-incremental run after an increment.

@@ -1,4 +1,4 @@
-//! What the next run of a backup job will do, without doing it.
+//! The plan of a backup job's next run.
 
 use std::collections::BTreeMap;
 
@@ -21,38 +21,42 @@ use crate::reader::job_folder::JobFolder;
 use crate::report::MachineFailure;
 use crate::{Error, Result};
 
-/// What the next run of a backup job will do. Which blocks have changed only reading the images tells, so this has bounds.
+/// What the next run of a backup job will do.
+///
+/// Only reading the images tells which blocks have changed. So the plan has upper bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BackupPlan {
     /// The number of the new restore point.
     pub sequence: Sequence,
-    /// Whether the new point will stand alone.
+    /// `true` if the new point will be a full.
     pub full: bool,
     /// The machines whose images can be read.
     pub machines: Vec<PlannedBackup>,
-    /// The machines that have an image which cannot be backed up.
+    /// The machines with an image that cannot be backed up, each with the reason.
     pub failed: Vec<MachineFailure>,
     /// The transforms after the backup, as far as they do not depend on what has changed.
     pub operations: Vec<PlannedOperation>,
 }
 
-/// The backup of a machine that is planned.
+/// The planned backup of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PlannedBackup {
-    /// The machine.
+    /// The name of the machine.
     pub name: MachineName,
-    /// How many disks it has.
+    /// The number of its disks.
     pub disks: usize,
-    /// The run reads no more bytes of the images than these.
+    /// The largest number of bytes of its images that the run reads.
     pub read_bytes_max: u64,
-    /// Whether the job has no restore point of it yet.
+    /// `true` if the job has no restore point of the machine yet.
     pub is_new: bool,
 }
 
 impl BackupPlan {
-    /// The run reads no more bytes of all images than these.
+    /// The largest number of bytes of all images that the run reads.
     #[must_use]
     pub fn read_bytes_max(&self) -> u64 {
         self.machines.iter().fold(0, |sum: u64, machine| sum.saturating_add(machine.read_bytes_max))
@@ -60,10 +64,12 @@ impl BackupPlan {
 }
 
 impl BackupJob {
-    /// What a run at `now` would do. It looks at the images and does not read them, and it writes nothing.
+    /// Plans a run at `now`.
+    ///
+    /// It looks at the images without reading them, and it writes nothing.
     ///
     /// # Errors
-    /// As for [`BackupJob::run`], but for reading blocks and for writing.
+    /// The same as [`BackupJob::run`], except errors of reading blocks and of writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupPlan>> {
         Box::pin(async move {
             let images = self.images().await?;
@@ -136,7 +142,9 @@ impl BackupJob {
     }
 }
 
-/// The step of a run in which no block has changed. What is new of a machine nobody knows yet, and has no block here.
+/// The step of a run in which no block has changed.
+///
+/// The new blocks of a machine are not known yet, so it has none here.
 fn unchanged<'a>(
     making: Making,
     latest: &BlockMap,

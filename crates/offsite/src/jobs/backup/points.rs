@@ -70,8 +70,9 @@ impl Place<'_> {
         Ok(Points { point, rollback })
     }
 
-    /// The full that was the newest point, as the step back to it from `state`. Its rows say where its blocks lie and have always
-    /// lain.
+    /// The full that was the newest point, as the step back to it from `state`.
+    ///
+    /// Its rows say where its blocks lie and have always lain.
     fn rollback(&self, state: &BlockMap, id: ObjectId) -> Result<PointIndex> {
         let [full] = self.steps else {
             return Err(Error::defect("a reverse-incremental run that does not start from a full".to_owned()));

@@ -171,7 +171,9 @@ struct Candidate {
     previous: Option<Arc<DiskMap>>,
 }
 
-/// The disks with what their images are, and the machines with one that cannot be read. Blocks.
+/// The disks with what their images are, and the machines with one that cannot be read.
+///
+/// Blocks.
 fn looked_at(disks: Vec<Candidate>) -> (Vec<IngestDisk>, BTreeMap<MachineName, Error>) {
     let mut failed = BTreeMap::new();
     let mut looked: Vec<IngestDisk> = Vec::with_capacity(disks.len());

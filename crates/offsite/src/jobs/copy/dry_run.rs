@@ -1,16 +1,16 @@
-//! What the next run of a copy job will do, without doing it.
+//! The plan of a copy job's next run.
 
 use futures::future::BoxFuture;
 use offsite_core::plan::Cost;
 use offsite_core::{MachineName, PointKind, Role, Timestamp};
 
 use super::offer::{Offer, Settled};
-use super::room::Room;
 use super::source::Sources;
 use super::sync::is_fine;
 use super::{CopyJob, SyncRequest, latest_state};
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
+use crate::commit::room::Room;
 use crate::commit::writer::WriterSettings;
 use crate::error::within;
 use crate::folder::layout::Layout;
@@ -22,46 +22,50 @@ use crate::{Error, Result};
 
 /// What the next run of a copy job will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunPlan {
-    /// The copy, if anything is new.
+    /// The planned copy. `None` if nothing is new.
     pub sync: Option<PlannedSync>,
-    /// The transforms after it, in the order in which they will be done.
+    /// The transforms after the copy, in the order in which they will be done.
     pub operations: Vec<PlannedOperation>,
-    /// Each machine that the job selects, as it would be after the run.
+    /// The outcome of each selected machine, as it would be after the run.
     pub machines: Vec<MachineReport>,
-    /// What else should be known: sources that could not be looked at.
+    /// Further remarks, for example about sources that could not be read.
     pub notes: Vec<Note>,
-    /// What nobody is likely to have meant: machines that come no more, patterns that match nothing.
+    /// Settings that probably do not do what they were meant to: machines that no longer appear, and patterns that match nothing.
     pub doubts: Vec<Doubt>,
 }
 
-/// A copy that is planned.
+/// A planned copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PlannedSync {
-    /// The machines, with the states that will be copied.
+    /// The machines to copy, with their states.
     pub machines: Vec<MachineCopy>,
-    /// Whether the new point will stand alone.
+    /// `true` if the new point will be a full.
     pub full: bool,
-    /// What it costs.
+    /// What the copy costs.
     pub cost: Cost,
-    /// The room that it needs, and that there is: without enough of it, it is not begun.
+    /// The space that the copy needs, and the space that there is. If there is not enough, the copy does not begin.
     pub room: Room,
 }
 
 impl RunPlan {
-    /// Machines that the job selects and the sources have nothing of to copy.
+    /// The selected machines of which the sources have nothing to copy.
     pub fn absent(&self) -> impl Iterator<Item = &MachineName> {
         absent(&self.machines)
     }
 }
 
 impl CopyJob {
-    /// What a run at `now` would do. Nothing is written, neither here nor there.
+    /// Plans a run at `now`.
+    ///
+    /// It writes nothing, neither to the source nor to the target.
     ///
     /// # Errors
-    /// As for [`CopyJob::run`], but for writing.
+    /// The same as [`CopyJob::run`], except errors of writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
@@ -104,7 +108,7 @@ impl CopyJob {
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let copies = stored.machines.clone();
-            let room = self.room(&stored.plan).await?;
+            let room = Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?;
             let predecessor_flags = stored.predecessor;
             let Settled { point, plan, spare_before, .. } = stored.settle(&dry_run.head, &self.target, None)?;
             let full = point.kind == PointKind::Full;

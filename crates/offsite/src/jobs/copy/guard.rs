@@ -1,5 +1,7 @@
-//! What hardly anybody means, though nothing has failed: machines that come no more, disks that are lost, patterns that match nothing, a
-//! chain that is begun anew. Each becomes a doubt of the report; what was lost, a note.
+//! Results of a copy that are probably not meant, although nothing has failed.
+//!
+//! For example, machines no longer appear, disks are lost, patterns match nothing, or a new chain begins although there is one.
+//! Each becomes a doubt of the report. A loss becomes a note.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +59,9 @@ impl SelectionInput<'_> {
         if is_in_doubt { names(head).into_iter().cloned().collect() } else { Vec::new() }
     }
 
-    /// The patterns of sources that select none of `found`. A machine that is named in full is missed as a machine.
+    /// The patterns of sources that select none of `found`.
+    ///
+    /// A machine that is named in full is missed as a machine.
     fn idle_of_sources<'a>(&'a self, found: &'a [Described]) -> impl Iterator<Item = &'a Pattern> {
         self.sources.iter().flat_map(Source::patterns).filter(|pattern| {
             pattern.as_name().is_none() && !found.iter().any(|known| pattern.matches(known.machine.as_str()))
@@ -100,7 +104,9 @@ impl SelectionInput<'_> {
     }
 }
 
-/// The patterns that select none of `found`, each with its kind. A machine that is named in full is missed as a machine.
+/// The patterns that select none of `found`, each with its kind.
+///
+/// A machine that is named in full is missed as a machine.
 fn idle_included<'a>(include: &'a MachineFilter, found: &[Described]) -> Vec<(PatternKind, &'a Pattern)> {
     let is_missed = |kind, pattern: &Pattern| kind == PatternKind::Machines && pattern.as_name().is_some();
     let idle = single(include)
@@ -203,8 +209,10 @@ impl<'a> Traces<'a> {
         self.made.get(machine)?.last().copied()
     }
 
-    /// Whether points go on without a machine. Several may be backed up one after the other into one folder, or some of them more rarely
-    /// than others: so it is missed once there are more points without it than there were between two with it.
+    /// Whether points go on without a machine.
+    ///
+    /// Several may be backed up one after the other into one folder, or some of them more rarely than others: so it is missed
+    /// once there are more points without it than there were between two with it.
     fn has_left_behind(&self, machine: &MachineName) -> bool {
         // It is carried along only.
         let Some(last) = self.last(machine) else { return true };
@@ -251,11 +259,13 @@ fn data_blocks(disk: &DiskMap) -> u64 {
 }
 
 impl CopyJob {
-    /// Other job folders of the target that have copies from this job's sources, where the target has none of this job yet: this job's,
-    /// perhaps, under a former name. A full is made where the chain could go on.
+    /// Job folders in the target that may be this job's, under a former name.
+    ///
+    /// If the target has no folder of this job yet, these are the folders with copies from this job's sources. A run would start
+    /// with a new full, although one of those chains could be continued. Otherwise the result is empty.
     ///
     /// # Errors
-    /// Those of the repositories.
+    /// The errors of the repositories.
     pub fn forerunners(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
         Box::pin(async move {
             match JobFolder::open(&self.target, &self.name).await {

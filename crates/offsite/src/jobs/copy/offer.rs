@@ -325,7 +325,9 @@ impl NewPoint {
 }
 
 /// The machines that a copy was cut off at before and that are not copied now, though the job still selects them, with what
-/// arrived of them. They stay as incomplete as they are.
+/// arrived of them.
+///
+/// They stay as incomplete as they are.
 fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>, BlockMap) {
     let is_left =
         |name: &MachineName| choice.known.contains(name) && !choice.machines.iter().any(|copy| copy.name == *name);

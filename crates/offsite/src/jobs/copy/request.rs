@@ -1,4 +1,4 @@
-//! What a look or a copy is asked to take.
+//! The request for a look or a sync.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,27 +9,31 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 
 use crate::{Gate, OpenGate};
 
-/// What a sync is to do.
+/// What a look or a sync is to take.
+///
+/// A runner makes such requests. [`SyncRequest::at`] is for a run at once.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SyncRequest {
     /// The present.
     pub now: Timestamp,
-    /// Which states count, by the time at which a machine was in them.
+    /// The range of states that count, by the time at which a machine was in them.
     pub range: PointRange,
-    /// Which of several states of a machine is taken.
+    /// Which state to take if several states of a machine count.
     pub take: Take,
-    /// Only these of the selected machines. `None` stands for all.
+    /// Restricts the request to these of the selected machines. `None` means all.
     pub machines: Option<BTreeSet<MachineName>>,
-    /// The restore point that this interval has made already: what is copied joins it, as long as it is the newest and has
-    /// none of the machines whole. Else a new one is made.
+    /// The restore point that this interval has already made. What is copied joins it, if it is still the newest and has none of
+    /// the machines complete. Otherwise the sync makes a new point.
     pub joins: Option<Sequence>,
-    /// What transfers pass through.
+    /// The gate that block data passes.
     pub gate: Arc<dyn Gate>,
 }
 
 impl SyncRequest {
-    /// The newest state of each machine, not newer than `now`, into a restore point of its own, without waiting.
+    /// A request for the newest state of each machine that is not after `now`.
+    ///
+    /// The sync makes a restore point of its own, and does not wait.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -42,35 +46,37 @@ impl SyncRequest {
         }
     }
 
-    /// Which states count, by the time at which a machine was in them.
+    /// Sets the range of states that count, by the time at which a machine was in them.
     #[must_use]
     pub fn range(mut self, range: PointRange) -> Self {
         self.range = range;
         self
     }
 
-    /// Which of several states of a machine is taken.
+    /// Sets which state to take if several states of a machine count.
     #[must_use]
     pub fn take(mut self, take: Take) -> Self {
         self.take = take;
         self
     }
 
-    /// Only these of the selected machines. `None` stands for all.
+    /// Restricts the request to these of the selected machines.
+    ///
+    /// `None` means all.
     #[must_use]
     pub fn machines(mut self, machines: impl Into<Option<BTreeSet<MachineName>>>) -> Self {
         self.machines = machines.into();
         self
     }
 
-    /// The restore point that what is copied joins, as long as it is the newest and has none of the machines whole.
+    /// Sets the restore point to join, if it is still the newest and has none of the machines complete.
     #[must_use]
     pub fn joins(mut self, sequence: impl Into<Option<Sequence>>) -> Self {
         self.joins = sequence.into();
         self
     }
 
-    /// What transfers pass through.
+    /// Sets the gate that block data passes.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;

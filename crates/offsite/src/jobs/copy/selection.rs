@@ -1,4 +1,4 @@
-//! What a copy job takes of its sources.
+//! What a copy job takes from its sources.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,56 +15,65 @@ use crate::reader::job_folder::{JobFolder, PointSelector};
 use crate::report::{Doubt, ErrorSummary, MachineCopy, MachineOutcome, MachineReport, Note, Reason};
 use crate::{Error, ErrorPlace, OpenRepository, Result};
 
-/// Which machines of the sources a copy job takes. New machines join by themselves.
+/// Which machines of the sources a copy job copies.
+///
+/// New machines join by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Selection {
-    /// Machines by name, tag or container; all, if there are none.
+    /// The machines to include, by name, tag or container. An empty filter includes all.
     pub include: MachineFilter,
-    /// Those of them that are left out.
+    /// The machines to exclude. An empty filter excludes none.
     pub exclude: MachineFilter,
 }
 
 impl Selection {
-    /// All machines.
+    /// Selects all machines.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// These machines only.
+    /// Selects these machines only.
     #[must_use]
     pub fn machines(machines: Vec<MachineName>) -> Self {
         Self { include: named(&machines), exclude: MachineFilter::default() }
     }
 
-    /// Machines by name, tag or container; all, if there are none.
+    /// Sets the machines to include, by name, tag or container.
+    ///
+    /// An empty filter includes all.
     #[must_use]
     pub fn include(mut self, filter: MachineFilter) -> Self {
-        self.include = filter;
+        extend(&mut self.include, filter);
         self
     }
 
-    /// Those of them that are left out.
+    /// Sets the machines to exclude.
     #[must_use]
     pub fn exclude(mut self, filter: MachineFilter) -> Self {
-        self.exclude = filter;
+        extend(&mut self.exclude, filter);
         self
     }
 
-    /// Leaves these machines out as well.
+    /// Excludes these machines as well.
     #[must_use]
-    pub fn without(mut self, exclude: Vec<MachineName>) -> Self {
-        self.exclude.machines.extend(named(&exclude).machines);
-        self
+    pub fn without(self, exclude: Vec<MachineName>) -> Self {
+        self.exclude(named(&exclude))
     }
+}
+
+fn extend(filter: &mut MachineFilter, other: MachineFilter) {
+    filter.machines.extend(other.machines);
+    filter.containers.extend(other.containers);
+    filter.tags.extend(other.tags);
 }
 
 fn named(machines: &[MachineName]) -> MachineFilter {
     MachineFilter::default().with_machines(machines.iter().map(|name| Pattern::new(name.as_str())))
 }
 
-/// What there is to copy, and what becomes of the machines that are not copied.
+/// What to copy, and the outcome of machines that are not copied.
 pub(super) struct Choice {
     /// The states to copy.
     pub(super) wanted: BlockMap,
@@ -78,33 +87,33 @@ pub(super) struct Choice {
     pub(super) time: Option<Timestamp>,
     /// What is known of the selected machines.
     pub(super) labels: BTreeMap<MachineName, Labels>,
-    /// The machines that the job selects and a source has in a state that counts, changed or not.
+    /// The machines that the job selects and of which a source has a state that counts, changed or not.
     pub(super) known: Vec<MachineName>,
-    /// Those that the job selects, be there something to copy of them or not.
+    /// The machines that the job selects, whether there is something to copy of them or not.
     pub(super) selected: Selected,
-    /// What becomes of selected machines that are not copied.
+    /// The outcomes of selected machines that are not copied.
     pub(super) others: Vec<MachineReport>,
-    /// Why a machine that was chosen cannot be copied: the first reason.
+    /// The first reason why a chosen machine cannot be copied.
     pub(super) failure: Option<Error>,
-    /// What else the report is to say.
+    /// Further notes for the report.
     pub(super) notes: Vec<Note>,
-    /// What nobody is likely to have meant.
+    /// Doubts for the report.
     pub(super) doubts: Vec<Doubt>,
 }
 
 /// A state that is taken.
 pub(super) struct Taken {
-    /// The folder that it is in, by its place among the open ones.
+    /// The folder that has it, by its position among the open ones.
     folder: usize,
     /// The point in it.
     sequence: Sequence,
-    /// Both as they are stored.
+    /// The folder and the point as they are stored.
     origin: Origin,
-    /// Whether it is newer than what the chain has of the machine.
+    /// `true` if it is newer than what the chain has of the machine.
     is_new: bool,
 }
 
-/// What the sources are asked for.
+/// The input of a selection.
 #[derive(Clone, Copy)]
 pub(super) struct SelectionInput<'a> {
     pub(super) sources: &'a [Source],
@@ -113,14 +122,14 @@ pub(super) struct SelectionInput<'a> {
     pub(super) request: &'a SyncRequest,
     /// Folders that are sources too, and away now.
     pub(super) known_origins: &'a BTreeSet<FolderId>,
-    /// Whether a machine is taken from another folder than it came from, though that is no source.
+    /// `true` if a machine may be taken from another folder than its copy came from, even if that is no source.
     pub(super) adopts: bool,
 }
 
 impl SelectionInput<'_> {
-    /// What becomes of each selected machine, and where the state is that is taken of it.
+    /// Decides about each selected machine, and finds the state to take.
     ///
-    /// What is in `had` and not in `copied` is taken though it has not changed since.
+    /// A machine in `had` that is not in `copied` is taken even if it has not changed since.
     pub(super) fn decide(
         &self,
         open: &Sources,
@@ -152,9 +161,9 @@ impl SelectionInput<'_> {
         decide(&selection, &candidates, &request).into_iter().map(origin).collect()
     }
 
-    /// The states that are to be copied to a chain with these blocks that has what `had` says.
+    /// The states to copy to a chain with these blocks. `had` is what the chain has.
     ///
-    /// What is not in `copied` is taken though it has not changed since, as for a full that is read whole.
+    /// A machine that is not in `copied` is taken even if it has not changed since, for example for a full that is read whole.
     pub(super) async fn choose(
         &self,
         open: &Sources,
@@ -277,8 +286,10 @@ impl SelectionInput<'_> {
         Ok(choice)
     }
 
-    /// Why a machine is not taken from `folder` that came from a folder which is none of the sources: it may be another machine of that
-    /// name; nothing if it may be taken.
+    /// Why a machine is not taken from `folder`: its copy came from a folder that is no source, so this may be another machine of
+    /// the same name.
+    ///
+    /// `None` if it may be taken.
     fn strange(&self, open: &Sources, had: &CopiedState, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
         let known = had.origin?.folder;
         let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
@@ -291,8 +302,8 @@ impl SelectionInput<'_> {
         })
     }
 
-    /// The error of a selection that no source has anything of. That its patterns match nothing, or that it leaves all out, is no error:
-    /// the doubts tell it.
+    /// The error of a selection of which no source has anything. It is no error if patterns match nothing or exclude everything:
+    /// the doubts report that.
     pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
         let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
         let is_known = !choice.known.is_empty() || choice.others.iter().any(is_waiting);
@@ -322,7 +333,7 @@ impl SelectionInput<'_> {
     }
 }
 
-/// What a chain whose newest state is `latest` has of each machine.
+/// What the chain has of each machine, given its newest state `latest`.
 pub(super) fn copied(head: &Head, latest: &BlockMap) -> BTreeMap<MachineName, CopiedState> {
     let had = |(name, machine): (&MachineName, &MachineMap)| {
         let captured = machine.captured;
@@ -348,7 +359,7 @@ pub(super) fn selected<'a>(
     Selected { machines: decided.chain(in_doubt).cloned().collect(), are_all: open.are_whole() }
 }
 
-/// What a decision not to copy means for the report.
+/// The outcome of a machine after a decision not to copy it.
 fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
     let locked = open.locked().next().cloned();
     match decision {
@@ -362,5 +373,21 @@ fn outcome(open: &Sources, decision: Decision) -> MachineOutcome {
         Decision::InTarget => MachineOutcome::Absent { why: Reason::InTarget },
         Decision::Incomplete => MachineOutcome::Absent { why: Reason::NoWholePoint },
         _ => MachineOutcome::Absent { why: Reason::Missing },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_and_what_is_left_out_adds_up_in_any_order() {
+        let name = |name: &str| MachineName::new(name).unwrap();
+        let tag = MachineFilter::default().with_tags([Pattern::new("gold")]);
+        let both = Selection::machines(vec![name("a")]).exclude(tag.clone()).without(vec![name("b")]);
+        assert_eq!(both.exclude, Selection::all().without(vec![name("b")]).exclude(tag.clone()).exclude);
+        assert_eq!((both.exclude.machines.len(), both.exclude.tags.len()), (1, 1));
+        let included = both.include(tag).include;
+        assert_eq!((included.machines.len(), included.tags.len()), (1, 1));
     }
 }

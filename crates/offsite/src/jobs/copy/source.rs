@@ -13,9 +13,9 @@ use crate::reader::job_folder::JobFolder;
 use crate::report::{Note, Unseen};
 use crate::{ClosedFolder, Error, ErrorPlace, JobFolders, JobName, OpenRepository, Progress, Result};
 
-/// Where a copy job takes restore points from: a job, chosen machines of a job, or all that a repository has.
+/// A source of a copy job: a job, chosen machines of a job, or a whole repository.
 ///
-/// Folders of copy jobs are sources like those of backup jobs.
+/// The folder of a copy job can be a source like that of a backup job.
 #[derive(Debug, Clone)]
 pub struct Source {
     repository: OpenRepository,
@@ -29,31 +29,33 @@ enum Scope {
 }
 
 impl Source {
-    /// The restore points of one job.
+    /// All machines of one job.
     #[must_use]
     pub fn job(repository: &OpenRepository, job: JobName) -> Self {
         Self::backup(repository, job, Vec::new())
     }
 
-    /// Chosen machines of a job.
+    /// Chosen machines of one job.
     #[must_use]
     pub fn backup(repository: &OpenRepository, job: JobName, machines: Vec<Pattern>) -> Self {
         Self { repository: repository.clone(), scope: Scope::Job { job, machines } }
     }
 
-    /// The newest point of each machine in any job of a repository.
+    /// All jobs of a repository.
+    ///
+    /// Of each machine, the newest point in any job counts.
     #[must_use]
     pub fn infrastructure(repository: &OpenRepository) -> Self {
         Self { repository: repository.clone(), scope: Scope::Infrastructure }
     }
 
-    /// The repository.
+    /// The repository of the source.
     #[must_use]
     pub fn repository(&self) -> &OpenRepository {
         &self.repository
     }
 
-    /// The machines that are chosen of it, if they are.
+    /// The chosen machines, if the source is restricted to some.
     pub(super) fn patterns(&self) -> &[Pattern] {
         match &self.scope {
             Scope::Job { machines, .. } => machines,
@@ -278,11 +280,7 @@ impl Sources {
 
 /// The newest heads of a folder that cannot be read.
 fn lost_heads(folder: &JobFolder) -> impl Iterator<Item = Unseen> {
-    folder.damaged_heads().iter().map(|what| Unseen::Heads {
-        job: folder.job().clone(),
-        location: folder.repository().location(),
-        what: what.clone(),
-    })
+    folder.damaged_heads().iter().map(|head| Unseen::Heads { job: folder.job().clone(), head: head.clone() })
 }
 
 fn words(unseen: &[Unseen]) -> String {

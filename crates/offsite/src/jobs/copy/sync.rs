@@ -11,6 +11,7 @@ use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
 use crate::commit::point::{Abandoned, Addition, commit_point};
+use crate::commit::room::Room;
 use crate::commit::writer::Writer;
 use crate::mover::{Copied, Ending, Output, block_counts, copy};
 use crate::progress::Task;
@@ -48,7 +49,7 @@ impl CopyJob {
                 }
             };
         };
-        self.check_room(&stored.plan).await?;
+        Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target)?;
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);

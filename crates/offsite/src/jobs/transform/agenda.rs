@@ -183,7 +183,9 @@ impl<'a> Agenda<'a> {
         }
     }
 
-    /// How many bytes compaction may still write in this run. `None` once its time is up.
+    /// How many bytes compaction may still write in this run.
+    ///
+    /// `None` once its time is up.
     fn bytes_left(&self, settings: &Compact) -> Option<u64> {
         match settings.budget {
             None => Some(u64::MAX),

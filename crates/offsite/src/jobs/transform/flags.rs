@@ -1,5 +1,7 @@
-//! Flags that change their points. Only heads have them, so a repair without heads leaves archives without: these get them again. And
-//! where a point is to become an archive and is damaged, an intact one of its slot takes its place.
+//! Flags that change their points.
+//!
+//! Only heads have them, so a repair without heads leaves archives without: these get them again. And where a point is to become
+//! an archive and is damaged, an intact one of its slot takes its place.
 
 use std::collections::BTreeMap;
 
@@ -97,8 +99,9 @@ async fn moved_from_damage(
     Ok(None)
 }
 
-/// The machines of which each point has known damage. While an index cannot be read, nothing is said of any point: flags wait for its
-/// repair, and the run goes on.
+/// The machines of which each point has known damage.
+///
+/// While an index cannot be read, nothing is said of any point: flags wait for its repair, and the run goes on.
 async fn damage(
     context: &mut PlanContext<'_>,
     points: &[RestorePoint],

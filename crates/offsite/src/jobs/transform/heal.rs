@@ -79,7 +79,9 @@ pub(crate) async fn heal(
     Ok(healed)
 }
 
-/// Takes these frames off what is known to be damaged. Where that cannot be noted, they are known a little longer.
+/// Takes these frames off what is known to be damaged.
+///
+/// Where that cannot be noted, they are known a little longer.
 async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
     let (repository, layout, folder) = (writer.repository(), writer.layout(), writer.head().folder);
     let mut noted = VerificationNotes::load(repository, layout, folder).await?;
@@ -302,8 +304,10 @@ impl<'a> Healing<'a> {
     }
 }
 
-/// What the points say whose indexes list one of these files. Nothing is told while an index cannot be read: its point may need any frame,
-/// and a frame that is wrongly taken for damaged must not be let go then.
+/// What the points say whose indexes list one of these files.
+///
+/// Nothing is told while an index cannot be read: its point may need any frame, and a frame that is wrongly taken for damaged
+/// must not be let go then.
 async fn steps_in(
     context: &mut PlanContext<'_>,
     files: &BTreeSet<ObjectId>,
@@ -327,7 +331,9 @@ async fn step_in(indexes: &mut Indexes, point: &RestorePoint, files: &BTreeSet<O
     Ok(None)
 }
 
-/// Frames of a chain with these digests, one of each, those of the newest points first. What cannot be read has none.
+/// Frames of a chain with these digests, one of each, those of the newest points first.
+///
+/// What cannot be read has none.
 async fn look(
     indexes: &mut Indexes,
     chain: &Chain,

@@ -1,7 +1,7 @@
 //! Archives with blocks of their own.
 //!
-//! Which archive needs them, the indexes tell: one whose files another point refers to. So what a cut-off run left undone the
-//! next one does, and an archive that is independent stays as it is.
+//! The indexes tell which archive needs its own blocks: one with a file that another point refers to. So the next run does what
+//! an interrupted one left undone, and an archive that is independent stays as it is.
 
 use std::collections::BTreeSet;
 

@@ -116,8 +116,9 @@ fn choose(context: &PlanContext<'_>, method: MergeMethod) -> (MergeMethod, Merge
     }
 }
 
-/// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file. Adopting moves nothing, and lets the
-/// chain go on.
+/// Why a fold of `steps` into a file cannot be, if so: of known damage, or as others share the file.
+///
+/// Adopting moves nothing, and lets the chain go on.
 async fn hindrance(context: &mut PlanContext<'_>, steps: &[BlockMap], into: ObjectId) -> Result<Option<MergeReason>> {
     let noted = context.noted().await?;
     if steps.iter().flat_map(BlockMap::stored).any(|(_, _, _, at)| noted.names(&at)) {

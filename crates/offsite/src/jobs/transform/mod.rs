@@ -1,4 +1,4 @@
-//! The transform phase: the chain becomes what retention asks for, and space comes back.
+//! The transform phase: it brings the chain to what retention asks for, and gives space back.
 
 mod agenda;
 mod compact;
@@ -41,7 +41,7 @@ pub(crate) use draft::{DraftedOperation, imagine};
 pub(crate) use heal::{heal, plan_healing};
 pub use settings::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 
-/// Plans what retention asks for, as if each operation had been done.
+/// Plans what retention asks for, each operation as if those before it had been done.
 pub(crate) async fn plan(
     dry_run: &mut DryRun<'_>,
     settings: &Transforms,
@@ -54,7 +54,7 @@ pub(crate) async fn plan(
         return Ok(planned);
     }
     head.sealed_epoch = sealed_when_taken(head);
-    // The run itself will be of the next epoch.
+    // The run itself will have the next epoch.
     let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));
     while let Some(drafted) = agenda.next(&mut dry_run.context()).await? {
         planned.push(imagine(dry_run, drafted));
@@ -62,7 +62,7 @@ pub(crate) async fn plan(
     Ok(planned)
 }
 
-/// Heals what the chain itself has intact elsewhere, and then does as [`transform`].
+/// Heals what the chain itself has intact elsewhere, then does as [`transform`].
 pub(crate) async fn heal_and_transform(
     writer: &mut Writer,
     indexes: &mut Indexes,
@@ -79,7 +79,7 @@ pub(crate) async fn heal_and_transform(
     Ok(report)
 }
 
-/// Does what `settings` ask for, then releases what the head lists. `added` is how many points this run has added.
+/// Does what `settings` ask for, then releases what the head lists. `added` is the number of points that this run has added.
 pub(crate) async fn transform(
     writer: &mut Writer,
     indexes: &mut Indexes,
@@ -116,14 +116,14 @@ pub(crate) async fn transform(
         report.notes.append(&mut agenda.notes());
         writer.compacted(agenda.compacted());
         if report.is_stopped {
-            // The next run goes on under the policy of before.
+            // The next run continues under the policy of before.
         } else if agenda.is_held_back() {
             report.notes.push(Note::PolicyChanged);
         } else {
             writer.settle(settings.retention.as_ref().map(Policy::fingerprint));
         }
     } else {
-        // By a clock that is wrong, every point looks newer or older than it is; nothing is lost by waiting.
+        // By a wrong clock, every point looks newer or older than it is. Nothing is lost by waiting.
         report.notes.push(Note::ClockInDoubt { clock });
     }
     give_back(writer, &mut report, control).await?;
@@ -137,8 +137,8 @@ pub(crate) async fn transform(
     Ok(report)
 }
 
-/// Does what a draft says, and commits it; none, if blocks that it was to move are damaged: that is noted, and what is planned from now
-/// on leaves them where they are.
+/// Carries out a draft, and commits it. `None` if blocks that it has to move are damaged. That is noted, and later plans leave
+/// these blocks where they are.
 pub(crate) async fn carried_out(
     writer: &mut Writer,
     drafted: DraftedOperation,
@@ -155,7 +155,9 @@ pub(crate) async fn carried_out(
     }
 }
 
-/// Verifies a share of the chain. What the phase has done stays done, whatever comes of it.
+/// Verifies a share of the chain.
+///
+/// What the phase has done stays done, whatever the verification finds.
 async fn verify(writer: &Writer, bytes: u64, report: &mut TransformReport, control: Control<'_>) {
     let share = Verify::new(writer.repository(), writer.layout().job().clone()).budget_bytes(bytes);
     let found = match share.run_through(control.gate).await {

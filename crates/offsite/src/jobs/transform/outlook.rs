@@ -1,4 +1,4 @@
-//! What transforms make of the points of a folder: what is kept and why, and when each goes.
+//! The outlook of transforms: what they keep and why, and when each point goes.
 
 use futures::future::BoxFuture;
 use offsite_core::Timestamp;
@@ -9,8 +9,9 @@ use super::agenda::{conditions, is_settled};
 use crate::{JobFolder, Result};
 
 impl JobFolder {
-    /// What a run at `now` that copies nothing makes of each archive and point, oldest first: every reason to keep it, and until
-    /// when. Without retention in `transforms`, everything is kept, and `None` is returned.
+    /// The verdict on each archive and point, oldest first, if a run at `now` copies nothing.
+    ///
+    /// A verdict has every reason to keep the point. `None` if `transforms` have no retention, so that everything is kept.
     #[must_use]
     pub fn verdicts(&self, transforms: &Transforms, now: Timestamp) -> Option<Vec<Verdict>> {
         let policy = transforms.retention.as_ref()?;
@@ -19,11 +20,14 @@ impl JobFolder {
         Some(judge(self.chain(), &transforms.elsewhere, policy, now, &conditions))
     }
 
-    /// What becomes of each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that frees.
-    /// `next` tells when the run after a time is. Reads the indexes of all points. Without retention, it returns `None`.
+    /// The forecast for each archive and point, oldest first, if `transforms` stay as they are: when it goes, and what that
+    /// frees.
+    ///
+    /// `next` returns the time of the run after the given one. It reads the indexes of all points. `None` if `transforms` have no
+    /// retention.
     ///
     /// # Errors
-    /// [`Error::Damaged`](crate::Error::Damaged) names an index that cannot be used.
+    /// [`Error::Damaged`](crate::Error::Damaged) with an index that cannot be used.
     pub fn forecast<'a>(
         &'a self,
         transforms: &'a Transforms,

@@ -177,8 +177,9 @@ impl Layers {
     }
 }
 
-/// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it. None: that
-/// cannot be told.
+/// What of a file is listed for release: readers may still need it, and a release that was cut off may yet punch it.
+///
+/// None: that cannot be told.
 async fn held_ranges(context: &mut PlanContext<'_>, file: ObjectId) -> Result<Option<Vec<Range<u64>>>> {
     let mut held = Vec::new();
     if is_broken!(HeldRangesReused) {

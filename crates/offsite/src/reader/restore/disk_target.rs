@@ -1,4 +1,4 @@
-//! What one disk is restored to.
+//! The target of one restored disk.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::mover::Sink;
 
 const WRITING: &str = "writing the disk";
 
-/// What one disk is restored to, for [`Restore::disk_to`](crate::Restore::disk_to).
+/// Where [`Restore::disk_to`](crate::Restore::disk_to) writes one disk.
 pub struct DiskTarget<'a>(pub(super) Place<'a>);
 
 pub(super) enum Place<'a> {
@@ -21,27 +21,33 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> DiskTarget<'a> {
-    /// A file or a block device, as [`Restore::run`](crate::Restore::run) makes or writes over it.
+    /// A file or a block device.
+    ///
+    /// It is created or overwritten as by [`Restore::run`](crate::Restore::run).
     #[must_use]
     pub fn path(to: impl Into<PathBuf>) -> Self {
         Self(Place::Path(to.into()))
     }
 
-    /// A stream that gets the raw disk, front to back. It is called on threads that may block; pieces have at most 4 MiB. It is
-    /// flushed at the end.
+    /// A stream that gets the raw disk from its first byte to its last.
+    ///
+    /// The restore writes on threads that may block, in pieces of at most 4 MiB. It flushes the stream at the end.
     #[must_use]
     pub fn writer(to: impl Write + Send + 'static) -> Self {
         Self(Place::Stream(Sink::new(WRITING, to)))
     }
 
-    /// A stream of tokio that gets the raw disk, front to back. It is flushed at the end and not shut down, so that whoever hands over
-    /// a `&mut` of it can go on writing.
+    /// A stream of tokio that gets the raw disk from its first byte to its last.
+    ///
+    /// The restore flushes it at the end, and does not shut it down. So the owner of a `&mut` can continue to write.
     #[must_use]
     pub fn async_writer(to: impl AsyncWrite + Send + 'a) -> Self {
         Self(Place::Stream(Sink::asynchronous(WRITING, to)))
     }
 
-    /// A sink of your own. The restore calls [`DiskSink::finish`] once all of the disk is written.
+    /// A sink of the caller.
+    ///
+    /// The restore calls [`DiskSink::finish`] when all of the disk is written.
     #[must_use]
     pub fn sink(to: impl DiskSink + 'static) -> Self {
         Self(Place::Sink(Arc::new(to)))

@@ -1,4 +1,4 @@
-//! What a restore does, once it is told what and where to.
+//! The work of a restore.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, Sequence};
 use offsite_repository::Counts;
 
-use super::intact::newest_intact;
+use super::intact::KnownLosses;
 use super::target::{Request, Target, find_disk, finish};
 use super::{Restore, wanted};
 use crate::image::{DiskSink, ImageFormat, failed};
@@ -20,17 +20,43 @@ use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::seams::blocking;
 use crate::{Error, Result};
 
-/// So much of a disk is made zero at once.
+/// The number of bytes that are set to zero at once.
 const ZERO_BYTES: u64 = 64 << 20;
 
 /// What is restored.
-struct Chosen {
-    sequence: Sequence,
-    block_size: BlockSize,
-    machine: MachineMap,
+pub(super) struct Chosen {
+    pub(super) sequence: Sequence,
+    pub(super) block_size: BlockSize,
+    pub(super) machine: MachineMap,
+    /// Its stored blocks, in the order in which they are read.
+    pub(super) wanted: Arc<Vec<Wanted>>,
 }
 
-/// When a restore began, and what had been read before.
+/// In which order blocks are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As they lie in their files.
+    OfFiles,
+    /// Front to back, for what takes a disk in one pass.
+    OfDisk,
+}
+
+impl Chosen {
+    /// The plain bytes of these blocks of a disk.
+    pub(super) fn plain_bytes(&self, disk: &DiskMap, blocks: impl Iterator<Item = u32>) -> u64 {
+        blocks.map(|block| u64::from(self.block_size.length_at(block, disk.size_bytes()))).sum()
+    }
+
+    /// The ranges that these blocks of a disk are, in ascending order, those that touch as one.
+    pub(super) fn ranges(&self, disk: &DiskMap, blocks: &BTreeSet<u32>) -> Vec<Range<u64>> {
+        joined(blocks.iter().map(|block| {
+            let start = self.block_size.offset(*block);
+            start..start + u64::from(self.block_size.length_at(*block, disk.size_bytes()))
+        }))
+    }
+}
+
+/// The start of a restore, and what had been read before it.
 struct Began {
     at: Instant,
     before: Counts,
@@ -56,7 +82,7 @@ impl Restore {
 
     /// Streams the only disk to `sink`.
     pub(super) async fn stream_to(&self, mut sink: Sink<'_>) -> Result<RestoreReport> {
-        self.refuse_format("a stream is raw, as a qcow2 image is not written front to back: leave the format out")?;
+        self.refuse_format_of_stream()?;
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.stream_pinned(&folder, &mut sink).await;
         folder.unpin(pin, result).await
@@ -64,14 +90,34 @@ impl Restore {
 
     /// Restores the only disk to `sink`.
     pub(super) async fn sink_to(&self, sink: &Arc<dyn DiskSink>) -> Result<RestoreReport> {
-        self.refuse_format("a sink of your own gets the bytes of the disk: leave the format out")?;
+        self.refuse_format_of_sink()?;
         let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
         let result = self.sink_pinned(&folder, sink).await;
         folder.unpin(pin, result).await
     }
 
+    /// Refuses another format than raw for a stream.
+    pub(super) fn refuse_format_of_stream(&self) -> Result<()> {
+        self.refuse_format("a stream is raw, as a qcow2 image is not written front to back: leave the format out")
+    }
+
+    /// Refuses another format than raw for a sink.
+    pub(super) fn refuse_format_of_sink(&self) -> Result<()> {
+        self.refuse_format("a sink of your own gets the bytes of the disk: leave the format out")
+    }
+
     fn refuse_format(&self, why: &str) -> Result<()> {
         if self.format == ImageFormat::Raw { Ok(()) } else { Err(Error::setting("format", why)) }
+    }
+
+    /// The images that are to be made of what is `chosen`.
+    pub(super) fn request(&self, chosen: &Chosen) -> Request {
+        Request {
+            machine: self.machine.clone(),
+            format: self.format,
+            overwrites: self.overwrites,
+            disks: chosen.machine.disks.iter().map(|(number, disk)| (*number, disk.size_bytes())).collect(),
+        }
     }
 
     /// Restores to `to`. After an error, `torn` is the device that was written to.
@@ -83,16 +129,11 @@ impl Restore {
         torn: &mut Option<PathBuf>,
     ) -> Result<RestoreReport> {
         let began = Began::now(self);
-        let chosen = self.choose(folder).await?;
+        let chosen = self.choose(folder, Order::OfFiles).await?;
         if one_disk {
             self.only_disk(&chosen)?;
         }
-        let request = Request {
-            machine: self.machine.clone(),
-            format: self.format,
-            overwrites: self.overwrites,
-            disks: chosen.machine.disks.iter().map(|(number, disk)| (*number, disk.size_bytes())).collect(),
-        };
+        let request = self.request(&chosen);
         let to = to.to_owned();
         let target = Arc::new(blocking(move || Target::create(&request, &to)).await??);
         let lost = match self.make(folder, &chosen, &target).await {
@@ -115,20 +156,19 @@ impl Restore {
 
     async fn stream_pinned(&self, folder: &JobFolder, sink: &mut Sink<'_>) -> Result<RestoreReport> {
         let began = Began::now(self);
-        let chosen = self.choose(folder).await?;
+        let chosen = self.choose(folder, Order::OfDisk).await?;
         let (number, disk) = self.only_disk(&chosen)?;
-        let mut wanted = wanted(&self.machine, std::iter::once((number, disk)));
-        wanted.sort_unstable_by_key(|block| block.address.block);
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let shape = (chosen.block_size, disk.size_bytes());
-        let lost = pour(Arc::new(wanted), &source, shape, sink, self.salvages, self.teller().disk(*number)).await?;
+        let wanted = Arc::clone(&chosen.wanted);
+        let lost = pour(wanted, &source, shape, sink, self.salvages, self.teller().disk(*number)).await?;
         let lost = self.judge(folder, &chosen, lost).await?;
         Ok(self.report(&chosen, &lost, &began))
     }
 
     async fn sink_pinned(&self, folder: &JobFolder, sink: &Arc<dyn DiskSink>) -> Result<RestoreReport> {
         let began = Began::now(self);
-        let chosen = self.choose(folder).await?;
+        let chosen = self.choose(folder, Order::OfFiles).await?;
         let (number, _) = self.only_disk(&chosen)?;
         let lost = self.fill(folder, &chosen, &BTreeMap::from([(*number, Arc::clone(sink))])).await?;
         let sink = Arc::clone(sink);
@@ -137,7 +177,7 @@ impl Restore {
     }
 
     /// The disk that is restored, if it is one.
-    fn only_disk<'a>(&self, chosen: &'a Chosen) -> Result<(&'a DiskNumber, &'a DiskMap)> {
+    pub(super) fn only_disk<'a>(&self, chosen: &'a Chosen) -> Result<(&'a DiskNumber, &'a DiskMap)> {
         let mut disks = chosen.machine.disks.iter();
         if let (Some(only), None) = (disks.next(), disks.next()) {
             return Ok(only);
@@ -152,8 +192,8 @@ impl Restore {
         ))
     }
 
-    /// The machine's state with the disks that are asked for, and the point that it is taken from.
-    async fn choose(&self, folder: &JobFolder) -> Result<Chosen> {
+    /// The machine's state with the disks that are asked for, the point that it is taken from, and what is to be read of it.
+    pub(super) async fn choose(&self, folder: &JobFolder, order: Order) -> Result<Chosen> {
         let point = folder.point_of(&self.machine, self.point)?;
         let mut machine = match folder.machine_at(&mut folder.indexes(), &self.machine, point).await {
             Err(error) if error.is_loss() => return Err(self.damaged(folder, point.sequence, &[], error).await),
@@ -163,28 +203,39 @@ impl Restore {
             let chosen = find_disk(&self.machine, &machine.disks, wanted)?;
             machine.disks.retain(|number, _| *number == chosen);
         }
-        Ok(Chosen { sequence: point.sequence, block_size: folder.chain().block_size(), machine })
+        let mut wanted = wanted(&self.machine, machine.disks.iter());
+        if order == Order::OfDisk {
+            wanted.sort_unstable_by_key(|block| (block.address.disk, block.address.block));
+        }
+        let (sequence, block_size) = (point.sequence, folder.chain().block_size());
+        Ok(Chosen { sequence, block_size, machine, wanted: Arc::new(wanted) })
     }
 
-    /// The blocks that are lost, if they may be.
+    /// The lost blocks.
+    ///
+    /// They are an error, unless this is a salvage.
     async fn judge(&self, folder: &JobFolder, chosen: &Chosen, lost: Lost) -> Result<Vec<Wanted>> {
         let Lost { blocks, error } = lost;
         match error {
             None => Ok(blocks),
             Some(error) if !self.salvages => Err(self.damaged(folder, chosen.sequence, &blocks, error).await),
-            // What was let go meanwhile is no damage, and an outage none either.
+            // Neither a released object nor an outage is damage.
             Some(_) if folder.is_expired().await? => Err(Error::expired(&self.job)),
             Some(_) => Ok(blocks),
         }
     }
 
-    /// The error for a machine of which something is lost: these blocks, or an index if there are none.
+    /// The error for a machine with losses: these blocks, or an index if there are none.
     async fn damaged(&self, folder: &JobFolder, sequence: Sequence, lost: &[Wanted], error: Error) -> Error {
-        let intact = newest_intact(folder, &self.machine, self.disk.as_ref(), lost).await;
+        let intact = async {
+            let known = KnownLosses::load(folder, lost).await?;
+            known.newest_intact(folder, &self.machine, self.disk.as_ref()).await
+        };
+        let intact = intact.await;
         Error::MachineDamaged {
             machine: self.machine.to_string(),
             sequence,
-            // Whoever cannot look knows of none.
+            // If that cannot be found out, no such point is known.
             intact: intact.unwrap_or_default(),
             is_salvageable: !lost.is_empty(),
             source: Box::new(error),
@@ -195,21 +246,14 @@ impl Restore {
         let disks = chosen.machine.disks.iter().map(|(number, disk)| {
             let lost = lost.iter().filter(|block| block.address.disk == *number).map(|block| block.address.block);
             let lost: BTreeSet<u32> = lost.collect();
-            let length = |block| u64::from(chosen.block_size.length_at(block, disk.size_bytes()));
+            let written = disk.stored().map(|(block, _)| block).filter(|block| !lost.contains(block));
             RestoredDisk {
                 number: *number,
                 name: disk.identity().name.clone(),
                 path: None,
                 size_bytes: disk.size_bytes(),
-                data_bytes: disk
-                    .stored()
-                    .filter(|(block, _)| !lost.contains(block))
-                    .map(|(block, _)| length(block))
-                    .sum(),
-                lost: joined(lost.iter().map(|block| {
-                    let start = chosen.block_size.offset(*block);
-                    start..start + length(*block)
-                })),
+                data_bytes: chosen.plain_bytes(disk, written),
+                lost: chosen.ranges(disk, &lost),
                 device_bytes: None,
             }
         });
@@ -222,17 +266,21 @@ impl Restore {
         }
     }
 
-    /// Makes the images whole, and gives them their names; the blocks that are lost.
+    /// Completes the images, and gives them their names.
+    ///
+    /// Returns the lost blocks.
     async fn make(&self, folder: &JobFolder, chosen: &Chosen, target: &Arc<Target>) -> Result<Vec<Wanted>> {
         let sinks = target.images.iter().map(|(number, image)| (*number, Arc::clone(&image.sink) as Arc<dyn DiskSink>));
         let lost = self.fill(folder, chosen, &sinks.collect()).await?;
         let target = Arc::clone(target);
-        // All of them are whole before one has its name.
+        // All images are complete before one gets its name.
         blocking(move || target.keep()).await??;
         Ok(lost)
     }
 
-    /// Writes all of the disks; the blocks that are lost.
+    /// Writes all disks.
+    ///
+    /// Returns the lost blocks.
     async fn fill(
         &self,
         folder: &JobFolder,
@@ -245,17 +293,17 @@ impl Restore {
             };
             self.begin(sink, *number, disk, chosen.block_size).await?;
         }
-        let wanted = wanted(&self.machine, chosen.machine.disks.iter());
+        let wanted = Arc::clone(&chosen.wanted);
         let source = FrameSource::new(&self.repository, folder.layout(), folder.head());
         let sink_of = |disk: DiskNumber| {
             let size_bytes = chosen.machine.disks.get(&disk)?.size_bytes();
             sinks.get(&disk).map(|sink| (Arc::clone(sink), size_bytes))
         };
-        let lost = extract(Arc::new(wanted), &source, chosen.block_size, sink_of, self.salvages, self.teller()).await?;
+        let lost = extract(wanted, &source, chosen.block_size, sink_of, self.salvages, self.teller()).await?;
         self.judge(folder, chosen, lost).await
     }
 
-    /// Gets a sink ready for its disk: makes zero what no block is stored of, where something else was before.
+    /// Prepares a sink for its disk: ranges without stored blocks become zero, if something else was there before.
     async fn begin(
         &self,
         sink: Arc<dyn DiskSink>,
@@ -288,7 +336,9 @@ impl Restore {
     }
 }
 
-/// The bytes of a disk that no block is stored of, which are zero.
+/// The byte ranges of a disk without stored blocks.
+///
+/// They are zero.
 fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     let mut position = 0;
@@ -301,7 +351,9 @@ fn gaps(disk: &DiskMap, block_size: BlockSize) -> Vec<Range<u64>> {
     gaps
 }
 
-/// Ascending ranges, those that touch as one.
+/// Joins ranges that touch.
+///
+/// They must ascend.
 fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {

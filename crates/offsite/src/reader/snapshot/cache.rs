@@ -1,4 +1,6 @@
-//! Decoded blocks that are kept, and each loaded once however many ask for it.
+//! A cache of decoded blocks.
+//!
+//! Each block is loaded once, however many readers ask for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +13,9 @@ use offsite_core::ObjectId;
 use crate::error::causes;
 use crate::{Error, Result};
 
-/// Where a block is stored: its file, and where in it. A frame is of one block of one disk.
+/// The place of a stored block: its file and its position there. A frame belongs to one block of one disk.
 type Place = (ObjectId, u64);
-/// What all who ask for a block get.
+/// The answer that all who ask for a block get.
 type Answer = Result<Bytes, Arc<Error>>;
 type Load = Shared<BoxFuture<'static, Answer>>;
 
@@ -42,22 +44,22 @@ struct Block {
 }
 
 impl Cache {
-    /// Keeps blocks of at most so many bytes together.
+    /// Keeps blocks of at most `bytes_max` bytes altogether.
     pub(super) fn new(bytes_max: u64) -> Self {
         Self { state: Mutex::new(State { bytes_max, ..State::default() }) }
     }
 
-    /// Keeps so many bytes from now on.
+    /// Changes the number of bytes to keep.
     pub(super) fn resize(&self, bytes_max: u64) {
         let mut state = self.state();
         state.bytes_max = bytes_max;
         state.shrink();
     }
 
-    /// The block at `place`: the kept one, or what `load` brings.
+    /// The block at `place`: the kept one, or what `load` returns.
     ///
-    /// Whoever asks while it is being loaded waits for that load, and drives it on. It ends once nobody waits any more. What failed is not
-    /// kept.
+    /// Whoever asks during a load waits for that load, and drives it. The load ends when nobody waits for it any more. A failed
+    /// load is not kept.
     pub(super) async fn get<F>(self: &Arc<Self>, place: Place, load: impl FnOnce() -> F) -> Result<Bytes>
     where
         F: Future<Output = Result<Bytes>> + Send + 'static,
@@ -91,7 +93,7 @@ impl Cache {
             answer
         };
         let load = load.boxed().shared();
-        // Loads that nobody waited for to the end leave their entries.
+        // Loads that nobody awaited to their end leave their entries.
         state.loads.retain(|_, load| load.upgrade().is_some());
         state.loads.extend(load.downgrade().map(|weak| (place, weak)));
         Err(load)
@@ -103,7 +105,9 @@ impl Cache {
 }
 
 impl State {
-    /// The kept block, which is the last to go now.
+    /// The kept block.
+    ///
+    /// It becomes the last one to be dropped.
     fn used(&mut self, place: Place) -> Option<Bytes> {
         let block = self.blocks.get_mut(&place)?;
         self.uses += 1;
@@ -138,7 +142,7 @@ impl State {
     }
 }
 
-/// The error of a load that several may have waited for, for one of them.
+/// The error of a load, for one of several that may have waited for it.
 fn told_to_all(error: Arc<Error>) -> Error {
     let shared = match Arc::try_unwrap(error) {
         Ok(error) => return error,

@@ -1,4 +1,4 @@
-//! What a snapshot and its readers share.
+//! The state that a snapshot and its readers share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::{Error, Result};
 
-/// A machine in a snapshot.
+/// A machine in a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSnapshot {
-    /// Its name.
+    /// The name of the machine.
     pub name: MachineName,
-    /// The restore point that its state is taken from.
+    /// The number of the restore point that its state comes from.
     pub sequence: Sequence,
-    /// When the machine was in that state.
+    /// The time at which the machine was in that state.
     pub captured: Timestamp,
-    /// Its disks, by number.
+    /// The disks of the machine, sorted by number.
     pub disks: Vec<DiskSummary>,
 }
 
-/// What a snapshot and its readers share.
+/// The state that a snapshot and its readers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) folder: JobFolder,
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(super) machines: BTreeMap<MachineName, MachineSnapshot>,
     pub(super) indexes: Mutex<Indexes>,
     pub(super) cache: Arc<Cache>,
-    /// None if the repository could not be written to, and once the snapshot is closed.
+    /// `None` if the repository cannot be written to, and after the snapshot was closed.
     pub(super) pin: Mutex<Option<Pin>>,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
         self.folder.chain().block_size()
     }
 
-    /// The plain bytes of a block of a disk of `size_bytes`.
+    /// The bytes of a block of a disk with `size_bytes` bytes, decoded and checked.
     pub(crate) async fn block(self: &Arc<Self>, wanted: Wanted, size_bytes: u64) -> Result<Bytes> {
         let place = (wanted.at.file, wanted.at.offset);
         let load = || {
@@ -60,14 +60,14 @@ impl Shared {
         self.cache.get(place, load).await
     }
 
-    /// What an error is: of a block that is not there as it was stored, whether it was freed, or is damaged.
+    /// Judges the error of a block that is not there as it was stored: the block was either freed or is damaged.
     pub(crate) async fn judged(&self, error: Error) -> Error {
         if !error.is_loss() {
             return error;
         }
         match self.folder.is_expired().await {
             Ok(false) => error,
-            // Nobody knows whether it is damage; that one cannot look is certain.
+            // It is unknown whether it is damage. It is certain that the repository cannot be read.
             Err(outage) => outage,
             Ok(true) => match self.pin.lock().await.as_ref() {
                 Some(pin) if pin.is_held().await => error,

@@ -14,6 +14,7 @@ use super::known::{Elsewhere, Known};
 use super::reading::{self, Reading, Readings};
 use super::survey::Survey;
 use crate::error::Context;
+use crate::report::IndexLoss;
 use crate::{Error, Result};
 
 /// An index whose directory can be read, and the point that it describes.
@@ -29,7 +30,7 @@ pub(super) struct Described {
 pub(super) struct All {
     pub(super) indexes: BTreeMap<ObjectId, Described>,
     /// Those of which not even that can be read, each with what is wrong.
-    pub(super) unreadable: Vec<String>,
+    pub(super) unreadable: Vec<IndexLoss>,
 }
 
 impl All {
@@ -138,9 +139,9 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
 }
 
 /// The index, or its second copy; the reason, if neither can be read.
-async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Described, String>> {
+async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Described, IndexLoss>> {
     let own = survey.layout.index(id)?;
-    let mut best = Err(format!("index {own} is lost, and so is the second copy"));
+    let mut best = Err(IndexLoss::WithCopy { index: own.clone() });
     for key in [own, survey.layout.index_second_copy(id)?] {
         let bytes = match survey.repository.backend().get(&key, INDEX_BYTES_MAX).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,

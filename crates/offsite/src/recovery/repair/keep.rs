@@ -12,12 +12,14 @@ use offsite_core::{
 };
 
 use super::LeftOut;
-use super::known::{Known, paths};
+use super::known::Known;
 use super::reading::is_whole;
 use super::survey::Survey;
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
+use crate::commit::read_back::paths;
 use crate::commit::writer::used_up;
 use crate::folder::verification_notes::Place;
+use crate::report::Loss;
 use crate::{Error, Result};
 
 /// Which blocks are not there.
@@ -74,7 +76,7 @@ impl Keeper<'_> {
         let mut kept: BTreeMap<Sequence, RestorePoint> = BTreeMap::new();
         let mut states = BTreeMap::new();
         let mut new_indexes = Vec::new();
-        let mut lost: BTreeMap<Sequence, BTreeMap<MachineName, String>> = BTreeMap::new();
+        let mut lost: BTreeMap<Sequence, BTreeMap<MachineName, Loss>> = BTreeMap::new();
         for path in paths(chain) {
             let mut reader = Reader::default();
             for point in path {
@@ -108,13 +110,13 @@ impl Keeper<'_> {
     }
 
     /// The whole machines of a point that cannot be kept in it, each with the reason.
-    fn lost(&self, point: &RestorePoint) -> Result<BTreeMap<MachineName, String>> {
+    fn lost(&self, point: &RestorePoint) -> Result<BTreeMap<MachineName, Loss>> {
         let mut lost = BTreeMap::new();
         let Some(state) = self.known.states.get(&point.sequence) else { return Ok(lost) };
         for MachineState { name, .. } in point.machines.iter().filter(|machine| machine.is_whole()) {
             let why = match state.map.machine(name).filter(|machine| is_whole(machine)) {
-                _ if state.why_unread(name).is_some() => state.why_unread(name).map(str::to_owned),
-                None => Some(format!("the indexes of the point do not say where all blocks of {name} lie")),
+                _ if state.why_unread(name).is_some() => state.why_unread(name).cloned(),
+                None => Some(Loss::NotDescribed { machine: name.clone() }),
                 Some(machine) => self.why_gone(machine)?,
             };
             if let Some(why) = why {
@@ -124,17 +126,14 @@ impl Keeper<'_> {
         Ok(lost)
     }
 
-    fn why_gone(&self, machine: &MachineMap) -> Result<Option<String>> {
+    fn why_gone(&self, machine: &MachineMap) -> Result<Option<Loss>> {
         let blocks = machine.disks.values().flat_map(|disk| disk.stored());
         let mut gone = blocks.map(|(_, at)| at).filter(|at| self.gone.has(self.survey, at));
         let Some(first) = gone.next() else { return Ok(None) };
-        let (key, count) = (self.survey.layout.backup_file(first.file)?, 1 + gone.count());
-        let blocks = if count == 1 { "1 block of it is".to_owned() } else { format!("{count} blocks of it are") };
-        Ok(Some(match self.gone.by_length && !self.survey.has(&first) {
-            true => format!("{blocks} not there: backup file {key} is lost or cut off"),
-            false => {
-                format!("{blocks} not there, the first in {key}: lost, or let go on purpose, which looks the same")
-            }
+        Ok(Some(Loss::Blocks {
+            blocks: 1 + gone.count() as u64,
+            file: self.survey.layout.backup_file(first.file)?,
+            is_file_lost: self.gone.by_length && !self.survey.has(&first),
         }))
     }
 
@@ -241,20 +240,20 @@ fn has_content(left: &BlockMap, right: &BlockMap) -> bool {
 }
 
 /// The machines of a point without those that are lost.
-fn survivors(point: &RestorePoint, lost: &BTreeMap<MachineName, String>) -> Vec<MachineState> {
+fn survivors(point: &RestorePoint, lost: &BTreeMap<MachineName, Loss>) -> Vec<MachineState> {
     point.machines.iter().filter(|machine| !lost.contains_key(&machine.name)).cloned().collect()
 }
 
 /// One entry for a point of which nothing is kept, else one for each machine.
-fn left_out(point: &RestorePoint, is_kept: bool, lost: BTreeMap<MachineName, String>) -> Vec<LeftOut> {
+fn left_out(point: &RestorePoint, is_kept: bool, lost: BTreeMap<MachineName, Loss>) -> Vec<LeftOut> {
     let of = |machine, why| LeftOut { sequence: point.sequence, machine, why };
     if is_kept {
-        return lost.into_iter().map(|(name, why)| of(Some(name), why)).collect();
+        return lost.into_iter().map(|(name, why)| of(Some(name), vec![why])).collect();
     }
-    let mut reasons: Vec<String> = lost.into_values().collect();
-    reasons.dedup();
-    if reasons.is_empty() {
-        reasons.push("it stands on a point that is lost, and no machine of it arrived whole".to_owned());
+    let mut losses: Vec<Loss> = lost.into_values().collect();
+    losses.dedup();
+    if losses.is_empty() {
+        losses.push(Loss::Base);
     }
-    vec![of(None, reasons.join("; "))]
+    vec![of(None, losses)]
 }

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::{BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Sequence};
+use offsite_core::{BlockMap, Chain, MachineName, MachineState, RestorePoint, Sequence};
 
 use super::reading::{Reading, Readings, is_whole};
+use crate::commit::read_back::paths;
+use crate::report::{IndexLoss, Loss};
 
 /// What is known of a chain.
 #[derive(Debug, Default)]
@@ -39,16 +41,12 @@ impl Known {
                 for reference in point.indexes() {
                     match readings.get(reference) {
                         Some(reading) => step.follow(reading),
-                        None => step.follow(&Reading::nothing(format!(
-                            "index {} is lost, or another is in its place",
-                            reference.id
-                        ))),
+                        None => step.follow(&Reading::nothing(IndexLoss::NotThere { index: reference.id })),
                     }
                 }
                 let mut step = step.of_point(point);
                 if !stands_on(before, point, step.base) {
-                    let why = "the restore point that it stands on is not known: the index of that is lost";
-                    state.follow(&Reading::nothing(why.to_owned()));
+                    state.follow(&Reading::nothing(Loss::BaseIndex));
                     // Its index does not say that it stands alone.
                     step.is_accepted &= before.is_some();
                 }
@@ -76,25 +74,9 @@ impl Known {
     }
 }
 
-/// The ways on which states are overlaid: each archive alone, from each full onwards, and from it back.
-pub(super) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
-    let mut paths: Vec<Vec<&RestorePoint>> = chain.archives().iter().map(|archive| vec![archive]).collect();
-    let points = chain.points();
-    for (position, full) in points.iter().enumerate().filter(|(_, point)| point.kind == PointKind::Full) {
-        let of = |kind: PointKind| move |point: &&RestorePoint| point.kind == kind;
-        let forward = points[position + 1..].iter().take_while(of(PointKind::Increment));
-        paths.push(std::iter::once(full).chain(forward).collect());
-        let back: Vec<_> = points[..position].iter().rev().take_while(of(PointKind::Rollback)).collect();
-        if !back.is_empty() {
-            paths.push(std::iter::once(full).chain(back).collect());
-        }
-    }
-    paths
-}
-
 #[cfg(test)]
 mod tests {
-    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, Status, Timestamp};
+    use offsite_core::{BlockSize, IndexReference, MachineMap, ObjectId, PointKind, Status, Timestamp};
 
     use super::*;
 

@@ -17,15 +17,16 @@ use super::salvage::{Frames, Neighbours};
 use super::survey::Survey;
 use crate::error::Context;
 use crate::reader::indexes::Indexes;
+use crate::report::IndexLoss;
 use crate::{Progress, Result};
 
 /// What was put back.
 #[derive(Debug, Default)]
 pub(super) struct Mended {
     /// The objects that were made from their second copies, or the other way round.
-    pub(super) restored: Vec<String>,
+    pub(super) restored: Vec<Key>,
     /// The indexes that were made from frames.
-    pub(super) salvaged: Vec<String>,
+    pub(super) salvaged: Vec<Key>,
 }
 
 /// What of an index, or of its second copy, is there.
@@ -84,7 +85,7 @@ pub(super) async fn mend(
         sequences.insert(point.index.id, point.sequence);
         indexes.insert(point.index.id, map.clone());
         readings.insert(point.index, Reading::of(map, head.chain.base_of(point.sequence, point.kind)));
-        mended.salvaged.push(own.to_string());
+        mended.salvaged.push(own);
     }
     Ok(readings)
 }
@@ -125,14 +126,13 @@ async fn put_back_either(
         (_, Found::Good(bytes, index)) => (own, bytes, index),
         (Found::Flawed(reading), _) | (_, Found::Flawed(reading)) => return Ok((None, reading)),
         (Found::Nothing, Found::Nothing) => {
-            let why = format!("index {own} is lost, and so is the second copy; the frames alone do not prove it");
-            return Ok((None, Reading::nothing(why)));
+            return Ok((None, Reading::nothing(IndexLoss::NotProven { index: own })));
         }
     };
     if writes {
         put_back(survey, &key, bytes).await?;
     }
-    mended.restored.push(key.to_string());
+    mended.restored.push(key);
     Ok((Some(index), Reading::default()))
 }
 

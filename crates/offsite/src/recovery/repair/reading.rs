@@ -9,14 +9,16 @@ use offsite_core::{
 };
 use offsite_repository::Key;
 
+use crate::report::{ErrorSummary, IndexLoss, Loss};
+
 /// What one index says, or several one above the other.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) map: BlockMap,
     /// The machines of which it says something that cannot be read, each with the reason.
-    unread: BTreeMap<MachineName, String>,
+    unread: BTreeMap<MachineName, Loss>,
     /// Why it is not known what it says of any machine that is not in `map`.
-    rest_unread: Option<String>,
+    rest_unread: Option<Loss>,
     /// What was said since of machines that are not known: once it is all of one, that one is known again.
     partial: BlockMap,
     /// The point whose state the uppermost index says that it changes.
@@ -39,12 +41,12 @@ impl Reading {
     }
 
     /// Of an index of which nothing can be read.
-    pub(super) fn nothing(why: String) -> Self {
-        Self { rest_unread: Some(why), is_accepted: false, ..Self::default() }
+    pub(super) fn nothing(why: impl Into<Loss>) -> Self {
+        Self { rest_unread: Some(why.into()), is_accepted: false, ..Self::default() }
     }
 
     /// Of an index that no reader takes, but whose directory can be read: what its parts say. `why` tells what is wrong.
-    pub(super) fn in_part(directory: &Directory, bytes: &[u8], why: &str) -> Self {
+    pub(super) fn in_part(directory: &Directory, bytes: &[u8], why: &IndexLoss) -> Self {
         let mut reading = Self { base: directory.base, is_accepted: false, ..Self::default() };
         let machines = directory.machines.iter().enumerate();
         for (position, (state, _)) in machines.filter(|(_, (state, _))| state.status != Status::Incomplete) {
@@ -54,16 +56,16 @@ impl Reading {
             match part.map(|part| directory.decode_part(position, part)) {
                 Some(Ok(Some(machine))) => reading.map.insert(state.name.clone(), machine),
                 Some(Ok(None)) => {}
-                Some(Err(_)) | None => drop(reading.unread.insert(state.name.clone(), why.to_owned())),
+                Some(Err(_)) | None => drop(reading.unread.insert(state.name.clone(), why.clone().into())),
             }
         }
         reading
     }
 
     /// Why it is not known what is said of a machine, if it is not.
-    pub(super) fn why_unread(&self, name: &MachineName) -> Option<&str> {
+    pub(super) fn why_unread(&self, name: &MachineName) -> Option<&Loss> {
         let rest = self.rest_unread.as_ref().filter(|_| self.map.machine(name).is_none());
-        self.unread.get(name).or(rest).map(String::as_str)
+        self.unread.get(name).or(rest)
     }
 
     /// Takes note of what is known of a machine from elsewhere.
@@ -146,8 +148,11 @@ impl Readings {
 }
 
 /// The index of these bytes: what every reader takes, or as much as can be read; if not even its directory can be, why.
-pub(super) fn read(bytes: &[u8], key: &Key) -> Result<(Directory, Reading), String> {
-    let why = |error: FormatError| format!("index {key} is damaged, or contradicts itself: {error}");
+pub(super) fn read(bytes: &[u8], key: &Key) -> Result<(Directory, Reading), IndexLoss> {
+    let why = |error: FormatError| IndexLoss::Damaged {
+        index: key.clone(),
+        why: ErrorSummary::new(error.to_string(), false),
+    };
     let directory = Directory::decode(bytes).map_err(why)?;
     let reading = match Index::decode(bytes) {
         Ok(index) => Reading::of(index.map, index.base),

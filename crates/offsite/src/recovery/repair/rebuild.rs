@@ -13,6 +13,7 @@ use super::known::Elsewhere;
 use super::reading::Readings;
 use super::survey::Survey;
 use super::{LeftOut, NUMBERS_SKIPPED};
+use crate::report::IndexLoss;
 use crate::{DamagedPart, Error, ErrorPlace, Result};
 
 /// What the indexes of a folder suggest.
@@ -25,7 +26,7 @@ pub(super) struct Rebuilt {
     /// The points of which it is not known what they stand on.
     pub(super) baseless: BTreeSet<Sequence>,
     /// The indexes of which not even that can be read for which point they are.
-    pub(super) unreadable: Vec<String>,
+    pub(super) unreadable: Vec<IndexLoss>,
 }
 
 /// The head that the indexes of a folder suggest. The newest head that can be read gives it what they do not tell.
@@ -68,7 +69,7 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
 }
 
 /// Nothing can be read.
-pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
+pub(super) fn nothing(survey: &Survey, unreadable: &[IndexLoss]) -> Error {
     let heads = heads(survey);
     let indexes = match unreadable {
         [] => format!("{heads}, and no index or second copy of one can be read"),
@@ -79,7 +80,7 @@ pub(super) fn nothing(survey: &Survey, unreadable: &[String]) -> Error {
 
 /// Indexes can be read, and of each machine of each point that they describe something is lost.
 pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
-    let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.why)).collect();
+    let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.reason())).collect();
     let heads = heads(survey);
     unproven(survey).because(format!(
         "{heads}; indexes can be read, but none of the restore points that they describe is there: {}",

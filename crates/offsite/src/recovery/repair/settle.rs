@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use offsite_core::plan::{Files, references};
 use offsite_core::{
-    BlockMap, Chain, FileState, Head, MachineMap, MachineName, ObjectId, RestorePoint, RetiredObject, Run, Sequence,
-    Stored,
+    BlockMap, Chain, FileState, Head, MachineName, ObjectId, RestorePoint, RetiredObject, Run, Sequence, Stored,
 };
 
 use super::keep::{Gone, Keeper, Kept};
-use super::known::{Known, paths};
+use super::known::Known;
 use super::reading::Readings;
 use super::survey::Survey;
 use super::{Basis, LeftOut};
 use crate::commit::new_index::NewIndex;
+use crate::commit::read_back::{Proven, prove_states, steps_to};
 use crate::folder::verification_notes::Place;
 use crate::mover::{Flaw, FrameSource, Wanted, scrub};
 use crate::progress::Task;
@@ -121,9 +121,10 @@ pub(super) async fn settle(
 ///
 /// # Errors
 /// [`Error::Defect`] if it is not: then nothing may be committed.
-pub(super) async fn prove(survey: &Survey, target: &Target) -> Result<()> {
+pub(super) async fn prove(survey: &Survey, target: &Target) -> Result<Proven> {
     let mut indexes = Indexes::new(&survey.repository, &survey.layout, target.head.folder);
-    compare(survey, &mut indexes, &target.head.chain, &target.states.iter().cloned().collect()).await.map(drop)
+    let (chain, files) = (target.head.chain.clone(), target.head.files.clone());
+    prove_states(&mut indexes, chain, files, &target.states.iter().cloned().collect()).await
 }
 
 /// As [`prove`], before anything is written. Returns the steps.
@@ -144,38 +145,7 @@ async fn open(
             indexes.insert(reference.id, reading.map.clone());
         }
     }
-    compare(survey, &mut indexes, chain, states).await
-}
-
-async fn compare(
-    survey: &Survey,
-    indexes: &mut Indexes,
-    chain: &Chain,
-    states: &BTreeMap<Sequence, BlockMap>,
-) -> Result<BTreeMap<Sequence, BlockMap>> {
-    let mut steps = BTreeMap::new();
-    for path in paths(chain) {
-        let mut state = BlockMap::empty();
-        for point in path {
-            let step = indexes.step(point).await?;
-            state = state.overlay(&step);
-            let is_right = |name: &MachineName, machine: &MachineMap| {
-                state.machine(name).is_some_and(|found| found.disks == machine.disks)
-            };
-            let expected = states.get(&point.sequence);
-            let expected = expected.into_iter().flat_map(|expected| expected.machines());
-            if let Some((name, _)) = expected.clone().find(|(name, machine)| !is_right(name, machine)) {
-                return Err(Error::defect(format!(
-                    "the repair of job {} would commit restore point {} with another state of {name} than it found; nothing was \
-                     committed",
-                    survey.layout.job(),
-                    point.sequence
-                )));
-            }
-            steps.insert(point.sequence, step);
-        }
-    }
-    Ok(steps)
+    steps_to(&mut indexes, chain, states).await
 }
 
 /// Reads the blocks of those machines of points. Returns those that are not what they ought to be, and the places that are in no file.

@@ -24,7 +24,7 @@ pub(super) struct Survey {
     /// The newest head that can be read.
     head: Option<Head>,
     /// Those with greater numbers, which cannot be.
-    pub(super) damaged_heads: Vec<String>,
+    pub(super) damaged_heads: Vec<Key>,
     /// The newest copy of a head that can be read.
     copy: Option<Head>,
     /// The newest copy that cannot be.
@@ -90,7 +90,7 @@ impl Survey {
                     self.head = Some(head);
                     break;
                 }
-                Err(Error::Damaged { object, .. }) => self.damaged_heads.push(object),
+                Err(Error::Damaged { .. }) => self.damaged_heads.push(self.heads.key(number)?),
                 Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
                 Err(error) => return Err(error),
             }

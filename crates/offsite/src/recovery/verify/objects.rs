@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offsite_core::Head;
 use offsite_core::format::backup_file::BackupFileHeader;
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, decode_record};
+use offsite_core::plan::Address;
 use offsite_core::{BlockMap, Chain, MachineName, MachineState, ObjectId, RestorePoint, Run, Sequence, StoredBlock};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
@@ -13,7 +14,7 @@ use crate::error::Context;
 use crate::folder::heads::{Heads, Newest};
 use crate::folder::layout::{Layout, head_second_copy_number};
 use crate::mover::Flaw;
-use crate::report::{Damage, Note, Touched};
+use crate::report::{Damage, DamageKind, Fault, Note, Touched};
 use crate::{Error, OpenRepository, Result};
 
 /// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what
@@ -23,10 +24,9 @@ pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
     for number in heads.numbers().await? {
         match heads.load(number).await {
             Ok(_) => {}
-            Err(Error::Damaged { object, source, .. }) => {
-                let why = source.map_or_else(String::new, |source| format!("{source}"));
-                let hides = if number > newest { "; what it committed is not seen" } else { "" };
-                damage.push(Damage { object, what: format!("{why}{hides}"), touches: Vec::new() });
+            Err(Error::Damaged { source, .. }) => {
+                let what = DamageKind::Head { fault: Fault::of(source), hides_commit: number > newest };
+                damage.push(Damage { object: heads.key(number)?, what, touches: Vec::new() });
             }
             Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
             Err(error) => return Err(error),
@@ -60,65 +60,66 @@ pub(crate) async fn files(
     for (id, file) in &head.files {
         let key = layout.backup_file(*id)?;
         let found = lengths.get(&key);
-        let what = match found {
-            None => Some("it is missing".to_owned()),
+        let fault = match found {
+            None => Some(Fault::Missing),
             // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.
             Some(length) if *length < file.length || (*length > file.length && !folds) => {
-                Some(format!("it has {length} bytes instead of {}", file.length))
+                Some(Fault::HasBytes { bytes: *length, expected_bytes: file.length })
             }
             Some(_) => None,
         };
-        if let Some(what) = what {
+        if let Some(fault) = fault {
             // What lies before the cut is there; whether it is intact, reading it tells.
             let end = found.copied().unwrap_or(0);
             cut.insert(*id, end);
             let is_lost = |at: &StoredBlock| at.file == *id && end < at.offset + u64::from(at.length);
-            damage.push(Damage { object: key.to_string(), what, touches: touched_by(&head.chain, states, is_lost) });
-        } else if let Some(what) = header_flaw(repository, layout, head, *id).await? {
+            let touches = touched_by(&head.chain, states, is_lost);
+            damage.push(Damage { object: key, what: DamageKind::File { fault }, touches });
+        } else if let Some(fault) = header_fault(repository, layout, head, *id).await? {
             // Frames say themselves what they are; the header only helps to salvage them.
-            damage.push(Damage { object: key.to_string(), what, touches: Vec::new() });
+            damage.push(Damage { object: key, what: DamageKind::FileHeader { fault }, touches: Vec::new() });
         }
     }
     Ok((damage, cut, copy))
 }
 
-async fn header_flaw(
+async fn header_fault(
     repository: &OpenRepository,
     layout: &Layout,
     head: &Head,
     id: ObjectId,
-) -> Result<Option<String>> {
+) -> Result<Option<Fault>> {
     let key = layout.backup_file(id)?;
     let read = async |length: u64| match repository.backend().get_range(&key, 0..length).await {
         // It was listed, and may be gone since.
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Err(error.to_string())),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+            Ok(Err(Fault::unreadable(&error)))
+        }
         answer => answer.while_doing(|| format!("reading backup file {key}")).map(Ok),
     };
     let length = head.files.get(&id).map_or(0, |file| file.length);
     if length < ENVELOPE_BYTES as u64 {
-        return Ok(Some("it is too short for a header".to_owned()));
+        return Ok(Some(Fault::TooShort));
     }
     let start = match read(ENVELOPE_BYTES as u64).await? {
         Ok(start) => start,
-        Err(why) => return Ok(Some(why)),
+        Err(fault) => return Ok(Some(fault)),
     };
     let envelope = match Envelope::decode(Kind::BackupFile, &start) {
         Ok(envelope) => envelope,
-        Err(error) => return Ok(Some(error.to_string())),
+        Err(error) => return Ok(Some(Fault::unreadable(&error))),
     };
     let end = ENVELOPE_BYTES as u64 + envelope.record_bytes;
     if end > length {
-        return Ok(Some("its header does not fit into it".to_owned()));
+        return Ok(Some(Fault::HeaderCutOff));
     }
     let bytes = match read(end).await? {
         Ok(bytes) => bytes,
-        Err(why) => return Ok(Some(why)),
+        Err(fault) => return Ok(Some(fault)),
     };
     Ok(match decode_record::<BackupFileHeader>(Kind::BackupFile, &bytes) {
-        Err(error) => Some(error.to_string()),
-        Ok(header) if header.folder != head.folder || header.id != id.stored() => {
-            Some("it is another file's copy".to_owned())
-        }
+        Err(error) => Some(Fault::unreadable(&error)),
+        Ok(header) if header.folder != head.folder || header.id != id.stored() => Some(Fault::OtherFile),
         Ok(_) => None,
     })
 }
@@ -143,7 +144,12 @@ fn is_restorable(point: &RestorePoint, name: &MachineName) -> bool {
 }
 
 /// One entry for each damaged block, with the points whose state still has it.
-pub(crate) fn blocks(layout: &Layout, chain: &Chain, flaws: &[Flaw], states: &[(Sequence, BlockMap)]) -> Vec<Damage> {
+pub(crate) fn blocks(
+    layout: &Layout,
+    chain: &Chain,
+    flaws: &[Flaw],
+    states: &[(Sequence, BlockMap)],
+) -> Result<Vec<Damage>> {
     let damage = flaws.iter().map(|flaw| {
         let address = &flaw.block.address;
         let touches = states.iter().filter(|(sequence, state)| {
@@ -156,11 +162,9 @@ pub(crate) fn blocks(layout: &Layout, chain: &Chain, flaws: &[Flaw], states: &[(
         let touches = touches
             .map(|(sequence, _)| Touched { sequence: *sequence, machine: Some(address.machine.clone()) })
             .collect();
-        Damage {
-            object: format!("{}/blocks/{}", layout.job(), flaw.block.at.file),
-            what: format!("block {} of disk {} of {}: {}", address.block, address.disk, address.machine, flaw.why),
-            touches,
-        }
+        let Address { machine, disk, block } = address.clone();
+        let what = DamageKind::Block { machine, disk, block, fault: flaw.fault.clone() };
+        Ok(Damage { object: layout.backup_file(flaw.block.at.file)?, what, touches })
     });
     damage.collect()
 }

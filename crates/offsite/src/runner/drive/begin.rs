@@ -1,4 +1,6 @@
-//! The beginning of each activity. It is at work from when it is asked first, after what is to be remembered was stored.
+//! The beginning of each activity.
+//!
+//! It is at work from when it is asked first, after what is to be remembered was stored.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -127,7 +129,7 @@ mod tests {
         let end = span.end.saturating_add_secs(86_400);
         let interval = OpenInterval { start: span.start, end, target: RepositoryId::new([0; 16]), after: Sequence(3) };
         let memory = Memory { open: Some(interval), ..Memory::default() };
-        let away = || async { Err(OpenFailure { why: "it is away".to_owned(), is_retryable: true }) };
+        let away = || async { Err(OpenFailure::new("it is away", true)) };
         let mut drive = Drive::new(setup, settings, Arc::new(away), memory, job);
         let expected = OpenInterval { end: span.end, ..interval };
         assert_eq!((drive.open_interval(), drive.memory.open), (expected, Some(expected)));

@@ -19,7 +19,9 @@ enum Access {
     Stopped,
 }
 
-/// Lets a sync through while it has a slot. A sync that is paused gives its slot back, so that other jobs do not wait for the window.
+/// Lets a sync through while it has a slot.
+///
+/// A paused sync gives its slot back, so that other jobs do not wait for its window.
 pub(super) struct WindowGate {
     teller: Arc<Teller>,
     access: watch::Sender<Access>,
@@ -32,7 +34,7 @@ impl WindowGate {
         Self { teller, access: watch::Sender::new(Access::Open), slots, slot: Mutex::new(None) }
     }
 
-    /// Makes the transfer wait, or go on; whether that is another thing than it did.
+    /// Pauses or continues the transfer. Returns whether that is a change.
     pub(super) fn pause(&self, is_paused: bool) -> bool {
         let before = *self.access.borrow();
         self.set(if is_paused { Access::Paused } else { Access::Open });
@@ -52,7 +54,7 @@ impl WindowGate {
         });
     }
 
-    /// Waits for a slot, and for the window; false if the sync is to end.
+    /// Waits for a slot and for the window. Returns `false` if the sync is to end.
     pub(super) async fn enter(&self) -> bool {
         let mut access = self.access.subscribe();
         loop {

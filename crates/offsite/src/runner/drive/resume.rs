@@ -1,4 +1,4 @@
-//! What a runner that starts looks at first.
+//! What a starting runner looks at first.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::runner::memory::{Memory, Target};
 use crate::runner::setup::{Setup, Stop};
 use crate::runner::status::Wait;
 
-/// How often a runner that starts tries to look at the target.
+/// How often a starting runner tries to look at the target.
 const FIRST_LOOKS: u32 = 4;
 
 pub(super) struct Stopped;
 
-/// The target as it is when the runner starts; none if it cannot be looked at, and nothing depends on it.
+/// The target when the runner starts. `None` if it cannot be read, and nothing depends on it.
 ///
-/// A runner that has no memory, or one of an open interval, should know what the chain has, lest it copies a machine twice in
-/// an interval; but an outage is to be reported, and so it does not wait for ever.
+/// A runner without a memory, or with an open interval, should know what the chain has. Otherwise it could copy a machine twice
+/// in an interval. But it does not wait for ever, as an outage has to be reported.
 pub(super) async fn resumed_target(
     setup: &Setup,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! What an interval comes to, for whoever is told.
+//! What a drive reports about an interval.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::runner::outcome::RunResult;
 use crate::runner::report::{CopyRun, Overdue, RunReport};
 
 impl Drive {
-    /// Tells which machines have become overdue; the report comes with the end of the interval only.
+    /// Reports which machines have become overdue. The interval's report comes only at its end.
     pub(super) fn tell_overdue(&mut self) {
         let Some(target) = &self.target else { return };
         let newest = target.newest_states();
@@ -30,7 +30,9 @@ impl Drive {
         }
     }
 
-    /// When each machine was in the newest state that there is a whole copy of. A machine without a time has no copy.
+    /// The newest state of each machine of which there is a complete copy.
+    ///
+    /// A machine without a time has no copy.
     fn newest_states(&self, result: &RunResult) -> BTreeMap<MachineName, Option<Timestamp>> {
         let known = self.target.as_ref().map(Target::newest_states).unwrap_or_default();
         let is_selected =
@@ -51,7 +53,7 @@ impl Drive {
         newest
     }
 
-    /// What has come of the interval, given its result.
+    /// The report of the interval, given its result.
     pub(super) fn report(&self, result: &phase::RunResult) -> RunReport {
         let result = self.known.result(result);
         let newest = self.newest_states(&result);

@@ -1,4 +1,4 @@
-//! When work that is done in one go in each interval is due.
+//! When work that is done in one go is due.
 
 use offsite_core::Timestamp;
 use offsite_core::schedule::Span;
@@ -9,21 +9,21 @@ use crate::runner::status::Wait;
 /// When.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Now, for this interval: one, or several that became one.
+    /// Now, for this interval, or for these joined intervals.
     Now(Span),
-    /// It is to be asked again then; what is waited for.
+    /// Not before this time. The second value says what it waits for.
     At(Timestamp, Wait),
 }
 
-/// The interval that is open at `now`, given the one that was done last; none, if that is the one of now.
+/// The interval that is open at `now`, given the one that was done last. `None` if the interval that contains `now` is done.
 ///
-/// Spans follow each other without gap or overlap: intervals that have passed meanwhile become one with that of now. A clock that is
-/// set back by more than an interval is gone by: the interval of now is open.
+/// Spans follow each other without gap or overlap, so intervals that have passed meanwhile are joined with the current one. If
+/// the clock is set back by more than an interval, the current interval is open.
 pub(super) fn open(timing: &Timing, last: Option<&Span>, now: Timestamp) -> Option<Span> {
     let interval = &timing.interval;
     let current = interval.at(now);
     let Some(last) = last else { return Some(current) };
-    // The schedule may be another one since: what was done in the interval of now is enough for it.
+    // The schedule may have changed since. If work was done in the interval that contains `now`, that interval is done.
     let settled = if last.contains(now) { last.end.min(current.end) } else { last.end };
     if now >= settled {
         return Some(interval.joined(interval.at(settled), now));
@@ -31,7 +31,7 @@ pub(super) fn open(timing: &Timing, last: Option<&Span>, now: Timestamp) -> Opti
     (now < interval.before(last.start)).then_some(current)
 }
 
-/// When it is due, given the interval that was done last.
+/// When the work is due, given the interval that was done last.
 pub(super) fn due(timing: &Timing, last: Option<&Span>, now: Timestamp) -> Due {
     match (open(timing, last, now), last) {
         (Some(span), _) if timing.window.is_open(now) => Due::Now(span),

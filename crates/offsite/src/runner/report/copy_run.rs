@@ -1,4 +1,4 @@
-//! What came of an interval of a copy job.
+//! The report of an interval of a copy job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,47 +10,52 @@ use crate::JobName;
 use crate::report::{Doubt, ErrorSummary, MachineOutcome, Note, SyncReport, TransformReport};
 use crate::runner::outcome::{Incident, RunResult};
 
-/// An interval of a copy job.
+/// The report of an interval of a copy job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CopyRun {
-    /// The job.
+    /// The name of the job's schedule.
     pub job: JobName,
-    /// The repository that it copies to, as whoever scheduled it calls it.
+    /// The caller's name for the repository that the job copies to.
     pub repository: String,
-    /// When its restore point was closed, transforms and post-job activities were done.
+    /// The time at which the restore point was closed, and transforms and post-job activities were done.
     pub ended: Timestamp,
-    /// The interval, what there is of each machine, and what failed meanwhile.
+    /// The interval, the outcome of each machine, and what failed meanwhile.
     pub result: RunResult,
-    /// The newest restore point that was made; none if nothing was copied.
+    /// The newest restore point that was made. `None` if nothing was copied.
     pub point: Option<Sequence>,
-    /// What was copied, in order; after a restart, since then.
+    /// The syncs of the interval, in order. After a restart, only those since then.
     pub syncs: Vec<SyncReport>,
-    /// What was done to the chain; none, if that failed, or was done before a restart.
+    /// The report of the transforms. `None` if they failed, or were done before a restart.
     pub transform: Option<TransformReport>,
-    /// What else should be known: sources that could not be looked at, post-job activities that failed.
+    /// Further remarks: sources that could not be read, post-job activities that failed.
     pub notes: Vec<Note>,
-    /// What nobody is likely to have meant, as the last look or sync found it: machines that come no more, patterns that match nothing.
+    /// Settings that probably do not do what they were meant to, as the last look or sync found them: machines that no longer
+    /// appear, and patterns that match nothing.
     pub doubts: Vec<Doubt>,
     /// Machines that another run of the job has copied, perhaps on another host.
     pub elsewhere: BTreeSet<MachineName>,
-    /// When each machine of the selection was in the newest state that there is a whole copy of. A machine without a time has no copy. Empty, if the
-    /// target could not be looked at.
+    /// For each selected machine, the time of the newest state of which there is a complete copy. A machine without a time has no
+    /// copy. Empty if the target could not be read.
     pub newest: BTreeMap<MachineName, Option<Timestamp>>,
-    /// How old that may be. Without it, no copy is overdue.
+    /// The age from which a copy is overdue. `None` means that no copy is overdue.
     pub max_age: Option<Duration>,
 }
 
 /// A machine whose newest copy is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Overdue {
-    /// The machine.
+    /// The name of the machine.
     pub machine: MachineName,
-    /// When it was in the state that was copied last, if there is a copy.
+    /// The time at which the machine was in the newest copied state. `None` if there is no copy.
     pub captured: Option<Timestamp>,
 }
 
 impl Overdue {
-    /// Those of the machines that are overdue at `now`: copied last when they were in a state older than `max_age`, or never.
+    /// The machines that are overdue at `now`.
+    ///
+    /// A machine is overdue if its newest copied state is older than `max_age`, or if it was never copied.
     pub fn of<'a>(
         newest: impl IntoIterator<Item = (&'a MachineName, Option<Timestamp>)>,
         max_age: Duration,
@@ -63,7 +68,9 @@ impl Overdue {
         overdue.map(|(machine, captured)| Self { machine: machine.clone(), captured }).collect()
     }
 
-    /// How old the copy is at `now`, in seconds, if there is one.
+    /// The age of the copied state at `now`, in seconds.
+    ///
+    /// `None` if there is no copy.
     #[must_use]
     pub fn age_secs(&self, now: Timestamp) -> Option<i64> {
         self.captured.map(|captured| now.unix_secs().saturating_sub(captured.unix_secs()))
@@ -71,22 +78,28 @@ impl Overdue {
 }
 
 impl CopyRun {
-    /// Whether another run of the job, perhaps on another host, has done the interval's work: its post-job activities are that run's.
+    /// Returns `true` if another run of the job, perhaps on another host, has done the work of the interval.
+    ///
+    /// The post-job activities are then up to that run.
     #[must_use]
     pub fn is_done_elsewhere(&self) -> bool {
         !self.elsewhere.is_empty() && self.syncs.is_empty() && self.point.is_none()
     }
 
-    /// Why it failed; none, if it has not.
+    /// The failure.
+    ///
+    /// `None` if the interval did not fail.
     #[must_use]
     pub fn failure(&self) -> Option<&ErrorSummary> {
-        // What failed and was made good is not why.
+        // A failure that a retry has made good is not the reason.
         let sync = self.failures().next().filter(|_| !self.has_complete());
         let transform = self.result.transform_failure.as_ref();
         sync.or(transform).filter(|_| self.status() == RunStatus::Failed)
     }
 
-    /// What failed before the transforms, in order; it may have been made good.
+    /// The failures before the transforms, in order.
+    ///
+    /// A retry may have made them good.
     fn failures(&self) -> impl Iterator<Item = &ErrorSummary> {
         self.result.incidents.iter().filter_map(|incident| match incident {
             Incident::Failed { why, .. } => Some(why),
@@ -105,7 +118,7 @@ impl CopyRun {
         self.max_age.map_or_else(Vec::new, |max_age| Overdue::of(newest, max_age, self.ended))
     }
 
-    /// In one word.
+    /// The status in one word.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         let has_failed = self.failures().next().is_some() && !self.has_complete();

@@ -1,4 +1,4 @@
-//! What came of an interval of a backup job or of a verification.
+//! The report of an interval of a backup job or a verification.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +10,34 @@ use crate::JobName;
 use crate::report::{BackupReport, ErrorSummary, Note, VerifyReport};
 use crate::runner::outcome::Incident;
 
-/// An interval of work that is done in one go, and what that reports.
+/// The report of an interval of a backup job or a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct IntervalRun<Report> {
-    /// The job, by the name of its schedule.
+    /// The name of the job's schedule.
     pub job: JobName,
-    /// The repository that it works on, as whoever scheduled it calls it.
+    /// The caller's name for the repository that the job works on.
     pub repository: String,
-    /// The interval, or the several that became one.
+    /// The interval, or the joined intervals.
     pub span: Span,
-    /// When it ended, post-job activities included.
+    /// The time at which it ended, with its post-job activities.
     pub ended: Timestamp,
-    /// What was done; none, if that failed, or was done before a restart.
+    /// The report of the work. `None` if it failed, or was done before a restart.
     pub done: Option<Report>,
-    /// What happened meanwhile, in order.
+    /// What happened in the interval, in order.
     pub incidents: Vec<Incident>,
-    /// What else should be known: post-job activities that failed.
+    /// Further remarks: post-job activities that failed.
     pub notes: Vec<Note>,
 }
 
-/// An interval of a backup job.
+/// The report of an interval of a backup job.
 pub type BackupRun = IntervalRun<BackupReport>;
 
-/// An interval of a verification.
+/// The report of an interval of a verification.
 pub type VerifyRun = IntervalRun<VerifyReport>;
 
 impl<Report> IntervalRun<Report> {
-    /// The status, where what was done is well or not.
+    /// The status, given the function that judges the report of the work.
     fn status_with(&self, done: impl Fn(&Report) -> RunStatus) -> RunStatus {
         match &self.done {
             None if self.last_failure().is_some() => RunStatus::Failed,
@@ -53,7 +54,9 @@ impl<Report> IntervalRun<Report> {
         })
     }
 
-    /// Why it failed; none, if it was done all the same.
+    /// The failure.
+    ///
+    /// `None` if the work was done all the same.
     #[must_use]
     pub fn failure(&self) -> Option<&ErrorSummary> {
         self.last_failure().filter(|_| self.done.is_none())
@@ -61,7 +64,9 @@ impl<Report> IntervalRun<Report> {
 }
 
 impl IntervalRun<BackupReport> {
-    /// In one word: a machine that was left out, or something to be said of its images or of the chain, is a warning.
+    /// The status in one word.
+    ///
+    /// It is a warning if a machine was left out, or if there are remarks about images or about the chain.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.status_with(|report| {
@@ -72,7 +77,7 @@ impl IntervalRun<BackupReport> {
         })
     }
 
-    /// When each machine of the backup was in that state.
+    /// The time at which each machine of the backup was in its state.
     pub(super) fn newest(&self) -> BTreeMap<MachineName, Option<Timestamp>> {
         let machines = self.done.iter().flat_map(|done| done.machines.iter().map(|one| (one, done.time)));
         machines.map(|(machine, time)| (machine.name.clone(), Some(time))).collect()
@@ -80,7 +85,9 @@ impl IntervalRun<BackupReport> {
 }
 
 impl IntervalRun<VerifyReport> {
-    /// In one word: damage is a failure.
+    /// The status in one word.
+    ///
+    /// Damage is a failure.
     #[must_use]
     pub fn status(&self) -> RunStatus {
         self.status_with(|report| match (report.damage.is_empty(), report.notes.is_empty()) {

@@ -1,39 +1,45 @@
-//! A folder in which files are replaced whole.
+//! A folder whose files are replaced as a whole.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// A folder for what a host keeps. It need not be there yet. A file in it is named by its path below the folder.
+/// A folder for what a host keeps.
+///
+/// It need not exist yet. A file in it is named by its path below the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFolder(PathBuf);
 
 impl StateFolder {
     /// The folder at `path`.
+    ///
+    /// This creates nothing.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes the folder, and those above it.
+    /// Creates the folder and its parents.
     ///
     /// # Errors
-    /// Why it cannot be made.
+    /// The error of the operating system.
     pub fn make(&self) -> std::io::Result<()> {
         fs::create_dir_all(&self.0)
     }
 
-    /// What a file has; none if there is none.
+    /// Reads a file.
+    ///
+    /// Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The error of the operating system.
     pub fn read(&self, file: impl AsRef<Path>) -> std::io::Result<Option<Vec<u8>>> {
         match fs::read(self.0.join(file)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -42,11 +48,14 @@ impl StateFolder {
         }
     }
 
-    /// Writes a file whole and puts it in the old one's place, so that a reader never sees half of it. Its folder is made. If it
-    /// `is_durable`, it outlives a power cut.
+    /// Writes a file as a whole in place of the old one.
+    ///
+    /// A reader never sees half of it.
+    ///
+    /// Its folder is created. If `is_durable`, the new file survives a power cut when the call returns.
     ///
     /// # Errors
-    /// Why it cannot be written. The old one is still there then.
+    /// The error of the operating system. The old file is then unchanged.
     pub fn replace(&self, file: impl AsRef<Path>, bytes: &[u8], is_durable: bool) -> std::io::Result<()> {
         let path = self.0.join(file);
         if let Some(folder) = path.parent() {
@@ -55,10 +64,10 @@ impl StateFolder {
         replace(&path, bytes, is_durable)
     }
 
-    /// Gives a file another name, unless there is one of that name, or none of the old.
+    /// Renames a file, unless the new name is taken or there is no such file.
     ///
     /// # Errors
-    /// Why it cannot be renamed.
+    /// The error of the operating system.
     pub fn rename(&self, old: impl AsRef<Path>, new: impl AsRef<Path>) -> std::io::Result<()> {
         let (old, new) = (self.0.join(old), self.0.join(new));
         if new.exists() {
@@ -67,10 +76,10 @@ impl StateFolder {
         or_absent(fs::rename(old, new))
     }
 
-    /// Removes a file, if there is one.
+    /// Deletes a file, if it exists.
     ///
     /// # Errors
-    /// Why it cannot be removed.
+    /// The error of the operating system.
     pub fn remove(&self, file: impl AsRef<Path>) -> std::io::Result<()> {
         or_absent(fs::remove_file(self.0.join(file)))
     }
@@ -83,8 +92,9 @@ fn or_absent(done: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
-/// Removes what processes that were killed have left of such writing: nobody holds a lock on it. Their number may be another process's by
-/// now. `own` is the name that this process writes under.
+/// Deletes what killed processes have left of such a write.
+///
+/// Nobody has a lock on it. Another process may have their number by now. `own` is the name under which this process writes.
 fn remove_left_over(path: &Path, own: &OsStr) {
     let (Some(folder), Some(own)) = (path.parent(), own.to_str()) else { return };
     let Some((prefix, _)) = own.rsplit_once('.') else { return };
@@ -98,7 +108,9 @@ fn remove_left_over(path: &Path, own: &OsStr) {
     }
 }
 
-/// Whether nobody has a lock on a file; this process has it then, until the file is closed.
+/// Returns `true` if nobody has a lock on the file.
+///
+/// This process then has it until the file is closed.
 fn is_free(file: &File) -> bool {
     file.try_lock().is_ok()
 }

@@ -1,4 +1,6 @@
-//! A store in a folder of this host, which one daemon at a time has.
+//! A store in a folder of this host.
+//!
+//! One daemon at a time has the folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,13 +24,15 @@ use crate::runner::status::JobStatus;
 use crate::seams::blocking;
 
 const STATUS: &str = "status.json";
-/// How often a daemon that stands by asks whether the other has ended.
+/// How often a daemon that stands by checks whether the other has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Keeps what runners remember in a folder, which no other daemon has until this is dropped or its process ends. Clones share it.
+/// Keeps what runners remember in a folder.
 ///
-/// `status.json` has the status of the daemon and its jobs, which [`FolderStore::look`] reads from any process. Below `memory` there
-/// is a file for each job.
+/// No other daemon can have the folder until this is dropped or its process ends. Clones share it.
+///
+/// The file `status.json` has the status of the daemon and its jobs. [`FolderStore::look`] reads it from any process. The folder
+/// `memory` has a file for each job.
 #[derive(Debug, Clone)]
 pub struct FolderStore(Arc<Shared>);
 
@@ -36,23 +40,24 @@ pub struct FolderStore(Arc<Shared>);
 struct Shared {
     folder: StateFolder,
     status: Mutex<StatusRecord>,
-    /// What the daemon before has shown.
+    /// The statuses that the daemon before has shown.
     before: BTreeMap<String, JobRecord>,
     _lock: Lock,
 }
 
-/// What a daemon has shown of itself last.
+/// The status of a daemon, as it was shown last.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DaemonStatus {
-    /// Which daemon.
+    /// The daemon.
     pub holder: Holder,
-    /// Whether it is at work, by the word of the kernel.
+    /// `true` if the daemon is running. The kernel's lock tells.
     pub is_running: bool,
-    /// When it began.
+    /// The time at which it started.
     pub started: Timestamp,
-    /// When it ended by itself. One that is not running and has no such time was killed.
+    /// The time at which it ended by itself. A daemon that is not running and has no such time was killed.
     pub stopped: Option<Timestamp>,
-    /// Its jobs.
+    /// The status of each job.
     pub jobs: BTreeMap<JobName, JobStatus>,
 }
 
@@ -61,18 +66,19 @@ fn memory_file(job: &JobName) -> PathBuf {
 }
 
 impl FolderStore {
-    /// Takes the folder at `path` for this daemon, which says `about` of itself to those who ask, as the path of its config. The folder is
-    /// made if need be.
+    /// Takes the folder at `path` for this daemon, and creates it if need be.
+    ///
+    /// `about` is what the daemon says of itself to others, for example the path of its config.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] with its holder if another daemon has the folder; others if it cannot be used.
+    /// [`StoreError::InUse`] with its holder if another daemon has the folder. Other errors if the folder cannot be used.
     pub fn open(path: &Path, about: &str, clock: &dyn Clock) -> Result<Self, StoreError> {
         let folder = StateFolder::new(path);
         let unusable = |what| move |source| StoreError::Unusable { folder: path.to_owned(), what, source };
         folder.make().map_err(unusable("it cannot be made"))?;
         let holder = Holder::this(about);
         let lock = Lock::take(path, &holder)?;
-        // What cannot be read the runners learn from their chains.
+        // If it cannot be read, runners learn from their chains.
         let before = read(&folder).ok().flatten().map(|record| record.jobs).unwrap_or_default();
         let started = clock.now().to_string();
         let record = StatusRecord { version: VERSION, holder, started, stopped: None, jobs: BTreeMap::new() };
@@ -81,10 +87,12 @@ impl FolderStore {
         Ok(Self(Arc::new(shared)))
     }
 
-    /// Takes the folder at `path` as [`FolderStore::open`] does, and waits as long as another daemon has it. Dropping the future ends the waiting.
+    /// Takes the folder like [`FolderStore::open`], but waits as long as another daemon has it.
+    ///
+    /// Dropping the future ends the waiting.
     ///
     /// # Errors
-    /// The folder cannot be used.
+    /// [`StoreError`] if the folder cannot be used.
     pub fn stand_by<'a>(
         path: &'a Path,
         about: &'a str,
@@ -100,8 +108,11 @@ impl FolderStore {
         })
     }
 
-    /// What the daemon that has the folder at `path`, or had it last, has shown; none if there was none. It asks nobody but the files, and
-    /// takes no lock.
+    /// The status of the daemon that has the folder at `path`, or had it last.
+    ///
+    /// `None` if there was none.
+    ///
+    /// It reads files only. It asks no process, and takes no lock.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the file is not what a daemon wrote.
@@ -125,15 +136,15 @@ impl FolderStore {
         }))
     }
 
-    /// Says that the daemon ends by itself at `now`.
+    /// Notes that the daemon has ended by itself at `now`.
     ///
     /// # Errors
-    /// Why it cannot be said.
+    /// [`StoreError`] if that cannot be stored.
     pub fn stopped(&self, now: Timestamp) -> Result<(), StoreError> {
         self.0.change(true, |record| record.stopped = Some(now.to_string()))
     }
 
-    /// The folder, for what else is kept there.
+    /// The folder, for other files that the caller keeps there.
     #[must_use]
     pub fn folder(&self) -> &StateFolder {
         &self.0.folder
@@ -159,7 +170,7 @@ impl Shared {
         self.folder.replace(STATUS, &serde_json::to_vec_pretty(record)?, is_durable)
     }
 
-    /// Changes the status, and writes it down while nobody else does.
+    /// Changes the status and writes it, while nobody else does so.
     fn change(&self, is_durable: bool, change: impl FnOnce(&mut StatusRecord)) -> Result<(), StoreError> {
         let mut record = self.status();
         change(&mut record);

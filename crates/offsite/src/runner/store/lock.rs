@@ -1,4 +1,6 @@
-//! Which daemon of this host has a state folder: a lock, which the kernel lets go when its holder ends, however that comes about.
+//! The lock that tells which daemon of this host has a state folder.
+//!
+//! The kernel releases it when its holder ends, however it ends.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -11,19 +13,21 @@ use super::StoreError;
 
 const NAME: &str = "status.json.lock";
 
-/// Who has a state folder.
+/// A daemon that has a state folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The number of its process.
     pub pid: u32,
-    /// The host that it runs on.
+    /// The name of its host.
     pub host: String,
-    /// What it says of itself, as the path of its config.
+    /// What it says of itself, for example the path of its config.
     pub about: String,
 }
 
 impl Holder {
-    /// This process, which says this of itself.
+    /// This process.
+    ///
+    /// `about` is what it says of itself.
     #[must_use]
     pub fn this(about: impl Into<String>) -> Self {
         let host = fs::read_to_string("/proc/sys/kernel/hostname");
@@ -38,17 +42,17 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The lock, held until it is dropped.
+/// The lock. It is held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// The lock of `folder`, for this holder.
+    /// Takes the lock of `folder` for this holder.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if another has it.
+    /// [`StoreError::InUse`] if another holder has it.
     pub(super) fn take(folder: &Path, holder: &Holder) -> Result<Self, StoreError> {
         let path = folder.join(NAME);
         let wrong =
@@ -70,7 +74,7 @@ impl Lock {
     }
 }
 
-/// Whether a daemon is at work, by the kernel's word. A lock that nobody may look at says nothing: then there is none.
+/// Returns `true` if a daemon is running: it holds the lock. If this user may not look at the lock, the answer is `false`.
 pub(super) fn is_held(folder: &Path) -> bool {
     let Ok(file) = File::open(folder.join(NAME)) else { return false };
     // Shared, so that those who look do not see each other.

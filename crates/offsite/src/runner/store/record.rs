@@ -1,4 +1,6 @@
-//! The memory of a job as it is kept in a file; times are RFC 3339 in UTC.
+//! The memory of a job as it is stored in a file.
+//!
+//! Times are RFC 3339 in UTC.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,7 @@ use crate::report::{MachineOutcome, Reason};
 use crate::runner::memory::{Memory, OpenInterval};
 use crate::runner::outcome::LastRun;
 
-/// The version that is written. A file of another one is not understood.
+/// The version that is written. Files of other versions are refused.
 const VERSION: u32 = 1;
 
 /// An interval.
@@ -75,7 +77,7 @@ impl From<Span> for IntervalRecord {
 }
 
 impl IntervalRecord {
-    /// What it says; none if it is not what was written.
+    /// The interval. `None` if the record is not what was written.
     pub(super) fn span(&self) -> Option<Span> {
         let time = |text: &str| Timestamp::parse(text).ok();
         Some(Span::new(time(&self.start)?, time(&self.end)?).with_intervals(self.count))
@@ -100,7 +102,7 @@ impl From<&Memory> for MemoryRecord {
 }
 
 impl MemoryRecord {
-    /// What it says; none if it is not what was written.
+    /// The memory. `None` if the record is not what was written.
     pub(super) fn memory(&self) -> Option<Memory> {
         if self.version != VERSION {
             return None;

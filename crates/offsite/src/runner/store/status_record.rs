@@ -1,4 +1,6 @@
-//! The status of a daemon as it is kept in a file; times are RFC 3339 in UTC.
+//! The status of a daemon as it is stored in a file.
+//!
+//! Times are RFC 3339 in UTC.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +14,16 @@ use crate::JobName;
 use crate::runner::report::RunStatus;
 use crate::runner::status::{JobStatus, LastEnd, LastFailure, Phase, Subject, Wait, WorkKind};
 
-/// The version that is written. A file of another one is not understood.
+/// The version that is written. Files of other versions are refused.
 pub(super) const VERSION: u32 = 2;
 
-/// A daemon, and its jobs.
+/// A daemon and its jobs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StatusRecord {
     pub(super) version: u32,
     pub(super) holder: Holder,
     pub(super) started: String,
-    /// When it ended by itself; one that was killed had no time to say so.
+    /// The time at which it ended by itself. A daemon that was killed could not write it.
     pub(super) stopped: Option<String>,
     pub(super) jobs: BTreeMap<String, JobRecord>,
 }
@@ -90,7 +92,7 @@ impl From<&JobStatus> for JobRecord {
 }
 
 impl JobRecord {
-    /// What it says of the job `name`; none if it is not what was written.
+    /// The status of the job `name`. `None` if the record is not what was written.
     pub(super) fn status(&self, name: &str) -> Option<JobStatus> {
         let time = |text: &String| Timestamp::parse(text).ok();
         let kinds = [WorkKind::Copy, WorkKind::Backup, WorkKind::Verify];

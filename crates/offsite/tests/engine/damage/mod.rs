@@ -79,7 +79,7 @@ struct Scene {
 /// So many points, and the newest week's.
 fn copy(primary: &OpenRepository, second: &OpenRepository, points: u32) -> CopyJob {
     let gfs = Gfs::new(1, 0, 0, 0).unwrap();
-    copy_job(primary, second).retention(Policy::new(keep(points)).with_gfs(gfs))
+    copy_job(primary, second).transforms(Policy::new(keep(points)).with_gfs(gfs))
 }
 
 impl Scene {
@@ -200,7 +200,7 @@ impl Scene {
         let report = self.look(look).await;
         let names: BTreeSet<&str> = report.damage.iter().map(|damage| damage.object.as_str()).collect();
         assert_eq!(names, objects.iter().map(|object| object.as_str()).collect(), "{what}: {:?}", report.damage);
-        assert!(report.damage.iter().all(|damage| !damage.what.is_empty()), "{what}: {:?}", report.damage);
+        assert!(report.damage.iter().all(|damage| !damage.what.to_string().is_empty()), "{what}: {:?}", report.damage);
         assert_eq!(self.touched(&report), *expected, "{what}: {:?}", report.damage);
         if look == Look::Restore {
             assert_eq!(self.failing().await, *expected, "{what}");

@@ -87,7 +87,7 @@ async fn a_sync_that_is_stopped_anywhere_goes_on_where_it_was() {
     let mut targets = Vec::new();
     for requests in 0..=all.read_requests as usize {
         let (target, second) = memory_repository().await;
-        let copy = copy_job(&scene.primary, &second).keep(keep(2));
+        let copy = copy_job(&scene.primary, &second).transforms(keep(2));
         let first = copy.sync(&through(1, StopAfter::new(requests))).await.unwrap();
         let mut sent = 0;
         if let Some(sync) = &first.sync {
@@ -120,7 +120,7 @@ async fn a_sync_that_is_stopped_anywhere_goes_on_where_it_was() {
         // The next one sends what is missing, and nothing else.
         let again = copy.plan(day(1)).await.unwrap();
         let forked = fork(&target).await;
-        let other = copy_job(&scene.primary, &open_memory(&forked).await).keep(keep(2));
+        let other = copy_job(&scene.primary, &open_memory(&forked).await).transforms(keep(2));
         let second_try = other.sync(&SyncRequest::at(day(1))).await.unwrap();
         assert_eq!(again.sync.as_ref().map(|sync| sync.cost), second_try.sync.as_ref().map(|sync| sync.tally.planned));
         if let Some(sync) = &second_try.sync {
@@ -136,7 +136,7 @@ async fn a_sync_that_is_stopped_anywhere_goes_on_where_it_was() {
     scene.next_day(2, 2).await;
     for (target, _) in targets {
         let second = open_memory(&target).await;
-        let report = copy_job(&scene.primary, &second).keep(keep(2)).run(day(2)).await.unwrap();
+        let report = copy_job(&scene.primary, &second).transforms(keep(2)).run(day(2)).await.unwrap();
         assert!(report.sync.unwrap().tally.kept_to_plan());
         scene.truth.check(&second, COPY).await;
         assert_eq!(restored(&second, COPY, "web01", None).await, scene.machines.content("web01"));
@@ -149,7 +149,7 @@ async fn a_sync_that_is_stopped_anywhere_goes_on_where_it_was() {
 async fn what_is_missing_joins_the_point_of_the_interval() {
     let mut scene = Scene::new().await;
     let (target, second) = memory_repository().await;
-    let copy = copy_job(&scene.primary, &second).keep(keep(2));
+    let copy = copy_job(&scene.primary, &second).transforms(keep(2));
     for number in 1..5 {
         if number > 1 {
             scene.next_day(number, 3).await;
@@ -375,7 +375,7 @@ async fn a_life_of_stopped_syncs() {
             }
             truth.record(&machines, &names, day(number));
             machines.backup(&primary, &names).keep(keep(3)).run(day(number)).await.unwrap();
-            let copy = copy_job(&primary, &second).keep(keep(2 + random.below(2) as u32));
+            let copy = copy_job(&primary, &second).transforms(keep(2 + random.below(2) as u32));
             for _ in 0..1 + random.below(3) {
                 let request = through(number, StopAfter::new(random.below(6))).joins(joins);
                 let synced = copy.sync(&request).await.unwrap();
@@ -392,7 +392,7 @@ async fn a_life_of_stopped_syncs() {
             let (taken, needed) = space(&target, COPY).await;
             assert!(if options.reclaim { taken == needed } else { taken >= needed }, "{taken} {needed} day {number}");
         }
-        copy_job(&primary, &second).keep(keep(2)).run(day(24)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(2)).run(day(24)).await.unwrap();
         for name in ["db01", "web01"] {
             assert_eq!(restored(&second, COPY, name, None).await, machines.content(name));
         }

@@ -45,7 +45,7 @@ async fn a_repair_waits_until_no_run_can_be_at_work() {
     let report = repair.run().await.unwrap();
     let waited = start.elapsed();
     assert!((60..66).contains(&waited.as_secs()), "{waited:?}");
-    assert_eq!(report.restored, [lost.to_string()]);
+    assert_eq!(report.restored, [lost]);
 }
 
 /// The newest head is looked at first. Where it is gone by then, a run has trimmed it, and nothing is damaged.
@@ -81,7 +81,10 @@ async fn a_second_copy_that_goes_after_it_was_listed_is_put_back_and_one_behind_
         match planned {
             Ok(planned) => {
                 assert!(is_lost, "{kind:?}: {planned:?}");
-                assert!(matches!(&planned.restored[..], [copy] if copy.ends_with(".head")), "{kind:?}: {planned:?}");
+                assert!(
+                    matches!(&planned.restored[..], [copy] if copy.name().ends_with(".head")),
+                    "{kind:?}: {planned:?}"
+                );
             }
             Err(error) => assert_eq!((is_lost, error.repository_kind()), (false, Some(kind)), "{error}"),
         }
@@ -100,7 +103,7 @@ async fn a_backup_file_that_goes_after_it_was_listed_proves_no_index() {
     for number in 0..2 {
         machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
         machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
-        copy_job(&primary, &second).keep(keep(9)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(9)).run(day(number)).await.unwrap();
     }
     let head = newest_head(&target, COPY);
     let newest = head.chain.latest().unwrap();
@@ -110,7 +113,7 @@ async fn a_backup_file_that_goes_after_it_was_listed_proves_no_index() {
     let faulty = Faulty::new((*target).clone());
     let repository = OpenRepository::open(Arc::new(faulty.clone())).await.unwrap();
     let repair = Repair::new(&repository, job(COPY));
-    assert_eq!(repair.plan().await.unwrap().salvaged, [index.to_string()]);
+    assert_eq!(repair.plan().await.unwrap().salvaged, [index]);
     // The first that it reads there is the second copy of the head, after the listing.
     let gate = Gate::new();
     let blocks = Prefix::new(format!("{COPY}/blocks")).unwrap();

@@ -50,7 +50,8 @@ impl Scene {
             machines.backup(&primary, &NAMES).keep(keep(9)).run(day(number)).await.unwrap();
             // No merge before the last evening but one.
             let points = if number < 4 { 9 } else { points_in_the_end };
-            let copy = copy_job(&primary, &second).keep(keep(points)).merge(MergeMethod::Adopt);
+            let copy = copy_job(&primary, &second)
+                .transforms(offsite::Transforms::keeping(keep(points)).merge(MergeMethod::Adopt));
             copy.run(day(number)).await.unwrap();
             for key in keys(&target, &format!("{COPY}/index")) {
                 if !indexes.iter().any(|(known, _)| *known == key) {
@@ -158,7 +159,7 @@ async fn a_machine_whose_rows_are_out_of_order_is_named_and_the_others_are_kept(
     for left in &report.left_out {
         assert_eq!(left.machine, Some(machine("web01")));
         assert!(
-            left.why.contains(&format!("index {} is damaged, or contradicts itself", object(index.id))),
+            left.reason().contains(&format!("index {} is damaged, or contradicts itself", object(index.id))),
             "{left:?}"
         );
     }
@@ -198,7 +199,8 @@ async fn what_older_indexes_tell_without_its_blocks_does_not_come_back() {
     memory.delete(&file).await.unwrap();
     let report = repair(&memory).await;
     assert_eq!(report.left_out.len(), 3, "{report:#?}");
-    let is_named = |left: &LeftOut| left.machine == Some(machine("web01")) && left.why.contains("let go on purpose");
+    let is_named =
+        |left: &LeftOut| left.machine == Some(machine("web01")) && left.reason().contains("let go on purpose");
     assert!(report.left_out.iter().all(is_named), "{report:#?}");
     let lost: Vec<&str> = report.damage.iter().map(|damage| damage.object.as_str()).collect();
     assert_eq!(lost, [file.as_str()], "the head proves the other machines, and that they are damaged");
@@ -235,7 +237,7 @@ async fn an_index_of_another_folder_is_taken_for_lost() {
         let memory = scene.with(index, bytes).await;
         let report = repair(&memory).await;
         assert!(!report.left_out.is_empty() && report.salvaged.is_empty(), "{report:#?}");
-        assert!(report.left_out.iter().all(|left| left.why.contains("is lost")), "{report:#?}");
+        assert!(report.left_out.iter().all(|left| left.reason().contains("is lost")), "{report:#?}");
     }
 }
 
@@ -252,6 +254,6 @@ async fn without_heads_it_is_named_too() {
     }
     let report = repair(&memory).await;
     assert_eq!((report.basis, report.left_out.len()), (Basis::Indexes, 6), "{report:#?}");
-    assert!(report.left_out.iter().all(|left| left.why.contains("contradicts itself")), "{report:#?}");
+    assert!(report.left_out.iter().all(|left| left.reason().contains("contradicts itself")), "{report:#?}");
     holds(&scene, &memory, &["web01"]).await;
 }

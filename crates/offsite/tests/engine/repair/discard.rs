@@ -6,7 +6,7 @@ use offsite_repository::testing::Memory;
 
 use super::{COPY, Scene, repair};
 use crate::support::gates::StopAfter;
-use crate::support::objects::{Living, bytes_of, key, keys, newest_head, pin, stray};
+use crate::support::objects::{Living, bytes_of, keys, newest_head, pin, stray};
 use crate::support::{BLOCK, copy_job, day, job, keep, open_memory};
 
 /// A repair has left out the third point, a block of which became zero, and those that stand on it. Which files it kept for that.
@@ -20,14 +20,14 @@ async fn with_points_left_out(scene: &Scene) -> (Memory, Vec<Unneeded>) {
 }
 
 fn is_there(memory: &Memory, file: &Unneeded) -> bool {
-    keys(memory, &format!("{COPY}/blocks")).contains(&key(&file.object))
+    keys(memory, &format!("{COPY}/blocks")).contains(&file.object)
 }
 
 #[tokio::test]
 async fn what_was_left_out_is_told_each_time_and_goes_once_no_reader_needs_it() {
     let scene = Scene::new().await;
     let (memory, kept) = with_points_left_out(&scene).await;
-    assert!(kept.iter().all(|file| bytes_of(&memory, &key(&file.object)).len() as u64 == file.bytes), "{kept:?}");
+    assert!(kept.iter().all(|file| bytes_of(&memory, &file.object).len() as u64 == file.bytes), "{kept:?}");
     let again = repair(&memory).await;
     assert!(again.is_intact());
     assert_eq!(again.unneeded, kept);
@@ -61,7 +61,7 @@ async fn what_arrived_of_an_incomplete_machine_is_not_let_go() {
     scene.machines.fill_with_noise("app01");
     scene.truth.record(&scene.machines, &["app01"], day(8));
     scene.machines.backup(&primary, &["app01"]).run(day(8)).await.unwrap();
-    let copy = copy_job(&primary, &repository).keep(keep(9));
+    let copy = copy_job(&primary, &repository).transforms(keep(9));
     let only = Some(std::iter::once(MachineName::new("app01").unwrap()).collect());
     let request = SyncRequest::at(day(8)).machines(only);
     let gate = StopAfter::new(4 * BLOCK);

@@ -1,7 +1,7 @@
 //! Without heads: what the indexes tell, what is not believed of them, and folders in which nothing tells anything.
 
 use offsite::model::{MachineNumber, ObjectId, Sequence};
-use offsite::report::Note;
+use offsite::report::{IndexLoss, Note};
 use offsite::{Basis, ErrorClass, Repair};
 use offsite_core::Index;
 use offsite_core::format::WireFormat;
@@ -67,7 +67,7 @@ async fn a_second_copy_that_is_damaged_and_newer_than_any_head_lets_the_indexes_
     scene.machines.change("web01", 1);
     scene.truth.record(&scene.machines, &names, day(8));
     scene.machines.backup(&primary, &names).keep(keep(4)).run(day(8)).await.unwrap();
-    copy_job(&primary, &open_memory(&memory).await).keep(keep(9)).run(day(8)).await.unwrap();
+    copy_job(&primary, &open_memory(&memory).await).transforms(keep(9)).run(day(8)).await.unwrap();
     let after = newest_head(&memory, COPY);
     let points: Vec<Sequence> = after.chain.all().map(|point| point.sequence).collect();
     assert_eq!(points.len(), before.chain.all().count() + 1);
@@ -127,8 +127,8 @@ async fn an_index_under_the_name_of_another_is_not_taken_for_that_one() {
     replace_both(&memory, lost, &first).await;
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, &report.left_out[..]), (Basis::Indexes, &[][..]), "{report:?}");
-    let what = format!("index {BACKUP}/index/{lost} is lost, and so is the second copy");
-    assert_eq!(report.notes, [Note::IndexUnassigned { what }]);
+    let why = IndexLoss::WithCopy { index: key(&format!("{BACKUP}/index/{lost}")) };
+    assert_eq!(report.notes, [Note::IndexUnassigned { why }]);
     assert_eq!(report.points, [points[0].sequence, points[1].sequence]);
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await.len(), 2);
 }
@@ -161,7 +161,7 @@ async fn second_copies_are_put_back_beside_an_index_that_is_written_anew() {
     let report = repair_job(&memory, BACKUP).await;
     assert_eq!((report.basis, report.rewritten.len()), (Basis::Indexes, 1), "{report:?}");
     assert_eq!(report.points, [points[0].sequence, points[2].sequence, points[3].sequence]);
-    assert_eq!(report.restored, [second_copy.to_string()]);
+    assert_eq!(report.restored, std::slice::from_ref(&second_copy));
     assert_eq!(bytes_of(&memory, &second_copy), bytes_of(&memory, &index));
     assert_eq!(truth.check(&open_memory(&memory).await, BACKUP).await, [1, 3, 4]);
 }

@@ -387,7 +387,7 @@ async fn a_damaged_block_costs_nothing_where_the_source_has_it() {
         evening(&mut machines, number, 0);
         truth.record(&machines, &NAMES, day(number));
         machines.backup(&primary, &NAMES).keep(keep(9)).run(day(number)).await.unwrap();
-        copy_job(&primary, &second).keep(keep(9)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(9)).run(day(number)).await.unwrap();
     }
     let scene =
         Scene { folder: "Offsite Copy", memory: (*target).clone(), head: newest_head(&target, "Offsite Copy"), truth };
@@ -399,7 +399,7 @@ async fn a_damaged_block_costs_nothing_where_the_source_has_it() {
     let report = repair_job(&memory, scene.folder).await;
     assert_eq!((report.left_out.len(), report.damage.len()), (0, 1), "{report:#?}");
     let repository = open_memory(&memory).await;
-    let report = copy_job(&open_memory(&source).await, &repository).keep(keep(9)).run(day(8)).await.unwrap();
+    let report = copy_job(&open_memory(&source).await, &repository).transforms(keep(9)).run(day(8)).await.unwrap();
     assert!(report.transform.is_well(), "{:?}", report.transform);
     assert!(scene.truth.failing(&repository, scene.folder).await.is_empty());
 }

@@ -37,7 +37,7 @@ impl RunnerEvents for Lives {
 
 /// A job whose places are always away.
 fn away(name: &str, revision: &str) -> ScheduledJob {
-    let open = || async { Err::<CopyJob, _>(OpenFailure { why: "it is away".to_owned(), is_retryable: true }) };
+    let open = || async { Err::<CopyJob, _>(OpenFailure::new("it is away", true)) };
     ScheduledJob::copy("dr", job(name), settings("1 day", "22:00", "UTC"), Arc::new(open)).revision(revision)
 }
 

@@ -177,9 +177,9 @@ impl OpenJob<CopyJob> for Host {
         let opened = async {
             let source = OpenRepository::open(Arc::new(self.source.clone())).await?;
             let target = OpenRepository::open(Arc::new(self.target.clone())).await?;
-            Ok::<_, offsite::Error>(copy_job(&source, &target).keep(keep(self.kept)))
+            Ok::<_, offsite::Error>(copy_job(&source, &target).transforms(keep(self.kept)))
         };
-        opened.await.map_err(|error| OpenFailure { why: error.to_string(), is_retryable: true })
+        opened.await.map_err(|error| OpenFailure::new(error.to_string(), true))
     }
 }
 

@@ -40,7 +40,7 @@ impl Scene {
         self.days += 1;
         self.machines.fill_with_noise("web01");
         self.machines.backup(&self.primary, &["web01"]).run(now).await.unwrap();
-        copy_job(&self.primary, &self.second).keep(keep(2)).run(now).await.unwrap()
+        copy_job(&self.primary, &self.second).transforms(keep(2)).run(now).await.unwrap()
     }
 
     /// The oldest point, and what its disk held.

@@ -196,7 +196,7 @@ async fn a_block_is_found_by_its_bytes_wherever_it_is() {
             });
             truth.record(&machines, &names, day(number));
             machines.backup(&primary, &names).keep(keep(99)).run(day(number)).await.unwrap();
-            copy_job(&primary, &second).keep(keep(99)).run(day(number)).await.unwrap();
+            copy_job(&primary, &second).transforms(keep(99)).run(day(number)).await.unwrap();
             machines.fill_with_noise("web01");
         }
         let full = newest_head(&target, COPY).chain.points()[0].clone();
@@ -212,7 +212,7 @@ async fn a_block_is_found_by_its_bytes_wherever_it_is() {
             flip(&source, JOB, &of(JOB, &source, "twin", 2));
         }
         assert_eq!(verify(&second, COPY).await.damage.len(), 1 + usize::from(in_source));
-        let report = copy_job(&primary, &second).keep(keep(99)).run(day(3)).await.unwrap();
+        let report = copy_job(&primary, &second).transforms(keep(99)).run(day(3)).await.unwrap();
         let from = if in_source { HealedFrom::Source } else { HealedFrom::Chain };
         let Operation::Heal { blocks, ref points, from: found } = report.transform.operations[0].operation else {
             panic!("{report:?}");
@@ -477,7 +477,7 @@ async fn a_plan_gives_no_place_away_that_the_run_holds() {
     for number in 0..3 {
         machines.overwrite("web01", |disk| disk[0] = disk[0].wrapping_add(1));
         machines.backup(&primary, &["web01"]).keep(keep(99)).run(day(number)).await.unwrap();
-        copy_job(&primary, &second).keep(keep(99)).run(day(number)).await.unwrap();
+        copy_job(&primary, &second).transforms(keep(99)).run(day(number)).await.unwrap();
     }
     let full = step(&target, COPY, &newest_head(&target, COPY).chain.points()[0]);
     let (.., at) = full.stored().find(|(_, _, block, _)| *block == 5).unwrap();

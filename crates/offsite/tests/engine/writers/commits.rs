@@ -210,7 +210,7 @@ async fn a_second_copy_counts_if_all_that_it_adds_is_there() {
     let (_, primary, target, second) = scene.fork().await;
     let before = newest_head(&target, COPY);
     scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
-    Scene::copy(&primary, &second).keep(keep(9)).run(day(5)).await.unwrap();
+    Scene::copy(&primary, &second).transforms(keep(9)).run(day(5)).await.unwrap();
     let after = lose_heads_after(&target, &before);
     assert_eq!(newest_head(&target, COPY).chain, before.chain);
     let new_file = after.files.keys().find(|id| !before.files.contains_key(*id)).unwrap();
@@ -233,7 +233,7 @@ async fn a_second_copy_counts_if_its_index_or_the_second_copy_of_that_is_there()
         let (_, primary, target, second) = scene.fork().await;
         let before = newest_head(&target, COPY);
         scene.machines.backup(&primary, &["web01"]).run(day(5)).await.unwrap();
-        Scene::copy(&primary, &second).keep(keep(9)).run(day(5)).await.unwrap();
+        Scene::copy(&primary, &second).transforms(keep(9)).run(day(5)).await.unwrap();
         let after = lose_heads_after(&target, &before);
         let index = after.chain.latest().unwrap().index.id;
         assert!(has_index || target.remove(&key(&format!("{COPY}/index/{index}"))));

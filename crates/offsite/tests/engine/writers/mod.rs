@@ -38,7 +38,7 @@ impl Scene {
             truth.record(&machines, &["web01"], day(number));
             machines.backup(&primary, &["web01"]).run(day(number)).await.unwrap();
             if number < 3 {
-                copy_job(&primary, &second).keep(keep(3)).run(day(number)).await.unwrap();
+                copy_job(&primary, &second).transforms(keep(3)).run(day(number)).await.unwrap();
             }
         }
         machines.change("web01", 2);
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     fn copy(primary: &OpenRepository, second: &OpenRepository) -> CopyJob {
-        copy_job(primary, second).keep(keep(3))
+        copy_job(primary, second).transforms(keep(3))
     }
 
     /// The next runs succeed without repair, everything restores, and nothing is left lying about.

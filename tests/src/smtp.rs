@@ -59,6 +59,8 @@ pub struct Conduct {
     pub tls: Tls,
     /// The one user and password that it takes. With them, it takes no mail of those who have not logged in.
     pub login: Option<(&'static str, &'static str)>,
+    /// Addresses that it takes no mail for.
+    pub strangers: Vec<&'static str>,
     /// What it answers in place of the usual, such as `550 no such user`.
     pub answers: BTreeMap<Moment, &'static str>,
     /// When it stops answering. It stays connected until the other side leaves.
@@ -208,6 +210,9 @@ impl<'a> Conversation<'a> {
                 "MAIL" => {
                     self.from = address(&told);
                     self.answer(&mut line, Moment::Sender, "250 fine")?;
+                }
+                "RCPT" if self.conduct.strangers.contains(&address(&told).as_str()) => {
+                    line.write("550 no such user")?
                 }
                 "RCPT" => {
                     if self.answer(&mut line, Moment::Recipient, "250 fine")? {

@@ -154,7 +154,7 @@ pub(crate) fn digest(digest: &Digest, local: &LocalTime) -> Letter {
     // Without a problem comes last.
     jobs.sort_by_key(|(rank, job)| (rank.is_none(), *rank, job.name.clone()));
     let mut problems: Vec<(Rank, String)> = jobs.iter().flat_map(|(_, job)| job.problems(now)).collect();
-    problems.extend(digest.notes.iter().map(|note| (Rank::Warning, note.clone())));
+    problems.extend(digest.notes.iter().map(|note| (Rank::Warning, format!("WARNING {note}"))));
     problems.sort_by_key(|(rank, _)| *rank);
     let worst = problems.first().map(|(rank, _)| *rank);
     let (tone, result) = match worst {
@@ -174,11 +174,8 @@ pub(crate) fn digest(digest: &Digest, local: &LocalTime) -> Letter {
         first.push(Part::Line(format!("All is well: {count}, nothing failed, nothing is overdue.")));
     }
     first.extend(problems.into_iter().map(|(rank, line)| Part::Alert(rank.tone(), local.text(&line))));
-    let since = digest.since.map_or_else(String::new, |since| format!("since {}", local.time(since)));
     let mut facts = vec![("host", digest.host.clone()), ("written", local.time(now))];
-    if !since.is_empty() {
-        facts.push(("covers", since));
-    }
+    facts.extend(digest.since.map(|since| ("since", local.time(since))));
     first.push(Part::Facts(facts));
     let mut sections = vec![Section { heading: String::new(), parts: first }];
     sections.extend(jobs.into_iter().map(|(_, job)| job_section(job, digest, local)));
@@ -273,6 +270,7 @@ fn outlook(place: &PlaceFacts, job: &JobFacts, digest: &Digest) -> Option<String
         if grown > 0 {
             let days = u128::from(free) * 7 / grown;
             text.push_str(&match days {
+                1 => " At the present pace, the free space lasts for 1 day.".to_owned(),
                 0..=3650 => format!(" At the present pace, the free space lasts for {days} days."),
                 _ => " At the present pace, the free space lasts for more than ten years.".to_owned(),
             });

@@ -63,10 +63,11 @@ fn section_html(section: &Section) -> String {
     html
 }
 
-const TABLE: &str = "<table cellpadding=\"0\" cellspacing=\"0\" style=\"border-collapse:collapse\">\n";
+const TABLE: &str =
+    "<table cellpadding=\"0\" cellspacing=\"0\" style=\"border-collapse:collapse;margin:4px 0 8px 0\">\n";
 
 fn table_html(table: &Table) -> String {
-    let head: String = table
+    let cells: String = table
         .head
         .iter()
         .map(|name| {
@@ -76,13 +77,14 @@ fn table_html(table: &Table) -> String {
             )
         })
         .collect();
+    let head = if table.has_head() { format!("<tr>{cells}</tr>\n") } else { String::new() };
     let rows: String =
         table.rows.iter().map(|row| format!("<tr>{}</tr>\n", row.iter().map(cell_html).collect::<String>())).collect();
     let more = match table.more {
         0 => String::new(),
         more => format!("<p style=\"margin:0 0 4px 0\">and {more} more</p>\n"),
     };
-    format!("{TABLE}<tr>{head}</tr>\n{rows}</table>\n{more}")
+    format!("{TABLE}{head}{rows}</table>\n{more}")
 }
 
 fn cell_html(cell: &Cell) -> String {

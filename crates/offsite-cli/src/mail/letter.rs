@@ -35,7 +35,7 @@ pub(crate) enum Part {
     Table(Table),
 }
 
-/// Rows below a head.
+/// Rows below a head. A head of empty texts is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) head: Vec<&'static str>,
@@ -80,6 +80,11 @@ impl Table {
         let mut rows = rows.into_iter();
         let shown = rows.by_ref().take(Self::ROWS_MAX).collect();
         Self { head: head.to_vec(), rows: shown, more: rows.count() }
+    }
+
+    /// Whether the head says something.
+    pub(super) fn has_head(&self) -> bool {
+        self.head.iter().any(|name| !name.is_empty())
     }
 }
 

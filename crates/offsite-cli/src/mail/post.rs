@@ -213,3 +213,6 @@ pub(crate) fn trial(about: &str, host: &str) -> Letter {
         }],
     }
 }
+
+#[cfg(test)]
+mod tests;

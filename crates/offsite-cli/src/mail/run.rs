@@ -184,7 +184,7 @@ fn traffic(traffic: &TrafficFacts) -> Section {
             Cell::Number(render::bytes(bytes)),
         ]
     };
-    let table = Table::of(&["data", "", ""], rows.into_iter().map(row));
+    let table = Table::of(&["", "", ""], rows.into_iter().map(row));
     let mut parts = vec![Part::Table(table)];
     if !traffic.duration.is_zero() {
         parts.push(Part::Line(format!("The copy took {}.", render::duration(traffic.duration))));

@@ -23,7 +23,10 @@ fn section_text(section: &Section) -> String {
         let heading = clean(&section.heading);
         text.push_str(&format!("{heading}\n{}\n", "-".repeat(heading.chars().count())));
     }
-    for part in &section.parts {
+    for (number, part) in section.parts.iter().enumerate() {
+        if number > 0 && matches!(part, Part::Facts(_) | Part::Table(_)) {
+            text.push('\n');
+        }
         match part {
             Part::Line(line) | Part::Alert(_, line) => text.push_str(&format!("{}\n", clean(line))),
             Part::Facts(facts) => {
@@ -41,11 +44,11 @@ fn table_text(table: &Table) -> String {
         Cell::Text(text) | Cell::Number(text) => clean(text),
         Cell::Bar(bar) => bar_text(*bar),
     };
-    let head = table.head.iter().map(|name| (*name).to_owned()).collect();
+    let head = table.has_head().then(|| table.head.iter().map(|name| (*name).to_owned()).collect());
     let rows = table.rows.iter().map(|row| row.iter().map(cell).collect());
     let is_number = |column: &usize| table.rows.iter().any(|row| matches!(row.get(*column), Some(Cell::Number(_))));
     let right: Vec<usize> = (0..table.head.len()).filter(is_number).collect();
-    let mut text = render::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), &right);
+    let mut text = render::table(&head.into_iter().chain(rows).collect::<Vec<_>>(), &right);
     if table.more > 0 {
         text.push_str(&format!("and {} more\n", table.more));
     }

@@ -55,7 +55,7 @@ fn header(lines: &[String], name: &str) -> Option<String> {
     let head: Vec<&String> =
         lines.iter().skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
     let is_named = |line: &&String| line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name));
-    let at = head.iter().position(|line| is_named(line))?;
+    let at = head.iter().position(is_named)?;
     let more = head.iter().skip(at + 1).take_while(|line| line.starts_with([' ', '\t']));
     let first = head.get(at)?.split_once(':')?.1.trim().to_owned();
     Some(more.fold(first, |value, line| value + " " + line.trim()))

@@ -43,6 +43,7 @@ fn a_digest_comes_once_a_day() {
         "Offsite Copy to second\n",
         "last result  success",
         "2026-11-01 23:00:00 CET  8 h",
+        "In the next 7 days ",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }

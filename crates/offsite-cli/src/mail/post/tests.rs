@@ -78,7 +78,7 @@ fn job(name: &str) -> Origin {
 }
 
 fn mail(subject: &str, origin: Origin) -> Mail {
-    let letter = Letter { subject: subject.to_owned(), ..trial("job job", "vm") };
+    let letter = Letter { subject: subject.to_owned(), ..trial("job Büro", "vm") };
     Mail::new(&letter, origin, "2026-11-22T22:00:00Z".to_owned(), "vm")
 }
 
@@ -103,8 +103,8 @@ async fn a_mail_arrives_whole() {
     assert_eq!(header("Date"), "Sun, 22 Nov 2026 22:00:00 +0000");
     assert_eq!(header("Auto-Submitted"), "auto-generated");
     assert!(header("Message-ID").ends_with("@vm>"), "{}", header("Message-ID"));
-    assert!(mail.part("text/plain").contains("TEST: job job\n============="), "{}", mail.part("text/plain"));
-    assert!(mail.part("text/html").contains("<b>TEST: job job</b>"), "{}", mail.part("text/html"));
+    assert!(mail.part("text/plain").contains("TEST: job Büro\n=============="), "{}", mail.part("text/plain"));
+    assert!(mail.part("text/html").contains("<b>TEST: job Büro</b>"), "{}", mail.part("text/html"));
     assert_eq!(world.unsent(), []);
 }
 

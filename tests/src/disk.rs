@@ -169,7 +169,7 @@ impl Disk {
     /// # Errors
     /// What the tool said: that something holds a file of it open, say.
     pub fn unmount(&mut self) -> Result<(), String> {
-        attempt(Command::new("umount").arg(self.path()))?;
+        unmount(&self.path())?;
         if !self.keeps_device() {
             self.detach();
         }
@@ -215,12 +215,37 @@ impl Drop for Disk {
 /// # Errors
 /// What the tool said.
 pub(crate) fn attach(image: &Path) -> Result<PathBuf, String> {
+    // Two that look for a free device at once may find the same one. The second then claims for a moment what the first has.
+    let turn =
+        File::create(std::env::temp_dir().join("offsite-tests-loop-devices")).map_err(|error| error.to_string())?;
+    turn.lock().map_err(|error| error.to_string())?;
     let mut command = tool(("losetup", "mount"))?;
     let output = output_of(command.args(["--find", "--show"]).arg(image));
     if !output.status.success() {
         return Err(describe(&command, &output));
     }
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
+}
+
+/// How often a busy file system is asked again.
+const BUSY_ATTEMPTS: usize = 100;
+
+/// Unmounts what is at `path`.
+///
+/// A process that another test starts has the files of this process open until it has become its program. So a file system that
+/// is busy may be free the next time.
+///
+/// # Errors
+/// What the tool said last.
+pub fn unmount(path: &Path) -> Result<(), String> {
+    let mut ended = attempt(Command::new("umount").arg(path));
+    for _ in 1..BUSY_ATTEMPTS {
+        if !ended.as_ref().is_err_and(|why| why.contains("busy")) {
+            break;
+        }
+        ended = attempt(Command::new("umount").arg(path));
+    }
+    ended
 }
 
 pub(crate) fn tool((name, package): (&str, &str)) -> Result<Command, String> {

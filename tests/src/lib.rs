@@ -20,7 +20,7 @@ mod tools;
 mod tree;
 mod yank;
 
-pub use disk::{Disk, FileSystemKind};
+pub use disk::{Disk, FileSystemKind, unmount};
 pub use loop_device::{LoopDevice, MappedDevice};
 pub use tempfile::TempDir;
 pub use tools::{find, look_up, run};

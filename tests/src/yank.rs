@@ -10,7 +10,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::disk::{FileSystemKind, attach, attempt, tool};
+use crate::disk::{FileSystemKind, attach, attempt, tool, unmount};
 use crate::folder;
 
 const DISK_SIZE: &str = "400M";
@@ -98,7 +98,7 @@ impl Yankable {
     /// If something holds it, or if it cannot be mounted.
     #[track_caller]
     pub fn plug_in(&mut self) {
-        let unmounted = attempt(Command::new("umount").arg(self.path()));
+        let unmounted = unmount(&self.path());
         fs::remove_file(self.folder.path().join("pulled")).unwrap_or_else(|error| panic!("it was not out: {error}"));
         unmounted.unwrap_or_else(|error| panic!("{error}"));
         let Some(device) = &self.device else { panic!("it has a device while it is mounted") };

@@ -4,11 +4,8 @@ use offsite::{DamagedPart, Error};
 
 use crate::error_text::chain_of;
 
-/// What the engine says of a machine that came from another folder.
-const TAKE_OVER: &str = "take it over once";
-
 /// What a damaged head, which readers pass by, keeps from being done.
-pub(crate) const OF_DAMAGED_HEAD: &str = "`offsite repair` makes the folder one that can be written again";
+pub(crate) const OF_DAMAGED_HEAD: &str = "`offsite repair` makes the folder writable again";
 
 /// An error with what caused it, a line each, and the way out.
 pub(crate) fn text_of(error: &Error) -> String {
@@ -26,11 +23,6 @@ pub(crate) fn line_of(error: &Error) -> String {
     with(line, "; ", error)
 }
 
-/// The text of a report, which has the reasons of machines in words, with the option that takes a machine over.
-pub(crate) fn in_report(text: &str) -> String {
-    text.replace(TAKE_OVER, &format!("{TAKE_OVER} (`offsite run --adopt`)"))
-}
-
 fn with(text: String, between: &str, error: &Error) -> String {
     match of(error) {
         Some(advice) => format!("{text}{between}way out: {advice}"),
@@ -42,19 +34,19 @@ fn with(text: String, between: &str, error: &Error) -> String {
 fn of(error: &Error) -> Option<String> {
     match error {
         Error::NotARepository { location, .. } => {
-            Some(format!("mount it; a new repository is made with `offsite init {location}`"))
+            Some(format!("`offsite init {location}` makes a new repository there"))
         }
         // The object says that a newer version is needed.
         Error::Damaged { .. } if error.is_of_newer_version() => None,
         Error::Damaged { part, .. } => of_damage(part, error.job().unwrap_or("JOB")),
         Error::MachineDamaged { intact, is_salvageable, source, .. } => {
-            let intact = intact.map(|(sequence, _)| format!("`--point {sequence}` restores the one that is intact"));
-            let salvage = "`--salvage` restores this one with zeros for what is damaged".to_owned();
+            let intact = intact.map(|(sequence, _)| format!("`--point {sequence}` restores the intact one"));
+            let salvage = "`--salvage` restores this one, with zeros in place of damaged blocks".to_owned();
             join(intact.into_iter().chain(is_salvageable.then_some(salvage)).chain(of(source)))
         }
         Error::Torn { source, .. } => of(source),
         Error::PathTaken { .. } => Some("`--overwrite` writes over what is there".to_owned()),
-        Error::Stranger { .. } => Some("`offsite run --adopt` takes the machine over".to_owned()),
+        Error::OtherOrigin { .. } => Some("`offsite run --adopt` takes the machine over".to_owned()),
         Error::NoRoom { min_free_bytes, .. } if *min_free_bytes > 0 => {
             Some("`min_free` in the config says how much is to stay free".to_owned())
         }
@@ -66,13 +58,13 @@ fn of(error: &Error) -> Option<String> {
 
 fn of_damage(part: &DamagedPart, job: &str) -> Option<String> {
     let advice = match part {
-        DamagedPart::Marker => "`offsite repair REPO JOB` makes it anew".to_owned(),
+        DamagedPart::Marker => "`offsite repair REPO JOB` makes a new one".to_owned(),
         DamagedPart::Head => {
-            format!("`offsite repair REPO \"{job}\"` makes the folder one that can be written again")
+            format!("`offsite repair REPO \"{job}\"` makes the folder writable again")
         }
         DamagedPart::Heads => format!("`offsite repair REPO \"{job}\"` brings them back from their second copies"),
         DamagedPart::Index { .. } => format!(
-            "`offsite repair REPO \"{job}\"` makes the index again from its second copy, or from the backup files, and tells what it cannot"
+            "`offsite repair REPO \"{job}\"` rebuilds the index from its second copy or from the backup files, and says what it cannot rebuild"
         ),
         DamagedPart::Point => "restore the machine from another restore point".to_owned(),
         DamagedPart::File | DamagedPart::Block { .. } => {

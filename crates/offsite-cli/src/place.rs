@@ -221,7 +221,7 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     });
     match foreign {
         Some(name) if !path.join("offsite-repository").exists() => Err(Failure::Failed(format!(
-            "{} is not empty and no Offsite repository (it has {name:?}); choose an empty folder",
+            "{} is not empty and is not an Offsite repository (it has {name:?}); choose an empty folder",
             path.display()
         ))),
         _ => Ok(()),

@@ -84,7 +84,13 @@ pub(crate) fn reason(reason: &Reason) -> String {
 }
 
 fn advice_of(reason: &Reason) -> Option<&'static str> {
-    matches!(reason, Reason::OtherBlockSize { .. }).then_some("copy it under another job name")
+    match reason {
+        Reason::OtherBlockSize { .. } => Some("copy it under another job name"),
+        Reason::OtherOrigin { .. } => Some(
+            "copy it under another job name; or, if it is the same machine, take it over once: `offsite run --adopt`",
+        ),
+        _ => None,
+    }
 }
 
 fn advised(text: String, advice: Option<&str>) -> String {
@@ -94,7 +100,7 @@ fn advised(text: String, advice: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use offsite::JobName;
-    use offsite::model::{BlockSize, MachineName};
+    use offsite::model::{BlockSize, FolderId, MachineName};
     use offsite::report::PatternKind;
 
     use super::*;
@@ -117,6 +123,9 @@ mod tests {
         assert!(note(&Note::DamageFound { places: 2 }).contains("`offsite verify`"));
         let copy = Note::NewerHeadCopy { job: job.clone(), copy: 9, newest: 7 };
         assert!(note(&copy).ends_with("`offsite repair REPO \"nightly\"`"));
+        let (known, found) = (FolderId::new([1; 16]), FolderId::new([2; 16]));
+        let origin = Reason::OtherOrigin { job: job.clone(), known, found };
+        assert!(reason(&origin).ends_with("take it over once: `offsite run --adopt`"));
         let other = Reason::OtherBlockSize { job, source: BlockSize::KiB256, copy: BlockSize::MiB1 };
         assert!(reason(&other).ends_with("; copy it under another job name"));
     }

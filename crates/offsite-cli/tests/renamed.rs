@@ -127,8 +127,8 @@ fn a_copy_leaves_free_what_is_to_stay_free() {
     assert!(ran.out.contains(" at the peak, ") && ran.out.contains("that is not enough"), "{ran}");
     let ran = offsite.run(["run", "--now", &day(1)]).expect(1);
     ran.says(&[
-        "the copy was not begun: it would take ",
-        " are free there, of which 878.9 PiB are to stay free",
+        "the copy was not started: it needs ",
+        " are free there, of which 878.9 PiB must stay free",
         "`min_free` in the config",
     ]);
     assert_eq!(offsite.json(["points", "second"])["points"].as_array().unwrap().len(), 1);

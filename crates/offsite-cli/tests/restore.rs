@@ -143,7 +143,7 @@ fn nothing_is_restored_or_exported_into_a_repository() {
     // By way of a folder that a restore makes.
     offsite.run(RESTORE.into_iter().chain(["--to", "new/../primary/nightly/"])).expect(1).says(&texts);
     let inside = ["backup", "--repo", "primary/nightly", "--job", "other", "db01=data.img"];
-    offsite.run(inside).expect(1).says(&["primary/nightly is no Offsite repository"]);
+    offsite.run(inside).expect(1).says(&["primary/nightly is not an Offsite repository"]);
     assert!(!offsite.path("new").exists());
     assert!(repository::contents(&offsite.path("primary")) == before, "a file of the repository was changed");
     // Beside the jobs, as on a drive that is one repository.

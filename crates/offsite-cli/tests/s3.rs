@@ -307,7 +307,7 @@ fn what_goes_wrong_is_said_with_the_way_out() {
     store.run(&offsite, 0, ["init", "dr"]);
     store.run(&offsite, 0, ["points", "dr"]);
     offsite.config(&store.config("dr", "none", "single_writer = true"));
-    store.run(&offsite, 1, ["points", "dr"]).says(&["is no Offsite repository", "offsite init s3://backups/none"]);
+    store.run(&offsite, 1, ["points", "dr"]).says(&["is not an Offsite repository", "offsite init s3://backups/none"]);
     offsite.config(&store.config("dr", "", "").replace("s3://backups", "s3://others"));
     store.run(&offsite, 1, ["points", "dr"]).says(&["there is no such bucket"]);
     for (text, status, what) in [

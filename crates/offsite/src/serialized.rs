@@ -10,8 +10,8 @@ use offsite_core::plan::Cost;
 use offsite_core::retention::Tier;
 use offsite_core::schedule::{ClockReading, Span};
 use offsite_core::{
-    BlockSize, DiskIdentity, DiskName, DiskNumber, ImageFormat, MachineName, ObjectId, RepositoryId, Sequence,
-    Timestamp, Transferred,
+    BlockSize, DiskIdentity, DiskName, DiskNumber, FolderId, ImageFormat, MachineName, ObjectId, RepositoryId,
+    Sequence, Timestamp, Transferred,
 };
 use offsite_repository::{ErrorClass, Key};
 use serde::Serialize;
@@ -84,6 +84,9 @@ fn outcomes() -> Vec<MachineOutcome> {
         MachineOutcome::Absent { why: Reason::BackupAtWork { job: None } },
         MachineOutcome::Absent {
             why: Reason::OtherBlockSize { job: job(), source: BlockSize::MiB1, copy: BlockSize::KiB256 },
+        },
+        MachineOutcome::Absent {
+            why: Reason::OtherOrigin { job: job(), known: FolderId::new([1; 16]), found: FolderId::new([2; 16]) },
         },
         MachineOutcome::Absent { why: Reason::NoWholePoint },
     ]

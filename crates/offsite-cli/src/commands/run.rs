@@ -20,7 +20,7 @@ use crate::local_time::LocalTime;
 use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::{advice, clock, json, place, print, progress, render};
+use crate::{clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure> {
     let config = Arc::new(Config::load(path)?);
@@ -156,7 +156,7 @@ impl<'a> One<'a> {
         if self.arguments.json {
             json::print(&json::interval(report))?;
         } else if report.status() != RunStatus::Failed || !report.syncs.is_empty() || report.transform.is_some() {
-            print::text(local.text(&advice::in_report(&summary(report))));
+            print::text(local.text(&summary(report)));
         }
         for why in failures(report) {
             print::problem(local.text(&format!("job {}: {why}", report.job)));

@@ -32,7 +32,7 @@ fn a_drive_that_has_lost_a_marker_gets_it_back() {
             Some(text) => fs::write(&marker, text).unwrap(),
         }
         let refused = run(&world, number, 1);
-        assert!(refused.err.contains("`offsite repair REPO JOB` makes it anew"), "{refused}");
+        assert!(refused.err.contains("`offsite repair REPO JOB` makes a new one"), "{refused}");
         world.offsite.ok(["repair", "rotation", COPY]);
         assert!(is_increment(&world.copy(number)), "day {number}");
     }

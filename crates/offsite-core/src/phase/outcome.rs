@@ -159,7 +159,7 @@ impl fmt::Display for Absence {
             Self::NotStarted => "its copy had not begun to transfer",
             Self::AtWorkElsewhere => "another run of the job was at work at the end",
             Self::FutureDated => "its restore points are dated in the future",
-            Self::NoWholePoint => "no restore point has it whole",
+            Self::NoWholePoint => "no restore point has it complete",
             Self::InTarget => "its restore points are in the target only",
             Self::Missing => "no source has it",
             Self::NotSelected => "it left the selection",

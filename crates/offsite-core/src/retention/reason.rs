@@ -139,7 +139,7 @@ impl fmt::Display for Until {
             Self::Newer(count) => write!(formatter, "until {count} newer"),
             Self::NewerOf(tier, count) => write!(formatter, "until {count} newer {tier}"),
             Self::LeavesChain => write!(formatter, "once it is an archive"),
-            Self::MachineElsewhere => write!(formatter, "until a newer point has it whole"),
+            Self::MachineElsewhere => write!(formatter, "until a newer point has it complete"),
             Self::Release => write!(formatter, "until released"),
             Self::NextRun => write!(formatter, "until the next run"),
             Self::ClockSettled => write!(formatter, "until the clock is no longer in doubt"),

@@ -35,7 +35,7 @@ impl Error {
             | Self::AlreadyARepository { .. }
             | Self::NamesNotExclusive { .. }
             | Self::SameRepository { .. }
-            | Self::Stranger { .. }
+            | Self::OtherOrigin { .. }
             | Self::PathTaken { .. }
             | Self::InRepository { .. }
             | Self::DeviceTooSmall { .. }

@@ -68,6 +68,49 @@ impl ErrorPlace {
     }
 }
 
+/// The place in an error, borrowed as `$error` is. An error that has none of its own has that of its cause.
+macro_rules! place_in {
+    ($error:expr, $deeper:ident) => {
+        match $error {
+            Error::Repository { at, .. }
+            | Error::Damaged { at, .. }
+            | Error::NoRoom { at, .. }
+            | Error::UnknownJob { at, .. }
+            | Error::UnknownMachine { at, .. }
+            | Error::UnknownPoint { at, .. }
+            | Error::UnknownDisk { at, .. }
+            | Error::NothingYet { at, .. }
+            | Error::Incomplete { at, .. }
+            | Error::Busy { at, .. }
+            | Error::Fenced { at, .. }
+            | Error::CommitUnknown { at, .. }
+            | Error::SnapshotExpired { at, .. }
+            | Error::Stopped { at, .. }
+            | Error::Image { at, .. }
+            | Error::ExportFile { at, .. }
+            | Error::PathTaken { at, .. }
+            | Error::InRepository { at, .. }
+            | Error::InUse { at, .. }
+            | Error::DeviceTooSmall { at, .. }
+            | Error::NoMachine { at, .. }
+            | Error::NoSource { at, .. }
+            | Error::Io { at, .. }
+            | Error::InvalidSetting { at, .. }
+            | Error::Defect { at, .. } => Some(at),
+            Error::MachineDamaged { source, .. } | Error::Torn { source, .. } => source.$deeper(),
+            Error::NotARepository { .. }
+            | Error::NotEmpty { .. }
+            | Error::AlreadyARepository { .. }
+            | Error::NamesNotExclusive { .. }
+            | Error::SameRepository { .. }
+            | Error::OtherOrigin { .. }
+            | Error::JobHasPoints { .. }
+            | Error::WrongKindOfJob { .. }
+            | Error::NameTaken { .. } => None,
+        }
+    };
+}
+
 impl Error {
     /// The side of the operation on which the error happened.
     ///
@@ -75,7 +118,7 @@ impl Error {
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         let told = match self {
-            Self::NoSource { .. } | Self::Stranger { .. } => Some(Side::Source),
+            Self::NoSource { .. } | Self::OtherOrigin { .. } => Some(Side::Source),
             Self::NoRoom { .. } | Self::JobHasPoints { .. } | Self::WrongKindOfJob { .. } | Self::NameTaken { .. } => {
                 Some(Side::Target)
             }
@@ -105,7 +148,7 @@ impl Error {
             | Self::SameRepository { target_location: location, .. }
             | Self::NoRoom { location, .. }
             | Self::UnknownJob { location, .. }
-            | Self::Stranger { location, .. }
+            | Self::OtherOrigin { location, .. }
             | Self::Busy { location, .. }
             | Self::JobHasPoints { location, .. }
             | Self::WrongKindOfJob { location, .. }
@@ -143,7 +186,7 @@ impl Error {
         let told = match self {
             Self::UnknownJob { job, .. } => Some(job.as_str()),
             Self::UnknownPoint { job, .. }
-            | Self::Stranger { job, .. }
+            | Self::OtherOrigin { job, .. }
             | Self::Busy { job, .. }
             | Self::Fenced { job, .. }
             | Self::CommitUnknown { job, .. }
@@ -166,7 +209,7 @@ impl Error {
     pub fn machine(&self) -> Option<&str> {
         let told = match self {
             Self::UnknownMachine { machine, .. }
-            | Self::Stranger { machine, .. }
+            | Self::OtherOrigin { machine, .. }
             | Self::MachineDamaged { machine, .. }
             | Self::UnknownDisk { machine, .. }
             | Self::Incomplete { machine, .. } => Some(machine.as_str()),
@@ -248,83 +291,11 @@ impl Error {
     }
 
     fn place(&self) -> Option<&ErrorPlace> {
-        match self {
-            Self::Repository { at, .. }
-            | Self::Damaged { at, .. }
-            | Self::NoRoom { at, .. }
-            | Self::UnknownJob { at, .. }
-            | Self::UnknownMachine { at, .. }
-            | Self::UnknownPoint { at, .. }
-            | Self::UnknownDisk { at, .. }
-            | Self::NothingYet { at, .. }
-            | Self::Incomplete { at, .. }
-            | Self::Busy { at, .. }
-            | Self::Fenced { at, .. }
-            | Self::CommitUnknown { at, .. }
-            | Self::SnapshotExpired { at, .. }
-            | Self::Stopped { at, .. }
-            | Self::Image { at, .. }
-            | Self::ExportFile { at, .. }
-            | Self::PathTaken { at, .. }
-            | Self::InRepository { at, .. }
-            | Self::InUse { at, .. }
-            | Self::DeviceTooSmall { at, .. }
-            | Self::NoMachine { at, .. }
-            | Self::NoSource { at, .. }
-            | Self::Io { at, .. }
-            | Self::InvalidSetting { at, .. }
-            | Self::Defect { at, .. } => Some(at),
-            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place(),
-            Self::NotARepository { .. }
-            | Self::NotEmpty { .. }
-            | Self::AlreadyARepository { .. }
-            | Self::NamesNotExclusive { .. }
-            | Self::SameRepository { .. }
-            | Self::Stranger { .. }
-            | Self::JobHasPoints { .. }
-            | Self::WrongKindOfJob { .. }
-            | Self::NameTaken { .. } => None,
-        }
+        place_in!(self, place)
     }
 
     fn place_mut(&mut self) -> Option<&mut ErrorPlace> {
-        match self {
-            Self::Repository { at, .. }
-            | Self::Damaged { at, .. }
-            | Self::NoRoom { at, .. }
-            | Self::UnknownJob { at, .. }
-            | Self::UnknownMachine { at, .. }
-            | Self::UnknownPoint { at, .. }
-            | Self::UnknownDisk { at, .. }
-            | Self::NothingYet { at, .. }
-            | Self::Incomplete { at, .. }
-            | Self::Busy { at, .. }
-            | Self::Fenced { at, .. }
-            | Self::CommitUnknown { at, .. }
-            | Self::SnapshotExpired { at, .. }
-            | Self::Stopped { at, .. }
-            | Self::Image { at, .. }
-            | Self::ExportFile { at, .. }
-            | Self::PathTaken { at, .. }
-            | Self::InRepository { at, .. }
-            | Self::InUse { at, .. }
-            | Self::DeviceTooSmall { at, .. }
-            | Self::NoMachine { at, .. }
-            | Self::NoSource { at, .. }
-            | Self::Io { at, .. }
-            | Self::InvalidSetting { at, .. }
-            | Self::Defect { at, .. } => Some(at),
-            Self::MachineDamaged { source, .. } | Self::Torn { source, .. } => source.place_mut(),
-            Self::NotARepository { .. }
-            | Self::NotEmpty { .. }
-            | Self::AlreadyARepository { .. }
-            | Self::NamesNotExclusive { .. }
-            | Self::SameRepository { .. }
-            | Self::Stranger { .. }
-            | Self::JobHasPoints { .. }
-            | Self::WrongKindOfJob { .. }
-            | Self::NameTaken { .. } => None,
-        }
+        place_in!(self, place_mut)
     }
 }
 

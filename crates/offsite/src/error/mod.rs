@@ -10,7 +10,7 @@ mod text;
 
 use std::path::PathBuf;
 
-use offsite_core::{MachineName, Role, Sequence, Timestamp};
+use offsite_core::{FolderId, MachineName, Role, Sequence, Timestamp};
 use offsite_repository::CreateIfAbsent;
 
 use crate::{Bytes, FileUser, JobName, Task};
@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// The place is not a repository.
     #[error(
-        "{location} is no Offsite repository: nothing of one is there. If a drive or share belongs there, it is not mounted"
+        "{location} is not an Offsite repository: it has no marker of one. If a drive or a share belongs there, mount it"
     )]
     #[non_exhaustive]
     NotARepository {
@@ -88,7 +88,7 @@ pub enum Error {
         location: String,
     },
     /// The place is not a repository, but is not empty either.
-    #[error("{location} is not empty and no Offsite repository (it has {found:?}); choose an empty place")]
+    #[error("{location} is not empty and is not an Offsite repository (it has {found:?}); choose an empty place")]
     #[non_exhaustive]
     NotEmpty {
         /// The place, in words.
@@ -105,8 +105,8 @@ pub enum Error {
     },
     /// The place does not keep *create if absent*, so two writers would destroy each other's work.
     #[error(
-        "{location} must not hold backups: {seen}, so that two runs would destroy each other's work; choose another place, or, if its \
-         backend is your own, let finishing an object fail with AlreadyExists where its name is taken"
+        "{location} cannot hold backups: {seen}, so two runs would destroy each other's work; choose another place. If its backend is \
+         your own, let it answer AlreadyExists when an object is finished under a name that is taken"
     )]
     #[non_exhaustive]
     NamesNotExclusive {
@@ -117,7 +117,8 @@ pub enum Error {
     },
     /// The source and the target of a copy are the same repository.
     #[error(
-        "{source_location} and {target_location} are the same repository; a copy beside its original is no copy: name another target"
+        "{source_location} and {target_location} are the same repository. A copy beside its original does not protect it: name another \
+         target"
     )]
     #[non_exhaustive]
     SameRepository {
@@ -128,7 +129,7 @@ pub enum Error {
     },
     /// The copy does not fit into its target.
     #[error(
-        "the copy was not begun: it would take {} of {location}, and {} are free there{}; make room, or keep fewer restore points",
+        "the copy was not started: it needs {} in {location}, and {} are free there{}; free some space, or keep fewer restore points",
         Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
     )]
     #[non_exhaustive]
@@ -145,7 +146,7 @@ pub enum Error {
         at: ErrorPlace,
     },
     /// None of the sources of a copy job can be read now.
-    #[error("no source can be looked at: {why}")]
+    #[error("no source can be read: {why}")]
     #[non_exhaustive]
     NoSource {
         /// The reasons, for each source.
@@ -237,7 +238,7 @@ pub enum Error {
          is the same machine, take it over once"
     )]
     #[non_exhaustive]
-    Stranger {
+    OtherOrigin {
         /// The name of the machine.
         machine: String,
         /// The job that has the machine now.
@@ -245,9 +246,9 @@ pub enum Error {
         /// The repository of that job, in words.
         location: String,
         /// The id of the folder that the copy came from.
-        known: String,
+        known: FolderId,
         /// The id of that job's folder.
-        found: String,
+        found: FolderId,
     },
     /// Another run of the same job is at work.
     #[error("job {job} in {location} is being written by another run ({holder}); try again when it has ended")]
@@ -263,7 +264,7 @@ pub enum Error {
         at: ErrorPlace,
     },
     /// Another writer has taken the job over. What this run had not committed is void.
-    #[error("job {job} was taken over by another writer; nothing of this run's last step was committed")]
+    #[error("another writer has taken over job {job}; the last step of this run was not committed")]
     #[non_exhaustive]
     Fenced {
         /// The name of the job.
@@ -272,7 +273,9 @@ pub enum Error {
         at: ErrorPlace,
     },
     /// A commit may have happened or not, and the engine could not find out.
-    #[error("whether job {job} committed head {number} is unknown; run it again: it goes on from what was committed")]
+    #[error(
+        "it is unknown whether head {number} of job {job} was committed; run the job again: it goes on from what was committed"
+    )]
     #[non_exhaustive]
     CommitUnknown {
         /// The name of the job.
@@ -347,7 +350,7 @@ pub enum Error {
     },
     /// A file to create or to overwrite lies inside a repository. Nothing was changed there.
     #[error(
-        "{} lies in the Offsite repository {}, among its own files, and is not written; choose another target",
+        "{} lies in the Offsite repository {}, among the repository's own files, and was not written; choose another target",
         .path.display(), .repository.display()
     )]
     #[non_exhaustive]
@@ -361,7 +364,7 @@ pub enum Error {
     },
     /// Something to overwrite is in use. Nothing was changed.
     #[error(
-        "{} is in use, and is left as it is: {}; end that, or restore to another path", .path.display(), held_by(.holders)
+        "{} is in use, and was not changed: {}; end that use, or restore to another path", .path.display(), held_by(.holders)
     )]
     #[non_exhaustive]
     InUse {
@@ -374,7 +377,7 @@ pub enum Error {
     },
     /// A block device is too small for the disk. Nothing was changed.
     #[error(
-        "{} has {device_bytes} bytes, and the disk has {disk_bytes}: name a device that is as large, or restore to a file",
+        "{} is too small: it has {device_bytes} bytes, and the disk has {disk_bytes}; name a larger device, or restore to a file",
         .path.display()
     )]
     #[non_exhaustive]
@@ -406,7 +409,8 @@ pub enum Error {
     },
     /// A restore to a block device ended before all of the disk was written. The device holds a part of it.
     #[error(
-        "{} is not restored: it holds a part of the disk now, and elsewhere what was on it before; restore to it again", .path.display()
+        "the restore to {} is incomplete: the device holds a part of the disk, and its old content elsewhere; restore to it again",
+        .path.display()
     )]
     #[non_exhaustive]
     Torn {
@@ -449,7 +453,7 @@ pub enum Error {
         location: String,
     },
     /// The existing job with that name is of the other kind.
-    #[error("job {job} in {location} is a {} job's folder; choose another name", kind_of(*.role))]
+    #[error("job {job} in {location} is a {} job; choose another name", kind_of(*.role))]
     #[non_exhaustive]
     WrongKindOfJob {
         /// The name of the job.
@@ -483,7 +487,7 @@ pub enum Error {
         at: ErrorPlace,
     },
     /// An invariant of this library does not hold. Nothing was changed.
-    #[error("defect in Offsite, nothing was changed: {what}; please report it")]
+    #[error("defect in Offsite: {what}. Nothing was changed. Please report it")]
     #[non_exhaustive]
     Defect {
         /// The invariant, in words.

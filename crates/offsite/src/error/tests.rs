@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use offsite_core::format::FormatError;
-use offsite_core::{DiskNumber, MachineName, RepositoryId, Role, Sequence, Timestamp};
+use offsite_core::{DiskNumber, FolderId, MachineName, RepositoryId, Role, Sequence, Timestamp};
 use offsite_repository::{CreateIfAbsent, ErrorKind, Key};
 
 use super::*;
@@ -40,7 +40,7 @@ variants!(
     UnknownDisk,
     NothingYet,
     Incomplete,
-    Stranger,
+    OtherOrigin,
     Busy,
     Fenced,
     CommitUnknown,
@@ -190,7 +190,7 @@ fn instances() -> Vec<(Error, Facts)> {
             (NotThere, true, None, None, None, None, WEB01)),
         (Error::Incomplete { machine: "web01".to_owned(), sequence: Sequence(3), whole: None, at: at() },
             (NotThere, true, None, None, None, None, WEB01)),
-        (Error::Stranger { machine: "web01".to_owned(), job: job(), location: primary(), known: "0a".to_owned(), found: "0b".to_owned() },
+        (Error::OtherOrigin { machine: "web01".to_owned(), job: job(), location: primary(), known: FolderId::new([10; 16]), found: FolderId::new([11; 16]) },
             (WrongInput, false, Some(Source), PRIMARY, None, NIGHTLY, WEB01)),
         (Error::Busy { job: job(), location: primary(), holder: "process 7 on this host".to_owned(), at: at() }.on(Target),
             (Busy, true, Some(Target), PRIMARY, None, NIGHTLY, None)),

@@ -29,14 +29,16 @@ pub(super) fn damaged(part: &DamagedPart, object: &str, at: &ErrorPlace) -> Stri
     let place = at.location().map(|location| format!(" in {location}")).unwrap_or_default();
     let meaning = match part {
         DamagedPart::Marker => "; the restore points are untouched".to_owned(),
-        DamagedPart::Head => "; the head before it may be intact, and is what is read then".to_owned(),
-        DamagedPart::Heads => "; there are backup files and nothing that says which restore points they are".to_owned(),
+        DamagedPart::Head => "; readers use the head before it, if that one is intact".to_owned(),
+        DamagedPart::Heads => {
+            "; backup files are there, but no head says which restore points they belong to".to_owned()
+        }
         DamagedPart::Index { sequence } => {
-            format!("; restore point {sequence} needs it, and so do those that stand on that")
+            format!("; restore point {sequence} needs it, and so do the points that build on that one")
         }
         DamagedPart::Seed => "; nothing was taken over".to_owned(),
-        DamagedPart::Export => ", cut off, or none; nothing of it was imported".to_owned(),
-        DamagedPart::Folder => "; nothing in it proves a restore point".to_owned(),
+        DamagedPart::Export => ", is cut off, or is not an export; nothing of it was imported".to_owned(),
+        DamagedPart::Folder => "; no object in it proves a restore point".to_owned(),
         DamagedPart::Point | DamagedPart::File | DamagedPart::Block { .. } => String::new(),
     };
     format!("{object}{place} is damaged{meaning}")
@@ -44,7 +46,7 @@ pub(super) fn damaged(part: &DamagedPart, object: &str, at: &ErrorPlace) -> Stri
 
 pub(super) fn held_by(holders: &[FileUser]) -> String {
     match holders {
-        [] => "by something that cannot be seen from here, as a process of another user or a container".to_owned(),
+        [] => "its user cannot be seen from here, such as a process of another user or of a container".to_owned(),
         holders => holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }
@@ -53,13 +55,13 @@ pub(super) fn held_by(holders: &[FileUser]) -> String {
 pub(super) fn what_is_left(intact: &Option<(Sequence, Timestamp)>, is_salvageable: bool) -> String {
     let other = match intact {
         Some((sequence, time)) => {
-            format!("the newest that has it intact, as far as is known, is {sequence}, of {time}")
+            format!("restore point {sequence}, of {time}, is the newest that is known to have it intact")
         }
         None => "no restore point is known to have it intact".to_owned(),
     };
     let rest = match is_salvageable {
-        true => "the rest of it can be salvaged from this one, with zeros for what is damaged",
-        false => "where its blocks lie is lost, so there is nothing to salvage it by",
+        true => "the rest can be salvaged from this one, with zeros in place of damaged blocks",
+        false => "it cannot be salvaged, as the index that says where its blocks lie is lost",
     };
     format!("{other}; {rest}")
 }
@@ -69,10 +71,12 @@ pub(super) fn taken(path: &Path, is_device: bool) -> String {
     let path = path.display();
     match is_device {
         true => format!(
-            "disk image {path}: it is a block device, and is left as it is; restore to a file, or over what is on it"
+            "disk image {path}: it is a block device, and was not changed; restore to a file, or overwrite the device"
         ),
         false => {
-            format!("disk image {path}: it exists already, and is left as it is; restore to another path, or over it")
+            format!(
+                "disk image {path}: it exists already, and was not changed; restore to another path, or overwrite it"
+            )
         }
     }
 }
@@ -88,8 +92,8 @@ pub(super) fn kind_of(role: Role) -> &'static str {
 /// The text for the older restore point that has a machine complete.
 pub(super) fn whole_in(whole: &Option<(Sequence, Timestamp)>) -> String {
     match whole {
-        Some((sequence, time)) => format!("restore point {sequence}, of {time}, has it whole"),
-        None => "no older restore point has it whole; a later copy may".to_owned(),
+        Some((sequence, time)) => format!("restore point {sequence}, of {time}, has it complete"),
+        None => "no older restore point has it complete; a later copy may".to_owned(),
     }
 }
 
@@ -98,7 +102,7 @@ const KNOWN_MAX: usize = 12;
 
 /// The text for how much must stay free.
 pub(super) fn staying(bytes: u64) -> String {
-    if bytes == 0 { String::new() } else { format!(", of which {} are to stay free", Bytes(bytes)) }
+    if bytes == 0 { String::new() } else { format!(", of which {} must stay free", Bytes(bytes)) }
 }
 
 /// One line for each machine.

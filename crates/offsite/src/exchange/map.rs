@@ -71,7 +71,7 @@ impl MapSeed {
     /// Makes the folder of `seed_job` in `seed` the chain of the copy job `job` in `repository`.
     ///
     /// # Errors
-    /// [`Error::SameRepository`]: a copy beside its original is no copy.
+    /// [`Error::SameRepository`]: a copy beside its original does not protect it.
     pub fn new(repository: &OpenRepository, job: JobName, seed: &OpenRepository, seed_job: JobName) -> Result<Self> {
         if repository.id() == seed.id() {
             let (source_location, target_location) = (seed.location(), repository.location());

@@ -191,7 +191,7 @@ impl CopyJob {
     /// Sets whether to take a machine from a source although its copy came from another job folder that is no source (default:
     /// no).
     ///
-    /// Such a machine is otherwise refused with [`Error::Stranger`]. It may be another machine of the same name, from another
+    /// Such a machine is otherwise refused with [`Error::OtherOrigin`]. It may be another machine of the same name, from another
     /// host that writes to the same place. After the copy, the new folder is the recorded one.
     #[must_use]
     pub fn adopt(mut self, adopts: bool) -> Self {

@@ -215,7 +215,7 @@ impl fmt::Display for DamagedHead {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} in {} is damaged; the head before it may be intact, and is what is read then",
+            "{} in {} is damaged; readers use the head before it, if that one is intact",
             self.key, self.location
         )
     }

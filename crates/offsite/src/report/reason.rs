@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use offsite_core::{BlockSize, Timestamp};
+use offsite_core::{BlockSize, FolderId, Timestamp};
 
 use crate::error::causes;
 use crate::{Error, JobName};
@@ -92,6 +92,16 @@ pub enum Reason {
         /// The block size of the copy.
         copy: BlockSize,
     },
+    /// The copy of the machine came from a job folder that is none of the sources, so this may be another machine of the same
+    /// name. [`CopyJob::adopt`](crate::CopyJob::adopt) takes the machine over.
+    OtherOrigin {
+        /// The job that has the machine in the source.
+        job: JobName,
+        /// The job folder that the copy came from.
+        known: FolderId,
+        /// The folder of that job.
+        found: FolderId,
+    },
     /// Something failed. The summary says what.
     Failed(ErrorSummary),
 }
@@ -119,13 +129,18 @@ impl fmt::Display for Reason {
             Self::NotStarted => formatter.write_str("its copy had not begun to transfer"),
             Self::TransferEnded => formatter.write_str("the transfer was ended"),
             Self::NotCommitted => formatter.write_str("what was copied could not be committed"),
-            Self::NoWholePoint => formatter.write_str("no restore point has it whole"),
+            Self::NoWholePoint => formatter.write_str("no restore point has it complete"),
             Self::InTarget => formatter.write_str("its restore points are in the target only"),
             Self::Missing => formatter.write_str("no source has it"),
             Self::NotSelected => formatter.write_str("it left the selection"),
             Self::OtherBlockSize { job, source, copy } => {
                 write!(formatter, "the copy has blocks of {copy}, and its source {job} has blocks of {source}")
             }
+            Self::OtherOrigin { job, known, found } => write!(
+                formatter,
+                "its copy came from a job folder with the id {known}, which is none of the job's sources; the machine of that name in \
+                 job {job} is in the folder {found} and may be another one"
+            ),
             Self::Failed(error) => error.fmt(formatter),
         }
     }

@@ -227,9 +227,11 @@ fn past_outcome(outcome: &MachineOutcome) -> phase::Outcome {
         Reason::Missing => phase::Absence::Missing,
         Reason::NotSelected => phase::Absence::NotSelected,
         Reason::NotCommitted => phase::Absence::NotCommitted,
-        Reason::NotStarted | Reason::TransferEnded | Reason::OtherBlockSize { .. } | Reason::Failed(_) => {
-            phase::Absence::NotStarted
-        }
+        Reason::NotStarted
+        | Reason::TransferEnded
+        | Reason::OtherBlockSize { .. }
+        | Reason::OtherOrigin { .. }
+        | Reason::Failed(_) => phase::Absence::NotStarted,
     })
 }
 

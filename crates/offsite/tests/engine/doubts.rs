@@ -274,9 +274,9 @@ async fn a_copy_that_would_not_fit_is_not_begun() {
         let error = copy(min_free).run(day(0)).await.unwrap_err();
         assert!(matches!(error, Error::NoRoom { .. }), "{error}");
         let text = error.to_string();
-        let numbers = [format!("it would take {}", Bytes(needed)), format!("and {} are free", Bytes(free))];
+        let numbers = [format!("it needs {}", Bytes(needed)), format!("and {} are free", Bytes(free))];
         assert!(numbers.iter().all(|number| text.contains(number)), "no {numbers:?} in {text}");
-        assert_eq!(text.contains("of which 1000 B are to stay free"), min_free > 0, "{text}");
+        assert_eq!(text.contains("of which 1000 B must stay free"), min_free > 0, "{text}");
         assert!(JobFolder::open(&second, &job("Offsite Copy")).await.unwrap().chain().latest().is_none());
     }
     target.tell_free_bytes(Some(needed));

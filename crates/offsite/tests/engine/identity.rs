@@ -97,7 +97,7 @@ async fn machines_of_two_hosts_are_not_mixed() {
     copy_job(&first_host, &second).run(day(0)).await.unwrap();
     backed_up(&mut other, &other_host, 1).await;
     let refused = copy_job(&other_host, &second).run(day(1)).await.unwrap_err();
-    assert!(matches!(refused, Error::Stranger { .. }), "{refused}");
+    assert!(matches!(refused, Error::OtherOrigin { .. }), "{refused}");
     for named in ["web01", "nightly", "take it over once", "another job name"] {
         assert!(refused.to_string().contains(named), "{named}: {refused}");
     }

@@ -214,7 +214,7 @@ async fn an_image_that_fails_fails_its_machine_alone() {
         (Fault::Settle, "the volume was rolled back"),
         (Fault::EndlessData, "mend what implements the image"),
         (Fault::DataPastTheEnd, "mend what implements the image"),
-        (Fault::OfTheEngine, "is no Offsite repository"),
+        (Fault::OfTheEngine, "is not an Offsite repository"),
     ];
     for (fault, why) in faults {
         let (_, repository) = memory_repository().await;

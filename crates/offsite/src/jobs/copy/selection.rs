@@ -264,8 +264,11 @@ impl SelectionInput<'_> {
                         copied: had.captured,
                     });
                 }
-                if let Some(why) = self.strange(open, had, &machine, folder) {
-                    absent(machine, (&why).into(), open.are_whole().then_some(why));
+                if let Some(known) = self.other_origin(open, had) {
+                    let (job, location, found) = (folder.job().clone(), folder.repository().location(), folder.id());
+                    let name = machine.to_string();
+                    let error = Error::OtherOrigin { machine: name, job: job.clone(), location, known, found };
+                    absent(machine, Reason::OtherOrigin { job, known, found }, open.are_whole().then_some(error));
                     continue;
                 }
             }
@@ -286,20 +289,12 @@ impl SelectionInput<'_> {
         Ok(choice)
     }
 
-    /// Why a machine is not taken from `folder`: its copy came from a folder that is no source, so this may be another machine of
-    /// the same name.
-    ///
-    /// `None` if it may be taken.
-    fn strange(&self, open: &Sources, had: &CopiedState, machine: &MachineName, folder: &JobFolder) -> Option<Error> {
+    /// The job folder that the copy of a machine came from, if that is no source and the job takes no machines over: then a source's
+    /// machine of this name may be another one.
+    fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
         let known = had.origin?.folder;
         let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
-        (!is_source && !self.adopts).then(|| Error::Stranger {
-            machine: machine.to_string(),
-            job: folder.job().clone(),
-            location: folder.repository().location(),
-            known: known.to_string(),
-            found: folder.id().to_string(),
-        })
+        (!is_source && !self.adopts).then_some(known)
     }
 
     /// The error of a selection of which no source has anything. It is no error if patterns match nothing or exclude everything:

@@ -240,7 +240,7 @@ async fn no_newer_point_is_named_where_an_older_one_is_looked_for() {
     assert_eq!(restored(&second, COPY, cut_off.name.as_str(), None).await, content);
     let restore = Restore::new(&second, job(COPY), cut_off.name.clone()).point(PointSelector::Sequence(Sequence(1)));
     let refused = restore.run(scratch().path()).await.unwrap_err().to_string();
-    assert!(refused.contains("incomplete in restore point 1; no older restore point has it whole"), "{refused}");
+    assert!(refused.contains("incomplete in restore point 1; no older restore point has it complete"), "{refused}");
 }
 
 /// The source goes away in the middle: what had arrived is kept, the error is told, and the next run sends the rest.

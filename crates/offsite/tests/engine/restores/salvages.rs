@@ -126,7 +126,7 @@ async fn without_an_index_nothing_is_salvaged() {
         let to = scratch();
         let error = restore(&repository).salvage(salvages).run(to.path()).await.unwrap_err();
         assert_eq!(damage(&error), (2, Some(1), false), "{error}");
-        assert!(error.to_string().contains("nothing to salvage it by"), "{error}");
+        assert!(error.to_string().contains("it cannot be salvaged"), "{error}");
         assert_eq!(files_in(to.path()), 0);
     }
 }

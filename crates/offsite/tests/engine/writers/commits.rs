@@ -300,7 +300,7 @@ async fn a_run_that_finds_no_head_begins_no_chain() {
     };
     let is_told = |error: &Error| {
         let text = causes(error);
-        matches!(error, Error::Damaged { .. }) && text.contains("nothing that says which restore points they are")
+        matches!(error, Error::Damaged { .. }) && text.contains("no head says which restore points they belong to")
     };
     lose_heads(&target, COPY);
     let before = target.contents();

@@ -267,8 +267,7 @@ fn outlook(place: &PlaceFacts, job: &JobFacts, digest: &Digest) -> Option<String
     if let Some(free) = place.free_bytes.filter(|_| secs >= PACE_SECS_MIN && job.places.len() == 1) {
         let written = u128::from(job.done.written_bytes) * u128::from(WEEK_SECS) / u128::from(secs);
         let grown = written.saturating_sub(u128::from(freed_bytes));
-        if grown > 0 {
-            let days = u128::from(free) * 7 / grown;
+        if let Some(days) = (u128::from(free) * 7).checked_div(grown) {
             text.push_str(&match days {
                 1 => " At the present pace, the free space lasts for 1 day.".to_owned(),
                 0..=3650 => format!(" At the present pace, the free space lasts for {days} days."),

@@ -26,11 +26,13 @@ impl Default for Limits {
     }
 }
 
+/// Tells the addresses of a mail, by the config of now; none, if it names none any more.
+pub(crate) type AccountOf<'a> = Box<dyn Fn(&Origin) -> Option<Account> + Send + Sync + 'a>;
+
 /// Who sends.
 pub(crate) struct Post<'a> {
     pub(crate) outbox: Outbox,
-    /// The addresses of a mail, by the config of now; none, if it names none any more.
-    pub(crate) account: Box<dyn Fn(&Origin) -> Option<Account> + Send + Sync + 'a>,
+    pub(crate) account: AccountOf<'a>,
     /// What this host calls itself.
     pub(crate) host: String,
     pub(crate) limits: Limits,
@@ -193,7 +195,7 @@ pub(crate) async fn try_account(account: &Account, mail: &Mail, host: &str, limi
         session.close().await;
         match refused.is_empty() {
             true => Ok(()),
-            false => Err(format!("the server has refused {}", refused.join("; "))),
+            false => Err(format!("the server took it for the others, and refused {}", refused.join("; "))),
         }
     };
     let sent = timeout(limits.all, sending).await;
